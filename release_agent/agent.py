@@ -1,0 +1,174 @@
+"""What the agent does under its lock: deploy, roll back, boot. Every run ends in a record, whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from release_agent.deployment import Deployment, Rollback
+from release_agent.errors import Code, Interrupted, ReleaseError, RollbackFailed, RolledBack, SupervisorGone
+from release_agent.health import prove
+from release_agent.model import Action, Outcome, Record, Release, Request, State
+from release_agent.publication import Publication, behind
+from release_agent.recovery import recover
+from release_agent.run import Run, World, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
+# A boot with nothing live goes down the versions; an environment in which
+# these many in a row fail is not mended by an older one.
+_MOST_TRIES = 5
+# Causes that an older version would not change.
+_NOT_THE_VERSION = {Code.SUPERVISOR_UNREACHABLE, Code.SUPERVISOR_REFUSED, Code.ROOT_UNUSABLE, Code.DISK_FULL, Code.CANCELLED}
+
+
+class Agent:
+    """The verbs that change something. The root's lock is held by whoever makes one."""
+
+    def __init__(self, world: World) -> None:
+        """Nothing happens yet."""
+        self._world = world
+
+    def deploy(self, request: Request) -> Record:
+        """Deploy what is asked for, or what ``[revision]`` says."""
+        return self._recorded(request, lambda run: Deployment(run).deploy())
+
+    def roll_back(self, request: Request) -> Record:
+        """Go back to the release before, or to the named one."""
+        return self._recorded(request, lambda run: Rollback(run).roll_back())
+
+    def boot(self, request: Request) -> tuple[Record, bool]:
+        """Recover, deploy where nothing is live, start what does not run; returns whether something healthy is live."""
+        recover(self._world, keep_proved=True)
+        if self._world.store.current() is None:
+            record = self._first_deployment(request)
+            return record, record.outcome == Outcome.DEPLOYED
+        record = self._started(request)
+        return record, record.outcome == Outcome.UNCHANGED
+
+    def _recorded(self, request: Request, work: Callable[[Run], Outcome]) -> Record:
+        world = self._world
+        run = Run(world, request)
+        world.reporter.begin()
+        try:
+            recover(world, keep_proved=False, besides=request.id)
+            live = world.store.current()
+            run.record.previous = live.name if live else None
+            run.record.outcome = work(run)
+        except Interrupted as interrupted:
+            # Left open in the journal: `boot` or the next deploy finishes it.
+            run.end(interrupted)
+            world.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
+            return run.record
+        except ReleaseError as error:
+            run.end(error)
+        self._conclude(run)
+        return run.record
+
+    def _conclude(self, run: Run) -> None:
+        world = self._world
+        with world.clock.shielded():
+            # First the outcome: killed from here on, nothing is left to recover.
+            run.close()
+            with run.phase("report"):
+                live = world.store.current()
+                world.reporter.finish(run.record, run.request.trigger, run.started_at, live, run.wrong)
+            if run.record.outcome in _AFTER_PUBLISH:
+                with run.phase("prune"):
+                    prune(world)
+            run.close()
+        error = run.record.error or {}
+        say = world.log.warning if error else world.log.info
+        say(
+            "deploy.finished",
+            id=run.record.id,
+            outcome=str(run.record.outcome),
+            release=run.record.release,
+            revision=run.record.revision,
+            seconds=round(run.record.seconds, 3),
+            **error,
+        )
+
+    def _first_deployment(self, request: Request) -> Record:
+        """Deploy, and where the newest version is refused or sick, the next lower one."""
+        first = self.deploy(request)
+        if first.outcome == Outcome.DEPLOYED or self._world.config.revision.follow != "tag" or _is_no_fault_of(first):
+            return first
+        record = first
+        try:
+            candidates = Deployment(Run(self._world, request, journaled=False)).candidates()
+        except ReleaseError:
+            return first
+        for tag in candidates[1:_MOST_TRIES]:
+            self._world.log.warning("boot.fell_back", revision=tag)
+            record = self.deploy(replace(request, id=new_id(), revision=tag))
+            if record.outcome == Outcome.DEPLOYED or _is_no_fault_of(record):
+                break
+        return record
+
+    def _started(self, request: Request) -> Record:
+        """Start what does not run and prove what is live; never rolls back."""
+        world = self._world
+        run = Run(world, request, journaled=False)
+        live = world.store.current()
+        assert live is not None  # noqa: S101 - boot() looked
+        run.about(live)
+        run.record.previous = live.name
+        world.reporter.begin()
+        try:
+            self._start(run, live)
+            run.record.outcome = Outcome.UNCHANGED
+        except SupervisorGone as gone:
+            run.end(gone)
+            return run.record
+        except ReleaseError as error:
+            run.wrong = error.message
+            run.end(_not_well(live, error))
+        self._conclude(run)
+        return run.record
+
+    def _start(self, run: Run, live: Release) -> None:
+        world, publication = self._world, Publication(run, live)
+        if not publication.look().well:
+            plans = world.blueprint(live)
+            with run.phase("restart"):
+                world.services.start(plans.services)
+            with run.phase("health"):
+                prove(publication.look, plans.health, world.clock)
+        run.wrong = ""
+        if live.state is not State.HEALTHY:
+            world.store.save(replace(live, state=State.HEALTHY))
+
+
+def prune(world: World) -> list[str]:
+    """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
+    live = world.store.current()
+    previous = behind(world, live.name) if live else None
+    protected = {release.name for release in (live, previous) if release}
+    try:
+        removed = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
+    except OSError as error:
+        world.log.warning("prune.failed", path=str(error.filename), why=error.strerror)
+        return []
+    if removed:
+        world.log.info("releases.pruned", releases=removed)
+    return removed
+
+
+def boot_request() -> Request:
+    """Return what a boot deploys where nothing is live."""
+    return Request(new_id(), Action.DEPLOY, trigger="boot")
+
+
+def _is_no_fault_of(record: Record) -> bool:
+    return record.error is not None and record.error["code"] in {str(code) for code in _NOT_THE_VERSION}
+
+
+def _not_well(live: Release, error: ReleaseError) -> RollbackFailed:
+    return RollbackFailed(
+        Code.UNHEALTHY,
+        f"{live.name} ({live.revision}) is live and not healthy: {error.message}",
+        hint="look at what it needs; `release-agent rollback` goes back by hand",
+    )

@@ -1,0 +1,285 @@
+"""Look at the whole set-up and say how to mend each fault; nothing is changed by looking."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from release_agent import blueprint, processes
+from release_agent.deployment import Deployment
+from release_agent.errors import ReleaseError
+from release_agent.journal import is_broken
+from release_agent.model import Request
+from release_agent.registry import ConsulError
+from release_agent.run import Run
+from release_agent.services import is_own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from release_agent.config import Service
+    from release_agent.run import World
+    from release_agent.services import SupervisorServices
+    from release_agent.source import GitSource
+    from release_agent.wiring import Parts
+
+OK, WARNING, FAULT = "ok", "warning", "fault"
+_ONE_SHOT = {"autostart": False, "startsecs": 0, "startretries": 0, "exitcodes": [0]}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: ``level`` is ok, warning or fault; the hint says how to mend it."""
+
+    check: str
+    level: str
+    message: str
+    hint: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """``{"check", "level", "message", "hint"}``."""
+        return asdict(self)
+
+
+def examine(parts: Parts) -> list[Finding]:
+    """Look at everything; what a broken part hides is looked at as far as it goes."""
+    with parts.source() as source:
+        world = parts.world(parts.root(), parts.journal() if _journal_is_readable(parts) else _no_journal(), source)
+        services = parts.services()
+        return [
+            *_root(parts),
+            *_journal(parts),
+            *_repositories(source),
+            *_signers(parts),
+            *_revision(world),
+            *_supervisor(world, services),
+            *_consul(parts, services),
+        ]
+
+
+def _no_journal() -> Any:  # noqa: ANN401 - an empty journal in memory
+    from release_agent.journal import StateDatabase  # noqa: PLC0415
+
+    return StateDatabase(Path("/nonexistent/state.db"))
+
+
+def _journal_is_readable(parts: Parts) -> bool:
+    try:
+        parts.journal().close_database()
+    except ReleaseError:
+        return False
+    return True
+
+
+def _root(parts: Parts) -> Iterator[Finding]:
+    root = parts.root()
+    owned_hint = f"give {root.path} to the user the agent runs as"
+    if not root.path.is_dir():
+        if os.access(root.path.parent, os.W_OK):
+            yield Finding("root", OK, f"{root.path} will be made by the first deployment")
+        else:
+            yield Finding("root", FAULT, f"{root.path} does not exist and cannot be made", f"make it; {owned_hint}")
+        return
+    places = [place for place in (root.path, root.directory(""), root.own, root.incoming) if place.exists()]
+    closed = [place for place in places if not os.access(place, os.W_OK | os.X_OK)]
+    foreign = [place for place in places if place.stat().st_dev != root.path.stat().st_dev or str(place) in _mounts(root.path)]
+    for place in closed:
+        yield Finding("root", FAULT, f"{place} is not writable", owned_hint)
+    for place in foreign:
+        yield Finding(
+            "root",
+            FAULT,
+            f"{place} is on another mount than {root.path}",
+            "mount [app] root as a whole: releases are moved by rename(2)",
+        )
+    if root.link.exists() and not root.link.is_symlink():
+        yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes `current` itself")
+    if not closed and not foreign:
+        yield Finding("root", OK, f"{root.path} is writable and on one mount")
+
+
+def _mounts(root: Path) -> set[str]:
+    """Mount points inside the root: a bind mount of the same disk has the same device, and still no rename into it."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    points = {line.split()[4] for line in lines}
+    return {point for point in points if point.startswith(f"{os.path.realpath(root)}/")}
+
+
+def _journal(parts: Parts) -> Iterator[Finding]:
+    root = parts.root()
+    hint = "release-agent doctor --repair rebuilds it from what lies on disk"
+    if is_broken(root.database):
+        yield Finding("journal", FAULT, f"{root.database} is broken", hint)
+    elif not root.database.exists() and root.releases():
+        yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", hint)
+    elif not _journal_is_readable(parts):
+        yield Finding("journal", FAULT, f"{root.database} cannot be read by this user", "run as the user the agent runs as")
+    else:
+        yield Finding("journal", OK, f"{root.database} is readable, or not made yet")
+
+
+def _repositories(source: GitSource) -> Iterator[Finding]:
+    if not shutil.which("git"):
+        yield Finding("git", FAULT, "git is not installed", "install git 2.38 or newer")
+        return
+    for repository in source.repositories:
+        try:
+            count = len(repository.tags())
+        except ReleaseError as error:
+            yield _fault(f"repository {repository.name}", error)
+        else:
+            yield Finding(f"repository {repository.name}", OK, f"{repository.path} is readable, {count} tags")
+
+
+def _signers(parts: Parts) -> Iterator[Finding]:
+    revision = parts.config.revision
+    if not revision.signed:
+        return
+    if not os.access(revision.allowed_signers, os.R_OK):
+        yield Finding(
+            "signers",
+            FAULT,
+            f"{revision.allowed_signers} is missing or unreadable",
+            "list the signers' public keys there, as ssh-keygen(1) ALLOWED SIGNERS",
+        )
+    elif not shutil.which("ssh-keygen"):
+        yield Finding("signers", FAULT, "ssh-keygen is not installed; git checks signatures with it", "install openssh-client")
+    else:
+        yield Finding("signers", OK, f"{revision.allowed_signers} is readable")
+
+
+def _dry_run(world: World) -> Deployment:
+    return Deployment(Run(world, Request("doctor"), journaled=False))
+
+
+def _revision(world: World) -> Iterator[Finding]:
+    try:
+        target = _dry_run(world).resolve()
+        blueprint.combine(world.config, world.source.read(target.commits, blueprint.FILE))
+    except ReleaseError as error:
+        yield _fault("revision", error)
+    else:
+        yield Finding("revision", OK, f"a bare deploy takes {target.revision}")
+
+
+def _services_in_question(world: World) -> tuple[Service, ...]:
+    """Return the services of what a bare deploy would take, or those the container names."""
+    try:
+        commits = _dry_run(world).resolve().commits
+        return blueprint.combine(world.config, world.source.read(commits, blueprint.FILE)).services
+    except ReleaseError:
+        return world.config.services
+
+
+def _supervisor(world: World, supervisor: SupervisorServices) -> Iterator[Finding]:
+    try:
+        programs = supervisor.programs()
+    except ReleaseError as error:
+        yield _fault("supervisor", error)
+        return
+    yield Finding("supervisor", OK, "answers, and lets this user in")
+    yield from _one_shot(world, programs)
+    for verb, why in (("boot", "nothing starts the services when the container starts"),):
+        if not _own(programs, verb):
+            yield Finding(
+                f"program {verb}", WARNING, f"supervisor has no `{verb}` program: {why}", f"include supervisor.d/{verb}.conf"
+            )
+    for service in _services_in_question(world):
+        yield from _service(world, supervisor, service, [p for p in programs if p["group"] == service.name])
+
+
+def _own(programs: list[dict[str, Any]], verb: str) -> list[dict[str, Any]]:
+    return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
+
+
+def _one_shot(world: World, programs: list[dict[str, Any]]) -> Iterator[Finding]:
+    found = _own(programs, "deploy")
+    if not found:
+        yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
+        return
+    program = found[0]
+    wrong = {key: right for key, right in _ONE_SHOT.items() if program[key] != right}
+    for key, right in wrong.items():
+        shown = {False: "false"}.get(right, ",".join(map(str, right)) if isinstance(right, list) else right)  # type: ignore[call-overload]
+        yield Finding(
+            f"program {program['name']}",
+            FAULT,
+            f"{key} is {program[key]}; a one-shot needs {shown}",
+            f"set {key}={shown} in its section",
+        )
+    health = world.config.health
+    patience = health.deadline + health.stable_for
+    if program["stopwaitsecs"] <= patience:
+        yield Finding(
+            f"program {program['name']}",
+            WARNING,
+            f"stopwaitsecs is {program['stopwaitsecs']}; proving a rollback alone may take {patience:g} s",
+            "set stopwaitsecs above the worst rollback, or supervisor kills it half way",
+        )
+    if not wrong:
+        yield Finding(f"program {program['name']}", OK, "runs once, as asked, and is never run again by itself")
+
+
+def _service(world: World, supervisor: SupervisorServices, service: Service, programs: list[dict[str, Any]]) -> Iterator[Finding]:
+    check = f"service {service.name}"
+    try:
+        supervisor.check([service])
+    except ReleaseError as error:
+        yield _fault(check, error)
+        return
+    faults = list(_service_faults(check, programs))
+    user = _user(supervisor, service.name, programs)
+    root = Path(world.config.app.root)
+    if root.exists() and user == root.stat().st_uid:
+        faults.append(
+            Finding(
+                check, FAULT, f"runs as user {user}, who owns the releases: it could change them", "give it a user= of its own"
+            )
+        )
+    yield from faults or [Finding(check, OK, "known to supervisor")]
+
+
+def _service_faults(check: str, programs: list[dict[str, Any]]) -> Iterator[Finding]:
+    if any(program["startsecs"] < 1 for program in programs):
+        yield Finding(check, FAULT, "startsecs is 0: RUNNING means nothing then", "set startsecs=1 or more in its section")
+    if any(program["autostart"] for program in programs):
+        yield Finding(
+            check, WARNING, "autostart is true: it starts before there is a release", "set autostart=false; `boot` starts it"
+        )
+
+
+def _user(supervisor: SupervisorServices, group: str, programs: list[dict[str, Any]]) -> int | None:
+    running = [process.pid for process in supervisor.processes().get(group, []) if process.pid]
+    if running:
+        return processes.owner(running[0])
+    named = next((program["uid"] for program in programs if isinstance(program["uid"], int)), None)
+    return named if named is not None else processes.owner(supervisor.supervisor_pid())
+
+
+def _consul(parts: Parts, supervisor: SupervisorServices) -> Iterator[Finding]:
+    if not parts.config.consul.enabled:
+        return
+    try:
+        parts.consul().reachable()
+    except ConsulError as error:
+        yield Finding("consul", FAULT, str(error), "start a Consul agent, mend CONSUL_HTTP_ADDR, or set [consul] enabled = false")
+    else:
+        yield Finding("consul", OK, "answers and has a leader")
+    try:
+        watched = bool([p for p in supervisor.programs() if is_own(p, ("monitor",))])
+    except ReleaseError:
+        return
+    if not watched:
+        yield Finding(
+            "monitor",
+            WARNING,
+            "supervisor has no `monitor` program: the health check lives 24 h and only deployments renew it",
+            "deploy at least once a day, or health in Consul expires",
+        )
+
+
+def _fault(check: str, error: ReleaseError) -> Finding:
+    return Finding(check, FAULT, error.message, error.hint)

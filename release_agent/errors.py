@@ -1,0 +1,173 @@
+"""One tree of errors: what happened, why, what to do next, and a stable code.
+
+The class says how a run ends (its exit code and outcome, docs/commands.md);
+the code says what the cause was (docs/operations.md lists every one).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import ClassVar
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    MISCONFIGURED = 10
+    BUSY = 11
+    REFUSED = 12
+    FAILED = 13
+    CANCELLED = 14
+    ROLLED_BACK = 20
+    ROLLBACK_FAILED = 21
+    NO_TARGET = 22
+    FAULT_FOUND = 30
+
+
+class Code(StrEnum):
+    """Stable names of causes; scripts may match on them."""
+
+    # Before anything is touched
+    MISCONFIGURED = "misconfigured"
+    BUSY = "busy"
+    REVISION_INVALID = "revision-invalid"
+    REVISION_UNKNOWN = "revision-unknown"
+    REVISION_NOT_A_COMMIT = "revision-not-a-commit"
+    NO_VERSION = "no-version"
+    NOT_PINNED = "not-pinned"
+    TAG_MOVED = "tag-moved"
+    TAG_UNSIGNED = "tag-unsigned"
+    SIGNATURE_BAD = "signature-bad"
+    SIGNERS_MISSING = "signers-missing"
+    REPOSITORY_UNREADABLE = "repository-unreadable"
+    REPOSITORY_INCOMPLETE = "repository-incomplete"
+    RELEASE_TOML_INVALID = "release-toml-invalid"
+    # Before publishing
+    ROOT_UNUSABLE = "root-unusable"
+    DISK_FULL = "disk-full"
+    BUILD_FAILED = "build-failed"
+    SHARED_MISSING = "shared-missing"
+    SHARED_CONFLICT = "shared-conflict"
+    HOOK_FAILED = "hook-failed"
+    HOOK_TIMED_OUT = "hook-timed-out"
+    SUPERVISOR_UNREACHABLE = "supervisor-unreachable"
+    SUPERVISOR_REFUSED = "supervisor-refused"
+    SERVICE_UNKNOWN = "service-unknown"
+    SERVICE_REFUSED = "service-refused"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    JOURNAL_BROKEN = "journal-broken"
+    # After publishing
+    RESTART_FAILED = "restart-failed"
+    UNHEALTHY = "unhealthy"
+    NOTHING_BEHIND = "nothing-behind"
+    ROLLBACK_UNHEALTHY = "rollback-unhealthy"
+    # Rollback by command
+    NO_TARGET = "no-target"
+    RELEASE_UNKNOWN = "release-unknown"
+    RELEASE_FAILED = "release-failed"
+    # The agent itself
+    BUG = "bug"
+
+
+class ReleaseError(Exception):
+    """Anything that ends a run with something to tell a person.
+
+    ``message`` says what happened and why, ``hint`` what to do next.
+    """
+
+    exit_code: ClassVar[Exit] = Exit.ERROR
+    outcome: ClassVar[str] = "error"
+
+    def __init__(self, code: Code, message: str, *, hint: str = "") -> None:
+        """Keep the three parts apart, for JSON."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def to_json(self) -> dict[str, str]:
+        """``{"code", "message", "hint"}``, as the commands print it."""
+        return {"code": str(self.code), "message": self.message, "hint": self.hint}
+
+
+class Misconfigured(ReleaseError):
+    """The configuration file is wrong; every problem is in the message."""
+
+    exit_code = Exit.MISCONFIGURED
+    outcome = "misconfigured"
+
+
+class Busy(ReleaseError):
+    """Another run holds the lock."""
+
+    exit_code = Exit.BUSY
+    outcome = "busy"
+
+
+class Refused(ReleaseError):
+    """The revision, a repository or a signature will not do."""
+
+    exit_code = Exit.REFUSED
+    outcome = "refused"
+
+
+class Failed(ReleaseError):
+    """Something broke before publishing."""
+
+    exit_code = Exit.FAILED
+    outcome = "failed"
+
+
+class SupervisorGone(Failed):
+    """Supervisor does not answer, or is shutting down: says nothing about a release."""
+
+
+class Cancelled(ReleaseError):
+    """A signal asked the run to stop."""
+
+    exit_code = Exit.CANCELLED
+    outcome = "cancelled"
+
+
+class Unhealthy(ReleaseError):
+    """A published release is not well; always answered with a rollback."""
+
+    exit_code = Exit.ROLLED_BACK
+    outcome = "rolled-back"
+
+
+class RolledBack(ReleaseError):
+    """The new release was not well, the one before it is live and proved healthy again."""
+
+    exit_code = Exit.ROLLED_BACK
+    outcome = "rolled-back"
+
+
+class RollbackFailed(ReleaseError):
+    """Nothing that is known to be healthy is live."""
+
+    exit_code = Exit.ROLLBACK_FAILED
+    outcome = "rollback-failed"
+
+
+class NoTarget(ReleaseError):
+    """There is no release to roll back to."""
+
+    exit_code = Exit.NO_TARGET
+    outcome = "no-target"
+
+
+class Interrupted(ReleaseError):
+    """Stopped after publishing because supervisor is gone; the journal stays open for ``boot``."""
+
+
+def exit_of(outcome: str | None) -> Exit:
+    """Return the exit code of an outcome."""
+    kinds: list[type[ReleaseError]] = [Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget]
+    return {"deployed": Exit.OK, "unchanged": Exit.OK, **{kind.outcome: kind.exit_code for kind in kinds}}.get(
+        outcome or "", Exit.ERROR
+    )

@@ -1,0 +1,318 @@
+"""``state.db``: what was done, what is being done, what Consul has not been told yet.
+
+SQLite with its rollback journal, not WAL: a reader as another user (supervisor's
+root beside an agent that is not) then leaves no file behind. Every commit is
+synced: recovery reads from here how far a killed run got.
+
+Only the standard library is imported: this module is read from inside supervisord.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import Code, Failed
+from release_agent.model import Action, Kind, Open, Outcome, Record, Release, Request, Stage, State, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_VERSION = 1
+_BUSY_TIMEOUT = 10.0
+# A process that was started by a restart may seem to have started up to a
+# second before the publication: /proc/stat gives the boot time in whole seconds.
+_START_TOLERANCE = 1.0
+_SCHEMA = """
+CREATE TABLE deployment (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, action TEXT NOT NULL, trigger TEXT NOT NULL,
+    revision TEXT, kind TEXT, release TEXT, commits TEXT NOT NULL DEFAULT '{}', previous TEXT,
+    started_at TEXT NOT NULL, phase TEXT, stage TEXT NOT NULL, published INTEGER NOT NULL DEFAULT 0,
+    outcome TEXT, record TEXT);
+CREATE TABLE hook (
+    seq INTEGER PRIMARY KEY, deployment TEXT NOT NULL, stage TEXT NOT NULL, run TEXT NOT NULL,
+    ended TEXT NOT NULL, output TEXT NOT NULL);
+CREATE TABLE publication (seq INTEGER PRIMARY KEY, moment REAL NOT NULL, release TEXT NOT NULL);
+CREATE TABLE report (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_PIN = "pin"
+
+
+@dataclass(frozen=True)
+class HookRun:
+    """How a hook went: its stage, its command, how it ended and its last output."""
+
+    stage: str
+    run: str
+    ended: str
+    output: str
+
+
+class StateDatabase:
+    """The journal. Reading needs no lock; whoever writes holds the root's lock (but ``pin`` and ``unpin``)."""
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        """Open it; made where it is missing and ``write`` is asked for. Raises Failed (journal-broken)."""
+        self._path = path
+        with _explained(path):
+            if not write and not path.exists():
+                self._db = sqlite3.connect(":memory:", isolation_level=None)
+                self._db.executescript(_SCHEMA)
+                return
+            mode = "rwc" if write else "ro"
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT
+            )
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._settle(write=write)
+
+    def _settle(self, *, write: bool) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and write:
+            self._path.chmod(0o640)  # hooks' output is kept in it
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif version != _VERSION:
+            message = f"made by another version of the agent (its layout is {version}, not {_VERSION})"
+            raise sqlite3.DatabaseError(message)
+
+    def close_database(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    # Writing
+
+    def open(self, request: Request, started_at: str) -> None:
+        """Begin a deployment."""
+        self._write(
+            "INSERT INTO deployment (id, action, trigger, revision, started_at, stage) VALUES (?,?,?,?,?,?)",
+            (request.id, request.action, request.trigger, request.revision, started_at, Stage.PREPARING),
+        )
+
+    def phase(self, deployment: str, name: str) -> None:
+        """Note what the deployment does now."""
+        self._write("UPDATE deployment SET phase = ? WHERE id = ?", (name, deployment))
+
+    def stage(self, deployment: str, stage: Stage, record: Record) -> None:
+        """Note, durably, that it publishes or reverts: from here on a killed run is finished instead of undone."""
+        self._write(
+            "UPDATE deployment SET stage = ?, release = ?, revision = ?, commits = ?, previous = ?, published = 1 WHERE id = ?",
+            (stage, record.release, record.revision, json.dumps(record.commits), record.previous, deployment),
+        )
+
+    def published(self, release: str, moment: float) -> None:
+        """Note what is live from a moment on (seconds since 1970)."""
+        self._write("INSERT INTO publication (moment, release) VALUES (?,?)", (moment, release))
+
+    def close(self, record: Record, kind: Kind | None) -> None:
+        """End a deployment with its outcome."""
+        self._write(
+            "UPDATE deployment SET outcome = ?, release = ?, revision = ?, commits = ?, kind = ?, previous = ?, record = ?"
+            " WHERE id = ?",
+            (
+                *(record.outcome, record.release, record.revision, json.dumps(record.commits), kind, record.previous),
+                *(json.dumps(record.to_json()), record.id),
+            ),
+        )
+
+    def hook(self, deployment: str, stage: str, run: str, ended: str, output: str) -> None:
+        """Keep a hook's last output."""
+        self._write(
+            "INSERT INTO hook (deployment, stage, run, ended, output) VALUES (?,?,?,?,?)", (deployment, stage, run, ended, output)
+        )
+
+    def pin(self, revision: str | None) -> None:
+        """Set what ``follow = "pin"`` takes, or nothing."""
+        if revision is None:
+            self._write("DELETE FROM setting WHERE name = ?", (_PIN,))
+        else:
+            self._write("INSERT OR REPLACE INTO setting VALUES (?,?)", (_PIN, revision))
+
+    def keep_report(self, body: dict[str, Any]) -> None:
+        """Keep a report until it is sent."""
+        self._write("INSERT INTO report (body) VALUES (?)", (json.dumps(body),))
+
+    def forget_report(self, seq: int) -> None:
+        """Forget a report that was sent."""
+        self._write("DELETE FROM report WHERE seq = ?", (seq,))
+
+    # Reading
+
+    def unfinished(self) -> list[Open]:
+        """Return the deployments that never ended, oldest first."""
+        rows = self._read(
+            "SELECT id, action, trigger, revision, release, commits, previous, stage, kind FROM deployment"
+            " WHERE outcome IS NULL ORDER BY seq"
+        )
+        return [_open(row) for row in rows]
+
+    def line(self) -> list[str]:
+        """Return the releases one can go back along: oldest first, what is live last.
+
+        A deployment adds to its end, a rollback goes back along it; failed ones never were on it.
+        """
+        line: list[str] = []
+        query = "SELECT action, release FROM deployment WHERE outcome IN (?, ?) AND release IS NOT NULL ORDER BY seq"
+        for action, release in self._read(query, (Outcome.DEPLOYED, Outcome.UNCHANGED)):
+            if action == Action.ROLLBACK and release in line:
+                del line[len(line) - line[::-1].index(release) :]
+            elif not line or line[-1] != release:
+                line.append(release)
+        return line
+
+    def live_at(self, moment: float) -> str | None:
+        """Return the release that was live at a time (seconds since 1970)."""
+        query = "SELECT release FROM publication WHERE moment <= ? ORDER BY seq DESC LIMIT 1"
+        rows = self._read(query, (moment + _START_TOLERANCE,))
+        return rows[0][0] if rows else None
+
+    def deployed_commits(self, tag: str) -> dict[str, str] | None:
+        """Return the commits that a tag named when it was last published, or None where it never was."""
+        query = (
+            "SELECT commits FROM deployment WHERE published AND revision = ? AND action = ? AND (kind = ? OR kind IS NULL)"
+            " ORDER BY seq DESC LIMIT 1"
+        )
+        rows = self._read(query, (tag, Action.DEPLOY, Kind.TAG))
+        return json.loads(rows[0][0]) if rows else None
+
+    def last_number(self) -> int:
+        """Return the highest release number ever given, 0 for none."""
+        rows = self._read("SELECT release FROM deployment WHERE release IS NOT NULL")
+        return max((int(row[0].split("-")[0]) for row in rows), default=0)
+
+    def pinned(self) -> str | None:
+        """Return what ``pin`` set."""
+        rows = self._read("SELECT value FROM setting WHERE name = ?", (_PIN,))
+        return rows[0][0] if rows else None
+
+    def running(self) -> tuple[str, str | None] | None:
+        """Return the id and phase of the newest deployment that has not ended; it may have been killed."""
+        rows = self._read("SELECT id, phase FROM deployment WHERE outcome IS NULL ORDER BY seq DESC LIMIT 1")
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def stage_of(self, deployment: str) -> Stage | None:
+        """Return how far an open deployment got."""
+        rows = self._read("SELECT stage FROM deployment WHERE id = ?", (deployment,))
+        return Stage(rows[0][0]) if rows else None
+
+    def history(self, limit: int = -1) -> list[dict[str, Any]]:
+        """Return records as ``deploy --json`` prints them, with ``trigger`` and ``started_at``, newest first."""
+        rows = self._read(
+            "SELECT id, trigger, started_at, record, revision, release, commits, previous FROM deployment"
+            " ORDER BY seq DESC LIMIT ?",
+            (limit,),
+        )
+        return [_history_entry(row) for row in rows]
+
+    def action_of(self, deployment: str) -> str:
+        """Return what a deployment did."""
+        rows = self._read("SELECT action FROM deployment WHERE id = ?", (deployment,))
+        return str(rows[0][0]) if rows else ""
+
+    def hooks_of(self, deployment: str) -> list[HookRun]:
+        """Return how a deployment's hooks went, in order."""
+        rows = self._read("SELECT stage, run, ended, output FROM hook WHERE deployment = ? ORDER BY seq", (deployment,))
+        return [HookRun(*row) for row in rows]
+
+    def reports(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the reports not sent yet, oldest first."""
+        return [(seq, json.loads(body)) for seq, body in self._read("SELECT seq, body FROM report ORDER BY seq")]
+
+    def last_record(self) -> dict[str, Any] | None:
+        """Return the newest ended deployment's record, as history() shapes it."""
+        return next((entry for entry in self.history() if entry["outcome"]), None)
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever journaled here."""
+        return not self._read("SELECT 1 FROM deployment LIMIT 1")
+
+    # Rebuilding
+
+    def rebuild(self, releases: Sequence[Release], current: str | None) -> None:
+        """Fill an empty journal from what lies on disk: one deployment a release that was published."""
+        known = [release for release in releases if release.published_at and release.state is not State.BUILT]
+        for release in known:
+            self._insert_rebuilt(release, Action.DEPLOY)
+        live = next((release for release in known if release.name == current), None)
+        if live and live is not known[-1] and live.state is State.HEALTHY:
+            self._insert_rebuilt(live, Action.ROLLBACK)
+
+    def _insert_rebuilt(self, release: Release, action: Action) -> None:
+        healthy = release.state is State.HEALTHY
+        outcome = str(Outcome.DEPLOYED) if healthy else "rolled-back"
+        suffix = "" if action is Action.DEPLOY else "-live"
+        request = Request(f"rebuilt-{release.name}{suffix}", action, release.revision, trigger="rebuilt")
+        record = Record(request.id, outcome, release.name, release.revision, release.commits, release.previous)
+        self.open(request, release.published_at or release.created_at)
+        self.stage(request.id, Stage.PUBLISHING, record)
+        self.close(record, release.kind)
+        moment = datetime.fromisoformat(release.published_at or release.created_at)
+        self.published(release.name, moment.timestamp())
+
+    def _write(self, query: str, values: tuple[object, ...]) -> None:
+        with _explained(self._path):
+            self._db.execute(query, values)
+
+    def _read(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with _explained(self._path):
+            return self._db.execute(query, values).fetchall()
+
+
+def is_broken(path: Path) -> bool:
+    """Whether there is a file that SQLite cannot read, all of it."""
+    if not path.exists():
+        return False
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            checked = db.execute("PRAGMA quick_check").fetchone()[0] == "ok"
+            return not checked or db.execute("PRAGMA user_version").fetchone()[0] not in (0, _VERSION)
+        finally:
+            db.close()
+    except sqlite3.DatabaseError as error:
+        return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+def set_aside(path: Path) -> Path:
+    """Move a broken database, and what belongs to it, out of the way; returns where it lies now."""
+    aside = path.with_name(f"{path.name}.broken-{timestamp().replace(':', '')}")
+    path.rename(aside)
+    journal = path.with_name(path.name + "-journal")
+    if journal.exists():
+        os.replace(journal, f"{aside}-journal")  # noqa: PTH105 - a text path
+    return aside
+
+
+def _open(row: tuple[Any, ...]) -> Open:
+    identity, action, trigger, revision, release, commits, previous, stage, kind = row
+    request = Request(identity, Action(action), revision or "", release or "", trigger=trigger)
+    record = Record(identity, None, release, revision, json.loads(commits), previous)
+    return Open(request, Stage(stage), record, Kind(kind) if kind else None)
+
+
+def _history_entry(row: tuple[Any, ...]) -> dict[str, Any]:
+    identity, trigger, started_at, record, revision, release, commits, previous = row
+    entry = (
+        json.loads(record)
+        if record
+        else Record(identity, None, release, revision or None, json.loads(commits), previous).to_json()
+    )
+    return {**entry, "trigger": trigger, "started_at": started_at}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise Failed(
+            Code.JOURNAL_BROKEN,
+            f"the journal {path} cannot be used: {error}",
+            hint="if it is broken: `release-agent doctor --repair`; if it is not writable: run as the agent's user",
+        ) from error

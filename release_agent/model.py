@@ -1,0 +1,184 @@
+"""The nouns: what a run is asked for, what a release is, what is recorded of a deployment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+_RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
+
+
+class Action(StrEnum):
+    """What a run does; hooks see it as RELEASE_ACTION (a boot deploys or recovers)."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+    RECOVER = "recover"
+
+
+class Outcome(StrEnum):
+    """How a run ended well; every other outcome is that of its error (errors.py)."""
+
+    DEPLOYED = "deployed"
+    UNCHANGED = "unchanged"
+
+
+class State(StrEnum):
+    """What is known of a release: built, and then proved healthy or failed."""
+
+    BUILT = "built"
+    HEALTHY = "healthy"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """How far an open deployment got; what recovery has to do follows from it."""
+
+    PREPARING = "preparing"
+    PUBLISHING = "publishing"
+    REVERTING = "reverting"
+
+
+class Kind(StrEnum):
+    """What a revision turned out to be."""
+
+    TAG = "tag"
+    BRANCH = "branch"
+    COMMIT = "commit"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run was asked to do, by whom."""
+
+    id: str
+    action: Action = Action.DEPLOY
+    revision: str = ""
+    release: str = ""
+    force: bool = False
+    accept_moved_tag: bool = False
+    trigger: str = "command"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A revision resolved: one commit of each repository, by the repository's name."""
+
+    revision: str
+    kind: Kind
+    commits: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release as ``releases/<name>.json`` keeps it.
+
+    ``previous`` is the name of what was live before it, ``built`` what shared
+    links and build hooks made of the commit's files: path to digest.
+    ``published_at`` and ``created_at`` are RFC 3339, UTC.
+    """
+
+    name: str
+    revision: str
+    kind: Kind
+    commits: dict[str, str]
+    fingerprint: str
+    state: State
+    created_at: str
+    previous: str | None = None
+    published_at: str | None = None
+    built: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """Releases are ordered by it, never by time."""
+        return release_number(self.name)
+
+
+def release_name(number: int, fingerprint: str) -> str:
+    """``000042-1f3c9ab2d4e5``: the number and the fingerprint's first 12 digits."""
+    return f"{number:06d}-{fingerprint[:12]}"
+
+
+def is_release_name(name: str) -> bool:
+    """Whether a directory's name is that of a release."""
+    return bool(_RELEASE_NAME.fullmatch(name))
+
+
+def release_number(name: str) -> int:
+    """Return the number in a release's name."""
+    return int(name.split("-", maxsplit=1)[0])
+
+
+@dataclass
+class Record:
+    """What is told of a deployment: the JSON of ``deploy --json``."""
+
+    id: str
+    outcome: str | None = None
+    release: str | None = None
+    revision: str | None = None
+    commits: dict[str, str] = field(default_factory=dict)
+    previous: str | None = None
+    seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape that docs/commands.md promise."""
+        return {
+            "id": self.id,
+            "outcome": self.outcome,
+            "release": self.release,
+            "revision": self.revision,
+            "commits": self.commits,
+            "previous": self.previous,
+            "seconds": round(self.seconds, 3),
+            "phases": [{"name": name, "seconds": round(spent, 3)} for name, spent in self.phases.items()],
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a service as supervisor sees it."""
+
+    name: str
+    state: str
+    pid: int
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"name", "state", "pid"}``; pid 0 where it does not run."""
+        return {"name": self.name, "state": self.state, "pid": self.pid}
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at all services: what is wrong, what can never become right, and who runs."""
+
+    problems: tuple[str, ...]
+    hopeless: bool
+    pids: frozenset[int]
+
+    @property
+    def well(self) -> bool:
+        """Nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class Open:
+    """A deployment that never ended, as recovery needs it."""
+
+    request: Request
+    stage: Stage
+    record: Record
+    kind: Kind | None
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return a moment, or now, in RFC 3339, UTC."""
+    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,177 @@
+"""From the swap to the proof, and back: shared by deployments, rollbacks and recovery."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from release_agent.errors import (
+    Code,
+    Failed,
+    Interrupted,
+    ReleaseError,
+    RollbackFailed,
+    RolledBack,
+    SupervisorGone,
+)
+from release_agent.health import prove
+from release_agent.model import Action, Release, Stage, State, timestamp
+
+if TYPE_CHECKING:
+    from release_agent.model import Look
+    from release_agent.run import Run, World
+
+
+def behind(world: World, *not_these: str | None) -> Release | None:
+    """Return the healthy release that was live before, back along the journal; failed and missing ones are skipped."""
+    line = world.journal.line()
+    # What lies before the last of `not_these` on the line, or all of it.
+    here = max((i for i, name in enumerate(line) if name in not_these), default=len(line))
+    found = (world.store.get(name) for name in reversed(line[:here]) if name not in not_these)
+    return next((release for release in found if release and release.state is State.HEALTHY), None)
+
+
+class Publication:
+    """Makes one release live for one run. From the swap on, any failure brings back what was live before."""
+
+    def __init__(self, run: Run, release: Release) -> None:
+        """Nothing happens yet."""
+        self._run = run
+        self._world = run.world
+        self._release = release
+
+    def go_live(self) -> None:
+        """Swap, restart, prove, mark; raises RolledBack or RollbackFailed where that does not end well."""
+        self._swap()
+        try:
+            self.prove()
+        except (SupervisorGone, Interrupted):
+            raise
+        except ReleaseError as failure:
+            self.roll_back(failure)
+
+    def _swap(self) -> None:
+        world, before = self._world, self._run.record.previous
+        previous = before if before != self._release.name else self._release.previous
+        self._release = replace(self._release, previous=previous, published_at=timestamp())
+        with self._run.phase("publish"):
+            world.store.save(self._release)
+            # A kill between these two lines is undone, one after them finished.
+            self._run.stage(Stage.PUBLISHING)
+            world.store.publish(self._release.name)
+            world.journal.published(self._release.name, time.time())
+            world.log.info("release.published", release=self._release.name, previous=before)
+            world.reporter.deploying(self._release)
+
+    def prove(self) -> None:
+        """Restart the services on what is live and prove them healthy, then mark it so.
+
+        Raises Interrupted where supervisor is gone: that says nothing about the release.
+        """
+        run, world, release = self._run, self._world, self._release
+        self._restart_and_prove(hooks_decide=True)
+        self._release = replace(release, state=State.HEALTHY)
+        world.store.save(self._release)
+        run.wrong = ""
+        run.hooks("after_deploy", release, world.store.directory(release.name), world.blueprint(release))
+
+    def _restart_and_prove(self, *, hooks_decide: bool) -> None:
+        run, world, release = self._run, self._world, self._release
+        try:
+            blueprint = world.blueprint(release)
+            try:
+                run.hooks("after_publish", release, world.store.directory(release.name), blueprint)
+            except Failed as failed:
+                if hooks_decide:
+                    raise
+                world.log.warning("hook.ignored", release=release.name, why=failed.message)
+            with run.phase("restart"):
+                world.services.restart(blueprint.services)
+            with run.phase("health"):
+                prove(self.look, blueprint.health, world.clock)
+            world.log.info("health.passed", release=release.name)
+        except SupervisorGone as gone:
+            raise _interrupted(gone) from gone
+
+    def look(self) -> Look:
+        """Look once whether the release is well."""
+        world, release = self._world, self._release
+        directory = world.store.directory(release.name)
+        return world.examiner.look(world.blueprint(release), directory, self._run.environment(release, directory))
+
+    def roll_back(self, failure: ReleaseError) -> None:
+        """Publish what was live before, restart and prove *that*; always raises: how it ended."""
+        world = self._world
+        with world.clock.shielded():
+            try:
+                # A container that is being stopped fails everything; that is no sick release.
+                world.services.alive()
+            except SupervisorGone as gone:
+                raise _interrupted(gone) from gone
+            self._run.stage(Stage.REVERTING)
+            self._run.action = Action.ROLLBACK
+            self._run.wrong = failure.message
+            world.log.warning("release.failed", release=self._release.name, why=failure.message)
+            self._mark_failed()
+            target = self._target()
+            if target is None:
+                raise RollbackFailed(
+                    Code.NOTHING_BEHIND,
+                    f"{self._name(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
+                    hint="deploy a revision that works; the failed release stays live for you to look at",
+                )
+            self._bring_back(target, failure)
+
+    def _bring_back(self, target: Release, failure: ReleaseError) -> None:
+        world = self._world
+        with self._run.phase("publish"):
+            world.store.publish(target.name)
+            world.journal.published(target.name, time.time())
+        try:
+            # It was healthy once: its own hook cannot keep it from coming back.
+            Publication(self._run, target)._restart_and_prove(hooks_decide=False)  # noqa: SLF001 - its own kind
+        except ReleaseError as second:
+            if isinstance(second, Interrupted):
+                raise
+            self._run.wrong = second.message
+            raise RollbackFailed(
+                Code.ROLLBACK_UNHEALTHY,
+                f"{self._name(self._release)} failed: {failure.message}\n"
+                f"{self._name(target)} was published again and is live, but is not healthy either: {second.message}",
+                hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
+            ) from second
+        self._run.wrong = ""
+        world.log.info("release.rolled_back", release=self._release.name, live=target.name)
+        raise RolledBack(
+            failure.code,
+            f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} is live again and healthy",
+            hint=failure.hint,
+        ) from failure
+
+    def _mark_failed(self) -> None:
+        self._release = replace(self._release, state=State.FAILED)
+        try:
+            self._world.store.save(self._release)
+        except Failed as error:  # a full disk must not keep the old release from coming back
+            self._world.log.warning("release.unmarked", release=self._release.name, why=error.message)
+
+    def _target(self) -> Release | None:
+        before = self._run.record.previous
+        if before and before != self._release.name:
+            live = self._world.store.get(before)
+            if live and live.state is State.HEALTHY:
+                return live
+        return behind(self._world, self._release.name, before)
+
+    @staticmethod
+    def _name(release: Release) -> str:
+        return f"{release.name} ({release.revision})"
+
+
+def _interrupted(gone: SupervisorGone) -> Interrupted:
+    return Interrupted(
+        Code.INTERRUPTED,
+        f"published, but not proved: {gone.message}",
+        hint="nothing is lost: `release-agent boot`, or the next deploy, finishes it",
+    )

@@ -1,0 +1,122 @@
+"""What the reading commands answer, as the JSON they print; nothing is changed and no lock is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import ReleaseError
+from release_agent.model import Release, Request, State
+from release_agent.publication import behind
+from release_agent.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from release_agent.blueprint import Blueprint
+    from release_agent.journal import StateDatabase
+    from release_agent.model import Look, Process
+    from release_agent.run import World
+
+_UNPROVED = ("publishing", "reverting")
+
+
+@dataclass(frozen=True)
+class Status:
+    """``status --json``, and why health is what it is."""
+
+    body: dict[str, Any]
+    problems: tuple[str, ...]
+
+
+def of_release(release: Release | None) -> dict[str, Any] | None:
+    """Return the part of ``status --json`` that is about one release."""
+    if release is None:
+        return None
+    return {
+        "release": release.name,
+        "number": release.number,
+        "revision": release.revision,
+        "commits": release.commits,
+        "deployed_at": release.published_at,
+    }
+
+
+def status(
+    world: World,
+    journal: StateDatabase,
+    running: dict[str, Any] | None,
+    processes: Callable[[], dict[str, list[Process]]],
+) -> Status:
+    """Look at everything once: what is live, its services, its probes, the deployment that runs."""
+    live = world.store.current()
+    services: list[dict[str, Any]] = []
+    deployment = _deployment(journal, running)
+    problems: tuple[str, ...] = ("no release is live",)
+    if live:
+        try:
+            blueprint = world.blueprint(live)
+            groups = processes()
+            services = _services(blueprint, groups)
+            problems = _look(world, live, blueprint).problems
+        except ReleaseError as error:
+            problems = (error.message,)
+        if live.state is State.FAILED:
+            problems = (*problems, f"{live.name} failed when it was deployed")
+    unproved = deployment is not None and journal.stage_of(deployment["id"]) in _UNPROVED
+    body = {
+        "app": world.config.app.name,
+        "environment": world.config.app.environment,
+        "current": of_release(live),
+        "previous": of_release(behind(world, live.name) if live else None),
+        "services": services,
+        "health": "warning" if unproved else "critical" if problems else "passing",
+        "deployment": deployment,
+    }
+    return Status(body, problems)
+
+
+def _look(world: World, live: Release, blueprint: Blueprint) -> Look:
+    run = Run(world, Request("status", revision=live.revision), journaled=False)
+    directory = world.store.directory(live.name)
+    return world.examiner.look(blueprint, directory, run.environment(live, directory))
+
+
+def _services(blueprint: Blueprint, groups: dict[str, list[Process]]) -> list[dict[str, Any]]:
+    return [
+        {"name": service.name, "processes": [process.to_json() for process in groups.get(service.name, [])]}
+        for service in blueprint.services
+    ]
+
+
+def _deployment(journal: StateDatabase, running: dict[str, Any] | None) -> dict[str, Any] | None:
+    if running is None:
+        return None
+    known = journal.running()
+    phase = known[1] if known and known[0] == running["id"] else None
+    return {"id": running["id"], "phase": phase}
+
+
+def releases(world: World) -> list[dict[str, Any]]:
+    """Return what is kept, newest first, as ``releases --json`` prints it."""
+    live = world.store.current()
+    return [
+        {**(of_release(release) or {}), "state": str(release.state), "current": bool(live and live.name == release.name)}
+        for release in reversed(world.store.releases())
+    ]
+
+
+def drift(world: World, release: Release) -> list[dict[str, str]]:
+    """Compare a release with its commits, file by file: ``[{"path", "change"}]``.
+
+    What shared links and build hooks made when it was built is not drift.
+    """
+    there = world.source.drift(release.commits, world.store.directory(release.name))
+    changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
+    # What was made when it was built, and is not there as it was made.
+    changes |= {path: "missing" for path in release.built if path not in there}
+    return [{"path": path, "change": change} for path, change in sorted(changes.items())]
+
+
+def _change(digest: str) -> str:
+    return digest.split(" ", maxsplit=1)[0] if digest.startswith(("added", "missing")) else "changed"

@@ -1,0 +1,168 @@
+"""The composition root: the only place that knows which adapter stands behind which port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.errors import ReleaseError
+from release_agent.journal import StateDatabase, is_broken, set_aside
+from release_agent.logs import Redactor, make_log
+from release_agent.run import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from release_agent.clock import SystemClock
+    from release_agent.config import Config
+    from release_agent.health import HealthExaminer
+    from release_agent.model import Request
+    from release_agent.ports import Log, Reporter
+    from release_agent.registry import ConsulAgent
+    from release_agent.services import SupervisorServices
+    from release_agent.source import GitSource
+    from release_agent.store import Root
+
+_PROBE_GRACE = 0.3
+
+
+class Parts:
+    """Makes the adapters of one process, each when it is first asked for: a command pays for what it uses."""
+
+    def __init__(self, config: Config, clock: SystemClock, environ: Mapping[str, str] = os.environ) -> None:
+        """Nothing is made yet."""
+        self.config = config
+        self.clock = clock
+        self.environ = environ
+        self.redact = Redactor(environ)
+        self._log: Log | None = None
+
+    @property
+    def log(self) -> Log:
+        """The log on stderr."""
+        if self._log is None:
+            self._log = make_log(self.redact)
+        return self._log
+
+    def root(self) -> Root:
+        """The store."""
+        from release_agent.store import Root  # noqa: PLC0415
+
+        return Root(Path(self.config.app.root), self.clock)
+
+    def journal(self) -> StateDatabase:
+        """The journal, to read."""
+        return StateDatabase(self.root().database)
+
+    def services(self) -> SupervisorServices:
+        """Supervisor."""
+        from release_agent.services import Rpc, SupervisorServices  # noqa: PLC0415
+
+        return SupervisorServices(Rpc(self.config.supervisor.url, self.environ), self.clock, self.log)
+
+    def examiner(self, services: SupervisorServices) -> HealthExaminer:
+        """Health: supervisor's states and the probes."""
+        from release_agent.health import HealthExaminer  # noqa: PLC0415
+        from release_agent.hooks import CommandRunner, last_lines  # noqa: PLC0415
+        from release_agent.probes import Prober  # noqa: PLC0415
+
+        runner = CommandRunner(self.clock, on_line=lambda _line: None, grace=_PROBE_GRACE)
+
+        def run(command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> str | None:
+            ended = runner.run(command, timeout, directory, environment)
+            said = last_lines(ended.output)
+            return None if ended.well else ended.describe(timeout) + (f": {said}" if said else "")
+
+        return HealthExaminer(services, Prober(run))
+
+    def consul(self) -> ConsulAgent:
+        """The Consul agent of this machine."""
+        from release_agent.registry import ConsulAgent  # noqa: PLC0415
+
+        return ConsulAgent(self.config.consul, self.config.app, self.environ)
+
+    @contextmanager
+    def source(self, scratch: Path | None = None) -> Iterator[GitSource]:
+        """The repositories; without ``scratch`` what git needs lies in the machine's temporary directory."""
+        from release_agent.source import GitSource  # noqa: PLC0415
+
+        place = scratch or Path(tempfile.mkdtemp(prefix="release-agent-"))
+        source = GitSource(self.config.repositories, place)
+        try:
+            yield source
+        finally:
+            source.close()
+            if scratch is None:
+                shutil.rmtree(place, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, request: Request, *, wait: bool = False) -> Iterator[World]:
+        """Hold the root's lock and have a world to change; raises Busy."""
+        root = self.root()
+        with root.lock(request, wait=wait):
+            root.clean()
+            journal = self.writable_journal(root)
+            try:
+                with self.source(root.incoming) as source:
+                    yield self.world(root, journal, source)
+            finally:
+                journal.close_database()
+
+    def world(self, root: Root, journal: StateDatabase, source: GitSource) -> World:
+        """Put all of it together."""
+        from release_agent.hooks import CommandRunner  # noqa: PLC0415
+
+        services = self.services()
+        return World(
+            config=self.config,
+            environ=self.environ,
+            clock=self.clock,
+            log=self.log,
+            redact=self.redact,
+            source=source,
+            store=root,
+            journal=journal,
+            hooks=CommandRunner(self.clock, on_line=lambda line: self.log.info("hook.output", line=line)),
+            services=services,
+            examiner=self.examiner(services),
+            reporter=self._reporter(journal, services),
+        )
+
+    def writable_journal(self, root: Root) -> StateDatabase:
+        """Open the journal under the lock; a lost or broken one is rebuilt from what lies on disk, and said."""
+        if is_broken(root.database):
+            self.log.warning("journal.set_aside", kept_as=str(set_aside(root.database)))
+        lost = not root.database.exists()
+        journal = StateDatabase(root.database, write=True)
+        releases = root.releases() if lost else []
+        if releases:
+            live = root.current()
+            journal.rebuild(releases, live.name if live else None)
+            self.log.warning("journal.rebuilt", releases=len(releases))
+        return journal
+
+    def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
+        from release_agent.registry import ConsulReporter, NoReporter  # noqa: PLC0415
+
+        settings = self.config.consul
+        if not settings.enabled:
+            return NoReporter()
+        return ConsulReporter(self.consul(), journal, self.clock, self.log, is_monitored(services), settings.ttl)
+
+
+def is_monitored(services: SupervisorServices) -> Callable[[], bool]:
+    """Make a question of whether supervisor has a ``monitor`` program of this agent."""
+
+    def ask() -> bool:
+        from release_agent.services import is_own  # noqa: PLC0415
+
+        try:
+            return any(is_own(program, ("monitor",)) for program in services.programs())
+        except ReleaseError:
+            return False
+
+    return ask
