@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from release_agent import __version__, config, present
-from release_agent.clock import SystemClock
-from release_agent.errors import Code, Exit, Misconfigured, NoTarget, ReleaseError, exit_of
-from release_agent.model import Action, Record, Request
-from release_agent.run import new_id
-from release_agent.wiring import Parts
+from release_agent import __version__, commands
+from release_agent.errors import Code, ReleaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from release_agent.config import Config
-
-REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
-CHECK = "check"
 _UMASK = 0o022
 
 
@@ -42,321 +33,49 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="release-agent", description="Ship tagged code into this container.")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--config", metavar="PATH", help="default: $RELEASE_AGENT_CONFIG, else /etc/release-agent.toml")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[_Call], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+    def command(name: str, run: Callable[[commands.Call], int], text: str) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, help=text, description=text)
         added.add_argument("--json", action="store_true", help="machine output, as docs/commands.md has it")
         added.set_defaults(run=run)
         return added
 
-    deploy = command("deploy", _deploy, "make a revision live: build, publish, restart, prove, or roll back")
+    deploy = command("deploy", commands.deploy, "make a revision live: build, publish, restart, prove, or roll back")
     deploy.add_argument("revision", nargs="?", help="a tag, a branch or a full commit id; default: what [revision] says")
     deploy.add_argument("--force", action="store_true", help="build and restart even what is there")
     deploy.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag that named another commit before")
     deploy.add_argument("--dry-run", action="store_true", help="say what would be done")
-    rollback = command("rollback", _rollback, "go back to the release that was live before, or to the named one")
+    rollback = command("rollback", commands.rollback, "go back to the release that was live before, or to the named one")
     rollback.add_argument("release", nargs="?", default="", help="a release's name, number or revision")
-    command("boot", _boot, "at container start: recover, deploy if nothing is live, start what does not run")
-    command("status", _status, "what is live and how it is")
-    history = command("history", _history, "what was done")
+    command("boot", commands.boot, "at container start: recover, deploy if nothing is live, start what does not run")
+    command("status", commands.status, "what is live and how it is")
+    history = command("history", commands.history, "what was done")
     history.add_argument("id", nargs="?", help="one deployment, with its hooks' output")
     history.add_argument("--limit", type=int, default=-1, metavar="N", help="the newest N")
-    command("releases", _releases, "what is kept")
-    command("pin", _pin, 'set what [revision] follow = "pin" takes').add_argument("revision")
-    command("unpin", _unpin, "forget what was pinned")
-    command("verify", _verify, "compare a release with its commit").add_argument("release", nargs="?", default="")
-    command("prune", _prune, "apply [app] keep")
-    doctor = command("doctor", _doctor, "check the whole set-up and say how to mend each fault")
+    command("releases", commands.releases, "what is kept")
+    command("pin", commands.pin, 'set what [revision] follow = "pin" takes').add_argument("revision")
+    command("unpin", commands.unpin, "forget what was pinned")
+    command("verify", commands.verify, "compare a release with its commit").add_argument("release", nargs="?", default="")
+    command("prune", commands.prune, "apply [app] keep")
+    doctor = command("doctor", commands.doctor, "check the whole set-up and say how to mend each fault")
     doctor.add_argument("--repair", action="store_true", help="rebuild a lost or broken journal from what lies on disk")
     return parser
 
 
-class _Call:
-    """One call of a command: its arguments and, once asked for, what it works with."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
-        self.clock = SystemClock()
-        self._parts: Parts | None = None
-
-    @property
-    def parts(self) -> Parts:
-        """The adapters; raises Misconfigured."""
-        if self._parts is None:
-            self._parts = Parts(config.load(self.arguments.config), self.clock)
-        return self._parts
-
-    @property
-    def config(self) -> Config:
-        return self.parts.config
-
-    def answer(self, body: Any, text: str) -> None:  # noqa: ANN401 - anything JSON has
-        """Print the answer: JSON on one line, or something to read."""
-        _print(json.dumps(body) if self.arguments.json else text)
-
-    def tell(self, record: Record) -> int:
-        """Print how a run ended; a failure goes to stderr where a person reads."""
-        if self.arguments.json:
-            _print(json.dumps(record.to_json()))
-        else:
-            _print(present.record(record), sys.stderr if record.error else sys.stdout)
-        return exit_of(record.outcome)
-
-
 def _guarded(arguments: argparse.Namespace) -> int:
-    call = _Call(arguments)
+    call = commands.Call(arguments)
     try:
         code: int = arguments.run(call)
     except ReleaseError as error:
-        return _failed(call, error)
+        return commands.failed(call, error)
     except Exception as error:  # noqa: BLE001 - a bug must end in a record and a code, too
         import traceback  # noqa: PLC0415
 
-        _print(traceback.format_exc(), sys.stderr)
+        commands.say(traceback.format_exc(), sys.stderr)
         hint = "please report it; `release-agent boot`, or the next deploy, recovers what was half done"
-        return _failed(call, ReleaseError(Code.BUG, f"a bug in the agent: {type(error).__name__}: {error}", hint=hint))
+        return commands.failed(call, ReleaseError(Code.BUG, f"a bug in the agent: {type(error).__name__}: {error}", hint=hint))
     return code
-
-
-def _failed(call: _Call, error: ReleaseError) -> int:
-    """Tell of an error outside any run: bad configuration, a busy agent, a bug."""
-    if call.arguments.command in ("deploy", "rollback", "boot"):
-        request = _asked_from_outside()
-        record = Record(request.id if request else new_id(), revision=getattr(call.arguments, "revision", "") or None)
-        record.outcome, record.error = error.outcome, error.to_json()
-        call.tell(record)
-    elif call.arguments.json:
-        _print(json.dumps({"error": error.to_json()}))
-    else:
-        _print(present.error(error.to_json()), sys.stderr)
-    return error.exit_code
-
-
-def _asked_from_outside() -> Request | None:
-    """Return what supervisor's plugin asked for; it outranks the command line."""
-    text = os.environ.get(REQUEST_VARIABLE)
-    if not text:
-        return None
-    try:
-        asked = json.loads(text)
-        action = asked.get("action", Action.DEPLOY)
-        return Request(
-            str(asked["id"]),
-            Action.DEPLOY if action == CHECK else Action(action),
-            str(asked.get("revision") or ""),
-            str(asked.get("release") or ""),
-            force=bool(asked.get("force")),
-            trigger=str(asked.get("trigger") or "rpc"),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Misconfigured(
-            Code.MISCONFIGURED, f"{REQUEST_VARIABLE} is not a request: {error}", hint="it is set by supervisor's plugin alone"
-        ) from error
-
-
-def _is_check() -> bool:
-    text = os.environ.get(REQUEST_VARIABLE)
-    return bool(text) and json.loads(text or "{}").get("action") == CHECK
-
-
-def _trigger() -> str:
-    """Under supervisor a bare run was started by it; otherwise a person typed the command."""
-    return "supervisor" if os.environ.get("SUPERVISOR_PROCESS_NAME") else "command"
-
-
-def _deploy(call: _Call) -> int:
-    from release_agent.source import check_revision  # noqa: PLC0415
-
-    arguments = call.arguments
-    request = _asked_from_outside() or Request(
-        new_id(),
-        # An empty argument is a caller's unset variable, not a wish for the newest tag.
-        revision="" if arguments.revision is None else check_revision(arguments.revision),
-        force=arguments.force,
-        accept_moved_tag=arguments.accept_moved_tag,
-        trigger=_trigger(),
-    )
-    if arguments.dry_run or _is_check():
-        return _check(call, request)
-    return _change(call, request)
-
-
-def _rollback(call: _Call) -> int:
-    request = Request(new_id(), Action.ROLLBACK, release=call.arguments.release, trigger=_trigger())
-    return _change(call, _asked_from_outside() or request)
-
-
-def _change(call: _Call, request: Request) -> int:
-    from release_agent.agent import Agent  # noqa: PLC0415
-
-    call.clock.listen()
-    with call.parts.locked(request) as world:
-        agent = Agent(world)
-        record = agent.deploy(request) if request.action is Action.DEPLOY else agent.roll_back(request)
-        note = _newest_again(call, record) if request.action is Action.ROLLBACK and not record.error else ""
-    code = call.tell(record)
-    if note:
-        _print(note, sys.stderr if call.arguments.json else sys.stdout)
-    return code
-
-
-def _newest_again(call: _Call, record: Record) -> str:
-    revision = call.config.revision
-    if revision.follow == "pin":
-        return f"note: a bare deploy takes what is pinned; to stay here: release-agent pin {record.revision}"
-    takes = f"the tip of {revision.branch}" if revision.follow == "branch" else "the newest tag"
-    return (
-        f'note: a bare deploy would take {takes} again; to stay here, set [revision] follow = "pin" '
-        f"and `release-agent pin {record.revision}`"
-    )
-
-
-def _check(call: _Call, request: Request) -> int:
-    from release_agent.deployment import Deployment  # noqa: PLC0415
-    from release_agent.run import Run  # noqa: PLC0415
-
-    parts = call.parts
-    root = parts.root()
-    with parts.source() as source:
-        world = parts.world(root, parts.journal(), source)
-        run = Run(world, request, journaled=False)
-        live = root.current()
-        run.record.previous = live.name if live else None
-        try:
-            deployment = Deployment(run)
-            plan = deployment.plan(deployment.resolve())
-        except ReleaseError as error:
-            run.end(error)
-            return call.tell(run.record)
-        size, files = (0, 0) if plan.kept else source.size(plan.target.commits)
-    body = {**run.record.to_json(), "outcome": "checked", "build": plan.kept is None}
-    body |= {
-        "live": bool(plan.kept and live and plan.kept.name == live.name),
-        "needed_bytes": size,
-        "files": files,
-        "free_bytes": root.free(),
-    }
-    call.answer(body, present.check(body))
-    return Exit.OK
-
-
-def _boot(call: _Call) -> int:
-    from release_agent.agent import Agent, boot_request  # noqa: PLC0415
-
-    call.clock.listen()
-    request = boot_request()
-    with call.parts.locked(request, wait=True) as world:
-        record, healthy = Agent(world).boot(request)
-    call.tell(record)
-    return Exit.OK if healthy else Exit.ROLLBACK_FAILED
-
-
-def _status(call: _Call) -> int:
-    from release_agent import status  # noqa: PLC0415
-
-    parts = call.parts
-    root, journal = parts.root(), parts.journal()
-    with parts.source() as source:
-        world = parts.world(root, journal, source)
-        found = status.status(world, journal, root.holder(), parts.services().processes)
-    call.answer(found.body, present.status(found.body, found.problems))
-    return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND
-
-
-def _history(call: _Call) -> int:
-    journal = call.parts.journal()
-    entries = journal.history(call.arguments.limit)
-    if call.arguments.id:
-        entries = [entry for entry in entries if entry["id"] == call.arguments.id]
-        if not entries:
-            raise NoTarget(
-                Code.RELEASE_UNKNOWN, f"there is no deployment {call.arguments.id}", hint="`release-agent history` lists them"
-            )
-        hooks = journal.hooks_of(call.arguments.id)
-        body = {**entries[0], "hooks": [vars(hook) for hook in hooks]}
-        call.answer(body, present.deployment(body))
-        return Exit.OK
-    call.answer(entries, present.history(entries, journal.action_of))
-    return Exit.OK
-
-
-def _releases(call: _Call) -> int:
-    from release_agent import status  # noqa: PLC0415
-
-    parts = call.parts
-    with parts.source() as source:
-        found = status.releases(parts.world(parts.root(), parts.journal(), source))
-    call.answer(found, present.releases(found))
-    return Exit.OK
-
-
-def _pin(call: _Call) -> int:
-    from release_agent.model import Kind  # noqa: PLC0415
-
-    parts, revision = call.parts, call.arguments.revision
-    with parts.source() as source:
-        target = source.resolve(revision, tuple(Kind))
-    with parts.locked(Request(new_id(), trigger=_trigger())) as world:
-        world.journal.pin(revision)
-    text = f"pinned {revision}: a bare deploy takes it"
-    if call.config.revision.follow != "pin":
-        text = f'pinned {revision}; it has no effect while [revision] follow = "{call.config.revision.follow}"'
-    call.answer({"pinned": revision, "commits": target.commits}, text)
-    return Exit.OK
-
-
-def _unpin(call: _Call) -> int:
-    with call.parts.locked(Request(new_id(), trigger=_trigger())) as world:
-        world.journal.pin(None)
-    call.answer({"pinned": None}, "nothing is pinned")
-    return Exit.OK
-
-
-def _verify(call: _Call) -> int:
-    from release_agent import status  # noqa: PLC0415
-
-    parts, named = call.parts, call.arguments.release
-    root = parts.root()
-    live = root.current()
-    wanted = [r for r in root.releases() if named in (r.name, str(r.number), r.revision)] if named else [live] if live else []
-    if not wanted or wanted[-1] is None:
-        what = f"no release {named!r}" if named else "no release is live"
-        raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
-    release = wanted[-1]
-    with parts.source() as source:
-        drift = status.drift(parts.world(root, parts.journal(), source), release)
-    body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}
-    call.answer(body, present.drift(body))
-    return Exit.FAULT_FOUND if drift else Exit.OK
-
-
-def _prune(call: _Call) -> int:
-    from release_agent.agent import prune  # noqa: PLC0415
-
-    with call.parts.locked(Request(new_id(), trigger=_trigger())) as world:
-        removed = prune(world)
-    call.answer({"removed": removed}, "removed " + ", ".join(removed) if removed else "nothing to remove")
-    return Exit.OK
-
-
-def _doctor(call: _Call) -> int:
-    from release_agent import doctor  # noqa: PLC0415
-
-    if call.arguments.repair:
-        with call.parts.locked(Request(new_id(), trigger=_trigger())):
-            pass  # opening the journal to write it rebuilds one that is lost or broken
-    findings = doctor.examine(call.parts)
-    call.answer([finding.to_json() for finding in findings], present.findings(findings))
-    return Exit.FAULT_FOUND if any(finding.level == doctor.FAULT for finding in findings) else Exit.OK
-
-
-def _print(text: str, stream: Any = None) -> None:  # noqa: ANN401 - a text stream
-    """Print; a reader that has gone changes nothing."""
-    try:
-        print(text, file=stream or sys.stdout, flush=True)
-    except (OSError, ValueError):
-        return
 
 
 def _flush() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent import blueprint, processes
+from release_agent.consul_agent import ConsulError
 from release_agent.deployment import Deployment
 from release_agent.errors import ReleaseError
 from release_agent.journal import is_broken
 from release_agent.model import Request
-from release_agent.registry import ConsulError
 from release_agent.run import Run
 from release_agent.services import is_own
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from release_agent.clock import SystemClock
     from release_agent.config import Config
+    from release_agent.consul_agent import ConsulAgent
     from release_agent.health import HealthExaminer
     from release_agent.model import Request
     from release_agent.ports import Log, Reporter
-    from release_agent.registry import ConsulAgent
     from release_agent.services import SupervisorServices
     from release_agent.source import GitSource
     from release_agent.store import Root
@@ -81,7 +81,7 @@ class Parts:
 
     def consul(self) -> ConsulAgent:
         """The Consul agent of this machine."""
-        from release_agent.registry import ConsulAgent  # noqa: PLC0415
+        from release_agent.consul_agent import ConsulAgent  # noqa: PLC0415
 
         return ConsulAgent(self.config.consul, self.config.app, self.environ)
 
@@ -151,7 +151,7 @@ class Parts:
         settings = self.config.consul
         if not settings.enabled:
             return NoReporter()
-        return ConsulReporter(self.consul(), journal, self.clock, self.log, is_monitored(services), settings.ttl)
+        return ConsulReporter(self.consul(), journal, self.clock, self.log, watched=is_monitored(services), ttl=settings.ttl)
 
 
 def is_monitored(services: SupervisorServices) -> Callable[[], bool]:

@@ -1,0 +1,86 @@
+"""What a file system does, and what it means when it fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import Code, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Say what a failing disk means."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise Failed(
+            Code.DISK_FULL if full else Code.BUILD_FAILED,
+            f"could not write {error.filename or place}: {error.strerror}",
+            hint="make room, or lower [app] keep" if full else "look at the directory and who owns it",
+        ) from error
+
+
+def unusable(place: Path, error: OSError) -> Failed:
+    """Make the error for a root that cannot be used."""
+    return Failed(
+        Code.ROOT_UNUSABLE,
+        f"cannot use {error.filename or place}: {error.strerror}",
+        hint="the agent's user must own [app] root, all of it on one mount; `release-agent doctor` looks",
+    )
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole directory, whatever its modes; nothing there is fine."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, onerror=_make_removable)
+
+
+def _make_removable(function: Callable[[str], object], path: str, error: Any) -> None:  # noqa: ANN401 - sys.exc_info()
+    """Read-only directories, such as Go's module cache, come from build hooks."""
+    if not isinstance(error[1], PermissionError):
+        raise error[1]
+    for place in (Path(path).parent, Path(path)):
+        if not place.is_symlink():
+            place.chmod(place.stat().st_mode | stat.S_IRWXU)
+    if function in (os.open, os.scandir):
+        shutil.rmtree(path)
+    else:
+        function(path)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_mount(place: Path) -> None:
+    """Make everything written to a mount durable, syncfs(2): far cheaper than a sync a file."""
+    import ctypes  # noqa: PLC0415 - only a build needs it
+
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise Failed(
+                Code.DISK_FULL if number in (errno.ENOSPC, errno.EDQUOT) else Code.BUILD_FAILED,
+                f"the release could not be made durable: {os.strerror(number)}",
+                hint="look at the disk",
+            )
+    finally:
+        os.close(descriptor)
