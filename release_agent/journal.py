@@ -311,6 +311,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise Failed(Code.DISK_FULL, f"no room for the journal {path}", hint="make room, or lower [app] keep") from error
         raise Failed(
             Code.JOURNAL_BROKEN,
             f"the journal {path} cannot be used: {error}",

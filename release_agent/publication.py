@@ -45,6 +45,8 @@ class Publication:
         """Swap, restart, prove, mark; raises RolledBack or RollbackFailed where that does not end well."""
         self._swap()
         try:
+            self._run.note(lambda: self._world.journal.published(self._release.name, time.time()))
+            self._world.reporter.deploying(self._release)
             self.prove()
         except (SupervisorGone, Interrupted):
             raise
@@ -60,9 +62,7 @@ class Publication:
             # A kill between these two lines is undone, one after them finished.
             self._run.stage(Stage.PUBLISHING)
             world.store.publish(self._release.name)
-            world.journal.published(self._release.name, time.time())
-            world.log.info("release.published", release=self._release.name, previous=before)
-            world.reporter.deploying(self._release)
+        world.log.info("release.published", release=self._release.name, previous=before)
 
     def prove(self) -> None:
         """Restart the services on what is live and prove them healthy, then mark it so.
@@ -109,7 +109,7 @@ class Publication:
                 world.services.alive()
             except SupervisorGone as gone:
                 raise _interrupted(gone) from gone
-            self._run.stage(Stage.REVERTING)
+            self._run.note(lambda: self._run.stage(Stage.REVERTING))
             self._run.action = Action.ROLLBACK
             self._run.wrong = failure.message
             world.log.warning("release.failed", release=self._release.name, why=failure.message)
@@ -127,7 +127,7 @@ class Publication:
         world = self._world
         with self._run.phase("publish"):
             world.store.publish(target.name)
-            world.journal.published(target.name, time.time())
+        self._run.note(lambda: world.journal.published(target.name, time.time()))
         try:
             # It was healthy once: its own hook cannot keep it from coming back.
             Publication(self._run, target)._restart_and_prove(hooks_decide=False)  # noqa: SLF001 - its own kind
@@ -151,10 +151,7 @@ class Publication:
 
     def _mark_failed(self) -> None:
         self._release = replace(self._release, state=State.FAILED)
-        try:
-            self._world.store.save(self._release)
-        except Failed as error:  # a full disk must not keep the old release from coming back
-            self._world.log.warning("release.unmarked", release=self._release.name, why=error.message)
+        self._run.note(lambda: self._world.store.save(self._release))
 
     def _target(self) -> Release | None:
         before = self._run.record.previous

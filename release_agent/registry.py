@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from release_agent.consul_agent import ConsulError, Status
+from release_agent.errors import ReleaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BUDGET = 5.0
 _FIRST_WAIT = 2.0
+_UNKEPT = -1  # the number of a report that could not be kept
 _UNWATCHED_TTL = 24 * 3600.0  # nobody but deployments keeps the check alive
 
 
@@ -73,8 +75,12 @@ class ConsulReporter:
             what = f"{live.revision} ({live.name})" if live else "nothing"
             status = Status("critical", wrong) if wrong or not live else Status("passing", f"{what} is live and healthy")
         told = {**record.to_json(), "trigger": trigger, "started_at": started_at}
-        self._spool.keep_report(told)
-        waiting = self._spool.reports()
+        try:
+            self._spool.keep_report(told)
+            waiting = self._spool.reports()
+        except ReleaseError as error:  # a full disk; Consul may still be told
+            self._log.warning("journal.failed", why=error.message)
+            waiting = [(_UNKEPT, told)]
         ttl = self._ttl()
         sent: list[int] = []
         error = self._ask(lambda: self._send(waiting, sent, live, status, ttl), self._left, status)

@@ -95,7 +95,7 @@ class Run:
         clock = self.world.clock
         clock.check()
         if self._journaled:
-            self.world.journal.phase(self.request.id, name)
+            self.note(lambda: self.world.journal.phase(self.request.id, name))
         began = clock.now()
         try:
             yield
@@ -119,7 +119,14 @@ class Run:
         if self.record.error:
             self.record.error = {key: self.world.redact(value) for key, value in self.record.error.items()}
         if self._journaled:
-            self.world.journal.close(self.record, self.kind)
+            self.note(lambda: self.world.journal.close(self.record, self.kind))
+
+    def note(self, write: Callable[[], None]) -> None:
+        """Write what is for the record alone: a full disk must not decide what is live."""
+        try:
+            write()
+        except ReleaseError as error:
+            self.world.log.warning("journal.failed", why=error.message)
 
     def end(self, error: ReleaseError) -> None:
         """Let an error be the outcome."""
@@ -140,7 +147,7 @@ class Run:
         world.log.info("hook.started", stage=stage, run=hook.run)
         ended = world.hooks.run_hook(hook.run, stage, hook.timeout, directory / hook.cwd, environment)
         how, output = ended.describe(hook.timeout), world.redact(ended.output)
-        world.journal.hook(self.request.id, stage, hook.run, how, output)
+        self.note(lambda: world.journal.hook(self.request.id, stage, hook.run, how, output))
         world.log.info("hook.finished", stage=stage, run=hook.run, how=how)
         if not ended.well:
             said = [line for line in output.splitlines() if line.strip()][-_SHOWN_OUTPUT_LINES:]

@@ -238,7 +238,7 @@ class SupervisorServices:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"supervisor could not {method.removesuffix('Process')} {process.full_name}: {fault.faultString}",
-                    hint="see the service's own log",
+                    hint="see what the service says: `supervisorctl tail NAME stderr`",
                 ) from fault
 
     def _until(self, group: str, done: Callable[[_Seen], bool], deadline: float, what: str) -> None:
@@ -248,7 +248,11 @@ class SupervisorServices:
                 return
             if self._clock.now() > deadline:
                 states = ", ".join(f"{seen.full_name} is {seen.state}" for seen in waiting)
-                raise Unhealthy(Code.RESTART_FAILED, f"could not {what} {group}: {states}", hint="see the service's own log")
+                raise Unhealthy(
+                    Code.RESTART_FAILED,
+                    f"could not {what} {group}: {states}",
+                    hint="see what the service says: `supervisorctl tail NAME stderr`",
+                )
             self._clock.sleep(_POLL)
 
 

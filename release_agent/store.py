@@ -89,13 +89,13 @@ class Root:
 
     def next_number(self) -> int:
         """Return a number higher than that of any release there is."""
-        names = [path.name for path in self._releases.iterdir() if is_release_name(path.name)]
+        there = self._releases.iterdir() if self._releases.is_dir() else ()
+        names = [path.name for path in there if is_release_name(path.name)]
         return max(map(release_number, names), default=0) + 1
 
     def check_room(self, size: int, files: int) -> None:
         """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit."""
-        disk = os.statvfs(self.path)
-        free = disk.f_bavail * disk.f_frsize
+        disk, free = self._disk(), self.free()
         if size + _ROOM_TO_SPARE > free:
             what = f"{_megabytes(size)}, and {_megabytes(free)} are free"
         elif disk.f_files and files > disk.f_favail:
@@ -110,9 +110,12 @@ class Root:
 
     def free(self) -> int:
         """Return the bytes that are free where releases go."""
-        place = self.path if self.path.exists() else self.path.parent
-        disk = os.statvfs(place)
+        disk = self._disk()
         return disk.f_bavail * disk.f_frsize
+
+    def _disk(self) -> os.statvfs_result:
+        # A dry run may come before the first deployment has made the root.
+        return os.statvfs(next(place for place in (self.path, *self.path.parents) if place.exists()))
 
     def build(self, name: str, write: Callable[[Path], None]) -> Path:
         """Make ``incoming/NAME`` and let ``write`` fill it: the one door by which files get into a release."""

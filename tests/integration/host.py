@@ -1,0 +1,336 @@
+"""A container's worth of real parts in one directory: repositories, a root, a supervisord, the agent's configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BIN = Path(sys.executable).parent
+# The service uses the standard library alone, and its user may not reach into the agent's environment.
+SERVICE_PYTHON = "/usr/bin/python3"
+SERVICE_USER = "nobody"
+_PATIENCE = 30.0
+
+# The service: what its commit's file `behaviour` says. It runs from `current`.
+WEB = """\
+import http.server, os, pathlib, sys, time
+here = pathlib.Path(__file__).resolve().parent
+behaviour = (here / "behaviour").read_text().strip()
+if behaviour == "crash":
+    sys.exit(3)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if behaviour == "hang":
+            time.sleep(3600)
+        well = behaviour == "ok" and not pathlib.Path(os.environ["SICK_FILE"]).exists()
+        self.send_response(200 if well else 500)
+        self.end_headers()
+        self.wfile.write((here / "version").read_bytes())
+    def log_message(self, *arguments):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    allow_reuse_address = True
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+SUPERVISORD = """\
+[unix_http_server]
+file={path}/supervisor.sock
+[supervisord]
+logfile={path}/supervisord.log
+pidfile={path}/supervisord.pid
+childlogdir={path}
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{path}/supervisor.sock
+[program:deploy]
+command={bin}/release-agent deploy --json
+{environment}
+autostart=false
+autorestart=false
+startsecs=0
+startretries=0
+exitcodes=0
+stopasgroup=true
+killasgroup=true
+stopwaitsecs=120
+stdout_logfile={path}/deploy.out
+stderr_logfile={path}/deploy.err
+[program:boot]
+command={bin}/release-agent boot --json
+{environment}
+autostart={boot}
+autorestart=false
+startsecs=0
+startretries=0
+exitcodes=0
+stopasgroup=true
+killasgroup=true
+stopwaitsecs=120
+stdout_logfile={path}/boot.out
+stderr_logfile={path}/boot.err
+{services}
+"""
+
+SERVICE = """\
+[program:{name}]
+command={python} {root}/current/{script}
+environment=PORT="{port}",SICK_FILE="{path}/sick"
+user={user}
+autostart=false
+autorestart=true
+startsecs=1
+startretries=1
+stopwaitsecs=10
+"""
+
+
+def eventually(what: Callable[[], Any], because: str = "", patience: float = _PATIENCE) -> Any:  # noqa: ANN401 - whatever is asked
+    """Return the first true answer; fails where none comes."""
+    deadline = time.monotonic() + patience
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        answer = what()
+        if answer:
+            return answer
+        pause.wait(0.02)
+    message = f"never came true: {because or what}"
+    raise AssertionError(message)
+
+
+@dataclass
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever it printed
+        return json.loads(self.out.splitlines()[-1])
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the log events of a name."""
+        logged = [json.loads(line) for line in self.err.splitlines() if line.startswith("{")]
+        return [event for event in logged if event.get("event") == name]
+
+
+class Repository:
+    """A git repository that tests commit to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True)
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments: str) -> str:
+        """Run git in it."""
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        # Whatever the test makes of its owner.
+        safe = ["-c", f"safe.directory={self.path}"]
+        done = subprocess.run(
+            ["git", *identity, *safe, *arguments],
+            cwd=self.path,
+            check=True,
+            capture_output=True,
+            text=True,
+            env=clean_environment(),
+        )
+        return done.stdout.strip()
+
+    def release(self, tag: str | None = None, behaviour: str = "ok", **files: str) -> str:
+        """Commit a version of the service, tag it, return the commit."""
+        wanted = {"web.py": WEB, "behaviour": behaviour, "version": tag or "untagged", **files}
+        for name, text in wanted.items():
+            file = self.path / name.replace("__", "/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", tag or "change")
+        if tag:
+            self.git("tag", tag)
+        return self.git("rev-parse", "HEAD")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return an environment in which nothing of this machine's Consul, supervisor or git shows."""
+    foreign = ("CONSUL_", "SUPERVISOR_", "GIT_", "RELEASE_AGENT_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Host:
+    """One container, as far as the agent can tell."""
+
+    def __init__(self) -> None:
+        # Short: a unix socket's path must fit into 108 bytes.
+        self.path = Path(tempfile.mkdtemp(prefix="ra-"))
+        self.path.chmod(0o755)
+        self.root = self.path / "root"
+        self.repository = Repository(self.path / "repos" / "api")
+        self.port = free_port()
+        self.config = self.path / "release-agent.toml"
+        self.environment = clean_environment() | {
+            "RELEASE_AGENT_CONFIG": str(self.config),
+            "SUPERVISOR_SERVER_URL": f"unix://{self.path}/supervisor.sock",
+        }
+        self.supervisord: subprocess.Popen[bytes] | None = None
+        self.services = [self.service("web")]
+        self.configure()
+
+    def service(self, name: str, script: str = "web.py") -> str:
+        """Return supervisor's section for a service."""
+        values = {"python": SERVICE_PYTHON, "root": self.root, "port": self.port, "path": self.path, "user": SERVICE_USER}
+        return SERVICE.format(name=name, script=script, **values)
+
+    # Configuration
+
+    def configure(self, extra: str = "", *, consul: str = "enabled = false", **replaced: str) -> None:
+        """Write the agent's configuration; a section given by name replaces the default one."""
+        sections = {
+            "app": f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{self.root}"\nkeep = 5',
+            "repository": f'[[repository]]\nname = "api"\npath = "{self.repository.path}"',
+            "revision": "",
+            "service": f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{self.port}/"\ntimeout = "1s"',
+            "health": '[health]\ndeadline = "8s"\nstable_for = "100ms"',
+            "consul": f"[consul]\n{consul}",
+        } | replaced
+        self.config.write_text("\n".join([*sections.values(), extra]))
+
+    # supervisord
+
+    def start(self, *, boot: bool = False) -> Host:
+        """Start supervisord, and wait until it answers."""
+        passed = {k: v for k, v in self.environment.items() if k.startswith(("RELEASE_AGENT_", "CONSUL_"))}
+        environment = "environment=" + ",".join(f'{name}="{value}"' for name, value in passed.items())
+        text = SUPERVISORD.format(
+            path=self.path, bin=BIN, environment=environment, services="\n".join(self.services), boot=str(boot).lower()
+        )
+        (self.path / "supervisord.conf").write_text(text)
+        self.supervisord = subprocess.Popen(
+            [BIN / "supervisord", "-n", "-c", self.path / "supervisord.conf"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
+        )
+        eventually(lambda: self.supervisorctl("pid").code == 0, "supervisord answers")
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop supervisord and wait for its end; its children outlive a KILL."""
+        if self.supervisord:
+            self.supervisord.send_signal(number)
+            self.supervisord.wait(timeout=60)
+            self.supervisord = None
+
+    def supervisorctl(self, *arguments: str) -> Ran:
+        """Run supervisorctl."""
+        return self._run([str(BIN / "supervisorctl"), "-c", str(self.path / "supervisord.conf"), *arguments])
+
+    def process(self, name: str = "web") -> tuple[str, int]:
+        """Return a process' state and pid, as supervisor has it."""
+        words = self.supervisorctl("status", name).out.split()
+        return words[1], int(words[3].rstrip(",")) if "pid" in words else 0
+
+    # The agent
+
+    def agent(self, *arguments: str, **environment: str) -> Ran:
+        """Run a command of the agent to its end."""
+        return self._run([str(BIN / "release-agent"), *arguments], environment)
+
+    def deploy(self, *arguments: str, **environment: str) -> Ran:
+        """Run ``deploy --json``."""
+        return self.agent("deploy", "--json", *arguments, **environment)
+
+    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command of the agent and do not wait for it."""
+        return subprocess.Popen(
+            [str(BIN / "release-agent"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment | environment,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return ``status --json``."""
+        body: dict[str, Any] = self.agent("status", "--json").json
+        return body
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return ``history --json``."""
+        entries: list[dict[str, Any]] = self.agent("history", "--json").json
+        return entries
+
+    def releases(self) -> dict[str, str]:
+        """Return release names and states."""
+        return {release["release"]: release["state"] for release in self.agent("releases", "--json").json}
+
+    def _run(self, command: list[str], environment: dict[str, str] | None = None) -> Ran:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self.environment | (environment or {}), check=False, timeout=120
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    # What is live
+
+    def live(self) -> str | None:
+        """Return the name of the release that ``current`` names."""
+        return os.path.basename(os.readlink(self.root / "current")) if (self.root / "current").is_symlink() else None  # noqa: PTH115, PTH119 - text
+
+    def serves(self) -> str | None:
+        """Return the version that the service answers with."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=2) as answer:
+                return str(answer.read().decode())
+        except (urllib.error.URLError, OSError):
+            return None
+
+    def leftovers(self) -> list[str]:
+        """Return what lies in ``incoming``."""
+        return sorted(path.name for path in (self.root / ".release-agent" / "incoming").iterdir())
+
+    # Holding a deployment where a test wants it
+
+    def gate(self, name: str) -> str:
+        """Return a hook that says it was reached and waits for :meth:`open`."""
+        return f"touch {self.path}/{name}.reached; while [ ! -e {self.path}/{name}.open ]; do sleep 0.02; done"
+
+    def reached(self, name: str) -> None:
+        """Wait until a gate is reached."""
+        eventually((self.path / f"{name}.reached").exists, f"gate {name} is reached")
+
+    def open(self, name: str) -> None:
+        """Let a gate's deployment go on."""
+        (self.path / f"{name}.open").touch()
+
+    def close(self) -> None:
+        """End everything that was started and remove the directory."""
+        if self.supervisord and self.supervisord.poll() is None:
+            self.stop()
+        subprocess.run(["pkill", "-KILL", "-f", str(self.path)], check=False)
+        shutil.rmtree(self.path, ignore_errors=True)
