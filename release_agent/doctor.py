@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from release_agent.wiring import Parts
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
-_ONE_SHOT = {"autostart": False, "startsecs": 0, "startretries": 0, "exitcodes": [0]}
+# What a one-shot needs, as supervisor answers it and as its section says it.
+_ONE_SHOT = {"autostart": (False, "false"), "startsecs": (0, "0"), "startretries": (0, "0"), "exitcodes": ([0], "0")}
 
 
 @dataclass(frozen=True)
@@ -201,15 +202,10 @@ def _one_shot(world: World, programs: list[dict[str, Any]]) -> Iterator[Finding]
         yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
         return
     program = found[0]
-    wrong = {key: right for key, right in _ONE_SHOT.items() if program[key] != right}
-    for key, right in wrong.items():
-        shown = {False: "false"}.get(right, ",".join(map(str, right)) if isinstance(right, list) else right)  # type: ignore[call-overload]
-        yield Finding(
-            f"program {program['name']}",
-            FAULT,
-            f"{key} is {program[key]}; a one-shot needs {shown}",
-            f"set {key}={shown} in its section",
-        )
+    wrong = {key: shown for key, (right, shown) in _ONE_SHOT.items() if program[key] != right}
+    for key, shown in wrong.items():
+        message = f"{key} is {program[key]}; a one-shot needs {shown}"
+        yield Finding(f"program {program['name']}", FAULT, message, f"set {key}={shown} in its section")
     health = world.config.health
     patience = health.deadline + health.stable_for
     if program["stopwaitsecs"] <= patience:
@@ -233,7 +229,8 @@ def _service(world: World, supervisor: SupervisorServices, service: Service, pro
     faults = list(_service_faults(check, programs))
     user = _user(supervisor, service.name, programs)
     root = Path(world.config.app.root)
-    if root.exists() and user == root.stat().st_uid:
+    # What is not there yet will be made by whoever runs the agent.
+    if user == (root.stat().st_uid if root.exists() else os.geteuid()):
         faults.append(
             Finding(
                 check, FAULT, f"runs as user {user}, who owns the releases: it could change them", "give it a user= of its own"

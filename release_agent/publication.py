@@ -58,6 +58,8 @@ class Publication:
         previous = before if before != self._release.name else self._release.previous
         self._release = replace(self._release, previous=previous, published_at=timestamp())
         with self._run.phase("publish"):
+            # The last moment at which a supervisor that went away changes nothing.
+            world.services.alive()
             world.store.save(self._release)
             # A kill between these two lines is undone, one after them finished.
             self._run.stage(Stage.PUBLISHING)

@@ -78,8 +78,8 @@ class ConsulReporter:
         try:
             self._spool.keep_report(told)
             waiting = self._spool.reports()
-        except ReleaseError as error:  # a full disk; Consul may still be told
-            self._log.warning("journal.failed", why=error.message)
+        except ReleaseError as full:  # a full disk; Consul may still be told
+            self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)]
         ttl = self._ttl()
         sent: list[int] = []

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.consul_process import ConsulProcess
 from integration.host import Host
 
 if TYPE_CHECKING:
@@ -27,3 +28,19 @@ def cold_host() -> Iterator[Host]:
     made = Host()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def consul_of_session() -> Iterator[ConsulProcess]:
+    """One real Consul for the tests that leave it as it is."""
+    made = ConsulProcess()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def consul(consul_of_session: ConsulProcess) -> ConsulProcess:
+    """A real Consul that knows nothing of this test's service yet."""
+    for service in consul_of_session.get("/v1/agent/services"):
+        consul_of_session.put(f"/v1/agent/service/deregister/{service}", None)
+    return consul_of_session

@@ -71,6 +71,7 @@ exitcodes=0
 stopasgroup=true
 killasgroup=true
 stopwaitsecs=120
+{deploy}
 stdout_logfile={path}/deploy.out
 stderr_logfile={path}/deploy.err
 [program:boot]
@@ -200,6 +201,7 @@ class Host:
         }
         self.supervisord: subprocess.Popen[bytes] | None = None
         self.services = [self.service("web")]
+        self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
         self.configure()
 
     def service(self, name: str, script: str = "web.py") -> str:
@@ -228,7 +230,12 @@ class Host:
         passed = {k: v for k, v in self.environment.items() if k.startswith(("RELEASE_AGENT_", "CONSUL_"))}
         environment = "environment=" + ",".join(f'{name}="{value}"' for name, value in passed.items())
         text = SUPERVISORD.format(
-            path=self.path, bin=BIN, environment=environment, services="\n".join(self.services), boot=str(boot).lower()
+            path=self.path,
+            bin=BIN,
+            deploy=self.deploy_settings,
+            environment=environment,
+            services="\n".join(self.services),
+            boot=str(boot).lower(),
         )
         (self.path / "supervisord.conf").write_text(text)
         self.supervisord = subprocess.Popen(

@@ -25,7 +25,7 @@ def test_first_deployment_takes_the_newest_tag_and_serves_it(host: Host) -> None
     assert ran.json["previous"] is None
     assert ran.json["error"] is None
     assert re.fullmatch(r"000001-[0-9a-f]{12}", ran.json["release"])
-    assert os.readlink(host.root / "current") == f"releases/{ran.json['release']}"
+    assert str((host.root / "current").readlink()) == f"releases/{ran.json['release']}"
     assert host.serves() == "v1.1.0"
     assert host.leftovers() == []
 
@@ -181,7 +181,10 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(host: Host) -> None:
 
 
 def test_release_toml_in_the_repository_says_how_it_runs(host: Host) -> None:
-    toml = f'[hooks]\nbuild = [{{ run = "echo made > made-by-hook" }}]\n[[service]]\nname = "web"\n[[service.probe]]\ntcp = "127.0.0.1:{host.port}"\n'
+    toml = (
+        '[hooks]\nbuild = [{ run = "echo made > made-by-hook" }]\n'
+        f'[[service]]\nname = "web"\n[[service.probe]]\ntcp = "127.0.0.1:{host.port}"\n'
+    )
     host.repository.release("v1.2.0", **{"release.toml": toml})
     host.configure(service="")
 

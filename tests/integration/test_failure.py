@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,7 +114,6 @@ def test_live_release_that_a_restart_does_not_mend_is_rolled_back(host: Host) ->
     host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     old = host.deploy("v1.0.0").json["release"]
     new = host.deploy("v1.1.0").json["release"]
-    # The old one does not look at the probe's answer: its own release.toml is not there, so the container's probe counts for both.
     (host.root / "releases" / new / "behaviour").write_text("sick")
     host.supervisorctl("restart", "web")
 
@@ -162,8 +162,6 @@ def test_supervisor_that_does_not_answer_leaves_everything_as_it_was(host: Host)
 
 
 def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
-    import subprocess
-
     host.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", host.root], check=True)
     try:
@@ -176,8 +174,6 @@ def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
 
 
 def test_disk_that_fills_during_the_build_leaves_nothing(host: Host) -> None:
-    import subprocess
-
     host.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", host.root], check=True)
     try:

@@ -132,7 +132,8 @@ def test_usage_error_is_two_and_prints_no_json(host: Host) -> None:
 
 
 def test_secret_of_the_agent_shows_nowhere(host: Host) -> None:
-    host.configure('[hooks]\nbuild = [{ run = "echo token=${CONSUL_HTTP_TOKEN-}; echo hunter2-hunter2; exit 1" }]')
+    (host.path / "leak").write_text("hunter2-hunter2")
+    host.configure(f'[hooks]\nbuild = [{{ run = "echo token=${{CONSUL_HTTP_TOKEN-}}; cat {host.path}/leak; exit 1" }}]')
 
     ran = host.deploy(CONSUL_HTTP_TOKEN="hunter2-hunter2")
 
