@@ -42,7 +42,8 @@ class Deployment:
     def deploy(self) -> Outcome:
         """Resolve, plan, build, publish, prove: the whole of it. Raises what ended it otherwise."""
         plan = self.plan(self.resolve())
-        if self._is_live_and_well(plan):
+        if plan.kept and self._is_live_and_well(plan.kept):
+            self._world.store.save(plan.kept)
             return Outcome.UNCHANGED
         release = plan.kept or self._build(plan)
         self._publish(release)
@@ -111,6 +112,8 @@ class Deployment:
             fingerprint = blueprint.fingerprint(world.config, target.commits, plans)
             number = max(store.next_number(), world.journal.last_number() + 1)
             kept = None if self._request.force else self._kept(fingerprint)
+            if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
+                kept = replace(kept, revision=target.revision, kind=target.kind)
             name = kept.name if kept else release_name(number, fingerprint)
             if not kept:
                 store.check_room(*world.source.size(target.commits))
@@ -128,9 +131,8 @@ class Deployment:
     def _was_live(self, release: Release) -> bool:
         return release.name == self._run.record.previous
 
-    def _is_live_and_well(self, plan: Plan) -> bool:
-        release = plan.kept
-        if not release or not self._was_live(release) or release.state is not State.HEALTHY:
+    def _is_live_and_well(self, release: Release) -> bool:
+        if not self._was_live(release) or release.state is not State.HEALTHY:
             return False
         with self._run.phase("health"):
             look = Publication(self._run, release).look()

@@ -183,14 +183,19 @@ class SupervisorServices:
 
         Raises Unhealthy (restart-failed) where a process does not stop or start.
         """
-        waits = {program["group"]: program["stopwaitsecs"] for program in self.programs()}
         for service in services:
             if service.restart == "restart":
-                self._stop(service.name, waits.get(service.name, 0))
+                self.stop([service])
             elif service.restart.startswith("signal:"):
                 self._signal(service.name, service.restart.partition(":")[2])
             self._start(service.name)
             self._log.info("service.restarted", service=service.name, how=service.restart)
+
+    def stop(self, services: Sequence[Service]) -> None:
+        """Stop every process of the services, and return when they have stopped."""
+        waits = {program["group"]: program["stopwaitsecs"] for program in self.programs()}
+        for service in services:
+            self._stop(service.name, waits.get(service.name, 0))
 
     def start(self, services: Sequence[Service]) -> None:
         """Start what does not run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 from integration.host import Repository, eventually
@@ -212,3 +213,29 @@ def test_umask_of_the_caller_does_not_change_a_release(host: Host) -> None:
         os.umask(before)
 
     assert (host.root / "current" / "version").stat().st_mode & 0o777 == 0o644
+
+
+def test_second_tag_on_the_live_commit_renames_what_is_live_and_restarts_nothing(host: Host) -> None:
+    release = host.deploy("v1.1.0").json["release"]
+    host.repository.git("tag", "v1.1.1")
+
+    ran = host.deploy()
+
+    assert (ran.json["outcome"], ran.json["revision"], ran.json["release"]) == ("unchanged", "v1.1.1", release)
+    assert host.status()["current"]["revision"] == "v1.1.1"
+
+
+def test_signed_tag_passes_and_an_unsigned_one_is_refused(host: Host) -> None:
+    key, signers = host.path / "key", host.path / "allowed_signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    public = key.with_suffix(".pub").read_text().split()
+    signers.write_text(f'test@example.org namespaces="git" {public[0]} {public[1]}\n')
+    host.configure(revision=f'[revision]\nsigned = true\nallowed_signers = "{signers}"')
+    host.repository.git("-c", "gpg.format=ssh", "-c", f"user.signingkey={key}", "tag", "-s", "v1.2.0", "-m", "signed")
+
+    signed = host.deploy()
+    unsigned, branch = host.deploy("v1.0.0"), host.deploy("main")
+
+    assert (signed.code, signed.json["revision"]) == (0, "v1.2.0")
+    assert [(ran.code, ran.json["error"]["code"]) for ran in (unsigned, branch)] == [(12, "tag-unsigned")] * 2
+    assert host.live() == signed.json["release"]
