@@ -12,7 +12,7 @@ from release_agent import blueprint, processes
 from release_agent.consul_agent import ConsulError
 from release_agent.deployment import Deployment
 from release_agent.errors import ReleaseError
-from release_agent.journal import is_broken
+from release_agent.journal import StateDatabase, is_broken
 from release_agent.model import Request
 from release_agent.run import Run
 from release_agent.services import is_own
@@ -48,31 +48,26 @@ class Finding:
 def examine(parts: Parts) -> list[Finding]:
     """Look at everything; what a broken part hides is looked at as far as it goes."""
     with parts.source() as source:
-        world = parts.world(parts.root(), parts.journal() if _journal_is_readable(parts) else _no_journal(), source)
-        services = parts.services()
+        world = parts.world(parts.root(), _journal_or_none(parts), source)
+        supervisor = parts.services()
+        revision, services = _revision(world)
         return [
             *_root(parts),
             *_journal(parts),
             *_repositories(source),
             *_signers(parts),
-            *_revision(world),
-            *_supervisor(world, services),
-            *_consul(parts, services),
+            revision,
+            *_supervisor(world, supervisor, services),
+            *_consul(parts, supervisor),
         ]
 
 
-def _no_journal() -> Any:  # noqa: ANN401 - an empty journal in memory
-    from release_agent.journal import StateDatabase  # noqa: PLC0415
-
-    return StateDatabase(Path("/nonexistent/state.db"))
-
-
-def _journal_is_readable(parts: Parts) -> bool:
+def _journal_or_none(parts: Parts) -> StateDatabase:
+    """Return the journal, or an empty one where it cannot be read: that is a finding of its own."""
     try:
-        parts.journal().close_database()
+        return parts.journal()
     except ReleaseError:
-        return False
-    return True
+        return StateDatabase(Path("/nonexistent/state.db"))
 
 
 def _root(parts: Parts) -> Iterator[Finding]:
@@ -116,7 +111,7 @@ def _journal(parts: Parts) -> Iterator[Finding]:
         yield Finding("journal", FAULT, f"{root.database} is broken", hint)
     elif not root.database.exists() and root.releases():
         yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", hint)
-    elif not _journal_is_readable(parts):
+    elif root.database.exists() and not os.access(root.database, os.R_OK):
         yield Finding("journal", FAULT, f"{root.database} cannot be read by this user", "run as the user the agent runs as")
     else:
         yield Finding("journal", OK, f"{root.database} is readable, or not made yet")
@@ -152,30 +147,17 @@ def _signers(parts: Parts) -> Iterator[Finding]:
         yield Finding("signers", OK, f"{revision.allowed_signers} is readable")
 
 
-def _dry_run(world: World) -> Deployment:
-    return Deployment(Run(world, Request("doctor"), journaled=False))
-
-
-def _revision(world: World) -> Iterator[Finding]:
+def _revision(world: World) -> tuple[Finding, tuple[Service, ...]]:
+    """Resolve what a bare deploy would take; returns its services too, or else those the container names."""
     try:
-        target = _dry_run(world).resolve()
-        blueprint.combine(world.config, world.source.read(target.commits, blueprint.FILE))
+        target = Deployment(Run(world, Request("doctor"), journaled=False)).resolve()
+        services = blueprint.combine(world.config, world.source.read(target.commits, blueprint.FILE)).services
     except ReleaseError as error:
-        yield _fault("revision", error)
-    else:
-        yield Finding("revision", OK, f"a bare deploy takes {target.revision}")
+        return _fault("revision", error), world.config.services
+    return Finding("revision", OK, f"a bare deploy takes {target.revision}"), services
 
 
-def _services_in_question(world: World) -> tuple[Service, ...]:
-    """Return the services of what a bare deploy would take, or those the container names."""
-    try:
-        commits = _dry_run(world).resolve().commits
-        return blueprint.combine(world.config, world.source.read(commits, blueprint.FILE)).services
-    except ReleaseError:
-        return world.config.services
-
-
-def _supervisor(world: World, supervisor: SupervisorServices) -> Iterator[Finding]:
+def _supervisor(world: World, supervisor: SupervisorServices, services: tuple[Service, ...]) -> Iterator[Finding]:
     try:
         programs = supervisor.programs()
     except ReleaseError as error:
@@ -183,12 +165,10 @@ def _supervisor(world: World, supervisor: SupervisorServices) -> Iterator[Findin
         return
     yield Finding("supervisor", OK, "answers, and lets this user in")
     yield from _one_shot(world, programs)
-    for verb, why in (("boot", "nothing starts the services when the container starts"),):
-        if not _own(programs, verb):
-            yield Finding(
-                f"program {verb}", WARNING, f"supervisor has no `{verb}` program: {why}", f"include supervisor.d/{verb}.conf"
-            )
-    for service in _services_in_question(world):
+    if not _own(programs, "boot"):
+        message = "supervisor has no `boot` program: nothing starts the services when the container starts"
+        yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
+    for service in services:
         yield from _service(world, supervisor, service, [p for p in programs if p["group"] == service.name])
 
 
