@@ -99,5 +99,7 @@ def _unhealthy(seen: Look, health: Health, spent: float) -> Unhealthy:
     when = f"after {spent:.0f} s" if seen.hopeless else f"within {health.deadline:g} s"
     wrong = "; ".join(seen.problems) or f"never well for {health.stable_for:g} s on end"
     return Unhealthy(
-        Code.UNHEALTHY, f"not healthy {when}: {wrong}", hint="see what the service says: `supervisorctl tail NAME stderr`"
+        Code.UNHEALTHY,
+        f"not healthy {when}: {wrong}",
+        hint="see what the service said: `supervisorctl tail SERVICE`, or `tail SERVICE stderr`",
     )

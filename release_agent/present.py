@@ -30,9 +30,9 @@ def record(run: Record) -> str:
 
 def error(what: dict[str, str], outcome: str = "") -> str:
     """What happened, what to do next."""
-    code = exit_of(outcome.rstrip(": ")) if outcome else ""
-    name = f"{outcome}{_plain(what['message'])}\n"
-    return f"release-agent: {name}  code: {what['code']}{f' (exit {int(code)})' if code else ''}\n  next: {_plain(what['hint'])}"
+    code = f" (exit {int(exit_of(outcome.rstrip(': ')))})" if outcome else ""
+    message = _plain(what["message"]).replace("\n", "\n  ")
+    return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {_plain(what['hint'])}"
 
 
 def status(body: dict[str, Any], problems: Iterable[str]) -> str:

@@ -243,7 +243,7 @@ class SupervisorServices:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"supervisor could not {method.removesuffix('Process')} {process.full_name}: {fault.faultString}",
-                    hint="see what the service says: `supervisorctl tail NAME stderr`",
+                    hint="see what the service said: `supervisorctl tail SERVICE`, or `tail SERVICE stderr`",
                 ) from fault
 
     def _until(self, group: str, done: Callable[[_Seen], bool], deadline: float, what: str) -> None:
@@ -256,7 +256,7 @@ class SupervisorServices:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"could not {what} {group}: {states}",
-                    hint="see what the service says: `supervisorctl tail NAME stderr`",
+                    hint="see what the service said: `supervisorctl tail SERVICE`, or `tail SERVICE stderr`",
                 )
             self._clock.sleep(_POLL)
 

@@ -1,0 +1,51 @@
+"""The shop's web service: ``python3 web.py PORT``. ``/health`` says whether it is well."""
+
+import functools
+import signal
+import sys
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pages
+
+
+class Server(ThreadingHTTPServer):
+    """Answers what it has accepted before it ends."""
+
+    daemon_threads = False
+    request_queue_size = 128
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with plain text."""
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        try:
+            status, text = HTTPStatus.OK, pages.health() if self.path == "/health" else pages.front()
+        except LookupError as error:
+            status, text = HTTPStatus.INTERNAL_SERVER_ERROR, str(error)
+            complain(f"{self.path}: {text}")
+        body = f"{text}\n".encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, *_: object) -> None:
+        """Keep quiet: the demo makes hundreds of requests a second."""
+
+
+@functools.cache
+def complain(text: str) -> None:
+    """Say on stderr what is wrong; the same thing once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
+        # In a thread: shutdown() waits for serve_forever(), in which the signal arrives.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+        server.serve_forever(poll_interval=0.02)

@@ -1,0 +1,13 @@
+"""What the shop shows, in this version."""
+
+VERSION = "v1.1.0"
+
+
+def front() -> str:
+    """Return the front page."""
+    return f"{VERSION}: welcome to the shop, now with a sale"
+
+
+def health() -> str:
+    """Say that all is well; raises where it is not."""
+    return "ok"

@@ -1,0 +1,75 @@
+"""Signals, process groups and ports: what the stage needs of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
+
+
+class EndAskedError(Exception):
+    """A signal asked the demo to end."""
+
+
+class Signals:
+    """Signals that ask for the end: noted when they come, obeyed between steps, so that nothing is half started."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        """From now on they are noted."""
+        self.got = 0
+        for number in self.NUMBERS:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.got = number
+
+    def check(self) -> None:
+        """Raise where one has come."""
+        if self.got:
+            raise EndAskedError
+
+
+def end(process: subprocess.Popen[Any], patience: float) -> None:
+    """Ask a process and its group to end, and make sure that they have."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal_group(process, number)
+        deadline = time.monotonic() + patience
+        while _signal_group(process, 0):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _signal_group(process: subprocess.Popen[Any], number: int) -> bool:
+    """Send a signal; False where nobody is left to get it."""
+    process.poll()  # or it would stay, as a zombie
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, for TCP and for UDP."""
+    ports: dict[int, None] = {}
+    with contextlib.ExitStack() as held:
+        while len(ports) < count:
+            tcp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                ports[port] = None
+    return list(ports)

@@ -1,0 +1,252 @@
+"""The demo: release-agent at work, told to somebody who has never seen it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from load import Load, get
+from processes import EndAskedError, Signals
+from stage import LONGEST_SOCKET, DemoError, Stage, fail
+
+BOLD, PLAIN = ("\033[1m", "\033[0m") if sys.stdout.isatty() and "NO_COLOR" not in os.environ else ("", "")
+
+
+def main() -> int:
+    """Set up, show, take down."""
+    parser = argparse.ArgumentParser(prog="demo", description="See release-agent at work, in one directory of its own.")
+    parser.add_argument("--keep", action="store_true", help="leave everything running, and say how to play with it")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="where; it must be empty or not exist; default: a temporary one")
+    arguments = parser.parse_args()
+    signals = Signals()
+    began = time.monotonic()
+    directory, made = _directory(parser, arguments.dir)
+    stage, keep, code = Stage(directory, signals), False, 1
+    try:
+        say(f"All of this lies in {directory}" + ("." if arguments.keep else "; it is removed at the end (--keep leaves it)."))
+        show(stage)
+        signals.check()
+        keep, code = arguments.keep, 0
+    except DemoError as error:
+        sys.stderr.write(f"\ndemo: {error}\n")
+        keep = arguments.keep
+    except EndAskedError:
+        code = 128 + signals.got
+        sys.stderr.write("\ndemo: interrupted; stopping and removing everything\n")
+    except BrokenPipeError:
+        # Whoever read this has gone, and with them the reason to go on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        if not keep:
+            stage.stop()
+            _remove(directory, made=made)
+    if keep and code:
+        say(f"{directory} is left as it is; where supervisord runs, supervisord.pid has its process id.")
+    elif keep:
+        how_to_play(stage)
+    elif not code:
+        say(f"\nThat was it, in {time.monotonic() - began:.0f} s. Everything is stopped and {directory} is removed.")
+    return code
+
+
+# The show
+
+
+def show(stage: Stage) -> None:
+    """Play all acts."""
+    set_up(stage)
+    first_deployment(stage)
+    upgrade_under_load(stage)
+    broken_release(stage)
+    rollback_by_hand(stage)
+    what_is_known(stage)
+    if stage.consul:
+        what_consul_says(stage)
+
+
+def set_up(stage: Stage) -> None:
+    """Install and start everything but the services, of which there is no code yet."""
+    heading("Setting up")
+    began = time.monotonic()
+    say("Installing release-agent from this checkout into a virtual environment ...")
+    version = stage.install()
+    say(f"release-agent {version} and its dependencies are installed ({time.monotonic() - began:.0f} s).")
+    why_none = stage.fetch_consul()
+    why_none = stage.start() or why_none
+    if stage.consul:
+        say(f"{stage.consul}, run by the same supervisord and in memory alone, stands in for your Consul agent.")
+    else:
+        say(f"No Consul: {why_none}. The demo goes on without one ([consul] enabled = false).")
+    stage.make_repository()
+    say(f"supervisord runs; it knows two services, web (port {stage.web_port}) and worker, and a one-shot program, deploy.")
+    say(f"What the agent logs, JSON on stderr, goes to {stage.logs}/ and is not shown here.")
+
+
+def first_deployment(stage: Stage) -> None:
+    """Deploy through supervisor, with nothing live before."""
+    heading("1. A first deployment")
+    say("A developer tags a version. Supervisor's program `deploy` is started and takes the newest tag.")
+    develop(stage, "v1.0.0", "A shop")
+    deploy_by_supervisor(stage)
+    run(stage, "supervisorctl tail deploy")
+    run(stage, "supervisorctl status", allowed=(0, 3))  # 3: not everything runs; a one-shot never does
+    expect(stage, "deployed", "v1.0.0")
+
+
+def upgrade_under_load(stage: Stage) -> None:
+    """Deploy by command while clients ask for pages."""
+    heading("2. An upgrade under load")
+    say("Four clients ask for the front page all the time, each request over a new connection.")
+    develop(stage, "v1.1.0", "A sale")
+    with Load(stage.web_port) as load:
+        run(stage, "release-agent deploy v1.1.0")
+        load.let_run()
+    expect(stage, "deployed", "v1.1.0")
+    say(f"=> {load.summary()}")
+    if load.failed:
+        say('   Why: with restart = "restart" nothing listens from the stop of the old process to the start of the new one.')
+
+
+def broken_release(stage: Stage) -> None:
+    """Deploy what starts and is not well: it is taken back without anybody's help."""
+    heading("3. A broken release")
+    say("v1.2.0 starts and answers, but its /health says 500. It has 5 s to become healthy ([health] deadline).")
+    develop(stage, "v1.2.0", "Orders")
+    with Load(stage.web_port) as load:
+        deploy_by_supervisor(stage)
+        load.let_run()
+    run(stage, f"release-agent history {stage.last_deployment()['id']}")
+    run(stage, "supervisorctl tail web stderr")
+    expect(stage, "rolled-back", "v1.2.0")
+    say("=> Nobody had to do anything: v1.1.0 is live again, restarted and proved healthy. What the clients saw meanwhile:")
+    say(f"   {load.summary()}")
+    if load.failed:
+        say("   Why: two restarts, there and back.")
+
+
+def rollback_by_hand(stage: Stage) -> None:
+    """Go back one more, because somebody says so."""
+    heading("4. A rollback by hand")
+    say("The sale is over: back to the healthy release that was live before this one. Nothing is built.")
+    run(stage, "release-agent rollback")
+    expect(stage, "deployed", "v1.0.0")
+    say(f"=> http://127.0.0.1:{stage.web_port}/ answers: {get(stage.web_port)}")
+
+
+def what_is_known(stage: Stage) -> None:
+    """Look at what there is to look at."""
+    heading("5. What is live, what was done, what is kept")
+    run(stage, "release-agent status")
+    run(stage, "release-agent history")
+    run(stage, "release-agent releases")
+
+
+def what_consul_says(stage: Stage) -> None:
+    """Ask Consul as others would."""
+    heading("6. What Consul says")
+    run(stage, "consul catalog services -tags")
+    run(stage, """consul watch -type=checks -service=shop | grep -E '"(CheckID|Status|Output)"'""")
+    run(stage, "consul kv get release-agent/demo/shop/hosts/demo-1")
+
+
+def how_to_play(stage: Stage) -> None:
+    """Say what to do with what is left running."""
+    stage.write_environment()
+    heading("Everything is still there, and running")
+    place = shlex.quote(str(stage.directory))
+    say(
+        f"""The web service answers at http://127.0.0.1:{stage.web_port}/. To play:
+
+  cd {place} && . ./env              the right PATH and configuration
+  release-agent deploy v1.1.0        any tag, branch or full commit id
+  release-agent status               also: history, releases, verify, rollback, --help
+  release-agent doctor               what is amiss, such as services that own the releases they run from
+
+To make a version of your own, change repository/pages.py, and its VERSION; then
+
+  git -C repository commit -am TEXT && git -C repository tag v1.3.0
+  supervisorctl start deploy         takes the newest tag
+
+What everything had to say is in logs/. To be rid of it all:
+
+  supervisorctl stop all && supervisorctl shutdown && cd / && rm -rf {place}"""
+    )
+
+
+# What the acts are made of
+
+
+def heading(text: str) -> None:
+    """Begin an act."""
+    say(f"\n{BOLD}== {text}{PLAIN}")
+
+
+def say(text: str) -> None:
+    """Tell."""
+    print(text, flush=True)
+
+
+def run(stage: Stage, command: str, allowed: tuple[int, ...] = (0,)) -> None:
+    """Show a command, run it, show what it answers."""
+    say(f"{BOLD}$ {command}{PLAIN}")
+    output = stage.must("sh", "-c", command, allowed=allowed).rstrip()
+    if output:
+        say(output)
+
+
+def develop(stage: Stage, version: str, message: str) -> None:
+    """Commit and tag a version of the shop."""
+    stage.change_code(version)
+    run(stage, f"git -C repository commit --quiet -m {shlex.quote(message)}")
+    run(stage, f"git -C repository tag {version}")
+
+
+def deploy_by_supervisor(stage: Stage) -> None:
+    """Start the one-shot and wait for its end."""
+    run(stage, "supervisorctl start deploy")
+    stage.wait_until(lambda: stage.has_ended("deploy"), "the deployment to end", 60)
+
+
+def expect(stage: Stage, outcome: str, revision: str) -> None:
+    """Make sure that what was shown is what was announced."""
+    record = stage.last_deployment()
+    if (record["outcome"], record["revision"]) != (outcome, revision):
+        fail(f"{revision} should have ended as {outcome}; the journal says {record}")
+
+
+# Where it takes place
+
+
+def _directory(parser: argparse.ArgumentParser, wanted: Path | None) -> tuple[Path, bool]:
+    """Return where, and whether it was made for the demo."""
+    directory = (wanted or Path(tempfile.mkdtemp(prefix="release-agent-demo."))).absolute()
+    if len(os.fsencode(directory / "supervisor.sock")) > LONGEST_SOCKET:
+        if wanted is None:
+            directory.rmdir()
+        parser.error(f"{directory} is too long a path: supervisord's socket lies in it")
+    try:
+        made = wanted is None or not directory.exists()
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            parser.error(f"{directory} is not empty")
+    except OSError as error:
+        parser.error(f"{directory} cannot be used: {error.strerror}")
+    return directory, made
+
+
+def _remove(directory: Path, *, made: bool) -> None:
+    """Remove everything in the directory, and it too where it was made for the demo."""
+    for place in directory.iterdir():
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    if made:
+        directory.rmdir()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
