@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deployment import Deployment, Rollback
-from release_agent.errors import Code, Interrupted, ReleaseError, RollbackFailed, RolledBack, SupervisorGone
+from release_agent.errors import Cancelled, Code, Interrupted, ReleaseError, RollbackFailed, SupervisorGone
 from release_agent.health import prove
 from release_agent.model import Action, Outcome, Record, Release, Request, State
 from release_agent.publication import Publication, behind
@@ -16,12 +16,19 @@ from release_agent.run import Run, World, new_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
 # A boot with nothing live goes down the versions; an environment in which
 # these many in a row fail is not mended by an older one.
 _MOST_TRIES = 5
+_WELL = (Outcome.DEPLOYED, Outcome.UNCHANGED)
 # Causes that an older version would not change.
-_NOT_THE_VERSION = {Code.SUPERVISOR_UNREACHABLE, Code.SUPERVISOR_REFUSED, Code.ROOT_UNUSABLE, Code.DISK_FULL, Code.CANCELLED}
+_NOT_THE_VERSION = {
+    Code.SUPERVISOR_UNREACHABLE,
+    Code.SUPERVISOR_REFUSED,
+    Code.ROOT_UNUSABLE,
+    Code.DISK_FULL,
+    Code.CANCELLED,
+    Code.INTERRUPTED,
+}
 
 
 class Agent:
@@ -41,12 +48,14 @@ class Agent:
 
     def boot(self, request: Request) -> tuple[Record, bool]:
         """Recover, deploy where nothing is live, start what does not run; returns whether something healthy is live."""
-        recover(self._world, keep_proved=True)
-        if self._world.store.current() is None:
-            record = self._first_deployment(request)
-            return record, record.outcome == Outcome.DEPLOYED
-        record = self._started(request)
-        return record, record.outcome == Outcome.UNCHANGED
+        try:
+            recover(self._world, keep_proved=True)
+        except ReleaseError as error:
+            return Record(request.id, error.outcome, error=error.to_json()), False
+        live = self._world.store.current()
+        # A failed release is live where nothing healthy ever was: go on looking for something that is.
+        record = self._started(request, live) if live and live.state is not State.FAILED else self._first_deployment(request)
+        return record, record.outcome in _WELL
 
     def _recorded(self, request: Request, work: Callable[[Run], Outcome]) -> Record:
         world = self._world
@@ -64,37 +73,13 @@ class Agent:
             return run.record
         except ReleaseError as error:
             run.end(error)
-        self._conclude(run)
+        run.conclude(prune)
         return run.record
-
-    def _conclude(self, run: Run) -> None:
-        world = self._world
-        with world.clock.shielded():
-            # First the outcome: killed from here on, nothing is left to recover.
-            run.close()
-            with run.phase("report"):
-                live = world.store.current()
-                world.reporter.finish(run.record, run.request.trigger, run.started_at, live, run.wrong)
-            if run.record.outcome in _AFTER_PUBLISH:
-                with run.phase("prune"):
-                    prune(world)
-            run.close()
-        error = run.record.error or {}
-        say = world.log.warning if error else world.log.info
-        say(
-            "deploy.finished",
-            id=run.record.id,
-            outcome=str(run.record.outcome),
-            release=run.record.release,
-            revision=run.record.revision,
-            seconds=round(run.record.seconds, 3),
-            **error,
-        )
 
     def _first_deployment(self, request: Request) -> Record:
         """Deploy, and where the newest version is refused or sick, the next lower one."""
         first = self.deploy(request)
-        if first.outcome == Outcome.DEPLOYED or self._world.config.revision.follow != "tag" or _is_no_fault_of(first):
+        if first.outcome in _WELL or self._world.config.revision.follow != "tag" or _is_no_fault_of(first):
             return first
         record = first
         try:
@@ -102,31 +87,39 @@ class Agent:
         except ReleaseError:
             return first
         for tag in candidates[1:_MOST_TRIES]:
+            if self._is_asked_to_stop():
+                break
             self._world.log.warning("boot.fell_back", revision=tag)
             record = self.deploy(replace(request, id=new_id(), revision=tag))
-            if record.outcome == Outcome.DEPLOYED or _is_no_fault_of(record):
+            if record.outcome in _WELL or _is_no_fault_of(record):
                 break
         return record
 
-    def _started(self, request: Request) -> Record:
+    def _is_asked_to_stop(self) -> bool:
+        try:
+            self._world.clock.check()
+        except Cancelled:
+            return True
+        return False
+
+    def _started(self, request: Request, live: Release) -> Record:
         """Start what does not run and prove what is live; never rolls back."""
         world = self._world
         run = Run(world, request, journaled=False)
-        live = world.store.current()
-        assert live is not None  # noqa: S101 - boot() looked
         run.about(live)
         run.record.previous = live.name
         world.reporter.begin()
         try:
             self._start(run, live)
             run.record.outcome = Outcome.UNCHANGED
-        except SupervisorGone as gone:
-            run.end(gone)
+        except (SupervisorGone, Cancelled) as stopped:
+            # The container is being stopped: that says nothing about what is live.
+            run.end(stopped)
             return run.record
         except ReleaseError as error:
             run.wrong = error.message
             run.end(_not_well(live, error))
-        self._conclude(run)
+        run.conclude(prune)
         return run.record
 
     def _start(self, run: Run, live: Release) -> None:
@@ -138,8 +131,6 @@ class Agent:
             with run.phase("health"):
                 prove(publication.look, plans.health, world.clock)
         run.wrong = ""
-        if live.state is not State.HEALTHY:
-            world.store.save(replace(live, state=State.HEALTHY))
 
 
 def prune(world: World) -> list[str]:
@@ -147,11 +138,9 @@ def prune(world: World) -> list[str]:
     live = world.store.current()
     previous = behind(world, live.name) if live else None
     protected = {release.name for release in (live, previous) if release}
-    try:
-        removed = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
-    except OSError as error:
-        world.log.warning("prune.failed", path=str(error.filename), why=error.strerror)
-        return []
+    removed, stuck = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
+    for name, why in stuck.items():
+        world.log.warning("prune.failed", release=name, why=why)
     if removed:
         world.log.info("releases.pruned", releases=removed)
     return removed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ def main() -> None:
         del os.environ[name]
     arguments = _parser().parse_args()
     code = _guarded(arguments)
+    # The outcome is out: a signal on the way out must not replace the exit code.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     _flush()
     sys.exit(code)
 

@@ -53,9 +53,7 @@ class SystemClock:
     def check(self) -> None:
         """Raise Cancelled where a signal asked to stop and nothing shields."""
         if self._signal and not self._shields:
-            raise Cancelled(
-                Code.CANCELLED, f"stopped by {self._signal.name}", hint="nothing that is live was changed; deploy again at will"
-            )
+            raise Cancelled(Code.CANCELLED, f"stopped by {self._signal.name}", hint="deploy again at will")
 
     @contextmanager
     def shielded(self) -> Iterator[None]:

@@ -5,22 +5,55 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from release_agent import config, present
 from release_agent.clock import SystemClock
-from release_agent.errors import Code, Exit, Misconfigured, NoTarget, ReleaseError, exit_of
-from release_agent.model import Action, Record, Request
+from release_agent.errors import Cancelled, Code, Exit, Misconfigured, NoTarget, ReleaseError, exit_of
+from release_agent.model import Action, Record, Request, find_release
 from release_agent.run import new_id
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from release_agent.config import Config
 
 REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
 CHECK = "check"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What supervisor's plugin asked for; ``check``: to be answered, not done."""
+
+    request: Request
+    check: bool
+
+
+def asked_from_outside(environ: Mapping[str, str] = os.environ) -> Asked | None:
+    """Read RELEASE_AGENT_REQUEST, which outranks the command line; raises Misconfigured."""
+    text = environ.get(REQUEST_VARIABLE)
+    if not text:
+        return None
+    try:
+        asked = json.loads(text)
+        action = asked.get("action", Action.DEPLOY)
+        request = Request(
+            str(asked["id"]),
+            Action.DEPLOY if action == CHECK else Action(action),
+            str(asked.get("revision") or ""),
+            str(asked.get("release") or ""),
+            force=bool(asked.get("force")),
+            trigger=str(asked.get("trigger") or "rpc"),
+        )
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Misconfigured(
+            Code.MISCONFIGURED, f"{REQUEST_VARIABLE} is not a request: {error}", hint="it is set by supervisor's plugin alone"
+        ) from error
+    return Asked(request, action == CHECK)
 
 
 class Call:
@@ -30,6 +63,7 @@ class Call:
         """Nothing is read yet."""
         self.arguments = arguments
         self.clock = SystemClock()
+        self.id = new_id()
         self._parts: Parts | None = None
 
     @property
@@ -43,6 +77,12 @@ class Call:
     def config(self) -> Config:
         """The configuration; raises Misconfigured."""
         return self.parts.config
+
+    def asked(self) -> Asked | None:
+        """What supervisor's plugin asked for: the run has its id from then on."""
+        asked = asked_from_outside()
+        self.id = asked.request.id if asked else self.id
+        return asked
 
     def answer(self, body: Any, text: str) -> None:  # noqa: ANN401 - anything JSON has
         """Print the answer: JSON on one line, or something to read."""
@@ -60,8 +100,7 @@ class Call:
 def failed(call: Call, error: ReleaseError) -> int:
     """Tell of an error outside any run: bad configuration, a busy agent, a bug."""
     if call.arguments.command in ("deploy", "rollback", "boot"):
-        request = _asked_from_outside()
-        record = Record(request.id if request else new_id(), revision=getattr(call.arguments, "revision", "") or None)
+        record = Record(call.id, revision=getattr(call.arguments, "revision", "") or None)
         record.outcome, record.error = error.outcome, error.to_json()
         call.tell(record)
     elif call.arguments.json:
@@ -69,33 +108,6 @@ def failed(call: Call, error: ReleaseError) -> int:
     else:
         say(present.error(error.to_json()), sys.stderr)
     return error.exit_code
-
-
-def _asked_from_outside() -> Request | None:
-    """Return what supervisor's plugin asked for; it outranks the command line."""
-    text = os.environ.get(REQUEST_VARIABLE)
-    if not text:
-        return None
-    try:
-        asked = json.loads(text)
-        action = asked.get("action", Action.DEPLOY)
-        return Request(
-            str(asked["id"]),
-            Action.DEPLOY if action == CHECK else Action(action),
-            str(asked.get("revision") or ""),
-            str(asked.get("release") or ""),
-            force=bool(asked.get("force")),
-            trigger=str(asked.get("trigger") or "rpc"),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Misconfigured(
-            Code.MISCONFIGURED, f"{REQUEST_VARIABLE} is not a request: {error}", hint="it is set by supervisor's plugin alone"
-        ) from error
-
-
-def _is_check() -> bool:
-    text = os.environ.get(REQUEST_VARIABLE)
-    return bool(text) and json.loads(text or "{}").get("action") == CHECK
 
 
 def _trigger() -> str:
@@ -108,23 +120,25 @@ def deploy(call: Call) -> int:
     from release_agent.source import check_revision  # noqa: PLC0415
 
     arguments = call.arguments
-    request = _asked_from_outside() or Request(
-        new_id(),
+    asked = call.asked()
+    request = Request(
+        call.id,
         # An empty argument is a caller's unset variable, not a wish for the newest tag.
-        revision="" if arguments.revision is None else check_revision(arguments.revision),
+        revision="" if arguments.revision is None or asked else check_revision(arguments.revision),
         force=arguments.force,
         accept_moved_tag=arguments.accept_moved_tag,
         trigger=_trigger(),
     )
-    if arguments.dry_run or _is_check():
-        return _check(call, request)
-    return _change(call, request)
+    if arguments.dry_run or (asked and asked.check):
+        return _check(call, asked.request if asked else request)
+    return _change(call, asked.request if asked else request)
 
 
 def rollback(call: Call) -> int:
     """Go back to the release before, or to the named one."""
-    request = Request(new_id(), Action.ROLLBACK, release=call.arguments.release, trigger=_trigger())
-    return _change(call, _asked_from_outside() or request)
+    asked = call.asked()
+    request = Request(call.id, Action.ROLLBACK, release=call.arguments.release, trigger=_trigger())
+    return _change(call, asked.request if asked else request)
 
 
 def _change(call: Call, request: Request) -> int:
@@ -169,6 +183,7 @@ def _check(call: Call, request: Request) -> int:
         except ReleaseError as error:
             run.end(error)
             return call.tell(run.record)
+        run.close()
         size, files = (0, 0) if plan.kept else source.size(plan.target.commits)
     body = {**run.record.to_json(), "outcome": "checked", "build": plan.kept is None}
     body |= {
@@ -190,7 +205,9 @@ def boot(call: Call) -> int:
     with call.parts.locked(request, wait=True) as world:
         record, healthy = Agent(world).boot(request)
     call.tell(record)
-    return Exit.OK if healthy else Exit.ROLLBACK_FAILED
+    if healthy:
+        return Exit.OK
+    return Exit.CANCELLED if record.outcome == Cancelled.outcome else Exit.ROLLBACK_FAILED
 
 
 def status(call: Call) -> int:
@@ -265,12 +282,10 @@ def verify(call: Call) -> int:
 
     parts, named = call.parts, call.arguments.release
     root = parts.root()
-    live = root.current()
-    wanted = [r for r in root.releases() if named in (r.name, str(r.number), r.revision)] if named else [live] if live else []
-    if not wanted or wanted[-1] is None:
-        what = f"no release {named!r}" if named else "no release is live"
+    release = find_release(root.releases(), named) if named else root.current()
+    if release is None:
+        what = f"there is no release {named!r}" if named else "no release is live"
         raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
-    release = wanted[-1]
     with parts.source() as source:
         drift = status.drift(parts.world(root, parts.journal(), source), release)
     body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}

@@ -141,6 +141,8 @@ class ConsulAgent:
         )
         session = client.http.session
         session.trust_env = False
+        # Once for all calls: some drop it. By itself it reads CONSUL_HTTP_TOKEN, over which the file is to win.
+        client.token = None
         token = _token(self._environ)
         if token:
             session.headers["X-Consul-Token"] = token

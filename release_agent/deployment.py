@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent import blueprint, versions
 from release_agent.errors import Code, NoTarget, Refused, ReleaseError
-from release_agent.model import Kind, Outcome, Release, State, Target, release_name, timestamp
+from release_agent.model import Kind, Outcome, Release, State, Target, find_release, release_name, timestamp
 from release_agent.publication import Publication, behind
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Deployment:
         """Resolve, plan, build, publish, prove: the whole of it. Raises what ended it otherwise."""
         plan = self.plan(self.resolve())
         if plan.kept and self._is_live_and_well(plan.kept):
-            self._world.store.save(plan.kept)
+            live = self._world.store.current()
+            if live and live.revision != plan.kept.revision:
+                self._world.store.save(plan.kept)
             return Outcome.UNCHANGED
         release = plan.kept or self._build(plan)
         self._publish(release)
@@ -222,18 +224,14 @@ class Rollback:
         if target is None:
             raise NoTarget(
                 Code.NO_TARGET,
-                "no healthy release lies behind " + (f"{live.name} ({live.revision})" if live else "nothing: no release is live"),
+                f"no healthy release lies behind {live.name} ({live.revision})" if live else "no release is live",
                 hint="`release-agent releases` lists what is kept; deploy a revision instead",
             )
         return target
 
     def _named(self, named: str) -> Release:
         """Find a release by its name, its number, or its revision (the newest healthy one)."""
-        releases = self._world.store.releases()
-        exact = [r for r in releases if named in (r.name, str(r.number), f"{r.number:06d}")]
-        alike = [r for r in releases if r.revision == named]
-        healthy = [r for r in alike if r.state is State.HEALTHY]
-        found = next(iter([*exact, *reversed(healthy), *reversed(alike)]), None)
+        found = find_release(self._world.store.releases(), named)
         if found is None:
             raise NoTarget(
                 Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists what is kept"

@@ -93,8 +93,21 @@ def _root(parts: Parts) -> Iterator[Finding]:
         )
     if root.link.exists() and not root.link.is_symlink():
         yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes `current` itself")
-    if not closed and not foreign:
+    strangers = [place for place in _made(parts) if place.lstat().st_uid != root.path.stat().st_uid]
+    for place in strangers:
+        yield Finding(
+            "root", FAULT, f"{place} does not belong to the owner of {root.path}", f"chown -R --reference={root.path} {place}"
+        )
+    if not closed and not foreign and not strangers:
         yield Finding("root", OK, f"{root.path} is writable and on one mount")
+
+
+def _made(parts: Parts) -> list[Path]:
+    """What the agent made, as far as its owner matters: releases and what belongs to them."""
+    root = parts.root()
+    places = [root.directory(""), root.own, root.database, root.incoming, root.own / "lock", root.own / "releases"]
+    notes = (root.own / "releases").glob("*.json") if os.access(root.own, os.X_OK) else ()
+    return [place for place in (*places, *root.directory("").glob("*"), *notes) if os.path.lexists(place)]
 
 
 def _mounts(root: Path) -> set[str]:

@@ -56,7 +56,7 @@ class HookRun:
 
 
 class StateDatabase:
-    """The journal. Reading needs no lock; whoever writes holds the root's lock (but ``pin`` and ``unpin``)."""
+    """The journal. Reading needs no lock; whoever writes holds the root's lock."""
 
     def __init__(self, path: Path, *, write: bool = False) -> None:
         """Open it; made where it is missing and ``write`` is asked for. Raises Failed (journal-broken)."""
@@ -95,9 +95,15 @@ class StateDatabase:
             (request.id, request.action, request.trigger, request.revision, started_at, Stage.PREPARING),
         )
 
-    def phase(self, deployment: str, name: str) -> None:
-        """Note what the deployment does now."""
-        self._write("UPDATE deployment SET phase = ? WHERE id = ?", (name, deployment))
+    def phase(self, name: str, record: Record) -> None:
+        """Note what a deployment does now, and what is known of it so far."""
+        self._write(
+            "UPDATE deployment SET phase = ?, record = ?, revision = ?, release = ?, commits = ?, previous = ? WHERE id = ?",
+            (
+                *(name, json.dumps(record.to_json()), record.revision, record.release, json.dumps(record.commits)),
+                *(record.previous, record.id),
+            ),
+        )
 
     def stage(self, deployment: str, stage: Stage, record: Record) -> None:
         """Note, durably, that it publishes or reverts: from here on a killed run is finished instead of undone."""

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 
@@ -101,6 +104,14 @@ class Release:
 def release_name(number: int, fingerprint: str) -> str:
     """``000042-1f3c9ab2d4e5``: the number and the fingerprint's first 12 digits."""
     return f"{number:06d}-{fingerprint[:12]}"
+
+
+def find_release(releases: Sequence[Release], named: str) -> Release | None:
+    """Find a release by its name, its number, or its revision: of that the newest healthy one, or the newest."""
+    exact = [release for release in releases if named in (release.name, str(release.number), f"{release.number:06d}")]
+    alike = [release for release in releases if release.revision == named]
+    healthy = [release for release in alike if release.state is State.HEALTHY]
+    return next(iter([*exact, *reversed(healthy), *reversed(alike)]), None)
 
 
 def is_release_name(name: str) -> bool:

@@ -71,8 +71,8 @@ class Store(Protocol):
     def lock(self, holder: Request, *, wait: bool) -> AbstractContextManager[None]:
         """Hold the root's lock; raises Busy."""
 
-    def clean(self) -> None:
-        """Remove what a killed run left half done."""
+    def clean(self) -> dict[str, str]:
+        """Remove what a killed run left half done; returns what could not be removed, and why."""
 
     def next_number(self) -> int:
         """Return a number higher than any release there is."""
@@ -116,8 +116,8 @@ class Store(Protocol):
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""
 
-    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> list[str]:
-        """Remove what ``keep`` does not keep; returns the names."""
+    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
+        """Remove what ``keep`` does not keep; returns the names, and why others could not be removed."""
 
 
 class Journal(Protocol):
@@ -126,8 +126,8 @@ class Journal(Protocol):
     def open(self, request: Request, started_at: str) -> None:
         """Begin a deployment."""
 
-    def phase(self, deployment: str, name: str) -> None:
-        """Note what the deployment does now."""
+    def phase(self, name: str, record: Record) -> None:
+        """Note what a deployment does now, and what is known of it so far."""
 
     def stage(self, deployment: str, stage: Stage, record: Record) -> None:
         """Note, durably, how far it got: what recovery would have to do."""
@@ -221,8 +221,9 @@ class Reporter(Protocol):
     def deploying(self, release: Release) -> None:
         """Say that a release is live and not proved yet."""
 
-    def finish(self, record: Record, trigger: str, started_at: str, live: Release | None, wrong: str | None) -> None:
-        """Report how a run ended, and whether what is live is well; what cannot be sent is kept.
+    def finish(self, told: dict[str, object] | None, live: Release | None, wrong: str | None) -> None:
+        """Report how a run ended, if there is something to tell, and whether what is live is well.
 
-        ``wrong``: empty where it was found well, what is wrong where it was not, None where nobody looked.
+        What cannot be sent is kept. ``wrong``: empty where it was found well, what is wrong
+        where it was not, None where nobody looked.
         """

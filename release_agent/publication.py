@@ -109,7 +109,7 @@ class Publication:
             try:
                 # A container that is being stopped fails everything; that is no sick release.
                 world.services.alive()
-            except SupervisorGone as gone:
+            except Failed as gone:
                 raise _interrupted(gone) from gone
             self._run.note(lambda: self._run.stage(Stage.REVERTING))
             self._run.action = Action.ROLLBACK
@@ -123,26 +123,12 @@ class Publication:
                     f"{self._name(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
                     hint="deploy a revision that works; the failed release stays live for you to look at",
                 )
-            self._bring_back(target, failure)
-
-    def _bring_back(self, target: Release, failure: ReleaseError) -> None:
-        world = self._world
-        with self._run.phase("publish"):
-            world.store.publish(target.name)
-        self._run.note(lambda: world.journal.published(target.name, time.time()))
-        try:
-            # It was healthy once: its own hook cannot keep it from coming back.
-            Publication(self._run, target)._restart_and_prove(hooks_decide=False)  # noqa: SLF001 - its own kind
-        except ReleaseError as second:
-            if isinstance(second, Interrupted):
+            try:
+                self._bring_back(target)
+            except Interrupted:
                 raise
-            self._run.wrong = second.message
-            raise RollbackFailed(
-                Code.ROLLBACK_UNHEALTHY,
-                f"{self._name(self._release)} failed: {failure.message}\n"
-                f"{self._name(target)} was published again and is live, but is not healthy either: {second.message}",
-                hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
-            ) from second
+            except ReleaseError as second:
+                raise self._neither(target, failure, second) from second
         self._run.wrong = ""
         world.log.info("release.rolled_back", release=self._release.name, live=target.name)
         raise RolledBack(
@@ -150,6 +136,24 @@ class Publication:
             f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} is live again and healthy",
             hint=failure.hint,
         ) from failure
+
+    def _bring_back(self, target: Release) -> None:
+        with self._run.phase("publish"):
+            self._world.store.publish(target.name)
+        self._run.note(lambda: self._world.journal.published(target.name, time.time()))
+        # It was healthy once: its own hook cannot keep it from coming back.
+        Publication(self._run, target)._restart_and_prove(hooks_decide=False)  # noqa: SLF001 - its own kind
+
+    def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> RollbackFailed:
+        self._run.wrong = second.message
+        live = self._world.store.current()
+        back = live is not None and live.name == target.name
+        how = "was published again and is live, but is not healthy either" if back else "could not be published again"
+        return RollbackFailed(
+            Code.ROLLBACK_UNHEALTHY,
+            f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} {how}: {second.message}",
+            hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
+        )
 
     def _mark_failed(self) -> None:
         self._release = replace(self._release, state=State.FAILED)
@@ -168,7 +172,7 @@ class Publication:
         return f"{release.name} ({release.revision})"
 
 
-def _interrupted(gone: SupervisorGone) -> Interrupted:
+def _interrupted(gone: Failed) -> Interrupted:
     return Interrupted(
         Code.INTERRUPTED,
         f"published, but not proved: {gone.message}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseError, RollbackFailed, Unhealthy
@@ -72,7 +73,7 @@ class _Recovery:
             ) from gone
         except ReleaseError as error:
             run.end(error)
-        run.close()
+        run.conclude()
 
     def _finish(self, live: Release | None) -> None:
         tried = self._world.store.get(self._run.record.release or "")
@@ -85,6 +86,8 @@ class _Recovery:
             raise Cancelled(
                 Code.INTERRUPTED, "killed before it published anything; what it left was removed", hint="deploy again at will"
             )
+        if self._world.journal.live_at(time.time()) != live.name:
+            self._world.journal.published(live.name, time.time())
         publication = Publication(self._run, live)
         try:
             publication.prove()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.consul_agent import ConsulAgent
-    from release_agent.model import Record, Release
+    from release_agent.model import Release
     from release_agent.ports import Clock, Log
 
 BUDGET = 5.0
@@ -68,19 +68,19 @@ class ConsulReporter:
         if error:
             self._log.warning("report.failed", what="deploying", why=error)
 
-    def finish(self, record: Record, trigger: str, started_at: str, live: Release | None, wrong: str | None) -> None:
+    def finish(self, told: dict[str, Any] | None, live: Release | None, wrong: str | None) -> None:
         """Write down the report, send all that waits in order, forget what was sent."""
         status = None
         if wrong is not None:
             what = f"{live.revision} ({live.name})" if live else "nothing"
             status = Status("critical", wrong) if wrong or not live else Status("passing", f"{what} is live and healthy")
-        told = {**record.to_json(), "trigger": trigger, "started_at": started_at}
         try:
-            self._spool.keep_report(told)
+            if told:
+                self._spool.keep_report(told)
             waiting = self._spool.reports()
         except ReleaseError as full:  # a full disk; Consul may still be told
             self._log.warning("journal.failed", why=full.message)
-            waiting = [(_UNKEPT, told)]
+            waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
         sent: list[int] = []
         error = self._ask(lambda: self._send(waiting, sent, live, status, ttl), self._left, status)
@@ -123,7 +123,7 @@ class NoReporter:
     def deploying(self, release: Release) -> None:
         """Do nothing."""
 
-    def finish(self, record: Record, trigger: str, started_at: str, live: Release | None, wrong: str | None) -> None:
+    def finish(self, told: dict[str, Any] | None, live: Release | None, wrong: str | None) -> None:
         """Do nothing."""
 
 

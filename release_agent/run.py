@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.blueprint import FILE, Blueprint, combine
-from release_agent.errors import Code, Failed, ReleaseError
-from release_agent.model import Action, Kind, Record, Release, Request, Stage, timestamp
+from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
+from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +28,7 @@ _NOT_FOR_HOOKS = (
     "RELEASE_AGENT_REQUEST",
 )
 _SHOWN_OUTPUT_LINES = 5
+_AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Run:
         clock = self.world.clock
         clock.check()
         if self._journaled:
-            self.note(lambda: self.world.journal.phase(self.request.id, name))
+            self.note(lambda: self.world.journal.phase(name, self.record))
         began = clock.now()
         try:
             yield
@@ -120,6 +121,33 @@ class Run:
             self.record.error = {key: self.world.redact(value) for key, value in self.record.error.items()}
         if self._journaled:
             self.note(lambda: self.world.journal.close(self.record, self.kind))
+
+    def conclude(self, prune: Callable[[World], object] | None = None) -> None:
+        """Journal the outcome, tell Consul, log; and prune where something was published."""
+        with self.world.clock.shielded():
+            # First the outcome: killed from here on, nothing is left to recover.
+            self.close()
+            with self.phase("report"):
+                told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
+                self.world.reporter.finish(told if self._journaled else None, self.world.store.current(), self.wrong)
+            if prune and self.record.outcome in _AFTER_PUBLISH:
+                with self.phase("prune"):
+                    prune(self.world)
+            self.close()
+        self._log_outcome()
+
+    def _log_outcome(self) -> None:
+        record, log = self.record, self.world.log
+        say = log.warning if record.error else log.info
+        say(
+            "deploy.finished",
+            id=record.id,
+            outcome=str(record.outcome),
+            release=record.release,
+            revision=record.revision,
+            seconds=round(record.seconds, 3),
+            **(record.error or {}),
+        )
 
     def note(self, write: Callable[[], None]) -> None:
         """Write what is for the record alone: a full disk must not decide what is live."""

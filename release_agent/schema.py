@@ -214,7 +214,10 @@ def absolute_path(value: object) -> str:
 def inner_path(value: object) -> str:
     """Return a relative path that stays inside, normal form; ``.`` is the directory itself."""
     parts = [part for part in text(value).split("/") if part not in ("", ".")]
-    if not value or text(value).startswith("/") or ".." in parts or ".git" in parts:
+    if not value:
+        message = 'must not be empty; "." is the release itself'
+        raise WrongValueError(message)
+    if text(value).startswith("/") or ".." in parts or ".git" in parts:
         message = 'must be a relative path without ".."'
         raise WrongValueError(message)
     return "/".join(parts) or "."

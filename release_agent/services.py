@@ -185,10 +185,13 @@ class SupervisorServices:
         """
         for service in services:
             if service.restart == "restart":
+                tired = [process.full_name for process in self._look(service.name) if process.state == "BACKOFF"]
                 self.stop([service])
+                self._start(service.name)
+                self._start_afresh(service.name, tired)
             elif service.restart.startswith("signal:"):
                 self._signal(service.name, service.restart.partition(":")[2])
-            self._start(service.name)
+            self._start(service.name)  # what was not running is started, too
             self._log.info("service.restarted", service=service.name, how=service.restart)
 
     def stop(self, services: Sequence[Service]) -> None:
@@ -229,6 +232,17 @@ class SupervisorServices:
         for process in self._look(group):
             if process.state not in _ALIVE:
                 self._call("startProcess", process, allowed=_ALREADY_STARTED)
+
+    def _start_afresh(self, group: str, tired: Sequence[str]) -> None:
+        """Start those again that supervisor gave up at once.
+
+        A process that was stopped between two tries keeps its count of them: the
+        first failure of the next release would be its last. FATAL resets it.
+        """
+        if tired:
+            deadline = self._clock.now() + _START_TIMEOUT
+            self._until(group, lambda seen: seen.full_name not in tired or seen.state != "STARTING", deadline, "start")
+            self._start(group)
 
     def _signal(self, group: str, name: str) -> None:
         for process in self._look(group):

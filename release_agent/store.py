@@ -76,14 +76,22 @@ class Root:
         with self._lock.held(holder, wait=wait):
             yield
 
-    def clean(self) -> None:
-        """Remove what a killed run left; call it with the lock held and before anything is built."""
+    def clean(self) -> dict[str, str]:
+        """Remove what a killed run left; call it with the lock held and before anything is built.
+
+        Returns what could not be removed, and why: it is in nobody's way.
+        """
+        stuck = {}
         for left in self.incoming.iterdir():
-            remove(left)
+            try:
+                remove(left)
+            except OSError as error:
+                stuck[left.name] = f"{error.filename}: {error.strerror}"
         names = {path.name for path in self._releases.iterdir()}
         for note in self._notes.iterdir():
             if note.name.removesuffix(".json") not in names:
                 note.unlink()
+        return stuck
 
     # Building
 
@@ -149,8 +157,7 @@ class Root:
         whole = self._releases / name
         if whole.exists():
             # First out of releases/, where existing means complete.
-            trash = self.incoming / f"trash-{name}"
-            remove(trash)
+            trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
             whole.rename(trash)
             remove(trash)
         self._note(name).unlink(missing_ok=True)
@@ -221,7 +228,7 @@ class Root:
 
     # Pruning
 
-    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> list[str]:
+    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
         """Remove healthy releases but the newest ``keep``, and failed ones but the newest; by number, never by time.
 
         What is protected, live, or used by a process stays.
@@ -234,9 +241,14 @@ class Root:
         if surplus:
             used = processes.releases_in_use(self._releases, live_at)
             surplus = [name for name in surplus if name not in used]
+        removed, stuck = [], {}
         for name in surplus:
-            self.discard(name)
-        return surplus
+            try:
+                self.discard(name)
+                removed.append(name)
+            except OSError as error:  # one that cannot be removed does not keep the others
+                stuck[name] = f"{error.filename}: {error.strerror}"
+        return removed, stuck
 
     def _named(self) -> str | None:
         try:

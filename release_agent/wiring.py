@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import ReleaseError
 from release_agent.journal import StateDatabase, is_broken, set_aside
 from release_agent.logs import Redactor, make_log
+from release_agent.processes import become_owner
 from release_agent.run import World
 
 if TYPE_CHECKING:
@@ -103,8 +104,13 @@ class Parts:
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[World]:
         """Hold the root's lock and have a world to change; raises Busy."""
         root = self.root()
+        log = self.log  # made while this user may still read everything
+        user = become_owner(root.path)
+        if user:
+            log.info("user.changed", user=user, why=f"owns {root.path}")
         with root.lock(request, wait=wait):
-            root.clean()
+            for name, why in root.clean().items():
+                self.log.warning("leftover.stuck", name=name, why=why)
             journal = self.writable_journal(root)
             try:
                 with self.source(root.incoming) as source:

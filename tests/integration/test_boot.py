@@ -121,3 +121,35 @@ def _listens(pid: int) -> bool:
 
     caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_boot_that_was_killed_on_its_way_down_goes_on(host: Host) -> None:
+    host.configure(health=_FAST)
+    host.repository.release(
+        "v1.2.0", "sick", **{"release.toml": f"[hooks]\nafter_publish = [{{ run = '{host.gate('held')}' }}]\n"}
+    )
+    boot = host.begin("boot")
+    host.reached("held")
+    boot.kill()
+    boot.wait()
+    host.open("held")
+
+    again = host.agent("boot", "--json")
+
+    assert (again.code, again.json["revision"]) == (0, "v1.1.0")
+    assert host.serves() == "v1.1.0"
+    assert [entry["outcome"] for entry in host.history()] == ["deployed", "rollback-failed", "rollback-failed"]
+
+
+def test_supervisor_that_goes_away_during_the_first_deployment_is_no_reason_for_an_older_version(host: Host) -> None:
+    host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = recover ] || {{ {host.gate('held')}; }}' }}]")
+    host.supervisorctl("start", "boot")
+    host.reached("held")
+
+    host.stop()
+    host.open("held")
+    host.start(boot=True)
+
+    eventually(lambda: host.process("boot")[0] == "EXITED", "boot ended")
+    assert host.serves() == "v1.1.0"
+    assert [(entry["revision"], entry["outcome"]) for entry in host.history()] == [("v1.1.0", "deployed")]

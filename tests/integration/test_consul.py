@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -192,7 +193,7 @@ def test_consul_that_hangs_costs_no_more_than_its_budget_and_is_told_later(host:
     assert (second.code, second.json["outcome"]) == (0, "deployed")
     assert [report["id"] for report in _waiting(host)] == [second.json["id"]]
     waits = [event["why"] for event in second.events("report.failed") + second.events("report.spooled")]
-    assert sum(float(why.removeprefix("no answer within ").removesuffix(" s")) for why in waits) <= 5, waits
+    assert sum(float(re.findall(r"within ([0-9.]+) s", why)[0]) for why in waits) <= 5, waits
     own_consul.go_on()
     third = host.deploy("v1.1.0")
     assert third.json["outcome"] == "unchanged"
@@ -225,7 +226,8 @@ def test_least_policy_is_enough(host: Host) -> None:
         file = host.path / "token"
         file.write_text(token + "\n")
 
-        ran = host.deploy(CONSUL_HTTP_TOKEN_FILE=str(file))
+        # The file wins, as with HashiCorp's own tools.
+        ran = host.deploy(CONSUL_HTTP_TOKEN_FILE=str(file), CONSUL_HTTP_TOKEN="00000000-dead-dead-dead-000000000000")
 
         assert ran.events("report.sent"), ran.err
         assert consul.record(KEY)["id"] == ran.json["id"]

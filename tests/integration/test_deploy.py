@@ -239,3 +239,17 @@ def test_signed_tag_passes_and_an_unsigned_one_is_refused(host: Host) -> None:
     assert (signed.code, signed.json["revision"]) == (0, "v1.2.0")
     assert [(ran.code, ran.json["error"]["code"]) for ran in (unsigned, branch)] == [(12, "tag-unsigned")] * 2
     assert host.live() == signed.json["release"]
+
+
+def test_release_that_cannot_be_removed_does_not_keep_the_others(host: Host) -> None:
+    host.configure(app=f'[app]\nname = "api"\nenvironment = "test"\nroot = "{host.root}"\nkeep = 1', service="")
+    stuck = host.deploy("--force").json["release"]
+    subprocess.run(["chattr", "+i", host.root / "releases" / stuck / "version"], check=True)
+    try:
+        made = [host.deploy("--force") for _ in range(3)]
+        assert [ran.code for ran in made] == [0, 0, 0]
+        assert made[1].events("prune.failed")[0]["release"] == stuck
+        assert made[2].events("leftover.stuck"), "it lies where it is in nobody's way"
+        assert made[0].json["release"] not in host.releases()
+    finally:
+        subprocess.run(["chattr", "-i", "-f", *host.root.rglob("version")], check=False)

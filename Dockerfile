@@ -1,0 +1,55 @@
+# One image for every app. The code comes from repositories mounted under /repos, what to do with it
+# from /etc/release-agent.toml, its services from /etc/supervisor.d/*.conf; none of it is built in:
+#
+#   docker build -t release-agent .
+#   docker run -v /repositories/api:/repos/api:ro \
+#              -v ./release-agent.toml:/etc/release-agent.toml:ro \
+#              -v ./web.conf:/etc/supervisor.d/web.conf:ro \
+#              -v api:/srv/app release-agent
+#
+# It also runs with --read-only and tmpfs on /run and /tmp; build hooks that keep caches in their
+# home then need a mount on /home/release. A deployment survives KILL, requests do not: give the container
+# a stop timeout (--stop-timeout, stop_grace_period) well above the stopwaitsecs of its services.
+#
+# The base is anything of Debian's kind with Python 3.11 or newer and its venv module.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /src
+# What the agent needs changes rarely, its code often: two layers.
+COPY pyproject.toml setup.cfg setup.py ./
+COPY release_agent/__init__.py release_agent/
+RUN python3 -m venv /opt/release-agent \
+ && /opt/release-agent/bin/pip install --no-cache-dir .
+COPY README.md LICENSE ./
+COPY release_agent release_agent
+RUN /opt/release-agent/bin/pip install --no-cache-dir --no-deps --force-reinstall .
+
+FROM ${BASE_IMAGE}
+# ssh-keygen checks the signatures of tags.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends git openssh-client \
+ && apt-get clean && rm -rf /var/lib/apt/lists/*
+# `release` runs the agent and owns the releases, `app` runs the services and owns nothing they are made of.
+# Numbers that never change: the volume outlives the image. `release` is in the group `app`, so that a hook
+# can hand a shared directory over to the services (supervisor.d/example-service.conf).
+ARG RELEASE_UID=900
+ARG APP_UID=901
+RUN groupadd --system --gid ${RELEASE_UID} release \
+ && groupadd --system --gid ${APP_UID} app \
+ && useradd --system --uid ${RELEASE_UID} --gid release --groups app --create-home --shell /usr/sbin/nologin release \
+ && useradd --system --uid ${APP_UID} --gid app --create-home --shell /usr/sbin/nologin app \
+ && install -d -o release -g release /srv/app \
+ && install -d /repos /etc/supervisor.d
+COPY --from=build /opt/release-agent /opt/release-agent
+# Links, not the environment's bin/ in PATH: a service's `python3` is the image's own, not the agent's.
+RUN ln -s /opt/release-agent/bin/release-agent /opt/release-agent/bin/supervisord \
+          /opt/release-agent/bin/supervisorctl /usr/local/bin/
+COPY supervisor.d/supervisord.conf /etc/supervisord.conf
+COPY supervisor.d/deploy.conf supervisor.d/boot.conf /opt/release-agent/supervisor.d/
+ENV PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+# supervisord tells its children where it is; this tells `docker exec … release-agent status`.
+ENV SUPERVISOR_SERVER_URL=unix:///run/supervisor.sock
+VOLUME /srv/app
+# As PID 1 supervisord reaps what loses its parent: no init besides it. It is root to start others as other users.
+CMD ["supervisord", "--configuration=/etc/supervisord.conf"]

@@ -1,0 +1,69 @@
+"""What unit tests share: a clean environment, a repository, a root, a clock that tests move."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.clock import SystemClock
+from release_agent.journal import StateDatabase
+from release_agent.store import Root
+from unit.repositories import Repo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOREIGN = ("GIT_", "CONSUL_", "SUPERVISOR_", "RELEASE_", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's git, Consul or supervisor shows."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    """A repository with one commit, tagged v1.0.0."""
+    made = Repo(tmp_path / "repos" / "api")
+    made.commit({"app.py": "print('one')\n"}, tag="v1.0.0")
+    return made
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A directory of the agent's own, for git's views."""
+    made = tmp_path / "scratch"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """An application's root, prepared and empty."""
+    made = Root(tmp_path / "root", SystemClock())
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[StateDatabase]:
+    """A journal that is written."""
+    made = StateDatabase(tmp_path / "state.db", write=True)
+    yield made
+    made.close_database()
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A directory in which every user may work."""
+    made = Path(tempfile.mkdtemp(prefix="release-agent-test-"))
+    made.chmod(0o777)
+    yield made
+    shutil.rmtree(made)

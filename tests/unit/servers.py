@@ -1,0 +1,67 @@
+"""Servers as services may be: well, slow, mute."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str]]]:
+    """Serve HTTP; yields the address ``http://127.0.0.1:PORT`` and the paths that are asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - as http.server has it
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None] | None = None) -> Iterator[str]:
+    """Accept connections, as ``127.0.0.1:PORT``, and let ``serve`` do with them what it wants; without it: nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        if serve:
+            threading.Thread(target=_accept, args=(server, serve), daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def _accept(server: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+    try:
+        connection, _ = server.accept()
+        with connection:
+            serve(connection)
+    except OSError:
+        return  # the test is over
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """Yield an address at which nobody listens, and nobody else can."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"

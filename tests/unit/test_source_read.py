@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.model import Kind
+from unit.repositories import Repo, source_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "release.toml"
+
+
+def read(scratch: Path, revision: str = "main", /, **repositories: Repo) -> dict[str, str]:
+    source = source_of(scratch, **repositories)
+    return source.read(source.resolve(revision, (Kind.TAG, Kind.BRANCH)).commits, FILE)
+
+
+def test_a_file_is_read_as_the_revision_has_it(repo: Repo, scratch: Path) -> None:
+    repo.commit({FILE: "one\n"}, tag="v2")
+    repo.commit({FILE: "two\n"})
+    (repo.path / FILE).write_text("not committed\n")
+
+    assert read(scratch, "v2", api=repo) == {"api": "one\n"}
+    assert read(scratch, "main", api=repo) == {"api": "two\n"}
+
+
+def test_a_repository_without_the_file_is_left_out(repo: Repo, tmp_path: Path, scratch: Path) -> None:
+    web = Repo(tmp_path / "web")
+    web.commit({FILE: "web", "deeper/release.toml": "deeper"})
+
+    assert read(scratch, api=repo, web=web) == {"web": "web"}
+
+
+def test_a_symlink_of_that_name_is_not_read(repo: Repo, scratch: Path) -> None:
+    (repo.path / FILE).symlink_to("/etc/passwd")
+    repo.commit()
+
+    assert read(scratch, api=repo) == {}
+
+
+def test_a_symlink_to_a_file_of_the_repository_is_not_read_either(repo: Repo, scratch: Path) -> None:
+    (repo.path / FILE).symlink_to("app.py")
+    repo.commit()
+
+    assert read(scratch, api=repo) == {}
+
+
+def test_a_directory_of_that_name_is_no_file(repo: Repo, scratch: Path) -> None:
+    repo.commit({f"{FILE}/x": "x"})
+
+    assert read(scratch, api=repo) == {}
+
+
+def test_an_executable_file_is_a_file(repo: Repo, scratch: Path) -> None:
+    repo.commit({FILE: "x"})
+    (repo.path / FILE).chmod(0o755)
+    repo.commit()
+
+    assert read(scratch, api=repo) == {"api": "x"}
+
+
+def test_views_are_removed_when_the_source_is_closed(repo: Repo, scratch: Path) -> None:
+    source = source_of(scratch, api=repo)
+    source.read(source.resolve("v1.0.0", (Kind.TAG,)).commits, FILE)
+    assert [view.name[:9] for view in scratch.iterdir()] == ["view-api-"]
+
+    source.close()
+
+    assert list(scratch.iterdir()) == []

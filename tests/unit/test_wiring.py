@@ -1,0 +1,106 @@
+"""The journal is opened under the lock: a lost or broken one is rebuilt from what lies on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.clock import SystemClock
+from release_agent.errors import Busy, ReleaseError
+from release_agent.model import Request, State
+from release_agent.wiring import Parts
+from unit.configuration import configuration
+from unit.roots import install, release
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from release_agent.store import Root
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    """The parts of a container whose root is ``tmp_path/root``."""
+    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{tmp_path}/root"\n'
+    repository = f'[[repository]]\nname = "api"\npath = "{tmp_path}/nowhere"\n'
+    return Parts(configuration("[consul]\nenabled = false\n", app=app, repository=repository), SystemClock(), {})
+
+
+def publish(root: Root, number: int) -> None:
+    what = install(root, number)
+    root.save(replace(what, published_at=f"2024-01-{number:02d}T00:00:00.000000Z"))
+    root.publish(what.name)
+
+
+def events(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_new_roots_journal_is_new(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
+    with parts.locked(Request("d-1")) as world:
+        assert world.journal.unfinished() == []
+
+    assert events(capsys) == []
+
+
+def test_a_lost_journal_is_rebuilt_and_said(parts: Parts, root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        publish(root, number)
+
+    with parts.locked(Request("d-1")) as world:
+        assert world.journal.line() == [release(1).name, release(2).name]
+
+    assert events(capsys) == ["journal.rebuilt"]
+
+
+def test_a_broken_journal_is_set_aside_and_rebuilt(parts: Parts, root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(root, 1)
+    root.database.write_bytes(b"broken" * 1000)
+
+    with parts.locked(Request("d-1")) as world:
+        assert world.journal.line() == [release(1).name]
+
+    assert events(capsys) == ["journal.set_aside", "journal.rebuilt"]
+    (aside,) = root.own.glob("state.db.broken-*")
+    assert aside.read_bytes() == b"broken" * 1000
+
+
+def test_a_good_journal_is_left_alone(parts: Parts, root: Root, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(root, 1)
+    with parts.locked(Request("d-1")) as world:
+        world.journal.pin("v1.0.0")
+    capsys.readouterr()
+
+    with parts.locked(Request("d-2")) as world:
+        assert world.journal.pinned() == "v1.0.0"
+    assert events(capsys) == []
+
+
+def test_what_a_killed_run_left_is_gone_once_the_lock_is_held(parts: Parts, root: Root) -> None:
+    install(root, 1, State.BUILT)
+    (root.incoming / "left").touch()
+
+    with parts.locked(Request("d-1")):
+        assert not (root.incoming / "left").exists()
+
+
+def test_the_lock_is_held_meanwhile_and_free_afterwards(parts: Parts, root: Root) -> None:
+    with parts.locked(Request("d-1")):
+        with pytest.raises(Busy), parts.locked(Request("d-2")):
+            pass
+        holder = root.holder()
+        assert holder is not None
+        assert holder["id"] == "d-1"
+
+    with parts.locked(Request("d-3")):
+        pass
+
+
+def test_views_of_repositories_are_gone_afterwards(parts: Parts, root: Root) -> None:
+    with parts.locked(Request("d-1")) as world, pytest.raises(ReleaseError):
+        world.source.tags()
+
+    assert list(root.incoming.iterdir()) == []
