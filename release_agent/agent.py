@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from release_agent.deployment import Deployment, Rollback
 from release_agent.errors import Cancelled, Code, Interrupted, ReleaseError, RollbackFailed, SupervisorGone
 from release_agent.health import prove
-from release_agent.model import Action, Outcome, Record, Release, Request, State
+from release_agent.model import Action, Outcome, Record, Release, Request, State, new_id
 from release_agent.publication import Publication, behind
 from release_agent.recovery import recover
-from release_agent.run import Run, World, new_id
+from release_agent.run import Run, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ class Agent:
 def prune(world: World) -> list[str]:
     """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
     live = world.store.current()
-    previous = behind(world, live.name) if live else None
+    previous = behind(world.journal, world.store, live.name) if live else None
     protected = {release.name for release in (live, previous) if release}
     removed, stuck = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
     for name, why in stuck.items():

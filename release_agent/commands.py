@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent import config, present
 from release_agent.clock import SystemClock
 from release_agent.errors import Cancelled, Code, Exit, Misconfigured, NoTarget, ReleaseError, exit_of
-from release_agent.model import Action, Record, Request, find_release
-from release_agent.run import new_id
+from release_agent.model import Action, Record, Request, find_release, new_id
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def _trigger() -> str:
 
 def deploy(call: Call) -> int:
     """Make a revision live, or say what that would take (``--dry-run``)."""
-    from release_agent.source import check_revision  # noqa: PLC0415
+    from release_agent.revision import check_revision  # noqa: PLC0415
 
     arguments = call.arguments
     asked = call.asked()
@@ -130,7 +129,7 @@ def deploy(call: Call) -> int:
         trigger=_trigger(),
     )
     if arguments.dry_run or (asked and asked.check):
-        return _check(call, asked.request if asked else request)
+        return _check(call, asked.request if asked else request, keep=asked is not None)
     return _change(call, asked.request if asked else request)
 
 
@@ -166,14 +165,13 @@ def _newest_again(call: Call, record: Record) -> str:
     )
 
 
-def _check(call: Call, request: Request) -> int:
+def _check(call: Call, request: Request, *, keep: bool) -> int:
+    """Say what a deployment would do; ``keep``: whoever asked through supervisor reads it from the journal."""
     from release_agent.deployment import Deployment  # noqa: PLC0415
     from release_agent.run import Run  # noqa: PLC0415
 
-    parts = call.parts
-    root = parts.root()
-    with parts.source() as source:
-        world = parts.world(root, parts.journal(), source)
+    root = call.parts.root()
+    with call.parts.locked(request) if keep else call.parts.looking() as world:
         run = Run(world, request, journaled=False)
         live = root.current()
         run.record.previous = live.name if live else None
@@ -182,18 +180,19 @@ def _check(call: Call, request: Request) -> int:
             plan = deployment.plan(deployment.resolve())
         except ReleaseError as error:
             run.end(error)
-            return call.tell(run.record)
-        run.close()
-        size, files = (0, 0) if plan.kept else source.size(plan.target.commits)
-    body = {**run.record.to_json(), "outcome": "checked", "build": plan.kept is None}
-    body |= {
-        "live": bool(plan.kept and live and plan.kept.name == live.name),
-        "needed_bytes": size,
-        "files": files,
-        "free_bytes": root.free(),
-    }
+            body, code = run.record.to_json(), int(error.exit_code)
+        else:
+            run.close()
+            size, files = (0, 0) if plan.kept else world.source.size(plan.target.commits)
+            body, code = {**run.record.to_json(), "outcome": "checked", "build": plan.kept is None}, int(Exit.OK)
+            body |= {"live": bool(plan.kept and live and plan.kept.name == live.name)}
+            body |= {"needed_bytes": size, "files": files, "free_bytes": root.free()}
+        if keep:
+            world.journal.answer(request.id, body)
+    if code:
+        return call.tell(run.record)
     call.answer(body, present.check(body))
-    return Exit.OK
+    return code
 
 
 def boot(call: Call) -> int:
@@ -215,10 +214,8 @@ def status(call: Call) -> int:
     from release_agent import status  # noqa: PLC0415
 
     parts = call.parts
-    root, journal = parts.root(), parts.journal()
-    with parts.source() as source:
-        world = parts.world(root, journal, source)
-        found = status.status(world, journal, root.holder(), parts.services().processes)
+    with parts.looking() as world:
+        found = status.status(world, parts.journal(), parts.root().holder(), parts.services().processes)
     call.answer(found.body, present.status(found.body, found.problems))
     return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND
 
@@ -245,9 +242,8 @@ def releases(call: Call) -> int:
     """What is kept."""
     from release_agent import status  # noqa: PLC0415
 
-    parts = call.parts
-    with parts.source() as source:
-        found = status.releases(parts.world(parts.root(), parts.journal(), source))
+    with call.parts.looking() as world:
+        found = status.releases(world)
     call.answer(found, present.releases(found))
     return Exit.OK
 
@@ -286,8 +282,8 @@ def verify(call: Call) -> int:
     if release is None:
         what = f"there is no release {named!r}" if named else "no release is live"
         raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
-    with parts.source() as source:
-        drift = status.drift(parts.world(root, parts.journal(), source), release)
+    with parts.looking() as world:
+        drift = status.drift(world, release)
     body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}
     call.answer(body, present.drift(body))
     return Exit.FAULT_FOUND if drift else Exit.OK

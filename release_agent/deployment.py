@@ -220,7 +220,7 @@ class Rollback:
         named = self._run.request.release
         if named:
             return self._named(named)
-        target = behind(self._world, live.name) if live else None
+        target = behind(self._world.journal, self._world.store, live.name) if live else None
         if target is None:
             raise NoTarget(
                 Code.NO_TARGET,

@@ -165,6 +165,18 @@ class Interrupted(ReleaseError):
     """Stopped after publishing because supervisor is gone; the journal stays open for ``boot``."""
 
 
+def error_of_exit(code: int | None) -> ReleaseError:
+    """Make the error for a run of which only the exit code is known."""
+    kinds: list[type[ReleaseError]] = [Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget]
+    kind = next((kind for kind in kinds if kind.exit_code == code), ReleaseError)
+    known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
+    return kind(
+        known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG,
+        f"it ended with {code} before it was journaled",
+        hint="`supervisorctl tail deploy stderr` shows what it said",
+    )
+
+
 def exit_of(outcome: str | None) -> Exit:
     """Return the exit code of an outcome."""
     kinds: list[type[ReleaseError]] = [Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget]

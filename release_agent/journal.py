@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION = 1
-_BUSY_TIMEOUT = 10.0
 # A process that was started by a restart may seem to have started up to a
 # second before the publication: /proc/stat gives the boot time in whole seconds.
 _START_TOLERANCE = 1.0
@@ -40,9 +39,12 @@ CREATE TABLE hook (
     ended TEXT NOT NULL, output TEXT NOT NULL);
 CREATE TABLE publication (seq INTEGER PRIMARY KEY, moment REAL NOT NULL, release TEXT NOT NULL);
 CREATE TABLE report (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE answer (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_PIN = "pin"
+_PIN, _HEALTH = "pin", "health"
+_KEPT_ANSWERS = 20
+_HISTORY = "SELECT id, trigger, started_at, record, revision, release, commits, previous FROM deployment"
 
 
 @dataclass(frozen=True)
@@ -58,29 +60,37 @@ class HookRun:
 class StateDatabase:
     """The journal. Reading needs no lock; whoever writes holds the root's lock."""
 
-    def __init__(self, path: Path, *, write: bool = False) -> None:
-        """Open it; made where it is missing and ``write`` is asked for. Raises Failed (journal-broken)."""
+    def __init__(self, path: Path, *, write: bool = False, patience: float = 10.0) -> None:
+        """Open it; made where it is missing and ``write`` is asked for. Raises Failed (journal-broken).
+
+        ``patience``: seconds to wait for another's commit.
+        """
         self._path = path
         with _explained(path):
             if not write and not path.exists():
-                self._db = sqlite3.connect(":memory:", isolation_level=None)
-                self._db.executescript(_SCHEMA)
+                self._open_empty()
                 return
             mode = "rwc" if write else "ro"
             self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=patience
             )
             self._db.execute("PRAGMA synchronous = FULL")
             self._settle(write=write)
 
     def _settle(self, *, write: bool) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and write:
+        if version == 0 and not write:
+            self._open_empty()  # it is being made at this moment
+        elif version == 0:
             self._path.chmod(0o640)  # hooks' output is kept in it
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
         elif version != _VERSION:
             message = f"made by another version of the agent (its layout is {version}, not {_VERSION})"
             raise sqlite3.DatabaseError(message)
+
+    def _open_empty(self) -> None:
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        self._db.executescript(_SCHEMA)
 
     def close_database(self) -> None:
         """Let go of the file."""
@@ -139,6 +149,16 @@ class StateDatabase:
             self._write("DELETE FROM setting WHERE name = ?", (_PIN,))
         else:
             self._write("INSERT OR REPLACE INTO setting VALUES (?,?)", (_PIN, revision))
+
+    def found(self, health: str, problems: str) -> None:
+        """Keep how what is live was last found: ``passing`` or ``critical``, why, and when."""
+        body = {"health": health, "problems": problems, "at": timestamp()}
+        self._write("INSERT OR REPLACE INTO setting VALUES (?,?)", (_HEALTH, json.dumps(body)))
+
+    def answer(self, request: str, body: dict[str, Any]) -> None:
+        """Keep what a check found, for whoever asked; it is no part of the history."""
+        self._write("INSERT INTO answer (id, body) VALUES (?,?)", (request, json.dumps(body)))
+        self._write("DELETE FROM answer WHERE seq <= (SELECT max(seq) FROM answer) - ?", (_KEPT_ANSWERS,))
 
     def keep_report(self, body: dict[str, Any]) -> None:
         """Keep a report until it is sent."""
@@ -209,11 +229,7 @@ class StateDatabase:
 
     def history(self, limit: int = -1) -> list[dict[str, Any]]:
         """Return records as ``deploy --json`` prints them, with ``trigger`` and ``started_at``, newest first."""
-        rows = self._read(
-            "SELECT id, trigger, started_at, record, revision, release, commits, previous FROM deployment"
-            " ORDER BY seq DESC LIMIT ?",
-            (limit,),
-        )
+        rows = self._read(_HISTORY + " ORDER BY seq DESC LIMIT ?", (limit,))
         return [_history_entry(row) for row in rows]
 
     def action_of(self, deployment: str) -> str:
@@ -233,6 +249,21 @@ class StateDatabase:
     def last_record(self) -> dict[str, Any] | None:
         """Return the newest ended deployment's record, as history() shapes it."""
         return next((entry for entry in self.history() if entry["outcome"]), None)
+
+    def last_found(self) -> dict[str, str] | None:
+        """Return ``{"health", "problems", "at"}`` as found() kept it."""
+        rows = self._read("SELECT value FROM setting WHERE name = ?", (_HEALTH,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def answer_to(self, request: str) -> dict[str, Any] | None:
+        """Return what a check found."""
+        rows = self._read("SELECT body FROM answer WHERE id = ?", (request,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def entry(self, deployment: str) -> dict[str, Any] | None:
+        """Return one deployment as history() shapes it."""
+        rows = self._read(_HISTORY + " WHERE id = ?", (deployment,))
+        return _history_entry(rows[0]) if rows else None
 
     def is_empty(self) -> bool:
         """Whether nothing was ever journaled here."""

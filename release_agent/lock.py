@@ -64,7 +64,7 @@ class Lock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if not wait:
-                    raise self._busy() from None
+                    raise busy(self.holder()) from None
                 self._clock.sleep(_POLL)
             else:
                 return
@@ -77,14 +77,15 @@ class Lock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(what).encode(), 0)
 
-    def _busy(self) -> Busy:
-        holder = self.holder() or {}
-        if not holder:
-            return Busy(Code.BUSY, "another run holds the lock", hint="try again when it is done")
-        what = f"{holder['action']} {holder['revision']}".strip()
-        age = max(0, int(time.time() - holder["since"]))
-        return Busy(
-            Code.BUSY,
-            f"deployment {holder['id']} ({what}, pid {holder['pid']}) has been running for {age} s",
-            hint="try again when it is done; `release-agent status` shows its phase",
-        )
+
+def busy(holder: dict[str, Any] | None) -> Busy:
+    """Make the error for a root that ``holder`` works in, as Lock.holder() tells of it."""
+    if not holder:
+        return Busy(Code.BUSY, "another run holds the lock", hint="try again when it is done")
+    what = f"{holder['action']} {holder['revision']}".strip()
+    age = max(0, int(time.time() - holder["since"]))
+    return Busy(
+        Code.BUSY,
+        f"deployment {holder['id']} ({what}, pid {holder['pid']}) has been running for {age} s",
+        hint="try again when it is done; `release-agent status` shows its phase",
+    )

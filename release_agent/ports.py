@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -158,6 +158,12 @@ class Journal(Protocol):
 
     def pin(self, revision: str | None) -> None:
         """Set it, or nothing."""
+
+    def answer(self, request: str, body: dict[str, Any]) -> None:
+        """Keep what a check found."""
+
+    def found(self, health: str, problems: str) -> None:
+        """Keep how what is live was last found."""
 
     def hook(self, deployment: str, stage: str, run: str, ended: str, output: str) -> None:
         """Keep a hook's last output."""

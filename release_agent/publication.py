@@ -20,16 +20,23 @@ from release_agent.model import Action, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
     from release_agent.model import Look
-    from release_agent.run import Run, World
+    from release_agent.ports import Journal, Store
+    from release_agent.run import Run
 
 
-def behind(world: World, *not_these: str | None) -> Release | None:
+def behind(journal: Journal, store: Store, *not_these: str | None) -> Release | None:
     """Return the healthy release that was live before, back along the journal; failed and missing ones are skipped."""
-    line = world.journal.line()
+    line = journal.line()
     # What lies before the last of `not_these` on the line, or all of it.
     here = max((i for i, name in enumerate(line) if name in not_these), default=len(line))
-    found = (world.store.get(name) for name in reversed(line[:here]) if name not in not_these)
+    found = (store.get(name) for name in reversed(line[:here]) if name not in not_these)
     return next((release for release in found if release and release.state is State.HEALTHY), None)
+
+
+def previous_of(live: Release, journal: Journal, store: Store) -> Release | None:
+    """Return where a rollback would go: back along the journal, or to what an open deployment replaced."""
+    replaced = [left.record.previous for left in journal.unfinished() if left.record.release == live.name]
+    return (store.get(replaced[-1]) if replaced and replaced[-1] else None) or behind(journal, store, live.name)
 
 
 class Publication:
@@ -165,7 +172,7 @@ class Publication:
             live = self._world.store.get(before)
             if live and live.state is State.HEALTHY:
                 return live
-        return behind(self._world, self._release.name, before)
+        return behind(self._world.journal, self._world.store, self._release.name, before)
 
     @staticmethod
     def _name(release: Release) -> str:

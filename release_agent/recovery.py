@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseError, RollbackFailed, Unhealthy
-from release_agent.model import Outcome, Release, Request, Stage, State
+from release_agent.model import Outcome, Release, Request, Stage, State, new_id
 from release_agent.publication import Publication
-from release_agent.run import Run, new_id
+from release_agent.run import Run
 
 if TYPE_CHECKING:
     from release_agent.run import World

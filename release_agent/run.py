@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,11 +54,6 @@ class World:
             if text is not None:
                 files[repository.name] = text
         return combine(self.config, files)
-
-
-def new_id() -> str:
-    """Return a deployment's id: its time, for people, and what makes it unique."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()
 
 
 class Run:
@@ -127,6 +120,8 @@ class Run:
         with self.world.clock.shielded():
             # First the outcome: killed from here on, nothing is left to recover.
             self.close()
+            if self.wrong is not None:
+                self.note(lambda: self.world.journal.found("critical" if self.wrong else "passing", self.wrong or ""))
             with self.phase("report"):
                 told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
                 self.world.reporter.finish(told if self._journaled else None, self.world.store.current(), self.wrong)

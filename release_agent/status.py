@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import ReleaseError
 from release_agent.model import Release, Request, State
-from release_agent.publication import behind
+from release_agent.publication import previous_of
 from release_agent.run import Run
 
 if TYPE_CHECKING:
@@ -68,18 +68,12 @@ def status(
         "app": world.config.app.name,
         "environment": world.config.app.environment,
         "current": of_release(live),
-        "previous": of_release(_previous(world, journal, live) if live else None),
+        "previous": of_release(previous_of(live, journal, world.store) if live else None),
         "services": services,
         "health": "warning" if unproved else "critical" if problems else "passing",
         "deployment": deployment,
     }
     return Status(body, problems)
-
-
-def _previous(world: World, journal: StateDatabase, live: Release) -> Release | None:
-    """Where a rollback would go: back along the journal, or to what an open deployment replaced."""
-    replaced = [left.record.previous for left in journal.unfinished() if left.record.release == live.name]
-    return (world.store.get(replaced[-1]) if replaced and replaced[-1] else None) or behind(world, live.name)
 
 
 def _look(world: World, live: Release, blueprint: Blueprint) -> Look:

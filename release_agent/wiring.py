@@ -118,6 +118,12 @@ class Parts:
             finally:
                 journal.close_database()
 
+    @contextmanager
+    def looking(self) -> Iterator[World]:
+        """Have a world to look at: no lock is taken, and what is needed to look lies outside the root."""
+        with self.source() as source:
+            yield self.world(self.root(), self.journal(), source)
+
     def world(self, root: Root, journal: StateDatabase, source: GitSource) -> World:
         """Put all of it together."""
         from release_agent.hooks import CommandRunner  # noqa: PLC0415

@@ -14,9 +14,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from supervisor.xmlrpc import SupervisorTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +61,11 @@ pidfile={path}/supervisord.pid
 childlogdir={path}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[rpcinterface:release]
+supervisor.rpcinterface_factory = release_agent.plugin:make_rpcinterface
+config = {path}/release-agent.toml
+[ctlplugin:release]
+supervisor.ctl_factory = release_agent.plugin:make_controller
 [supervisorctl]
 serverurl=unix://{path}/supervisor.sock
 [program:deploy]
@@ -257,6 +265,12 @@ class Host:
     def supervisorctl(self, *arguments: str) -> Ran:
         """Run supervisorctl."""
         return self._run([str(BIN / "supervisorctl"), "-c", str(self.path / "supervisord.conf"), *arguments])
+
+    @property
+    def rpc(self) -> Any:  # noqa: ANN401 - a server proxy
+        """Supervisor's RPC, with a connection of its own."""
+        transport = SupervisorTransport("", "", f"unix://{self.path}/supervisor.sock")
+        return xmlrpc.client.ServerProxy("http://localhost", transport=transport)
 
     def process(self, name: str = "web") -> tuple[str, int]:
         """Return a process' state and pid, as supervisor has it."""

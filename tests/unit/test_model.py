@@ -6,7 +6,17 @@ import pytest
 
 from release_agent import errors
 from release_agent.errors import Code, Exit, ReleaseError, exit_of
-from release_agent.model import Look, Record, State, find_release, is_release_name, release_name, release_number, timestamp
+from release_agent.model import (
+    Look,
+    Record,
+    State,
+    find_release,
+    is_release_name,
+    new_id,
+    release_name,
+    release_number,
+    timestamp,
+)
 from unit.roots import release
 
 
@@ -108,3 +118,10 @@ def test_an_error_is_told_in_three_parts() -> None:
 
     assert error.to_json() == {"code": "bug", "message": "what happened", "hint": "what to do"}
     assert (str(error), error.exit_code) == ("what happened", Exit.ERROR)
+
+
+def test_ids_tell_their_time_and_are_never_the_same() -> None:
+    ids = {new_id() for _ in range(100)}
+
+    assert len(ids) == 100
+    assert all(len(made) == len("20240101T120000Z-aaaaaa") for made in ids)

@@ -1,0 +1,101 @@
+"""Runs that were started from inside supervisord, and the moment at which each has ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from supervisor.medusa import asyncore_25 as asyncore
+
+_MOST_KEPT = 100
+# Supervisord looks at a deferred answer again only when something wakes it: how
+# long a finished run goes on waking it, so that who waits hears of it.
+_LINGER = 0.1
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run: its process, as supervisor has it, and the pid it had."""
+
+    process: Any
+    pid: int
+    revision: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its process was reaped: the next start succeeds at once."""
+        return bool(self.process.pid != self.pid)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, where it is over and nothing was started since."""
+        return None if self.process.pid else self.process.exitstatus
+
+
+class Awaited:
+    """The runs of one supervisord, by id; kept on the supervisord object, for reloads make the plugin anew."""
+
+    def __init__(self) -> None:
+        """Nothing was started yet."""
+        self._runs: dict[str, Started] = {}
+
+    def add(self, identity: str, process: Any, revision: str) -> None:  # noqa: ANN401 - supervisor has no types
+        """Remember a run whose process was just spawned, and wake supervisord when that ends."""
+        run = Started(process, process.pid, revision)
+        self._runs[identity] = run
+        for oldest in list(self._runs)[:-_MOST_KEPT]:
+            del self._runs[oldest]
+        try:
+            ExitWatch(os.pidfd_open(run.pid), run)
+        except OSError:  # it has ended, or the kernel is older than 5.3: the next tick, within a second, will do
+            return
+
+    def get(self, identity: str) -> Started | None:
+        """Return a run of this supervisord."""
+        return self._runs.get(identity)
+
+
+class ExitWatch:
+    """A dispatcher in supervisord's own event loop: a pidfd, readable from the moment its process ends.
+
+    Nothing in here raises: supervisord's loop would end with it.
+    """
+
+    def __init__(self, descriptor: int, run: Started) -> None:
+        """Join the loop."""
+        self._descriptor = descriptor
+        self._run = run
+        self._until: float | None = None
+        asyncore.socket_map[descriptor] = self
+
+    def readable(self) -> bool:
+        """Whether to go on waiting."""
+        return self._descriptor >= 0
+
+    def writable(self) -> bool:
+        """Nothing is ever written."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """Its process has ended: supervisord reaps it in this turn of the loop, and answers who waits in the next."""
+        if self._run.is_over:
+            now = time.monotonic()
+            self._until = self._until or now + _LINGER
+            if now >= self._until:
+                self.close()
+
+    def handle_write_event(self) -> None:
+        """Nothing is ever written."""
+
+    def handle_error(self) -> None:
+        """Leave the loop rather than disturb it."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the loop."""
+        if self._descriptor >= 0:
+            asyncore.socket_map.pop(self._descriptor, None)
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)

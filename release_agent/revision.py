@@ -1,0 +1,22 @@
+"""Names of revisions: what git could have given, checked before it reaches anything."""
+
+from __future__ import annotations
+
+import re
+
+from release_agent.errors import Code, Refused
+
+# git check-ref-format(1), and nothing that reads as an option or a range.
+_BAD_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.|^@$")
+_LONGEST_REVISION = 200
+
+
+def check_revision(revision: str) -> str:
+    """Return ``revision`` if git could name a tag, branch or commit so; raises Refused (revision-invalid)."""
+    if not revision or len(revision) > _LONGEST_REVISION or _BAD_REVISION.search(revision):
+        raise Refused(
+            Code.REVISION_INVALID,
+            f"{revision[:_LONGEST_REVISION]!r} is not the name of a tag, a branch or a full commit id",
+            hint="name a tag such as v1.4.2, a branch such as main, or a commit in full",
+        )
+    return revision
