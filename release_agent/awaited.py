@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
 
 _MOST_KEPT = 100
@@ -40,6 +42,10 @@ class Awaited:
     def __init__(self) -> None:
         """Nothing was started yet."""
         self._runs: dict[str, Started] = {}
+        self._watches: list[ExitWatch] = []
+        # A reload closes every descriptor it does not know, and their numbers are
+        # used again: a watch that stayed in the loop would answer for a stranger.
+        events.subscribe(events.SupervisorStoppingEvent, self.let_go)
 
     def add(self, identity: str, process: Any, revision: str) -> None:  # noqa: ANN401 - supervisor has no types
         """Remember a run whose process was just spawned, and wake supervisord when that ends."""
@@ -47,10 +53,17 @@ class Awaited:
         self._runs[identity] = run
         for oldest in list(self._runs)[:-_MOST_KEPT]:
             del self._runs[oldest]
+        self._watches = [watch for watch in self._watches if watch.readable()]
         try:
-            ExitWatch(os.pidfd_open(run.pid), run)
+            self._watches.append(ExitWatch(os.pidfd_open(run.pid), run))
         except OSError:  # it has ended, or the kernel is older than 5.3: the next tick, within a second, will do
             return
+
+    def let_go(self, _event: object = None) -> None:
+        """Leave supervisord's loop: it stops, or reloads."""
+        for watch in self._watches:
+            watch.close()
+        self._watches = []
 
     def get(self, identity: str) -> Started | None:
         """Return a run of this supervisord."""
@@ -96,6 +109,7 @@ class ExitWatch:
     def close(self) -> None:
         """Leave the loop."""
         if self._descriptor >= 0:
-            asyncore.socket_map.pop(self._descriptor, None)
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            asyncore.socket_map.pop(descriptor, None)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

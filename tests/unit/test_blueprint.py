@@ -153,38 +153,49 @@ BASE = '[hooks]\nbuild = [{ run = "make" }]\n[shared]\ndirectories = ["api/var"]
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("before", "after"),
     [
-        identity(BASE, {**COMMITS, "web": "c" * 40}),
-        identity(BASE, repository=TWO.replace('into = "web"', 'into = "www"')),
-        identity(BASE.replace('"make"', '"make all"')),
-        identity(BASE.replace('[{ run = "make" }]', '[{ run = "make" }, { run = "make" }]')),
-        identity(BASE.replace('"api/.env"', '"api/.envrc"')),
-        identity(BASE.replace('["api/.env"]', "[]")),
-        identity(BASE.replace('["api/var"]', '["api/var", "web/var"]')),
-        identity(BASE.replace('["api/var"]', "[]").replace('["api/.env"]', '["api/.env", "api/var"]')),
-        identity(BASE, {"api": COMMITS["web"], "web": COMMITS["api"]}),
+        ('"make"', '"make all"'),
+        ('[{ run = "make" }]', '[{ run = "make" }, { run = "make" }]'),
+        ('"api/.env"', '"api/.envrc"'),
+        ('["api/.env"]', "[]"),
+        ('["api/var"]', '["api/var", "web/var"]'),
+        ('directories = ["api/var"]\nfiles = ["api/.env"]', 'directories = ["api/.env"]\nfiles = ["api/var"]'),
     ],
 )
-def test_commit_place_build_hook_or_shared_link_make_another_release(other: str) -> None:
-    assert other != identity(BASE)
+def test_another_build_hook_or_shared_link_makes_another_release(before: str, after: str) -> None:
+    assert before in BASE
+
+    assert identity(BASE.replace(before, after)) != identity(BASE)
+
+
+@pytest.mark.parametrize("commits", [{**COMMITS, "web": "c" * 40}, {"api": COMMITS["web"], "web": COMMITS["api"]}])
+def test_other_commits_make_another_release(commits: dict[str, str]) -> None:
+    assert identity(BASE, commits) != identity(BASE)
+
+
+def test_another_place_makes_another_release() -> None:
+    assert identity(BASE, repository=TWO.replace('into = "web"', 'into = "www"')) != identity(BASE)
 
 
 @pytest.mark.parametrize(
-    "same",
+    ("before", "after"),
     [
-        identity(BASE + '[[service]]\nname = "web"\n'),
-        identity(BASE + '[health]\ndeadline = "5s"\n'),
-        identity(BASE.replace('run = "make"', 'run = "make", timeout = "1m"')),
-        identity(
-            BASE.replace("[shared]", 'after_deploy = [{ run = "true" }]\nbefore_publish = [{ run = "./migrate" }]\n[shared]')
-        ),
-        identity(BASE, repository=TWO.replace("/r/a", "/elsewhere")),
-        identity(BASE.replace('["api/var"]', '["./api/var/"]')),
+        ("[shared]", '[[service]]\nname = "web"\n[shared]'),
+        ("[shared]", '[health]\ndeadline = "5s"\n[shared]'),
+        ("[shared]", 'after_deploy = [{ run = "true" }]\nbefore_publish = [{ run = "./migrate" }]\n[shared]'),
+        ('run = "make"', 'run = "make", timeout = "1m"'),
+        ('["api/var"]', '["./api/var/"]'),
     ],
 )
-def test_service_health_timeout_other_hooks_and_mount_make_the_same_release(same: str) -> None:
-    assert same == identity(BASE)
+def test_service_health_timeout_and_other_hooks_make_the_same_release(before: str, after: str) -> None:
+    assert before in BASE
+
+    assert identity(BASE.replace(before, after)) == identity(BASE)
+
+
+def test_the_same_repository_mounted_elsewhere_makes_the_same_release() -> None:
+    assert identity(BASE, repository=TWO.replace("/r/a", "/elsewhere")) == identity(BASE)
 
 
 def test_the_order_of_shared_paths_makes_the_same_release() -> None:

@@ -133,3 +133,40 @@ def test_a_pin_is_set_changed_and_taken_away(journal: StateDatabase) -> None:
     assert journal.pinned() == "v2"
     journal.pin(None)
     assert journal.pinned() is None
+
+
+def test_how_what_is_live_was_last_found(journal: StateDatabase) -> None:
+    assert journal.last_found() is None
+    journal.found("critical", "web: no connection")
+    journal.found("passing", "")
+
+    found = journal.last_found()
+
+    assert found is not None
+    assert (found["health"], found["problems"]) == ("passing", "")
+    assert found["at"].endswith("Z")
+
+
+def test_what_a_check_found_is_kept_for_who_asked_and_is_no_history(journal: StateDatabase) -> None:
+    journal.answer("check-1", {"build": True})
+
+    assert journal.answer_to("check-1") == {"build": True}
+    assert journal.answer_to("check-2") is None
+    assert journal.history() == []
+
+
+def test_only_the_last_answers_are_kept(journal: StateDatabase) -> None:
+    for number in range(25):
+        journal.answer(f"check-{number}", {"number": number})
+
+    kept = [number for number in range(25) if journal.answer_to(f"check-{number}")]
+
+    assert kept == list(range(5, 25))
+
+
+def test_one_deployment_as_history_shapes_it(journal: StateDatabase, runs: Runs) -> None:
+    runs.deploy("1")
+    runs.deploy("2")
+
+    assert journal.entry("d-1") == journal.history()[1]
+    assert journal.entry("d-9") is None
