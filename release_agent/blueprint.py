@@ -123,4 +123,9 @@ def _services(parsed: _Parsed) -> tuple[Service, ...]:
 def _health(config: Config, parsed: _Parsed) -> Health:
     # Several repositories: the most patient deadline, the longest proof.
     stated = [toml.health for _, toml in parsed if "health" in toml.own] or [config.health]
-    return Health(deadline=max(health.deadline for health in stated), stable_for=max(health.stable_for for health in stated))
+    watched = [health.watch for health in stated if health.watch is not None]
+    return Health(
+        deadline=max(health.deadline for health in stated),
+        stable_for=max(health.stable_for for health in stated),
+        watch=max(watched, default=None),
+    )

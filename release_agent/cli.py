@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback = command("rollback", commands.rollback, "go back to the release that was live before, or to the named one")
     rollback.add_argument("release", nargs="?", default="", help="a release's name, number or revision")
     command("boot", commands.boot, "at container start: recover, deploy if nothing is live, start what does not run")
+    command("monitor", commands.monitor, "the resident event listener: probes, Consul's check, unsent reports")
     command("status", commands.status, "what is live and how it is")
     history = command("history", commands.history, "what was done")
     history.add_argument("id", nargs="?", help="one deployment, with its hooks' output")

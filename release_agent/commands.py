@@ -209,6 +209,21 @@ def boot(call: Call) -> int:
     return Exit.CANCELLED if record.outcome == Cancelled.outcome else Exit.ROLLBACK_FAILED
 
 
+def monitor(call: Call) -> int:
+    """Listen to supervisor's events and watch what is live, until supervisor closes."""
+    from release_agent.monitor import Wakeups, listen, start  # noqa: PLC0415
+
+    poll = call.config.revision.poll
+    with call.parts.resident() as resident:
+        wakeups = Wakeups()
+        wakeups.put("START")
+        start(lambda: resident.monitor.run(wakeups))
+        if poll:
+            start(lambda: resident.poll.run(poll))
+        listen(sys.stdin, sys.stdout, wakeups.put)
+    return Exit.OK
+
+
 def status(call: Call) -> int:
     """What is live and how it is: 0 if it is well, else 30."""
     from release_agent import status  # noqa: PLC0415

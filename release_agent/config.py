@@ -156,6 +156,9 @@ class Health:
 
     deadline: float = setting(schema.positive_duration, default=60.0, doc="all probes must pass before this")
     stable_for: float = setting(schema.duration, default=3.0, doc="and go on passing this long")
+    watch: float | None = setting(
+        schema.optional_duration, default=None, doc="how long after a deployment the monitor still takes it back; empty: not"
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from requests.adapters import HTTPAdapter
+
     from release_agent.config import App, Consul
     from release_agent.model import Release
 
 CALL_TIMEOUT = 2.0
+_PORTS = {"http": 8500, "https": 443}  # of an address without one
 _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
 _NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent, the kernel only picks a source address
 
@@ -47,7 +51,7 @@ class ConsulAgent:
         self._environ = environ
         self._service = f"release-agent:{app.name}:{app.host}"
         self._check = f"service:{self._service}"
-        self._client: Any = None
+        self._client: Any = None  # py-consul's; made anew after an error of transport
 
     @property
     def key(self) -> str:
@@ -64,6 +68,17 @@ class ConsulAgent:
         checks = self._call(lambda consul: consul.agent.checks()) or {}
         check = checks.get(self._check)
         return Status(check["Status"], check["Output"]) if check else None
+
+    def in_maintenance(self) -> str | None:
+        """Return why a person has put the service, or its whole node, into maintenance mode; None where nobody has.
+
+        The node's is seen only where the token may read the node.
+        """
+        checks = self._call(lambda consul: consul.agent.checks()) or {}
+        for check in (f"_service_maintenance:{self._service}", "_node_maintenance"):
+            if check in checks:
+                return str(checks[check]["Notes"]) or "no reason was given"
+        return None
 
     def register(self, release: Release | None, status: Status, ttl: float) -> None:
         """Register the service with its check; one that is there keeps its state."""
@@ -123,65 +138,145 @@ class ConsulAgent:
         try:
             if self._client is None:
                 self._client = self._connect()
+            # Before each call: a file is rotated under a process that stays. Once for all kinds of calls: some drop it.
+            self._client.http.session.headers["X-Consul-Token"] = _token(self._environ)
             return call(self._client)
-        except (consul.ConsulException, requests.RequestException, ValueError) as error:
+        except requests.RequestException as error:
+            self._client = None  # certificates are rotated, too
+            raise ConsulError(_explain(error)) from error
+        except (consul.ConsulException, ValueError) as error:
             raise ConsulError(_explain(error)) from error
 
     def _connect(self) -> Any:  # noqa: ANN401 - py-consul has no types
         import consul  # noqa: PLC0415
 
         scheme, host, port = address(self._environ)
-        client = consul.Consul(
-            host=host,
-            port=port,
-            scheme=scheme,
-            verify=_verify(self._environ),
-            cert=_certificate(self._environ),
-            connections_timeout=CALL_TIMEOUT,
-        )
+        if scheme == "unix":
+            client = consul.Consul(host="localhost", scheme="http", verify=True, connections_timeout=CALL_TIMEOUT)
+            adapter = _unix_adapter(host)
+        else:
+            client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=CALL_TIMEOUT)
+            adapter = _tcp_adapter(scheme, host, port, self._environ)
+        client.token = None  # by itself it reads CONSUL_HTTP_TOKEN, over which the file is to win
         session = client.http.session
         session.trust_env = False
-        # Once for all calls: some drop it. By itself it reads CONSUL_HTTP_TOKEN, over which the file is to win.
-        client.token = None
-        token = _token(self._environ)
-        if token:
-            session.headers["X-Consul-Token"] = token
+        session.mount(f"{client.scheme}://", adapter)
         return client
 
 
 def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
-    """Read CONSUL_HTTP_ADDR and CONSUL_HTTP_SSL as HashiCorp's tools do: scheme, host, port."""
+    """Read CONSUL_HTTP_ADDR and CONSUL_HTTP_SSL as HashiCorp's tools do: scheme, host, port; or ``unix``, path, 0."""
     given = environ.get("CONSUL_HTTP_ADDR") or "127.0.0.1:8500"
+    if given.startswith("unix://") and given.removeprefix("unix://"):
+        return "unix", given.removeprefix("unix://"), 0
     parts = urlsplit(given if "://" in given else f"//{given}")
-    tls = environ.get("CONSUL_HTTP_SSL", "").lower() in ("1", "true")
-    scheme = parts.scheme or ("https" if tls else "http")
-    if scheme not in ("http", "https") or not parts.hostname:
-        message = f"CONSUL_HTTP_ADDR is {given}; it must be host:port, http://host:port or https://host:port"
+    if parts.scheme not in ("", "http", "https") or not parts.hostname or parts.path.strip("/"):
+        message = f"CONSUL_HTTP_ADDR is {given}; it must be host:port, http://host:port, https://host:port or unix:///path"
         raise ValueError(message)
+    # As with HashiCorp's tools, http:// does not undo CONSUL_HTTP_SSL.
+    scheme = "https" if _flag(environ, "CONSUL_HTTP_SSL", default=False) else parts.scheme or "http"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return scheme, host, parts.port or 8500
+    return scheme, host, parts.port or _PORTS[scheme]
 
 
-def _verify(environ: Mapping[str, str]) -> bool | str:
-    if environ.get("CONSUL_HTTP_SSL_VERIFY", "").lower() in ("0", "false"):
-        return False
-    return environ.get("CONSUL_CACERT") or True
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environ.get(name, "").lower()
+    if value not in ("", "1", "t", "true", "0", "f", "false"):
+        message = f"{name} is {value}; it must be true or false"
+        raise ValueError(message)
+    return value in ("1", "t", "true") if value else default
 
 
-def _certificate(environ: Mapping[str, str]) -> tuple[str, str] | None:
+def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> HTTPAdapter:
+    import urllib3  # noqa: PLC0415
+
+    if scheme == "http":
+        return _adapter(urllib3.HTTPConnectionPool(host, port))
+    context = _tls(environ)
+    if context.verify_mode == ssl.CERT_NONE:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # switched off by who may; said once in docs
+    name = environ.get("CONSUL_TLS_SERVER_NAME") or None
+    return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
+
+
+def _unix_adapter(path: str) -> HTTPAdapter:
+    import urllib3  # noqa: PLC0415
+    from urllib3.connection import HTTPConnection  # noqa: PLC0415
+
+    class Connection(HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(CALL_TIMEOUT)
+            self.sock.connect(path)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    return _adapter(Pool("localhost"))
+
+
+def _adapter(pool: Any) -> HTTPAdapter:  # noqa: ANN401 - any pool of urllib3
+    """Make requests use one pool, and with it that pool's TLS: its own adapter knows no sockets and only authorities of its own."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    class Adapter(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:  # noqa: ANN401
+            return pool
+
+        def get_connection(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - the same, up to requests 2.31
+            return pool
+
+        def cert_verify(self, *_: object, **__: object) -> None:
+            """Do nothing: the pool's context does."""
+
+    return Adapter()
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what the server's certificate is checked against, and what is shown to it; the system's authorities by default."""
+    file, folder = environ.get("CONSUL_CACERT"), environ.get("CONSUL_CAPATH")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if file:
+        _load("CONSUL_CACERT", file, context.load_verify_locations)
+    elif folder:
+        for one in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            _load("CONSUL_CAPATH", str(one), context.load_verify_locations)
+    else:
+        context.load_default_certs()
     certificate, key = environ.get("CONSUL_CLIENT_CERT"), environ.get("CONSUL_CLIENT_KEY")
-    return (certificate, key) if certificate and key else None
+    if bool(certificate) != bool(key):
+        message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"
+        raise ConsulError(message)
+    if certificate:
+        _load("CONSUL_CLIENT_CERT", certificate, lambda path: context.load_cert_chain(path, key))
+    if not _flag(environ, "CONSUL_HTTP_SSL_VERIFY", default=True):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
+    try:
+        load(file)
+    except OSError as error:  # ssl.SSLError is one
+        message = f"cannot use {variable} {file}: {error.strerror or error}"
+        raise ConsulError(message) from error
 
 
 def _token(environ: Mapping[str, str]) -> str:
     file = environ.get("CONSUL_HTTP_TOKEN_FILE")
-    if not file:
-        return environ.get("CONSUL_HTTP_TOKEN", "")
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        message = f"cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error.strerror}"
-        raise ConsulError(message) from error
+    token = ""
+    if file:
+        try:
+            token = Path(file).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError as error:
+            message = f"cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error.strerror}"
+            raise ConsulError(message) from error
+    token = token or environ.get("CONSUL_HTTP_TOKEN", "")
+    if not (token.isascii() and token.isprintable()):
+        message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # and requests would say all of it
+        raise ConsulError(message)
+    return token
 
 
 def own_address() -> str:
@@ -200,6 +295,11 @@ def _explain(error: Exception) -> str:
         return f"Consul refused the token: {error}; docs/consul.md has the policy it needs"
     if kind in ("ReadTimeout", "ConnectTimeout"):
         return f"Consul did not answer within {CALL_TIMEOUT:g} s"
-    if kind == "ConnectionError":
-        return "Consul cannot be connected to"
-    return str(error)
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"Consul's certificate is not trusted: {cause.verify_message}; CONSUL_CACERT names the authorities that are"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS with Consul failed: {cause.reason or cause}"
+        cause = cause.__cause__ or cause.__context__
+    return "Consul cannot be connected to" if kind == "ConnectionError" else str(error)

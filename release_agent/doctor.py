@@ -267,7 +267,7 @@ def _consul(parts: Parts, supervisor: SupervisorServices) -> Iterator[Finding]:
             "monitor",
             WARNING,
             "supervisor has no `monitor` program: the health check lives 24 h and only deployments renew it",
-            "deploy at least once a day, or health in Consul expires",
+            "include supervisor.d/monitor.conf; without it deploy at least once a day, or health in Consul expires",
         )
 
 

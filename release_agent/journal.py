@@ -207,6 +207,17 @@ class StateDatabase:
         rows = self._read(query, (tag, Action.DEPLOY, Kind.TAG))
         return json.loads(rows[0][0]) if rows else None
 
+    def was_tried(self, commits: dict[str, str]) -> bool:
+        """Whether these commits were deployed before, however that ended."""
+        query = "SELECT 1 FROM deployment WHERE action = ? AND commits = ? LIMIT 1"
+        return bool(self._read(query, (Action.DEPLOY, json.dumps(commits))))
+
+    def last_publication(self) -> tuple[str, str] | None:
+        """Return the release and the action of the newest run that ended with its release live."""
+        query = "SELECT release, action FROM deployment WHERE outcome = ? ORDER BY seq DESC LIMIT 1"
+        rows = self._read(query, (Outcome.DEPLOYED,))
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def last_number(self) -> int:
         """Return the highest release number ever given, 0 for none."""
         rows = self._read("SELECT release FROM deployment WHERE release IS NOT NULL")

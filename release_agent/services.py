@@ -74,7 +74,7 @@ class Rpc:
         self._credentials = f"{user}:{environ.get('SUPERVISOR_PASSWORD', '')}" if user else ""
 
     def __call__(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever the method answers
-        """Call ``supervisor.METHOD``; raises xmlrpc.client.Fault for a refusal."""
+        """Call ``supervisor.METHOD``, or a method of another namespace; raises xmlrpc.client.Fault for a refusal."""
         if not self.url:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
@@ -84,7 +84,7 @@ class Rpc:
         place = "http://localhost" if self.url.startswith("unix://") else self.url
         proxy = xmlrpc.client.ServerProxy(place, transport=_Transport(self.url, self._credentials))
         try:
-            return getattr(proxy.supervisor, method)(*arguments)
+            return getattr(proxy, method if "." in method else f"supervisor.{method}")(*arguments)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == _SHUTDOWN_STATE:
                 raise SupervisorGone(
@@ -139,6 +139,16 @@ class SupervisorServices:
     def alive(self) -> None:
         """Raise SupervisorGone where supervisor does not answer or is shutting down."""
         self._rpc("getState")
+
+    def fire(self, method: str, trigger: str) -> str | None:
+        """Fire ``release.METHOD`` of the plugin, bare; returns why it was refused, or None."""
+        try:
+            self._rpc(f"release.{method}", "", False, trigger)  # noqa: FBT003 - XML-RPC: do not wait
+        except xmlrpc.client.Fault as fault:
+            return fault.faultString
+        except Failed as error:
+            return error.message
+        return None
 
     def supervisor_pid(self) -> int:
         """Return supervisord's process id."""

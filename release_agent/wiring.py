@@ -7,22 +7,24 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from release_agent.errors import ReleaseError
 from release_agent.journal import StateDatabase, is_broken, set_aside
 from release_agent.logs import Redactor, make_log
+from release_agent.model import Request
 from release_agent.processes import become_owner
-from release_agent.run import World
+from release_agent.run import Run, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from release_agent.clock import SystemClock
-    from release_agent.config import Config
+    from release_agent.config import Config, Health
     from release_agent.consul_agent import ConsulAgent
     from release_agent.health import HealthExaminer
-    from release_agent.model import Request
+    from release_agent.model import Look, Release, Target
+    from release_agent.monitor import Monitor, Poll
     from release_agent.ports import Log, Reporter
     from release_agent.services import SupervisorServices
     from release_agent.source import GitSource
@@ -157,6 +159,23 @@ class Parts:
             self.log.warning("journal.rebuilt", releases=len(releases))
         return journal
 
+    @contextmanager
+    def resident(self) -> Iterator[Resident]:
+        """Have what `monitor` runs, as the user who owns the root."""
+        from release_agent.monitor import Monitor, Poll  # noqa: PLC0415
+
+        root, log = self.root(), self.log
+        become_owner(root.path)
+
+        def journal() -> StateDatabase:
+            # Not made where it is missing: that would hide that it was lost.
+            return StateDatabase(root.database, write=root.database.exists())
+
+        with self.source() as source:
+            watched = _Watching(self, self.world(root, self.journal(), source))
+            consul = self.consul() if self.config.consul.enabled else None
+            yield Resident(Monitor(watched, journal, consul, log, self.config.consul.ttl), Poll(watched, journal, log))
+
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
         from release_agent.registry import ConsulReporter, NoReporter  # noqa: PLC0415
 
@@ -164,6 +183,46 @@ class Parts:
         if not settings.enabled:
             return NoReporter()
         return ConsulReporter(self.consul(), journal, self.clock, self.log, watched=is_monitored(services), ttl=settings.ttl)
+
+
+class Resident(NamedTuple):
+    """The parts of the resident monitor, each for a thread of its own."""
+
+    monitor: Monitor
+    poll: Poll
+
+
+class _Watching:
+    """What the monitor watches: the live release of a root."""
+
+    def __init__(self, parts: Parts, world: World) -> None:
+        self._parts = parts
+        self._world = world
+        self._root = parts.root()
+
+    def busy(self) -> bool:
+        return self._root.holder() is not None
+
+    def live(self) -> Release | None:
+        return self._root.current()
+
+    def look(self, live: Release) -> Look:
+        run = Run(self._world, Request("monitor", revision=live.revision), journaled=False)
+        directory = self._root.directory(live.name)
+        return self._world.examiner.look(self._world.blueprint(live), directory, run.environment(live, directory))
+
+    def health(self, live: Release) -> Health:
+        return self._world.blueprint(live).health
+
+    def target(self) -> Target:
+        from release_agent.deployment import Deployment  # noqa: PLC0415
+
+        # Afresh: what was read of the repositories is not read again.
+        with self._parts.looking() as world:
+            return Deployment(Run(world, Request("poll"), journaled=False)).resolve()
+
+    def fire(self, method: str, trigger: str) -> str | None:
+        return self._parts.services().fire(method, trigger)
 
 
 def is_monitored(services: SupervisorServices) -> Callable[[], bool]:

@@ -29,9 +29,9 @@ def binary() -> str:
 class ConsulProcess:
     """One agent in development mode, or with ``acl`` a server that denies what no token allows."""
 
-    def __init__(self, *, acl: bool = False) -> None:
+    def __init__(self, *, acl: bool = False, port: int = 0) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="ra-consul-"))
-        self.port = free_port()
+        self.port = port or free_port()
         self.token = "11111111-2222-3333-4444-555555555555" if acl else ""
         ports: dict[str, int] = {"http": self.port, "dns": -1, "grpc": -1, "server": free_port()}
         ports |= {"serf_lan": free_port(), "serf_wan": free_port()}

@@ -1,0 +1,234 @@
+"""Consul as in production: three servers and a client agent, ACLs and TLS on, each at a loopback address of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from integration.consul_process import binary
+from integration.host import clean_environment, eventually, free_port
+
+NODE = "node-1"
+PATIENCE = 45.0
+_MASTER = "11111111-2222-3333-4444-555555555555"
+_NAME_UNKNOWN = 3
+
+
+def authority(folder: Path, name: str) -> Path:
+    """Make a private authority; its certificate is ``<name>.pem``."""
+    key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
+    made = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    uses = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    _openssl("req", *made, *uses, "-keyout", str(key), "-out", str(certificate))
+    return certificate
+
+
+def certificate(folder: Path, name: str, signer: Path, alternatives: str) -> Path:
+    """Make a certificate that an authority signs; its key lies beside it as ``<name>.key``."""
+    request, extensions, made = folder / f"{name}.csr", folder / f"{name}.ext", folder / f"{name}.pem"
+    extensions.write_text(f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n")
+    asked = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}"]
+    _openssl("req", *asked, "-keyout", str(folder / f"{name}.key"), "-out", str(request))
+    signed = ["-CA", str(signer), "-CAkey", str(signer.with_suffix(".key")), "-CAcreateserial", "-days", "2"]
+    _openssl("x509", "-req", "-in", str(request), *signed, "-extfile", str(extensions), "-out", str(made))
+    return made
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, env=clean_environment())
+
+
+class Agent:
+    """One process of Consul, that a test may end, hold and start again."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.data = path / "data"
+        path.mkdir()
+        (path / "consul.json").write_text(json.dumps(settings | {"data_dir": str(self.data)}))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        command = [binary(), "agent", f"-config-file={self.path}/consul.json"]
+        with (self.path / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
+
+    def kill(self) -> None:
+        """End it with signal 9."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def hang(self) -> None:
+        """Let it accept connections and answer nothing."""
+        assert self.process
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        assert self.process
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Remove its data."""
+        shutil.rmtree(self.data)
+
+
+class ConsulCluster:
+    """Servers at 127.0.0.11 to .13, the client agent at .14 with HTTPS and DNS; ``close`` ends all of it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="ra-cluster-"))
+        self.ca = authority(self.path, "ca")
+        self.wrong_ca = authority(self.path, "wrong-ca")
+        names = "IP:127.0.0.14,IP:127.0.0.11,IP:127.0.0.12,IP:127.0.0.13,DNS:server.dc1.consul,DNS:localhost"
+        self.certificate = certificate(self.path, "consul", self.ca, names)
+        self.ports = {"serf_lan": free_port(), "server": free_port(), "http": free_port(), "https": free_port(), "dns": free_port()}
+        addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13"]
+        self.servers = {address: self._agent(address, addresses, server=True) for address in addresses}
+        self.client = self._agent("127.0.0.14", addresses, server=False)
+        for agent in (*self.servers.values(), self.client):
+            agent.start()
+        eventually(self.well, "the cluster is well", PATIENCE)
+
+    def _agent(self, address: str, servers: list[str], *, server: bool) -> Agent:
+        number = address.rpartition(".")[2]
+        off = {"serf_wan": -1, "grpc": -1}
+        ports = self.ports | off if not server else self.ports | off | {"https": -1, "dns": -1}
+        settings: dict[str, Any] = {
+            "server": server,
+            "node_name": f"server-{number}" if server else NODE,
+            "bind_addr": address,
+            "client_addr": address,
+            "ports": ports,
+            "retry_join": [f"{other}:{self.ports['serf_lan']}" for other in servers],
+            "retry_interval": "1s",
+            "performance": {"raft_multiplier": 1},
+            "log_level": "warn",
+            # What a token may is asked again after a second: a test revokes one and waits.
+            "acl": {
+                "enabled": True,
+                "default_policy": "deny",
+                "token_ttl": "1s",
+                "policy_ttl": "1s",
+                "role_ttl": "1s",
+                "tokens": {"master": _MASTER, "agent": _MASTER},
+            },
+            "ca_file": str(self.ca),
+            "cert_file": str(self.certificate),
+            "key_file": str(self.certificate.with_suffix(".key")),
+            "verify_outgoing": True,
+        }
+        if server:
+            settings |= {"bootstrap_expect": len(servers)}
+        return Agent(self.path / address, settings)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of who trusts the authority, but for the token."""
+        return {"CONSUL_HTTP_ADDR": f"https://127.0.0.14:{self.ports['https']}", "CONSUL_CACERT": str(self.ca)}
+
+    # What it says
+
+    def get(self, path: str, at: str = "") -> Any:  # noqa: ANN401 - whatever Consul answers
+        """GET a path as whoever may do everything, at the client agent or at a server."""
+        return self._ask("GET", path, at=at)
+
+    def put(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - whatever Consul answers
+        """PUT to a path as whoever may do everything."""
+        return self._ask("PUT", path, json.dumps(body).encode())
+
+    def delete(self, path: str) -> None:
+        """DELETE a path as whoever may do everything."""
+        self._ask("DELETE", path)
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, at: str = "") -> Any:  # noqa: ANN401
+        if at:
+            url, context = f"http://{at}:{self.ports['http']}{path}", None
+        else:
+            url, context = self.environment["CONSUL_HTTP_ADDR"] + path, ssl.create_default_context(cafile=str(self.ca))
+        request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - http
+        request.add_header("X-Consul-Token", _MASTER)
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - http
+            return json.loads(answer.read() or b"null")
+
+    def well(self) -> bool:
+        """Whether there is a leader, ACLs work, and the client agent's node is in the catalog."""
+        try:
+            nodes = {node["Node"] for node in self.get("/v1/catalog/nodes")}
+            return bool(self.get("/v1/status/leader")) and NODE in nodes and len(nodes) == len(self.servers) + 1
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def leader(self) -> str:
+        """Return the address of the server that leads."""
+        address: str = self.get("/v1/status/leader")
+        return address.rpartition(":")[0]
+
+    def health(self, service: str) -> list[dict[str, Any]]:
+        """Return what the catalog, not the agent alone, has of a service's instances; nothing where it does not answer."""
+        try:
+            instances: list[dict[str, Any]] = self.get(f"/v1/health/service/{service}")
+        except (OSError, urllib.error.URLError):
+            return []
+        return instances
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Return the JSON of a key; nothing where there is none."""
+        try:
+            record: dict[str, Any] = self.get(f"/v1/kv/{key}?raw")
+        except (OSError, urllib.error.URLError):
+            return {}
+        return record
+
+    def token(self, policy: str, rules: str) -> dict[str, Any]:
+        """Make a token that a policy of these rules holds for."""
+        made: dict[str, Any] = self.put("/v1/acl/policy", {"Name": policy, "Rules": rules})
+        token: dict[str, Any] = self.put("/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
+        return token
+
+    def resolve(self, name: str) -> list[str]:
+        """Ask its DNS for a name's IPv4 addresses."""
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+        question = struct.pack(">6H", 0x1234, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(question, ("127.0.0.14", self.ports["dns"]))
+            answer = client.recv(4096)
+        _, flags, _, answers, _, _ = struct.unpack_from(">6H", answer)
+        code = flags & 0xF
+        assert code in (0, _NAME_UNKNOWN), f"DNS answers {code}"
+        return _addresses(answer, len(question), answers)
+
+    def close(self) -> None:
+        """End it."""
+        for agent in (*self.servers.values(), self.client):
+            agent.kill()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _addresses(answer: bytes, offset: int, count: int) -> list[str]:
+    """Read the A records behind the question; Consul writes their names as pointers or in full."""
+    found = []
+    for _ in range(count):
+        while answer[offset] and answer[offset] < 0xC0:  # labels
+            offset += answer[offset] + 1
+        offset += 2 if answer[offset] else 1
+        kind, _, _, length = struct.unpack_from(">2HIH", answer, offset)
+        offset += 10
+        if kind == 1:
+            found.append(socket.inet_ntoa(answer[offset : offset + length]))
+        offset += length
+    return found
