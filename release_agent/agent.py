@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from release_agent import processes
 from release_agent.deployment import Deployment, Rollback
-from release_agent.errors import Cancelled, Code, Interrupted, ReleaseError, RollbackFailed, SupervisorGone
+from release_agent.errors import Cancelled, Code, Failed, Interrupted, Refused, ReleaseError, RollbackFailed, SupervisorGone
 from release_agent.health import prove
 from release_agent.model import Action, Outcome, Record, Release, Request, State, new_id
 from release_agent.publication import Publication, behind
@@ -71,6 +72,9 @@ class Agent:
             run.end(interrupted)
             world.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
             return run.record
+        except (Failed, Refused) as error:
+            # A signal to the whole process group ends git, too.
+            run.end(self._stopped() or error)
         except ReleaseError as error:
             run.end(error)
         run.conclude(prune)
@@ -86,21 +90,24 @@ class Agent:
             candidates = Deployment(Run(self._world, request, journaled=False)).candidates()
         except ReleaseError:
             return first
-        for tag in candidates[1:_MOST_TRIES]:
-            if self._is_asked_to_stop():
+        tries = 1
+        for tag in candidates[1:]:
+            if tries >= _MOST_TRIES or self._stopped():
                 break
             self._world.log.warning("boot.fell_back", revision=tag)
             record = self.deploy(replace(request, id=new_id(), revision=tag))
             if record.outcome in _WELL or _is_no_fault_of(record):
                 break
+            # A tag that not every repository has is no version to try.
+            tries += not _is_incomplete(record)
         return record
 
-    def _is_asked_to_stop(self) -> bool:
+    def _stopped(self) -> Cancelled | None:
         try:
             self._world.clock.check()
-        except Cancelled:
-            return True
-        return False
+        except Cancelled as cancelled:
+            return cancelled
+        return None
 
     def _started(self, request: Request, live: Release) -> Record:
         """Start what does not run and prove what is live; never rolls back."""
@@ -137,7 +144,7 @@ def prune(world: World) -> list[str]:
     """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
     live = world.store.current()
     previous = behind(world.journal, world.store, live.name) if live else None
-    protected = {release.name for release in (live, previous) if release}
+    protected = {release.name for release in (live, previous) if release} | _served(world)
     removed, stuck = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
     for name, why in stuck.items():
         world.log.warning("prune.failed", release=name, why=why)
@@ -146,9 +153,22 @@ def prune(world: World) -> list[str]:
     return removed
 
 
+def _served(world: World) -> set[str]:
+    """The releases that were live when the services' processes started: an interpreter shows no file of its release."""
+    try:
+        pids = [process.pid for group in world.services.processes().values() for process in group if process.pid]
+    except ReleaseError:
+        return set()
+    return {release for release in map(world.journal.live_at, map(processes.started_at, pids)) if release}
+
+
 def boot_request() -> Request:
     """Return what a boot deploys where nothing is live."""
     return Request(new_id(), Action.DEPLOY, trigger="boot")
+
+
+def _is_incomplete(record: Record) -> bool:
+    return record.error is not None and record.error["code"] == Code.REPOSITORY_INCOMPLETE
 
 
 def _is_no_fault_of(record: Record) -> bool:

@@ -73,8 +73,9 @@ def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint
 def _parse(name: str, text: str) -> ReleaseToml:
     source = f"{FILE} of repository {name}"
     try:
+        text.encode()  # bytes that are no UTF-8 come as surrogates
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeEncodeError) as error:
         raise Refused(
             Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="mend it in the repository and tag again"
         ) from error

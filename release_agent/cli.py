@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent import __version__, commands
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UMASK = 0o022
+_INTERRUPTED = 128 + signal.SIGINT  # a reading command; those that change something take INT as a request
 
 
 def main() -> None:
     """Run one command and exit with its code."""
+    # Started with stdout or stderr closed: the run goes on, unheard.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     # What a release's files may be read by does not depend on who started the agent.
     os.umask(_UMASK)
     # Whoever called may be a git hook: its repository is not ours.
@@ -74,6 +79,8 @@ def _guarded(arguments: argparse.Namespace) -> int:
         code: int = arguments.run(call)
     except ReleaseError as error:
         return commands.failed(call, error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a bug must end in a record and a code, too
         import traceback  # noqa: PLC0415
 

@@ -93,12 +93,12 @@ class Revision:
     pattern: str = setting(schema.required_text, default="v*", doc="tags that count as versions, as a shell pattern")
     prereleases: bool = setting(schema.boolean, default=False, doc="true: v1.4.0-rc.2 counts")
     branch: str = setting(_branch, default="main", doc='the branch; a remote\'s branch is written "origin/main"')
-    poll: float | None = setting(
-        schema.optional_duration, default=None, doc="how often the monitor looks for something new; empty: never"
-    )
     signed: bool = setting(schema.boolean, default=False, doc="true: only a tag signed by an allowed signer passes")
     allowed_signers: str = setting(
         schema.absolute_path, default="/etc/release-agent/allowed_signers", doc="the signers, in ssh-keygen's format"
+    )
+    poll: float | None = setting(
+        schema.optional_duration, default=None, doc="how often the monitor looks for something new; empty: never"
     )
 
 
@@ -209,7 +209,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
         raise Misconfigured(
             Code.MISCONFIGURED,
             f"cannot read {chosen}: {error.strerror}",
-            hint=f"name the file with --config or {PATH_VARIABLE}",
+            hint=f"write it (docs/configuration.md), let this user read it, or name another with --config or {PATH_VARIABLE}",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="mend the line it names") from error
@@ -237,6 +237,10 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
     if config.revision.signed and config.revision.follow == "branch":
         problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))
     host = config.app.host or environ.get(HOST_VARIABLE) or socket.gethostname()
+    try:
+        _host(host)
+    except WrongValueError as wrong:
+        problems.append(Problem("app.host", f"{wrong}, not {host!r} of {HOST_VARIABLE} or the hostname"))
     # A lone repository fills the release.
     repositories = tuple(replace(repository, into=repository.into or ".") for repository in config.repositories)
     return replace(config, app=replace(config.app, host=host), repositories=repositories, own=frozenset(table))

@@ -94,9 +94,9 @@ class ConsulAgent:
         check = {
             "CheckID": self._check,
             "Name": f"release of {app.name}",
-            "TTL": f"{ttl:g}s",
+            "TTL": _go(ttl),
             "Status": status.state,
-            "DeregisterCriticalServiceAfter": f"{self._settings.deregister_after:g}s",
+            "DeregisterCriticalServiceAfter": _go(self._settings.deregister_after),
         }
         self._call(
             lambda consul: consul.agent.service.register(
@@ -216,7 +216,7 @@ def _unix_adapter(path: str) -> HTTPAdapter:
 
 
 def _adapter(pool: Any) -> HTTPAdapter:  # noqa: ANN401 - any pool of urllib3
-    """Make requests use one pool, and with it that pool's TLS: its own adapter knows no sockets and only authorities of its own."""
+    """Make requests use one pool and its TLS: its own adapter knows no sockets, and authorities of its own alone."""
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
     class Adapter(HTTPAdapter):
@@ -279,6 +279,11 @@ def _token(environ: Mapping[str, str]) -> str:
     return token
 
 
+def _go(seconds: float) -> str:
+    """Write a duration as Go reads it: no exponents."""
+    return f"{round(seconds * 1000)}ms"
+
+
 def own_address() -> str:
     """Return the address this container has towards others; empty where it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -301,5 +306,6 @@ def _explain(error: Exception) -> str:
             return f"Consul's certificate is not trusted: {cause.verify_message}; CONSUL_CACERT names the authorities that are"
         if isinstance(cause, ssl.SSLError):
             return f"TLS with Consul failed: {cause.reason or cause}"
-        cause = cause.__cause__ or cause.__context__
+        # urllib3 does not always raise what it wraps.
+        cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
     return "Consul cannot be connected to" if kind == "ConnectionError" else str(error)

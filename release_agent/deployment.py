@@ -69,6 +69,7 @@ class Deployment:
             if follow.signed:
                 world.source.verify_signatures(target, follow.allowed_signers)
             self._refuse_moved_tag(target)
+        world.store.describe(target.revision)
         world.log.info("revision.resolved", revision=target.revision, kind=str(target.kind), commits=target.commits)
         return target
 

@@ -35,7 +35,7 @@ def unusable(place: Path, error: OSError) -> Failed:
     return Failed(
         Code.ROOT_UNUSABLE,
         f"cannot use {error.filename or place}: {error.strerror}",
-        hint="the agent's user must own [app] root, all of it on one mount; `release-agent doctor` looks",
+        hint="make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY",
     )
 
 

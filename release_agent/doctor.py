@@ -122,7 +122,7 @@ def _journal(parts: Parts) -> Iterator[Finding]:
     hint = "release-agent doctor --repair rebuilds it from what lies on disk"
     if is_broken(root.database):
         yield Finding("journal", FAULT, f"{root.database} is broken", hint)
-    elif not root.database.exists() and root.releases():
+    elif _journal_or_none(parts).is_empty() and any(release.published_at for release in root.releases()):
         yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", hint)
     elif root.database.exists() and not os.access(root.database, os.R_OK):
         yield Finding("journal", FAULT, f"{root.database} cannot be read by this user", "run as the user the agent runs as")

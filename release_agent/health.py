@@ -101,5 +101,5 @@ def _unhealthy(seen: Look, health: Health, spent: float) -> Unhealthy:
     return Unhealthy(
         Code.UNHEALTHY,
         f"not healthy {when}: {wrong}",
-        hint="see what the service said: `supervisorctl tail SERVICE`, or `tail SERVICE stderr`",
+        hint="see what it said: the container's log, or `supervisorctl tail SERVICE stderr`",
     )

@@ -50,7 +50,9 @@ class Ended:
         if self.timed_out:
             return f"was still running after {timeout:g} s and was stopped"
         if self.exit_code < 0:
-            return f"was killed by {signal.Signals(-self.exit_code).name}"
+            number = -self.exit_code
+            known = number in set(signal.Signals)
+            return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
         return f"exited with {self.exit_code}"
 
 

@@ -44,6 +44,7 @@ CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _PIN, _HEALTH = "pin", "health"
 _KEPT_ANSWERS = 20
+_PRIMARY = 0xFF  # of an extended result code of SQLite
 _HISTORY = "SELECT id, trigger, started_at, record, revision, release, commits, previous FROM deployment"
 
 
@@ -75,7 +76,20 @@ class StateDatabase:
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=patience
             )
             self._db.execute("PRAGMA synchronous = FULL")
+            if not write:
+                self._roll_back_hot()
             self._settle(write=write)
+
+    def _roll_back_hot(self) -> None:
+        """A writer that was killed left its rollback journal: whoever may write puts the file right by reading it once."""
+        try:
+            self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_READONLY:
+                raise
+            mender = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)
+            mender.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            mender.close()
 
     def _settle(self, *, write: bool) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -201,10 +215,11 @@ class StateDatabase:
     def deployed_commits(self, tag: str) -> dict[str, str] | None:
         """Return the commits that a tag named when it was last published, or None where it never was."""
         query = (
-            "SELECT commits FROM deployment WHERE published AND revision = ? AND action = ? AND (kind = ? OR kind IS NULL)"
+            "SELECT commits FROM deployment WHERE (published OR outcome = ?) AND revision = ? AND action = ?"
+            " AND (kind = ? OR kind IS NULL)"
             " ORDER BY seq DESC LIMIT 1"
         )
-        rows = self._read(query, (tag, Action.DEPLOY, Kind.TAG))
+        rows = self._read(query, (Outcome.UNCHANGED, tag, Action.DEPLOY, Kind.TAG))
         return json.loads(rows[0][0]) if rows else None
 
     def was_tried(self, commits: dict[str, str]) -> bool:
@@ -257,10 +272,6 @@ class StateDatabase:
         """Return the reports not sent yet, oldest first."""
         return [(seq, json.loads(body)) for seq, body in self._read("SELECT seq, body FROM report ORDER BY seq")]
 
-    def last_record(self) -> dict[str, Any] | None:
-        """Return the newest ended deployment's record, as history() shapes it."""
-        return next((entry for entry in self.history() if entry["outcome"]), None)
-
     def last_found(self) -> dict[str, str] | None:
         """Return ``{"health", "problems", "at"}`` as found() kept it."""
         rows = self._read("SELECT value FROM setting WHERE name = ?", (_HEALTH,))
@@ -283,13 +294,30 @@ class StateDatabase:
     # Rebuilding
 
     def rebuild(self, releases: Sequence[Release], current: str | None) -> None:
-        """Fill an empty journal from what lies on disk: one deployment a release that was published."""
-        known = [release for release in releases if release.published_at and release.state is not State.BUILT]
-        for release in known:
+        """Fill an empty journal from what lies on disk, whole or not at all.
+
+        What is live was deployed after what it replaced, and so on back. Others
+        of a lower number came before all of these; those of a higher one were
+        live too, and what is live was gone back to.
+        """
+        known = {release.name: release for release in releases if release.published_at and release.state is not State.BUILT}
+        live = known.get(current or "")
+        chain: list[Release] = []
+        link = live
+        while link and link not in chain:
+            chain.insert(0, link)
+            link = known.get(link.previous or "")
+        others = [release for release in known.values() if release not in chain]
+        higher = [release for release in others if live and release.number > live.number]
+        lower = [release for release in others if release not in higher]
+        with _explained(self._path):
+            self._db.execute("BEGIN")
+        for release in [*lower, *chain, *higher]:
             self._insert_rebuilt(release, Action.DEPLOY)
-        live = next((release for release in known if release.name == current), None)
-        if live and live is not known[-1] and live.state is State.HEALTHY:
+        if live and higher and live.state is State.HEALTHY:
             self._insert_rebuilt(live, Action.ROLLBACK)
+        with _explained(self._path):
+            self._db.execute("COMMIT")
 
     def _insert_rebuilt(self, release: Release, action: Action) -> None:
         healthy = release.state is State.HEALTHY
@@ -319,8 +347,7 @@ def is_broken(path: Path) -> bool:
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            checked = db.execute("PRAGMA quick_check").fetchone()[0] == "ok"
-            return not checked or db.execute("PRAGMA user_version").fetchone()[0] not in (0, _VERSION)
+            return bool(db.execute("PRAGMA quick_check").fetchone()[0] != "ok")
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
@@ -364,5 +391,5 @@ def _explained(path: Path) -> Iterator[None]:
         raise Failed(
             Code.JOURNAL_BROKEN,
             f"the journal {path} cannot be used: {error}",
-            hint="if it is broken: `release-agent doctor --repair`; if it is not writable: run as the agent's user",
+            hint="run as the agent's user, who owns [app] root; if it is broken: `release-agent doctor --repair`",
         ) from error

@@ -30,6 +30,7 @@ class Lock:
         """Nothing is touched yet."""
         self._path = path
         self._clock = clock
+        self._held = -1
 
     def holder(self) -> dict[str, Any] | None:
         """Return the run that holds the lock: id, pid, action, revision, since; None where nobody does.
@@ -52,7 +53,8 @@ class Lock:
             raise unusable(self._path, error) from error
         try:
             self._acquire(descriptor, wait=wait)
-            self._sign(descriptor, holder)
+            self._held = descriptor
+            self._sign(holder.id, holder.action, holder.revision or holder.release)
             yield
             os.ftruncate(descriptor, 0)
         finally:
@@ -69,13 +71,18 @@ class Lock:
             else:
                 return
 
-    @staticmethod
-    def _sign(descriptor: int, holder: Request) -> None:
+    def describe(self, revision: str) -> None:
+        """Say what is being deployed, once that is known."""
+        holder = self.holder()
+        if holder:
+            self._sign(holder["id"], holder["action"], revision, holder["since"])
+
+    def _sign(self, identity: str, action: str, revision: str, since: float | None = None) -> None:
         pid = os.getpid()
-        what = {"id": holder.id, "pid": pid, "started": processes.started(pid), "since": time.time()}
-        what |= {"action": holder.action, "revision": holder.revision or holder.release}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(what).encode(), 0)
+        what = {"id": identity, "pid": pid, "started": processes.started(pid), "since": since or time.time()}
+        body = json.dumps(what | {"action": action, "revision": revision}).encode()
+        # First the text, then what a longer one left: whoever reads in between sees no half of it as whole.
+        os.pwrite(self._held, body.ljust(os.fstat(self._held).st_size), 0)
 
 
 def busy(holder: dict[str, Any] | None) -> Busy:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from release_agent.blueprint import Blueprint
     from release_agent.config import Service, Shared
-    from release_agent.model import Kind, Look, Open, Record, Release, Request, Stage, Target
+    from release_agent.model import Kind, Look, Open, Process, Record, Release, Request, Stage, Target
 
 
 class Clock(Protocol):
@@ -70,6 +70,9 @@ class Store(Protocol):
 
     def lock(self, holder: Request, *, wait: bool) -> AbstractContextManager[None]:
         """Hold the root's lock; raises Busy."""
+
+    def describe(self, revision: str) -> None:
+        """Say in the lock what is being deployed, for whoever finds it held."""
 
     def clean(self) -> dict[str, str]:
         """Remove what a killed run left half done; returns what could not be removed, and why."""
@@ -203,6 +206,12 @@ class Services(Protocol):
 
     def alive(self) -> None:
         """Raise SupervisorGone where supervisor does not answer or is shutting down."""
+
+    def processes(self) -> dict[str, list[Process]]:
+        """Return every group's processes."""
+
+    def stop(self, services: Sequence[Service]) -> None:
+        """Stop them, those that supervisor knows."""
 
     def restart(self, services: Sequence[Service]) -> None:
         """Restart all, in order; start those that are stopped; raises Unhealthy (restart-failed)."""

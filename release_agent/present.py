@@ -118,6 +118,8 @@ def findings(found: Sequence[Finding]) -> str:
         lines.append(f"{finding.level:<8}{finding.check}: {_plain(finding.message)}")
         if finding.hint:
             lines.append(f"        -> {_plain(finding.hint)}")
+    faults = sum(finding.level == "fault" for finding in found)
+    lines.append(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no faults")
     return "\n".join(lines)
 
 

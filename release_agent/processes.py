@@ -72,7 +72,7 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None]) -> s
         try:
             places = [os.readlink(f"/proc/{pid}/{link}") for link in ("cwd", "exe")]  # noqa: PTH115 - text, not a path
         except PermissionError:
-            release = live_at(_started_at(pid))
+            release = live_at(started_at(pid))
             used |= {release} if release else set()
         except OSError:  # it ended, or is a thread of the kernel
             continue
@@ -85,7 +85,7 @@ def _pids() -> Iterator[int]:
     return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
 
 
-def _started_at(pid: int) -> float:
+def started_at(pid: int) -> float:
     """Return when a process started, in seconds since 1970."""
     boot = next(line for line in Path("/proc/stat").read_text(encoding="ascii").splitlines() if line.startswith("btime "))
     return int(boot.split()[1]) + (started(pid) or 0) / os.sysconf("SC_CLK_TCK")

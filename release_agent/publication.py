@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.errors import (
+    Cancelled,
     Code,
     Failed,
     Interrupted,
@@ -19,6 +20,8 @@ from release_agent.health import prove
 from release_agent.model import Action, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
+    from release_agent.blueprint import Blueprint
+    from release_agent.config import Service
     from release_agent.model import Look
     from release_agent.ports import Journal, Store
     from release_agent.run import Run
@@ -35,8 +38,11 @@ def behind(journal: Journal, store: Store, *not_these: str | None) -> Release | 
 
 def previous_of(live: Release, journal: Journal, store: Store) -> Release | None:
     """Return where a rollback would go: back along the journal, or to what an open deployment replaced."""
-    replaced = [left.record.previous for left in journal.unfinished() if left.record.release == live.name]
-    return (store.get(replaced[-1]) if replaced and replaced[-1] else None) or behind(journal, store, live.name)
+    left = [run for run in journal.unfinished() if run.stage is not Stage.PREPARING and run.record.release == live.name]
+    replaced = store.get(left[-1].record.previous or "") if left else None
+    if replaced and replaced.name != live.name and replaced.state is State.HEALTHY:
+        return replaced
+    return behind(journal, store, live.name)
 
 
 class Publication:
@@ -50,7 +56,14 @@ class Publication:
 
     def go_live(self) -> None:
         """Swap, restart, prove, mark; raises RolledBack or RollbackFailed where that does not end well."""
-        self._swap()
+        try:
+            self._swap()
+        except Failed as failure:
+            live = self._world.store.current()
+            if live is None or live.name != self._release.name or self._run.record.previous == live.name:
+                raise
+            # The disk failed after the rename: it is live all the same.
+            self.roll_back(failure)
         try:
             self._run.note(lambda: self._world.journal.published(self._release.name, time.time()))
             self._world.reporter.deploying(self._release)
@@ -79,13 +92,14 @@ class Publication:
         Raises Interrupted where supervisor is gone: that says nothing about the release.
         """
         run, world, release = self._run, self._world, self._release
-        self._restart_and_prove(hooks_decide=True)
+        before = world.store.get(run.record.previous or "")
+        self._restart_and_prove(before, hooks_decide=True)
         self._release = replace(release, state=State.HEALTHY)
         world.store.save(self._release)
         run.wrong = ""
         run.hooks("after_deploy", release, world.store.directory(release.name), world.blueprint(release))
 
-    def _restart_and_prove(self, *, hooks_decide: bool) -> None:
+    def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
         run, world, release = self._run, self._world, self._release
         try:
             blueprint = world.blueprint(release)
@@ -96,12 +110,20 @@ class Publication:
                     raise
                 world.log.warning("hook.ignored", release=release.name, why=failed.message)
             with run.phase("restart"):
+                world.services.stop(self._dropped(replaced, blueprint))
                 world.services.restart(blueprint.services)
             with run.phase("health"):
                 prove(self.look, blueprint.health, world.clock)
             world.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
+
+    def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[Service]:
+        """The services that only the other release has: they would go on running from it."""
+        if replaced is None or replaced.name == self._release.name:
+            return []
+        names = {service.name for service in blueprint.services}
+        return [service for service in self._world.blueprint(replaced).services if service.name not in names]
 
     def look(self) -> Look:
         """Look once whether the release is well."""
@@ -122,7 +144,9 @@ class Publication:
             self._run.action = Action.ROLLBACK
             self._run.wrong = failure.message
             world.log.warning("release.failed", release=self._release.name, why=failure.message)
-            self._mark_failed()
+            # A person who stops a run says nothing about a release that was proved healthy before.
+            if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
+                self._mark_failed()
             target = self._target()
             if target is None:
                 raise RollbackFailed(
@@ -149,7 +173,7 @@ class Publication:
             self._world.store.publish(target.name)
         self._run.note(lambda: self._world.journal.published(target.name, time.time()))
         # It was healthy once: its own hook cannot keep it from coming back.
-        Publication(self._run, target)._restart_and_prove(hooks_decide=False)  # noqa: SLF001 - its own kind
+        Publication(self._run, target)._restart_and_prove(self._release, hooks_decide=False)  # noqa: SLF001 - its own kind
 
     def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> RollbackFailed:
         self._run.wrong = second.message

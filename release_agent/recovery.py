@@ -82,7 +82,7 @@ class _Recovery:
                 Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
             )
             Publication(self._run, tried).roll_back(failure_before)
-        if live is None or tried is None or live.name != tried.name:
+        if self._stage is Stage.PREPARING or live is None or tried is None or live.name != tried.name:
             raise Cancelled(
                 Code.INTERRUPTED, "killed before it published anything; what it left was removed", hint="deploy again at will"
             )

@@ -245,7 +245,11 @@ class GitRepository:
         ceiling: bool = False,
         check: bool = True,
     ) -> str:
-        import git  # noqa: PLC0415 - 90 ms that `status` and `history` need not pay
+        try:
+            import git  # noqa: PLC0415 - 90 ms that `status` and `history` need not pay
+        except ImportError as error:
+            message = "git is not installed"
+            raise _GitFailedError(message) from error
 
         environment = dict(_ENVIRONMENT)
         if objects:

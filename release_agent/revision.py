@@ -7,7 +7,7 @@ import re
 from release_agent.errors import Code, Refused
 
 # git check-ref-format(1), and nothing that reads as an option or a range.
-_BAD_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.|^@$")
+_BAD_REVISION = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.|^@$")
 _LONGEST_REVISION = 200
 
 

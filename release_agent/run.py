@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NOT_FOR_HOOKS = (
     "SUPERVISOR_USERNAME",
     "SUPERVISOR_PASSWORD",
+    "CONSUL_HTTP_AUTH",
     "CONSUL_HTTP_TOKEN",
     "CONSUL_HTTP_TOKEN_FILE",
     "RELEASE_AGENT_REQUEST",
@@ -120,6 +121,7 @@ class Run:
         with self.world.clock.shielded():
             # First the outcome: killed from here on, nothing is left to recover.
             self.close()
+            self.wrong = self.world.redact(self.wrong) if self.wrong else self.wrong
             if self.wrong is not None:
                 self.note(lambda: self.world.journal.found("critical" if self.wrong else "passing", self.wrong or ""))
             with self.phase("report"):

@@ -46,7 +46,8 @@ class Problem:
 
 def setting(read: Callable[[Any], object], *, doc: str, default: object = MISSING, key: str = "") -> Any:  # noqa: ANN401 - a dataclass field stands for a value of any type
     """Declare a key read by ``read``, which raises :class:`WrongValueError`; without ``default`` it is required."""
-    return field(metadata={"read": read, "doc": doc, "key": key, "default": default})
+    metadata = {"read": read, "doc": doc, "key": key, "default": default}
+    return field(default=None, metadata=metadata) if default is None else field(metadata=metadata)
 
 
 def section(cls: type, *, doc: str) -> Any:  # noqa: ANN401 - as setting()

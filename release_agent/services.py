@@ -12,6 +12,7 @@ import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
 from release_agent.model import Process
@@ -28,7 +29,7 @@ _POLL = 0.015
 # Above a program's own stopwaitsecs: supervisord sends KILL then, and looks at its children once a second.
 _STOP_MARGIN = 10.0
 _START_TIMEOUT = 10.0
-_SHUTDOWN_STATE, _NOT_RUNNING, _ALREADY_STARTED = 6, 70, 60  # supervisor.xmlrpc.Faults
+_UNKNOWN_METHOD, _SHUTDOWN_STATE, _NOT_RUNNING, _ALREADY_STARTED = 1, 6, 70, 60  # supervisor.xmlrpc.Faults
 _UNAUTHORIZED = 401
 _ALIVE = ("STARTING", "RUNNING", "BACKOFF")
 _FATAL = 200  # supervisor.states.ProcessStates; UNKNOWN is above
@@ -79,8 +80,11 @@ class Rpc:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
                 f"no supervisor to talk to: neither [supervisor] url nor {URL_VARIABLE} is set",
-                hint="run under supervisord, or set [supervisor] url",
+                hint=f"set [supervisor] url, or export {URL_VARIABLE}=unix:///run/supervisor.sock; under supervisord it is set",
             )
+        if not self.url.startswith(("unix:///", "http://")):
+            why = "is no URL: it must be unix:///path or http://host:port"
+            raise self._no_supervisor(why)
         place = "http://localhost" if self.url.startswith("unix://") else self.url
         proxy = xmlrpc.client.ServerProxy(place, transport=_Transport(self.url, self._credentials))
         try:
@@ -90,15 +94,28 @@ class Rpc:
                 raise SupervisorGone(
                     Code.SUPERVISOR_UNREACHABLE, "supervisor is shutting down", hint="`boot` goes on when it is back"
                 ) from fault
+            if fault.faultCode == _UNKNOWN_METHOD and "." not in method:
+                why = f"does not know supervisor.{method}"
+                raise self._no_supervisor(why) from fault
             raise
         except xmlrpc.client.ProtocolError as error:
             raise self._refused(error) from error
-        except (OSError, http.client.HTTPException, xmlrpc.client.ResponseError) as error:
+        except (ExpatError, xmlrpc.client.ResponseError) as error:
+            why = f"does not speak XML-RPC: {error}"
+            raise self._no_supervisor(why) from error
+        except (OSError, http.client.HTTPException) as error:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
                 f"supervisor at {self.url} does not answer: {error or type(error).__name__}",
                 hint="is supervisord running, and may this user use its socket? `release-agent doctor` looks",
             ) from error
+
+    def _no_supervisor(self, why: str) -> Failed:
+        return Failed(
+            Code.SUPERVISOR_REFUSED,
+            f"what is at {self.url} is no supervisor with [rpcinterface:supervisor]: it {why}",
+            hint=f"mend [supervisor] url or {URL_VARIABLE}, or supervisord's own configuration",
+        )
 
     def _refused(self, error: xmlrpc.client.ProtocolError) -> Failed:
         if error.errcode == _UNAUTHORIZED:
@@ -108,7 +125,9 @@ class Rpc:
                 hint="set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in the program's environment",
             )
         return Failed(
-            Code.SUPERVISOR_REFUSED, f"supervisor at {self.url} answered {error.errcode} {error.errmsg}", hint="see its log"
+            Code.SUPERVISOR_REFUSED,
+            f"supervisor at {self.url} answered {error.errcode} {error.errmsg}",
+            hint="is that supervisor's URL?",
         )
 
 
@@ -206,9 +225,12 @@ class SupervisorServices:
 
     def stop(self, services: Sequence[Service]) -> None:
         """Stop every process of the services, and return when they have stopped."""
-        waits = {program["group"]: program["stopwaitsecs"] for program in self.programs()}
+        if not services:
+            return
+        programs = self.programs()
         for service in services:
-            self._stop(service.name, waits.get(service.name, 0))
+            waits = [program["stopwaitsecs"] for program in programs if program["group"] == service.name]
+            self._stop(service.name, max(waits, default=0))
 
     def start(self, services: Sequence[Service]) -> None:
         """Start what does not run."""
@@ -249,10 +271,13 @@ class SupervisorServices:
         A process that was stopped between two tries keeps its count of them: the
         first failure of the next release would be its last. FATAL resets it.
         """
-        if tired:
-            deadline = self._clock.now() + _START_TIMEOUT
-            self._until(group, lambda seen: seen.full_name not in tired or seen.state != "STARTING", deadline, "start")
-            self._start(group)
+        if not tired:
+            return
+        start_seconds = max((p["startsecs"] for p in self.programs() if p["group"] == group), default=0)
+        deadline = self._clock.now() + start_seconds + _START_TIMEOUT
+        while self._clock.now() < deadline and any(seen.state == "STARTING" for seen in self._look(group)):
+            self._clock.sleep(_POLL)
+        self._start(group)
 
     def _signal(self, group: str, name: str) -> None:
         for process in self._look(group):
@@ -267,7 +292,7 @@ class SupervisorServices:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"supervisor could not {method.removesuffix('Process')} {process.full_name}: {fault.faultString}",
-                    hint="see what the service said: `supervisorctl tail SERVICE`, or `tail SERVICE stderr`",
+                    hint="see what it said: the container's log, or `supervisorctl tail SERVICE stderr`",
                 ) from fault
 
     def _until(self, group: str, done: Callable[[_Seen], bool], deadline: float, what: str) -> None:
@@ -280,7 +305,7 @@ class SupervisorServices:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"could not {what} {group}: {states}",
-                    hint="see what the service said: `supervisorctl tail SERVICE`, or `tail SERVICE stderr`",
+                    hint="see what it said: the container's log, or `supervisorctl tail SERVICE stderr`",
                 )
             self._clock.sleep(_POLL)
 

@@ -76,6 +76,10 @@ class Root:
         with self._lock.held(holder, wait=wait):
             yield
 
+    def describe(self, revision: str) -> None:
+        """Say in the lock what is being deployed, for whoever finds it held."""
+        self._lock.describe(revision)
+
     def clean(self) -> dict[str, str]:
         """Remove what a killed run left; call it with the lock held and before anything is built.
 
@@ -223,7 +227,7 @@ class Root:
             descriptor = os.open(self._releases / name / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
-        with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
             return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
     # Pruning

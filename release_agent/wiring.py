@@ -150,9 +150,9 @@ class Parts:
         """Open the journal under the lock; a lost or broken one is rebuilt from what lies on disk, and said."""
         if is_broken(root.database):
             self.log.warning("journal.set_aside", kept_as=str(set_aside(root.database)))
-        lost = not root.database.exists()
         journal = StateDatabase(root.database, write=True)
-        releases = root.releases() if lost else []
+        # Missing, or as good as: nothing was ever written into it.
+        releases = [release for release in root.releases() if release.published_at] if journal.is_empty() else []
         if releases:
             live = root.current()
             journal.rebuild(releases, live.name if live else None)

@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+import uuid
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from integration.host import clean_environment, eventually, free_port
 NODE = "node-1"
 PATIENCE = 45.0
 _MASTER = "11111111-2222-3333-4444-555555555555"
+_ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 _NAME_UNKNOWN = 3
 
 
@@ -87,29 +90,54 @@ class Agent:
 
 
 class ConsulCluster:
-    """Servers at 127.0.0.11 to .13, the client agent at .14 with HTTPS and DNS; ``close`` ends all of it."""
+    """Servers at 127.0.0.11 to .13, whose HTTPS asks for certificates; the client agent at .14 with HTTPS, a socket and DNS."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="ra-cluster-"))
+        self.socket = self.path / "consul.sock"
         self.ca = authority(self.path, "ca")
         self.wrong_ca = authority(self.path, "wrong-ca")
         names = "IP:127.0.0.14,IP:127.0.0.11,IP:127.0.0.12,IP:127.0.0.13,DNS:server.dc1.consul,DNS:localhost"
         self.certificate = certificate(self.path, "consul", self.ca, names)
-        self.ports = {"serf_lan": free_port(), "server": free_port(), "http": free_port(), "https": free_port(), "dns": free_port()}
+        self.ports = {
+            "serf_lan": free_port(),
+            "server": free_port(),
+            "http": free_port(),
+            "https": free_port(),
+            "dns": free_port(),
+        }
         addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13"]
         self.servers = {address: self._agent(address, addresses, server=True) for address in addresses}
         self.client = self._agent("127.0.0.14", addresses, server=False)
-        for agent in (*self.servers.values(), self.client):
-            agent.start()
-        eventually(self.well, "the cluster is well", PATIENCE)
+        try:
+            for agent in (*self.servers.values(), self.client):
+                agent.start()
+            eventually(self.well, "the cluster is well", PATIENCE)
+            eventually(self._readable, "ACLs are ready", PATIENCE)
+        except BaseException:
+            self.close()
+            raise
+
+    def _readable(self) -> bool:
+        """Let who has no token read: as such DNS asks."""
+        try:
+            policies = {policy["Name"] for policy in self.get("/v1/acl/policies")}
+            if "readers" not in policies:
+                rules = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'
+                self.put("/v1/acl/policy", {"Name": "readers", "Rules": rules})
+            self.put(f"/v1/acl/token/{_ANONYMOUS}", {"Policies": [{"Name": "readers"}]})
+        except urllib.error.HTTPError:  # before there is a leader that has set ACLs up
+            return False
+        return True
 
     def _agent(self, address: str, servers: list[str], *, server: bool) -> Agent:
         number = address.rpartition(".")[2]
-        off = {"serf_wan": -1, "grpc": -1}
-        ports = self.ports | off if not server else self.ports | off | {"https": -1, "dns": -1}
+        ports = self.ports | {"serf_wan": -1, "grpc": -1} | ({"dns": -1} if server else {})
         settings: dict[str, Any] = {
             "server": server,
             "node_name": f"server-{number}" if server else NODE,
+            # Kept, as in production: servers refuse a node's name with another id.
+            "node_id": f"00000000-0000-0000-0000-0000000000{number}",
             "bind_addr": address,
             "client_addr": address,
             "ports": ports,
@@ -132,7 +160,9 @@ class ConsulCluster:
             "verify_outgoing": True,
         }
         if server:
-            settings |= {"bootstrap_expect": len(servers)}
+            settings |= {"bootstrap_expect": len(servers), "verify_incoming_https": True}
+        else:
+            settings |= {"addresses": {"http": f"unix://{self.socket}"}}
         return Agent(self.path / address, settings)
 
     @property
@@ -142,26 +172,31 @@ class ConsulCluster:
 
     # What it says
 
-    def get(self, path: str, at: str = "") -> Any:  # noqa: ANN401 - whatever Consul answers
-        """GET a path as whoever may do everything, at the client agent or at a server."""
-        return self._ask("GET", path, at=at)
+    def get(self, path: str, token: str = _MASTER) -> Any:  # noqa: ANN401 - whatever Consul answers
+        """GET a path, as whoever may do everything if nobody else."""
+        return self._ask("GET", path, token=token)
 
-    def put(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - whatever Consul answers
-        """PUT to a path as whoever may do everything."""
-        return self._ask("PUT", path, json.dumps(body).encode())
+    def put(self, path: str, body: Any = None, token: str = _MASTER) -> Any:  # noqa: ANN401 - whatever Consul answers
+        """PUT to a path, as whoever may do everything if nobody else."""
+        return self._ask("PUT", path, json.dumps(body).encode(), token)
+
+    def refuses(self, method: str, path: str, token: str) -> bool:
+        """Whether a token may not do this."""
+        try:
+            self._ask(method, path, token=token)
+        except urllib.error.HTTPError as error:
+            return error.code == HTTPStatus.FORBIDDEN
+        return False
 
     def delete(self, path: str) -> None:
         """DELETE a path as whoever may do everything."""
         self._ask("DELETE", path)
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, at: str = "") -> Any:  # noqa: ANN401
-        if at:
-            url, context = f"http://{at}:{self.ports['http']}{path}", None
-        else:
-            url, context = self.environment["CONSUL_HTTP_ADDR"] + path, ssl.create_default_context(cafile=str(self.ca))
-        request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - http
-        request.add_header("X-Consul-Token", _MASTER)
-        with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - http
+    def _ask(self, method: str, path: str, body: bytes | None = None, token: str = _MASTER) -> Any:  # noqa: ANN401
+        request = urllib.request.Request(self.environment["CONSUL_HTTP_ADDR"] + path, data=body, method=method)  # noqa: S310
+        request.add_header("X-Consul-Token", token)
+        trust = ssl.create_default_context(cafile=str(self.ca))
+        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:  # noqa: S310 - https
             return json.loads(answer.read() or b"null")
 
     def well(self) -> bool:
@@ -193,10 +228,12 @@ class ConsulCluster:
             return {}
         return record
 
-    def token(self, policy: str, rules: str) -> dict[str, Any]:
+    def token(self, rules: str) -> dict[str, Any]:
         """Make a token that a policy of these rules holds for."""
-        made: dict[str, Any] = self.put("/v1/acl/policy", {"Name": policy, "Rules": rules})
+        made: dict[str, Any] = self.put("/v1/acl/policy", {"Name": f"policy-{uuid.uuid4()}", "Rules": rules})
         token: dict[str, Any] = self.put("/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
+        known = "/v1/agent/checks"  # the agent may ask a server that was not told yet
+        eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known", PATIENCE)
         return token
 
     def resolve(self, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_broken_journal_is_a_fault_that_can_be_repaired(place: Path, root: Roo
 
 def test_a_lost_journal_is_a_fault_where_there_are_releases(place: Path, root: Root) -> None:
     assert examined(place)["journal"].level == OK
-    install(root, 1)
+    root.save(replace(install(root, 1), published_at="2024-01-01T00:00:00.000000Z"))
 
     found = examined(place)["journal"]
 

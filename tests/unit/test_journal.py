@@ -22,7 +22,7 @@ def runs(journal: StateDatabase) -> Runs:
 def test_an_empty_journal_knows_nothing(journal: StateDatabase) -> None:
     assert journal.is_empty()
     assert (journal.line(), journal.history(), journal.unfinished(), journal.reports()) == ([], [], [], [])
-    assert (journal.running(), journal.pinned(), journal.last_record(), journal.live_at(0)) == (None, None, None, None)
+    assert (journal.running(), journal.pinned(), journal.live_at(0)) == (None, None, None)
     assert (journal.deployed_commits("v1"), journal.last_number(), journal.stage_of("d-1"), journal.action_of("d-1")) == (
         *(None, 0, None, ""),
     )
@@ -82,7 +82,6 @@ def test_history_is_newest_first_in_the_shape_of_deploy_with_trigger_and_start(j
     assert (newest["outcome"], newest["release"], newest["revision"]) == (None, "3", "v3")
     assert newest.keys() == first.keys() == second.keys()
     assert [entry["id"] for entry in journal.history(2)] == ["d-3", "d-2"]
-    assert journal.last_record() == second
 
 
 def test_a_run_that_only_began_is_in_history_with_what_was_asked(journal: StateDatabase) -> None:

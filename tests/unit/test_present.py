@@ -155,4 +155,5 @@ def test_findings_for_people_say_how_to_mend_a_fault() -> None:
         "ok      root: writable",
         "fault   consul: Consul? is down",
         "        -> start it",
+        "1 fault",
     ]
