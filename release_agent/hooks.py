@@ -16,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from release_agent import processes
 from release_agent.errors import Code, Failed
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _LONGEST_LINE = 8 * 1024
 _POLL = 0.05
 _READ = 64 * 1024
 _SHOWN_LINES = 5
+_NOTE = "hook-"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,16 @@ class Ended:
 class CommandRunner:
     """Runs commands; what they print goes, line by line, to ``on_line``."""
 
-    def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0) -> None:
-        """``grace``: seconds between TERM and KILL."""
+    def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
+        """``grace``: seconds between TERM and KILL.
+
+        ``notes``: where a group is written down while it runs, so that the next
+        run can end what a killed one left (:func:`end_left_behind`).
+        """
         self._clock = clock
         self._on_line = on_line
         self._grace = grace
+        self._notes = notes
 
     def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
         """Run a hook to its end; raises Failed only where it cannot be started."""
@@ -87,6 +94,7 @@ class CommandRunner:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        note = self._note(process.pid)
         output = _Output(process, self._on_line)
         try:
             timed_out = not self._wait(process, output, self._clock.now() + timeout)
@@ -95,7 +103,16 @@ class CommandRunner:
             # writing into a release would make it something else than was proved.
             self._end_group(process, output)
             output.close()
+            if note:
+                note.unlink(missing_ok=True)
         return Ended(process.returncode, timed_out, output.tail())
+
+    def _note(self, pid: int) -> Path | None:
+        if self._notes is None:
+            return None
+        note = self._notes / f"{_NOTE}{pid}"
+        note.write_text(str(processes.started(pid)))
+        return note
 
     def _wait(self, process: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
         while process.poll() is None:
@@ -114,6 +131,18 @@ class CommandRunner:
                 output.read(_POLL)
         process.wait()
         output.read(0)
+
+
+def end_left_behind(notes: Path) -> list[int]:
+    """End the groups that a killed run left running, and say which; a number that another process has by now is spared."""
+    ended = []
+    for note in notes.glob(f"{_NOTE}*"):
+        pid = int(note.name.removeprefix(_NOTE))
+        started = processes.started(pid)
+        if started is not None and str(started) == note.read_text():
+            _signal_group(pid, signal.SIGKILL)
+            ended.append(pid)
+    return ended
 
 
 def _signal_group(pid: int, number: signal.Signals) -> bool:

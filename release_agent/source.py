@@ -80,7 +80,14 @@ class GitSource:
         """Return what differs from the commits: path within the release to a digest of what is there."""
         found: dict[str, str] = {}
         for repository in self.repositories:
+            if repository.name not in commits:
+                raise Refused(
+                    Code.REPOSITORY_INCOMPLETE,
+                    f"the release holds no commit of repository {repository.name}",
+                    hint="it was built before the repository was added; deploy again",
+                )
             into = self._into[repository.name]
+            repository.commit(commits[repository.name], commits[repository.name])
             drift = repository.drift(commits[repository.name], directory / into)
             found.update({path if into == "." else f"{into}/{path}": digest for path, digest in drift.items()})
         return found

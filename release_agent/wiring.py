@@ -105,12 +105,16 @@ class Parts:
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[World]:
         """Hold the root's lock and have a world to change; raises Busy."""
+        from release_agent.hooks import end_left_behind  # noqa: PLC0415
+
         root = self.root()
         log = self.log  # made while this user may still read everything
         user = become_owner(root.path)
         if user:
             log.info("user.changed", user=user, why=f"owns {root.path}")
         with root.lock(request, wait=wait):
+            for pid in end_left_behind(root.incoming):
+                self.log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
             for name, why in root.clean().items():
                 self.log.warning("leftover.stuck", name=name, why=why)
             journal = self.writable_journal(root)
@@ -140,7 +144,7 @@ class Parts:
             source=source,
             store=root,
             journal=journal,
-            hooks=CommandRunner(self.clock, on_line=lambda line: self.log.info("hook.output", line=line)),
+            hooks=CommandRunner(self.clock, lambda line: self.log.info("hook.output", line=line), notes=root.incoming),
             services=services,
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),
