@@ -37,7 +37,9 @@ SECRETS = {
 def a_run(tmp_path: Path, journal: StateDatabase, config: Config, **environ: str) -> Run:
     """Return a rollback that has begun."""
     parts = Parts(config, SystemClock(), environ)
-    world = parts.world(Root(tmp_path / "root", SystemClock()), journal, source_of(tmp_path))
+    root = Root(tmp_path / "root", SystemClock())
+    root.prepare()
+    world = parts.world(root, journal, source_of(tmp_path))
     return Run(world, Request("d-1", Action.ROLLBACK))
 
 
