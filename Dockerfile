@@ -46,7 +46,7 @@ COPY --from=build /opt/release-agent /opt/release-agent
 RUN ln -s /opt/release-agent/bin/release-agent /opt/release-agent/bin/supervisord \
           /opt/release-agent/bin/supervisorctl /usr/local/bin/
 COPY supervisor.d/supervisord.conf /etc/supervisord.conf
-COPY supervisor.d/deploy.conf supervisor.d/boot.conf supervisor.d/plugin.conf /opt/release-agent/supervisor.d/
+COPY supervisor.d/deploy.conf supervisor.d/boot.conf supervisor.d/plugin.conf supervisor.d/monitor.conf /opt/release-agent/supervisor.d/
 ENV PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 # supervisord tells its children where it is; this tells `docker exec … release-agent status`.
 ENV SUPERVISOR_SERVER_URL=unix:///run/supervisor.sock
