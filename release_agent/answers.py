@@ -55,7 +55,7 @@ class Answers:
             "health_at": found.get("at"),
             "deployment": {"id": holder["id"], "phase": phase} if holder else None,
             "agent_version": __version__,
-            "maintenance": False,
+            "maintenance": bool(journal.maintenance()),
         }
 
     def _services(self, live: Release | None) -> tuple[Service, ...]:

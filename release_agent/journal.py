@@ -42,7 +42,7 @@ CREATE TABLE report (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE answer (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_PIN, _HEALTH = "pin", "health"
+_PIN, _HEALTH, _MAINTENANCE = "pin", "health", "maintenance"
 _KEPT_ANSWERS = 20
 _PRIMARY = 0xFF  # of an extended result code of SQLite
 _HISTORY = "SELECT id, trigger, started_at, record, revision, release, commits, previous FROM deployment"
@@ -169,6 +169,10 @@ class StateDatabase:
         body = {"health": health, "problems": problems, "at": timestamp()}
         self._write("INSERT OR REPLACE INTO setting VALUES (?,?)", (_HEALTH, json.dumps(body)))
 
+    def maintained(self, reason: str) -> None:
+        """Keep why a person took this host out of service in Consul; empty: nobody did."""
+        self._write("INSERT OR REPLACE INTO setting VALUES (?,?)", (_MAINTENANCE, reason))
+
     def answer(self, request: str, body: dict[str, Any]) -> None:
         """Keep what a check found, for whoever asked; it is no part of the history."""
         self._write("INSERT INTO answer (id, body) VALUES (?,?)", (request, json.dumps(body)))
@@ -276,6 +280,11 @@ class StateDatabase:
         """Return ``{"health", "problems", "at"}`` as found() kept it."""
         rows = self._read("SELECT value FROM setting WHERE name = ?", (_HEALTH,))
         return json.loads(rows[0][0]) if rows else None
+
+    def maintenance(self) -> str:
+        """Return why a person took this host out of service in Consul; empty: nobody did."""
+        rows = self._read("SELECT value FROM setting WHERE name = ?", (_MAINTENANCE,))
+        return str(rows[0][0]) if rows else ""
 
     def answer_to(self, request: str) -> dict[str, Any] | None:
         """Return what a check found."""

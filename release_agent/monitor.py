@@ -157,6 +157,8 @@ class Monitor:
             self._bake.consider(found, journal)
             if self._consul:
                 self._show(self._consul, found)
+                # A person's mode is respected, and shown: nothing here ends it.
+                journal.maintained(self._consul.in_maintenance() or "")
                 self._send(self._consul, journal)
             self._say(found.status.state, wrong)
         finally:

@@ -185,6 +185,19 @@ def _crash(host: Host) -> None:
     subprocess.run(["kill", "-KILL", str(host.process()[1])], check=True)
 
 
+def test_maintenance_that_a_person_set_is_respected_and_shown(watched: Host, consul: ConsulProcess) -> None:
+    watched.deploy("v1.0.0")
+    _becomes(consul, "passing")
+    service = "release-agent:api:host-1"
+    consul.put(f"/v1/agent/service/maintenance/{service}?enable=true&reason=new+disk", None)
+
+    eventually(lambda: watched.rpc.release.getStatus()["maintenance"], "it is shown")
+    watched.deploy("v1.1.0")
+    assert f"_service_maintenance:{service}" in consul.get("/v1/agent/checks")
+    consul.put(f"/v1/agent/service/maintenance/{service}?enable=false", None)
+    eventually(lambda: not watched.rpc.release.getStatus()["maintenance"], "it is over")
+
+
 def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: Host, consul: ConsulProcess) -> None:
     watched.configure(health='[health]\nwatch = "10m"\ndeadline = "20s"\nstable_for = "100ms"', consul="enabled = true")
     watched.supervisorctl("restart", "monitor")
