@@ -10,6 +10,7 @@ import pytest
 from release_agent.disk import explained, remove, sync_directory, sync_mount, unusable
 from release_agent.errors import Code, Failed
 from unit.privileges import unprivileged
+from unit.roots import small_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,16 @@ def test_what_cannot_be_removed_says_why(open_place: Path) -> None:
         remove(open_place / "others")
 
     assert (open_place / "others/file").exists()
+
+
+def test_a_mount_inside_is_not_taken_for_removed(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+
+    with small_disk(top / "disk", "1m"), pytest.raises(OSError, match="busy"):
+        remove(top)
+
+    assert (top / "disk").exists()
 
 
 def test_syncing_a_directory_that_is_missing_says_so(tmp_path: Path) -> None:

@@ -116,6 +116,12 @@ def test_never_well_ends_at_the_deadline_with_what_was_wrong() -> None:
     assert message == "not healthy within 10 s: web: no connection"
 
 
+def test_everything_that_is_wrong_at_the_end_is_told() -> None:
+    _, message = unproved(lambda _: Look(("web is STARTING", "tcp h:1: no connection"), hopeless=False, pids=frozenset()))
+
+    assert message == "not healthy within 10 s: web is STARTING; tcp h:1: no connection"
+
+
 def test_well_just_before_the_deadline_may_prove_itself_after_it() -> None:
     assert proved(lambda spent: well() if spent >= 9.5 else SICK) == pytest.approx(12.7, abs=0.41)
 

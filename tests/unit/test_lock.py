@@ -137,6 +137,24 @@ def test_another_process_with_the_same_pid_is_not_the_holder(lock: Lock, path: P
         assert lock.holder() is None
 
 
+def test_what_a_killed_holder_wrote_does_not_show_through(lock: Lock, path: Path) -> None:
+    path.write_text(json.dumps({"id": "killed", "revision": "x" * 500}))
+
+    with lock.held(Request("d-1"), wait=False):
+        found = lock.holder()
+
+    assert found is not None
+    assert (found["id"], found["revision"]) == ("d-1", "")
+
+
+def test_a_wall_clock_that_was_set_back_makes_no_negative_age(lock: Lock, path: Path) -> None:
+    with lock.held(Request("d-1"), wait=False):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"since": 4102444800}))
+
+        with pytest.raises(Busy, match="has been running for 0 s"):
+            take(Lock(path, SystemClock()))
+
+
 def test_a_holder_that_nobody_can_tell_of_is_busy_all_the_same(lock: Lock, path: Path) -> None:
     with another_process(path):
         path.write_text("")

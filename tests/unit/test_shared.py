@@ -86,6 +86,21 @@ def test_a_directory_that_nobody_ships_is_made_empty(root: Root) -> None:
     assert (root.shared / "var/uploads/new").exists()
 
 
+def test_directories_on_the_way_are_made_on_both_sides(root: Root) -> None:
+    directory = built(root)
+
+    root.link_shared(directory, Shared(("a/b/c/uploads",), ()))
+
+    assert (directory / "a/b/c/uploads").resolve() == (root.shared / "a/b/c/uploads").resolve()
+    assert (root.shared / "a/b/c/uploads").is_dir()
+
+
+def test_a_file_on_the_way_among_what_is_shared_fails_the_build(root: Root) -> None:
+    (root.shared / "var").touch()
+
+    assert refusal(root, built(root), UPLOADS).code is Code.BUILD_FAILED
+
+
 def test_a_file_that_nobody_has_is_missing(root: Root) -> None:
     error = refusal(root, built(root), ENV)
 

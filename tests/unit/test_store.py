@@ -9,7 +9,7 @@ import pytest
 
 from release_agent.clock import SystemClock
 from release_agent.errors import Code, Failed
-from release_agent.model import State
+from release_agent.model import Request, State
 from release_agent.store import Root
 from unit.privileges import unprivileged
 from unit.roots import install, release
@@ -26,6 +26,20 @@ def test_a_new_root_is_empty(root: Root) -> None:
     assert root.current() is None
     assert root.releases() == []
     assert root.next_number() == 1
+
+
+def test_a_roots_layout_is_the_documented_one(root: Root) -> None:
+    what = install(root, 42)
+    root.publish(what.name)
+    with root.lock(Request("d-1"), wait=False):
+        found = {str(path.relative_to(root.path)) for path in root.path.rglob("*")}
+
+    assert found == {
+        *("current", "releases", f"releases/{what.name}", "shared", ".release-agent", ".release-agent/shared"),
+        *(".release-agent/lock", ".release-agent/incoming", ".release-agent/releases"),
+        f".release-agent/releases/{what.name}.json",
+    }
+    assert root.database == root.path / ".release-agent/state.db"
 
 
 def test_a_root_that_is_not_there_yet_can_be_looked_at(tmp_path: Path) -> None:
@@ -138,6 +152,13 @@ def test_a_note_without_its_directory_is_no_release(root: Root) -> None:
     assert root.get(release(1).name) is None
 
 
+def test_what_was_never_built_cannot_be_installed(root: Root) -> None:
+    with pytest.raises(Failed) as failed:
+        root.install(release(1))
+
+    assert failed.value.code is Code.BUILD_FAILED
+
+
 def test_a_release_that_is_marked_keeps_its_mark(root: Root) -> None:
     what = install(root, 1, State.BUILT)
 
@@ -146,74 +167,6 @@ def test_a_release_that_is_marked_keeps_its_mark(root: Root) -> None:
     found = root.get(what.name)
     assert found is not None
     assert found.state is State.FAILED
-
-
-def test_a_discarded_release_leaves_nothing(root: Root) -> None:
-    what = install(root, 1, app="x")
-    other = install(root, 2)
-
-    root.discard(what.name)
-
-    assert [r.name for r in root.releases()] == [other.name]
-    assert not root.directory(what.name).exists()
-    assert [note.name for note in (root.own / "releases").iterdir()] == [f"{other.name}.json"]
-    assert list(root.incoming.iterdir()) == []
-
-
-def test_a_half_built_release_can_be_discarded(root: Root) -> None:
-    root.build(release(1).name, lambda directory: (directory / "half").touch())
-
-    root.discard(release(1).name)
-
-    assert list(root.incoming.iterdir()) == []
-
-
-def test_the_live_release_is_never_discarded(root: Root) -> None:
-    what = install(root, 1)
-    root.publish(what.name)
-
-    with pytest.raises(AssertionError, match="is live"):
-        root.discard(what.name)
-
-    assert root.current() == what
-
-
-def test_cleaning_removes_what_killed_runs_left_and_nothing_else(root: Root) -> None:
-    what = install(root, 1, app="x")
-    root.publish(what.name)
-    root.build(release(2).name, lambda directory: (directory / "half").touch())
-    for left in ("current-1-aaaa", f"note-{what.name}", "seed-x"):
-        (root.incoming / left).touch()
-    (root.incoming / "view-api-x").mkdir()
-    (root.incoming / "dangling").symlink_to("nowhere")
-    root.save(release(3))
-    (root.shared / "upload").touch()
-
-    assert root.clean() == {}
-
-    assert list(root.incoming.iterdir()) == []
-    assert [note.name for note in (root.own / "releases").iterdir()] == [f"{what.name}.json"]
-    assert root.current() == what
-    assert (root.shared / "upload").exists()
-
-
-def test_what_cannot_be_cleaned_is_told_and_in_nobodys_way(open_place: Path) -> None:
-    root = Root(open_place / "root", SystemClock())
-    with unprivileged():
-        root.prepare()
-        root.build(release(1).name, write_nothing)
-        (root.incoming / "left").touch()
-    foreign = root.incoming / release(1).name / "foreign"
-    foreign.mkdir()
-    (foreign / "file").touch()
-    foreign.chmod(0o755 if os.geteuid() == 0 else 0o555)
-
-    with unprivileged():
-        stuck = root.clean()
-
-    assert list(stuck) == [release(1).name]
-    assert f"{foreign}" in stuck[release(1).name]
-    assert [path.name for path in root.incoming.iterdir()] == [release(1).name]
 
 
 def test_a_regular_file_of_a_release_is_read(root: Root) -> None:
