@@ -255,6 +255,14 @@ class Host:
         eventually(lambda: self.supervisorctl("pid").code == 0, "supervisord answers")
         return self
 
+    def reload(self) -> None:
+        """Let supervisord reload, and wait until the new one answers: the old one does, too, for a moment."""
+        log = self.path / "supervisord.log"
+        before = log.read_text().count("supervisord started")
+        self.rpc.supervisor.restart()
+        eventually(lambda: log.read_text().count("supervisord started") > before, "it has reloaded")
+        eventually(lambda: self.supervisorctl("pid").code == 0, "supervisord answers")
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop supervisord and wait for its end; its children outlive a KILL."""
         if self.supervisord:

@@ -322,8 +322,7 @@ def test_run_that_could_not_begin_is_told_all_the_same(host: Host) -> None:
 def test_reload_keeps_supervisord_and_its_plugin(host: Host) -> None:
     # Right after a run, whose watch is still in supervisord's loop.
     before = host.rpc.release.deploy("v1.0.0", True)
-    host.rpc.supervisor.restart()
-    eventually(lambda: host.supervisorctl("pid").code == 0 and host.process()[0] == "STOPPED", "it has reloaded")
+    host.reload()
 
     assert host.rpc.release.getHistory(1)[0]["id"] == before["id"]
     assert host.rpc.release.deploy("v1.1.0", True)["outcome"] == "deployed"
@@ -335,9 +334,8 @@ def test_reload_in_the_middle_of_a_deployment_leaves_it_to_boot(host: Host) -> N
     begun = host.rpc.release.deploy("v1.1.0", False)
     host.reached("held")
 
-    host.rpc.supervisor.restart()
+    host.reload()
     host.open("held")
-    eventually(lambda: host.supervisorctl("pid").code == 0 and host.process("deploy")[0] == "STOPPED", "it has reloaded")
 
     assert host.agent("boot").code == 0
     assert host.rpc.release.getDeployment(begun["id"])["outcome"] == "deployed"

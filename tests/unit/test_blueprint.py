@@ -134,6 +134,7 @@ def test_services_of_one_name_do_not_matter_where_the_container_has_its_own() ->
         ('[shared]\nfiles = ["../x"]\n', "shared.files: must be a relative path"),
         ('[shared]\ndirectories = ["a"]\nfiles = ["a/b"]\n', 'shared: "a" and "a/b" overlap'),
         ("[hooks\n", "is not TOML"),
+        ('[hooks]\nbuild = [{ run = "\udcff" }]\n', "release.toml of repository web"),
     ],
 )
 def test_a_wrong_release_toml_refuses_the_revision_and_names_the_repository(text: str, problem: str) -> None:

@@ -110,6 +110,13 @@ def test_the_host_is_what_the_file_says_then_the_variable_then_the_machine(own: 
     assert configuration(app=APP + own, environ=environ).app.host == host
 
 
+def test_a_host_that_the_variable_names_is_read_like_one_of_the_file(tmp_path: Path) -> None:
+    error = refusal(write(tmp_path / "agent.toml", MINIMAL), {"RELEASE_AGENT_HOST": "blue/../green"})
+
+    assert "app.host: must be a host name" in error.message
+    assert "'blue/../green' of RELEASE_AGENT_HOST" in error.message
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     error = refusal(str(tmp_path / "nowhere.toml"))
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from release_agent import processes
 from release_agent.clock import SystemClock
 from release_agent.errors import Cancelled, Code, Exit, Failed
-from release_agent.hooks import CommandRunner, Ended, last_lines
+from release_agent.hooks import CommandRunner, Ended, end_left_behind, last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +77,7 @@ def pids(output: str) -> list[str]:
         ("exit 3", 3, "exited with 3"),
         ("kill -SEGV $$", -signal.SIGSEGV, "was killed by SIGSEGV"),
         ("kill -KILL $$", -signal.SIGKILL, "was killed by SIGKILL"),
+        ("kill -40 $$", -40, "was killed by signal 40"),
         ("no-such-command", 127, "exited with 127"),
     ],
 )
@@ -179,6 +183,58 @@ def test_a_hook_that_fails_is_no_error_of_the_runner(tmp_path: Path) -> None:
     runner = CommandRunner(SystemClock(), on_line=lambda _line: None)
 
     assert runner.run_hook("exit 3", "build", 60, tmp_path, ENVIRONMENT).exit_code == 3
+
+
+def left_behind(directory: Path) -> str:
+    """Have a run begin a hook and be killed while the hook runs; return the hook's pid."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", RUN_AND_WAIT, directory], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    with started:
+        assert started.stdout
+        pid = started.stdout.readline().strip()
+        started.kill()
+    return pid
+
+
+RUN_AND_WAIT = """
+import os, sys
+from pathlib import Path
+from release_agent.clock import SystemClock
+from release_agent.hooks import CommandRunner
+runner = CommandRunner(SystemClock(), lambda line: print(line, flush=True), notes=Path(sys.argv[1]))
+runner.run("echo $$; exec sleep 1000", 10000, Path("/"), os.environ)
+"""
+
+
+def test_the_hook_of_a_killed_run_is_ended_by_the_next(tmp_path: Path) -> None:
+    pid = left_behind(tmp_path)
+    assert runs(pid)
+    end = os.pidfd_open(int(pid))
+
+    assert end_left_behind(tmp_path) == [int(pid)]
+    assert select.select([end], [], [], 30)[0] == [end]
+    os.close(end)
+
+
+def test_a_process_that_has_a_killed_hooks_number_by_now_is_spared(tmp_path: Path) -> None:
+    pid = left_behind(tmp_path)
+    (note,) = tmp_path.iterdir()
+    note.write_text(str(int(note.read_text()) - 1))
+
+    assert end_left_behind(tmp_path) == []
+    assert runs(pid)
+    os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_hook_that_ended_leaves_no_note(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    noted = 'while [ -z "$(ls notes)" ]; do sleep 0.01; done; ls notes'
+
+    ended = CommandRunner(SystemClock(), lambda _line: None, notes=tmp_path / "notes").run(noted, 60, tmp_path, ENVIRONMENT)
+
+    assert ended.output
+    assert list((tmp_path / "notes").iterdir()) == []
 
 
 def test_no_pipe_is_left_open(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_tags_are_those_of_all_repositories(repo: Repo, web: Repo, scratch: Path
 @pytest.mark.parametrize(
     "revision",
     [
-        *("", " ", "v1 ", " v1", "v 1", "v1\n", "v1\nv2", "\x00", "v1\x07", "\x1b[31m", "v1\x7f"),
+        *("", " ", "v1 ", " v1", "v 1", "v1\n", "v1\nv2", "\x00", "v1\x07", "\x1b[31m", "v1\x7f", "v1\udcff"),
         *("-x", "--upload-pack=x", "--exec=touch x", "../..", "a..b", "..", ".", "@", "a@{1}", "@{u}", "v1^{}", "v1~1", "a:b"),
         *("v?", "v*", "v[1]", "a\\b", "x.lock", "x.lock/y", "/a", "a/", "a//b", ".a", "a/.b", "a.", "v" * 201),
     ],

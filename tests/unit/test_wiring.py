@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.clock import SystemClock
-from release_agent.errors import Busy, ReleaseError
+from release_agent.errors import Busy, Failed, ReleaseError
+from release_agent.journal import StateDatabase
 from release_agent.model import Request, State
 from release_agent.wiring import Parts
 from unit.configuration import configuration
@@ -19,6 +23,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.store import Root
+
+
+REBUILD = """
+import sys
+from pathlib import Path
+from release_agent.clock import SystemClock
+from release_agent.journal import StateDatabase
+from release_agent.store import Root
+class Slow(StateDatabase):
+    def close(self, record, kind):
+        super().close(record, kind)
+        if record.release.startswith("000002"):
+            print("half way", flush=True)
+            sys.stdin.read()
+root = Root(Path(sys.argv[1]), SystemClock())
+Slow(root.database, write=True).rebuild(root.releases(), root.current().name)
+"""
 
 
 @pytest.fixture
@@ -66,6 +87,42 @@ def test_a_broken_journal_is_set_aside_and_rebuilt(parts: Parts, root: Root, cap
     assert events(capsys) == ["journal.set_aside", "journal.rebuilt"]
     (aside,) = root.own.glob("state.db.broken-*")
     assert aside.read_bytes() == b"broken" * 1000
+
+
+def test_a_journal_that_was_made_and_never_written_is_rebuilt(parts: Parts, root: Root) -> None:
+    publish(root, 1)
+    root.database.touch()
+
+    with parts.locked(Request("d-1")) as world:
+        assert world.journal.line() == [release(1).name]
+
+
+def test_a_rebuilding_that_was_killed_is_done_again_whole(parts: Parts, root: Root) -> None:
+    for number in (1, 2, 3):
+        publish(root, number)
+    with subprocess.Popen(
+        [sys.executable, "-c", REBUILD, root.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as rebuilding:
+        assert rebuilding.stdout
+        assert rebuilding.stdout.readline() == b"half way\n"
+        rebuilding.kill()
+
+    with parts.locked(Request("d-1")) as world:
+        assert world.journal.line() == [release(number).name for number in (1, 2, 3)]
+        assert world.journal.unfinished() == []
+
+
+def test_a_journal_of_another_layout_is_refused_and_left_where_it_is(parts: Parts, root: Root) -> None:
+    publish(root, 1)
+    StateDatabase(root.database, write=True).close_database()
+    with sqlite3.connect(root.database) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    with pytest.raises(Failed, match="its layout is 99"), parts.locked(Request("d-1")):
+        pass
+
+    assert list(root.own.glob("state.db.broken-*")) == []
 
 
 def test_a_good_journal_is_left_alone(parts: Parts, root: Root, capsys: pytest.CaptureFixture[str]) -> None:
