@@ -57,7 +57,8 @@ def _status(consul: ConsulProcess) -> tuple[str, str]:
 
 
 def _becomes(consul: ConsulProcess, status: str) -> str:
-    eventually(lambda: _status(consul)[0] == status, f"the check is {status}: {_status(consul)}")
+    # A check that was just registered has its status before it has its output.
+    eventually(lambda: _status(consul)[0] == status and _status(consul)[1], f"the check is {status}: {_status(consul)}")
     return _status(consul)[1]
 
 
