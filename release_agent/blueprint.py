@@ -75,7 +75,7 @@ def _parse(name: str, text: str) -> ReleaseToml:
     try:
         text.encode()  # bytes that are no UTF-8 come as surrogates
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeEncodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
         raise Refused(
             Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="mend it in the repository and tag again"
         ) from error

@@ -211,7 +211,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
             f"cannot read {chosen}: {error.strerror}",
             hint=f"write it (docs/configuration.md), let this user read it, or name another with --config or {PATH_VARIABLE}",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
         raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="mend the line it names") from error
     problems: list[Problem] = []
     config = parse(table, problems, environ)

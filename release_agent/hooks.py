@@ -94,9 +94,11 @@ class CommandRunner:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        note = self._note(process.pid)
         output = _Output(process, self._on_line)
+        note = self._note(process.pid)
         try:
+            if note:
+                note.write_text(str(processes.started(process.pid)))
             timed_out = not self._wait(process, output, self._clock.now() + timeout)
         finally:
             # What is left of the group, also on Cancelled: a stray that goes on
@@ -108,11 +110,7 @@ class CommandRunner:
         return Ended(process.returncode, timed_out, output.tail())
 
     def _note(self, pid: int) -> Path | None:
-        if self._notes is None:
-            return None
-        note = self._notes / f"{_NOTE}{pid}"
-        note.write_text(str(processes.started(pid)))
-        return note
+        return self._notes / f"{_NOTE}{pid}" if self._notes else None
 
     def _wait(self, process: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
         while process.poll() is None:

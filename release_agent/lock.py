@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent import processes
-from release_agent.disk import unusable
+from release_agent.disk import explained, unusable
 from release_agent.errors import Busy, Code
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Lock:
         what = {"id": identity, "pid": pid, "started": processes.started(pid), "since": since or time.time()}
         body = json.dumps(what | {"action": action, "revision": revision}).encode()
         # First the text, then what a longer one left: whoever reads in between sees no half of it as whole.
-        os.pwrite(self._held, body.ljust(os.fstat(self._held).st_size), 0)
+        with explained(self._path):
+            os.pwrite(self._held, body.ljust(os.fstat(self._held).st_size), 0)
 
 
 def busy(holder: dict[str, Any] | None) -> Busy:

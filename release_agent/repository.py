@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from release_agent.disk import explained
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BLOCK = 4096
+_LONGEST_SAYING = 500
 ADDED, MISSING = "added", "missing"
 _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
 _TAG_PREFIX = "refs/tags/"
@@ -192,11 +194,13 @@ class GitRepository:
 
     @cached_property
     def _view(self) -> Path:
-        view = Path(tempfile.mkdtemp(prefix=f"view-{self.name}-", dir=self._scratch))
-        for directory in ("objects", "refs"):
-            (view / directory).mkdir()
-        (view / "HEAD").write_text("ref: refs/heads/none\n")
-        (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=self._origin[1]))
+        object_format = self._origin[1]
+        with explained(self._scratch):
+            view = Path(tempfile.mkdtemp(prefix=f"view-{self.name}-", dir=self._scratch))
+            for directory in ("objects", "refs"):
+                (view / directory).mkdir()
+            (view / "HEAD").write_text("ref: refs/heads/none\n")
+            (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=object_format))
         return view
 
     @contextmanager
@@ -227,10 +231,12 @@ class GitRepository:
         try:
             return self._git([*place, *command], objects=True, index=tree.index, cwd=tree.directory, check=check)
         except _GitFailedError as error:
-            full = os.strerror(errno.ENOSPC) in str(error)
+            # git does not always say why it could not write.
+            disk = os.statvfs(tree.directory)
+            full = os.strerror(errno.ENOSPC) in str(error) or not disk.f_bavail or (disk.f_files and not disk.f_favail)
             raise Failed(
                 Code.DISK_FULL if full else Code.BUILD_FAILED,
-                f"git could not write repository {self.name} into {tree.directory}: {error}",
+                f"git could not write repository {self.name} into {tree.directory}: {str(error)[:_LONGEST_SAYING]}",
                 hint="make room, or lower [app] keep" if full else "look at the disk and the repository",
             ) from error
 

@@ -249,6 +249,10 @@ def url(*schemes: str) -> Callable[[object], str]:
     """Make a reader of URLs that hold no credentials; the empty string passes."""
 
     def read(value: object) -> str:
+        if isinstance(value, str) and "@" in value:
+            # Before anything else is said of it: what is wrong must not be shown.
+            message = "must not hold credentials; they come from the environment or a file"
+            raise SecretInFileError(message)
         address = text(value)
         if not address:
             return address
@@ -260,9 +264,6 @@ def url(*schemes: str) -> Callable[[object], str]:
         if not usable:
             message = "must be a URL: " + " or ".join(f"{s}://…" for s in schemes)
             raise WrongValueError(message)
-        if "@" in parts.netloc:
-            message = "must not hold credentials; they come from the environment or a file"
-            raise SecretInFileError(message)
         return address
 
     return read

@@ -16,6 +16,7 @@ _VERSION = re.compile(
     r"(?:-(?P<dashed>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)|[._]?(?P<joined>[A-Za-z][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)*))?"
     r"(?:\+(?P<build>[0-9A-Za-z.-]+))?"
 )
+_BEGUN = re.compile(r"(?:^|(?<=[^0-9A-Za-z]))(?:v|v?[0-9][0-9.]*(?:-[0-9A-Za-z.]+)?)$")
 _PIECES = re.compile(r"[0-9]{1,18}|[^0-9]+")
 
 Key = tuple[object, ...]
@@ -51,8 +52,9 @@ def _identifier(part: str) -> Key:
 
 def matching(tags: Iterable[str], pattern: str, *, prereleases: bool) -> tuple[list[str], int]:
     """Return the tags that count, highest first, and how many that match ``pattern`` are no versions."""
-    prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    prefix = "" if prefix == "v" else prefix
+    literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    # "v1.4*" fixes a part of the version; what is left of that is the prefix.
+    prefix = _BEGUN.sub("", literal)
     keyed = {tag: key(tag, prefix) for tag in set(tags) if fnmatchcase(tag, pattern)}
     versions = {tag: found for tag, found in keyed.items() if found is not None}
     wanted = [tag for tag, found in versions.items() if prereleases or not is_prerelease(found)]
