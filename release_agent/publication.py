@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from release_agent.errors import (
@@ -97,12 +98,12 @@ class Publication:
         self._release = replace(release, state=State.HEALTHY)
         world.store.save(self._release)
         run.wrong = ""
-        run.hooks("after_deploy", release, world.store.directory(release.name), world.blueprint(release))
+        run.hooks("after_deploy", release, world.store.directory(release.name), self._blueprint)
 
     def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
         run, world, release = self._run, self._world, self._release
         try:
-            blueprint = world.blueprint(release)
+            blueprint = self._blueprint
             try:
                 run.hooks("after_publish", release, world.store.directory(release.name), blueprint)
             except Failed as failed:
@@ -118,6 +119,11 @@ class Publication:
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
 
+    @cached_property
+    def _blueprint(self) -> Blueprint:
+        """Read once: a release does not change, and the proof looks several times a second."""
+        return self._world.blueprint(self._release)
+
     def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[Service]:
         """The services that only the other release has: they would go on running from it."""
         if replaced is None or replaced.name == self._release.name:
@@ -129,7 +135,7 @@ class Publication:
         """Look once whether the release is well."""
         world, release = self._world, self._release
         directory = world.store.directory(release.name)
-        return world.examiner.look(world.blueprint(release), directory, self._run.environment(release, directory))
+        return world.examiner.look(self._blueprint, directory, self._run.environment(release, directory))
 
     def roll_back(self, failure: ReleaseError) -> None:
         """Publish what was live before, restart and prove *that*; always raises: how it ended."""
