@@ -220,6 +220,8 @@ def monitor(call: Call) -> int:
         start(lambda: resident.monitor.run(wakeups))
         if poll:
             start(lambda: resident.poll.run(poll))
+        if call.config.metrics.listen:
+            start(resident.serve_metrics)
         listen(sys.stdin, sys.stdout, wakeups.put)
     return Exit.OK
 

@@ -54,14 +54,6 @@ def _follow(value: object) -> str:
     return schema.one_of("tag", "branch", "pin")(value)
 
 
-def _tcp(value: object) -> str:
-    host, _, port = schema.text(value).rpartition(":")
-    if value and (not host or not port.isascii() or not port.isdigit()):
-        message = 'must be "host:port"'
-        raise WrongValueError(message)
-    return schema.text(value)
-
-
 @dataclass(frozen=True)
 class App:
     """``[app]``: what runs here and where its releases live."""
@@ -135,7 +127,7 @@ class Probe:
 
     http: str = setting(schema.url("http", "https"), default="", doc="a URL that must answer with `status`")
     status: int = setting(schema.whole(100, _SERVER_ERRORS_END), default=200, doc="the status `http` must answer with")
-    tcp: str = setting(_tcp, default="", doc='"host:port" that must accept a connection')
+    tcp: str = setting(schema.endpoint, default="", doc='"host:port" that must accept a connection')
     command: str = setting(schema.text, default="", key="exec", doc="a command that must exit with 0")
     timeout: float = setting(schema.positive_duration, default=DEFAULT_PROBE_TIMEOUT, doc="for one try")
     cwd: str = "."
@@ -181,6 +173,13 @@ class Consul:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """``[metrics]``: what the monitor serves for Prometheus."""
+
+    listen: str = setting(schema.endpoint, default="", doc='"host:port" that `monitor` serves them on; empty: not')
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole file."""
 
@@ -193,6 +192,7 @@ class Config:
     health: Health = section(Health, doc="when a release is healthy")
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")
     consul: Consul = section(Consul, doc="reports")
+    metrics: Metrics = section(Metrics, doc="for Prometheus")
     # Sections that the file itself holds: they win over a repository's release.toml.
     own: frozenset[str] = frozenset()
 

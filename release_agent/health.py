@@ -37,7 +37,7 @@ class Probes(Protocol):
 
 
 class HealthExaminer:
-    """Looks at supervisor's states first; probes are only asked of services that run."""
+    """Looks at supervisor's states first; only probes of services that run are asked."""
 
     def __init__(self, states: States, probes: Probes) -> None:
         """Keep whom to ask."""
@@ -49,18 +49,24 @@ class HealthExaminer:
         groups = self._states.processes()
         of_services = [(service.name, process) for service in blueprint.services for process in groups.get(service.name, [])]
         down = [(group, process) for group, process in of_services if process.state != "RUNNING"]
-        problems = [f"{s.name}: supervisor does not know it" for s in blueprint.services if s.name not in groups]
-        if down:
-            reasons = self._states.reasons()
-            problems += [_state(group, process, reasons) for group, process in down]
-        if not problems:
-            probes = [probe for service in blueprint.services for probe in service.probes]
-            problems = [wrong for wrong in self._probes.run(probes, directory, environment) if wrong]
+        wrong = {service.name: _unknown(service.name, groups) for service in blueprint.services}
+        reasons = self._states.reasons() if down else {}
+        for group, process in down:
+            wrong[group].append(_state(group, process, reasons))
+        asked = [(service.name, probe) for service in blueprint.services if not wrong[service.name] for probe in service.probes]
+        answers = self._probes.run([probe for _, probe in asked], directory, environment)
+        for (group, _), answer in zip(asked, answers, strict=True):
+            wrong[group] += [answer] if answer else []
         return Look(
-            problems=tuple(problems),
+            problems=tuple(problem for problems in wrong.values() for problem in problems),
             hopeless=any(process.state in _HOPELESS for _, process in down),
             pids=frozenset(process.pid for _, process in of_services),
+            services={name: not problems for name, problems in wrong.items()},
         )
+
+
+def _unknown(group: str, groups: Mapping[str, list[Process]]) -> list[str]:
+    return [] if group in groups else [f"{group}: supervisor does not know it"]
 
 
 def _state(group: str, process: Process, reasons: Mapping[str, str]) -> str:

@@ -296,6 +296,28 @@ class StateDatabase:
         rows = self._read(_HISTORY + " WHERE id = ?", (deployment,))
         return _history_entry(rows[0]) if rows else None
 
+    def totals(self) -> list[tuple[str, str, str, int]]:
+        """Return how many runs ended, by action, outcome and trigger."""
+        return self._read("SELECT action, outcome, trigger, count(*) FROM deployment WHERE outcome IS NOT NULL GROUP BY 1, 2, 3")
+
+    def phase_times(self, bounds: Sequence[float]) -> list[tuple[str, float, list[int]]]:
+        """Return each phase's seconds in all, and how many took up to each of the bounds, and any time."""
+        seconds = "json_extract(phase.value, '$.seconds')"
+        within = "".join(f", total({seconds} <= {float(bound)})" for bound in bounds)
+        rows = self._read(
+            f"SELECT json_extract(phase.value, '$.name'), sum({seconds}) {within}, count(*)"  # noqa: S608 - numbers
+            " FROM deployment, json_each(record, '$.phases') AS phase WHERE outcome IS NOT NULL GROUP BY 1"
+        )
+        return [(name, total, [int(count) for count in counts]) for name, total, *counts in rows]
+
+    def last_ended(self) -> tuple[str, float] | None:
+        """Return when the newest run that has ended began, and how many seconds it took."""
+        rows = self._read(
+            "SELECT started_at, json_extract(record, '$.seconds') FROM deployment"
+            " WHERE outcome IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        )
+        return (rows[0][0], float(rows[0][1] or 0)) if rows else None
+
     def is_empty(self) -> bool:
         """Whether nothing was ever journaled here."""
         return not self._read("SELECT 1 FROM deployment LIMIT 1")

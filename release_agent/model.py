@@ -170,11 +170,12 @@ class Process:
 
 @dataclass(frozen=True)
 class Look:
-    """One look at all services: what is wrong, what can never become right, and who runs."""
+    """One look at all services: what is wrong, what can never become right, who runs, and which service is well."""
 
     problems: tuple[str, ...]
     hopeless: bool
     pids: frozenset[int]
+    services: dict[str, bool] = field(default_factory=dict)
 
     @property
     def well(self) -> bool:

@@ -18,7 +18,7 @@ from release_agent.errors import ReleaseError
 from release_agent.model import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from release_agent.config import Health
@@ -114,6 +114,8 @@ class Monitor:
         self._registered = False
         self._said: tuple[str, str] = ("", "")
         self._bake = Bake(watched, log)
+        self.services: Mapping[str, bool] = {}
+        """Which service was well when last looked at; empty where nothing could be looked at."""
 
     def run(self, wakeups: Wakeups) -> None:
         """Go round at every event until the last."""
@@ -138,12 +140,14 @@ class Monitor:
 
     def _look(self) -> Found:
         live = self._watched.live()
+        self.services = {}
         if live is None:
             return Found(None, Status("critical", "no release is live"))
         try:
             look = self._watched.look(live)
         except ReleaseError as error:  # supervisor does not answer: that is nothing to take back
             return Found(live, Status("critical", error.message))
+        self.services = look.services
         problems = "; ".join(look.problems)
         well = f"{live.revision} ({live.name}) is live and healthy"
         return Found(live, Status("critical", problems) if problems else Status("passing", well), look.hopeless)

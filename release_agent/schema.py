@@ -181,6 +181,15 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 port = whole(0, _HIGHEST_PORT)
 
 
+def endpoint(value: object) -> str:
+    """Return ``"host:port"``; the empty string passes."""
+    host, _, number = text(value).rpartition(":")
+    if value and (not host or not number.isascii() or not number.isdigit() or not 0 < int(number) <= _HIGHEST_PORT):
+        message = 'must be "host:port"'
+        raise WrongValueError(message)
+    return text(value)
+
+
 def duration(value: object) -> float:
     """``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"``, ``"1d"``: seconds."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None

@@ -178,7 +178,14 @@ class Parts:
         with self.source() as source:
             watched = _Watching(self, self.world(root, self.journal(), source))
             consul = self.consul() if self.config.consul.enabled else None
-            yield Resident(Monitor(watched, journal, consul, log, self.config.consul.ttl), Poll(watched, journal, log))
+            monitor = Monitor(watched, journal, consul, log, self.config.consul.ttl)
+            yield Resident(monitor, Poll(watched, journal, log), lambda: self._serve_metrics(root, monitor))
+
+    def _serve_metrics(self, root: Root, monitor: Monitor) -> None:
+        from release_agent.metrics import JournalCollector, serve  # noqa: PLC0415
+
+        collector = JournalCollector(self.config.app, self.journal, root.current, lambda: monitor.services)
+        serve(self.config.metrics.listen, collector, self.log)
 
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
         from release_agent.registry import ConsulReporter, NoReporter  # noqa: PLC0415
@@ -194,6 +201,7 @@ class Resident(NamedTuple):
 
     monitor: Monitor
     poll: Poll
+    serve_metrics: Callable[[], None]
 
 
 class _Watching:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -224,6 +226,29 @@ def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watc
 
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
     assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
+
+
+def test_metrics_are_served_to_prometheus(cold_host: Host, consul: ConsulProcess) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):  # whoever had the address before
+        host = _watched(cold_host, consul.address)
+        host.configure(f'[metrics]\nlisten = "127.0.0.1:{port}"', consul="enabled = true")
+        host.supervisorctl("restart", "monitor")
+        host.deploy("v1.0.0")
+        eventually(lambda: "metrics.refused" in (host.path / "monitor.err").read_text(), "it is told")
+    _becomes(consul, "passing")
+    host.supervisorctl("stop", "web")
+    _becomes(consul, "critical")
+
+    eventually(lambda: "metrics.served" in (host.path / "monitor.err").read_text(), "the address is had")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+
+    assert 'release_agent_deployments_total{action="deploy",outcome="deployed",trigger="command"} 1.0' in lines
+    assert 'release_agent_service_healthy{service="web"} 0.0' in lines
+    assert "release_agent_unsent_reports 0.0" in lines
+    assert any(line.startswith("release_agent_release_info{") and 'revision="v1.0.0"' in line for line in lines)
+    assert any(line.startswith('release_agent_phase_seconds_count{phase="publish"}') for line in lines)
 
 
 def test_what_moved_is_deployed_by_itself_and_what_failed_is_not_tried_again(watched: Host) -> None:

@@ -183,7 +183,7 @@ class Probes:
 
     def run(self, probes: Sequence[Probe], _directory: Path, _environment: Mapping[str, str]) -> list[str | None]:
         self.asked += [probe.tcp for probe in probes]
-        return self.answers
+        return self.answers or [None for _ in probes]
 
 
 BLUEPRINT = combine(
@@ -222,7 +222,15 @@ def test_probes_are_not_asked_of_what_does_not_run(state: str) -> None:
 
     seen = look(Supervisor(*RUNNING[:2], ("jobs", "two", state, 0)), probes)
 
-    assert (seen.problems, seen.hopeless, probes.asked) == ((f"jobs:two is {state}",), False, [])
+    assert (seen.problems, seen.hopeless) == ((f"jobs:two is {state}",), False)
+    assert probes.asked == ["h:1", "h:2"]
+
+
+def test_each_service_has_its_own_health() -> None:
+    seen = look(Supervisor(*RUNNING[:2], ("jobs", "two", "STOPPED", 0)), Probes(None, "tcp h:2: no connection"))
+
+    assert seen.services == {"web": False, "jobs": False}
+    assert look(Supervisor(*RUNNING[1:]), Probes()).services == {"web": False, "jobs": True}
 
 
 @pytest.mark.parametrize("state", ["FATAL", "UNKNOWN"])
