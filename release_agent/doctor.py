@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent import blueprint, processes
-from release_agent.consul_agent import ConsulError
+from release_agent.consul_client import ConsulError
 from release_agent.deployment import Deployment
 from release_agent.errors import ReleaseError
 from release_agent.journal import StateDatabase, is_broken

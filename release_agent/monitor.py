@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.consul_agent import ConsulAgent, ConsulError, Status
+from release_agent.consul_agent import ConsulAgent, Status
+from release_agent.consul_client import ConsulError
 from release_agent.errors import ReleaseError
 from release_agent.model import Action
 

@@ -10,7 +10,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from release_agent.consul_agent import ConsulError, Status
+from release_agent.consul_agent import Status
+from release_agent.consul_client import ConsulError
 from release_agent.errors import ReleaseError
 
 if TYPE_CHECKING:

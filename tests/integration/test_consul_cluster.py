@@ -11,7 +11,8 @@ import pytest
 
 from integration.consul_cluster import PATIENCE, ConsulCluster
 from integration.host import BIN, Host, Ran, eventually
-from release_agent.consul_agent import ConsulAgent, ConsulError
+from release_agent.consul_agent import ConsulAgent
+from release_agent.consul_client import ConsulError
 from unit.configuration import configuration
 
 if TYPE_CHECKING:

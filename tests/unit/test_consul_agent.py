@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.consul_agent import ConsulAgent, ConsulError, address
+from release_agent.consul_agent import ConsulAgent
+from release_agent.consul_client import ConsulClient, ConsulError, address
 from unit.configuration import configuration
 from unit.servers import listening, refusing
 
@@ -150,7 +151,7 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
 def test_a_socket_is_asked_like_a_port(tmp_path: Path) -> None:
     told: list[tuple[str, str | None]] = []
     with serving(socketserver.ThreadingUnixStreamServer(str(tmp_path / "consul.sock"), _consul(told))):
-        asked = agent(CONSUL_HTTP_ADDR=f"unix://{tmp_path}/consul.sock", CONSUL_HTTP_TOKEN="t0ken")
+        asked = ConsulClient({"CONSUL_HTTP_ADDR": f"unix://{tmp_path}/consul.sock", "CONSUL_HTTP_TOKEN": "t0ken"})
         assert asked.leader() == "10.0.0.1:8300"
     assert told == [("/v1/status/leader", "t0ken")]
 
@@ -161,7 +162,7 @@ def test_a_token_file_is_read_again_and_wins_unless_it_is_empty(tmp_path: Path) 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _consul(told))
     with serving(server):
         where = f"127.0.0.1:{server.server_port}"
-        asked = agent(CONSUL_HTTP_ADDR=where, CONSUL_HTTP_TOKEN_FILE=str(file), CONSUL_HTTP_TOKEN="other")
+        asked = ConsulClient({"CONSUL_HTTP_ADDR": where, "CONSUL_HTTP_TOKEN_FILE": str(file), "CONSUL_HTTP_TOKEN": "other"})
         for held in ("first\n", "second\n", "\n"):
             file.write_text(held)
             asked.leader()

@@ -1,0 +1,210 @@
+"""One Consul agent's HTTP API, through py-consul: what that leaves open is closed here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from requests.adapters import HTTPAdapter
+
+CALL_TIMEOUT = 2.0
+_PORTS = {"http": 8500, "https": 443}  # of an address without one
+
+
+class ConsulError(Exception):
+    """What kept Consul from being asked or told."""
+
+
+class ConsulClient:
+    """Calls to one Consul agent, as the CONSUL_* variables say.
+
+    py-consul's HTTP_PROXY for loopback, its tokens dropped on some calls, its inverted
+    CONSUL_HTTP_SSL_VERIFY and requests' exceptions stay inside.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Nothing is connected to yet."""
+        self._environ = environ
+        self._client: Any = None  # py-consul's; made anew after an error of transport
+
+    def reachable(self) -> None:
+        """Raise ConsulError where the agent does not answer, or has no leader."""
+        if not self.leader():
+            message = "Consul has no leader"
+            raise ConsulError(message)
+
+    def leader(self) -> str:
+        """Return the leader's address; empty where there is none."""
+        return str(self.call(lambda consul: consul.status.leader()) or "")
+
+    def call(self, call: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - whatever Consul answers
+        """Call py-consul; raises ConsulError."""
+        import consul  # noqa: PLC0415 - 120 ms, in the thread that talks
+        import requests  # noqa: PLC0415
+
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            # Before each call: a file is rotated under a process that stays. Once for all kinds of calls: some drop it.
+            self._client.http.session.headers["X-Consul-Token"] = _token(self._environ)
+            return call(self._client)
+        except requests.RequestException as error:
+            self._client = None  # certificates are rotated, too
+            raise ConsulError(_explain(error)) from error
+        except (consul.ConsulException, ValueError) as error:
+            raise ConsulError(_explain(error)) from error
+
+    def _connect(self) -> Any:  # noqa: ANN401 - py-consul has no types
+        import consul  # noqa: PLC0415
+
+        scheme, host, port = address(self._environ)
+        if scheme == "unix":
+            client = consul.Consul(host="localhost", scheme="http", verify=True, connections_timeout=CALL_TIMEOUT)
+            adapter = _unix_adapter(host)
+        else:
+            client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=CALL_TIMEOUT)
+            adapter = _tcp_adapter(scheme, host, port, self._environ)
+        client.token = None  # by itself it reads CONSUL_HTTP_TOKEN, over which the file is to win
+        session = client.http.session
+        session.trust_env = False
+        session.mount(f"{client.scheme}://", adapter)
+        return client
+
+
+def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
+    """Read CONSUL_HTTP_ADDR and CONSUL_HTTP_SSL as HashiCorp's tools do: scheme, host, port; or ``unix``, path, 0."""
+    given = environ.get("CONSUL_HTTP_ADDR") or "127.0.0.1:8500"
+    if given.startswith("unix://") and given.removeprefix("unix://"):
+        return "unix", given.removeprefix("unix://"), 0
+    parts = urlsplit(given if "://" in given else f"//{given}")
+    if parts.scheme not in ("", "http", "https") or not parts.hostname or parts.path.strip("/"):
+        message = f"CONSUL_HTTP_ADDR is {given}; it must be host:port, http://host:port, https://host:port or unix:///path"
+        raise ValueError(message)
+    # As with HashiCorp's tools, http:// does not undo CONSUL_HTTP_SSL.
+    scheme = "https" if _flag(environ, "CONSUL_HTTP_SSL", default=False) else parts.scheme or "http"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return scheme, host, parts.port or _PORTS[scheme]
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environ.get(name, "").lower()
+    if value not in ("", "1", "t", "true", "0", "f", "false"):
+        message = f"{name} is {value}; it must be true or false"
+        raise ValueError(message)
+    return value in ("1", "t", "true") if value else default
+
+
+def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> HTTPAdapter:
+    import urllib3  # noqa: PLC0415
+
+    if scheme == "http":
+        return _adapter(urllib3.HTTPConnectionPool(host, port))
+    context = _tls(environ)
+    if context.verify_mode == ssl.CERT_NONE:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # switched off by who may; said once in docs
+    name = environ.get("CONSUL_TLS_SERVER_NAME") or None
+    return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
+
+
+def _unix_adapter(path: str) -> HTTPAdapter:
+    import urllib3  # noqa: PLC0415
+    from urllib3.connection import HTTPConnection  # noqa: PLC0415
+
+    class Connection(HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(CALL_TIMEOUT)
+            self.sock.connect(path)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    return _adapter(Pool("localhost"))
+
+
+def _adapter(pool: Any) -> HTTPAdapter:  # noqa: ANN401 - any pool of urllib3
+    """Make requests use one pool and its TLS: its own adapter knows no sockets, and authorities of its own alone."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    class Adapter(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:  # noqa: ANN401
+            return pool
+
+        def get_connection(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - the same, up to requests 2.31
+            return pool
+
+        def cert_verify(self, *_: object, **__: object) -> None:
+            """Do nothing: the pool's context does."""
+
+    return Adapter()
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what the server's certificate is checked against, and what is shown to it; the system's authorities by default."""
+    file, folder = environ.get("CONSUL_CACERT"), environ.get("CONSUL_CAPATH")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if file:
+        _load("CONSUL_CACERT", file, context.load_verify_locations)
+    elif folder:
+        for one in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            _load("CONSUL_CAPATH", str(one), context.load_verify_locations)
+    else:
+        context.load_default_certs()
+    certificate, key = environ.get("CONSUL_CLIENT_CERT"), environ.get("CONSUL_CLIENT_KEY")
+    if bool(certificate) != bool(key):
+        message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"
+        raise ConsulError(message)
+    if certificate:
+        _load("CONSUL_CLIENT_CERT", certificate, lambda path: context.load_cert_chain(path, key))
+    if not _flag(environ, "CONSUL_HTTP_SSL_VERIFY", default=True):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
+    try:
+        load(file)
+    except OSError as error:  # ssl.SSLError is one
+        message = f"cannot use {variable} {file}: {error.strerror or error}"
+        raise ConsulError(message) from error
+
+
+def _token(environ: Mapping[str, str]) -> str:
+    file = environ.get("CONSUL_HTTP_TOKEN_FILE")
+    token = ""
+    if file:
+        try:
+            token = Path(file).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError as error:
+            message = f"cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error.strerror}"
+            raise ConsulError(message) from error
+    token = token or environ.get("CONSUL_HTTP_TOKEN", "")
+    if not (token.isascii() and token.isprintable()):
+        message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # and requests would say all of it
+        raise ConsulError(message)
+    return token
+
+
+def _explain(error: Exception) -> str:
+    kind = type(error).__name__
+    if kind == "ACLPermissionDenied":
+        return f"Consul refused the token: {error}; docs/consul.md has the policy it needs"
+    if kind in ("ReadTimeout", "ConnectTimeout"):
+        return f"Consul did not answer within {CALL_TIMEOUT:g} s"
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"Consul's certificate is not trusted: {cause.verify_message}; CONSUL_CACERT names the authorities that are"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS with Consul failed: {cause.reason or cause}"
+        # urllib3 does not always raise what it wraps.
+        cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
+    return "Consul cannot be connected to" if kind == "ConnectionError" else str(error)

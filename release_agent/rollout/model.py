@@ -1,0 +1,239 @@
+"""The nouns of a fleet: where a host is, what became of it, how a rollout is to go, and how it went."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from release_agent.model import new_id, timestamp
+
+TRIGGER = "rollout"  # what every rollout's id begins with: in a host's history it is what fired a deployment
+REVERT = "revert"
+
+
+class Stage(StrEnum):
+    """How far a host is."""
+
+    PENDING = "pending"  # its turn has not come
+    SKIPPED = "skipped"  # there was nothing to do
+    STARTING = "starting"  # asked to deploy; perhaps it has not heard
+    DEPLOYING = "deploying"  # it said which deployment it runs
+    DONE = "done"  # it took the revision and was proved healthy
+    FAILED = "failed"  # it did not take it, or turned sick while it was watched
+    UNREACHABLE = "unreachable"  # nobody knows
+    REVERTING = "reverting"  # asked to go back to what it ran before
+    REVERTED = "reverted"  # runs that again, proved healthy
+    STUCK = "stuck"  # could not be put back
+
+
+class Phase(StrEnum):
+    """How far a rollout is; the last six are ends."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    WAITING = "waiting"  # for a person's approval
+    REVERTING = "reverting"
+    INTERRUPTED = "interrupted"  # left as it was by whoever ran it: `rollout resume`
+    COMPLETED = "completed"  # every host runs it
+    PARTIAL = "partial"  # all others took it; failed and unreachable ones were within their budgets
+    FAILED = "failed"
+    REVERTED = "reverted"
+    ABORTED = "aborted"
+    SUPERSEDED = "superseded"  # another rollout was started after it was left
+
+
+ENDED = (Phase.COMPLETED, Phase.PARTIAL, Phase.FAILED, Phase.REVERTED, Phase.ABORTED, Phase.SUPERSEDED)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host of an inventory: its name, where its supervisor's RPC is, and the order it belongs into.
+
+    ``rank``: hosts of a lower one are through before those of a higher one begin.
+    """
+
+    name: str
+    url: str
+    service: str = ""
+    zone: str = ""
+    rank: int = 0
+
+
+@dataclass
+class Host:
+    """One host of a rollout, as the record keeps it under a key of its own."""
+
+    name: str
+    url: str
+    service: str = ""
+    zone: str = ""
+    rank: int = 0
+    order: int = 0  # its place in the inventory
+    wave: int = -1  # -1: in none
+    stage: Stage = Stage.PENDING
+    before: str | None = None  # the release that was live before; a revert goes back to it
+    before_revision: str | None = None
+    unwell: bool = False  # before
+    deployment: str | None = None  # the id of the deployment, or of the rollback
+    release: str | None = None  # what the deployment made live
+    code: str = ""  # why it failed: a stable name …
+    why: str = ""  # … and words
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the record keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Host:
+        """Read what the record keeps; what a later agent added is passed over."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{**{name: value for name, value in body.items() if name in known}, "stage": Stage(body["stage"])})
+
+
+@dataclass(frozen=True)
+class Amount:
+    """``3`` or ``25%``: a number of hosts, or a part of all."""
+
+    number: int
+    percent: bool = False
+
+    def of(self, total: int) -> int:
+        """Return how many of ``total`` hosts that is; a part is floored."""
+        return total * self.number // 100 if self.percent else self.number
+
+    def __str__(self) -> str:
+        """As it was given."""
+        return f"{self.number}%" if self.percent else str(self.number)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a rollout is to go; durations in seconds."""
+
+    waves: tuple[Amount, ...] = (Amount(1), Amount(25, percent=True), Amount(100, percent=True))
+    parallel: int = 50
+    bake: float = 30.0
+    approve: bool = False
+    max_failed: Amount = Amount(0)
+    max_unreachable: Amount = Amount(0)
+    deadline: float = 600.0
+    progress_deadline: float = 900.0
+    revert: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the record keeps."""
+        amounts = {"max_failed": str(self.max_failed), "max_unreachable": str(self.max_unreachable)}
+        return {**asdict(self), "waves": ",".join(map(str, self.waves)), **amounts}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Options:
+        """Read what the record keeps."""
+        known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
+        known["waves"] = tuple(amount(part) for part in body["waves"].split(","))
+        return cls(**{**known, "max_failed": amount(body["max_failed"]), "max_unreachable": amount(body["max_unreachable"])})
+
+
+@dataclass
+class Rollout:
+    """One rollout: its plan, which does not change, and how far it is. Hosts are by name, in the order of the inventory."""
+
+    id: str
+    app: str
+    environment: str
+    revision: str
+    commits: dict[str, str]
+    options: Options
+    hosts: dict[str, Host]
+    who: str
+    started_at: str
+    phase: Phase = Phase.RUNNING
+    wave: int = 0  # the one it is in, from 0
+    approved: bool = False
+    why: str = ""
+    ended_at: str | None = None
+
+    @property
+    def waves(self) -> list[list[Host]]:
+        """The hosts of each wave, in order."""
+        count = max((host.wave for host in self.hosts.values()), default=-1) + 1
+        waves: list[list[Host]] = [[] for _ in range(count)]
+        for host in self.hosts.values():
+            if host.wave >= 0:
+                waves[host.wave].append(host)
+        return waves
+
+    def at(self, *stages: Stage) -> list[Host]:
+        """Return the hosts that are that far."""
+        return [host for host in self.hosts.values() if host.stage in stages]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be done."""
+        return self.phase in ENDED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the hosts."""
+        body = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hosts", "options")}
+        return {**body, "options": self.options.to_json()}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:
+        """Read what the record keeps."""
+        known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
+        read = sorted((Host.from_json(host) for host in hosts), key=lambda host: host.order)
+        known |= {"options": Options.from_json(body["options"]), "phase": Phase(body["phase"])}
+        return cls(**known, hosts={host.name: host for host in read})
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a fleet's lock: the rollout, who runs it, what of, since when."""
+
+    id: str
+    who: str
+    revision: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asked of a rollout from elsewhere: ``pause``, ``resume``, ``approve`` or ``abort``."""
+
+    verb: str
+    who: str
+    at: str = field(default_factory=timestamp)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a fleet's last completed rollout says: hosts with ``follow = "rollout"`` run it."""
+
+    id: str
+    revision: str
+    commits: dict[str, str]
+
+
+def amount(text: str) -> Amount:
+    """Read ``3`` or ``25%``; raises ValueError."""
+    number = text.strip().removesuffix("%")
+    if not number.isascii() or not number.isdigit():
+        message = f"{text!r} must be a number or a percentage, such as 3 or 25%"
+        raise ValueError(message)
+    return Amount(int(number), percent=text.strip().endswith("%"))
+
+
+def rollout_id() -> str:
+    """Return a new rollout's id; later ones sort after earlier ones."""
+    return f"{TRIGGER}-{new_id()}"
+
+
+def who_am_i() -> str:
+    """Return who runs this process, for others to read."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        user = "?"
+    return f"{user}@{socket.gethostname()}"
