@@ -25,6 +25,11 @@ class Exit(IntEnum):
     ROLLBACK_FAILED = 21
     NO_TARGET = 22
     FAULT_FOUND = 30
+    FLEET_FAILED = 40
+    FLEET_REVERTED = 41
+    FLEET_PARTIAL = 42
+    AWAITS_APPROVAL = 43
+    LOCKED = 44
 
 
 class Code(StrEnum):
@@ -69,6 +74,25 @@ class Code(StrEnum):
     NO_TARGET = "no-target"
     RELEASE_UNKNOWN = "release-unknown"
     RELEASE_FAILED = "release-failed"
+    # A fleet
+    INVENTORY_INVALID = "inventory-invalid"
+    FLEET_EMPTY = "fleet-empty"
+    FLEET_MIXED = "fleet-mixed"
+    COMMITS_DIFFER = "commits-differ"
+    FLEET_STOPPED = "fleet-stopped"
+    ROLLOUT_UNKNOWN = "rollout-unknown"
+    ROLLOUT_ENDED = "rollout-ended"
+    LOCKED = "locked"
+    LOCK_LOST = "lock-lost"
+    RECORD_UNREACHABLE = "record-unreachable"
+    # One host of a fleet
+    HOST_UNREACHABLE = "host-unreachable"
+    HOST_UNAUTHORISED = "host-unauthorised"
+    HOST_UNFIT = "host-unfit"
+    HOST_BUSY = "host-busy"
+    HOST_IN_MAINTENANCE = "host-in-maintenance"
+    HOST_LATE = "host-late"
+    HOST_SICK = "host-sick"
     # The agent itself
     BUG = "bug"
 
@@ -159,6 +183,28 @@ class NoTarget(ReleaseError):
 
     exit_code = Exit.NO_TARGET
     outcome = "no-target"
+
+
+class FleetStopped(ReleaseError):
+    """A rollout went no further; what was changed stays as it is."""
+
+    exit_code = Exit.FLEET_FAILED
+    outcome = "failed"
+
+
+class RecordUnreachable(FleetStopped):
+    """What keeps the record of rollouts does not answer."""
+
+
+class LockLost(FleetStopped):
+    """Somebody else may run rollouts of this fleet now."""
+
+
+class Locked(ReleaseError):
+    """Another rollout of the fleet is being run."""
+
+    exit_code = Exit.LOCKED
+    outcome = "locked"
 
 
 class Interrupted(ReleaseError):
