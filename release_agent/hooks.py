@@ -179,9 +179,6 @@ class _Output:
 
     def read(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for output and take what is there; returns early only for output."""
-        if not self._selector.get_map():
-            selectors.DefaultSelector().select(timeout)
-            return
         if not self._selector.select(timeout):
             return
         data = os.read(self._pipe.fileno(), _READ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -112,3 +113,14 @@ def test_a_letter_that_arrives_in_two_pieces_is_one_letter(tmp_path: Path) -> No
     said = Said(tmp_path, "printf '\\342\\234'; sleep 0.1; printf '\\223\\n'")
 
     assert said.lines == ["✓"]
+
+
+def test_command_that_closed_its_output_costs_no_descriptor_a_wait(tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()  # which would close what nobody needs any more
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        Said(tmp_path, "exec >&- 2>&-; sleep 1")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3  # the runner's own
+    finally:
+        gc.enable()
