@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from release_agent.consul_client import ConsulClient, ConsulError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from release_agent.config import App, Consul
     from release_agent.model import Release
 
 _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
+# What Consul answers with a 500, where ACLs are on and where not; newer ones with a 404.
+_FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
 _NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent, the kernel only picks a source address
 
 
@@ -46,8 +48,7 @@ class ConsulAgent:
 
     def status(self) -> Status | None:
         """Return what our check says, or None where Consul knows none."""
-        checks = self._consul.call(lambda consul: consul.agent.checks()) or {}
-        check = checks.get(self._check)
+        check = self._checks().get(self._check)
         return Status(check["Status"], check["Output"]) if check else None
 
     def in_maintenance(self) -> str | None:
@@ -55,7 +56,7 @@ class ConsulAgent:
 
         The node's is seen only where the token may read the node.
         """
-        checks = self._consul.call(lambda consul: consul.agent.checks()) or {}
+        checks = self._checks()
         for check in (f"_service_maintenance:{self._service}", "_node_maintenance"):
             if check in checks:
                 return str(checks[check]["Notes"]) or "no reason was given"
@@ -79,7 +80,7 @@ class ConsulAgent:
             "Status": status.state,
             "DeregisterCriticalServiceAfter": _go(self._settings.deregister_after),
         }
-        self._consul.call(
+        self._tell(
             lambda consul: consul.agent.service.register(
                 app.name,
                 service_id=self._service,
@@ -98,17 +99,29 @@ class ConsulAgent:
         try:
             return bool(self._consul.call(lambda consul: getattr(consul.agent.check, ways[status.state])(self._check, output)))
         except ConsulError as error:
-            if "TTL" in str(error) or "Unknown check" in str(error):
+            if any(words.format(self._check) in str(error) for words in _FORGOTTEN):
                 return False
             raise
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Write the host's record."""
-        self._consul.call(lambda consul: consul.kv.put(self.key, json.dumps(record, sort_keys=True)))
+        self._tell(lambda consul: consul.kv.put(self.key, json.dumps(record, sort_keys=True)))
 
     def reachable(self) -> None:
         """Raise ConsulError where the agent does not answer, or has no leader."""
         self._consul.reachable()
+
+    def _checks(self) -> dict[str, dict[str, Any]]:
+        checks = self._consul.call(lambda consul: consul.agent.checks())
+        if not isinstance(checks, dict):
+            message = f"what answers is no Consul agent: {checks!r:.80}"
+            raise ConsulError(message)
+        return checks
+
+    def _tell(self, call: Callable[[Any], Any]) -> None:
+        if self._consul.call(call) is not True:  # py-consul makes nothing of a 404
+            message = "Consul did not take it"
+            raise ConsulError(message)
 
 
 def _go(seconds: float) -> str:

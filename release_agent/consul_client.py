@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from requests import Response
     from requests.adapters import HTTPAdapter
 
 CALL_TIMEOUT = 2.0
-_PORTS = {"http": 8500, "https": 443}  # of an address without one
+_LONGEST_REASON = 500
+_PORTS = {"http": 80, "https": 443}  # of an address without one, as `consul` itself dials it
 
 
 class ConsulError(Exception):
@@ -29,9 +31,10 @@ class ConsulClient:
     CONSUL_HTTP_SSL_VERIFY and requests' exceptions stay inside.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """Nothing is connected to yet."""
+    def __init__(self, environ: Mapping[str, str], timeout: float = CALL_TIMEOUT) -> None:
+        """Nothing is connected to yet; ``timeout``: seconds that one call may take to answer."""
         self._environ = environ
+        self._timeout = timeout
         self._client: Any = None  # py-consul's; made anew after an error of transport
 
     def reachable(self) -> None:
@@ -42,7 +45,11 @@ class ConsulClient:
 
     def leader(self) -> str:
         """Return the leader's address; empty where there is none."""
-        return str(self.call(lambda consul: consul.status.leader()) or "")
+        leader = self.call(lambda consul: consul.status.leader())
+        if not isinstance(leader, str):
+            message = f"what answers is no Consul agent: {leader!r:.80}"
+            raise ConsulError(message)
+        return leader
 
     def call(self, call: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - whatever Consul answers
         """Call py-consul; raises ConsulError."""
@@ -57,23 +64,24 @@ class ConsulClient:
             return call(self._client)
         except requests.RequestException as error:
             self._client = None  # certificates are rotated, too
-            raise ConsulError(_explain(error)) from error
+            raise ConsulError(_explain(error, self._timeout)) from error
         except (consul.ConsulException, ValueError) as error:
-            raise ConsulError(_explain(error)) from error
+            raise ConsulError(_explain(error, self._timeout)) from error
 
     def _connect(self) -> Any:  # noqa: ANN401 - py-consul has no types
         import consul  # noqa: PLC0415
 
         scheme, host, port = address(self._environ)
         if scheme == "unix":
-            client = consul.Consul(host="localhost", scheme="http", verify=True, connections_timeout=CALL_TIMEOUT)
-            adapter = _unix_adapter(host)
+            client = consul.Consul(host="localhost", scheme="http", verify=True, connections_timeout=self._timeout)
+            adapter = _unix_adapter(host, self._timeout)
         else:
-            client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=CALL_TIMEOUT)
+            client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=self._timeout)
             adapter = _tcp_adapter(scheme, host, port, self._environ)
         client.token = None  # by itself it reads CONSUL_HTTP_TOKEN, over which the file is to win
         session = client.http.session
         session.trust_env = False
+        session.hooks["response"].append(_refuse_strangers)
         session.mount(f"{client.scheme}://", adapter)
         return client
 
@@ -101,6 +109,13 @@ def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     return value in ("1", "t", "true") if value else default
 
 
+def _refuse_strangers(answer: Response, **_: object) -> None:
+    """Raise where no Consul agent answers so: a redirection would be followed, token and all, and a page pass for a yes."""
+    if answer.is_redirect or answer.headers.get("Content-Type", "").startswith("text/html"):
+        message = f"what answers is no Consul agent: {answer.status_code} {answer.reason}"
+        raise ConsulError(message)
+
+
 def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> HTTPAdapter:
     import urllib3  # noqa: PLC0415
 
@@ -113,14 +128,14 @@ def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) 
     return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
 
 
-def _unix_adapter(path: str) -> HTTPAdapter:
+def _unix_adapter(path: str, timeout: float) -> HTTPAdapter:
     import urllib3  # noqa: PLC0415
     from urllib3.connection import HTTPConnection  # noqa: PLC0415
 
     class Connection(HTTPConnection):
         def connect(self) -> None:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(CALL_TIMEOUT)
+            self.sock.settimeout(timeout)
             self.sock.connect(path)
 
     class Pool(urllib3.HTTPConnectionPool):
@@ -193,12 +208,12 @@ def _token(environ: Mapping[str, str]) -> str:
     return token
 
 
-def _explain(error: Exception) -> str:
-    kind = type(error).__name__
+def _explain(error: Exception, timeout: float) -> str:
+    kind, said = type(error).__name__, " ".join(str(error).split())[:_LONGEST_REASON]
     if kind == "ACLPermissionDenied":
-        return f"Consul refused the token: {error}; docs/consul.md has the policy it needs"
+        return f"Consul refused the token: {said}; docs/consul.md has the policy it needs"
     if kind in ("ReadTimeout", "ConnectTimeout"):
-        return f"Consul did not answer within {CALL_TIMEOUT:g} s"
+        return f"Consul did not answer within {timeout:g} s"
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -207,4 +222,4 @@ def _explain(error: Exception) -> str:
             return f"TLS with Consul failed: {cause.reason or cause}"
         # urllib3 does not always raise what it wraps.
         cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
-    return "Consul cannot be connected to" if kind == "ConnectionError" else str(error)
+    return "Consul cannot be connected to" if kind == "ConnectionError" else said

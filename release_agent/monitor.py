@@ -112,7 +112,7 @@ class Monitor:
         self._consul = consul
         self._log = log
         self._ttl = ttl
-        self._registered = False
+        self._registered: str | None = None  # which release Consul was told is live; None: it is to be told
         self._said: tuple[str, str] = ("", "")
         self._bake = Bake(watched, log)
         self.services: Mapping[str, bool] = {}
@@ -127,7 +127,7 @@ class Monitor:
         """Look and tell, unless a run is doing so."""
         try:
             if self._watched.busy():
-                self._registered = False  # the run registers what it makes live; with its own idea of the TTL
+                self._registered = None  # the run registers what it makes live; with its own idea of the TTL
                 return
             found = self._look()
             # A run may have begun while probes were asked: from then on the check is its own.
@@ -136,7 +136,7 @@ class Monitor:
         except ReleaseError as error:
             self._log.warning("monitor.failed", why=error.message)
         except ConsulError as error:
-            self._registered = False
+            self._registered = None
             self._say("unreachable", str(error))
 
     def _look(self) -> Found:
@@ -171,10 +171,11 @@ class Monitor:
 
     def _show(self, consul: ConsulAgent, found: Found) -> None:
         """Keep the check alive; register first, and again where Consul forgot."""
-        if self._registered and consul.update(found.status):
+        live = found.live.name if found.live else ""
+        if self._registered == live and consul.update(found.status):
             return
         consul.register(found.live, found.status, self._ttl)
-        self._registered = consul.update(found.status)
+        self._registered = live if consul.update(found.status) else None
 
     def _send(self, consul: ConsulAgent, journal: StateDatabase) -> None:
         """Send what waits, in order; each is forgotten once it is sent."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import http.server
 import json
 import os
 import shutil
@@ -11,18 +13,26 @@ import ssl
 import struct
 import subprocess
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 import uuid
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from integration.consul_process import binary
 from integration.host import clean_environment, eventually, free_port
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Request = http.server.BaseHTTPRequestHandler
+    Fault = Callable[["Proxy", Request], None]
+
 NODE = "node-1"
-PATIENCE = 45.0
+PATIENCE = 30.0  # from a fault's end until all is right again
+_BEGINNING = 60.0
 _MASTER = "11111111-2222-3333-4444-555555555555"
 _ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 _NAME_UNKNOWN = 3
@@ -89,15 +99,107 @@ class Agent:
         shutil.rmtree(self.data)
 
 
+class Proxy:
+    """A reverse proxy before the socket of a real agent; while it has a fault, it answers with nothing else."""
+
+    def __init__(self, agent: Path) -> None:
+        proxy = self
+        self._agent = agent
+        self.fault: Fault | None = None
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                (proxy.fault or Proxy.passes_on)(proxy, self)
+
+            do_PUT = do_GET  # noqa: N815 - as http.server has it
+
+            def log_message(self, *_arguments: object) -> None:
+                """Say nothing."""
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of who goes through it, but for the token."""
+        return {"CONSUL_HTTP_ADDR": f"http://127.0.0.1:{self._server.server_port}"}
+
+    def passes_on(self, request: Request) -> None:
+        """Let the agent answer."""
+        agent = http.client.HTTPConnection("localhost")
+        agent.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        agent.sock.connect(str(self._agent))
+        agent.request(request.command, request.path, _body(request), {"X-Consul-Token": request.headers["X-Consul-Token"]})
+        answer = agent.getresponse()
+        _answer(request, answer.status, answer.read(), answer.headers.get("Content-Type", "text/plain"))
+        agent.close()
+
+    def is_slow(self, request: Request) -> None:
+        """Let the agent answer, each time a little before anybody gives up."""
+        threading.Event().wait(1.5)
+        self.passes_on(request)
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - a socket, to those who write types
+        """Close without a goodbye, so that a fault may reset the connection."""
+        self.close_request(request)
+
+
+def answers(status: int, text: str, kind: str = "text/plain") -> Fault:
+    """Return the fault of who answers so to everything."""
+
+    def answer(_: Proxy, request: Request) -> None:
+        _body(request)
+        _answer(request, status, text.encode(), kind)
+
+    return answer
+
+
+def breaks_off(_: Proxy, request: Request) -> None:
+    """Promise more than there is."""
+    _body(request)
+    _answer(request, 200, b'{"service:', "application/json", missing=100)
+
+
+def resets(proxy: Proxy, request: Request) -> None:
+    """Reset the connection in the middle of an answer."""
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    breaks_off(proxy, request)
+
+
+def _body(request: Request) -> bytes:
+    return request.rfile.read(int(request.headers["Content-Length"] or 0))
+
+
+def _answer(request: Request, status: int, body: bytes, kind: str, missing: int = 0) -> None:
+    request.send_response(status)
+    request.send_header("Content-Type", kind)
+    request.send_header("Content-Length", str(len(body) + missing))
+    request.end_headers()
+    request.wfile.write(body)
+    request.close_connection = missing > 0
+
+
 class ConsulCluster:
-    """Servers at 127.0.0.11 to .13, whose HTTPS asks for certificates; the client agent at .14 with HTTPS, a socket and DNS."""
+    """Servers at 127.0.0.11 to .13, whose HTTPS asks for certificates.
+
+    The client agent at .14 has HTTPS and HTTP, both at ::1, too, a socket and DNS.
+    """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="ra-cluster-"))
         self.socket = self.path / "consul.sock"
         self.ca = authority(self.path, "ca")
         self.wrong_ca = authority(self.path, "wrong-ca")
-        names = "IP:127.0.0.14,IP:127.0.0.11,IP:127.0.0.12,IP:127.0.0.13,DNS:server.dc1.consul,DNS:localhost"
+        names = "IP:::1,IP:127.0.0.14,IP:127.0.0.11,IP:127.0.0.12,IP:127.0.0.13,DNS:server.dc1.consul,DNS:localhost"
         self.certificate = certificate(self.path, "consul", self.ca, names)
         self.ports = {
             "serf_lan": free_port(),
@@ -112,8 +214,8 @@ class ConsulCluster:
         try:
             for agent in (*self.servers.values(), self.client):
                 agent.start()
-            eventually(self.well, "the cluster is well", PATIENCE)
-            eventually(self._readable, "ACLs are ready", PATIENCE)
+            eventually(self.well, "the cluster is well", _BEGINNING)
+            eventually(self._readable, "ACLs are ready", _BEGINNING)
         except BaseException:
             self.close()
             raise
@@ -162,7 +264,7 @@ class ConsulCluster:
         if server:
             settings |= {"bootstrap_expect": len(servers), "verify_incoming_https": True}
         else:
-            settings |= {"addresses": {"http": f"unix://{self.socket}"}}
+            settings |= {"addresses": {"http": f"unix://{self.socket} {address} ::1", "https": f"{address} ::1"}}
         return Agent(self.path / address, settings)
 
     @property
@@ -208,8 +310,11 @@ class ConsulCluster:
             return False
 
     def leader(self) -> str:
-        """Return the address of the server that leads."""
-        address: str = self.get("/v1/status/leader")
+        """Return the address of the server that leads; empty where none does, or nothing answers."""
+        try:
+            address: str = self.get("/v1/status/leader")
+        except (OSError, urllib.error.URLError):
+            return ""
         return address.rpartition(":")[0]
 
     def health(self, service: str) -> list[dict[str, Any]]:
@@ -236,18 +341,19 @@ class ConsulCluster:
         eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known", PATIENCE)
         return token
 
-    def resolve(self, name: str) -> list[str]:
-        """Ask its DNS for a name's IPv4 addresses."""
+    def resolve(self, name: str) -> list[str] | None:
+        """Ask its DNS for a name's IPv4 addresses; None where it does not answer, or with an error."""
         labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
         question = struct.pack(">6H", 0x1234, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(5)
-            client.sendto(question, ("127.0.0.14", self.ports["dns"]))
-            answer = client.recv(4096)
-        _, flags, _, answers, _, _ = struct.unpack_from(">6H", answer)
-        code = flags & 0xF
-        assert code in (0, _NAME_UNKNOWN), f"DNS answers {code}"
-        return _addresses(answer, len(question), answers)
+            try:
+                client.sendto(question, ("127.0.0.14", self.ports["dns"]))
+                answer = client.recv(4096)
+            except OSError:
+                return None
+        _, flags, _, count, _, _ = struct.unpack_from(">6H", answer)
+        return _addresses(answer, len(question), count) if flags & 0xF in (0, _NAME_UNKNOWN) else None
 
     def close(self) -> None:
         """End it."""

@@ -9,6 +9,8 @@ import pytest
 
 from integration.consul_process import ConsulProcess
 from integration.host import eventually, free_port
+from release_agent.consul_agent import ConsulAgent, Status
+from unit.configuration import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +21,6 @@ KEY = "release-agent/test/api/hosts/host-1"
 _FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
 _POLICY = """
 service "api" { policy = "write" }
-service_prefix "" { policy = "read" }
-node_prefix "" { policy = "read" }
 key "release-agent/test/api/hosts/host-1" { policy = "write" }
 """
 
@@ -162,6 +162,15 @@ def test_check_is_kept_alive_for_as_long_as_the_lock_is_held(cold_host: Host, co
     assert consul.check("api")["Status"] == "passing"  # type: ignore[index]
     host.open("held")
     assert run.wait(60) == 0
+
+
+def test_consul_without_acls_says_that_it_does_not_know_the_check(consul: ConsulProcess) -> None:
+    config = configuration(environ={"RELEASE_AGENT_HOST": "host-1"})
+    agent = ConsulAgent(config.consul, config.app, {"CONSUL_HTTP_ADDR": consul.address})
+
+    assert not agent.update(Status("passing", ""))
+    agent.register(None, Status("critical", ""), 30)
+    assert agent.update(Status("passing", ""))
 
 
 @pytest.fixture

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integration.consul_cluster import PATIENCE, ConsulCluster
-from integration.host import BIN, Host, Ran, eventually
-from release_agent.consul_agent import ConsulAgent
+from integration.consul_cluster import PATIENCE, ConsulCluster, Proxy, answers, breaks_off, resets
+from integration.consul_process import binary
+from integration.host import BIN, Host, Ran, clean_environment, eventually
+from release_agent.consul_agent import ConsulAgent, Status
 from release_agent.consul_client import ConsulError
 from unit.configuration import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from integration.consul_cluster import Fault
 
 KEY = "release-agent/test/api/hosts/host-1"
 SERVICE = "release-agent:api:host-1"
@@ -32,6 +37,11 @@ autorestart=true
 startsecs=1
 buffer_size=100
 stderr_logfile={path}/monitor.err
+[program:nudge]
+command=/bin/true
+autostart=false
+autorestart=false
+startsecs=0
 """
 
 
@@ -48,7 +58,9 @@ def cluster(cluster_of_session: ConsulCluster) -> ConsulCluster:
     """A cluster that is well and knows nothing of this test's service yet."""
     eventually(cluster_of_session.well, "the cluster is well", PATIENCE)
     for service in cluster_of_session.get("/v1/agent/services"):
+        cluster_of_session.put(f"/v1/agent/service/maintenance/{service}?enable=false")
         cluster_of_session.put(f"/v1/agent/service/deregister/{service}")
+    cluster_of_session.put("/v1/agent/maintenance?enable=false")
     eventually(lambda: not cluster_of_session.health("api"), "it has forgotten", PATIENCE)
     return cluster_of_session
 
@@ -69,13 +81,30 @@ def token(cluster: ConsulCluster) -> dict[str, Any]:
 @pytest.fixture
 def watched(cold_host: Host, cluster: ConsulCluster, token: dict[str, Any]) -> Host:
     """A host with a monitor, on which v1.0.0 is live, and Consul knows it."""
-    host = cold_host
+    authority = shutil.copy(cluster.ca, cold_host.path / "ca.pem")
+    return _watched(cold_host, cluster, token, cluster.environment | {"CONSUL_CACERT": str(authority)})
+
+
+@pytest.fixture
+def proxy(cluster: ConsulCluster) -> Iterator[Proxy]:
+    """A proxy before the client agent."""
+    made = Proxy(cluster.socket)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def behind(cold_host: Host, cluster: ConsulCluster, token: dict[str, Any], proxy: Proxy) -> Host:
+    """The same host, to which Consul is behind the proxy."""
+    return _watched(cold_host, cluster, token, proxy.environment)
+
+
+def _watched(host: Host, cluster: ConsulCluster, token: dict[str, Any], consul: dict[str, str]) -> Host:
     host.repository.release("v1.0.0")
     host.repository.release("v1.1.0")
     file = host.path / "consul-token"
     file.write_text(token["SecretID"] + "\n")
-    authority = shutil.copy(cluster.ca, host.path / "ca.pem")
-    host.environment |= cluster.environment | {"CONSUL_HTTP_TOKEN_FILE": str(file), "CONSUL_CACERT": str(authority)}
+    host.environment |= consul | {"CONSUL_HTTP_TOKEN_FILE": str(file)}
     app = f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{host.root}"\naddress = "{ADDRESS}"'
     host.configure(app=app, consul='enabled = true\nttl = "30s"')
     passed = {name: value for name, value in host.environment.items() if name.startswith(("CONSUL_", "RELEASE_AGENT_"))}
@@ -102,22 +131,39 @@ def _is_right(cluster: ConsulCluster, revision: str, state: str = "passing") -> 
 
 
 def _is_whole_again(cluster: ConsulCluster, ran: Ran) -> None:
-    """Everything that the deployment had to say is in Consul, and the host can be found."""
-    _is_right(cluster, "v1.1.0")
-    eventually(lambda: cluster.record(KEY).get("id") == ran.json["id"], "the record is there", PATIENCE)
-    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "DNS answers", PATIENCE)
+    """The fault has ended: in time all that the deployment had to say is in Consul, and the host can be found."""
+
+    def found() -> tuple[Any, ...]:
+        return _shown(cluster), cluster.record(KEY).get("id"), cluster.resolve("api.service.consul")
+
+    eventually(lambda: found() == ([("v1.1.0", "passing")], ran.json["id"], [ADDRESS]), "all is right again", PATIENCE)
 
 
 def _is_unmoved(host: Host, ran: Ran) -> None:
     """The deployment did what it would have done, and did not wait for Consul longer than it may."""
     assert (ran.code, ran.json["outcome"], host.serves()) == (0, "deployed", "v1.1.0"), ran.err
     told = [event["why"] for event in ran.events("report.failed") + ran.events("report.spooled")]
-    assert sum(float(seconds) for why in told for seconds in re.findall(r"within ([0-9.]+) s", why)) <= 5, told
+    assert sum(float(seconds) for why in told for seconds in re.findall(r"no answer within ([0-9.]+) s", why)) <= 5, told
+    # By its own account. It may wait five seconds, also before this phase.
+    assert {phase["name"]: phase["seconds"] for phase in ran.json["phases"]}["report"] < 6, ran.out
+
+
+def _is_noticed(host: Host) -> None:
+    """The monitor, too, has met the fault."""
+    log = host.path / "monitor.err"
+
+    def last() -> str:
+        said = [json.loads(line)["health"] for line in log.read_text().splitlines() if '"health.changed"' in line]
+        return str(said[-1]) if said else "nothing"
+
+    host.supervisorctl("start", "nudge")  # a process changes its state: it looks
+    eventually(lambda: last() == "unreachable", "the monitor notices", PATIENCE)
 
 
 def _agent(cluster: ConsulCluster, **environ: str) -> ConsulAgent:
     """An agent of the product, as the variables say."""
-    config = configuration(environ={"RELEASE_AGENT_HOST": "host-1"})
+    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "/srv/api"\naddress = "{ADDRESS}"\n'
+    config = configuration(app=app, environ={"RELEASE_AGENT_HOST": "host-1"})
     return ConsulAgent(config.consul, config.app, cluster.environment | environ)
 
 
@@ -136,12 +182,32 @@ def test_the_documented_policy_is_enough_and_opens_no_other_hosts_key(
     assert cluster.refuses("PUT", "/v1/kv/anything", token["SecretID"])
 
 
-def test_maintenance_mode_of_a_person_is_seen_and_survives_a_deployment(
-    watched: Host, cluster: ConsulCluster, token: dict[str, Any]
+def test_no_rule_of_the_policy_is_one_too_many(cluster: ConsulCluster) -> None:
+    rules = re.findall(r'\w+ "[^"]+" \{.*?\}', _policy(), re.DOTALL)
+    assert [rule.split()[0] for rule in rules] == ["service", "key", "node"]
+    without = [cluster.token("".join(rules[:number] + rules[number + 1 :])) for number in range(3)]
+    no_service, no_key, no_node = (_agent(cluster, CONSUL_HTTP_TOKEN=token["SecretID"]) for token in without)
+
+    with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):
+        no_service.register(None, Status("passing", ""), 30)
+    with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):
+        no_key.put({})
+    cluster.put("/v1/agent/maintenance?enable=true&reason=kernel")
+    assert (no_key.in_maintenance(), no_node.in_maintenance()) == ("kernel", None)
+
+
+# Maintenance
+
+
+@pytest.mark.parametrize("mode", [f"service/maintenance/{SERVICE}", "maintenance"], ids=["of the service", "of the node"])
+def test_maintenance_mode_of_a_person_is_shown_and_survives_a_deployment(
+    watched: Host, cluster: ConsulCluster, token: dict[str, Any], mode: str
 ) -> None:
     agent = _agent(cluster, CONSUL_HTTP_TOKEN=token["SecretID"])
     assert agent.in_maintenance() is None
-    cluster.put(f"/v1/agent/service/maintenance/{SERVICE}?enable=true&reason=disk+is+swapped")
+    cluster.put(f"/v1/agent/{mode}?enable=true&reason=disk+is+swapped")
+    watched.supervisorctl("start", "nudge")
+    eventually(lambda: watched.rpc.release.getStatus()["maintenance"], "it is shown", PATIENCE)
 
     ran = watched.deploy("v1.1.0")
 
@@ -149,19 +215,10 @@ def test_maintenance_mode_of_a_person_is_seen_and_survives_a_deployment(
     _is_right(cluster, "v1.1.0")
     assert agent.in_maintenance() == "disk is swapped"
     eventually(lambda: cluster.resolve("api.service.consul") == [], "DNS leaves it out", PATIENCE)
-    cluster.put(f"/v1/agent/service/maintenance/{SERVICE}?enable=false")
-    assert agent.in_maintenance() is None
+    cluster.put(f"/v1/agent/{mode}?enable=false")
     eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "DNS has it again", PATIENCE)
-
-
-def test_maintenance_mode_of_the_node_is_seen_too(cluster: ConsulCluster, token: dict[str, Any]) -> None:
-    agent = _agent(cluster, CONSUL_HTTP_TOKEN=token["SecretID"])
-    cluster.put("/v1/agent/maintenance?enable=true&reason=kernel")
-    try:
-        assert agent.in_maintenance() == "kernel"
-    finally:
-        cluster.put("/v1/agent/maintenance?enable=false")
-    assert agent.in_maintenance() is None
+    watched.supervisorctl("start", "nudge")
+    eventually(lambda: not watched.rpc.release.getStatus()["maintenance"], "it is shown no more", PATIENCE)
 
 
 # DNS
@@ -179,6 +236,80 @@ def test_dns_names_the_container_while_it_is_well_and_not_while_it_is_critical(w
 
 
 # Ways to it
+
+
+def test_every_form_of_the_address_reaches_it_for_every_call(cluster: ConsulCluster, token: dict[str, Any]) -> None:
+    plain, tls = cluster.ports["http"], cluster.ports["https"]
+    there = [f"127.0.0.14:{plain}", f"http://127.0.0.14:{plain}", f"[::1]:{plain}", f"http://[::1]:{plain}"]
+    for given in [*there, f"https://127.0.0.14:{tls}", f"https://[::1]:{tls}", f"unix://{cluster.socket}"]:
+        agent = _agent(cluster, CONSUL_HTTP_ADDR=given, CONSUL_HTTP_TOKEN=token["SecretID"])
+        agent.reachable()
+        assert agent.status() is None
+        assert not agent.update(Status("passing", given)), "it does not know the check yet"
+        agent.register(None, Status("passing", ""), 30)
+        assert agent.update(Status("passing", given))
+        assert agent.status() == Status("passing", given)
+        agent.put({"by": given})
+        assert cluster.record(KEY) == {"by": given}
+        cluster.put(f"/v1/agent/service/deregister/{SERVICE}")
+
+
+_CERTIFICATE = {"CONSUL_CLIENT_CERT": "{certificate}", "CONSUL_CLIENT_KEY": "{key}"}
+
+
+@pytest.mark.parametrize(
+    ("reached", "variables"),
+    [
+        (True, {}),
+        (False, {"CONSUL_HTTP_ADDR": "{tls}"}),
+        (True, {"CONSUL_HTTP_ADDR": "{tls}", "CONSUL_HTTP_SSL": "true"}),
+        (True, {"CONSUL_HTTP_ADDR": "http://{tls}", "CONSUL_HTTP_SSL": "1"}),
+        (True, {"CONSUL_HTTP_ADDR": "https://{tls}", "CONSUL_HTTP_SSL": "false"}),
+        (True, {"CONSUL_HTTP_ADDR": "{plain}"}),
+        (False, {"CONSUL_HTTP_ADDR": "{plain}", "CONSUL_HTTP_SSL": "true"}),
+        (True, {"CONSUL_HTTP_ADDR": "unix://{socket}"}),
+        (True, {"CONSUL_HTTP_ADDR": "https://[::1]:{port}"}),
+        (False, {"CONSUL_CACERT": ""}),
+        (False, {"CONSUL_CACERT": "{wrong}"}),
+        (False, {"CONSUL_CACERT": "{wrong}", "CONSUL_CAPATH": "{folder}"}),
+        (True, {"CONSUL_CACERT": "", "CONSUL_CAPATH": "{folder}"}),
+        (True, {"CONSUL_CACERT": "", "CONSUL_HTTP_SSL_VERIFY": "false"}),
+        (False, {"CONSUL_CACERT": "", "CONSUL_HTTP_SSL_VERIFY": "true"}),
+        (True, {"CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}),
+        (False, {"CONSUL_TLS_SERVER_NAME": "other.example"}),
+        (False, {"CONSUL_HTTP_ADDR": "https://{server}"}),
+        (True, {"CONSUL_HTTP_ADDR": "https://{server}", **_CERTIFICATE}),
+        (False, {"CONSUL_HTTP_ADDR": "https://{server}", "CONSUL_CLIENT_CERT": "{certificate}"}),
+    ],
+    ids=str,
+)
+def test_variables_mean_what_they_mean_to_hashicorps_own_tool(
+    cluster: ConsulCluster, tmp_path: Path, variables: dict[str, str], *, reached: bool
+) -> None:
+    shutil.copy(cluster.ca, tmp_path / "private.pem")
+    places = {
+        "tls": f"127.0.0.14:{cluster.ports['https']}",
+        "plain": f"127.0.0.14:{cluster.ports['http']}",
+        "server": f"127.0.0.11:{cluster.ports['https']}",
+        "port": cluster.ports["https"],
+        "socket": cluster.socket,
+        "wrong": cluster.wrong_ca,
+        "folder": tmp_path,
+        "certificate": cluster.certificate,
+        "key": cluster.certificate.with_suffix(".key"),
+    }
+    given = cluster.environment | {name: value.format(**places) for name, value in variables.items()}
+    asked = [binary(), "catalog", "datacenters"]
+    theirs = subprocess.run(asked, capture_output=True, text=True, check=False, env=clean_environment() | given)
+
+    try:
+        _agent(cluster, **given).reachable()
+    except ConsulError:
+        ours = False
+    else:
+        ours = True
+
+    assert (theirs.returncode == 0, ours) == (reached, reached), theirs.stderr
 
 
 def test_a_private_authority_is_trusted_where_it_is_named_alone(cluster: ConsulCluster, tmp_path: Path) -> None:
@@ -214,23 +345,21 @@ def test_client_certificate_is_shown_to_a_server_that_asks_for_one(cluster: Cons
         _agent(cluster, CONSUL_HTTP_ADDR=server).reachable()
 
 
-def test_socket_of_the_agent_is_asked(cluster: ConsulCluster) -> None:
-    _agent(cluster, CONSUL_HTTP_ADDR=f"unix://{cluster.socket}").reachable()
-
-
 # Faults
 
 
 def test_leader_that_is_killed_changes_no_outcome(watched: Host, cluster: ConsulCluster) -> None:
-    leader = cluster.servers[cluster.leader()]
-    leader.kill()
+    address = cluster.leader()
+    cluster.servers[address].kill()
     try:
         ran = watched.deploy("v1.1.0")
-    finally:
-        leader.start()
 
-    _is_unmoved(watched, ran)
-    _is_whole_again(cluster, ran)
+        _is_unmoved(watched, ran)
+        # The fault ends with the election, not with the return of who fell.
+        eventually(lambda: cluster.leader() not in ("", address), "another leads", PATIENCE)
+        _is_whole_again(cluster, ran)
+    finally:
+        cluster.servers[address].start()
 
 
 def test_cluster_without_a_leader_changes_no_outcome(watched: Host, cluster: ConsulCluster) -> None:
@@ -239,12 +368,13 @@ def test_cluster_without_a_leader_changes_no_outcome(watched: Host, cluster: Con
         server.kill()
     try:
         ran = watched.deploy("v1.1.0")
+        _is_noticed(watched)
     finally:
         for server in fallen:
             server.start()
-
     _is_unmoved(watched, ran)
     assert ran.events("report.spooled")
+    eventually(cluster.leader, "the fault has ended", PATIENCE)
     _is_whole_again(cluster, ran)
 
 
@@ -253,6 +383,7 @@ def test_agent_that_is_killed_changes_no_outcome(watched: Host, cluster: ConsulC
     cluster.client.kill()
     try:
         ran = watched.deploy("v1.1.0")
+        _is_noticed(watched)
         if forgets:
             cluster.client.forget()
     finally:
@@ -267,6 +398,7 @@ def test_agent_that_hangs_changes_no_outcome(watched: Host, cluster: ConsulClust
     cluster.client.hang()
     try:
         ran = watched.deploy("v1.1.0")
+        _is_noticed(watched)
     finally:
         cluster.client.go_on()
 
@@ -284,15 +416,59 @@ def test_token_that_is_revoked_changes_no_outcome(watched: Host, cluster: Consul
     _is_unmoved(watched, ran)
     assert "refused the token" in ran.events("report.spooled")[0]["why"]
     assert token["SecretID"] not in ran.out + ran.err
+    _is_noticed(watched)
     another = cluster.token(_policy())
     (watched.path / "consul-token").write_text(another["SecretID"])
     _is_whole_again(cluster, ran)
 
 
 def test_wrong_authority_is_told_and_changes_no_outcome(watched: Host, cluster: ConsulCluster) -> None:
-    # In the deployment's environment alone: the monitor sends what it could not.
-    ran = watched.deploy("v1.1.0", CONSUL_CACERT=str(cluster.wrong_ca))
+    shutil.copy(cluster.wrong_ca, watched.path / "ca.pem")
+    watched.supervisorctl("restart", "monitor")  # it has a connection that was trusted
+
+    ran = watched.deploy("v1.1.0")
 
     _is_unmoved(watched, ran)
     assert "Consul's certificate is not trusted" in ran.events("report.spooled")[0]["why"]
+    _is_noticed(watched)
+    shutil.copy(cluster.ca, watched.path / "ca.pem")
+    _is_whole_again(cluster, ran)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (answers(500, "rpc error: TTL of the lease expired"), "500 rpc error: TTL of the lease expired"),
+        (answers(429, "Your IP is issuing too many concurrent connections"), "429 Your IP"),
+        (answers(503, "<h1>Service Unavailable</h1>", "text/html"), "no Consul agent: 503 Service Unavailable"),
+        (answers(200, "<h1>Who are you?</h1>", "text/html"), "no Consul agent: 200 OK"),
+        (breaks_off, "Connection broken"),
+        (resets, "Connection broken|cannot be connected to"),
+    ],
+    ids=["500s", "429s", "503s and a page", "a page", "broken off", "reset"],
+)
+def test_agent_that_answers_wrongly_changes_no_outcome(
+    behind: Host, cluster: ConsulCluster, proxy: Proxy, fault: Fault, said: str
+) -> None:
+    proxy.fault = fault
+
+    ran = behind.deploy("v1.1.0")
+
+    _is_unmoved(behind, ran)
+    assert re.search(said, ran.events("report.spooled")[0]["why"]), ran.err
+    _is_noticed(behind)
+    assert cluster.record(KEY)["id"] != ran.json["id"]
+    proxy.fault = None
+    _is_whole_again(cluster, ran)
+
+
+def test_agent_that_is_slow_costs_no_more_than_five_seconds_in_all(behind: Host, cluster: ConsulCluster, proxy: Proxy) -> None:
+    proxy.fault = Proxy.is_slow
+
+    ran = behind.deploy("v1.1.0")
+
+    _is_unmoved(behind, ran)
+    assert "no answer within" in ran.events("report.failed")[0]["why"]
+    assert "no answer within" in ran.events("report.spooled")[0]["why"]
+    proxy.fault = None
     _is_whole_again(cluster, ran)

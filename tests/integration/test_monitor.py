@@ -11,10 +11,15 @@ import pytest
 
 from integration.consul_process import ConsulProcess
 from integration.host import BIN, Host, eventually, free_port
+from release_agent.consul_agent import ConsulAgent
 from release_agent.journal import StateDatabase
+from release_agent.model import Kind, Look, Release, State
+from release_agent.monitor import Monitor
+from unit.configuration import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KEY = "release-agent/test/api/hosts/host-1"
 _LISTENER = """
@@ -226,6 +231,52 @@ def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watc
 
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
     assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
+
+
+class _Between:
+    """What is watched, and goes live without the monitor's seeing it."""
+
+    revision = "v1.0.0"
+
+    def busy(self) -> bool:
+        return False
+
+    def live(self) -> Release:
+        name = f"000001-{self.revision}"
+        return Release(name, self.revision, Kind.TAG, {"api": "c0ffee"}, "f", State.HEALTHY, "2024-01-01T12:00:00Z")
+
+    def look(self, _live: Release) -> Look:
+        return Look((), hopeless=False, pids=frozenset())
+
+    def health(self, live: Release) -> Any:  # noqa: ANN401 - never asked of what is well
+        raise NotImplementedError(live)
+
+    def target(self) -> Any:  # noqa: ANN401 - never asked
+        raise NotImplementedError
+
+    def fire(self, method: str, trigger: str) -> str | None:
+        raise NotImplementedError(method, trigger)
+
+
+class _Unheard:
+    def info(self, event: str, **told: object) -> None:
+        """Nobody reads."""
+
+    warning = error = info
+
+
+def test_release_that_went_live_between_two_looks_and_was_not_registered_is_by_the_monitor(
+    consul: ConsulProcess, tmp_path: Path
+) -> None:
+    config, between = configuration(environ={"RELEASE_AGENT_HOST": "host-1"}), _Between()
+    agent = ConsulAgent(config.consul, config.app, {"CONSUL_HTTP_ADDR": consul.address})
+    monitor = Monitor(between, lambda: StateDatabase(tmp_path / "state.db", write=True), agent, _Unheard(), 30)
+    monitor.round()
+
+    between.revision = "v1.1.0"
+    monitor.round()
+
+    assert "v1.1.0" in consul.get("/v1/agent/services")["release-agent:api:host-1"]["Tags"]
 
 
 def test_metrics_are_served_to_prometheus(cold_host: Host, consul: ConsulProcess) -> None:

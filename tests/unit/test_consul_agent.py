@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.consul_agent import ConsulAgent
+from release_agent.consul_agent import ConsulAgent, Status
 from release_agent.consul_client import ConsulClient, ConsulError, address
 from unit.configuration import configuration
 from unit.servers import listening, refusing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     [
         ("", ("http", "127.0.0.1", 8500)),
         ("10.0.0.1:8501", ("http", "10.0.0.1", 8501)),
-        ("consul", ("http", "consul", 8500)),
+        ("consul", ("http", "consul", 80)),
         ("localhost:8500", ("http", "localhost", 8500)),
-        ("http://consul", ("http", "consul", 8500)),
+        ("http://consul", ("http", "consul", 80)),
         ("https://consul", ("https", "consul", 443)),
-        ("[::1]", ("http", "[::1]", 8500)),
+        ("[::1]", ("http", "[::1]", 80)),
         ("unix:///run/consul.sock", ("unix", "/run/consul.sock", 0)),
         ("http://consul:8501", ("http", "consul", 8501)),
         ("https://consul:8501", ("https", "consul", 8501)),
@@ -190,3 +190,123 @@ def test_a_server_without_tls_is_told_from_one_that_is_not_trusted() -> None:
         pytest.raises(ConsulError, match="TLS with Consul failed: WRONG_VERSION_NUMBER"),
     ):
         agent(CONSUL_HTTP_ADDR=f"https://{there}").reachable()
+
+
+@contextmanager
+def answering(status: int, body: bytes, length: int | None = None, **headers: str) -> Iterator[ConsulAgent]:
+    """Give an agent whose Consul answers so to everything."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_GET  # noqa: N815 - as http.server has it
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
+        yield agent(CONSUL_HTTP_ADDR=f"127.0.0.1:{server.server_port}")
+
+
+WELL = Status("passing", "well")
+OURS = "service:release-agent:api:blue"
+CALLS: dict[str, Callable[[ConsulAgent], object]] = {
+    "reachable": lambda agent: agent.reachable(),
+    "status": lambda agent: agent.status(),
+    "in_maintenance": lambda agent: agent.in_maintenance(),
+    "register": lambda agent: agent.register(None, WELL, 30),
+    "update": lambda agent: agent.update(WELL),
+    "put": lambda agent: agent.put({}),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    ("status", "body", "length", "said"),
+    [
+        (500, b"rpc error: TTL of the lease expired", None, "^500 rpc error"),
+        (500, b'CheckID "another" does not have associated TTL', None, "^500 CheckID"),
+        (500, b"Unknown check", None, "^500 Unknown"),
+        (500, b"\xff\x00", None, "^500 "),
+        (429, b"Too many connections", None, "^429 Too many"),
+        (503, b"", None, "^503"),
+        (200, b'{"cut', 100, "Connection broken"),
+    ],
+)
+def test_an_answer_that_is_an_error_is_said_by_every_call(
+    call: Callable[[ConsulAgent], object], status: int, body: bytes, length: int | None, said: str
+) -> None:
+    with answering(status, body, length) as asked, pytest.raises(ConsulError, match=said):
+        call(asked)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, f'Unknown check "{OURS}"'),
+        (500, f'CheckID "{OURS}" does not have associated TTL'),
+        (404, f'Unknown check ID "{OURS}". Ensure that the check ID is passed, not the check name.'),
+    ],
+)
+def test_a_check_that_consul_forgot_is_told_from_an_error(status: int, body: str) -> None:
+    with answering(status, body.encode()) as asked:
+        assert asked.update(WELL) is False
+
+
+@pytest.mark.parametrize("call", ["register", "put"])
+def test_what_is_not_there_takes_nothing(call: str) -> None:
+    with answering(404, b"page not found") as asked, pytest.raises(ConsulError, match="Consul did not take it"):
+        CALLS[call](asked)
+
+
+@pytest.mark.parametrize("body", [b"false", b"[]", b"null", b'{"error": "try later"}'])
+def test_a_record_is_kept_where_consul_says_so_alone(body: bytes) -> None:
+    with answering(200, body) as asked, pytest.raises(ConsulError, match="Consul did not take it"):
+        asked.put({})
+
+
+@pytest.mark.parametrize("call", ["status", "in_maintenance"])
+@pytest.mark.parametrize("body", [b"[]", b"true", b'"checks"', b"null"])
+def test_checks_that_are_none_are_an_error_of_consul(call: str, body: bytes) -> None:
+    with answering(200, body) as asked, pytest.raises(ConsulError, match="no Consul agent"):
+        CALLS[call](asked)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("status", [200, 502])
+def test_a_page_is_not_what_consul_answers(call: Callable[[ConsulAgent], object], status: int) -> None:
+    page = b"<html>" * 1000
+    with answering(status, page, Content_Type="text/html; charset=utf-8") as asked:
+        with pytest.raises(ConsulError, match=f"what answers is no Consul agent: {status} [A-Z]") as told:
+            call(asked)
+        assert "<html>" not in str(told.value)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_redirection_is_not_followed_with_the_token(call: Callable[[ConsulAgent], object]) -> None:
+    told: list[tuple[str, str | None]] = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _consul(told))
+    with serving(server), answering(302, b"", Location=f"http://127.0.0.1:{server.server_port}/") as asked:
+        with pytest.raises(ConsulError, match="what answers is no Consul agent: 302 Found"):
+            call(asked)
+        assert told == []
+
+
+def test_a_leader_that_is_none_is_an_error_of_consul() -> None:
+    with answering(200, b'{"error": "try later"}') as asked, pytest.raises(ConsulError, match="no Consul agent"):
+        asked.reachable()
+
+
+def test_a_long_answer_is_cut_to_a_line() -> None:
+    with answering(500, b"panic\n" * 1000) as asked, pytest.raises(ConsulError) as told:
+        asked.reachable()
+    assert str(told.value).startswith("500 panic panic ")
+    assert len(str(told.value)) <= 500
