@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from release_agent import processes
 from release_agent.deployment import Deployment, Rollback
-from release_agent.errors import Cancelled, Code, Failed, Interrupted, Refused, ReleaseError, RollbackFailed, SupervisorGone
+from release_agent.errors import (
+    Cancelled,
+    Code,
+    Failed,
+    Interrupted,
+    Refused,
+    ReleaseError,
+    RollbackFailed,
+    RolledBack,
+    SupervisorGone,
+)
 from release_agent.health import prove
 from release_agent.model import Action, Outcome, Record, Release, Request, State, new_id
 from release_agent.publication import Publication, behind
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 # these many in a row fail is not mended by an older one.
 _MOST_TRIES = 5
 _WELL = (Outcome.DEPLOYED, Outcome.UNCHANGED)
+_ROLLOUT = "rollout-"  # what a rollout's id begins with; later ones sort after earlier ones
 # Causes that an older version would not change.
 _NOT_THE_VERSION = {
     Code.SUPERVISOR_UNREACHABLE,
@@ -55,8 +66,40 @@ class Agent:
             return Record(request.id, error.outcome, error=error.to_json()), False
         live = self._world.store.current()
         # A failed release is live where nothing healthy ever was: go on looking for something that is.
-        record = self._started(request, live) if live and live.state is not State.FAILED else self._first_deployment(request)
+        if live is None or live.state is State.FAILED:
+            record = self._first_deployment(request)
+        elif self._is_behind(live):
+            record = self._catch_up(request, live)
+            return record, record.outcome in (*_WELL, RolledBack.outcome)  # rolled back: what was live is again, and well
+        else:
+            record = self._started(request, live)
         return record, record.outcome in _WELL
+
+    def _is_behind(self, live: Release) -> bool:
+        """Whether the fleet's last completed rollout says something else than what is live, as far as that can be known."""
+        world = self._world
+        if world.config.revision.follow != "rollout":
+            return False
+        try:
+            followed = world.fleet.completed()
+            trigger = world.journal.last_trigger()
+        except ReleaseError as error:
+            world.log.warning("boot.stayed", release=live.name, why=error.message)
+            return False
+        if followed is None or followed.commits == live.commits:
+            return False
+        if trigger.startswith(_ROLLOUT) and trigger > followed.id:
+            # The first host of a rollout that goes on: started again, it must not fall back by itself.
+            world.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
+            return False
+        return True
+
+    def _catch_up(self, request: Request, live: Release) -> Record:
+        """Deploy what the fleet runs; where that changes nothing, start what is live."""
+        record = self.deploy(request)
+        if record.outcome not in (Refused.outcome, Failed.outcome):
+            return record
+        return self._started(replace(request, id=new_id()), live)
 
     def _recorded(self, request: Request, work: Callable[[Run], Outcome]) -> Record:
         world = self._world

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from release_agent import __version__, commands
 from release_agent.errors import Code, ReleaseError
+from release_agent.rollout import arguments as fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     command("prune", commands.prune, "apply [app] keep")
     doctor = command("doctor", commands.doctor, "check the whole set-up and say how to mend each fault")
     doctor.add_argument("--repair", action="store_true", help="rebuild a lost or broken journal from what lies on disk")
+    rollout = subparsers.add_parser("rollout", help="a revision's deployment across a fleet")
+    fleet.add(rollout, commands.rollout)
     return parser
 
 

@@ -158,7 +158,9 @@ def _newest_again(call: Call, record: Record) -> str:
     revision = call.config.revision
     if revision.follow == "pin":
         return f"note: a bare deploy takes what is pinned; to stay here: release-agent pin {record.revision}"
-    takes = f"the tip of {revision.branch}" if revision.follow == "branch" else "the newest tag"
+    takes = {"branch": f"the tip of {revision.branch}", "rollout": "what the fleet last rolled out"}.get(
+        revision.follow, "the newest tag"
+    )
     return (
         f'note: a bare deploy would take {takes} again; to stay here, set [revision] follow = "pin" '
         f"and `release-agent pin {record.revision}`"
@@ -187,6 +189,7 @@ def _check(call: Call, request: Request, *, keep: bool) -> int:
             body, code = {**run.record.to_json(), "outcome": "checked", "build": plan.kept is None}, int(Exit.OK)
             body |= {"live": bool(plan.kept and live and plan.kept.name == live.name)}
             body |= {"needed_bytes": size, "files": files, "free_bytes": root.free()}
+            body |= {"changes": world.source.changes(live.commits, plan.target.commits) if live else {}}
         if keep:
             world.journal.answer(request.id, body)
     if code:
@@ -334,3 +337,10 @@ def say(text: str, stream: Any = None) -> None:  # noqa: ANN401 - a text stream
         print(text, file=stream or sys.stdout, flush=True)
     except (OSError, ValueError):
         return
+
+
+def rollout(call: Call) -> int:
+    """A revision's deployment across a fleet; needs no configuration."""
+    from release_agent.rollout import commands  # noqa: PLC0415
+
+    return commands.call(call.arguments)

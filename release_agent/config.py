@@ -47,13 +47,6 @@ def _restart(value: object) -> str:
     raise WrongValueError(message)
 
 
-def _follow(value: object) -> str:
-    if value == "rollout":
-        message = 'must be "tag", "branch" or "pin": "rollout" is not built yet'
-        raise WrongValueError(message)
-    return schema.one_of("tag", "branch", "pin")(value)
-
-
 @dataclass(frozen=True)
 class App:
     """``[app]``: what runs here and where its releases live."""
@@ -81,7 +74,7 @@ class Repository:
 class Revision:
     """``[revision]``: what a deployment that names no revision takes."""
 
-    follow: str = setting(_follow, default="tag", doc='"tag", "branch" or "pin"')
+    follow: str = setting(schema.one_of("tag", "branch", "pin", "rollout"), default="tag", doc="tag, branch, pin or rollout")
     pattern: str = setting(schema.required_text, default="v*", doc="tags that count as versions, as a shell pattern")
     prereleases: bool = setting(schema.boolean, default=False, doc="true: v1.4.0-rc.2 counts")
     branch: str = setting(_branch, default="main", doc='the branch; a remote\'s branch is written "origin/main"')
@@ -236,6 +229,8 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
     check_shared(config.shared, problems)
     if config.revision.signed and config.revision.follow == "branch":
         problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))
+    if config.revision.follow == "rollout" and not config.consul.enabled:
+        problems.append(Problem("revision.follow", 'must not be "rollout" with [consul] enabled = false: it has the rollouts'))
     host = config.app.host or environ.get(HOST_VARIABLE) or socket.gethostname()
     try:
         _host(host)

@@ -62,6 +62,8 @@ class Deployment:
                 target = world.source.resolve(follow.branch, (Kind.BRANCH,))
             elif follow.follow == "pin":
                 target = world.source.resolve(self._pinned(), _ANY_KIND)
+            elif follow.follow == "rollout":
+                target = self._followed()
             else:
                 target = world.source.resolve(self.candidates()[0], (Kind.TAG,))
             self._run.record.revision, self._run.record.commits = target.revision, target.commits
@@ -92,6 +94,27 @@ class Deployment:
         if pinned is None:
             raise Refused(Code.NOT_PINNED, 'nothing is pinned, and [revision] follow = "pin"', hint="release-agent pin REVISION")
         return pinned
+
+    def _followed(self) -> Target:
+        """What the fleet's last completed rollout says, if it is the same here."""
+        world, app = self._world, self._world.config.app
+        followed = world.fleet.completed()
+        if followed is None:
+            raise Refused(
+                Code.NO_ROLLOUT,
+                f'no rollout of {app.name} in {app.environment} has completed, and [revision] follow = "rollout"',
+                hint="`release-agent rollout start REVISION`; or name a revision: `release-agent deploy REVISION`",
+            )
+        target = world.source.resolve(followed.revision, _ANY_KIND)
+        for name in {**target.commits, **followed.commits}:
+            here, there = (commits.get(name, "nothing")[:12] for commits in (target.commits, followed.commits))
+            if here != there:
+                raise Refused(
+                    Code.TAG_MOVED,
+                    f"{followed.revision} names {here} of repository {name} here, and {followed.id} rolled out {there}",
+                    hint="is the repository fetched here? where the tag was moved on purpose, make a new one and roll that out",
+                )
+        return target
 
     def _refuse_moved_tag(self, target: Target) -> None:
         """A tag names what it named when it was deployed, or deployments are not reproducible."""

@@ -43,6 +43,8 @@ class Code(StrEnum):
     REVISION_NOT_A_COMMIT = "revision-not-a-commit"
     NO_VERSION = "no-version"
     NOT_PINNED = "not-pinned"
+    NO_ROLLOUT = "no-rollout"
+    CONSUL_UNREACHABLE = "consul-unreachable"
     TAG_MOVED = "tag-moved"
     TAG_UNSIGNED = "tag-unsigned"
     SIGNATURE_BAD = "signature-bad"
@@ -189,7 +191,7 @@ class FleetStopped(ReleaseError):
     """A rollout went no further; what was changed stays as it is."""
 
     exit_code = Exit.FLEET_FAILED
-    outcome = "failed"
+    outcome = "stopped"
 
 
 class RecordUnreachable(FleetStopped):
@@ -211,10 +213,15 @@ class Interrupted(ReleaseError):
     """Stopped after publishing because supervisor is gone; the journal stays open for ``boot``."""
 
 
+_ENDINGS: tuple[type[ReleaseError], ...] = (
+    *(Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget),
+    *(FleetStopped, Locked),
+)
+
+
 def error_of_exit(code: int | None) -> ReleaseError:
     """Make the error for a run of which only the exit code is known."""
-    kinds: list[type[ReleaseError]] = [Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget]
-    kind = next((kind for kind in kinds if kind.exit_code == code), ReleaseError)
+    kind = next((kind for kind in _ENDINGS if kind.exit_code == code), ReleaseError)
     known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
     return kind(
         known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG,
@@ -225,7 +232,5 @@ def error_of_exit(code: int | None) -> ReleaseError:
 
 def exit_of(outcome: str | None) -> Exit:
     """Return the exit code of an outcome."""
-    kinds: list[type[ReleaseError]] = [Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget]
-    return {"deployed": Exit.OK, "unchanged": Exit.OK, **{kind.outcome: kind.exit_code for kind in kinds}}.get(
-        outcome or "", Exit.ERROR
-    )
+    outcomes = {"deployed": Exit.OK, "unchanged": Exit.OK, **{kind.outcome: kind.exit_code for kind in _ENDINGS}}
+    return outcomes.get(outcome or "", Exit.ERROR)

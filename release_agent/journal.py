@@ -237,6 +237,11 @@ class StateDatabase:
         rows = self._read(query, (Outcome.DEPLOYED,))
         return (rows[0][0], rows[0][1]) if rows else None
 
+    def last_trigger(self) -> str:
+        """Return what fired the newest run that ended with its release live; empty where none did."""
+        rows = self._read("SELECT trigger FROM deployment WHERE outcome = ? ORDER BY seq DESC LIMIT 1", (Outcome.DEPLOYED,))
+        return str(rows[0][0]) if rows else ""
+
     def last_number(self) -> int:
         """Return the highest release number ever given, 0 for none."""
         rows = self._read("SELECT release FROM deployment WHERE release IS NOT NULL")

@@ -78,6 +78,15 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """What a fleet's last completed rollout says: its id, a revision, and one commit of each repository."""
+
+    id: str
+    revision: str
+    commits: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Release:
     """A release as ``releases/<name>.json`` keeps it.
 

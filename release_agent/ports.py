@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from release_agent.blueprint import Blueprint
     from release_agent.config import Service, Shared
-    from release_agent.model import Kind, Look, Open, Process, Record, Release, Request, Stage, Target
+    from release_agent.model import Followed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
 
 
 class Clock(Protocol):
@@ -57,6 +57,9 @@ class Source(Protocol):
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
+
+    def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
+        """Return what lies between two releases, by repository."""
 
     def write(self, commits: dict[str, str], directory: Path) -> None:
         """Write the files; raises Failed."""
@@ -153,6 +156,9 @@ class Journal(Protocol):
     def deployed_commits(self, tag: str) -> dict[str, str] | None:
         """Return the commits that a tag named when it was last deployed."""
 
+    def last_trigger(self) -> str:
+        """Return what fired the run that put live what is live; empty where none is known."""
+
     def last_number(self) -> int:
         """Return the highest release number ever given."""
 
@@ -225,6 +231,13 @@ class Examiner(Protocol):
 
     def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
         """Return one look at supervisor's states and one pass of the probes."""
+
+
+class Fleet(Protocol):
+    """The hosts of the same app in the same environment."""
+
+    def completed(self) -> Followed | None:
+        """Return what their last completed rollout says; None where none has completed. Raises Refused (consul-unreachable)."""
 
 
 class Reporter(Protocol):

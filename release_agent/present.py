@@ -108,7 +108,19 @@ def check(body: dict[str, Any]) -> str:
         what = f"would build {body['release']}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
     else:
         what = f"would publish {body['release']}, which is kept"
-    return f"{body['revision']} ({commits}): {what}"
+    return "\n".join([f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())])
+
+
+def changes(name: str, between: dict[str, Any]) -> str:
+    """What a repository's commits bring, and take back."""
+    back = f", {_commits(between['back'])} taken back" if between["back"] else ""
+    subjects = [f"    {_plain(subject)}" for subject in between["subjects"]]
+    more = between["count"] - len(subjects)
+    return "\n".join([f"  {name}: {_commits(between['count'])} more{back}", *subjects, *([f"    … {more} more"] if more else [])])
+
+
+def _commits(count: int) -> str:
+    return f"{count} commit" if count == 1 else f"{count} commits"
 
 
 def findings(found: Sequence[Finding]) -> str:

@@ -62,6 +62,8 @@ _VIEW_CONFIG = """[core]
 \tprogram = /bin/false
 """
 
+_SUBJECTS = 10
+
 
 @dataclass(frozen=True)
 class _Tree:
@@ -69,6 +71,15 @@ class _Tree:
 
     index: Path
     directory: Path
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What lies between two commits: how many are new, how many go away, and what the newest say of themselves."""
+
+    count: int
+    back: int
+    subjects: list[str]
 
 
 class GitRepository:
@@ -123,6 +134,15 @@ class GitRepository:
         sizes = [entry.partition("\t")[0].split()[3] for entry in entries if entry]
         blocks = sum(-(-int(size) // _BLOCK) for size in sizes if size != "-")
         return blocks * _BLOCK, len(sizes)
+
+    def changes(self, old: str, new: str) -> Changes | None:
+        """Return what lies between two commits; None where history does not lead from one to the other, as in a shallow clone."""
+        try:
+            back, count = self._view_git(["rev-list", "--left-right", "--count", f"{old}...{new}"]).split()
+            subjects = self._view_git(["log", f"--max-count={_SUBJECTS}", "--format=%s", f"{old}..{new}"]).splitlines()
+        except Refused:
+            return None
+        return Changes(int(count), int(back), subjects)
 
     def write(self, commit: str, directory: Path) -> None:
         """Write a commit's files as a checkout would: modes, symlinks, line endings."""

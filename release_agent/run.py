@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config import Config, Hook
-    from release_agent.ports import Clock, Examiner, HookRunner, Journal, Log, Reporter, Services, Source, Store
+    from release_agent.ports import Clock, Examiner, Fleet, HookRunner, Journal, Log, Reporter, Services, Source, Store
 
 _NOT_FOR_HOOKS = (
     "SUPERVISOR_USERNAME",
@@ -46,6 +46,7 @@ class World:
     services: Services
     examiner: Examiner
     reporter: Reporter
+    fleet: Fleet
 
     def blueprint(self, release: Release) -> Blueprint:
         """What a release that exists says of itself, from its own files."""

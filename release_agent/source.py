@@ -69,6 +69,12 @@ class GitSource:
         sizes = [repository.size(commits[repository.name]) for repository in self.repositories]
         return sum(size for size, _ in sizes), sum(files for _, files in sizes)
 
+    def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
+        """Return what lies between two releases, by repository: ``{"count", "back", "subjects"}``; not where nothing does."""
+        both = [r for r in self.repositories if r.name in old and r.name in new and old[r.name] != new[r.name]]
+        found = {repository.name: repository.changes(old[repository.name], new[repository.name]) for repository in both}
+        return {name: vars(changes) for name, changes in found.items() if changes}
+
     def write(self, commits: dict[str, str], directory: Path) -> None:
         """Write every repository's commit into its place in ``directory``; raises Failed."""
         for repository in self.repositories:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from release_agent.health import HealthExaminer
     from release_agent.model import Look, Release, Target
     from release_agent.monitor import Monitor, Poll
-    from release_agent.ports import Log, Reporter
+    from release_agent.ports import Fleet, Log, Reporter
     from release_agent.services import SupervisorServices
     from release_agent.source import GitSource
     from release_agent.store import Root
@@ -148,7 +148,13 @@ class Parts:
             services=services,
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),
+            fleet=self._fleet(),
         )
+
+    def _fleet(self) -> Fleet:
+        from release_agent.fleet import ConsulFleet  # noqa: PLC0415
+
+        return ConsulFleet(self.config.consul, self.config.app, self.environ)
 
     def writable_journal(self, root: Root) -> StateDatabase:
         """Open the journal under the lock; a lost or broken one is rebuilt from what lies on disk, and said."""

@@ -27,6 +27,7 @@ class Stage(StrEnum):
     REVERTING = "reverting"  # asked to go back to what it ran before
     REVERTED = "reverted"  # runs that again, proved healthy
     STUCK = "stuck"  # could not be put back
+    CONVERGED = "converged"  # was unreachable, and has told Consul since that it runs the revision
 
 
 class Phase(StrEnum):
@@ -136,6 +137,15 @@ class Options:
         return cls(**{**known, "max_failed": amount(body["max_failed"]), "max_unreachable": amount(body["max_unreachable"])})
 
 
+@dataclass(frozen=True)
+class Completed:
+    """What a fleet's last completed rollout says: hosts with ``follow = "rollout"`` run it."""
+
+    id: str
+    revision: str
+    commits: dict[str, str]
+
+
 @dataclass
 class Rollout:
     """One rollout: its plan, which does not change, and how far it is. Hosts are by name, in the order of the inventory."""
@@ -154,6 +164,7 @@ class Rollout:
     approved: bool = False
     why: str = ""
     ended_at: str | None = None
+    replaced: Completed | None = None  # what the fleet was to run before this one was completed
 
     @property
     def waves(self) -> list[list[Host]]:
@@ -177,14 +188,15 @@ class Rollout:
     def to_json(self) -> dict[str, Any]:
         """Return all but the hosts."""
         body = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hosts", "options")}
-        return {**body, "options": self.options.to_json()}
+        return {**body, "options": self.options.to_json(), "replaced": asdict(self.replaced) if self.replaced else None}
 
     @classmethod
     def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:
         """Read what the record keeps."""
         known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
         read = sorted((Host.from_json(host) for host in hosts), key=lambda host: host.order)
-        known |= {"options": Options.from_json(body["options"]), "phase": Phase(body["phase"])}
+        replaced = Completed(**body["replaced"]) if body.get("replaced") else None
+        known |= {"options": Options.from_json(body["options"]), "phase": Phase(body["phase"]), "replaced": replaced}
         return cls(**known, hosts={host.name: host for host in read})
 
 
@@ -205,15 +217,6 @@ class Order:
     verb: str
     who: str
     at: str = field(default_factory=timestamp)
-
-
-@dataclass(frozen=True)
-class Completed:
-    """What a fleet's last completed rollout says: hosts with ``follow = "rollout"`` run it."""
-
-    id: str
-    revision: str
-    commits: dict[str, str]
 
 
 def amount(text: str) -> Amount:

@@ -2,57 +2,104 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from release_agent.errors import Code, Locked, LockLost, NoTarget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from release_agent.rollout.model import Completed, Host, Order, Rollout
+    from release_agent.rollout.model import Completed, Holder, Host, Order, Rollout
+
+KEPT = 20  # rollouts of one fleet, the newest of them
+SHOWN = 50  # by all()
 
 
 class Record(Protocol):
     """One fleet's rollouts. The plan has one writer, who holds the fleet's lock; every host has a key of its own.
 
-    All methods may block for some seconds (they are called in a thread), and raise
-    RecordUnreachable where what keeps the record does not answer.
+    All methods may block for some seconds (they are called in a thread, one at a time), and raise
+    RecordUnreachable where what keeps the record does not answer, or does not let this user in.
     """
 
     def begin(self, rollout: Rollout) -> None:
         """Take the lock of its app and environment and write down the whole plan, hosts too.
 
-        Raises Locked (44), naming who holds it. A rollout of the same fleet that was left without an end is
-        marked as superseded by this one.
+        Raises Locked (44), naming who holds it. Rollouts of the same fleet that were left without an end are
+        marked as superseded by this one; all but the newest 20 of the fleet are forgotten.
         """
 
     def take(self, identity: str) -> Rollout:
-        """Take the lock to go on with a rollout, and return it as it was left; raises Locked, NoTarget."""
+        """Take the lock to go on with a rollout, and return it as it was left, ended or not; raises Locked, NoTarget."""
 
     def read(self, identity: str) -> Rollout:
         """Return a rollout as it is now; raises NoTarget where there is none of this id."""
 
     def all(self) -> list[Rollout]:
-        """Return every rollout, newest first, without its hosts."""
+        """Return the rollouts of all fleets, newest first and 50 at the most, without their hosts."""
+
+    def holder(self, app: str, environment: str) -> Holder | None:
+        """Return who holds a fleet's lock at this moment."""
 
     def running(self, rollout: Rollout) -> bool:
         """Whether somebody holds the lock for this rollout at this moment."""
 
-    def save_hosts(self, hosts: Sequence[Host]) -> None:
-        """Write down hosts, durably; raises LockLost where somebody else has the lock now."""
+    def reported(self, rollout: Rollout, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the last deployment that hosts themselves have told of, by the host's name; those that did not are left out."""
 
-    def save(self, rollout: Rollout, completed: Completed | None = None) -> None:
-        """Write down all but the hosts; raises LockLost. ``completed``: and, in the same step, what the fleet is to run."""
+    def save_hosts(self, hosts: Sequence[Host]) -> None:
+        """Write down hosts, durably; raises LockLost where the lock is not held any more."""
+
+    def save(self, rollout: Rollout) -> None:
+        """Write down all but the hosts; raises LockLost."""
+
+    def follow(self, rollout: Rollout, completed: Completed | None) -> None:
+        """Set what the fleet of this rollout, whose lock is held, is to run from now on; None: nothing. Raises LockLost."""
 
     def completed(self, app: str, environment: str) -> Completed | None:
         """Return what the fleet's last completed rollout says."""
 
     def renew(self) -> None:
-        """Keep the lock for some more time; raises LockLost. Does nothing where the kernel keeps it."""
+        """Keep the lock for some more time, and take it again where it lapsed and nobody else had it meanwhile.
+
+        Raises LockLost. Does nothing where the kernel keeps it.
+        """
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for whoever runs a rollout; raises NoTarget."""
+        """Leave an order for whoever runs a rollout, in place of one that was not taken yet; raises NoTarget."""
 
     def take_order(self) -> Order | None:
         """Return an order that was left for the rollout whose lock is held, once."""
 
     def release(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock. Never raises: one that cannot be told lapses."""
+
+
+def locked(app: str, environment: str, holder: Holder | None) -> Locked:
+    """Make the error for a fleet whose lock somebody else holds; None: nobody knows who."""
+    if holder is None:
+        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is being run", hint="try again when it is done")
+    return Locked(
+        Code.LOCKED,
+        f"rollout {holder.id} of {app} {holder.revision} in {environment} is being run by {holder.who}, since {holder.since}",
+        hint=f"`release-agent rollout status {holder.id}` shows how far it is; try again when it is done",
+    )
+
+
+def lock_lost(app: str, environment: str, holder: Holder | None) -> LockLost:
+    """Make the error for a lock that was held; ``holder``: who has it now, if anybody."""
+    now = f"{holder.who} holds it now, for rollout {holder.id}" if holder else "nobody holds it now"
+    return LockLost(
+        Code.LOCK_LOST,
+        f"the lock of {app} in {environment} was lost: {now}",
+        hint="nothing more was started; see `release-agent rollout list`, and go on with `release-agent rollout resume ID`",
+    )
+
+
+def unknown(identity: str) -> NoTarget:
+    """Make the error for an id that the record does not have."""
+    return NoTarget(
+        Code.ROLLOUT_UNKNOWN,
+        f"there is no rollout {identity}",
+        hint=f"`release-agent rollout list` lists them; of each fleet the newest {KEPT} are kept",
+    )

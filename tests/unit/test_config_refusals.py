@@ -68,11 +68,12 @@ def test_a_rolling_restart_is_not_built_yet() -> None:
     assert '"rolling" is not built yet' in problem
 
 
-def test_following_a_rollout_is_not_built_yet() -> None:
-    (problem,) = problems_of(MINIMAL + '[revision]\nfollow = "rollout"\n')
+def test_rollouts_cannot_be_followed_where_consul_which_has_them_is_disabled() -> None:
+    text = MINIMAL + '[revision]\nfollow = "rollout"\n'
 
-    assert problem.startswith("revision.follow: ")
-    assert '"rollout" is not built yet' in problem
+    assert problems_of(text) == []
+    (problem,) = problems_of(text + "[consul]\nenabled = false\n")
+    assert problem == 'revision.follow: must not be "rollout" with [consul] enabled = false: it has the rollouts'
 
 
 @pytest.mark.parametrize("restart", ["restart", "none", "signal:HUP", "signal:USR2"])

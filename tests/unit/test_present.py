@@ -143,7 +143,7 @@ def test_drift_for_people() -> None:
     ],
 )
 def test_a_dry_run_for_people(live: bool, build: bool, text: str) -> None:  # noqa: FBT001 - columns of a table
-    what = {"live": live, "build": build, "needed_bytes": 2 << 20, "files": 3, "free_bytes": 4 << 20}
+    what = {"live": live, "build": build, "needed_bytes": 2 << 20, "files": 3, "free_bytes": 4 << 20, "changes": {}}
 
     assert present.check({**record("checked").to_json(), **what}) == f"v1.0.0 (api {'a' * 12}): {text}"
 
@@ -157,3 +157,11 @@ def test_findings_for_people_say_how_to_mend_a_fault() -> None:
         "        -> start it",
         "1 fault",
     ]
+
+
+def test_a_dry_run_says_what_the_commits_bring_and_take_back() -> None:
+    between = {"api": {"count": 12, "back": 1, "subjects": ["newest\x1b[2J", "older"]}}
+
+    assert present.changes("api", between["api"]) == (
+        "  api: 12 commits more, 1 commit taken back\n    newest?[2J\n    older\n    … 10 more"
+    )

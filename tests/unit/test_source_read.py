@@ -68,3 +68,28 @@ def test_views_are_removed_when_the_source_is_closed(repo: Repo, scratch: Path) 
     source.close()
 
     assert list(scratch.iterdir()) == []
+
+
+def test_what_lies_between_two_releases_is_told_by_repository(repo: Repo, tmp_path: Path, scratch: Path) -> None:
+    web = Repo(tmp_path / "web")
+    same = web.commit({"a": "1"})
+    old = repo.commit({"a": "1"}, tag="one")
+    repo.commit({"a": "2"}, tag="two")
+    new = repo.commit({"a": "3"}, tag="three")
+    source = source_of(scratch, api=repo, web=web)
+
+    assert source.changes({"api": old, "web": same}, {"api": new, "web": same}) == {
+        "api": {"count": 2, "back": 0, "subjects": ["three", "two"]}
+    }
+    assert source.changes({"api": new}, {"api": old}) == {"api": {"count": 0, "back": 2, "subjects": []}}
+
+
+def test_history_that_is_not_there_is_no_reason_to_refuse(repo: Repo, tmp_path: Path, scratch: Path) -> None:
+    old = repo.commit({"a": "1"})
+    repo.commit({"a": "2"})
+    new = repo.commit({"a": "3"})
+    shallow = Repo(tmp_path / "clone")
+    shallow.git("fetch", "--quiet", "--depth=1", f"file://{repo.path}", "main")
+    source = source_of(scratch, api=shallow)
+
+    assert source.changes({"api": old}, {"api": new}) == {}

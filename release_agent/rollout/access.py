@@ -1,0 +1,133 @@
+"""How hosts, the record and the person are reached, as the arguments and the environment say."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Misconfigured
+from release_agent.rollout import inventory
+from release_agent.rollout.agent import Agent
+from release_agent.rollout.bake import AskAgents, AskConsul
+from release_agent.rollout.remote import Remote
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from release_agent.consul_client import ConsulClient
+    from release_agent.rollout.bake import Watch
+    from release_agent.rollout.console import Console
+    from release_agent.rollout.model import Host, Rollout, Target
+    from release_agent.rollout.record import Record
+
+
+_MANY_HOSTS = 10.0  # seconds for one answer: ten thousand hosts are read in one call
+
+
+class Access:
+    """Made once for a command; what is not needed is not made."""
+
+    def __init__(self, arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> None:
+        """Read what a file of hosts says of user and password; raises Misconfigured."""
+        self._arguments = arguments
+        self._environ = environ
+        self._fleet = inventory.from_file(arguments.fleet) if getattr(arguments, "fleet", None) else None
+        self._user = (self._fleet.user if self._fleet else "") or arguments.user or ""
+        self._password_file = (self._fleet.password_file if self._fleet else "") or arguments.password_file or ""
+        if bool(self._user) != bool(self._password_file):
+            raise Misconfigured(
+                Code.INVENTORY_INVALID,
+                "a user and a password file belong together, and one of them is missing",
+                hint="give --user and --password-file, or both in [fleet] of fleet.toml",
+            )
+        self._credentials = (self._user, inventory.password(self._password_file)) if self._user else None
+
+    def targets(self) -> list[Target]:
+        """Return the hosts that were asked for; raises Misconfigured, for none too."""
+        chosen = self._arguments
+        if bool(chosen.host) == bool(chosen.consul or chosen.fleet or chosen.maestro):
+            raise Misconfigured(
+                Code.INVENTORY_INVALID,
+                "hosts must come from one place: named one by one, or by one of --consul, --fleet and --maestro",
+                hint="release-agent rollout start v1.4.2 10.0.0.11 10.0.0.12:9001",
+            )
+        return inventory.select(self._all(), chosen.limit, chosen.exclude)
+
+    def _all(self) -> list[Target]:
+        chosen = self._arguments
+        if self._fleet:
+            return list(self._fleet.targets)
+        if chosen.maestro:
+            from release_agent.rollout import maestro  # noqa: PLC0415 - a template engine
+
+            return maestro.read(Path(chosen.maestro), chosen.service, environ=self._environ)
+        if chosen.consul:
+            from release_agent.rollout import catalog  # noqa: PLC0415
+
+            meta = inventory.pairs(chosen.meta)
+            return catalog.targets(self.consul, chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
+        return inventory.from_arguments(chosen.host)
+
+    def agent_of(self, host: Host) -> Agent:
+        """Return one host's agent."""
+        return Agent(Remote(host.url, self._credentials))
+
+    @cached_property
+    def consul(self) -> ConsulClient:
+        """Consul, as the CONSUL_* variables say."""
+        from release_agent.consul_client import ConsulClient  # noqa: PLC0415
+
+        return ConsulClient(self._environ, _MANY_HOSTS)
+
+    @property
+    def _is_in_consul(self) -> bool:
+        return bool(self._arguments.consul or self._environ.get("CONSUL_HTTP_ADDR"))
+
+    @cached_property
+    def record(self) -> Record:
+        """Where rollouts are written down: Consul where it is named, else a file of this user."""
+        if self._is_in_consul:
+            from release_agent.rollout.consul_record import ConsulRecord  # noqa: PLC0415
+
+            return ConsulRecord(self.consul, self._arguments.prefix)
+        from release_agent.rollout.local_record import LocalRecord, default_path  # noqa: PLC0415
+
+        return LocalRecord(default_path(self._environ))
+
+    def watch(self, rollout: Rollout) -> Watch:
+        """Return who watches hosts between waves: Consul where the hosts come from it, else their agents."""
+        agents = AskAgents(self.agent_of)
+        if getattr(self._arguments, "verb", "") == "start" and self._arguments.consul:
+            from release_agent.rollout import catalog  # noqa: PLC0415
+
+            return AskConsul(lambda: catalog.sick(self.consul, rollout.app), agents)
+        return agents
+
+    @cached_property
+    def console(self) -> Console:
+        """Where it is seen: a table on a terminal, a line each transition off it, JSON where that is asked for."""
+        from release_agent.rollout.console import Json, Lines  # noqa: PLC0415
+
+        if self._arguments.json:
+            return Json()
+        if sys.stdout.isatty() and sys.stdin.isatty():
+            from release_agent.rollout.table import Table  # noqa: PLC0415 - rich
+
+            return Table()
+        return Lines()
+
+    def again(self, rollout: Rollout, verb: str = "resume") -> str:
+        """Return the command that goes on with a rollout."""
+        words = ["release-agent", "rollout", verb, rollout.id]
+        if self._is_in_consul and not self._environ.get("CONSUL_HTTP_ADDR"):
+            words.append("--consul")
+        if self._user:
+            words += ["--user", self._user, "--password-file", str(Path(self._password_file).absolute())]
+        if self._arguments.prefix != "release-agent":
+            words += ["--prefix", self._arguments.prefix]
+        return shlex.join(words)

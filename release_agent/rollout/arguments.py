@@ -1,0 +1,128 @@
+"""The arguments of ``release-agent rollout``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from release_agent import schema
+from release_agent.rollout.model import Options, amount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_VERBS = {
+    "list": "rollouts, newest first",
+    "status": "how far a rollout is, and each host",
+    "pause": "begin no further host until it is resumed",
+    "resume": "go on: after a pause, or with what somebody left",
+    "approve": "let a rollout go on that waits for a person",
+    "abort": "begin no further host; what was changed stays as it is",
+    "revert": "put every host back that took the revision",
+}
+
+
+def add(parser: argparse.ArgumentParser, call: Callable[[Any], int]) -> None:
+    """Add the verbs of ``rollout``; ``call`` runs any of them."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
+    start.add_argument("revision")
+    start.add_argument("host", nargs="*", help="10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
+    _add_inventory(start)
+    _add_options(start)
+    start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan")
+    _add_access(start)
+    for verb, text in _VERBS.items():
+        one = verbs.add_parser(verb, help=text)
+        if verb != "list":
+            one.add_argument("id", help="the rollout's id")
+        if verb == "status":
+            one.add_argument("--watch", action="store_true", help="until it ends")
+        one.add_argument("--consul", action="store_true", help="the record is in Consul; said by CONSUL_HTTP_ADDR, too")
+        _add_access(one)
+    for one in verbs.choices.values():
+        one.set_defaults(run=call)
+
+
+def _add_inventory(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where the hosts come from")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--consul", metavar="SERVICE", help="the hosts that Consul's catalog has of this service")
+    one.add_argument("--fleet", metavar="FILE", help="a fleet.toml")
+    one.add_argument("--maestro", metavar="FILE", help="a maestro-ng file, schema 2")
+    group.add_argument("--service", action="append", default=[], help="of the maestro file; again for more; default: all")
+    group.add_argument("--environment", default="", help="with --consul: only hosts of this environment")
+    group.add_argument("--tag", action="append", default=[], help="with --consul: only hosts with this tag")
+    group.add_argument(
+        "--meta", action="append", default=[], metavar="KEY=VALUE", help="with --consul: only hosts with this meta"
+    )
+    group.add_argument(
+        "--limit", action="append", default=[], metavar="PATTERN", help="only these hosts; service=… and zone=…, too"
+    )
+    group.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="not these hosts")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    default = Options()
+    group = parser.add_argument_group("how it goes")
+    group.add_argument(
+        "--waves", type=_waves, default=default.waves, metavar="SIZES", help="default: 1,25%%,100%%; the last repeats"
+    )
+    group.add_argument(
+        "--parallel", type=_at_least_one, default=default.parallel, metavar="N", help="hosts at a time; default: 50"
+    )
+    group.add_argument("--bake", type=_seconds, default=default.bake, metavar="TIME", help="health between waves; default: 30s")
+    group.add_argument("--approve", action="store_true", help="wait for a person after the first wave")
+    group.add_argument(
+        "--max-failed", type=_amount, default=default.max_failed, metavar="N", help="hosts, or a percentage; default: 0"
+    )
+    group.add_argument(
+        "--max-unreachable", type=_amount, default=default.max_unreachable, metavar="N", help="likewise; default: 0"
+    )
+    group.add_argument("--deadline", type=_seconds, default=default.deadline, metavar="TIME", help="for a host; default: 10m")
+    group.add_argument(
+        "--progress-deadline",
+        type=_seconds,
+        default=default.progress_deadline,
+        metavar="TIME",
+        help="until a next host is well; 15m",
+    )
+    group.add_argument("--revert", action="store_true", help="where it is stopped, put back every host that took it")
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", help="of the hosts' supervisors; over it goes that of a fleet.toml")
+    parser.add_argument("--password-file", metavar="FILE", help="the password, alone in a file")
+    parser.add_argument("--prefix", default="release-agent", help="of the keys in Consul; default: release-agent")
+    parser.add_argument("--json", action="store_true", help="machine output, an event a line")
+
+
+def options(arguments: argparse.Namespace) -> Options:
+    """Return how a rollout is to go."""
+    return Options(**{name: getattr(arguments, name) for name in Options.__dataclass_fields__})
+
+
+def _waves(text: str) -> tuple[Any, ...]:
+    return tuple(_amount(part) for part in text.split(","))
+
+
+def _amount(text: str) -> Any:  # noqa: ANN401 - argparse
+    try:
+        return amount(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        return 0.0 if text == "0" else schema.duration(text)
+    except schema.WrongValueError as error:
+        message = f"{text!r} {error}"
+        raise argparse.ArgumentTypeError(message) from error
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        message = f"{text!r} must be a number from 1 on"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)

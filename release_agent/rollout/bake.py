@@ -1,0 +1,89 @@
+"""Hosts that took a revision, watched for a while before others take it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from release_agent.errors import Code
+from release_agent.rollout.agent import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from release_agent.rollout.agent import Agent
+    from release_agent.rollout.model import Host
+
+_LOOK = 2.0
+_AT_ONCE = 200
+_SICK = "critical"
+
+
+class Watch(Protocol):
+    """Watches hosts for some seconds."""
+
+    def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
+        """Yield each host that is found sick or is lost, once, when it is."""
+
+
+class AskAgents:
+    """Asks each host's agent how it was last found."""
+
+    def __init__(self, agent_of: Callable[[Host], Agent]) -> None:
+        """Nothing is asked yet."""
+        self._agent_of = agent_of
+
+    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
+        """Look at all of them every two seconds; one that does not answer at the last look is lost."""
+        now = asyncio.get_running_loop().time
+        end, watched = now() + seconds, list(hosts)
+        while True:
+            last = now() >= end
+            for host, trouble in await self._look(watched):
+                if not trouble.unreachable or last:
+                    watched.remove(host)
+                    yield host, trouble
+            if last:
+                return
+            await asyncio.sleep(min(_LOOK, max(0.0, end - now())))
+
+    async def _look(self, hosts: Sequence[Host]) -> list[tuple[Host, Trouble]]:
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(host: Host) -> Trouble | None:
+            async with at_once:
+                try:
+                    seen = await self._agent_of(host).look()
+                except Trouble as trouble:
+                    return trouble
+                return Trouble(Code.HOST_SICK, "it is critical after its deployment") if seen.health == _SICK else None
+
+        found = await asyncio.gather(*(ask(host) for host in hosts))
+        return [(host, trouble) for host, trouble in zip(hosts, found, strict=True) if trouble]
+
+
+class AskConsul:
+    """Asks Consul which hosts are critical: one question, however many hosts."""
+
+    def __init__(self, sick: Callable[[], Mapping[str, str]], otherwise: Watch) -> None:
+        """``sick`` blocks for a moment and says which hosts are, and why; raises OSError where Consul does not answer."""
+        self._sick = sick
+        self._otherwise = otherwise
+
+    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
+        """Look every two seconds; where Consul is away, the agents are asked for what is left of the time."""
+        now = asyncio.get_running_loop().time
+        end, watched = now() + seconds, {host.name: host for host in hosts}
+        while True:
+            last = now() >= end
+            try:
+                sick = await asyncio.to_thread(self._sick)
+            except OSError:
+                async for found in self._otherwise(list(watched.values()), max(0.0, end - now())):
+                    yield found
+                return
+            for name in set(sick) & set(watched):
+                yield watched.pop(name), Trouble(Code.HOST_SICK, f"Consul has it critical: {sick[name]}")
+            if last:
+                return
+            await asyncio.sleep(min(_LOOK, max(0.0, end - now())))

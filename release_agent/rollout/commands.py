@@ -1,0 +1,231 @@
+"""What each verb of ``rollout`` does: the composition root of this package."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Cancelled, Code, Exit, FleetStopped, NoTarget
+from release_agent.model import timestamp
+from release_agent.revision import check_revision
+from release_agent.rollout import text
+from release_agent.rollout.access import Access
+from release_agent.rollout.arguments import options
+from release_agent.rollout.model import Host, Order, Phase, Rollout, Stage, rollout_id, who_am_i
+from release_agent.rollout.plan import assign_waves, over_budget
+from release_agent.rollout.preflight import Examiner
+from release_agent.rollout.record import locked
+from release_agent.rollout.run import Run
+from release_agent.rollout.writer import Writer
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from release_agent.rollout.model import Options
+    from release_agent.rollout.preflight import Preflight
+
+_LOOK = 1.0
+_PATIENCE = 900.0  # seconds to wait for a record that is away
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Run one verb; returns its exit code, raises ReleaseError."""
+    verbs: dict[str, Callable[[argparse.Namespace], int]] = {
+        "start": start,
+        "list": list_all,
+        "status": status,
+        "resume": resume,
+        "revert": revert,
+        "pause": order,
+        "approve": order,
+        "abort": abort,
+    }
+    return verbs[arguments.verb](arguments)
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Look at every host, show the plan, and deploy wave after wave."""
+    check_revision(arguments.revision)
+    access = Access(arguments)
+    hosts = [Host(**vars(target), order=order) for order, target in enumerate(access.targets())]
+    return _run(_start(arguments, access, hosts))
+
+
+async def _start(arguments: argparse.Namespace, access: Access, hosts: list[Host]) -> int:
+    chosen = options(arguments)
+    writer = None if arguments.dry_run else _writer(access)
+    rollout, found = await _plan(access, hosts, arguments.revision, chosen, writer)
+    exceeded = over_budget(hosts, chosen)
+    access.console.plan(rollout, found.changes, exceeded)
+    if exceeded:
+        failed = [host for host in hosts if host.code]
+        why = f"{exceeded}; nothing was changed: {text.troubles(failed)}"
+        raise FleetStopped(Code.FLEET_STOPPED, why, hint="mend them, leave them out with --exclude, or allow for them")
+    if writer is None:
+        return Exit.OK
+    await writer.once(lambda record: record.begin(rollout))
+    return await _finish(access, writer, rollout, lambda run: run.go())
+
+
+async def _plan(
+    access: Access, hosts: list[Host], revision: str, chosen: Options, writer: Writer | None
+) -> tuple[Rollout, Preflight]:
+    examiner = Examiner(access.agent_of, chosen.parallel)
+    found = await examiner.look(hosts)
+    # Before hosts are asked for more: they may be busy with what somebody else rolls out.
+    holder = await writer.once(lambda record: record.holder(found.app, found.environment)) if writer else None
+    if holder:
+        raise locked(found.app, found.environment, holder)
+    await examiner.check(hosts, revision, found)
+    assign_waves(hosts, chosen.waves)
+    rollout = Rollout(
+        id=rollout_id(),
+        app=found.app,
+        environment=found.environment,
+        revision=revision,
+        commits=found.commits,
+        options=chosen,
+        hosts={host.name: host for host in hosts},
+        who=who_am_i(),
+        started_at=timestamp(),
+    )
+    return rollout, found
+
+
+async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable[[Run], Awaitable[Exit]]) -> int:
+    """Run what the lock is held for, let go of it, and say how it ended."""
+    access.console.begin(rollout)
+    try:
+        code = await go(Run(rollout, writer, access.agent_of, access.watch(rollout), access.console))
+    except asyncio.CancelledError:
+        code = Exit.CANCELLED
+    finally:
+        access.console.end()
+        await writer.let_go()
+    access.console.ended(rollout, code, access.again(rollout))
+    return code
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Go on after a pause, or with what somebody left."""
+    access = Access(arguments)
+    rollout = access.record.read(arguments.id)
+    if access.record.running(rollout):
+        return order(arguments)
+    return _run(_resume(access, arguments.id))
+
+
+async def _resume(access: Access, identity: str) -> int:
+    writer = _writer(access)
+    rollout = await writer.once(lambda record: record.take(identity))
+    if rollout.has_ended:
+        await writer.let_go()
+        raise _ended(rollout)
+    return await _finish(access, writer, rollout, lambda run: run.go())
+
+
+def revert(arguments: argparse.Namespace) -> int:
+    """Put back every host that took the revision."""
+    access = Access(arguments)
+    return _run(_revert(access, arguments.id))
+
+
+async def _revert(access: Access, identity: str) -> int:
+    writer = _writer(access)
+    rollout = await writer.once(lambda record: record.take(identity))
+    return await _finish(access, writer, rollout, lambda run: run.revert())
+
+
+def abort(arguments: argparse.Namespace) -> int:
+    """Begin no further host; what was changed stays as it is."""
+    access = Access(arguments)
+    record = access.record
+    rollout = record.read(arguments.id)
+    if record.running(rollout):
+        return order(arguments)
+    rollout = record.take(arguments.id)
+    try:
+        if rollout.has_ended:
+            raise _ended(rollout)
+        rollout.phase, rollout.why, rollout.ended_at = Phase.ABORTED, f"aborted by {who_am_i()}", timestamp()
+        record.save(rollout)
+    finally:
+        record.release()
+    access.console.say(f"{rollout.id} is aborted; what was changed stays as it is")
+    return Exit.OK
+
+
+def order(arguments: argparse.Namespace) -> int:
+    """Leave word for whoever runs the rollout."""
+    access = Access(arguments)
+    record = access.record
+    rollout = record.read(arguments.id)
+    if rollout.has_ended:
+        raise _ended(rollout)
+    record.order(arguments.id, Order(arguments.verb, who_am_i()))
+    if record.running(rollout):
+        access.console.say(f"{rollout.id} is told: {arguments.verb}")
+    else:
+        access.console.say(f"nobody runs {rollout.id} at the moment; to go on: {access.again(rollout)}")
+    return Exit.OK
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """How far a rollout is, and each host."""
+    access = Access(arguments)
+    while True:
+        rollout = access.record.read(arguments.id)
+        running = access.record.running(rollout)
+        _count_converged(access, rollout)
+        access.console.status(rollout, running=running)
+        if not arguments.watch or rollout.has_ended or not running:
+            return Exit.OK
+        time.sleep(_LOOK)
+
+
+def _count_converged(access: Access, rollout: Rollout) -> None:
+    """Count hosts that were down and have taken the revision since, by `boot`; they tell Consul themselves."""
+    lost = [host.name for host in rollout.at(Stage.UNREACHABLE)]
+    for name, report in access.record.reported(rollout, lost).items():
+        if report.get("outcome") in ("deployed", "unchanged") and report.get("commits") == rollout.commits:
+            rollout.hosts[name].stage = Stage.CONVERGED
+
+
+def list_all(arguments: argparse.Namespace) -> int:
+    """Rollouts, newest first."""
+    access = Access(arguments)
+    access.console.listing(access.record.all())
+    return Exit.OK
+
+
+def _writer(access: Access) -> Writer:
+    def away(why: str) -> None:
+        access.console.tell("record.away" if why else "record.back", why=why)
+
+    return Writer(access.record, _PATIENCE, away)
+
+
+def _ended(rollout: Rollout) -> NoTarget:
+    return NoTarget(
+        Code.ROLLOUT_ENDED,
+        f"{rollout.id} has ended: {rollout.phase}",
+        hint=f"`release-agent rollout status {rollout.id}` shows it; start another, or revert this one",
+    )
+
+
+def _run(work: Coroutine[None, None, int]) -> int:
+    """Run it; TERM and INT cancel what goes on, which leaves hosts as they are."""
+
+    async def run() -> int:
+        task = asyncio.create_task(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise Cancelled(Code.CANCELLED, "stopped by a signal; nothing was changed", hint="start it again at will") from None

@@ -1,0 +1,57 @@
+"""Which hosts are deployed to, in which order and in which waves; and what stops a rollout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.rollout.model import Amount, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.rollout.model import Host, Options, Rollout
+
+
+def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:
+    """Put every pending host into a wave.
+
+    Sizes are taken one after the other and the last repeats, as with Ansible's ``serial``; a percentage is
+    of all hosts, also of those that are in no wave, floored, and at least one host. Hosts of a lower rank come first,
+    among them those that are not well, else the inventory's order counts.
+    """
+    pending = sorted((h for h in hosts if h.stage is Stage.PENDING), key=lambda host: (host.rank, not host.unwell, host.order))
+    number = 0
+    while pending:
+        size = max(1, waves[min(number, len(waves) - 1)].of(len(hosts)))
+        for host in pending[:size]:
+            host.wave = number
+        pending = pending[size:]
+        number += 1
+
+
+def in_turn(wave: Sequence[Host]) -> list[list[Host]]:
+    """Split a wave by rank: each part is through before the next begins; the order is that of assign_waves()."""
+    ranks = sorted({host.rank for host in wave})
+    ordered = sorted(wave, key=lambda host: (not host.unwell, host.order))
+    return [[host for host in ordered if host.rank == rank] for rank in ranks]
+
+
+def over_budget(hosts: Sequence[Host], options: Options) -> str:
+    """Return which budget is exceeded, in words; empty where none is: a budget is the most that may happen."""
+    budgets = (("failed", Stage.FAILED, options.max_failed), ("unreachable", Stage.UNREACHABLE, options.max_unreachable))
+    for name, stage, budget in budgets:
+        count, most = sum(host.stage is stage for host in hosts), budget.of(len(hosts))
+        if count > most:
+            which = f" ({budget} of {len(hosts)})" if budget.percent else ""
+            return f"{count} of {len(hosts)} hosts {name}, and --max-{name} allows {most}{which}"
+    return ""
+
+
+def whole_wave_lost(wave: Sequence[Host]) -> bool:
+    """Whether no host of a wave took the revision: that stops everything, whatever the budgets."""
+    return bool(wave) and all(host.stage in (Stage.FAILED, Stage.UNREACHABLE) for host in wave)
+
+
+def describe_waves(rollout: Rollout) -> str:
+    """Return the sizes of the waves, for a person."""
+    return " + ".join(str(len(wave)) for wave in rollout.waves) or "none"

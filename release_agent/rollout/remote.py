@@ -1,0 +1,100 @@
+"""Calls to one host's supervisor over XML-RPC: a connection a call, none is held, none waits without end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import ssl
+import xmlrpc.client
+from typing import Any
+from urllib.parse import urlsplit
+from xml.parsers.expat import ExpatError
+
+_PATH = "/RPC2"
+_OK, _UNAUTHORISED = 200, 401
+_LARGEST = 16 << 20  # bytes of an answer
+_PORTS = {"http": 80, "https": 443}
+
+
+class Unreachable(Exception):
+    """No answer, or none that makes sense. ``heard``: the host may have got the call."""
+
+    def __init__(self, *, why: str, heard: bool) -> None:
+        """Say why."""
+        super().__init__(why)
+        self.heard = heard
+
+
+class Unauthorised(Exception):
+    """The host wants a user and a password, others than were given."""
+
+
+class Remote:
+    """One host's RPC."""
+
+    def __init__(self, url: str, credentials: tuple[str, str] | None, timeout: float = 10.0) -> None:
+        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a whole call."""
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or _PORTS[parts.scheme]
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._timeout = timeout
+        head = {"Host": parts.netloc, "Content-Type": "text/xml", "User-Agent": "release-agent"}
+        if credentials:
+            head["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+
+    async def __call__(self, method: str, *arguments: str | int | bool) -> Any:  # noqa: ANN401 - whatever the method answers
+        """Call a method; raises Unreachable, Unauthorised, and xmlrpc.client.Fault for a refusal."""
+        body = xmlrpc.client.dumps(arguments, method).encode()
+        heard = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LARGEST)
+                heard = True
+                try:
+                    # HTTP/1.0: the answer ends with the connection.
+                    writer.write(f"POST {_PATH} HTTP/1.0\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                    status, text = await _answer(reader)
+                finally:
+                    writer.close()
+        except TimeoutError as error:
+            raise Unreachable(why=f"no answer within {self._timeout:g} s", heard=heard) from error
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise Unreachable(why=_words(error), heard=heard) from error
+        if status == _UNAUTHORISED:
+            message = "it wants another user or password"
+            raise Unauthorised(message)
+        if status != _OK:
+            raise Unreachable(why=f"it answers HTTP {status}", heard=heard)
+        try:
+            (answer,), _ = xmlrpc.client.loads(text)
+        except (ExpatError, xmlrpc.client.ResponseError, ValueError, TypeError) as error:
+            raise Unreachable(why=f"it does not speak XML-RPC: {error}", heard=heard) from error
+        return answer
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    status = int(head[0].split()[1])
+    lengths = [line.partition(":")[2] for line in head[1:] if line.lower().startswith("content-length:")]
+    if not lengths:
+        return status, await reader.read(_LARGEST)
+    length = int(lengths[0])
+    if not 0 <= length <= _LARGEST:
+        message = f"an answer of {length} bytes"
+        raise ValueError(message)
+    return status, await reader.readexactly(length)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, EOFError):
+        return "it closed the connection without an answer"
+    if isinstance(error, OSError):
+        # asyncio has words of its own for what the system says.
+        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        return str(said or error) or type(error).__name__
+    return f"it does not speak HTTP: {error}"

@@ -1,0 +1,118 @@
+"""Writes hosts down while a rollout runs: many at once in one go, and again where what keeps the record is away."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from release_agent.errors import LockLost, RecordUnreachable, ReleaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from release_agent.rollout.model import Completed, Host, Order, Rollout
+    from release_agent.rollout.record import Record
+
+T = TypeVar("T")
+
+_RETRY = 2.0
+_RENEWAL = 5.0  # seconds; a third of the lock's life
+_LOOK = 1.0  # seconds between looks for an order
+
+
+class Writer:
+    """The record, for an event loop: its calls block, and one thread makes all of them."""
+
+    def __init__(self, record: Record, patience: float, on_away: Callable[[str], None]) -> None:
+        """``patience``: seconds to wait for a record that is away; ``on_away`` is told why, and "" when it is back."""
+        self._record = record
+        self._patience = patience
+        self._on_away = on_away
+        self._one = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._waiting: dict[str, Host] = {}
+        self._next: asyncio.Task[None] | None = None
+
+    async def host(self, host: Host) -> None:
+        """Return once the host is written down; those that come meanwhile go together."""
+        self._waiting[host.name] = host
+        if self._next is None:
+            self._next = asyncio.create_task(self._flush())
+        await asyncio.shield(self._next)
+
+    async def _flush(self) -> None:
+        async with self._one:
+            hosts, self._waiting, self._next = list(self._waiting.values()), {}, None
+            await self._do(lambda: self._record.save_hosts(hosts))
+
+    async def rollout(self, rollout: Rollout) -> None:
+        """Return once all but the hosts is written down."""
+        async with self._one:
+            await self._do(lambda: self._record.save(rollout))
+
+    async def completed(self, rollout: Rollout) -> Completed | None:
+        """Return what the rollout's fleet is to run."""
+        async with self._one:
+            return await self._do(lambda: self._record.completed(rollout.app, rollout.environment))
+
+    async def follow(self, rollout: Rollout, completed: Completed | None) -> None:
+        """Return once it is written down what the fleet is to run."""
+        async with self._one:
+            await self._do(lambda: self._record.follow(rollout, completed))
+
+    async def _do(self, call: Callable[[], T]) -> T:
+        now = asyncio.get_running_loop().time
+        began, away = now(), False
+        while True:
+            try:
+                try:
+                    done = await self._call(call)
+                except LockLost:
+                    # It may have been lost with Consul's leader, and nobody has taken it since.
+                    await self._call(self._record.renew)
+                    done = await self._call(call)
+            except RecordUnreachable as error:
+                if now() - began > self._patience:
+                    raise
+                if not away:
+                    self._on_away(error.message)
+                away = True
+                await asyncio.sleep(_RETRY)
+            else:
+                if away:
+                    self._on_away("")
+                return done
+
+    async def once(self, call: Callable[[Record], T]) -> T:
+        """Do something with the record, once; raises what it raises."""
+        return await self._call(lambda: call(self._record))
+
+    async def let_go(self) -> None:
+        """Let go of the lock, as well as that goes: its life ends by itself."""
+        with suppress(ReleaseError):
+            await self._call(self._record.release)
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def keep_lock(self) -> None:
+        """Renew the lock for ever; raises LockLost. A record that is away keeps hosts from being started, not from ending."""
+        while True:
+            await asyncio.sleep(_RENEWAL)
+            try:
+                await self._call(self._record.renew)
+            except RecordUnreachable:
+                continue  # who writes next says so, and waits
+
+    async def orders(self, obey: Callable[[Order], None]) -> None:
+        """Hand on what people ask of the rollout from elsewhere, for ever."""
+        while True:
+            try:
+                order = await self._call(self._record.take_order)
+            except RecordUnreachable:
+                order = None
+            if order:
+                obey(order)
+            await asyncio.sleep(_LOOK)

@@ -1,0 +1,455 @@
+"""What any record of rollouts keeps to: a file on this machine, and Consul."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from integration.consul_process import ConsulProcess
+from integration.host import clean_environment, eventually
+from release_agent.consul_client import ConsulClient
+from release_agent.errors import Code, Exit, Locked, LockLost, NoTarget, RecordUnreachable
+from release_agent.rollout.consul_record import ConsulRecord
+from release_agent.rollout.local_record import LocalRecord
+from release_agent.rollout.model import Completed, Holder, Host, Order, Phase, Stage
+from unit.rollouts import a_rollout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from release_agent.rollout.record import Record
+
+FIRST, SECOND, THIRD = (f"rollout-20261122T10000{n}Z-aaaaaa" for n in (1, 2, 3))
+TIMEOUT = 10.0  # seconds; ten thousand hosts are read in one call
+COMPLETED = Completed(FIRST, "v1.4.0", {"api": "c" * 40})
+_SOMEBODY_ELSE = """
+import sys
+from pathlib import Path
+from release_agent.consul_client import ConsulClient
+from release_agent.rollout.consul_record import ConsulRecord
+from release_agent.rollout.local_record import LocalRecord
+from unit.rollouts import a_rollout
+record = {record}
+record.begin(a_rollout({identity!r}, who="eve@laptop"))
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+class Place(Protocol):
+    """Where records are: each one opened there is another person's."""
+
+    code: str  # what opens it, for another process
+
+    def open(self) -> Record:
+        """Open it once more."""
+
+    def ruin(self, identity: str) -> None:
+        """Spoil what is written of a rollout."""
+
+
+class _File:
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "rollouts.db"
+        self.code = f"LocalRecord(Path({str(self.path)!r}))"
+
+    def open(self) -> Record:
+        return LocalRecord(self.path)
+
+    def ruin(self, identity: str) -> None:
+        record = LocalRecord(self.path)
+        record._db.execute("UPDATE rollout SET plan = '{' WHERE id = ?", (identity,))  # noqa: SLF001 - as sqlite3(1) would
+
+
+class _InConsul:
+    def __init__(self, consul: ConsulProcess) -> None:
+        self.consul = consul
+        self.environ = {"CONSUL_HTTP_ADDR": consul.address}
+        self.prefix = f"test/{uuid.uuid4()}"
+        self.code = f"ConsulRecord(ConsulClient({self.environ!r}), {self.prefix!r})"
+
+    def open(self) -> Record:
+        return ConsulRecord(ConsulClient(self.environ, TIMEOUT), self.prefix)
+
+    def ruin(self, identity: str) -> None:
+        self.consul.put(f"/v1/kv/{self.prefix}/_rollouts/{identity}/plan", ["no plan"])
+
+
+@pytest.fixture(params=["file", "consul"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Somewhere that has no rollouts yet."""
+    return _File(tmp_path) if request.param == "file" else _InConsul(request.getfixturevalue("consul_of_module"))
+
+
+@pytest.fixture(scope="module")
+def consul_of_module() -> Iterator[ConsulProcess]:
+    """One real Consul for all tests here; each has a prefix of its own."""
+    made = ConsulProcess()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mine(place: Place) -> Iterator[Record]:
+    """The record, as it is used here."""
+    record = place.open()
+    yield record
+    record.release()
+
+
+@pytest.fixture
+def theirs(place: Place) -> Iterator[Record]:
+    """The same record, as somebody else uses it."""
+    record = place.open()
+    yield record
+    record.release()
+
+
+# What is written down
+
+
+def test_rollout_is_read_back_as_it_was_planned_hosts_in_order(mine: Record, theirs: Record) -> None:
+    planned = a_rollout(FIRST, hosts=12)
+
+    mine.begin(planned)
+
+    assert theirs.read(FIRST) == planned
+    assert list(theirs.read(FIRST).hosts) == [f"host-{n}" for n in range(1, 13)]
+
+
+def test_what_became_of_hosts_and_rollout_is_seen_by_others(mine: Record, theirs: Record) -> None:
+    rollout = a_rollout(FIRST)
+    mine.begin(rollout)
+    first, second, _ = rollout.hosts.values()
+
+    first.stage, first.before, first.release = Stage.DONE, "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
+    second.stage, second.code, second.why = Stage.FAILED, "unhealthy", 'http: answered 500, not 200: "ünwell"'
+    mine.save_hosts([first, second])
+    rollout.phase, rollout.wave, rollout.why = Phase.FAILED, 1, "host-2 failed"
+    mine.save(rollout)
+
+    assert theirs.read(FIRST) == rollout
+
+
+def test_hosts_with_odd_names_do_not_clash(mine: Record) -> None:
+    names = ["a", "a/b", "a%2Fb", "a b", "..", "ä", "a/", "a?b#c"]
+    rollout = a_rollout(FIRST, hosts=0)
+    rollout.hosts = {name: Host(name, "http://x:1", order=n) for n, name in enumerate(names)}
+
+    mine.begin(rollout)
+
+    assert list(mine.read(FIRST).hosts) == names
+
+
+def test_ten_thousand_hosts_are_written_and_read(mine: Record, theirs: Record) -> None:
+    rollout = a_rollout(FIRST, hosts=10_000)
+    mine.begin(rollout)
+    for host in rollout.hosts.values():
+        host.stage, host.why = Stage.FAILED, "it said why, at some length. " * 10
+    mine.save_hosts(list(rollout.hosts.values()))
+
+    assert theirs.read(FIRST) == rollout
+
+
+def test_unknown_rollout_is_no_target_and_says_where_to_look(mine: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    for identity in (SECOND, "", "..", "/", f"{FIRST}/plan", f"../_rollouts/{FIRST}"):
+        for ask in (mine.read, mine.take, lambda identity: mine.order(identity, Order("abort", "ada"))):
+            with pytest.raises(NoTarget, match="there is no rollout") as refused:
+                ask(identity)
+            assert refused.value.code == Code.ROLLOUT_UNKNOWN
+
+
+def test_all_are_listed_newest_first_without_their_hosts(mine: Record, theirs: Record) -> None:
+    assert mine.all() == []
+    mine.begin(a_rollout(SECOND))
+    mine.release()
+    mine.begin(a_rollout(THIRD, app="web"))
+    mine.release()
+    mine.begin(a_rollout(FIRST, environment="staging"))
+
+    listed = theirs.all()
+
+    assert [rollout.id for rollout in listed] == [THIRD, SECOND, FIRST]
+    assert [(rollout.app, rollout.environment) for rollout in listed] == [
+        ("web", "production"),
+        ("api", "production"),
+        ("api", "staging"),
+    ]
+    assert all(rollout.hosts == {} for rollout in listed)
+
+
+def test_record_that_was_spoilt_is_said_in_words(mine: Record, place: Place) -> None:
+    mine.begin(a_rollout(FIRST))
+    place.ruin(FIRST)
+
+    with pytest.raises(RecordUnreachable) as refused:
+        mine.read(FIRST)
+    assert refused.value.code == Code.RECORD_UNREACHABLE
+
+
+# The lock
+
+
+def test_second_rollout_of_a_fleet_is_refused_and_told_who_has_the_lock(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST, revision="v1.4.0", who="ada@desk"))
+
+    with pytest.raises(Locked) as refused:
+        theirs.begin(a_rollout(SECOND))
+
+    assert (refused.value.code, refused.value.exit_code) == (Code.LOCKED, Exit.LOCKED)
+    for word in (FIRST, "v1.4.0", "ada@desk", "2026-11-22T10:00:00", "api", "production"):
+        assert word in refused.value.message
+    assert f"release-agent rollout status {FIRST}" in refused.value.hint
+    with pytest.raises(NoTarget):
+        theirs.read(SECOND)
+
+
+@pytest.mark.parametrize("other", [{"app": "web"}, {"environment": "staging"}, {"app": "ap"}, {"environment": "productio"}])
+def test_other_fleets_are_not_locked(mine: Record, theirs: Record, other: dict[str, str]) -> None:
+    mine.begin(a_rollout(FIRST))
+    theirs.begin(a_rollout(SECOND, **other))  # type: ignore[arg-type]
+
+    assert mine.running(mine.read(FIRST))
+    assert mine.running(mine.read(SECOND))
+
+
+def test_lock_that_is_let_go_of_is_free_at_once(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    assert theirs.running(theirs.read(FIRST))
+
+    mine.release()
+
+    assert not theirs.running(theirs.read(FIRST))
+    theirs.begin(a_rollout(SECOND))
+    assert theirs.running(theirs.read(SECOND))
+    assert not theirs.running(theirs.read(FIRST))
+
+
+def test_holder_of_a_fleets_lock_is_known_to_others_while_it_is_held(mine: Record, theirs: Record) -> None:
+    assert theirs.holder("api", "production") is None
+    mine.begin(a_rollout(FIRST))
+
+    assert theirs.holder("api", "production") == Holder(FIRST, "ada@desk", "v1.4.0", "2026-11-22T10:00:00.000000Z")
+    assert theirs.holder("api", "staging") is None
+    mine.release()
+    assert theirs.holder("api", "production") is None
+
+
+def test_letting_go_twice_takes_the_lock_from_nobody(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    mine.release()
+    theirs.begin(a_rollout(SECOND))
+
+    mine.release()
+
+    assert theirs.running(theirs.read(SECOND))
+    theirs.save(a_rollout(SECOND))
+
+
+def test_nothing_is_written_without_the_lock(mine: Record, theirs: Record) -> None:
+    rollout = a_rollout(FIRST)
+    mine.begin(rollout)
+    mine.release()
+    theirs.begin(a_rollout(SECOND))
+    before = theirs.read(FIRST)
+
+    rollout.phase = Phase.COMPLETED
+    rollout.hosts["host-1"].stage = Stage.DONE
+    for write in (
+        lambda: mine.save(rollout),
+        lambda: mine.save_hosts(list(rollout.hosts.values())),
+        lambda: mine.follow(rollout, COMPLETED),
+        mine.renew,
+        mine.take_order,
+    ):
+        with pytest.raises(LockLost):
+            write()
+
+    assert theirs.read(FIRST) == before
+    assert theirs.completed("api", "production") is None
+
+
+def test_lock_that_is_renewed_is_still_held(mine: Record, theirs: Record) -> None:
+    rollout = a_rollout(FIRST)
+    mine.begin(rollout)
+
+    mine.renew()
+
+    mine.save(rollout)
+    with pytest.raises(Locked):
+        theirs.take(FIRST)
+
+
+def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_over(place: Place, mine: Record) -> None:
+    command = [sys.executable, "-c", _SOMEBODY_ELSE.format(record=place.code, identity=FIRST)]
+    environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"begun\n"
+        with pytest.raises(Locked, match="eve@laptop"):
+            mine.take(FIRST)
+        other.kill()
+
+    def taken() -> bool:
+        try:
+            return mine.take(FIRST) == a_rollout(FIRST, who="eve@laptop")
+        except Locked:
+            return False
+
+    # In Consul a session lives up to twice its TTL.
+    eventually(taken, "it is taken over", 45)
+    mine.save(a_rollout(FIRST))
+
+
+# Rollouts that were left
+
+
+def test_rollout_that_was_left_is_superseded_by_the_next_of_its_fleet(mine: Record, theirs: Record) -> None:
+    for identity, phase, environment in (
+        (FIRST, Phase.INTERRUPTED, "staging"),
+        ("rollout-20261122T090000Z-aaaaaa", Phase.COMPLETED, "production"),
+        (SECOND, Phase.PAUSED, "production"),
+    ):
+        left = a_rollout(identity, environment=environment)
+        mine.begin(left)
+        left.phase = phase
+        mine.save(left)
+        mine.release()
+    expected = mine.read(SECOND).hosts
+
+    theirs.begin(a_rollout(THIRD))
+
+    superseded = theirs.read(SECOND)
+    assert (superseded.phase, superseded.hosts) == (Phase.SUPERSEDED, expected)
+    assert superseded.ended_at
+    assert THIRD in superseded.why
+    assert theirs.read(FIRST).phase is Phase.INTERRUPTED  # another fleet's
+    assert theirs.read("rollout-20261122T090000Z-aaaaaa").phase is Phase.COMPLETED
+    assert theirs.read(THIRD).phase is Phase.RUNNING
+
+
+def test_every_rollout_that_was_left_is_superseded_not_the_newest_alone(mine: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    mine.release()
+    mine.begin(a_rollout(SECOND))
+    mine.release()
+    again = mine.take(FIRST)  # somebody reverts an old one, and leaves it, too
+    again.phase, again.ended_at = Phase.REVERTING, None
+    mine.save(again)
+    mine.release()
+
+    mine.begin(a_rollout(THIRD))
+
+    assert mine.read(FIRST).phase is Phase.SUPERSEDED
+    assert mine.read(SECOND).phase is Phase.SUPERSEDED
+
+
+def test_rollout_is_taken_as_it_was_left_and_gone_on_with(mine: Record, theirs: Record) -> None:
+    left = a_rollout(FIRST)
+    mine.begin(left)
+    left.hosts["host-1"].stage, left.phase = Stage.DONE, Phase.INTERRUPTED
+    mine.save_hosts([left.hosts["host-1"]])
+    mine.save(left)
+    mine.release()
+
+    taken = theirs.take(FIRST)
+
+    assert taken == left
+    taken.hosts["host-2"].stage = Stage.DONE
+    theirs.save_hosts([taken.hosts["host-2"]])
+    assert mine.running(taken)
+    assert mine.read(FIRST).hosts["host-2"].stage is Stage.DONE
+    with pytest.raises(Locked, match=FIRST):
+        mine.take(FIRST)
+
+
+def test_only_the_newest_twenty_of_a_fleet_are_kept(mine: Record) -> None:
+    ids = [f"rollout-20261122T1000{n:02d}Z-aaaaaa" for n in range(23)]
+    mine.begin(a_rollout("rollout-20261101T000000Z-aaaaaa", app="web"))
+    mine.release()
+    for identity in ids:
+        mine.begin(a_rollout(identity, hosts=2))
+        mine.release()
+
+    kept = [rollout.id for rollout in mine.all() if rollout.app == "api"]
+
+    assert kept == ids[:2:-1]
+    for gone in ids[:3]:
+        with pytest.raises(NoTarget):
+            mine.read(gone)
+    assert mine.read(ids[3]).phase is Phase.SUPERSEDED
+    assert mine.read("rollout-20261101T000000Z-aaaaaa").hosts  # of another fleet
+
+
+# What the fleet is to run
+
+
+def test_fleet_that_completed_no_rollout_follows_nothing(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+
+    assert theirs.completed("api", "production") is None
+
+
+def test_what_a_fleet_follows_is_its_own_and_may_be_taken_back(mine: Record, theirs: Record) -> None:
+    rollout = a_rollout(FIRST)
+    mine.begin(rollout)
+
+    mine.follow(rollout, COMPLETED)
+    assert theirs.completed("api", "production") == COMPLETED
+    assert theirs.completed("api", "staging") is None
+    assert theirs.completed("web", "production") is None
+    before = Completed(SECOND, "v1.3.0", {"api": "b" * 40})
+    mine.follow(rollout, before)
+    assert theirs.completed("api", "production") == before
+    mine.follow(rollout, None)
+    assert theirs.completed("api", "production") is None
+    mine.follow(rollout, None)  # twice is no error
+
+
+def test_hosts_that_told_nothing_are_left_out(mine: Record) -> None:
+    rollout = a_rollout(FIRST)
+    mine.begin(rollout)
+
+    assert mine.reported(rollout, ["host-1", "host-2"]) == {}
+
+
+# Orders
+
+
+def test_order_is_heard_once_by_who_runs_the_rollout(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    assert mine.take_order() is None
+    paused = Order("pause", "eve@laptop")
+
+    theirs.order(FIRST, paused)
+
+    assert mine.take_order() == paused
+    assert mine.take_order() is None
+
+
+def test_later_order_replaces_one_that_nobody_heard(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    theirs.order(FIRST, Order("pause", "eve@laptop"))
+    theirs.order(FIRST, Order("abort", "eve@laptop"))
+
+    heard = mine.take_order()
+
+    assert heard
+    assert heard.verb == "abort"
+    assert mine.take_order() is None
+
+
+def test_order_for_another_rollout_is_not_heard(mine: Record, theirs: Record) -> None:
+    mine.begin(a_rollout(FIRST))
+    theirs.begin(a_rollout(SECOND, app="web"))
+
+    mine.order(SECOND, Order("abort", "ada@desk"))
+
+    assert mine.take_order() is None
+    assert theirs.take_order()

@@ -1,0 +1,326 @@
+"""Rollouts over five real hosts, each a supervisord with the plugin."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.fleet import Fleet
+from integration.host import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """Five hosts that run v1.0.0; the record is a file of the operator."""
+    made = Fleet()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def three() -> Iterator[Fleet]:
+    """Three hosts that run v1.0.0, for what takes many rollouts."""
+    made = Fleet(3)
+    yield made
+    made.close()
+
+
+def _stages(fleet: Fleet, identity: str) -> dict[str, str]:
+    return {host["name"]: host["stage"] for host in fleet.rollout("status", identity).json["hosts"]}
+
+
+def test_all_hosts_well_take_the_revision_wave_after_wave(fleet: Fleet) -> None:
+    operator = fleet.begin()
+
+    assert operator.end() == 0
+    assert fleet.serve() == [NEW] * 5
+    assert [event["hosts"] for event in operator.events("wave.started")] == [1, 1, 3]
+    assert all(fleet.fired(number) == [operator.id] for number in range(5))
+    (listed,) = fleet.rollout("list").json
+    assert (listed["id"], listed["phase"], listed["revision"]) == (operator.id, "completed", NEW)
+    assert set(_stages(fleet, operator.id).values()) == {"done"}
+
+
+def test_hosts_already_there_are_skipped_and_those_not_well_come_first(fleet: Fleet) -> None:
+    fleet.hosts[0].deploy(NEW)
+    (fleet.hosts[3].path / "sick").touch()
+    fleet.hosts[3].supervisorctl("stop", "web")
+    fleet.hosts[3].deploy(OLD)  # found not well, and noted
+    (fleet.hosts[3].path / "sick").unlink()
+
+    planned = fleet.start("--dry-run").json
+    done = fleet.start()
+
+    assert planned["waves"] == [["host-4"], ["host-2"], ["host-3", "host-5"]]
+    skipped = next(host for host in planned["hosts"] if host["name"] == "host-1")
+    assert (skipped["stage"], skipped["why"]) == ("skipped", f"runs {NEW} already, and is well")
+    assert planned["changes"]["api"]["count"] == 1
+    assert (done.code, fleet.serve()) == (0, [NEW] * 5)
+    assert fleet.fired(0) == ["command"]
+
+
+def test_canary_that_fails_stops_everything_whatever_the_budget(fleet: Fleet) -> None:
+    fleet.refuse(0)
+
+    done = fleet.start("--max-failed", "3")
+
+    assert done.code == 40
+    assert fleet.serve() == [OLD] * 5
+    assert [fleet.fired(number) for number in range(1, 5)] == [[]] * 4
+    assert done.json["why"] == "no host of wave 1 took it"
+    assert {host["host"]: host["code"] for host in done.json["hosts"] if host["stage"] == "failed"} == {"host-1": "hook-failed"}
+
+
+def test_budget_that_is_met_lets_it_go_on_and_one_more_stops_it(fleet: Fleet) -> None:
+    fleet.refuse(1)
+    fleet.refuse(2)
+
+    stopped = fleet.start("--waves", "1,2,1", "--max-failed", "1", "--max-unreachable", "5")
+    met = fleet.start("--waves", "1,2,1", "--max-failed", "40%")
+
+    assert stopped.code == 40
+    assert stopped.json["why"] == "2 of 5 hosts failed, and --max-failed allows 1"
+    assert stopped.json["phase"] == "failed"
+    # The first is there already; of the others each wave has one that is well.
+    assert met.code == 40
+    assert met.json["why"] == "no host of wave 1 took it"
+
+
+def test_failures_within_the_budget_are_named_at_the_end(fleet: Fleet) -> None:
+    fleet.refuse(2)
+
+    done = fleet.start("--waves", "2,100%", "--max-failed", "20%")
+
+    assert done.code == 42
+    assert fleet.serve() == [NEW, NEW, OLD, NEW, NEW]
+    assert done.json["phase"] == "partial"
+    (failed,) = [host for host in done.json["hosts"] if host["stage"] == "failed"]
+    assert (failed["host"], failed["code"]) == ("host-3", "hook-failed")
+    assert "rolled-back" in failed["why"]
+
+
+def test_host_that_is_down_is_found_before_anything_is_changed(fleet: Fleet) -> None:
+    fleet.hosts[2].stop(signal.SIGKILL)
+
+    refused = fleet.start()
+    allowed = fleet.start("--max-unreachable", "1")
+
+    assert refused.code == 40
+    assert "nothing was changed: host-3: Connection refused" in refused.json["error"]["message"]
+    assert allowed.code == 42
+    assert [fleet.hosts[number].serves() for number in (0, 1, 3, 4)] == [NEW] * 4
+
+
+def test_host_that_hangs_after_accepting_hides_no_other_host(fleet: Fleet) -> None:
+    fleet.configure(2, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[2].gate('held')}' }}]")
+    operator = fleet.begin("--waves", "100%", "--deadline", "8s", "--max-unreachable", "1")
+    fleet.hosts[2].reached("held")
+    supervisord = fleet.hosts[2].supervisord
+    assert supervisord
+    supervisord.send_signal(signal.SIGSTOP)
+
+    assert operator.end() == 42
+    assert [fleet.hosts[number].serves() for number in (0, 1, 3, 4)] == [NEW] * 4
+    assert operator.events("rollout.ended")[0]["hosts"][2]["code"] == "host-unreachable"
+    supervisord.send_signal(signal.SIGCONT)
+    fleet.hosts[2].open("held")
+
+
+def test_host_that_is_late_has_failed_and_goes_on_by_itself(fleet: Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[0].gate('held')}' }}]")
+
+    done = fleet.start("--deadline", "2s")
+
+    assert done.code == 40
+    assert done.json["hosts"][0]["code"] == "host-late"
+    fleet.hosts[0].open("held")
+    eventually(lambda: fleet.hosts[0].serves() == NEW, "it goes on by itself")
+
+
+def test_wrong_password_on_one_host_is_that_hosts_alone(fleet: Fleet) -> None:
+    configuration = fleet.hosts[1].path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("a secret of the fleet", "another"))
+    fleet.hosts[1].reload()
+
+    refused = fleet.start()
+    done = fleet.start("--max-failed", "1")
+
+    assert refused.code == 40
+    assert "host-2: it wants another user or password" in refused.json["error"]["message"]
+    assert done.code == 42
+    assert [fleet.hosts[number].serves() for number in (0, 2, 3, 4)] == [NEW] * 4
+    assert "a secret of the fleet" not in refused.out + refused.err + done.out + done.err
+
+
+def test_revision_that_is_not_the_same_everywhere_is_refused(fleet: Fleet) -> None:
+    other = fleet.hosts[4]
+    subprocess.run(["cp", "-a", fleet.repository.path, other.path / "other"], check=True)
+    fleet.configure(4, repository=f'[[repository]]\nname = "api"\npath = "{other.path}/other"')
+    fleet.repository.git("tag", "--delete", NEW)
+    fleet.repository.release(NEW, extra="moved")
+
+    done = fleet.start()
+
+    assert done.code == 12
+    assert done.json["error"]["code"] == "commits-differ"
+    assert "on host-5" in done.json["error"]["message"]
+    assert [fleet.fired(number) for number in range(5)] == [[]] * 5
+
+
+def test_unknown_revision_is_refused_with_what_the_hosts_say(fleet: Fleet) -> None:
+    done = fleet.start(revision="v9.9.9")
+
+    assert (done.code, done.json["error"]["code"]) == (12, "revision-unknown")
+
+
+def test_hosts_of_two_fleets_are_refused(fleet: Fleet) -> None:
+    fleet.configure(3, app=f'[app]\nname = "web"\nenvironment = "test"\nroot = "{fleet.hosts[3].root}"')
+
+    done = fleet.start()
+
+    assert (done.code, done.json["error"]["code"]) == (12, "fleet-mixed")
+    assert "web (test) on host-4" in done.json["error"]["message"]
+
+
+def test_what_was_changed_is_put_back_at_once_where_that_was_asked_for(fleet: Fleet) -> None:
+    fleet.hosts[1].deploy(NEW)  # its own way: there is nothing to change, and nothing to put back
+    fleet.refuse(3)
+
+    done = fleet.start("--waves", "1,3", "--revert")
+
+    assert done.code == 41
+    assert fleet.serve() == [OLD, NEW, OLD, OLD, OLD]
+    assert done.json["phase"] == "reverted"
+    assert fleet.fired(0) == [done.json["id"], f"{done.json['id']}-revert"]
+    assert fleet.fired(1) == ["command"]
+    # It went back by itself.
+    assert fleet.fired(3) == [done.json["id"]]
+
+
+def test_revert_names_the_host_that_could_not_be_put_back(fleet: Fleet) -> None:
+    operator = fleet.begin()
+    assert operator.end() == 0
+    fleet.hosts[2].stop(signal.SIGKILL)
+
+    done = fleet.rollout("revert", operator.id)
+
+    assert done.code == 40
+    assert [fleet.hosts[number].serves() for number in (0, 1, 3, 4)] == [OLD] * 4
+    assert _stages(fleet, operator.id) == {f"host-{n}": "stuck" if n == 3 else "reverted" for n in range(1, 6)}
+    assert fleet.rollout("revert", "rollout-unknown").code == 22
+
+
+def test_reverting_a_completed_rollout_takes_every_host_to_its_own_release(fleet: Fleet) -> None:
+    fleet.repository.release("v0.9.0")
+    fleet.hosts[2].deploy("v0.9.0")
+    operator = fleet.begin()
+    operator.end()
+
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.serve() == [OLD, OLD, "v0.9.0", OLD, OLD]
+
+
+def test_paused_rollout_begins_no_host_until_it_is_resumed(fleet: Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[0].gate('held')}' }}]")
+    operator = fleet.begin()
+    fleet.hosts[0].reached("held")
+    assert fleet.rollout("pause", operator.id).code == 0
+    operator.seen("rollout.paused")
+    fleet.hosts[0].open("held")
+    operator.seen("host.finished", host="host-1", stage="done")
+    operator.seen("wave.started", wave=2)
+
+    assert fleet.rollout("status", operator.id).json["running"]
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert operator.end() == 0
+    assert [event["event"] for event in operator.events() if event["event"] in ("rollout.paused", "rollout.running")] == [
+        *("rollout.paused", "rollout.running"),
+    ]
+    assert fleet.serve() == [NEW] * 5
+
+
+def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had(fleet: Fleet) -> None:
+    operator = fleet.begin("--approve")
+
+    assert operator.end() == 43
+    assert fleet.serve() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.rollout("status", operator.id).json["phase"] == "waiting"
+    assert fleet.rollout("resume", operator.id).code == 43
+    assert fleet.rollout("approve", operator.id).code == 0
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.serve() == [NEW] * 5
+
+
+def test_aborted_rollout_leaves_hosts_as_they_are(fleet: Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[0].gate('held')}' }}]")
+    operator = fleet.begin("--revert")
+    fleet.hosts[0].reached("held")
+    assert fleet.rollout("abort", operator.id).code == 0
+    operator.seen("order.heard", verb="abort")
+    fleet.hosts[0].open("held")
+
+    assert operator.end() == 40
+    assert fleet.serve() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.rollout("status", operator.id).json["phase"] == "aborted"
+    assert fleet.rollout("resume", operator.id).code == 22
+
+
+def test_second_operator_is_refused_and_told_who_runs_what_since_when(fleet: Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[0].gate('held')}' }}]")
+    operator = fleet.begin()
+    fleet.hosts[0].reached("held")
+
+    second = fleet.start("--max-failed", "1")
+    fleet.hosts[0].open("held")
+
+    assert second.code == 44
+    assert operator.id in second.json["error"]["message"]
+    assert f" {NEW} " in second.json["error"]["message"]
+    assert operator.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(fleet: Fleet, number: signal.Signals) -> None:
+    fleet.configure(1, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[1].gate('held')}' }}]")
+    operator = fleet.begin()
+    fleet.hosts[1].reached("held")
+
+    assert operator.send(number) == 14
+
+    (ended,) = operator.events("rollout.ended")
+    assert ended["resume"].startswith(f"release-agent rollout resume {operator.id}")
+    assert fleet.rollout("status", operator.id).json["phase"] == "interrupted"
+    fleet.hosts[1].open("held")
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.serve() == [NEW] * 5
+    assert [fleet.fired(n) for n in range(5)] == [[operator.id]] * 5
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to_twice_or_left_out(
+    three: Fleet, first: int
+) -> None:
+    """Signal 9 at the N-th time that the record is made durable, for each N: a revision of its own each time."""
+    for number in range(first, 20, 4):
+        revision = f"v1.1.{number}"
+        three.repository.release(revision)
+        before = [three.fired(n) for n in range(3)]
+        killed = three.killed_at_write(number, revision)
+        if killed is None:  # it does not write that often
+            assert number > 8
+            return
+        if not killed:  # nothing was begun
+            continue
+
+        assert three.rollout("resume", killed).code == 0
+
+        assert three.serve() == [revision] * 3
+        assert [three.fired(n) for n in range(3)] == [[*fired, killed] for fired in before]

@@ -1,0 +1,21 @@
+"""Rollouts as tests need them."""
+
+from __future__ import annotations
+
+from release_agent.rollout.model import Amount, Host, Options, Rollout
+
+
+def a_rollout(  # noqa: PLR0913 - each test names what it is about
+    identity: str = "rollout-20261122T100000Z-aaaaaa",
+    *,
+    app: str = "api",
+    environment: str = "production",
+    revision: str = "v1.4.0",
+    hosts: int = 3,
+    who: str = "ada@desk",
+) -> Rollout:
+    """A rollout that was just planned, of hosts host-1, host-2 and so on."""
+    named = [Host(f"host-{n}", f"http://10.0.0.{n}:9001", order=n, wave=0 if n == 1 else 1) for n in range(1, hosts + 1)]
+    options = Options(max_failed=Amount(10, percent=True))
+    found = {host.name: host for host in named}
+    return Rollout(identity, app, environment, revision, {"api": "c" * 40}, options, found, who, "2026-11-22T10:00:00.000000Z")
