@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Options
     from release_agent.rollout.preflight import Preflight
 
-_LOOK = 1.0
+_LOOK = 1.0  # seconds
+_HEARING = 5  # looks; whoever runs a rollout looks for orders once a second
 _PATIENCE = 900.0  # seconds to wait for a record that is away
 
 
@@ -113,9 +114,21 @@ def resume(arguments: argparse.Namespace) -> int:
     """Go on after a pause, or with what somebody left."""
     access = Access(arguments)
     rollout = access.record.read(arguments.id)
-    if access.record.running(rollout):
-        return order(arguments)
+    if rollout.phase is Phase.PAUSED and access.record.running(rollout):
+        access.record.order(arguments.id, Order("resume", who_am_i()))
+        if _goes_on(access, arguments.id):
+            access.console.say(f"{arguments.id} goes on")
+            return Exit.OK
     return _run(_resume(access, arguments.id))
+
+
+def _goes_on(access: Access, identity: str) -> bool:
+    """Whether whoever runs a paused rollout has heard; who was killed holds the lock for a while and hears nothing."""
+    for _ in range(_HEARING):
+        time.sleep(_LOOK)
+        if access.record.read(identity).phase is not Phase.PAUSED:
+            return True
+    return False
 
 
 async def _resume(access: Access, identity: str) -> int:

@@ -259,9 +259,9 @@ def _load(path: Path, text: str, problems: list[Problem]) -> _Table:
     """Read YAML; a key that is there twice is a problem, as it is to maestro, not a host that is lost."""
     import yaml  # noqa: PLC0415 - most commands do not need it
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     rendered = "of what it renders to"
     try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         node = loader.get_single_node()
         problems += [Problem(f"line {line} {rendered}", f'"{key}" is there already') for line, key in _repeated(node)]
         root = loader.construct_document(node) if node else None

@@ -75,6 +75,7 @@ class Run:
         rollout, waves = self._rollout, self._rollout.waves
         self._judge_budgets()  # what preflight found counts
         for number in range(rollout.wave, len(waves)):
+            await self._gate.passable()
             rollout.wave = number
             await self._enter_and_save(Phase.RUNNING)
             self._console.tell("wave.started", wave=number + 1, waves=len(waves), hosts=len(waves[number]))
@@ -234,14 +235,14 @@ class Run:
             for task in tasks:
                 task.cancel()
 
-    def _obey(self, order: Order) -> None:
+    async def _obey(self, order: Order) -> None:
         self._console.tell("order.heard", verb=order.verb, who=order.who)
         if order.verb == "pause":
             self._gate.pause()
-            self._enter(Phase.PAUSED, f"by {order.who}")
+            await self._enter_and_save(Phase.PAUSED, f"by {order.who}")
         elif order.verb == "resume":
+            await self._enter_and_save(Phase.RUNNING)
             self._gate.resume()
-            self._enter(Phase.RUNNING)
         elif order.verb == "approve":
             self._gate.approved.set()
         elif order.verb == "abort":

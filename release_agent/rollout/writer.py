@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from release_agent.errors import LockLost, RecordUnreachable, ReleaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from release_agent.rollout.model import Completed, Host, Order, Rollout
     from release_agent.rollout.record import Record
@@ -106,7 +106,7 @@ class Writer:
             except RecordUnreachable:
                 continue  # who writes next says so, and waits
 
-    async def orders(self, obey: Callable[[Order], None]) -> None:
+    async def orders(self, obey: Callable[[Order], Awaitable[None]]) -> None:
         """Hand on what people ask of the rollout from elsewhere, for ever."""
         while True:
             try:
@@ -114,5 +114,5 @@ class Writer:
             except RecordUnreachable:
                 order = None
             if order:
-                obey(order)
+                await obey(order)
             await asyncio.sleep(_LOOK)

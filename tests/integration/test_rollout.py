@@ -236,9 +236,9 @@ def test_paused_rollout_begins_no_host_until_it_is_resumed(fleet: Fleet) -> None
     operator.seen("rollout.paused")
     fleet.hosts[0].open("held")
     operator.seen("host.finished", host="host-1", stage="done")
-    operator.seen("wave.started", wave=2)
 
-    assert fleet.rollout("status", operator.id).json["running"]
+    status = fleet.rollout("status", operator.id).json
+    assert (status["running"], status["phase"]) == (True, "paused")
     assert fleet.rollout("resume", operator.id).code == 0
     assert operator.end() == 0
     assert [event["event"] for event in operator.events() if event["event"] in ("rollout.paused", "rollout.running")] == [
