@@ -235,8 +235,9 @@ def status(call: Call) -> int:
 
     parts = call.parts
     with parts.looking() as world:
-        found = status.status(world, parts.journal(), parts.root().holder(), parts.services().processes)
-    call.answer(found.body, present.status(found.body, found.problems))
+        journal = parts.journal()
+        found = status.status(world, journal, parts.root().holder(), parts.services().processes)
+    call.answer(found.body, present.status(found.body, found.problems, journal.maintenance()))
     return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND
 
 

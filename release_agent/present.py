@@ -35,10 +35,11 @@ def error(what: dict[str, str], outcome: str = "") -> str:
     return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {_plain(what['hint'])}"
 
 
-def status(body: dict[str, Any], problems: Iterable[str]) -> str:
-    """What is live and how it is."""
+def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
+    """What is live and how it is; ``maintenance``: why a person has taken it out of service."""
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
     rows += [("", f"- {_plain(problem)}") for problem in problems]
+    rows += [("", f"in maintenance, says Consul: {_plain(maintenance)}")] if maintenance else []
     for name in ("current", "previous"):
         there = body[name]
         rows.append((name, f"{there['revision']}  {there['release']}  since {there['deployed_at']}" if there else "none"))

@@ -63,7 +63,7 @@ def status(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
 
 
 def test_status_for_people() -> None:
-    assert present.status(status(), ()).splitlines() == [
+    assert present.status(status(), (), "").splitlines() == [
         "app       api (production)",
         "health    passing",
         "current   v2  000002-b  since 2024-01-01T00:00:00.000000Z",
@@ -76,9 +76,10 @@ def test_status_of_what_is_not_well_and_being_deployed() -> None:
     services = [{"name": "web", "processes": [{"name": "web", "state": "FATAL", "pid": 0}]}, {"name": "jobs", "processes": []}]
     body = status(health="critical", services=services, deployment={"id": "d-1", "phase": "build"})
 
-    lines = present.status(body, [f"web: {CONTROL}"]).splitlines()
+    lines = present.status(body, [f"web: {CONTROL}"], "new kernel").splitlines()
 
     assert lines[1:3] == ["health    critical", f"          - web: {PLAIN}"]
+    assert lines[3] == "          in maintenance, says Consul: new kernel"
     assert lines[-3:] == ["service   web: web FATAL", "service   jobs: unknown to supervisor", "deploying d-1 in phase build"]
 
 
