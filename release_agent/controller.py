@@ -77,7 +77,8 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _status(self, release: Any, _argument: str) -> int:  # noqa: ANN401 - a server proxy
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
-        self.ctl.output(present.status(body, ()))
+        maintenance = "`release-agent status` has the reason" if body.get("maintenance") else ""
+        self.ctl.output(present.status(body, (), maintenance))
         return 0
 
     def _history(self, release: Any, argument: str) -> int:  # noqa: ANN401 - a server proxy

@@ -73,6 +73,11 @@ class Access:
             return catalog.targets(self.consul, chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
         return inventory.from_arguments(chosen.host)
 
+    @property
+    def service(self) -> str:
+        """The service of Consul's catalog that the hosts are asked of; empty: they come from elsewhere."""
+        return self._arguments.consul or ""
+
     def agent_of(self, host: Host) -> Agent:
         """Return one host's agent."""
         return Agent(Remote(host.url, self._credentials))
@@ -102,11 +107,11 @@ class Access:
     def watch(self, rollout: Rollout) -> Watch:
         """Return who watches hosts between waves: Consul where the hosts come from it, else their agents."""
         agents = AskAgents(self.agent_of)
-        if getattr(self._arguments, "verb", "") == "start" and self._arguments.consul:
-            from release_agent.rollout import catalog  # noqa: PLC0415
+        if not rollout.service:
+            return agents
+        from release_agent.rollout import catalog  # noqa: PLC0415
 
-            return AskConsul(lambda: catalog.sick(self.consul, rollout.app), agents)
-        return agents
+        return AskConsul(lambda: catalog.sick(self.consul, rollout.service), agents)
 
     @cached_property
     def console(self) -> Console:

@@ -92,6 +92,7 @@ async def _plan(
         hosts={host.name: host for host in hosts},
         who=who_am_i(),
         started_at=timestamp(),
+        service=access.service,
     )
     return rollout, found
 

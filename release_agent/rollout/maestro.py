@@ -196,7 +196,7 @@ class _Environment:
 
 
 def _side(value: object) -> tuple[range, str] | None:
-    found = _SIDE.fullmatch(str(value)) if isinstance(value, int | str) else None
+    found = _SIDE.fullmatch(str(value))  # of what is neither a number nor text there is no match
     if not found or not 0 < int(found[1]) <= int(found[2] or found[1]) <= _HIGHEST_PORT:
         return None
     return range(int(found[1]), int(found[2] or found[1]) + 1), found[3] or "tcp"

@@ -164,6 +164,7 @@ class Rollout:
     approved: bool = False
     why: str = ""
     ended_at: str | None = None
+    service: str = ""  # of Consul's catalog, where the hosts come from it
     replaced: Completed | None = None  # what the fleet was to run before this one was completed
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,11 +80,11 @@ class Examiner:
         if refused and len(refused) == len([host for host in asked if host.stage is not Stage.UNREACHABLE]):
             raise Refused(Code(refused[0].code), f"every host refuses {revision}: {refused[0].why}", hint=_REFUSED_HINT)
         found.commits = _same_commits(answers)
+        found.changes = _usual_changes([host for host in asked if host.name in answers], answers)
         for host in asked:
             answer = answers.get(host.name)
             if not answer:
                 continue
-            found.changes = found.changes or answer.get("changes", {})
             if answer.get("live") and not host.unwell:
                 host.stage, host.why = Stage.SKIPPED, f"runs {revision} already, and is well"
 
@@ -133,6 +134,13 @@ def _same_commits(answers: dict[str, dict[str, Any]]) -> dict[str, str]:
         )
     commits: dict[str, str] = json.loads(next(iter(places))) if places else {}
     return commits
+
+
+def _usual_changes(hosts: Sequence[Host], answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what the revision brings to what most hosts run."""
+    usual = Counter(host.before for host in hosts).most_common(1)
+    changes: dict[str, Any] = next((answers[h.name].get("changes", {}) for h in hosts if usual and h.before == usual[0][0]), {})
+    return changes
 
 
 def _commits(commits: dict[str, str]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from integration.fleet import Fleet
-from integration.host import eventually
+from integration.host import BIN, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -302,6 +305,46 @@ def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
     assert fleet.rollout("resume", operator.id).code == 0
     assert fleet.serve() == [NEW] * 5
     assert [fleet.fired(n) for n in range(5)] == [[operator.id]] * 5
+
+
+def test_services_of_a_maestro_file_are_taken_in_the_order_of_what_they_require(three: Fleet) -> None:
+    ships = "".join(f"  ship-{n}: {{ip: 127.0.0.1}}\n" for n in range(3))
+    ports = [f"ports: {{supervisor: '9001:{port}'}}" for port in three.ports]
+    file = three.path / "maestro.yaml"
+    file.write_text(
+        f"__maestro: {{schema: 2}}\nname: test\nships:\n{ships}services:\n"
+        f"  web:\n    image: web\n    requires: [api]\n    instances:\n      web-1: {{ship: ship-0, {ports[0]}}}\n"
+        f"  api:\n    image: api\n    requires: [store]\n    instances:\n      api-1: {{ship: ship-1, {ports[1]}}}\n"
+        f"  store:\n    image: store\n    instances:\n      store-1: {{ship: ship-2, {ports[2]}}}\n"
+    )
+
+    start = ("start", NEW, "--maestro", str(file), "--bake", "0", "--waves", "100%", *three.access())
+    chosen = three.rollout(*start, "--service", "api", "--service", "web", "--dry-run").json
+    done = three.rollout(*start)
+
+    assert chosen["waves"] == [["api-1", "web-1"]]
+    assert done.code == 0
+    ends = [event["host"] for event in map(json.loads, done.out.splitlines()) if event["event"] == "host.finished"]
+    assert ends == ["store-1", "api-1", "web-1"]
+    began = [three.hosts[number].history()[0]["started_at"] for number in (2, 1, 0)]
+    assert began == sorted(began)
+
+
+def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(three: Fleet) -> None:
+    hosts = [f"127.0.0.1:{port}" for port in three.ports]
+    path = f"{BIN}:{os.environ['PATH']}"
+    command = ["scripts/fanout", NEW, *hosts, "--bake", "0", *three.access()]
+    project = Path(__file__).parents[2]
+
+    done = subprocess.run(
+        command, cwd=project, env={**three.environment, "PATH": path}, capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert (done.returncode, three.serve()) == (0, [NEW] * 3)
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{NEW} for api (test), 3 hosts"
+    assert sum(line.split()[1] == "host.finished" for line in lines if " host.finished " in line) == 3
+    assert lines[-1] == f"completed: {NEW} on api (test); 3 hosts: 3 done"
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
