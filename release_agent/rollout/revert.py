@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Host, Rollout
     from release_agent.rollout.writer import Writer
 
+_LOOK = 2.0
 _TOUCHED = (Stage.DONE, Stage.FAILED, Stage.UNREACHABLE, Stage.STARTING, Stage.DEPLOYING, Stage.REVERTING, Stage.STUCK)
 
 
@@ -54,6 +55,9 @@ class Revert:
         now = asyncio.get_running_loop().time
         began = now()
         seen = await agent.look(min(FIRST_CONTACT, deadline))
+        while seen.busy and now() - began < deadline:  # with what this rollout began, mostly: it ends by itself
+            await asyncio.sleep(_LOOK)
+            seen = await agent.look(min(FIRST_CONTACT, deadline))
         if seen.release == host.before and not seen.busy:
             # It never took the revision, or went back by itself: why it failed stays to be read.
             unchanged = host.stage in (Stage.FAILED, Stage.UNREACHABLE)

@@ -96,7 +96,10 @@ class Gate:
 
 
 async def each(hosts: Sequence[Host], most: int, gate: Gate, work: Callable[[Host], Awaitable[None]]) -> None:
-    """Work on ``most`` hosts at a time, in order, until the gate is shut for good; those begun are finished."""
+    """Work on ``most`` hosts at a time, in order, until the gate is shut for good; those begun are finished.
+
+    What ``work`` raises is no host's own trouble: it ends all of them, and is raised.
+    """
     waiting = iter(hosts)
 
     async def worker() -> None:
@@ -107,6 +110,9 @@ async def each(hosts: Sequence[Host], most: int, gate: Gate, work: Callable[[Hos
                 return
             await work(host)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(most, len(hosts))):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(most, len(hosts))):
+                group.create_task(worker())
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several

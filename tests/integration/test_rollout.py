@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.fleet import Fleet
+from integration.fleet import Fleet, Operator
 from integration.host import BIN, eventually
 
 if TYPE_CHECKING:
@@ -229,6 +229,21 @@ def test_reverting_a_completed_rollout_takes_every_host_to_its_own_release(fleet
 
     assert fleet.rollout("revert", operator.id).code == 0
     assert fleet.serve() == [OLD, OLD, "v0.9.0", OLD, OLD]
+
+
+def test_revert_waits_for_what_is_being_deployed(fleet: Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[0].gate('held')}' }}]")
+    operator = fleet.begin()
+    fleet.hosts[0].reached("held")
+    operator.send(signal.SIGKILL)
+
+    reverting = Operator(fleet, fleet.command("revert", operator.id))
+    reverting.seen("revert.started")
+    fleet.hosts[0].open("held")
+
+    assert reverting.end() == 0
+    assert fleet.serve() == [OLD] * 5
+    assert fleet.fired(0) == [operator.id, f"{operator.id}-revert"]
 
 
 def test_paused_rollout_begins_no_host_until_it_is_resumed(fleet: Fleet) -> None:

@@ -119,6 +119,25 @@ def _unless_locked(fleet: Fleet, *arguments: str):  # noqa: ANN202 - Ran or None
     return None if done.code == 44 else done
 
 
+def test_operator_whose_lock_somebody_else_took_begins_no_further_host(fleet: Fleet, consul: ConsulProcess) -> None:
+    gate = fleet.hosts[0].gate("held")
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{gate}' }}]")
+    operator = fleet.begin()
+    fleet.hosts[0].reached("held")
+    lock = "/v1/kv/release-agent/test/api/rollout/lock"
+    (entry,) = consul.get(lock)
+    stranger = consul.put("/v1/session/create", {"LockDelay": "0s"})["ID"]
+
+    consul.put(f"/v1/session/destroy/{entry['Session']}", None)
+    assert consul.put(f"{lock}?acquire={stranger}", {"id": "another", "who": "eve", "revision": "v2", "since": "now"})
+
+    assert operator.end() == 40
+    fleet.hosts[0].open("held")
+    (ended,) = operator.events("rollout.ended")
+    assert "eve holds it now" in ended["why"]
+    assert [fleet.fired(number) for number in (1, 2)] == [[], []]
+
+
 def test_host_that_was_down_converges_when_it_boots_and_is_counted(fleet: Fleet) -> None:
     fleet.configure(2, revision='[revision]\nfollow = "rollout"')
     fleet.hosts[2].stop()

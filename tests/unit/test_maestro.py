@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from release_agent.errors import Code, Exit, Misconfigured
 from release_agent.rollout import maestro
@@ -296,6 +297,15 @@ def test_requires_that_goes_round_is_refused_every_round_of_it(tmp_path: Path) -
     assert way in ("a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c")
 
 
+def test_rounds_that_share_a_service_are_each_refused(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, services({"a": "b, c", "b": "a", "c": "a"}))
+
+    assert sorted("".join(sorted(set(problem.partition(": goes round: ")[2]) & set("abc"))) for problem in problems) == [
+        "ab",
+        "ac",
+    ]
+
+
 def test_a_round_among_services_that_are_not_chosen_is_refused_as_maestro_does(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, services({"a": "", "b": "b"}), "a")
 
@@ -327,6 +337,10 @@ def test_every_unknown_name_is_told_with_the_nearest_one(tmp_path: Path) -> None
         (
             HEAD + "ships: {s: {ip: 'h:9001'}}\nservices: {}\n",
             "ships.s.ip: must be an address or the name of a host, not 'h:9001'",
+        ),
+        (
+            HEAD + "ships: {s: {ip: 'fe80::1%eth0'}}\nservices: {}\n",
+            "ships.s.ip: must be an address or the name of a host, not 'fe80::1%eth0'",
         ),
         (HEAD + "ships: {s: {ip: ''}}\nservices: {}\n", "ships.s.ip: must be an address or the name of a host, not ''"),
         (HEAD + "ships: [one]\nservices: {}\n", "ships: must be a mapping"),
@@ -430,6 +444,7 @@ def test_a_template_includes_and_imports_what_is_beside_it(tmp_path: Path) -> No
     assert read(tmp_path, text)[0].url == "http://10.0.0.2:9001"
 
 
+@pytest.mark.parametrize("libyaml", [True, False])
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -444,7 +459,12 @@ def test_a_template_includes_and_imports_what_is_beside_it(tmp_path: Path) -> No
         ("text\n", "what it renders to: must be a mapping"),
     ],
 )
-def test_what_is_no_yaml_or_no_mapping_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+def test_what_is_no_yaml_or_no_mapping_is_refused_with_libyaml_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str, *, libyaml: bool
+) -> None:
+    if not libyaml:
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+
     (found,) = problems_of(tmp_path, text)
 
     assert found.startswith(problem)
