@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -306,13 +307,16 @@ class Terminal:
         )
         for descriptor in (slave, control, reply):
             os.close(descriptor)
-        self._drawn = threading.Condition()
+        self._drawn, self._abandoned = threading.Condition(), threading.Event()
         self._thread = threading.Thread(target=self._draw)
         self._thread.start()
 
     def _draw(self) -> None:
         with contextlib.suppress(OSError):  # its last process is gone
-            while data := os.read(self._master, 65536):
+            while not self._abandoned.is_set():
+                if not select.select([self._master], [], [], 0.1)[0]:
+                    continue
+                data = os.read(self._master, 65536)
                 with self._drawn:
                     self.screen.feed(data)
                     self._drawn.notify_all()
@@ -334,6 +338,7 @@ class Terminal:
 
     def reply(self) -> str:
         """Return what the scene tells the test."""
+        assert select.select([self._reply], [], [], PATIENCE)[0], "\n".join(self.screen.lines)
         return os.read(self._reply, 1000).decode().strip()
 
     def close(self) -> list[str]:
@@ -344,6 +349,7 @@ class Terminal:
 
     def abandon(self) -> None:
         """Leave nothing, however the test went."""
+        self._abandoned.set()
         self.process.kill()
         self.process.wait()
         self._thread.join()
@@ -582,6 +588,19 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
     assert seen.notes() == ["watching 1 host for 18 s more"]
     clock.now += 18
     assert seen.notes() == []
+
+
+def test_the_progress_deadline_begins_anew_with_the_end_of_a_bake() -> None:
+    clock, rollout = Clock(), fleet(3, progress_deadline=100.0)
+    seen, host = Seen(rollout, clock), rollout.hosts["h1"]
+    seen.hear("bake.started", None, {"seconds": 500.0, "hosts": 1})
+    clock.now += 510
+    host.stage = Stage.STARTING
+    seen.hear("host.started", host, {})
+
+    assert seen.notes() == []
+    clock.now += 70
+    assert seen.notes() == ["no host became healthy for 80 s; it stops in 20 s"]
 
 
 def test_the_progress_deadline_is_counted_down_where_it_runs_short() -> None:
