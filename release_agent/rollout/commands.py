@@ -99,8 +99,8 @@ async def _plan(
 
 async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable[[Run], Awaitable[Exit]]) -> int:
     """Run what the lock is held for, let go of it, and say how it ended."""
-    access.console.begin(rollout)
     try:
+        access.console.begin(rollout)
         code = await go(Run(rollout, writer, access.agent_of, access.watch(rollout), access.console))
     except asyncio.CancelledError:
         code = Exit.CANCELLED
