@@ -20,7 +20,8 @@ import pytest
 
 from release_agent.errors import Exit
 from release_agent.rollout.model import Host, Options, Phase, Rollout, Stage
-from release_agent.rollout.seen import Seen, Table
+from release_agent.rollout.seen import Seen
+from release_agent.rollout.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
