@@ -70,7 +70,7 @@ class Access:
             from release_agent.rollout import catalog  # noqa: PLC0415
 
             meta = inventory.pairs(chosen.meta)
-            return catalog.targets(self.consul, chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
+            return catalog.targets(self._consul(), chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
         return inventory.from_arguments(chosen.host)
 
     @property
@@ -82,9 +82,8 @@ class Access:
         """Return one host's agent."""
         return Agent(Remote(host.url, self._credentials))
 
-    @cached_property
-    def consul(self) -> ConsulClient:
-        """Consul, as the CONSUL_* variables say."""
+    def _consul(self) -> ConsulClient:
+        """Consul, as the CONSUL_* variables say; one for each thread that talks to it."""
         from release_agent.consul_client import ConsulClient  # noqa: PLC0415
 
         return ConsulClient(self._environ, _MANY_HOSTS)
@@ -99,7 +98,7 @@ class Access:
         if self._is_in_consul:
             from release_agent.rollout.consul_record import ConsulRecord  # noqa: PLC0415
 
-            return ConsulRecord(self.consul, self._arguments.prefix)
+            return ConsulRecord(self._consul(), self._arguments.prefix)
         from release_agent.rollout.local_record import LocalRecord, default_path  # noqa: PLC0415
 
         return LocalRecord(default_path(self._environ))
@@ -111,7 +110,8 @@ class Access:
             return agents
         from release_agent.rollout import catalog  # noqa: PLC0415
 
-        return AskConsul(lambda: catalog.sick(self.consul, rollout.service), agents)
+        consul = self._consul()
+        return AskConsul(lambda: catalog.sick(consul, rollout.service), agents)
 
     @cached_property
     def console(self) -> Console:

@@ -138,6 +138,9 @@ async def _resume(access: Access, identity: str) -> int:
     if rollout.has_ended:
         await writer.let_go()
         raise _ended(rollout)
+    # What was ordered while nobody ran it: to resume is the last word, but an approval stays one.
+    left = await writer.once(lambda record: record.take_order())
+    rollout.approved = rollout.approved or bool(left and left.verb == "approve")
     return await _finish(access, writer, rollout, lambda run: run.go())
 
 

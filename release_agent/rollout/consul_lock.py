@@ -65,7 +65,7 @@ class FleetLock:
             self._renewed = time.monotonic()
             return
         entry = self._kv.get(self._key)
-        if entry is None or entry.session or entry.locks != self._locks:
+        if entry is None or entry.locks != self._locks:
             raise self._lost()
         # Nobody had it when it was read; the first operation says that nobody had it since.
         unchanged = {"Verb": "check-index", "Key": self._key, "Index": entry.version}
