@@ -28,7 +28,8 @@ class Started:
     @property
     def is_over(self) -> bool:
         """Whether its process was reaped: the next start succeeds at once."""
-        return bool(self.process.pid != self.pid)
+        # It may have been reaped before there was a pid to keep.
+        return bool(self.process.pid != self.pid or not self.pid)
 
     @property
     def exit_code(self) -> int | None:
@@ -54,10 +55,9 @@ class Awaited:
         for oldest in list(self._runs)[:-_MOST_KEPT]:
             del self._runs[oldest]
         self._watches = [watch for watch in self._watches if watch.readable()]
-        try:
+        # Where it has ended, or the kernel or Python's own build is older than 5.3: the next tick, within a second, will do.
+        with contextlib.suppress(Exception):
             self._watches.append(ExitWatch(os.pidfd_open(run.pid), run))
-        except OSError:  # it has ended, or the kernel is older than 5.3: the next tick, within a second, will do
-            return
 
     def let_go(self, _event: object = None) -> None:
         """Leave supervisord's loop: it stops, or reloads."""
@@ -73,18 +73,21 @@ class Awaited:
 class ExitWatch:
     """A dispatcher in supervisord's own event loop: a pidfd, readable from the moment its process ends.
 
-    Nothing in here raises: supervisord's loop would end with it.
+    Supervisord catches what handle_read_event raises, and calls handle_error. The others raise nothing: it would end with it.
     """
 
     def __init__(self, descriptor: int, run: Started) -> None:
         """Join the loop."""
         self._descriptor = descriptor
+        self._file = os.fstat(descriptor)
         self._run = run
         self._until: float | None = None
         asyncore.socket_map[descriptor] = self
 
     def readable(self) -> bool:
-        """Whether to go on waiting."""
+        """Whether to go on waiting; not on a descriptor that somebody closed: the loop would never rest."""
+        if self._descriptor >= 0 and not self._is_own(self._descriptor):
+            self.close()
         return self._descriptor >= 0
 
     def writable(self) -> bool:
@@ -107,9 +110,15 @@ class ExitWatch:
         self.close()
 
     def close(self) -> None:
-        """Leave the loop."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            asyncore.socket_map.pop(descriptor, None)
-            with contextlib.suppress(OSError):
+        """Leave the loop; a number that is a stranger's by now stays the stranger's."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if asyncore.socket_map.get(descriptor) is self:
+            del asyncore.socket_map[descriptor]
+        if self._is_own(descriptor):
+            with contextlib.suppress(Exception):
                 os.close(descriptor)
+
+    def _is_own(self, descriptor: int) -> bool:
+        with contextlib.suppress(Exception):
+            return os.path.samestat(os.fstat(descriptor), self._file)
+        return False

@@ -71,23 +71,26 @@ class StateDatabase:
             if not write and not path.exists():
                 self._open_empty()
                 return
+            if path.exists() and not path.is_file():
+                message = "it is no file"  # a pipe would be waited for
+                raise sqlite3.DatabaseError(message)
             mode = "rwc" if write else "ro"
             self._db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=patience
             )
             self._db.execute("PRAGMA synchronous = FULL")
             if not write:
-                self._roll_back_hot()
+                self._roll_back_hot(patience)
             self._settle(write=write)
 
-    def _roll_back_hot(self) -> None:
+    def _roll_back_hot(self, patience: float) -> None:
         """A writer that was killed left its rollback journal: whoever may write puts the file right by reading it once."""
         try:
             self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_READONLY:
                 raise
-            mender = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)
+            mender = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience)
             mender.execute("SELECT count(*) FROM sqlite_master").fetchone()
             mender.close()
 

@@ -38,6 +38,8 @@ class Lock:
         Reads alone: taking the lock to look would make a deployment of this moment busy.
         """
         try:
+            if not self._path.is_file():  # a pipe would be waited for
+                return None
             holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
             return holder if processes.started(holder["pid"]) == holder["started"] else None
         except (OSError, ValueError, KeyError, TypeError):

@@ -8,9 +8,13 @@ can end supervisord. It imports the standard library and supervisor alone.
 from __future__ import annotations
 
 import functools
+import gc
+import inspect
 import json
+import re
 import traceback
 import xmlrpc.client
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from supervisor.http import NOT_DONE_YET
@@ -29,7 +33,7 @@ from release_agent.model import Action, Process, Record, new_id
 from release_agent.revision import check_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["make_controller", "make_rpcinterface"]
 
@@ -40,40 +44,68 @@ FAULTS = 100
 _PROGRAM = "deploy"
 _ATTRIBUTE = "release_agent_runs"
 _MOST_HISTORY = 1000
+_LONGEST_NAME = 1000
+# What XML cannot say: a client could not read the answer, and lone surrogates were an HTTP 500.
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Supervisor cuts a deferred answer off after as many bytes as it has characters.
+_NO_ASCII = re.compile("[^\t\n\r -~]")
 # A turn of supervisord's loop; the answer itself is woken by the run's end.
 _DELAY = 0.01
 
 
-def make_rpcinterface(supervisord: Any, **settings: str) -> ReleaseRPCInterface:  # noqa: ANN401 - supervisor has no types
+def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterface:  # noqa: ANN401 - supervisor has no types
     """Make what answers ``release.*``; supervisor calls it once for every HTTP server, and again on reload.
 
+    Supervisord would end with whatever is raised here, so nothing is done yet.
     ``config``, in the section: the agent's configuration, found as the commands find it where it is not given.
     """
-    runs = getattr(supervisord, _ATTRIBUTE, None)
-    if runs is None:
-        runs = Awaited()
-        setattr(supervisord, _ATTRIBUTE, runs)
-    return ReleaseRPCInterface(supervisord, runs, settings.get("config"))
+    return ReleaseRPCInterface(supervisord, settings.get("config"))
+
+
+@contextmanager
+def _faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> Iterator[None]:
+    """Let whatever goes wrong be a fault with words; anything else were an HTTP 500."""
+    try:
+        yield
+    except RPCError:
+        raise
+    except Exception as error:
+        if not isinstance(error, ReleaseError):
+            log(traceback.format_exc())
+        # The frames of what failed have the journal still open.
+        each: BaseException | None = error
+        while each:
+            traceback.clear_frames(each.__traceback__)
+            each = each.__context__
+        raise _fault(error, foreign) from error
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    """Close the journal that was read: a connection of SQLite's refers to itself, and is open until it is collected.
+
+    At a reload supervisord closes its descriptor first; later the number would be closed again, as somebody else's.
+    """
+    try:
+        yield
+    finally:
+        gc.collect()
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
     """Let a method answer or fault, whatever happens in it; what it answers lacks what is None."""
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
     def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:  # noqa: ANN401 - XML-RPC
-        try:
+        with _closing(), _faulting(self._log):
             self._refuse_while_stopping()
+            try:
+                signature.bind(self, *arguments)
+            except TypeError as error:
+                raise RPCError(Faults.INCORRECT_PARAMETERS, str(error)) from error
             answered = method(self, *arguments)
             return answered if callable(answered) else sendable(answered)
-        except RPCError:
-            raise
-        except ReleaseError as error:
-            raise _fault(error) from error
-        except TypeError as error:
-            raise RPCError(Faults.INCORRECT_PARAMETERS, str(error)) from error
-        except Exception as error:
-            self._log(traceback.format_exc())
-            raise RPCError(Faults.FAILED, f"a bug in the release plugin: {error}") from error
 
     return answer
 
@@ -81,10 +113,9 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 class ReleaseRPCInterface:
     """``release.*``: every public method is one of the RPC."""
 
-    def __init__(self, supervisord: Any, runs: Awaited, path: str | None) -> None:  # noqa: ANN401 - supervisor has no types
+    def __init__(self, supervisord: Any, path: str | None) -> None:  # noqa: ANN401 - supervisor has no types
         """Keep whom to ask; the configuration is read at each call, so that a bad one is told and can be mended."""
         self._supervisord = supervisord
-        self._runs = runs
         self._path = path
 
     @_answering
@@ -96,7 +127,7 @@ class ReleaseRPCInterface:
         @param string trigger   What fired it, for the history
         @return struct result   The deployment's record, so far
         """
-        return self._run({"action": str(Action.DEPLOY), "revision": _checked(revision), "trigger": str(trigger)}, wait=wait)
+        return self._run({"action": str(Action.DEPLOY), "revision": _checked(revision), "trigger": _text(trigger)}, wait=wait)
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
@@ -107,7 +138,7 @@ class ReleaseRPCInterface:
         @param string trigger  What fired it, for the history
         @return struct result  The deployment's record, so far
         """
-        return self._run({"action": str(Action.ROLLBACK), "release": _checked(release), "trigger": str(trigger)}, wait=wait)
+        return self._run({"action": str(Action.ROLLBACK), "release": _checked(release), "trigger": _text(trigger)}, wait=wait)
 
     @_answering
     def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
@@ -134,7 +165,7 @@ class ReleaseRPCInterface:
         @param string id       The deployment's id
         @return struct result  Its record
         """
-        return self._record(str(id))
+        return self._record(_text(id))
 
     @_answering
     def getHistory(self, limit: int = 20) -> Any:  # noqa: ANN401, N802 - XML-RPC, in supervisor's own style
@@ -143,7 +174,10 @@ class ReleaseRPCInterface:
         @param int limit      How many at the most
         @return array result  Records, each with trigger and started_at
         """
-        most = max(0, min(int(limit), _MOST_HISTORY))
+        try:
+            most = max(0, min(int(limit), _MOST_HISTORY))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number") from error
         return [self._as_running(entry) for entry in self._answers().journal().history(most)]
 
     # Starting
@@ -151,24 +185,29 @@ class ReleaseRPCInterface:
     def _run(self, request: dict[str, str], *, wait: bool) -> Any:  # noqa: ANN401 - a struct, or what is called until it is known
         identity = new_id()
         self._start({"id": identity, **request})
-        if not wait:
-            return self._record(identity)
-        return self._deferred(identity)
+        # Nothing is read that could fail now: it runs, and its id is how to follow it.
+        return self._deferred(identity) if wait else Record(identity, revision=request.get("revision") or None).to_json()
 
     def _start(self, request: dict[str, str]) -> None:
-        answers = self._answers()
+        answers, runs = self._answers(), self._awaited()
         name, process = self._program()
         holder = answers.root.holder()
-        if holder or process.get_state() in RUNNING_STATES:
+        # One that is being stopped has a pid: supervisor would not start it, and say that it did.
+        if holder or process.pid or process.get_state() in RUNNING_STATES:
             raise busy(holder)
         kept = process.config.environment
         process.config.environment = {**(kept or {}), REQUEST_VARIABLE: json.dumps(request)}
         try:
             SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)  # noqa: FBT003 - XML-RPC's
+        except RPCError:
+            if not process.pid:
+                # Supervisor keeps those of pipes it has closed; a client who gets such a number would never be heard.
+                process.dispatchers = {}
+            raise
         finally:
             # At once: `reread` would see a changed program.
             process.config.environment = kept
-        self._runs.add(request["id"], process, request.get("revision", ""))
+        runs.add(request["id"], process, request.get("revision", ""))
 
     def _program(self) -> tuple[str, Any]:
         for group_name, group in self._supervisord.process_groups.items():
@@ -182,15 +221,24 @@ class ReleaseRPCInterface:
 
     def _deferred(self, identity: str) -> Callable[[], Any]:
         def answer() -> Any:  # noqa: ANN401 - XML-RPC
-            try:
-                run = self._runs.get(identity)
-                return NOT_DONE_YET if run and not run.is_over else sendable(self._record(identity))
-            except ReleaseError as error:
-                raise _fault(error) from error
+            with _faulting(self._log, _NO_ASCII):
+                run = self._awaited().get(identity)
+                if run and not run.is_over:
+                    return NOT_DONE_YET
+            with _closing(), _faulting(self._log, _NO_ASCII):
+                return sendable(self._record(identity), _NO_ASCII)
 
         # A plain function with an attribute: supervisor answers anything else as it is.
         answer.delay = _DELAY  # type: ignore[attr-defined]
         return answer
+
+    def _awaited(self) -> Awaited:
+        """The runs of this supervisord, which has an interface like this for each of its HTTP servers."""
+        runs: Awaited | None = getattr(self._supervisord, _ATTRIBUTE, None)
+        if runs is None:
+            runs = Awaited()
+            setattr(self._supervisord, _ATTRIBUTE, runs)
+        return runs
 
     # Answering
 
@@ -202,7 +250,7 @@ class ReleaseRPCInterface:
         entry = journal.entry(identity)
         if entry:
             return self._as_running(entry)
-        run = self._runs.get(identity)
+        run = self._awaited().get(identity)
         answered = journal.answer_to(identity)
         if answered and not (run and not run.is_over):
             return answered
@@ -212,7 +260,7 @@ class ReleaseRPCInterface:
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A deployment has ended, over RPC, only when its process is reaped."""
-        run = self._runs.get(entry["id"])
+        run = self._awaited().get(entry["id"])
         if run and not run.is_over:
             return {**entry, "outcome": None, "error": None}
         return entry
@@ -230,23 +278,37 @@ class ReleaseRPCInterface:
         self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
 
 
-def sendable(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the value as XML-RPC can carry it: without None, large numbers as doubles; else it were an HTTP 500."""
+def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:  # noqa: ANN401 - JSON
+    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, what is foreign escaped."""
     if isinstance(value, dict):
-        return {key: sendable(member) for key, member in value.items() if member is not None}
+        return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
     if isinstance(value, list):
-        return [sendable(member) for member in value]
-    return float(value) if isinstance(value, int) and value > xmlrpc.client.MAXINT else value
+        return [sendable(member, foreign) for member in value]
+    if isinstance(value, str):
+        return foreign.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    return float(value) if isinstance(value, int) and abs(value) > xmlrpc.client.MAXINT else value
 
 
-def _checked(name: str) -> str:
-    return check_revision(str(name)) if name else ""
+def _checked(name: Any) -> str:  # noqa: ANN401 - XML-RPC
+    text = _text(name)
+    return check_revision(text) if text else ""
 
 
-def _fault(error: ReleaseError) -> RPCError:
+def _text(value: Any) -> str:  # noqa: ANN401 - XML-RPC
+    """Return a name; a release's may be its number. What is neither must not pass for an empty one."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
+        return str(value)
+    if value is None:
+        return ""
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at the most")
+
+
+def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:
+    if not isinstance(error, ReleaseError):
+        return RPCError(Faults.FAILED, f"a bug in the release plugin: {error!a}")
     fault = RPCError(FAULTS + error.exit_code)
     # Without supervisor's own "UNKNOWN: " before it.
-    fault.text = error.message
+    fault.text = sendable(error.message, foreign)
     return fault
 
 

@@ -224,7 +224,7 @@ class Root:
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None; a link is not followed."""
         try:
-            descriptor = os.open(self._releases / name / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self._releases / name / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
