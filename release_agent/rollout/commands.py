@@ -191,15 +191,18 @@ def order(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """How far a rollout is, and each host."""
+    """How far a rollout is, and each host; watched, whenever that changes."""
     access = Access(arguments)
+    shown: Rollout | None = None
     while True:
         rollout = access.record.read(arguments.id)
         running = access.record.running(rollout)
         _count_converged(access, rollout)
-        access.console.status(rollout, running=running)
+        if rollout != shown:
+            access.console.status(rollout, running=running)
         if not arguments.watch or rollout.has_ended or not running:
             return Exit.OK
+        shown = rollout
         time.sleep(_LOOK)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -263,6 +264,20 @@ def test_paused_rollout_begins_no_host_until_it_is_resumed(fleet: Fleet) -> None
         *("rollout.paused", "rollout.running"),
     ]
     assert fleet.serve() == [NEW] * 5
+
+
+def test_status_that_is_watched_is_told_at_each_change_until_the_end(fleet: Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[0].gate('held')}' }}]")
+    operator = fleet.begin()
+    fleet.hosts[0].reached("held")
+    watching = Operator(fleet, fleet.command("status", operator.id, "--watch"))
+    eventually(watching.events, "it is told")
+    fleet.hosts[0].open("held")
+
+    assert (operator.end(), watching.end()) == (0, 0)
+    told = watching.events()
+    assert (told[0]["phase"], told[-1]["phase"]) == ("running", "completed")
+    assert all(one != other for one, other in pairwise(told))
 
 
 def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had(fleet: Fleet) -> None:
