@@ -95,6 +95,7 @@ class Code(StrEnum):
     HOST_IN_MAINTENANCE = "host-in-maintenance"
     HOST_LATE = "host-late"
     HOST_SICK = "host-sick"
+    HOST_MOVED_ON = "host-moved-on"
     # The agent itself
     BUG = "bug"
 

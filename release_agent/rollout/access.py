@@ -13,6 +13,7 @@ from release_agent.errors import Code, Misconfigured
 from release_agent.rollout import inventory
 from release_agent.rollout.agent import Agent
 from release_agent.rollout.bake import AskAgents, AskConsul
+from release_agent.rollout.pace import Pace
 from release_agent.rollout.remote import Remote
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Access:
         """Read what a file of hosts says of user and password; raises Misconfigured."""
         self._arguments = arguments
         self._environ = environ
+        self._pace = Pace()
         self._fleet = inventory.from_file(arguments.fleet) if getattr(arguments, "fleet", None) else None
         self._user = (self._fleet.user if self._fleet else "") or arguments.user or ""
         self._password_file = (self._fleet.password_file if self._fleet else "") or arguments.password_file or ""
@@ -56,7 +58,27 @@ class Access:
                 "hosts must come from one place: named one by one, or by one of --consul, --fleet and --maestro",
                 hint="release-agent rollout start v1.4.2 10.0.0.11 10.0.0.12:9001",
             )
-        return inventory.select(self._all(), chosen.limit, chosen.exclude)
+        for given, needed in (("service", "maestro"), ("tag", "consul"), ("meta", "consul"), ("environment", "consul")):
+            if getattr(chosen, given) and not getattr(chosen, needed):
+                raise Misconfigured(
+                    Code.INVENTORY_INVALID,
+                    f"--{given} chooses among the hosts of --{needed}, which is not given: it would choose nothing here",
+                    hint="--limit chooses among any hosts: by name, service=PATTERN or zone=PATTERN",
+                )
+        targets = inventory.select(self._all(), chosen.limit, chosen.exclude)
+        urls = [target.url for target in targets]
+        twice = (
+            [f"{target.name} ({target.url})" for target in targets if urls.count(target.url) > 1]
+            if len(set(urls)) < len(urls)
+            else []
+        )
+        if twice:
+            raise Misconfigured(
+                Code.INVENTORY_INVALID,
+                f"several hosts are one and the same supervisor: {', '.join(twice)}",
+                hint="give each its own url, or rpc_url in its [app]",
+            )
+        return targets
 
     def _all(self) -> list[Target]:
         chosen = self._arguments
@@ -80,7 +102,7 @@ class Access:
 
     def agent_of(self, host: Host) -> Agent:
         """Return one host's agent."""
-        return Agent(Remote(host.url, self._credentials))
+        return Agent(Remote(host.url, self._credentials), self._pace)
 
     def _consul(self) -> ConsulClient:
         """Consul, as the CONSUL_* variables say; one for each thread that talks to it."""
@@ -126,8 +148,8 @@ class Access:
             return Table()
         return Lines()
 
-    def again(self, rollout: Rollout, verb: str = "resume") -> str:
-        """Return the command that goes on with a rollout."""
+    def again(self, rollout: Rollout, verb: str) -> str:
+        """Return the command of a verb that goes on with a rollout."""
         words = ["release-agent", "rollout", verb, rollout.id]
         if self._is_in_consul and not self._environ.get("CONSUL_HTTP_ADDR"):
             words.append("--consul")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import xmlrpc.client
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.errors import Code, Exit
+from release_agent.errors import Code, Exit, Refused
 from release_agent.rollout.model import REVERT
 from release_agent.rollout.remote import Unauthorised, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from release_agent.rollout.pace import Pace
     from release_agent.rollout.remote import Remote
 
 _FAULTS = 100  # release_agent.plugin.FAULTS: a refusal's fault is its exit code above this
@@ -20,20 +24,21 @@ _UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
 _BUSY = _FAULTS + Exit.BUSY
 FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
 _BUSY_PATIENCE = 60.0  # seconds a host that does something else, a check perhaps, is asked again
-_FIRST_POLL, _LAST_POLL, _POLL_PART = 0.25, 5.0, 0.15
+_CHECKS = 15  # tries, a second apart
 _RECENT = 20  # of a history: enough to find what was just fired
 _TOOK_IT = ("deployed", "unchanged")
 
 
 class Trouble(Exception):
-    """Why a host did not do what it was asked; ``unreachable``: nobody knows what it does."""
+    """Why a host did not do what it was asked; ``unreachable``: nobody knows what it does; ``refused``: it will not have it."""
 
-    def __init__(self, code: str, why: str, *, unreachable: bool = False) -> None:
+    def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False) -> None:
         """``code`` is a stable name, this agent's or the host's own."""
         super().__init__(why)
         self.code = str(code)
         self.why = why
         self.unreachable = unreachable
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -72,33 +77,46 @@ def roll_back(release: str, rollout: str) -> Wish:
 class Agent:
     """One host's agent. Every method raises Trouble."""
 
-    def __init__(self, remote: Remote) -> None:
-        """Nothing is asked yet."""
+    def __init__(self, remote: Remote, pace: Pace) -> None:
+        """Nothing is asked yet; ``pace`` is that of all hosts."""
         self._call_remote = remote
+        self._pace = pace
 
     async def look(self, patience: float = 0.0) -> Seen:
         """Return what is live there, and how it is; one that does not answer is asked for ``patience`` seconds."""
         status = await self._insist(patience, "release.getStatus")
-        _check_version(str(status.get("agent_version", "")))
-        current = status.get("current") or {}
-        return Seen(
-            app=str(status["app"]),
-            environment=str(status["environment"]),
-            release=current.get("release"),
-            revision=current.get("revision"),
-            commits=dict(current.get("commits", {})),
-            health=str(status.get("health", "critical")),
-            busy=bool(status.get("deployment")),
-            maintenance=bool(status.get("maintenance")),
-        )
+        with _understood():
+            _check_version(str(status.get("agent_version", "")))
+            current = status.get("current") or {}
+            return Seen(
+                app=str(status["app"]),
+                environment=str(status["environment"]),
+                release=current.get("release"),
+                revision=current.get("revision"),
+                commits=dict(current.get("commits", {})),
+                health=str(status.get("health", "critical")),
+                busy=bool(status.get("deployment")),
+                maintenance=bool(status.get("maintenance")),
+            )
 
     async def check(self, revision: str, patience: float) -> dict[str, Any]:
         """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds."""
-        record = await self._call("release.check", revision, False)  # noqa: FBT003 - XML-RPC: do not wait
-        record = await self.follow(str(record["id"]), patience)
+        record = await self._check(revision)
+        with _understood():
+            identity = str(record["id"])
+        record = await self.follow(identity, patience, "release.check")
         if record["outcome"] != "checked":
             raise _refused(record)
-        return record
+        with _understood():
+            return {**record, "commits": dict(record["commits"])}
+
+    async def _check(self, revision: str) -> Any:  # noqa: ANN401 - the method's
+        """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
+        for _ in range(_CHECKS):
+            with _busy_passes():
+                return await self._call("release.check", revision, False)  # noqa: FBT003 - XML-RPC: do not wait
+            await asyncio.sleep(1.0)
+        return await self._call("release.check", revision, False)  # noqa: FBT003 - as above
 
     async def fire(self, wish: Wish, deadline: float, *, again: bool) -> str:
         """Have it deploy or go back, at most once for a trigger; returns the deployment's id.
@@ -115,7 +133,8 @@ class Agent:
         while True:
             try:
                 record = await self._call_remote(wish.method, wish.what, False, wish.trigger)  # noqa: FBT003 - do not wait
-                return str(record["id"])
+                with _understood():
+                    return str(record["id"])
             except Unreachable as error:
                 heard = heard or error.heard
                 if now() - began > (deadline if heard else min(FIRST_CONTACT, deadline)):
@@ -134,21 +153,25 @@ class Agent:
     async def _fired(self, trigger: str, patience: float) -> str | None:
         """Return the id of what was fired there by a trigger, or None; asks until it answers."""
         history = await self._insist(patience, "release.getHistory", _RECENT)
-        return next((str(entry["id"]) for entry in history if entry.get("trigger") == trigger), None)
+        with _understood():
+            return next((str(entry["id"]) for entry in history if entry.get("trigger") == trigger), None)
 
-    async def follow(self, identity: str, patience: float) -> dict[str, Any]:
-        """Ask for a deployment until it has ended, more and more seldom; late after ``patience`` seconds."""
+    async def follow(self, identity: str, patience: float, method: str) -> dict[str, Any]:
+        """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds."""
         now = asyncio.get_running_loop().time
         began = now()
         while True:
-            await asyncio.sleep(min(max(_FIRST_POLL, _POLL_PART * (now() - began)), _LAST_POLL))
+            await asyncio.sleep(self._pace.wait(method, now() - began))
             record: dict[str, Any] = await self._insist(patience - (now() - began), "release.getDeployment", identity)
-            if record.get("outcome"):
-                return record
-            if now() - began > patience:
-                phases = [phase["name"] for phase in record.get("phases", [])]
-                doing = f", in phase {phases[-1]}" if phases else ""
-                raise Trouble(Code.HOST_LATE, f"not done within its deadline{doing}; it goes on by itself")
+            with _understood():
+                if record.get("outcome"):
+                    if "error" not in record:
+                        self._pace.took(method, now() - began)
+                    return record
+                if now() - began > patience:
+                    phases = [phase["name"] for phase in record.get("phases", [])]
+                    doing = f", in phase {phases[-1]}" if phases else ""
+                    raise Trouble(Code.HOST_LATE, f"not done within its deadline{doing}; it goes on by itself")
 
     async def _insist(self, patience: float, method: str, *arguments: str | int | bool) -> Any:  # noqa: ANN401 - the method's
         """Call what changes nothing, again and again where there is no answer."""
@@ -173,21 +196,44 @@ class Agent:
             raise _fault(fault) from fault
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Let an answer that is none of the plugin's be that host's own trouble."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise Trouble(Code.HOST_UNFIT, f"what it answers is no release agent's: {error!r:.80}") from error
+
+
+@contextmanager
+def _busy_passes() -> Iterator[None]:
+    """Go on where a host is busy."""
+    try:
+        yield
+    except Trouble as trouble:
+        if trouble.code != Code.HOST_BUSY:
+            raise
+
+
 def _fault(fault: xmlrpc.client.Fault) -> Trouble:
     if fault.faultCode == _UNKNOWN_METHOD:
         return Trouble(Code.HOST_UNFIT, "its supervisord has no [rpcinterface:release]: include supervisor.d/plugin.conf")
     return Trouble(Code.HOST_BUSY if fault.faultCode == _BUSY else Code.HOST_UNFIT, fault.faultString)
 
 
-def took_it(record: dict[str, Any]) -> None:
-    """Raise Trouble unless a deployment ended well."""
+def took_it(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
+    """Raise Trouble unless a deployment ended well, and with the commits that were meant."""
     if record["outcome"] not in _TOOK_IT:
         raise _refused(record)
+    if commits is not None and record.get("commits") != commits:
+        raise Trouble(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved meanwhile")
 
 
 def _refused(record: dict[str, Any]) -> Trouble:
-    error = record.get("error") or {}
-    return Trouble(error.get("code", record["outcome"]), f"{record['outcome']}: {error.get('message', 'it does not say why')}")
+    with _understood():
+        error = record.get("error") or {}
+        why = f"{record['outcome']}: {error.get('message', 'it does not say why')}"
+        return Trouble(error.get("code", record["outcome"]), why, refused=record["outcome"] == Refused.outcome)
 
 
 def _check_version(version: str) -> None:

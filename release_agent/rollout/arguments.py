@@ -11,6 +11,7 @@ from release_agent.rollout.model import Options, amount
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_ALL = 100  # percent
 _VERBS = {
     "list": "rollouts, newest first",
     "status": "how far a rollout is, and each host",
@@ -79,7 +80,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-unreachable", type=_amount, default=default.max_unreachable, metavar="N", help="likewise; default: 0"
     )
-    group.add_argument("--deadline", type=_seconds, default=default.deadline, metavar="TIME", help="for a host; default: 10m")
+    group.add_argument("--deadline", type=_some_time, default=default.deadline, metavar="TIME", help="for a host; default: 10m")
     group.add_argument(
         "--progress-deadline",
         type=_seconds,
@@ -103,19 +104,35 @@ def options(arguments: argparse.Namespace) -> Options:
 
 
 def _waves(text: str) -> tuple[Any, ...]:
-    return tuple(_amount(part) for part in text.split(","))
+    sizes = tuple(_amount(part) for part in text.split(","))
+    if not all(size.number for size in sizes):
+        message = f"{text!r} has a wave of no hosts"
+        raise argparse.ArgumentTypeError(message)
+    return sizes
 
 
 def _amount(text: str) -> Any:  # noqa: ANN401 - argparse
     try:
-        return amount(text)
+        read = amount(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if read.percent and read.number > _ALL:
+        message = f"{text!r} is more than all"
+        raise argparse.ArgumentTypeError(message)
+    return read
 
 
 def _seconds(text: str) -> float:
+    return 0.0 if text == "0" else _read(text, schema.duration)
+
+
+def _some_time(text: str) -> float:
+    return _read(text, schema.positive_duration)
+
+
+def _read(text: str, read: Callable[[object], float]) -> float:
     try:
-        return 0.0 if text == "0" else schema.duration(text)
+        return read(text)
     except schema.WrongValueError as error:
         message = f"{text!r} {error}"
         raise argparse.ArgumentTypeError(message) from error

@@ -71,7 +71,10 @@ class AskConsul:
         self._otherwise = otherwise
 
     async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
-        """Look every two seconds; where Consul is away, the agents are asked for what is left of the time."""
+        """Look every two seconds; where Consul is away, the agents are asked for what is left of the time.
+
+        At the end they are asked in any case: of a host that is gone Consul knows after its check's time to live.
+        """
         now = asyncio.get_running_loop().time
         end, watched = now() + seconds, {host.name: host for host in hosts}
         while True:
@@ -85,5 +88,7 @@ class AskConsul:
             for name in set(sick) & set(watched):
                 yield watched.pop(name), Trouble(Code.HOST_SICK, f"Consul has it critical: {sick[name]}")
             if last:
+                async for found in self._otherwise(list(watched.values()), 0.0):
+                    yield found
                 return
             await asyncio.sleep(min(_LOOK, max(0.0, end - now())))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from release_agent.errors import Cancelled, Code, Exit, FleetStopped, NoTarget
+from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, NoTarget
 from release_agent.model import timestamp
 from release_agent.revision import check_revision
 from release_agent.rollout import text
 from release_agent.rollout.access import Access
+from release_agent.rollout.agent import Trouble
 from release_agent.rollout.arguments import options
 from release_agent.rollout.model import Host, Order, Phase, Rollout, Stage, rollout_id, who_am_i
 from release_agent.rollout.plan import assign_waves, over_budget
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.preflight import Preflight
 
 _LOOK = 1.0  # seconds
+_ASKED = 3  # hosts, before it goes on
 _HEARING = 5  # looks; whoever runs a rollout looks for orders once a second
 _PATIENCE = 900.0  # seconds to wait for a record that is away
 
@@ -61,12 +64,17 @@ async def _start(arguments: argparse.Namespace, access: Access, hosts: list[Host
     rollout, found = await _plan(access, hosts, arguments.revision, chosen, writer)
     exceeded = over_budget(hosts, chosen)
     access.console.plan(rollout, found.changes, exceeded)
+    if not rollout.at(Stage.PENDING, Stage.SKIPPED):
+        exceeded = exceeded or "no host is left to deploy to"
     if exceeded:
         failed = [host for host in hosts if host.code]
         why = f"{exceeded}; nothing was changed: {text.troubles(failed)}"
         raise FleetStopped(Code.FLEET_STOPPED, why, hint="mend them, leave them out with --exclude, or allow for them")
     if writer is None:
         return Exit.OK
+    for left in await writer.once(lambda record: record.all()):
+        if not left.has_ended and (left.app, left.environment) == (rollout.app, rollout.environment):
+            access.console.tell("rollout.supersedes", id=left.id, phase=str(left.phase), revision=left.revision)
     await writer.once(lambda record: record.begin(rollout))
     return await _finish(access, writer, rollout, lambda run: run.go())
 
@@ -76,11 +84,10 @@ async def _plan(
 ) -> tuple[Rollout, Preflight]:
     examiner = Examiner(access.agent_of, chosen.parallel)
     found = await examiner.look(hosts)
-    # Before hosts are asked for more: they may be busy with what somebody else rolls out.
-    holder = await writer.once(lambda record: record.holder(found.app, found.environment)) if writer else None
-    if holder:
-        raise locked(found.app, found.environment, holder)
+    # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
+    await _refuse_if_held(writer, found)
     await examiner.check(hosts, revision, found)
+    await _refuse_if_held(writer, found)
     assign_waves(hosts, chosen.waves)
     rollout = Rollout(
         id=rollout_id(),
@@ -97,17 +104,42 @@ async def _plan(
     return rollout, found
 
 
+async def _refuse_if_held(writer: Writer | None, found: Preflight) -> None:
+    holder = await writer.once(lambda record: record.holder(found.app, found.environment)) if writer else None
+    if holder:
+        raise locked(found.app, found.environment, holder)
+
+
+async def _let_in(access: Access, writer: Writer, rollout: Rollout) -> None:
+    """Raise Misconfigured where hosts want another password: it is no reason to give a rollout up."""
+    for host in [host for host in rollout.hosts.values() if host.wave >= 0][:_ASKED]:
+        try:
+            await access.agent_of(host).look()
+        except Trouble as trouble:
+            if trouble.code == Code.HOST_UNAUTHORISED:
+                await writer.let_go()
+                raise Misconfigured(
+                    Code.HOST_UNAUTHORISED,
+                    f"{host.name}: {trouble.why}; nothing was done",
+                    hint="give --user and --password-file",
+                ) from trouble
+
+
 async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable[[Run], Awaitable[Exit]]) -> int:
     """Run what the lock is held for, let go of it, and say how it ended."""
+
+    def again(verb: str) -> str:
+        return access.again(rollout, verb)
+
     try:
-        access.console.begin(rollout)
+        access.console.begin(rollout, again)
         code = await go(Run(rollout, writer, access.agent_of, access.watch(rollout), access.console))
     except asyncio.CancelledError:
         code = Exit.CANCELLED
     finally:
         access.console.end()
         await writer.let_go()
-    access.console.ended(rollout, code, access.again(rollout))
+    access.console.ended(rollout, code, again)
     return code
 
 
@@ -138,6 +170,7 @@ async def _resume(access: Access, identity: str) -> int:
     if rollout.has_ended:
         await writer.let_go()
         raise _ended(rollout)
+    await _let_in(access, writer, rollout)
     # What was ordered while nobody ran it: to resume is the last word, but an approval stays one.
     left = await writer.once(lambda record: record.take_order())
     rollout.approved = rollout.approved or bool(left and left.verb == "approve")
@@ -153,6 +186,7 @@ def revert(arguments: argparse.Namespace) -> int:
 async def _revert(access: Access, identity: str) -> int:
     writer = _writer(access)
     rollout = await writer.once(lambda record: record.take(identity))
+    await _let_in(access, writer, rollout)
     return await _finish(access, writer, rollout, lambda run: run.revert())
 
 
@@ -180,13 +214,13 @@ def order(arguments: argparse.Namespace) -> int:
     access = Access(arguments)
     record = access.record
     rollout = record.read(arguments.id)
-    if rollout.has_ended:
+    if rollout.has_ended or rollout.reverting:
         raise _ended(rollout)
     record.order(arguments.id, Order(arguments.verb, who_am_i()))
     if record.running(rollout):
         access.console.say(f"{rollout.id} is told: {arguments.verb}")
     else:
-        access.console.say(f"nobody runs {rollout.id} at the moment; to go on: {access.again(rollout)}")
+        access.console.say(f"nobody runs {rollout.id} at the moment; to go on: {access.again(rollout, 'resume')}")
     return Exit.OK
 
 
@@ -217,7 +251,8 @@ def _count_converged(access: Access, rollout: Rollout) -> None:
 def list_all(arguments: argparse.Namespace) -> int:
     """Rollouts, newest first."""
     access = Access(arguments)
-    access.console.listing(access.record.all())
+    found = access.record.all()
+    access.console.listing(found, [rollout.id for rollout in found if not rollout.has_ended and access.record.running(rollout)])
     return Exit.OK
 
 
@@ -231,21 +266,33 @@ def _writer(access: Access) -> Writer:
 def _ended(rollout: Rollout) -> NoTarget:
     return NoTarget(
         Code.ROLLOUT_ENDED,
-        f"{rollout.id} has ended: {rollout.phase}",
+        f"{rollout.id} {'has ended' if rollout.has_ended else 'is on its way back'}: {rollout.phase}",
         hint=f"`release-agent rollout status {rollout.id}` shows it; start another, or revert this one",
     )
 
 
 def _run(work: Coroutine[None, None, int]) -> int:
     """Run it; TERM and INT cancel what goes on, which leaves hosts as they are."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
     async def run() -> int:
         task = asyncio.create_task(work)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            """Once: a second signal must not tear apart how it is left."""
+            for number in numbers:
+                loop.add_signal_handler(number, lambda: None)
+            task.cancel()
+
+        for number in numbers:
+            loop.add_signal_handler(number, cancel)
         return await task
 
+    # A connection is a descriptor: as many as this user may have.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        raise Cancelled(Code.CANCELLED, "stopped by a signal; nothing was changed", hint="start it again at will") from None
+        raise Cancelled(Code.CANCELLED, "stopped by a signal before anything was begun", hint="try again at will") from None

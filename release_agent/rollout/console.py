@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from release_agent.model import timestamp
@@ -11,7 +12,7 @@ from release_agent.rollout import text
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from release_agent.errors import Exit
     from release_agent.rollout.model import Host, Rollout
@@ -23,8 +24,8 @@ class Console(Protocol):
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Show what is going to be done; ``exceeded``: why it is not."""
 
-    def begin(self, rollout: Rollout) -> None:
-        """Show a rollout from now on."""
+    def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
+        """Show a rollout from now on; ``again`` makes the command of a verb, to go on with it from elsewhere."""
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Tell of one transition."""
@@ -35,14 +36,14 @@ class Console(Protocol):
     def end(self) -> None:
         """Show it no more."""
 
-    def ended(self, rollout: Rollout, code: Exit, again: str) -> None:
-        """Say how it ended; ``again`` is the command that goes on with it."""
+    def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
+        """Say how it ended; ``again`` makes the command of a verb, to go on with it."""
 
     def status(self, rollout: Rollout, *, running: bool) -> None:
         """Say how far a rollout is; ``running``: whether anybody runs it."""
 
-    def listing(self, rollouts: Sequence[Rollout]) -> None:
-        """List rollouts."""
+    def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
+        """List rollouts; ``running``: the ids of those that somebody runs."""
 
     def say(self, what: str) -> None:
         """Say one thing."""
@@ -55,9 +56,9 @@ class Lines:
         """Print it."""
         self.say(text.plan(rollout, changes, exceeded))
 
-    def begin(self, rollout: Rollout) -> None:
+    def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Print its id: who has it can do everything else."""
-        self.tell("rollout.started", id=rollout.id, who=rollout.who)
+        self.tell("rollout.started", id=rollout.id, who=rollout.who, status=again("status"))
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Print it."""
@@ -72,7 +73,7 @@ class Lines:
     def end(self) -> None:
         """Nothing is left."""
 
-    def ended(self, rollout: Rollout, code: Exit, again: str) -> None:
+    def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
         """Print it."""
         self.say(text.ended(rollout, code, again))
 
@@ -80,14 +81,15 @@ class Lines:
         """Print it."""
         self.say(text.status(rollout, running=running))
 
-    def listing(self, rollouts: Sequence[Rollout]) -> None:
+    def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print a line each."""
-        self.say(text.listing(rollouts))
+        self.say(text.listing(rollouts, running))
 
     def say(self, what: str) -> None:
-        """Print it, at once."""
-        sys.stdout.write(what + "\n")
-        sys.stdout.flush()
+        """Print it, at once; where nobody listens any more, the rollout goes on unheard."""
+        with suppress(OSError, ValueError):
+            sys.stdout.write(what + "\n")
+            sys.stdout.flush()
 
 
 class Json(Lines):
@@ -103,26 +105,25 @@ class Json(Lines):
         """Print it."""
         self._print({"at": timestamp(), "event": event, **(_of_host(host) if host else {}), **details})
 
-    def ended(self, rollout: Rollout, code: Exit, again: str) -> None:
+    def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
         """Print it, with every host."""
         hosts = [_of_host(host) for host in rollout.hosts.values()]
-        self.tell("rollout.ended", **{**rollout.to_json(), "hosts": hosts}, exit=int(code), resume=again)
+        self.tell("rollout.ended", **{**rollout.to_json(), "hosts": hosts}, exit=int(code), resume=again("resume"))
 
     def status(self, rollout: Rollout, *, running: bool) -> None:
         """Print it, with every host."""
         self._print({**rollout.to_json(), "running": running, "hosts": [host.to_json() for host in rollout.hosts.values()]})
 
-    def listing(self, rollouts: Sequence[Rollout]) -> None:
+    def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print a list."""
-        self._print([rollout.to_json() for rollout in rollouts])
+        self._print([{**rollout.to_json(), "running": rollout.id in running} for rollout in rollouts])
 
     def say(self, what: str) -> None:
         """Print it."""
         self._print({"said": what})
 
     def _print(self, body: object) -> None:
-        sys.stdout.write(json.dumps(body) + "\n")
-        sys.stdout.flush()
+        super().say(json.dumps(body))
 
 
 def _of_host(host: Host) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from release_agent.model import new_id, timestamp
 
 TRIGGER = "rollout"  # what every rollout's id begins with: in a host's history it is what fired a deployment
 REVERT = "revert"
+ASKED = "asked for"  # why a rollout is reverted that did not fail
 
 
 class Stage(StrEnum):
@@ -163,6 +164,7 @@ class Rollout:
     wave: int = 0  # the one it is in, from 0
     approved: bool = False
     why: str = ""
+    reverting: str = ""  # why hosts are put back; empty: they are not
     ended_at: str | None = None
     service: str = ""  # of Consul's catalog, where the hosts come from it
     replaced: Completed | None = None  # what the fleet was to run before this one was completed

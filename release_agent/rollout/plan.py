@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.rollout.model import Amount, Stage
+from release_agent.rollout.model import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from release_agent.rollout.model import Host, Options, Rollout
+    from release_agent.rollout.model import Amount, Host, Options
 
 
 def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:
@@ -50,8 +50,3 @@ def over_budget(hosts: Sequence[Host], options: Options) -> str:
 def whole_wave_lost(wave: Sequence[Host]) -> bool:
     """Whether no host of a wave took the revision: that stops everything, whatever the budgets."""
     return bool(wave) and all(host.stage in (Stage.FAILED, Stage.UNREACHABLE) for host in wave)
-
-
-def describe_waves(rollout: Rollout) -> str:
-    """Return the sizes of the waves, for a person."""
-    return " + ".join(str(len(wave)) for wave in rollout.waves) or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from release_agent.rollout.agent import Agent, Seen
     from release_agent.rollout.model import Host
 
+_LOOKS = 10  # a second apart
 _PATIENCE = 60.0  # seconds for a check: git in a large repository
 _WELL = "passing"
-_REFUSED = "refused: "
 _SHORT = 12
 
 
@@ -48,7 +49,7 @@ class Examiner:
 
         async def ask(host: Host) -> None:
             try:
-                seen[host.name] = await self._agent_of(host).look()
+                seen[host.name] = await self._settled(self._agent_of(host))
                 _note(host, seen[host.name])
             except Trouble as trouble:
                 _note_trouble(host, trouble)
@@ -64,21 +65,32 @@ class Examiner:
         app, environment = fleets.pop()
         return Preflight(app, environment)
 
+    async def _settled(self, agent: Agent) -> Seen:
+        """Look until a host is not busy, for a while: somebody else's check is over soon."""
+        for _ in range(_LOOKS):
+            seen = await agent.look()
+            if not seen.busy:
+                break
+            await asyncio.sleep(1.0)
+        return seen
+
     async def check(self, hosts: Sequence[Host], revision: str, found: Preflight) -> None:
         """Ask what the revision would mean there; raises Refused where it is refused everywhere, or not the same everywhere."""
         answers: dict[str, dict[str, Any]] = {}
+        refused: list[Host] = []
 
         async def ask(host: Host) -> None:
             try:
                 answers[host.name] = await self._agent_of(host).check(revision, _PATIENCE)
             except Trouble as trouble:
                 _note_trouble(host, trouble)
+                refused.extend([host] if trouble.refused else [])
 
         asked = [host for host in hosts if host.stage is Stage.PENDING]
         await each(asked, self._parallel, Gate(float("inf")), ask)
-        refused = [host for host in asked if host.why.startswith(_REFUSED)]
         if refused and len(refused) == len([host for host in asked if host.stage is not Stage.UNREACHABLE]):
-            raise Refused(Code(refused[0].code), f"every host refuses {revision}: {refused[0].why}", hint=_REFUSED_HINT)
+            code = Code(refused[0].code) if refused[0].code in set(Code) else Code.REVISION_UNKNOWN  # of a newer agent
+            raise Refused(code, f"every host refuses {revision}: {refused[0].why}", hint=_REFUSED_HINT)
         found.commits = _same_commits(answers)
         found.changes = _usual_changes([host for host in asked if host.name in answers], answers)
         for host in asked:

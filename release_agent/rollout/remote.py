@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 import ssl
 import xmlrpc.client
 from typing import Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
+
+from release_agent.errors import Code, FleetStopped
 
 _PATH = "/RPC2"
 _OK, _UNAUTHORISED = 200, 401
@@ -61,7 +64,8 @@ class Remote:
                     writer.close()
         except TimeoutError as error:
             raise Unreachable(why=f"no answer within {self._timeout:g} s", heard=heard) from error
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
+            _refuse_own_fault(error)
             raise Unreachable(why=_words(error), heard=heard) from error
         if status == _UNAUTHORISED:
             message = "it wants another user or password"
@@ -86,6 +90,16 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         message = f"an answer of {length} bytes"
         raise ValueError(message)
     return status, await reader.readexactly(length)
+
+
+def _refuse_own_fault(error: Exception) -> None:
+    """Raise FleetStopped where it is this machine that has no descriptors left: no host is to be blamed for it."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise FleetStopped(
+            Code.FLEET_STOPPED,
+            f"too many hosts at a time: {os.strerror(error.errno)}",
+            hint="lower --parallel, or raise `ulimit -n`",
+        ) from error
 
 
 def _words(error: Exception) -> str:

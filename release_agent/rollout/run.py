@@ -6,16 +6,16 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from release_agent.errors import Exit, LockLost, RecordUnreachable
+from release_agent.errors import Exit, FleetStopped
 from release_agent.model import timestamp
 from release_agent.rollout.agent import Trouble, deploy, took_it
-from release_agent.rollout.model import Completed, Phase, Stage
+from release_agent.rollout.model import ASKED, Completed, Phase, Stage
 from release_agent.rollout.plan import in_turn, over_budget, whole_wave_lost
 from release_agent.rollout.revert import Revert
 from release_agent.rollout.window import Gate, Stopped, each
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from release_agent.rollout.agent import Agent
     from release_agent.rollout.bake import Watch
@@ -44,36 +44,42 @@ class Run:
         self._resumed = {host.name for host in rollout.at(Stage.STARTING, Stage.DEPLOYING)}
 
     async def go(self) -> Exit:
-        """Run it; returns how it ended. Cancelled, it leaves hosts as they are and says so in the record."""
+        """Run it on, forwards or back; returns how it ended. Cancelled, it leaves hosts as they are and says so in the record."""
+        return await self._guarded(self._revert if self._rollout.reverting else self._forwards)
+
+    async def revert(self) -> Exit:
+        """Put back every host that took the revision; cancelled as go()."""
+        self._rollout.reverting = self._rollout.reverting or ASKED
+        return await self._guarded(self._revert)
+
+    async def _guarded(self, work: Callable[[], Awaitable[Exit]]) -> Exit:
         try:
             async with self._kept():
-                if self._rollout.phase is Phase.REVERTING:
-                    return await self._revert(self._rollout.why)
-                try:
-                    await self._waves()
-                except Stopped as stopped:
-                    return await self._stopped(stopped)
-                return await self._complete()
+                return await work()
         except AwaitsApproval:
             return Exit.AWAITS_APPROVAL
         except asyncio.CancelledError:
             await self._leave("interrupted by whoever ran it")
             raise
-        except (LockLost, RecordUnreachable) as error:
-            self._enter(Phase.INTERRUPTED, error.message)
+        except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
+            await self._leave(error.message)
             return Exit.FLEET_FAILED
+        except Exception as bug:
+            await self._leave(f"a bug: {bug!r:.200}")
+            raise
 
-    async def revert(self) -> Exit:
-        """Put back every host that took the revision."""
-        async with self._kept():
-            code = await self._revert("asked for")
-        return Exit.OK if code is Exit.FLEET_REVERTED else code
+    async def _forwards(self) -> Exit:
+        try:
+            await self._waves()
+        except Stopped as stopped:
+            return await self._stopped(stopped)
+        return await self._complete()
 
     # Waves
 
     async def _waves(self) -> None:
         rollout, waves = self._rollout, self._rollout.waves
-        self._judge_budgets()  # what preflight found counts
+        self._judge()  # what preflight found counts
         for number in range(rollout.wave, len(waves)):
             await self._gate.passable()
             rollout.wave = number
@@ -82,9 +88,6 @@ class Run:
             for hosts in in_turn(waves[number]):
                 await each(hosts, rollout.options.parallel, self._gate, self._deploy)
                 self._gate.raise_if_stopped()
-            if whole_wave_lost(waves[number]):
-                message = f"no host of wave {number + 1} took it"
-                raise Stopped(message)
             if number + 1 < len(waves):
                 await self._bake()
                 if number == 0 and rollout.options.approve and not rollout.approved:
@@ -98,57 +101,75 @@ class Run:
         host.stage = Stage.STARTING
         await self._writer.host(host)
         self._console.tell("host.started", host)
-        agent, again = self._agent_of(host), host.name in self._resumed
+        agent, again, wish = self._agent_of(host), host.name in self._resumed, deploy(rollout.revision, rollout.id)
         try:
             began = asyncio.get_running_loop().time()
-            host.deployment = await agent.fire(deploy(rollout.revision, rollout.id), deadline, again=again)
+            host.deployment = await agent.fire(wish, deadline, again=again)
             host.stage = Stage.DEPLOYING
             self._console.tell("host.deploying", host, deployment=host.deployment)
-            record = await agent.follow(host.deployment, deadline - (asyncio.get_running_loop().time() - began))
+            left = deadline - (asyncio.get_running_loop().time() - began)
+            record = await agent.follow(host.deployment, left, wish.method)
             host.release = record.get("release")
-            took_it(record)
+            took_it(record, rollout.commits)
         except Trouble as trouble:
             host.stage = Stage.UNREACHABLE if trouble.unreachable else Stage.FAILED
             host.code, host.why = trouble.code, trouble.why
+            self._judge()
         else:
             host.stage = Stage.DONE
             self._gate.progressed()
         await self._writer.host(host)
         self._console.tell("host.finished", host)
-        self._judge_budgets()
 
-    def _judge_budgets(self) -> None:
-        exceeded = over_budget(list(self._rollout.hosts.values()), self._rollout.options)
+    def _judge(self) -> None:
+        """Stop where a budget is exceeded, or where no host of the wave is left, whatever the budgets."""
+        rollout = self._rollout
+        exceeded = over_budget(list(rollout.hosts.values()), rollout.options)
         if exceeded:
             self._gate.stop(exceeded)
+        elif rollout.waves and whole_wave_lost(rollout.waves[rollout.wave]):
+            self._gate.stop(f"no host of wave {rollout.wave + 1} took it, or stayed well")
 
     async def _bake(self) -> None:
-        """Watch the hosts done so far; one that turns sick has failed."""
+        """Watch the hosts done so far, for a while or until something stops the rollout."""
         rollout = self._rollout
         if not rollout.options.bake:
             return
         self._console.tell("bake.started", seconds=rollout.options.bake, hosts=len(rollout.at(Stage.DONE)))
         with self._gate.resting():
-            async for host, trouble in self._watch(rollout.at(Stage.DONE), rollout.options.bake):
-                host.stage = Stage.UNREACHABLE if trouble.unreachable else Stage.FAILED
-                host.code, host.why = trouble.code, trouble.why
-                await self._writer.host(host)
-                self._console.tell("host.finished", host)
-                self._judge_budgets()
-                self._gate.raise_if_stopped()
+            watching = asyncio.create_task(self._watch_done())
+            shut = asyncio.create_task(self._gate.shut.wait())
+            try:
+                await asyncio.wait((watching, shut), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                shut.cancel()
+                if not watching.done():
+                    watching.cancel()
+            self._gate.raise_if_stopped()
+            await watching
             await self._gate.passable()
 
+    async def _watch_done(self) -> None:
+        async for host, trouble in self._watch(self._rollout.at(Stage.DONE), self._rollout.options.bake):
+            host.stage = Stage.UNREACHABLE if trouble.unreachable else Stage.FAILED
+            host.code, host.why = trouble.code, trouble.why
+            await self._writer.host(host)
+            self._console.tell("host.finished", host)
+            self._judge()
+
     async def _approval(self) -> None:
+        await self._gate.passable()
         await self._enter_and_save(Phase.WAITING)
-        self._console.tell("approval.awaited", resume=f"release-agent rollout approve {self._rollout.id}")
+        self._console.tell("approval.awaited")
         with self._gate.resting():
             answer = await self._console.ask(self._gate.approved)
-        if answer is None:
-            raise AwaitsApproval
-        if not answer:
-            self._gate.abort("not approved")
-        self._gate.raise_if_stopped()
-        self._rollout.approved = True
+            if answer is None:
+                raise AwaitsApproval
+            if not answer:
+                self._gate.abort("not approved")
+            self._gate.raise_if_stopped()
+            self._rollout.approved = True
+            await self._gate.passable()
         await self._enter_and_save(Phase.RUNNING)
 
     # Ends
@@ -175,18 +196,22 @@ class Run:
             await self._end(Phase.ABORTED, str(stopped))
             return Exit.FLEET_FAILED
         if self._rollout.options.revert and self._rollout.at(Stage.DONE, Stage.FAILED, Stage.UNREACHABLE):
-            return await self._revert(str(stopped))
+            self._rollout.reverting = str(stopped)
+            return await self._revert()
         await self._end(Phase.FAILED, str(stopped))
         return Exit.FLEET_FAILED
 
-    async def _revert(self, why: str) -> Exit:
+    async def _revert(self) -> Exit:
+        rollout, why = self._rollout, self._rollout.reverting
         await self._enter_and_save(Phase.REVERTING, why)
-        followed = await self._writer.completed(self._rollout)
-        if followed and followed.id == self._rollout.id:
-            await self._writer.follow(self._rollout, self._rollout.replaced)
-        whole = await Revert(self._rollout, self._writer, self._agent_of, self._console).go()
-        await self._end(Phase.REVERTED if whole else Phase.FAILED, why)
-        return Exit.FLEET_REVERTED if whole else Exit.FLEET_FAILED
+        followed = await self._writer.completed(rollout)
+        if followed and followed.id == rollout.id:
+            await self._writer.follow(rollout, rollout.replaced)
+        whole = await Revert(rollout, self._writer, self._agent_of, self._console).go()
+        await self._end(Phase.REVERTED if whole else Phase.FAILED, why if whole else f"not all hosts could be put back ({why})")
+        if not whole:
+            return Exit.FLEET_FAILED
+        return Exit.OK if why == ASKED else Exit.FLEET_REVERTED
 
     async def _end(self, phase: Phase, why: str = "") -> None:
         self._rollout.ended_at = timestamp()
@@ -204,7 +229,7 @@ class Run:
 
     async def _leave(self, why: str) -> None:
         self._enter(Phase.INTERRUPTED, why)
-        with suppress(LockLost, RecordUnreachable, TimeoutError):
+        with suppress(FleetStopped, TimeoutError):
             async with asyncio.timeout(3):
                 await self._writer.rollout(self._rollout)
 
@@ -217,19 +242,21 @@ class Run:
             asyncio.create_task(work) for work in (self._writer.keep_lock(), self._writer.orders(self._obey), self._gate.watch())
         ]
         main = asyncio.current_task()
-        lost: list[LockLost] = []
+        failed: list[BaseException] = []
 
         def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and isinstance(task.exception(), LockLost) and main:
-                lost.append(task.exception())  # type: ignore[arg-type]
+            error = None if task.cancelled() else task.exception()
+            if error and main:
+                failed.append(error)
                 main.cancel()
 
-        tasks[0].add_done_callback(ended)
+        for task in tasks:
+            task.add_done_callback(ended)
         try:
             yield
         except asyncio.CancelledError:
-            if lost:
-                raise lost[0] from None
+            if failed:
+                raise failed[0] from None
             raise
         finally:
             for task in tasks:
@@ -237,6 +264,8 @@ class Run:
 
     async def _obey(self, order: Order) -> None:
         self._console.tell("order.heard", verb=order.verb, who=order.who)
+        if self._rollout.reverting:
+            return  # it came before the way back began, on which there is nothing to wait for
         if order.verb == "pause":
             self._gate.pause()
             await self._enter_and_save(Phase.PAUSED, f"by {order.who}")

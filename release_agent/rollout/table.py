@@ -44,10 +44,12 @@ class Table(Lines):
         self._lock = threading.Lock()
         self._seen: Seen | None = None
         self._live: Live | None = None
+        self._again: Callable[[str], str] = str
 
-    def begin(self, rollout: Rollout) -> None:
+    def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Say its id, who has it can do everything else; and show the table, where the terminal can move its cursor."""
-        self.say(text.headline(rollout))
+        self._again = again
+        self.say(text.headline(rollout, running=True))
         self._seen = Seen(rollout, self._now)
         self._show()
 
@@ -82,7 +84,7 @@ class Table(Lines):
         done, left = self._seen.counts[Stage.DONE], self._seen.counts[Stage.PENDING]
         revision = text.plain(self._seen.rollout.revision)
         well = f"{count_of(done)} runs {revision} and is well" if done == 1 else f"{count_of(done)} run {revision} and are well"
-        self.say(f"(from elsewhere: release-agent rollout approve {self._seen.rollout.id})")
+        self.say(f"(from elsewhere: {self._again('approve')})")
         answer = await self._answer(f"{well}. Go on with the other {left}? [y/N] ", approved)
         self._show()
         return answer

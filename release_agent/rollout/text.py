@@ -11,7 +11,7 @@ from release_agent.errors import Exit
 from release_agent.rollout.model import Phase, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from release_agent.rollout.model import Host, Rollout
 
@@ -58,7 +58,7 @@ def status(rollout: Rollout, *, running: bool) -> str:
     return "\n".join(lines)
 
 
-def headline(rollout: Rollout, *, running: bool = True) -> str:
+def headline(rollout: Rollout, *, running: bool) -> str:
     """One line of what it is and how far."""
     phase = str(rollout.phase) if running or rollout.has_ended or rollout.phase is Phase.WAITING else f"{rollout.phase}, left"
     why = f": {plain(rollout.why)}" if rollout.why else ""
@@ -82,25 +82,29 @@ def line(host: Host) -> str:
 
 def troubles(hosts: Sequence[Host]) -> str:
     """What is wrong, host by host, in one line."""
-    named = "; ".join(f"{host.name}: {host.why}" for host in hosts[:_MOST_NAMED])
+    named = "; ".join(f"{host.name}: {plain(host.why)}" for host in hosts[:_MOST_NAMED])
     return named + (f"; and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else "")
 
 
-def ended(rollout: Rollout, code: Exit, again: str) -> str:
-    """How it ended, and what to do next."""
+def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
+    """How it ended, and what to do next; ``again`` makes the command of a verb."""
     lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
     lines += [f"  stopped: {plain(rollout.why)}"] if rollout.why else []
     lines += [f"  {line(host)}" for host in rollout.at(Stage.FAILED, Stage.UNREACHABLE, Stage.STUCK)]
+    if rollout.phase is Phase.WAITING:
+        lines.append(f"  to approve: {again('approve')}")
     if not rollout.has_ended:
-        lines.append(f"  to go on: {again}")
+        lines.append(f"  to go on: {again('resume')}")
+    elif rollout.at(Stage.STUCK):
+        lines.append(f"  to try those again that could not be put back: {again('revert')}")
     elif code is Exit.FLEET_FAILED and rollout.at(Stage.DONE):
-        lines.append(f"  to put back what was changed: {again.replace(' resume ', ' revert ', 1)}")
+        lines.append(f"  to put back what was changed: {again('revert')}")
     return "\n".join(lines)
 
 
-def listing(rollouts: Iterable[Rollout]) -> str:
-    """A line each."""
-    return "\n".join(headline(rollout) for rollout in rollouts) or "there are no rollouts"
+def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
+    """A line each; ``running``: the ids of those that somebody runs."""
+    return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
 
 
 def plain(text: str) -> str:

@@ -39,16 +39,20 @@ class Gate:
         self._stopped: Stopped | None = None
         self._last = asyncio.get_running_loop().time()
         self.approved = asyncio.Event()
+        self.shut = asyncio.Event()
+        """Set once no further host is begun."""
 
     def stop(self, why: str) -> None:
         """Begin no further host; the first reason counts."""
         self._stopped = self._stopped or Stopped(why)
         self._open.set()
+        self.shut.set()
 
     def abort(self, why: str) -> None:
-        """Stop because a person says so."""
-        self._stopped = self._stopped or Stopped(why, aborted=True)
+        """Stop because a person says so, which counts more than any other reason."""
+        self._stopped = Stopped(why, aborted=True)
         self._open.set()
+        self.shut.set()
         self.approved.set()  # who waits for an answer has one
 
     def pause(self) -> None:

@@ -30,6 +30,7 @@ class Writer:
         self._record = record
         self._patience = patience
         self._on_away = on_away
+        self._is_away = False
         self._one = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._waiting: dict[str, Host] = {}
@@ -64,26 +65,19 @@ class Writer:
 
     async def _do(self, call: Callable[[], T]) -> T:
         now = asyncio.get_running_loop().time
-        began, away = now(), False
+        began = now()
         while True:
             try:
                 try:
-                    done = await self._call(call)
+                    return await self._call(call)
                 except LockLost:
                     # It may have been lost with Consul's leader, and nobody has taken it since.
                     await self._call(self._record.renew)
-                    done = await self._call(call)
-            except RecordUnreachable as error:
+                    return await self._call(call)
+            except RecordUnreachable:
                 if now() - began > self._patience:
                     raise
-                if not away:
-                    self._on_away(error.message)
-                away = True
                 await asyncio.sleep(_RETRY)
-            else:
-                if away:
-                    self._on_away("")
-                return done
 
     async def once(self, call: Callable[[Record], T]) -> T:
         """Do something with the record, once; raises what it raises."""
@@ -95,7 +89,17 @@ class Writer:
             await self._call(self._record.release)
 
     async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except RecordUnreachable as error:
+            if not self._is_away:
+                self._on_away(error.message)
+            self._is_away = True
+            raise
+        if self._is_away:
+            self._on_away("")
+        self._is_away = False
+        return done
 
     async def keep_lock(self) -> None:
         """Renew the lock for ever; raises LockLost. A record that is away keeps hosts from being started, not from ending."""
@@ -104,7 +108,7 @@ class Writer:
             try:
                 await self._call(self._record.renew)
             except RecordUnreachable:
-                continue  # who writes next says so, and waits
+                continue  # who writes next waits
 
     async def orders(self, obey: Callable[[Order], Awaitable[None]]) -> None:
         """Hand on what people ask of the rollout from elsewhere, for ever."""

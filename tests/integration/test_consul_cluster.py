@@ -184,8 +184,9 @@ def test_the_documented_policy_is_enough_and_opens_no_other_hosts_key(
 
 def test_no_rule_of_the_policy_is_one_too_many(cluster: ConsulCluster) -> None:
     rules = re.findall(r'\w+ "[^"]+" \{.*?\}', _policy(), re.DOTALL)
-    assert [rule.split()[0] for rule in rules] == ["service", "key", "node"]
-    without = [cluster.token("".join(rules[:number] + rules[number + 1 :])) for number in range(3)]
+    # What `follow = "rollout"` needs is in test_rollout_policy.
+    assert [rule.split()[0] for rule in rules] == ["service", "key", "key", "node"]
+    without = [cluster.token("".join(rules[:number] + rules[number + 1 :])) for number in (0, 1, 3)]
     no_service, no_key, no_node = (_agent(cluster, CONSUL_HTTP_TOKEN=token["SecretID"]) for token in without)
 
     with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):

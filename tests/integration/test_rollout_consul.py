@@ -69,6 +69,25 @@ def test_host_that_consul_finds_sick_between_waves_stops_the_rollout(fleet: Flee
     assert fleet.serve() == [OLD] * 3
 
 
+def test_only_host_of_a_wave_that_turns_sick_stops_it_whatever_the_budget(fleet: Fleet, consul: ConsulProcess) -> None:
+    operator = _begin(fleet, "--bake", "60s", "--max-failed", "1")
+    operator.seen("bake.started")
+    consul.put("/v1/agent/check/fail/service:release-agent:api:host-1", None)
+
+    assert operator.end() == 40
+    assert fleet.fired(1) == []
+
+
+def test_host_that_is_gone_by_the_end_of_a_bake_is_not_taken_for_well(fleet: Fleet) -> None:
+    operator = _begin(fleet, "--bake", "5s")
+    operator.seen("bake.started")
+    fleet.hosts[0].stop(signal.SIGKILL)
+
+    assert operator.end() == 40
+    assert operator.seen("host.finished", host="host-1", stage="unreachable")
+    assert fleet.fired(1) == []
+
+
 def test_consul_that_is_unreachable_at_the_start_is_no_reason_to_write_somewhere_else(
     fleet: Fleet, consul: ConsulProcess
 ) -> None:

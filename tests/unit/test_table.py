@@ -79,7 +79,7 @@ def reply(what: object) -> None:
 def scene_events() -> None:
     rollout, table = fleet(6), Table()
     hosts = list(rollout.hosts.values())
-    table.begin(rollout)
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
     table.tell("wave.started", wave=1, waves=1, hosts=6)
     for host in hosts[:4]:
         started(table, host)
@@ -89,13 +89,13 @@ def scene_events() -> None:
     wait()
     rollout.phase, rollout.why = Phase.FAILED, "2 failed"
     table.end()
-    table.ended(rollout, Exit.FLEET_FAILED, "release-agent rollout resume rollout-1")
+    table.ended(rollout, Exit.FLEET_FAILED, str)
 
 
 def scene_many() -> None:
     rollout, table = fleet(60), Table()
     hosts = list(rollout.hosts.values())
-    table.begin(rollout)
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
     for host in hosts[:50]:
         started(table, host)
     for host in hosts[:20]:
@@ -108,7 +108,7 @@ def scene_markup() -> None:
     rollout, table = fleet(1), Table()
     host = Host("[red]h0[/red]", "http://", wave=0)
     rollout.hosts = {host.name: host}
-    table.begin(rollout)
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
     finished(table, host, Stage.FAILED, "x", "[bold]a[/] [/nope] :smile:\x1b[2J\nb")
     wait()
     table.end()
@@ -117,7 +117,7 @@ def scene_markup() -> None:
 
 def scene_exception() -> None:
     table = Table()
-    table.begin(fleet(1))
+    table.begin(fleet(1), str)
     try:
         wait()
         raise ZeroDivisionError
@@ -145,7 +145,7 @@ def scene_ten_thousand() -> None:
     rollout, table = fleet(10_000), Table()
     hosts = list(rollout.hosts.values())
     counted = rollout.hosts = Counted(rollout.hosts)
-    table.begin(rollout)
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
     counted.times = 0
     for host in hosts:
         started(table, host)
@@ -157,7 +157,7 @@ def scene_ten_thousand() -> None:
 
 def scene_standstill() -> None:
     rollout, table = fleet(100), Table()
-    table.begin(rollout)
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
     wait()
     for host in rollout.hosts.values():
         started(table, host)
@@ -175,7 +175,7 @@ def ask(before: Callable[[asyncio.Event], None] = lambda _: None) -> None:
     async def run() -> None:
         rollout, table, approved = fleet(3), Table(), asyncio.Event()
         hosts = list(rollout.hosts.values())
-        table.begin(rollout)
+        table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
         started(table, hosts[0])
         finished(table, hosts[0])
         rollout.phase = Phase.WAITING
