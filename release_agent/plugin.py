@@ -127,7 +127,9 @@ class ReleaseRPCInterface:
         @param string trigger   What fired it, for the history
         @return struct result   The deployment's record, so far
         """
-        return self._run({"action": str(Action.DEPLOY), "revision": _checked(revision), "trigger": _text(trigger)}, wait=wait)
+        return self._run(
+            {"action": str(Action.DEPLOY), "revision": _checked(revision), "trigger": " ".join(_text(trigger).split())}, wait=wait
+        )
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
@@ -138,7 +140,9 @@ class ReleaseRPCInterface:
         @param string trigger  What fired it, for the history
         @return struct result  The deployment's record, so far
         """
-        return self._run({"action": str(Action.ROLLBACK), "release": _checked(release), "trigger": _text(trigger)}, wait=wait)
+        return self._run(
+            {"action": str(Action.ROLLBACK), "release": _checked(release), "trigger": " ".join(_text(trigger).split())}, wait=wait
+        )
 
     @_answering
     def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC

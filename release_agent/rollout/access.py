@@ -39,15 +39,22 @@ class Access:
         self._environ = environ
         self._pace = Pace()
         self._fleet = inventory.from_file(arguments.fleet) if getattr(arguments, "fleet", None) else None
-        self._user = (self._fleet.user if self._fleet else "") or arguments.user or ""
-        self._password_file = (self._fleet.password_file if self._fleet else "") or arguments.password_file or ""
-        if bool(self._user) != bool(self._password_file):
+        self.user = (self._fleet.user if self._fleet else "") or arguments.user or ""
+        password_file = (self._fleet.password_file if self._fleet else "") or arguments.password_file or ""
+        self.password_file = str(Path(password_file).absolute()) if password_file else ""
+        if bool(self.user) != bool(self.password_file):
             raise Misconfigured(
                 Code.INVENTORY_INVALID,
                 "a user and a password file belong together, and one of them is missing",
                 hint="give --user and --password-file, or both in [fleet] of fleet.toml",
             )
-        self._credentials = (self._user, inventory.password(self._password_file)) if self._user else None
+        self._credentials = (self.user, inventory.password(self.password_file)) if self.user else None
+
+    def adopt(self, rollout: Rollout) -> None:
+        """Use what the rollout was started with, where nothing else is given; raises Misconfigured where that is not here."""
+        if rollout.user and not self.user:
+            self._credentials = (rollout.user, inventory.password(rollout.password_file))
+            self.user, self.password_file = rollout.user, rollout.password_file
 
     def targets(self) -> list[Target]:
         """Return the hosts that were asked for; raises Misconfigured, for none too."""
@@ -153,8 +160,9 @@ class Access:
         words = ["release-agent", "rollout", verb, rollout.id]
         if self._is_in_consul and not self._environ.get("CONSUL_HTTP_ADDR"):
             words.append("--consul")
-        if self._user:
-            words += ["--user", self._user, "--password-file", str(Path(self._password_file).absolute())]
+        user, password_file = self.user or rollout.user, self.password_file or rollout.password_file
+        if user:
+            words += ["--user", user, "--password-file", password_file]
         if self._arguments.prefix != "release-agent":
             words += ["--prefix", self._arguments.prefix]
         return shlex.join(words)

@@ -86,13 +86,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=default.progress_deadline,
         metavar="TIME",
-        help="until a next host is well; 15m",
+        help="until a next host is well; default: 15m",
     )
     group.add_argument("--revert", action="store_true", help="where it is stopped, put back every host that took it")
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", help="of the hosts' supervisors; over it goes that of a fleet.toml")
+    parser.add_argument("--user", help="of the hosts' supervisors, where no fleet.toml names one")
     parser.add_argument("--password-file", metavar="FILE", help="the password, alone in a file")
     parser.add_argument("--prefix", default="release-agent", help="of the keys in Consul; default: release-agent")
     parser.add_argument("--json", action="store_true", help="machine output, an event a line")

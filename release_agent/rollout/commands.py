@@ -99,6 +99,8 @@ async def _plan(
         hosts={host.name: host for host in hosts},
         who=who_am_i(),
         started_at=timestamp(),
+        user=access.user,
+        password_file=access.password_file,
         service=access.service,
     )
     return rollout, found
@@ -112,6 +114,11 @@ async def _refuse_if_held(writer: Writer | None, found: Preflight) -> None:
 
 async def _let_in(access: Access, writer: Writer, rollout: Rollout) -> None:
     """Raise Misconfigured where hosts want another password: it is no reason to give a rollout up."""
+    try:
+        access.adopt(rollout)
+    except Misconfigured:
+        await writer.let_go()
+        raise
     for host in [host for host in rollout.hosts.values() if host.wave >= 0][:_ASKED]:
         try:
             await access.agent_of(host).look()

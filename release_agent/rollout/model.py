@@ -166,6 +166,8 @@ class Rollout:
     why: str = ""
     reverting: str = ""  # why hosts are put back; empty: they are not
     ended_at: str | None = None
+    user: str = ""  # of the hosts' supervisors …
+    password_file: str = ""  # … and where its password was, on the machine it was started on
     service: str = ""  # of Consul's catalog, where the hosts come from it
     replaced: Completed | None = None  # what the fleet was to run before this one was completed
 

@@ -82,7 +82,7 @@ def locked(app: str, environment: str, holder: Holder | None) -> Locked:
     return Locked(
         Code.LOCKED,
         f"rollout {holder.id} of {app} {holder.revision} in {environment} is being run by {holder.who}, since {holder.since}",
-        hint=f"`release-agent rollout status {holder.id}` shows how far it is; try again when it is done",
+        hint=f"`release-agent rollout status {holder.id}` (--consul, if it was started so) shows how far it is",
     )
 
 
@@ -101,5 +101,5 @@ def unknown(identity: str) -> NoTarget:
     return NoTarget(
         Code.ROLLOUT_UNKNOWN,
         f"there is no rollout {identity}",
-        hint=f"`release-agent rollout list` lists them; of each fleet the newest {KEPT} are kept",
+        hint=f"`release-agent rollout list` has them (with --consul or CONSUL_HTTP_ADDR: in Consul); {KEPT} a fleet are kept",
     )

@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
-    lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {len(hosts)} hosts"]
+    lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {_hosts(len(hosts))}"]
     lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
     lines += [present.changes(name, between) for name, between in changes.items()]
     for number, wave in enumerate(rollout.waves, 1):
@@ -71,7 +71,7 @@ def headline(rollout: Rollout, *, running: bool) -> str:
 def summary(rollout: Rollout) -> str:
     """How many hosts are how far."""
     counts = Counter(host.stage for host in rollout.hosts.values())
-    return f"{len(rollout.hosts)} hosts: " + ", ".join(f"{counts[stage]} {stage}" for stage in Stage if counts[stage])
+    return f"{_hosts(len(rollout.hosts))}: " + ", ".join(f"{counts[stage]} {stage}" for stage in Stage if counts[stage])
 
 
 def line(host: Host) -> str:
@@ -89,7 +89,7 @@ def troubles(hosts: Sequence[Host]) -> str:
 def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     """How it ended, and what to do next; ``again`` makes the command of a verb."""
     lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
-    lines += [f"  stopped: {plain(rollout.why)}"] if rollout.why else []
+    lines += [f"  because: {plain(rollout.why)}"] if rollout.why else []
     lines += [f"  {line(host)}" for host in rollout.at(Stage.FAILED, Stage.UNREACHABLE, Stage.STUCK)]
     if rollout.phase is Phase.WAITING:
         lines.append(f"  to approve: {again('approve')}")

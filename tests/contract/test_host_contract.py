@@ -418,7 +418,7 @@ def test_rollouts_own_client_looks_checks_fires_and_follows(subject: Subject, rp
             await agent.check("v9", 30)
         assert refused.value.code == Code.REVISION_UNKNOWN
         identity = await agent.fire(deploy("v1.1.0", "rollout-1"), 30, again=False)
-        record = await agent.follow(identity, 30)
+        record = await agent.follow(identity, 30, "release.deploy")
         assert await agent.fire(deploy("v1.1.0", "rollout-1"), 30, again=True) == identity, "once for a trigger"
         return record
 

@@ -85,9 +85,11 @@ class Fleet:
 
     def rollout(self, *arguments: str) -> Ran:
         """Run a verb of ``rollout`` to its end."""
-        done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, env=self.environment, check=False, timeout=120
-        )
+        return self.run(self.command(*arguments))
+
+    def run(self, command: list[str]) -> Ran:
+        """Run a command of the operator's to its end."""
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, check=False, timeout=120)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def begin(self, *arguments: str, revision: str = "v1.1.0") -> Operator:

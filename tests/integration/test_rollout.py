@@ -399,24 +399,18 @@ def test_no_host_left_to_deploy_to_is_no_completed_rollout(three: Fleet) -> None
     assert [run.wait(60) for run in running] == [0, 0, 0]
 
 
-def test_rollout_is_not_gone_on_with_without_the_password_and_goes_on_with_it(three: Fleet) -> None:
+def test_rollout_is_not_gone_on_with_by_another_password_and_knows_its_own(three: Fleet) -> None:
     operator = three.begin("--approve")
     assert operator.end() == 43
     three.rollout("approve", operator.id)
-    command = three.command("resume", operator.id)
+    bare = [word for word in three.command("resume", operator.id) if word not in three.access()]
+    (three.path / "other").write_text("another")
 
-    refused = subprocess.run(
-        [word for word in command if word not in three.access()],
-        env=three.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    refused = three.run([*bare, "--user", "agent", "--password-file", str(three.path / "other")])
 
-    assert refused.returncode == 10
-    assert json.loads(refused.stdout)["error"]["code"] == "host-unauthorised"
-    assert three.rollout("resume", operator.id).code == 0
+    assert (refused.code, refused.json["error"]["code"]) == (10, "host-unauthorised")
+    assert three.run(bare).code == 0
+    assert three.serve() == [NEW] * 3
 
 
 def test_two_starts_at_once_are_one_rollout_and_one_refusal(three: Fleet) -> None:

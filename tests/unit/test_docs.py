@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import tomllib
 from dataclasses import MISSING, fields
@@ -239,3 +240,18 @@ def test_every_link_leads_somewhere(name: str) -> None:
             target = (PROJECT / name).parent / path if path else PROJECT / name
             assert target.exists(), link
             assert not anchor or anchor in page(str(target.resolve().relative_to(PROJECT.resolve()))).anchors(), link
+
+
+def test_shipped_supervisor_files_have_what_the_plugin_needs_where_it_is_read() -> None:
+    """supervisord follows [include], supervisorctl does not."""
+    read: dict[str, configparser.RawConfigParser] = {}
+    for name in ("plugin.conf", "supervisord.conf"):
+        read[name] = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+        read[name].read(PROJECT / "supervisor.d" / name)
+    examples = configparser.RawConfigParser()
+    for example in page("docs/plugin.md").section("Set it up").examples("ini"):
+        examples.read_string(example)
+
+    assert read["plugin.conf"].sections() == ["rpcinterface:release"]
+    assert dict(read["plugin.conf"]["rpcinterface:release"]) == dict(examples["rpcinterface:release"])
+    assert dict(read["supervisord.conf"]["ctlplugin:release"]) == dict(examples["ctlplugin:release"])
