@@ -444,18 +444,18 @@ def test_stranger_is_not_let_in(subject: Subject) -> None:
         (Manner.HEAD_ALONE, True, "no answer within"),
         (Manner.HALF_A_BODY, True, "no answer within"),
         (Manner.LOSE, True, "closed the connection without an answer"),
-        (Manner.RESET, True, "reset"),
+        (Manner.RESET, None, "reset"),  # before or after the call was sent
         (Manner.REFUSE, False, "refused"),
     ],
 )
-def test_simulated_host_misbehaves(manner: Manner, heard: bool, why: str) -> None:  # noqa: FBT001 - a parameter
+def test_simulated_host_misbehaves(manner: Manner, heard: bool | None, why: str) -> None:  # noqa: FBT001 - a parameter
     with SimulatedFleet(2) as fleet:
         fleet.hosts[0].manner = manner
-        remote = Remote(fleet.url(fleet.hosts[0]), None, timeout=0.2)
+        remote = Remote(fleet.url(fleet.hosts[0]), None, timeout=0.2 if "within" in why else 10.0)
         with pytest.raises(Unreachable, match=why) as unreachable:
             asyncio.run(remote("release.deploy", "v2.0.0", False, "rollout-1"))
 
-        assert unreachable.value.heard is heard
+        assert heard in (None, unreachable.value.heard)
         assert fleet.hosts[0].triggers == (["rollout-1"] if manner in _DOES_IT else [])
         assert asyncio.run(Remote(fleet.url(fleet.hosts[1]), None)("release.getStatus"))["current"]["revision"] == "v1.0.0"
 
