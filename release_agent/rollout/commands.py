@@ -86,6 +86,7 @@ async def _plan(
     found = await examiner.look(hosts)
     # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
     await _refuse_if_held(writer, found)
+    await examiner.wait_for_busy(hosts)
     await examiner.check(hosts, revision, found)
     await _refuse_if_held(writer, found)
     assign_waves(hosts, chosen.waves)

@@ -49,7 +49,7 @@ class Examiner:
 
         async def ask(host: Host) -> None:
             try:
-                seen[host.name] = await self._settled(self._agent_of(host))
+                seen[host.name] = await self._agent_of(host).look()
                 _note(host, seen[host.name])
             except Trouble as trouble:
                 _note_trouble(host, trouble)
@@ -65,14 +65,21 @@ class Examiner:
         app, environment = fleets.pop()
         return Preflight(app, environment)
 
-    async def _settled(self, agent: Agent) -> Seen:
-        """Look until a host is not busy, for a while: somebody else's check is over soon."""
-        for _ in range(_LOOKS):
-            seen = await agent.look()
-            if not seen.busy:
-                break
-            await asyncio.sleep(1.0)
-        return seen
+    async def wait_for_busy(self, hosts: Sequence[Host]) -> None:
+        """Ask those that were busy again, for a while: somebody else's check is over soon."""
+
+        async def ask(host: Host) -> None:
+            for _ in range(_LOOKS):
+                await asyncio.sleep(1.0)
+                host.stage, host.code, host.why = Stage.PENDING, "", ""
+                try:
+                    _note(host, await self._agent_of(host).look())
+                except Trouble as trouble:
+                    _note_trouble(host, trouble)
+                if host.code != Code.HOST_BUSY:
+                    return
+
+        await each([host for host in hosts if host.code == Code.HOST_BUSY], self._parallel, Gate(float("inf")), ask)
 
     async def check(self, hosts: Sequence[Host], revision: str, found: Preflight) -> None:
         """Ask what the revision would mean there; raises Refused where it is refused everywhere, or not the same everywhere."""
