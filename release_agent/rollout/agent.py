@@ -6,6 +6,7 @@ import asyncio
 import xmlrpc.client
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
@@ -118,15 +119,26 @@ class Agent:
             await asyncio.sleep(1.0)
         return await self._call("release.check", revision, False)  # noqa: FBT003 - as above
 
-    async def fire(self, wish: Wish, deadline: float, *, again: bool) -> str:
+    async def fire(self, wish: Wish, deadline: float, *, again: bool, after: str | None = None) -> str:
         """Have it deploy or go back, at most once for a trigger; returns the deployment's id.
 
         ``again``: it may have been fired before, by who did not live to write it down. ``deadline``: seconds.
+        ``after``: what the host did up to this deployment is not meant.
         """
-        fired = await self._fired(wish.trigger, deadline) if again else None
-        return fired or await self._start(wish, deadline)
+        fired = await self._fired(wish.trigger, after, deadline) if again else None
+        return fired or await self._start(wish, after, deadline)
 
-    async def _start(self, wish: Wish, deadline: float) -> str:
+    async def brought(self, release: str, rollout: str, since: str) -> bool:
+        """Whether a rollout, or a boot since it began, made live what is live there now."""
+        history = await self._call("release.getHistory", _RECENT)
+        with _understood():
+            newest: dict[str, Any] = next(
+                (e for e in history if e.get("release") == release and e.get("outcome") in _TOOK_IT), {}
+            )
+            trigger = newest.get("trigger")
+            return bool(trigger == rollout or (trigger == "boot" and newest["started_at"] > since))
+
+    async def _start(self, wish: Wish, after: str | None, deadline: float) -> str:
         """Fire, and fire again only where it is known that nothing came of it."""
         now = asyncio.get_running_loop().time
         began, heard = now(), False
@@ -146,15 +158,16 @@ class Agent:
                     raise _fault(fault) from fault
             await asyncio.sleep(1.0)
             # An answer that was lost is no reason to deploy twice; nor is what it is busy with our own.
-            fired = await self._fired(wish.trigger, max(0.0, deadline - (now() - began)))
+            fired = await self._fired(wish.trigger, after, max(0.0, deadline - (now() - began)))
             if fired:
                 return fired
 
-    async def _fired(self, trigger: str, patience: float) -> str | None:
+    async def _fired(self, trigger: str, after: str | None, patience: float) -> str | None:
         """Return the id of what was fired there by a trigger, or None; asks until it answers."""
         history = await self._insist(patience, "release.getHistory", _RECENT)
         with _understood():
-            return next((str(entry["id"]) for entry in history if entry.get("trigger") == trigger), None)
+            newer = takewhile(lambda entry: entry["id"] != after, history)
+            return next((str(entry["id"]) for entry in newer if entry.get("trigger") == trigger), None)
 
     async def follow(self, identity: str, patience: float, method: str) -> dict[str, Any]:
         """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds."""

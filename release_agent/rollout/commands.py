@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, NoTarget
@@ -24,7 +25,7 @@ from release_agent.rollout.writer import Writer
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from release_agent.rollout.model import Options
     from release_agent.rollout.preflight import Preflight
@@ -113,24 +114,36 @@ async def _refuse_if_held(writer: Writer | None, found: Preflight) -> None:
         raise locked(found.app, found.environment, holder)
 
 
-async def _let_in(access: Access, writer: Writer, rollout: Rollout) -> None:
-    """Raise Misconfigured where hosts want another password: it is no reason to give a rollout up."""
+@asynccontextmanager
+async def _given_back(writer: Writer) -> AsyncIterator[None]:
+    """Let go of the lock where what is looked at first speaks against going on."""
     try:
-        access.adopt(rollout)
-    except Misconfigured:
+        yield
+    except BaseException:
         await writer.let_go()
         raise
-    for host in [host for host in rollout.hosts.values() if host.wave >= 0][:_ASKED]:
+
+
+async def _let_in(access: Access, rollout: Rollout) -> None:
+    """Raise Misconfigured where hosts want another password: it is no reason to give a rollout up."""
+    access.adopt(rollout)
+
+    async def ask(host: Host) -> str:
         try:
             await access.agent_of(host).look()
         except Trouble as trouble:
-            if trouble.code == Code.HOST_UNAUTHORISED:
-                await writer.let_go()
-                raise Misconfigured(
-                    Code.HOST_UNAUTHORISED,
-                    f"{host.name}: {trouble.why}; nothing was done",
-                    hint="give --user and --password-file",
-                ) from trouble
+            return trouble.code
+        return ""
+
+    asked = [host for host in rollout.hosts.values() if host.wave >= 0][:_ASKED]
+    answers = await asyncio.gather(*map(ask, asked))
+    if Code.HOST_UNAUTHORISED in answers and "" not in answers:
+        names = ", ".join(host.name for host, code in zip(asked, answers, strict=True) if code == Code.HOST_UNAUTHORISED)
+        raise Misconfigured(
+            Code.HOST_UNAUTHORISED,
+            f"another user or password is wanted by {names}; nothing was done",
+            hint="give --user and --password-file",
+        )
 
 
 async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable[[Run], Awaitable[Exit]]) -> int:
@@ -140,14 +153,16 @@ async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable
         return access.again(rollout, verb)
 
     try:
-        access.console.begin(rollout, again)
-        code = await go(Run(rollout, writer, access.agent_of, access.watch(rollout), access.console))
-    except asyncio.CancelledError:
-        code = Exit.CANCELLED
+        try:
+            access.console.begin(rollout, again)
+            code = await go(Run(rollout, writer, access.agent_of, access.watch(rollout), access.console))
+        except asyncio.CancelledError:
+            code = Exit.CANCELLED
+        finally:
+            access.console.end()
+        access.console.ended(rollout, code, again)
     finally:
-        access.console.end()
         await writer.let_go()
-    access.console.ended(rollout, code, again)
     return code
 
 
@@ -175,10 +190,10 @@ def _goes_on(access: Access, identity: str) -> bool:
 async def _resume(access: Access, identity: str) -> int:
     writer = _writer(access)
     rollout = await writer.once(lambda record: record.take(identity))
-    if rollout.has_ended:
-        await writer.let_go()
-        raise _ended(rollout)
-    await _let_in(access, writer, rollout)
+    async with _given_back(writer):
+        if rollout.has_ended:
+            raise _ended(rollout)
+        await _let_in(access, rollout)
     # What was ordered while nobody ran it: to resume is the last word, but an approval stays one.
     left = await writer.once(lambda record: record.take_order())
     rollout.approved = rollout.approved or bool(left and left.verb == "approve")
@@ -194,7 +209,8 @@ def revert(arguments: argparse.Namespace) -> int:
 async def _revert(access: Access, identity: str) -> int:
     writer = _writer(access)
     rollout = await writer.once(lambda record: record.take(identity))
-    await _let_in(access, writer, rollout)
+    async with _given_back(writer):
+        await _let_in(access, rollout)
     return await _finish(access, writer, rollout, lambda run: run.revert())
 
 

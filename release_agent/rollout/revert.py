@@ -34,8 +34,8 @@ class Revert:
 
     async def go(self) -> bool:
         """Put back every host that this rollout changed; returns whether all of them are."""
-        # One that preflight found not to be there may have followed the rollout since, by itself.
-        hosts = [host for host in self._rollout.at(*_TOUCHED) if host.wave >= 0 or host.stage is Stage.UNREACHABLE]
+        # Those that preflight left out, too: they may have followed the rollout since, by themselves.
+        hosts = self._rollout.at(*_TOUCHED)
         self._console.tell("revert.started", hosts=len(hosts))
         await each(hosts, self._rollout.options.parallel, Gate(float("inf")), self._put_back)
         return not self._rollout.at(Stage.STUCK)
@@ -46,8 +46,8 @@ class Revert:
             if not await self._ask(host):
                 return
         except Trouble as trouble:
-            if host.wave < 0 and trouble.unreachable:
-                return  # still not there: nobody deployed to it
+            if host.wave < 0 and host.stage is not Stage.REVERTING:
+                return  # nobody deployed to it, and why it was left out stays to be read
             host.stage, host.code, host.why = Stage.STUCK, trouble.code, trouble.why
         await self._writer.host(host)
         self._console.tell("host.finished", host)
@@ -60,7 +60,9 @@ class Revert:
         while seen.busy and now() - began < deadline:  # with what this rollout began, mostly: it ends by itself
             await asyncio.sleep(_LOOK)
             seen = await agent.look(min(FIRST_CONTACT, deadline))
-        if host.stage is not Stage.REVERTING and not self._is_ours(host, seen):
+        if seen.busy:
+            raise Trouble(Code.HOST_LATE, "still busy after its deadline; it goes on by itself")
+        if host.stage is not Stage.REVERTING and not await self._is_ours(agent, host, seen):
             return self._left_alone(host, seen)
         if host.before is None and host.wave >= 0:
             raise Trouble(Code.NO_TARGET, "nothing was live there before")
@@ -68,16 +70,19 @@ class Revert:
         await self._writer.host(host)
         self._console.tell("host.reverting", host)
         wish = roll_back(host.before or "", self._rollout.id)  # empty: the one before, by the host's own history
-        host.deployment = await agent.fire(wish, deadline - (now() - began), again=again)
+        host.deployment = await agent.fire(wish, deadline - (now() - began), again=again, after=host.deployment)
         record = await agent.follow(host.deployment, deadline - (now() - began), wish.method)
         took_it(record)
         host.stage, host.release, host.code, host.why = Stage.REVERTED, record.get("release"), "", ""
         return True
 
-    def _is_ours(self, host: Host, seen: Seen) -> bool:
-        """Whether what is live there is what this rollout brought."""
-        if seen.release == host.before:
+    async def _is_ours(self, agent: Agent, host: Host, seen: Seen) -> bool:
+        """Whether what is live there is what this rollout brought, also to a host that followed it by itself."""
+        if seen.release is None or seen.release == host.before:
             return False
+        if host.deployment is None:
+            # It is not known to have been fired: equal commits may be a person's.
+            return await agent.brought(seen.release, self._rollout.id, self._rollout.started_at)
         return seen.commits == self._rollout.commits or seen.release == host.release
 
     def _left_alone(self, host: Host, seen: Seen) -> bool:
@@ -85,7 +90,7 @@ class Revert:
         if seen.release == host.before and host.stage in (Stage.DONE, Stage.STARTING, Stage.DEPLOYING, Stage.STUCK):
             host.stage, host.code, host.why = Stage.REVERTED, "", ""
             return True
-        if host.stage is Stage.DONE:
+        if host.stage in (Stage.DONE, Stage.STARTING, Stage.DEPLOYING):
             raise Trouble(Code.HOST_MOVED_ON, f"runs {seen.revision or 'nothing'} now, which this rollout did not bring")
         # It never took the revision, or went back by itself: why it failed stays to be read.
         return False

@@ -49,7 +49,7 @@ class Run:
 
     async def revert(self) -> Exit:
         """Put back every host that took the revision; cancelled as go()."""
-        self._rollout.reverting = self._rollout.reverting or ASKED
+        self._rollout.reverting = ASKED
         return await self._guarded(self._revert)
 
     async def _guarded(self, work: Callable[[], Awaitable[Exit]]) -> Exit:
@@ -79,6 +79,9 @@ class Run:
 
     async def _waves(self) -> None:
         rollout, waves = self._rollout, self._rollout.waves
+        # What somebody left in the middle is followed to its end, whatever comes then.
+        left = rollout.at(Stage.STARTING, Stage.DEPLOYING)
+        await each(left, rollout.options.parallel, Gate(float("inf")), self._deploy)
         self._judge()  # what preflight found counts
         for number in range(rollout.wave, len(waves)):
             await self._gate.passable()
@@ -228,7 +231,9 @@ class Run:
             self._console.tell(f"rollout.{phase}", why=why)
 
     async def _leave(self, why: str) -> None:
-        self._enter(Phase.INTERRUPTED, why)
+        if self._gate.is_aborted and not self._rollout.reverting:
+            self._rollout.ended_at = timestamp()
+        self._enter(Phase.ABORTED if self._rollout.ended_at else Phase.INTERRUPTED, why)
         with suppress(FleetStopped, TimeoutError):
             async with asyncio.timeout(3):
                 await self._writer.rollout(self._rollout)
@@ -273,6 +278,8 @@ class Run:
             await self._enter_and_save(Phase.RUNNING)
             self._gate.resume()
         elif order.verb == "approve":
+            self._rollout.approved = True
+            await self._writer.rollout(self._rollout)
             self._gate.approved.set()
         elif order.verb == "abort":
             self._gate.abort(f"aborted by {order.who}")

@@ -55,6 +55,11 @@ class Gate:
         self.shut.set()
         self.approved.set()  # who waits for an answer has one
 
+    @property
+    def is_aborted(self) -> bool:
+        """Whether a person has stopped it."""
+        return bool(self._stopped and self._stopped.aborted)
+
     def pause(self) -> None:
         """Begin no further host for now."""
         if not self._stopped:

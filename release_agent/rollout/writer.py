@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LETTING_GO = 3.0  # seconds
 _RETRY = 2.0
 _RENEWAL = 5.0  # seconds; a third of the lock's life
 _LOOK = 1.0  # seconds between looks for an order
@@ -85,8 +86,9 @@ class Writer:
 
     async def let_go(self) -> None:
         """Let go of the lock, as well as that goes: its life ends by itself."""
-        with suppress(ReleaseError):
-            await self._call(self._record.release)
+        with suppress(ReleaseError, TimeoutError):
+            async with asyncio.timeout(_LETTING_GO):
+                await self._call(self._record.release)
 
     async def _call(self, call: Callable[[], T]) -> T:
         try:

@@ -353,6 +353,34 @@ def test_revert_that_was_interrupted_goes_on_backwards(fleet: Fleet) -> None:
     assert fleet.rollout("status", operator.id).json["phase"] == "reverted"
 
 
+def test_host_that_still_deploys_after_its_deadline_is_not_said_to_be_put_back(three: Fleet) -> None:
+    three.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{three.hosts[0].gate('held')}' }}]")
+
+    done = three.start("--waves", "100%", "--deadline", "7s", "--revert")
+
+    assert done.code == 40
+    stages = {host["host"]: (host["stage"], host["code"]) for host in done.json["hosts"]}
+    assert stages["host-1"] == ("stuck", "host-late")
+    three.hosts[0].open("held")
+    eventually(lambda: three.hosts[0].serves() == NEW, "it goes on by itself")
+    three.configure(0)
+    assert three.rollout("revert", done.json["id"]).code == 0
+    assert three.serve() == [OLD] * 3
+
+
+def test_revert_leaves_alone_what_a_person_deployed_on_a_host_that_was_not_there(three: Fleet) -> None:
+    three.hosts[2].deploy(NEW)
+    supervisord = three.hosts[2].supervisord
+    assert supervisord
+    supervisord.send_signal(signal.SIGSTOP)
+    operator = three.begin("--max-unreachable", "1")
+    assert operator.end() == 42
+    supervisord.send_signal(signal.SIGCONT)
+
+    assert three.rollout("revert", operator.id).code == 0
+    assert three.serve() == [OLD, OLD, NEW]
+
+
 def test_revert_leaves_alone_what_a_later_rollout_brought(three: Fleet) -> None:
     three.refuse(2)
     first = three.begin("--waves", "100%", "--max-failed", "1")
