@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _POLL = 0.1
+_TRIES = 100  # polls
+_JOURNAL = 113  # plugin.FAULTS and the exit code of a journal that cannot be read
 _TRIGGER = "supervisorctl"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
@@ -73,7 +75,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
                 self.ctl.output(present.record(_record(record)))
                 return exit_of(record["outcome"])
             time.sleep(_POLL)
-            record = release.getDeployment(record["id"])
+            record = _asked(release, record["id"])
 
     def _status(self, release: Any, _argument: str) -> int:  # noqa: ANN401 - a server proxy
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
@@ -86,6 +88,18 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         entries = [{**_record(entry).to_json(), **entry} for entry in release.getHistory(limit)]
         self.ctl.output(present.history(entries, lambda _id: ""))
         return 0
+
+
+def _asked(release: Any, identity: str) -> Any:  # noqa: ANN401 - a server proxy
+    """Ask for a deployment; a journal that is being written is no end of it."""
+    for _ in range(_TRIES):
+        try:
+            return release.getDeployment(identity)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != _JOURNAL:
+                raise
+        time.sleep(_POLL)
+    return release.getDeployment(identity)
 
 
 def _record(entry: dict[str, Any]) -> Record:

@@ -62,6 +62,7 @@ class HealthExaminer:
             hopeless=any(process.state in _HOPELESS for _, process in down),
             pids=frozenset(process.pid for _, process in of_services),
             services={name: not problems for name, problems in wrong.items()},
+            failing=any(answers),
         )
 
 

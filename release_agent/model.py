@@ -185,6 +185,7 @@ class Look:
     hopeless: bool
     pids: frozenset[int]
     services: dict[str, bool] = field(default_factory=dict)
+    failing: bool = False  # a probe said no
 
     @property
     def well(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +20,7 @@ from release_agent.errors import ReleaseError
 from release_agent.model import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TextIO
 
     from release_agent.config import Health
@@ -93,11 +94,12 @@ class Wakeups:
 
 @dataclass(frozen=True)
 class Found:
-    """What a look found: what is live, Consul's status, and whether it can never mend itself."""
+    """What a look found: what is live, Consul's status, whether it can never mend itself, whether a probe fails."""
 
     live: Release | None
     status: Status
     hopeless: bool = False
+    failing: bool = False
 
 
 class Monitor:
@@ -138,36 +140,46 @@ class Monitor:
         except ConsulError as error:
             self._registered = None
             self._say("unreachable", str(error))
+        except Exception as error:  # noqa: BLE001 - no more processes, say: the next look may do
+            self._log.warning("monitor.failed", why=f"{type(error).__name__}: {error}")
 
     def _look(self) -> Found:
         live = self._watched.live()
-        self.services = {}
         if live is None:
+            self.services = {}
             return Found(None, Status("critical", "no release is live"))
         try:
             look = self._watched.look(live)
         except ReleaseError as error:  # supervisor does not answer: that is nothing to take back
+            self.services = {}
             return Found(live, Status("critical", error.message))
         self.services = look.services
         problems = "; ".join(look.problems)
         well = f"{live.revision} ({live.name}) is live and healthy"
-        return Found(live, Status("critical", problems) if problems else Status("passing", well), look.hopeless)
+        return Found(live, Status("critical", problems) if problems else Status("passing", well), look.hopeless, look.failing)
 
     def _tell(self, found: Found) -> None:
-        journal = self._journal()
+        wrong = found.status.output if found.status.state == "critical" else ""
         try:
-            wrong = found.status.output if found.status.state == "critical" else ""
+            self._note(found, wrong)
+        except ReleaseError as error:  # a full disk takes no well host out of Consul
+            self._log.warning("journal.failed", why=error.message)
+        if self._consul:
+            self._show(self._consul, found)
+            self._exchange(self._consul)
+        self._say(found.status.state, wrong)
+
+    def _note(self, found: Found, wrong: str) -> None:
+        """Write down what was found, and take back what has to be: Consul may take its time, or not answer."""
+        with closing_database(self._journal()) as journal:
             journal.found(found.status.state, wrong)
-            # First what can mend it: Consul may take its time, or not answer.
             self._bake.consider(found, journal)
-            if self._consul:
-                self._show(self._consul, found)
-                # A person's mode is respected, and shown: nothing here ends it.
-                journal.maintained(self._consul.in_maintenance() or "")
-                self._send(self._consul, journal)
-            self._say(found.status.state, wrong)
-        finally:
-            journal.close_database()
+
+    def _exchange(self, consul: ConsulAgent) -> None:
+        """Note a person's mode, which is respected: nothing here ends it. Send what waits."""
+        with closing_database(self._journal()) as journal:
+            journal.maintained(consul.in_maintenance() or "")
+            self._send(consul, journal)
 
     def _show(self, consul: ConsulAgent, found: Found) -> None:
         """Keep the check alive; register first, and again where Consul forgot."""
@@ -183,6 +195,8 @@ class Monitor:
         if waiting:
             consul.reachable()
         for seq, body in waiting:
+            if self._watched.busy():
+                return  # a run sends what waits itself, and its own after it
             consul.put(body)
             journal.forget_report(seq)
         if waiting:
@@ -196,6 +210,15 @@ class Monitor:
             say("health.changed", health=state, why=why)
 
 
+@contextmanager
+def closing_database(journal: StateDatabase) -> Iterator[StateDatabase]:
+    """Let go of the file at the end."""
+    try:
+        yield journal
+    finally:
+        journal.close_database()
+
+
 class Bake:
     """``[health] watch``: for some time after a deployment, what turns sick is taken back, once."""
 
@@ -204,28 +227,35 @@ class Bake:
         self._watched = watched
         self._log = log
         self._sick_since: float | None = None
-        self._taken_back = ""
+        self._of: tuple[str, str | None] = ("", None)  # which publication that is said of
+        self._taken_back: tuple[str, str | None] = ("", None)
 
     def consider(self, found: Found, journal: StateDatabase) -> None:
         """Fire a rollback where the live release was deployed a while ago and is given up, or sick for ``deadline``."""
         now = time.monotonic()
-        if found.live is None or found.status.state == "passing":
-            self._sick_since = None
+        if found.live is None:
             return
-        self._sick_since = self._sick_since if self._sick_since is not None else now
+        publication = (found.live.name, found.live.published_at)
+        if publication != self._of or not found.failing:
+            # Sick is what a probe says, for this release: a service that a person stopped is none of it.
+            self._of, self._sick_since = publication, None
+        if found.failing and self._sick_since is None:
+            self._sick_since = now
+        if not (found.failing or found.hopeless):
+            return
         health = self._watched.health(found.live)
         if not self._is_watched(found.live, health, journal):
             return
-        if found.hopeless or now - self._sick_since >= health.deadline:
+        if found.hopeless or (self._sick_since is not None and now - self._sick_since >= health.deadline):
             refused = self._watched.fire("rollback", WATCH)
             if refused:  # tried again at the next look
                 self._log.warning("watch.refused", release=found.live.name, why=refused)
                 return
-            self._taken_back = found.live.name
+            self._taken_back = publication
             self._log.warning("watch.fired", release=found.live.name, why=found.status.output)
 
     def _is_watched(self, live: Release, health: Health, journal: StateDatabase) -> bool:
-        if health.watch is None or live.name == self._taken_back or not live.published_at:
+        if health.watch is None or (live.name, live.published_at) == self._taken_back or not live.published_at:
             return False
         age = (datetime.now(UTC) - datetime.fromisoformat(live.published_at)).total_seconds()
         # What a rollback brought back is not taken back further.
@@ -255,6 +285,9 @@ class Poll:
                 journal.close_database()
         except ReleaseError as error:
             self._say(error.message)
+            return
+        except OSError as error:  # a full /tmp, say: the next look may do
+            self._say(str(error))
             return
         if tried:
             return

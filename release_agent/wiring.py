@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from release_agent.store import Root
 
 _PROBE_GRACE = 0.3
+_SCRAPE_PATIENCE = 2.0  # seconds; Prometheus gives up after ten
 
 
 class Parts:
@@ -190,7 +191,10 @@ class Parts:
     def _serve_metrics(self, root: Root, monitor: Monitor) -> None:
         from release_agent.metrics import JournalCollector, serve  # noqa: PLC0415
 
-        collector = JournalCollector(self.config.app, self.journal, root.current, lambda: monitor.services)
+        def journal() -> StateDatabase:
+            return StateDatabase(root.database, patience=_SCRAPE_PATIENCE)
+
+        collector = JournalCollector(self.config.app, journal, root.current, lambda: monitor.services)
         serve(self.config.metrics.listen, collector, self.log)
 
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:

@@ -223,6 +223,47 @@ def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: H
     assert [entry["trigger"] for entry in watched.history()] == ["watch", "command", "command"]
 
 
+def test_release_whose_probe_fails_for_the_deadline_is_taken_back(watched: Host, consul: ConsulProcess) -> None:
+    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "3s"\nstable_for = "0s"', consul="enabled = true")
+    watched.supervisorctl("restart", "monitor")
+    watched.deploy("v1.0.0")
+    watched.deploy("v1.1.0")
+    _becomes(consul, "passing")
+
+    (watched.path / "sick").touch()
+
+    eventually(lambda: watched.history()[0]["trigger"] == "watch", "it is taken back")
+
+
+def test_service_that_a_person_stopped_is_not_taken_back(watched: Host, consul: ConsulProcess) -> None:
+    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "1s"\nstable_for = "0s"', consul="enabled = true")
+    watched.supervisorctl("restart", "monitor")
+    watched.deploy("v1.0.0")
+    watched.deploy("v1.1.0")
+    watched.supervisorctl("stop", "web")
+    eventually(lambda: "web is STOPPED" in _status(consul)[1], "the monitor has seen it")
+
+    for _ in range(2):  # looks, five seconds apart: the deadline is over
+        before = watched.rpc.release.getStatus()["health_at"]
+        eventually(lambda before=before: watched.rpc.release.getStatus()["health_at"] != before, "it looks again")
+
+    assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
+    assert watched.process()[0] == "STOPPED"
+
+
+def test_journal_that_cannot_be_written_takes_no_well_host_out_of_consul(watched: Host, consul: ConsulProcess) -> None:
+    watched.deploy("v1.0.0")
+    _becomes(consul, "passing")
+    (watched.root / ".release-agent" / "state.db").write_text("no database" * 1000)
+
+    # A whole life of a check that nobody renews.
+    consul.put("/v1/agent/check/register", {"Name": "abandoned", "TTL": "15s", "Status": "passing"})
+    eventually(lambda: consul.get("/v1/agent/checks")["abandoned"]["Status"] == "critical", "it expired")
+
+    assert _status(consul)[0] == "passing"
+    assert "journal.failed" in (watched.path / "monitor.err").read_text()
+
+
 def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watched: Host, consul: ConsulProcess) -> None:
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
