@@ -252,16 +252,17 @@ def test_service_that_a_person_stopped_is_not_taken_back(watched: Host, consul: 
 
 
 def test_journal_that_cannot_be_written_takes_no_well_host_out_of_consul(watched: Host, consul: ConsulProcess) -> None:
+    log = watched.path / "monitor.err"
     watched.deploy("v1.0.0")
-    _becomes(consul, "passing")
+    eventually(lambda: '"passing"' in log.read_text(), "the monitor looks")
     (watched.root / ".release-agent" / "state.db").write_text("no database" * 1000)
+    eventually(lambda: "journal.failed" in log.read_text(), "it cannot write it down")
 
     # A whole life of a check that nobody renews.
     consul.put("/v1/agent/check/register", {"Name": "abandoned", "TTL": "15s", "Status": "passing"})
     eventually(lambda: consul.get("/v1/agent/checks")["abandoned"]["Status"] == "critical", "it expired")
 
     assert _status(consul)[0] == "passing"
-    assert "journal.failed" in (watched.path / "monitor.err").read_text()
 
 
 def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watched: Host, consul: ConsulProcess) -> None:
