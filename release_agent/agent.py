@@ -19,7 +19,7 @@ from release_agent.errors import (
     SupervisorGone,
 )
 from release_agent.health import prove
-from release_agent.model import Action, Outcome, Record, Release, Request, State, new_id
+from release_agent.model import ROLLOUT, Action, Outcome, Record, Release, Request, State, new_id
 from release_agent.publication import Publication, behind
 from release_agent.recovery import recover
 from release_agent.run import Run, World
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 # these many in a row fail is not mended by an older one.
 _MOST_TRIES = 5
 _WELL = (Outcome.DEPLOYED, Outcome.UNCHANGED)
-_ROLLOUT = "rollout-"  # what a rollout's id begins with; later ones sort after earlier ones
 # Causes that an older version would not change.
 _NOT_THE_VERSION = {
     Code.SUPERVISOR_UNREACHABLE,
@@ -88,7 +87,7 @@ class Agent:
             return False
         if followed is None or followed.commits == live.commits:
             return False
-        if trigger.startswith(_ROLLOUT) and trigger > followed.id:
+        if trigger.startswith(ROLLOUT) and trigger > followed.id:
             # The first host of a rollout that goes on: started again, it must not fall back by itself.
             world.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
             return False

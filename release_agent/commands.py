@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent import config, present
 from release_agent.clock import SystemClock
 from release_agent.errors import Cancelled, Code, Exit, Misconfigured, NoTarget, ReleaseError, exit_of
-from release_agent.model import Action, Record, Request, find_release, new_id
+from release_agent.model import CHECK, REQUEST_VARIABLE, Action, Record, Request, find_release, new_id
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from release_agent.config import Config
-
-REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
-CHECK = "check"
 
 
 @dataclass(frozen=True)

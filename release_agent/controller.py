@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
 
 from release_agent import present
-from release_agent.errors import exit_of
+from release_agent.errors import FAULTS, Exit, exit_of
 from release_agent.model import Record
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.1
 _TRIES = 100  # polls
-_JOURNAL = 113  # plugin.FAULTS and the exit code of a journal that cannot be read
+_JOURNAL = FAULTS + Exit.FAILED  # it cannot be read
 _TRIGGER = "supervisorctl"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
@@ -55,7 +55,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), rest.strip())
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
-            self.ctl.exitstatus = fault.faultCode - 100 if fault.faultCode > 100 else LSBInitExitStatuses.GENERIC  # noqa: PLR2004 - plugin.FAULTS
+            self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
         except KeyboardInterrupt:
             self.ctl.output("it goes on without you: `supervisorctl release status` shows how far it is")
             self.ctl.exitstatus = LSBInitExitStatuses.GENERIC

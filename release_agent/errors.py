@@ -32,6 +32,10 @@ class Exit(IntEnum):
     LOCKED = 44
 
 
+# Over XML-RPC a refusal is a fault of this number and its exit code: above supervisor's own numbers.
+FAULTS = 100
+
+
 class Code(StrEnum):
     """Stable names of causes; scripts may match on them."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.consul_client import ConsulClient, ConsulError
 from release_agent.errors import Code, Refused
-from release_agent.model import Followed
+from release_agent.model import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,14 +23,14 @@ class ConsulFleet:
         self._key = f"{settings.prefix}/{app.environment}/{app.name}/rollout/completed"
         self._consul = ConsulClient(environ)
 
-    def completed(self) -> Followed | None:
+    def completed(self) -> Completed | None:
         """Return what the last completed rollout says, or None; raises Refused (consul-unreachable). Two seconds at the most."""
         try:
             _, entry = self._consul.call(lambda consul: consul.kv.get(self._key))
             if entry is None:
                 return None
             body = json.loads(entry["Value"])
-            return Followed(str(body["id"]), str(body["revision"]), {str(k): str(v) for k, v in body["commits"].items()})
+            return Completed(str(body["id"]), str(body["revision"]), {str(k): str(v) for k, v in body["commits"].items()})
         except ConsulError as error:
             raise _unknown(str(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # written by hand, or no Consul

@@ -15,7 +15,7 @@ import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from release_agent.errors import Code, Failed
 from release_agent.model import Action, Kind, Open, Outcome, Record, Release, Request, Stage, State, timestamp
@@ -108,6 +108,14 @@ class StateDatabase:
     def _open_empty(self) -> None:
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._db.executescript(_SCHEMA)
+
+    def __enter__(self) -> Self:
+        """Use it for a while."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the file."""
+        self.close_database()
 
     def close_database(self) -> None:
         """Let go of the file."""

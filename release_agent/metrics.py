@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from release_agent import __version__
 from release_agent.errors import ReleaseError
+from release_agent.model import ROLLOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)  # seconds: from a swap to an npm build
 _RETRY = 5.0
 _TRIGGERS = ("boot", "command", "poll", "rpc", "supervisor", "supervisorctl", "watch", "recovery", "rebuilt")
-_ROLLOUT = "rollout"
 
 
 class JournalCollector:
@@ -50,8 +50,7 @@ class JournalCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric; raises ReleaseError where the journal cannot be read."""
-        journal = self._journal()
-        try:
+        with self._journal() as journal:
             yield _agent()
             yield self._release()
             yield self._health()
@@ -61,8 +60,6 @@ class JournalCollector:
             yield GaugeMetricFamily(
                 "release_agent_unsent_reports", "Reports that Consul has not been told yet.", value=len(journal.reports())
             )
-        finally:
-            journal.close_database()
 
     def _release(self) -> Metric:
         info = InfoMetricFamily("release_agent_release", "What is live; absent where nothing is.")
@@ -97,8 +94,8 @@ def _deployments(journal: StateDatabase) -> Metric:
 
 def kind_of_trigger(trigger: str) -> str:
     """Return a trigger as a label, of which there must not be ever more: rollouts have ids, and callers names."""
-    if trigger.startswith(_ROLLOUT):
-        return _ROLLOUT
+    if trigger.startswith(ROLLOUT):
+        return "rollout"
     return trigger if trigger in _TRIGGERS else "other"
 
 

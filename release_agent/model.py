@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# What the plugin hands to the one-shot, as JSON, and the action that is answered instead of done.
+REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
+CHECK = "check"
+# What a rollout's id begins with: in a host's history it is what fired a deployment. Later ones sort after earlier ones.
+ROLLOUT = "rollout-"
+
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 
 
@@ -78,8 +84,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Followed:
-    """What a fleet's last completed rollout says: its id, a revision, and one commit of each repository."""
+class Completed:
+    """What a fleet's last completed rollout says, and hosts with ``follow = "rollout"`` run: its id, a revision, the commits."""
 
     id: str
     revision: str

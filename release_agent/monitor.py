@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +19,7 @@ from release_agent.errors import ReleaseError
 from release_agent.model import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from release_agent.config import Health
@@ -171,13 +170,13 @@ class Monitor:
 
     def _note(self, found: Found, wrong: str) -> None:
         """Write down what was found, and take back what has to be: Consul may take its time, or not answer."""
-        with closing_database(self._journal()) as journal:
+        with self._journal() as journal:
             journal.found(found.status.state, wrong)
             self._bake.consider(found, journal)
 
     def _exchange(self, consul: ConsulAgent) -> None:
         """Note a person's mode, which is respected: nothing here ends it. Send what waits."""
-        with closing_database(self._journal()) as journal:
+        with self._journal() as journal:
             journal.maintained(consul.in_maintenance() or "")
             self._send(consul, journal)
 
@@ -208,15 +207,6 @@ class Monitor:
             self._said = (state, why)
             say = self._log.info if state == "passing" else self._log.warning
             say("health.changed", health=state, why=why)
-
-
-@contextmanager
-def closing_database(journal: StateDatabase) -> Iterator[StateDatabase]:
-    """Let go of the file at the end."""
-    try:
-        yield journal
-    finally:
-        journal.close_database()
 
 
 class Bake:
@@ -278,15 +268,9 @@ class Poll:
             return  # asked again at the next look
         try:
             target = self._watched.target()
-            journal = self._journal()
-            try:
+            with self._journal() as journal:
                 tried = journal.was_tried(target.commits)
-            finally:
-                journal.close_database()
-        except ReleaseError as error:
-            self._say(error.message)
-            return
-        except OSError as error:  # a full /tmp, say: the next look may do
+        except (ReleaseError, OSError) as error:  # a full /tmp, say: the next look may do
             self._say(str(error))
             return
         if tried:

@@ -27,9 +27,9 @@ from release_agent import config
 from release_agent.answers import Answers
 from release_agent.awaited import Awaited, Started
 from release_agent.controller import make_controller
-from release_agent.errors import Code, Failed, NoTarget, ReleaseError, error_of_exit
+from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
 from release_agent.lock import busy
-from release_agent.model import Action, Process, Record, new_id
+from release_agent.model import CHECK, REQUEST_VARIABLE, Action, Process, Record, new_id
 from release_agent.revision import check_revision
 
 if TYPE_CHECKING:
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["make_controller", "make_rpcinterface"]
 
-REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
-CHECK = "check"
-# A fault's number is the exit code of the same refusal, above supervisor's own numbers.
-FAULTS = 100
 _PROGRAM = "deploy"
 _ATTRIBUTE = "release_agent_runs"
 _MOST_HISTORY = 1000

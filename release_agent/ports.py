@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from release_agent.blueprint import Blueprint
     from release_agent.config import Service, Shared
-    from release_agent.model import Followed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
+    from release_agent.model import Completed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
 
 
 class Clock(Protocol):
@@ -236,7 +236,7 @@ class Examiner(Protocol):
 class Fleet(Protocol):
     """The hosts of the same app in the same environment."""
 
-    def completed(self) -> Followed | None:
+    def completed(self) -> Completed | None:
         """Return what their last completed rollout says; None where none has completed. Raises Refused (consul-unreachable)."""
 
 

@@ -118,12 +118,8 @@ class Parts:
                 self.log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
             for name, why in root.clean().items():
                 self.log.warning("leftover.stuck", name=name, why=why)
-            journal = self.writable_journal(root)
-            try:
-                with self.source(root.incoming) as source:
-                    yield self.world(root, journal, source)
-            finally:
-                journal.close_database()
+            with self.writable_journal(root) as journal, self.source(root.incoming) as source:
+                yield self.world(root, journal, source)
 
     @contextmanager
     def looking(self) -> Iterator[World]:

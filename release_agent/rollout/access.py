@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,12 +74,8 @@ class Access:
                     hint="--limit chooses among any hosts: by name, service=PATTERN or zone=PATTERN",
                 )
         targets = inventory.select(self._all(), chosen.limit, chosen.exclude)
-        urls = [target.url for target in targets]
-        twice = (
-            [f"{target.name} ({target.url})" for target in targets if urls.count(target.url) > 1]
-            if len(set(urls)) < len(urls)
-            else []
-        )
+        urls = Counter(target.url for target in targets)
+        twice = [f"{target.name} ({target.url})" for target in targets if urls[target.url] > 1]
         if twice:
             raise Misconfigured(
                 Code.INVENTORY_INVALID,

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.errors import Code, Exit, Refused
+from release_agent.errors import FAULTS, Code, Exit, Refused
 from release_agent.rollout.model import REVERT
 from release_agent.rollout.remote import Unauthorised, Unreachable
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.pace import Pace
     from release_agent.rollout.remote import Remote
 
-_FAULTS = 100  # release_agent.plugin.FAULTS: a refusal's fault is its exit code above this
 _UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
-_BUSY = _FAULTS + Exit.BUSY
+_BUSY = FAULTS + Exit.BUSY
 FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
 _BUSY_PATIENCE = 60.0  # seconds a host that does something else, a check perhaps, is asked again
 _CHECKS = 15  # tries, a second apart
@@ -113,11 +112,15 @@ class Agent:
 
     async def _check(self, revision: str) -> Any:  # noqa: ANN401 - the method's
         """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
-        for _ in range(_CHECKS):
-            with _busy_passes():
+        tries = 0
+        while True:
+            try:
                 return await self._call("release.check", revision, False)  # noqa: FBT003 - XML-RPC: do not wait
+            except Trouble as trouble:
+                tries += 1
+                if trouble.code != Code.HOST_BUSY or tries > _CHECKS:
+                    raise
             await asyncio.sleep(1.0)
-        return await self._call("release.check", revision, False)  # noqa: FBT003 - as above
 
     async def fire(self, wish: Wish, deadline: float, *, again: bool, after: str | None = None) -> str:
         """Have it deploy or go back, at most once for a trigger; returns the deployment's id.
@@ -216,16 +219,6 @@ def _understood() -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise Trouble(Code.HOST_UNFIT, f"what it answers is no release agent's: {error!r:.80}") from error
-
-
-@contextmanager
-def _busy_passes() -> Iterator[None]:
-    """Go on where a host is busy."""
-    try:
-        yield
-    except Trouble as trouble:
-        if trouble.code != Code.HOST_BUSY:
-            raise
 
 
 def _fault(fault: xmlrpc.client.Fault) -> Trouble:

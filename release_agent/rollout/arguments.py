@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from release_agent import schema
-from release_agent.rollout.model import Options, amount
+from release_agent.rollout.options import Options, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
-    from release_agent.rollout.model import Options
+    from release_agent.rollout.options import Options
     from release_agent.rollout.preflight import Preflight
 
 _LOOK = 1.0  # seconds
@@ -63,10 +63,9 @@ async def _start(arguments: argparse.Namespace, access: Access, hosts: list[Host
     chosen = options(arguments)
     writer = None if arguments.dry_run else _writer(access)
     rollout, found = await _plan(access, hosts, arguments.revision, chosen, writer)
-    exceeded = over_budget(hosts, chosen)
+    nobody = "" if rollout.at(Stage.PENDING, Stage.SKIPPED) else "no host is left to deploy to"
+    exceeded = over_budget(hosts, chosen) or nobody
     access.console.plan(rollout, found.changes, exceeded)
-    if not rollout.at(Stage.PENDING, Stage.SKIPPED):
-        exceeded = exceeded or "no host is left to deploy to"
     if exceeded:
         failed = [host for host in hosts if host.code]
         why = f"{exceeded}; nothing was changed: {text.troubles(failed)}"

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from release_agent.errors import Code, LockLost, RecordUnreachable
-from release_agent.model import timestamp
+from release_agent.model import Completed, timestamp
 from release_agent.rollout.consul_kv import Kv, written
 from release_agent.rollout.consul_lock import FleetLock
-from release_agent.rollout.model import Completed, Holder, Order, Phase, Rollout, who_am_i
+from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record import KEPT, SHOWN, unknown
 
 if TYPE_CHECKING:

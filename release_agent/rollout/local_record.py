@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, LockLost, RecordUnreachable
-from release_agent.model import timestamp
+from release_agent.model import Completed, timestamp
 from release_agent.rollout.local_lock import FileLock
-from release_agent.rollout.model import Completed, Holder, Order, Phase, Rollout, who_am_i
+from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record import KEPT, SHOWN, locked, unknown
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from release_agent.rollout.model import Stage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from release_agent.rollout.model import Amount, Host, Options
+    from release_agent.rollout.model import Host
+    from release_agent.rollout.options import Amount, Options
 
 
 def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:

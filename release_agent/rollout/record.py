@@ -9,7 +9,8 @@ from release_agent.errors import Code, Locked, LockLost, NoTarget
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from release_agent.rollout.model import Completed, Holder, Host, Order, Rollout
+    from release_agent.model import Completed
+    from release_agent.rollout.model import Holder, Host, Order, Rollout
 
 KEPT = 20  # rollouts of one fleet, the newest of them
 SHOWN = 50  # by all()

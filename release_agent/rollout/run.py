@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Exit, FleetStopped
-from release_agent.model import timestamp
+from release_agent.model import Completed, timestamp
 from release_agent.rollout.agent import Trouble, deploy, took_it
-from release_agent.rollout.model import ASKED, Completed, Phase, Stage
+from release_agent.rollout.model import ASKED, Phase, Stage
 from release_agent.rollout.plan import in_turn, over_budget, whole_wave_lost
 from release_agent.rollout.revert import Revert
 from release_agent.rollout.window import Gate, Stopped, each
@@ -49,7 +49,7 @@ class Run:
 
     async def revert(self) -> Exit:
         """Put back every host that took the revision; cancelled as go()."""
-        self._rollout.reverting = ASKED
+        self._rollout.reverting, self._rollout.ended_at = ASKED, None
         return await self._guarded(self._revert)
 
     async def _guarded(self, work: Callable[[], Awaitable[Exit]]) -> Exit:
@@ -231,9 +231,9 @@ class Run:
             self._console.tell(f"rollout.{phase}", why=why)
 
     async def _leave(self, why: str) -> None:
-        if self._gate.is_aborted and not self._rollout.reverting:
-            self._rollout.ended_at = timestamp()
-        self._enter(Phase.ABORTED if self._rollout.ended_at else Phase.INTERRUPTED, why)
+        aborted = self._gate.is_aborted and not self._rollout.reverting
+        self._rollout.ended_at = timestamp() if aborted else None
+        self._enter(Phase.ABORTED if aborted else Phase.INTERRUPTED, why)
         with suppress(FleetStopped, TimeoutError):
             async with asyncio.timeout(3):
                 await self._writer.rollout(self._rollout)

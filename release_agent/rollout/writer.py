@@ -12,7 +12,8 @@ from release_agent.errors import LockLost, RecordUnreachable, ReleaseError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from release_agent.rollout.model import Completed, Host, Order, Rollout
+    from release_agent.model import Completed
+    from release_agent.rollout.model import Host, Order, Rollout
     from release_agent.rollout.record import Record
 
 T = TypeVar("T")

@@ -14,9 +14,10 @@ from integration.consul_process import ConsulProcess
 from integration.host import clean_environment, eventually
 from release_agent.consul_client import ConsulClient
 from release_agent.errors import Code, Exit, Locked, LockLost, NoTarget, RecordUnreachable
+from release_agent.model import Completed
 from release_agent.rollout.consul_record import ConsulRecord
 from release_agent.rollout.local_record import LocalRecord
-from release_agent.rollout.model import Completed, Holder, Host, Order, Phase, Stage
+from release_agent.rollout.model import Holder, Host, Order, Phase, Stage
 from unit.rollouts import a_rollout
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from xmlrpc.client import Fault
 from supervisor.xmlrpc import Faults
 
 from release_agent import __version__
-from release_agent.errors import Code, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
+from release_agent.errors import FAULTS, Code, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
 from release_agent.lock import busy
 from release_agent.model import Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
-from release_agent.plugin import FAULTS, sendable
+from release_agent.plugin import sendable
 from release_agent.revision import check_revision
 from release_agent.status import of_release
 

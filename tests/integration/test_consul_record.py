@@ -11,8 +11,9 @@ from integration.consul_process import ConsulProcess
 from integration.host import eventually
 from release_agent.consul_client import ConsulClient
 from release_agent.errors import Code, LockLost, NoTarget, RecordUnreachable
+from release_agent.model import Completed
 from release_agent.rollout.consul_record import ConsulRecord
-from release_agent.rollout.model import Completed, Order, Phase, Stage
+from release_agent.rollout.model import Order, Phase, Stage
 from unit.rollouts import a_rollout
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from integration.host import eventually
 from release_agent.consul_client import ConsulClient
+from release_agent.model import Completed
 from release_agent.rollout.consul_record import ConsulRecord
-from release_agent.rollout.model import Completed
 from unit.rollouts import a_rollout
 
 if TYPE_CHECKING:

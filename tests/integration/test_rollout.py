@@ -353,6 +353,21 @@ def test_revert_that_was_interrupted_goes_on_backwards(fleet: Fleet) -> None:
     assert fleet.rollout("status", operator.id).json["phase"] == "reverted"
 
 
+def test_revert_of_a_completed_rollout_that_was_interrupted_goes_on_backwards(three: Fleet) -> None:
+    operator = three.begin()
+    assert operator.end() == 0
+    three.configure(0, f"[hooks]\nafter_publish = [{{ run = '{three.hosts[0].gate('held')}' }}]")
+    reverting = Operator(three, three.command("revert", operator.id))
+    three.hosts[0].reached("held")
+
+    assert reverting.send(signal.SIGINT) == 14
+    assert three.rollout("status", operator.id).json["phase"] == "interrupted"
+    three.hosts[0].open("held")
+
+    assert three.rollout("resume", operator.id).code == 0
+    assert three.serve() == [OLD] * 3
+
+
 def test_host_that_still_deploys_after_its_deadline_is_not_said_to_be_put_back(three: Fleet) -> None:
     three.configure(0, f"[hooks]\nbefore_publish = [{{ run = '{three.hosts[0].gate('held')}' }}]")
 

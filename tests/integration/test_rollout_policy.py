@@ -12,10 +12,10 @@ from release_agent.consul_agent import ConsulAgent, Status
 from release_agent.consul_client import ConsulClient
 from release_agent.errors import RecordUnreachable, Refused
 from release_agent.fleet import ConsulFleet
-from release_agent.model import Followed
+from release_agent.model import Completed
 from release_agent.rollout import catalog
 from release_agent.rollout.consul_record import ConsulRecord
-from release_agent.rollout.model import Completed, Order, Stage
+from release_agent.rollout.model import Order, Stage
 from unit.configuration import configuration
 from unit.markdown import page
 from unit.rollouts import a_rollout
@@ -83,7 +83,7 @@ def test_operator_may_run_rollouts_of_the_fleet_and_its_hosts_may_follow(
     assert record.take(rollout.id) == rollout
     record.release()
 
-    assert fleet.completed() == Followed(rollout.id, "v1.4.0", {"api": "c" * 40})
+    assert fleet.completed() == Completed(rollout.id, "v1.4.0", {"api": "c" * 40})
 
 
 def test_operator_sees_the_hosts_and_who_of_them_is_sick(

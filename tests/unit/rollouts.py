@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from release_agent.rollout.model import Amount, Host, Options, Rollout
+from release_agent.rollout.model import Host, Rollout
+from release_agent.rollout.options import Amount, Options
 
 
 def a_rollout(  # noqa: PLR0913 - each test names what it is about

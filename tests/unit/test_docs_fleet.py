@@ -10,7 +10,8 @@ import pytest
 
 from release_agent.cli import _parser
 from release_agent.rollout import inventory
-from release_agent.rollout.model import Host, Options, Stage, amount
+from release_agent.rollout.model import Host, Stage
+from release_agent.rollout.options import Options, amount
 from release_agent.rollout.plan import assign_waves, over_budget
 from unit.markdown import names, page
 

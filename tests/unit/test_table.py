@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.errors import Exit
-from release_agent.rollout.model import Host, Options, Phase, Rollout, Stage
+from release_agent.rollout.model import Host, Phase, Rollout, Stage
+from release_agent.rollout.options import Options
 from release_agent.rollout.seen import Seen
 from release_agent.rollout.table import Table
 

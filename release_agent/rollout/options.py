@@ -1,0 +1,58 @@
+"""How a rollout is to go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Amount:
+    """``3`` or ``25%``: a number of hosts, or a part of all."""
+
+    number: int
+    percent: bool = False
+
+    def of(self, total: int) -> int:
+        """Return how many of ``total`` hosts that is; a part is floored."""
+        return total * self.number // 100 if self.percent else self.number
+
+    def __str__(self) -> str:
+        """As it was given."""
+        return f"{self.number}%" if self.percent else str(self.number)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a rollout is to go; durations in seconds."""
+
+    waves: tuple[Amount, ...] = (Amount(1), Amount(25, percent=True), Amount(100, percent=True))
+    parallel: int = 50
+    bake: float = 30.0
+    approve: bool = False
+    max_failed: Amount = Amount(0)
+    max_unreachable: Amount = Amount(0)
+    deadline: float = 600.0
+    progress_deadline: float = 900.0
+    revert: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the record keeps."""
+        amounts = {"max_failed": str(self.max_failed), "max_unreachable": str(self.max_unreachable)}
+        return {**asdict(self), "waves": ",".join(map(str, self.waves)), **amounts}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Options:
+        """Read what the record keeps."""
+        known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
+        known["waves"] = tuple(amount(part) for part in body["waves"].split(","))
+        return cls(**{**known, "max_failed": amount(body["max_failed"]), "max_unreachable": amount(body["max_unreachable"])})
+
+
+def amount(text: str) -> Amount:
+    """Read ``3`` or ``25%``; raises ValueError."""
+    number = text.strip().removesuffix("%")
+    if not number.isascii() or not number.isdigit():
+        message = f"{text!r} must be a number or a percentage, such as 3 or 25%"
+        raise ValueError(message)
+    return Amount(int(number), percent=text.strip().endswith("%"))
