@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from release_agent.deploy.publication import previous_of
+from release_agent.deploy.run import Run
 from release_agent.errors import ReleaseError
 from release_agent.model import Release, Request, State
-from release_agent.publication import previous_of
-from release_agent.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from release_agent.blueprint import Blueprint
-    from release_agent.journal import StateDatabase
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.deploy.run import World
+    from release_agent.journal.journal import StateDatabase
     from release_agent.model import Look, Process
-    from release_agent.run import World
 
 _UNPROVED = ("publishing", "reverting")
 

@@ -9,26 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from release_agent.deploy.run import Run, World
 from release_agent.errors import ReleaseError
-from release_agent.journal import StateDatabase, is_broken, set_aside
-from release_agent.logs import Redactor, make_log
+from release_agent.journal.journal import StateDatabase, is_broken, set_aside
 from release_agent.model import Request
-from release_agent.processes import become_owner
-from release_agent.run import Run, World
+from release_agent.system.logs import Redactor, make_log
+from release_agent.system.processes import become_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from release_agent.clock import SystemClock
-    from release_agent.config import Config, Health
-    from release_agent.consul_agent import ConsulAgent
-    from release_agent.health import HealthExaminer
+    from release_agent.config.sections import Config, Health
+    from release_agent.consul.registration import ConsulAgent
+    from release_agent.deploy.ports import Fleet, Log, Reporter
     from release_agent.model import Look, Release, Target
-    from release_agent.monitor import Monitor, Poll
-    from release_agent.ports import Fleet, Log, Reporter
-    from release_agent.services import SupervisorServices
-    from release_agent.source import GitSource
-    from release_agent.store import Root
+    from release_agent.monitor.monitor import Monitor, Poll
+    from release_agent.repository.source import GitSource
+    from release_agent.services.health import HealthExaminer
+    from release_agent.services.supervisor import SupervisorServices
+    from release_agent.store.root import Root
+    from release_agent.system.clock import SystemClock
 
 _PROBE_GRACE = 0.3
 _SCRAPE_PATIENCE = 2.0  # seconds; Prometheus gives up after ten
@@ -54,7 +54,7 @@ class Parts:
 
     def root(self) -> Root:
         """The store."""
-        from release_agent.store import Root  # noqa: PLC0415
+        from release_agent.store.root import Root  # noqa: PLC0415
 
         return Root(Path(self.config.app.root), self.clock)
 
@@ -64,15 +64,15 @@ class Parts:
 
     def services(self) -> SupervisorServices:
         """Supervisor."""
-        from release_agent.services import Rpc, SupervisorServices  # noqa: PLC0415
+        from release_agent.services.supervisor import Rpc, SupervisorServices  # noqa: PLC0415
 
         return SupervisorServices(Rpc(self.config.supervisor.url, self.environ), self.clock, self.log)
 
     def examiner(self, services: SupervisorServices) -> HealthExaminer:
         """Health: supervisor's states and the probes."""
-        from release_agent.health import HealthExaminer  # noqa: PLC0415
-        from release_agent.hooks import CommandRunner, last_lines  # noqa: PLC0415
-        from release_agent.probes import Prober  # noqa: PLC0415
+        from release_agent.services.health import HealthExaminer  # noqa: PLC0415
+        from release_agent.services.probes import Prober  # noqa: PLC0415
+        from release_agent.system.command import CommandRunner, last_lines  # noqa: PLC0415
 
         runner = CommandRunner(self.clock, on_line=lambda _line: None, grace=_PROBE_GRACE)
 
@@ -85,14 +85,14 @@ class Parts:
 
     def consul(self) -> ConsulAgent:
         """The Consul agent of this machine."""
-        from release_agent.consul_agent import ConsulAgent  # noqa: PLC0415
+        from release_agent.consul.registration import ConsulAgent  # noqa: PLC0415
 
         return ConsulAgent(self.config.consul, self.config.app, self.environ)
 
     @contextmanager
     def source(self, scratch: Path | None = None) -> Iterator[GitSource]:
         """The repositories; without ``scratch`` what git needs lies in the machine's temporary directory."""
-        from release_agent.source import GitSource  # noqa: PLC0415
+        from release_agent.repository.source import GitSource  # noqa: PLC0415
 
         place = scratch or Path(tempfile.mkdtemp(prefix="release-agent-"))
         source = GitSource(self.config.repositories, place)
@@ -106,7 +106,7 @@ class Parts:
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[World]:
         """Hold the root's lock and have a world to change; raises Busy."""
-        from release_agent.hooks import end_left_behind  # noqa: PLC0415
+        from release_agent.system.command import end_left_behind  # noqa: PLC0415
 
         root = self.root()
         log = self.log  # made while this user may still read everything
@@ -129,7 +129,7 @@ class Parts:
 
     def world(self, root: Root, journal: StateDatabase, source: GitSource) -> World:
         """Put all of it together."""
-        from release_agent.hooks import CommandRunner  # noqa: PLC0415
+        from release_agent.system.command import CommandRunner  # noqa: PLC0415
 
         services = self.services()
         return World(
@@ -149,7 +149,7 @@ class Parts:
         )
 
     def _fleet(self) -> Fleet:
-        from release_agent.fleet import ConsulFleet  # noqa: PLC0415
+        from release_agent.consul.followed import ConsulFleet  # noqa: PLC0415
 
         return ConsulFleet(self.config.consul, self.config.app, self.environ)
 
@@ -169,7 +169,7 @@ class Parts:
     @contextmanager
     def resident(self) -> Iterator[Resident]:
         """Have what `monitor` runs, as the user who owns the root."""
-        from release_agent.monitor import Monitor, Poll  # noqa: PLC0415
+        from release_agent.monitor.monitor import Monitor, Poll  # noqa: PLC0415
 
         root, log = self.root(), self.log
         become_owner(root.path)
@@ -185,7 +185,7 @@ class Parts:
             yield Resident(monitor, Poll(watched, journal, log), lambda: self._serve_metrics(root, monitor))
 
     def _serve_metrics(self, root: Root, monitor: Monitor) -> None:
-        from release_agent.metrics import JournalCollector, serve  # noqa: PLC0415
+        from release_agent.monitor.metrics import JournalCollector, serve  # noqa: PLC0415
 
         def journal() -> StateDatabase:
             return StateDatabase(root.database, patience=_SCRAPE_PATIENCE)
@@ -194,7 +194,7 @@ class Parts:
         serve(self.config.metrics.listen, collector, self.log)
 
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
-        from release_agent.registry import ConsulReporter, NoReporter  # noqa: PLC0415
+        from release_agent.consul.reporter import ConsulReporter, NoReporter  # noqa: PLC0415
 
         settings = self.config.consul
         if not settings.enabled:
@@ -233,7 +233,7 @@ class _Watching:
         return self._world.blueprint(live).health
 
     def target(self) -> Target:
-        from release_agent.deployment import Deployment  # noqa: PLC0415
+        from release_agent.deploy.deployment import Deployment  # noqa: PLC0415
 
         # Afresh: what was read of the repositories is not read again.
         with self._parts.looking() as world:
@@ -247,7 +247,7 @@ def is_monitored(services: SupervisorServices) -> Callable[[], bool]:
     """Make a question of whether supervisor has a ``monitor`` program of this agent."""
 
     def ask() -> bool:
-        from release_agent.services import is_own  # noqa: PLC0415
+        from release_agent.services.supervisor import is_own  # noqa: PLC0415
 
         try:
             return any(is_own(program, ("monitor",)) for program in services.programs())

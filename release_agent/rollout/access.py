@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Misconfigured
-from release_agent.rollout import inventory
-from release_agent.rollout.agent import Agent
 from release_agent.rollout.bake import AskAgents, AskConsul
-from release_agent.rollout.pace import Pace
-from release_agent.rollout.remote import Remote
+from release_agent.rollout.host.client import Agent
+from release_agent.rollout.host.pace import Pace
+from release_agent.rollout.host.rpc import Remote
+from release_agent.rollout.inventory import hosts
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from release_agent.consul_client import ConsulClient
+    from release_agent.consul.client import ConsulClient
     from release_agent.rollout.bake import Watch
-    from release_agent.rollout.console import Console
+    from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, Rollout, Target
-    from release_agent.rollout.record import Record
+    from release_agent.rollout.record.port import Record
 
 
 _MANY_HOSTS = 10.0  # seconds for one answer: ten thousand hosts are read in one call
@@ -39,7 +39,7 @@ class Access:
         self._arguments = arguments
         self._environ = environ
         self._pace = Pace()
-        self._fleet = inventory.from_file(arguments.fleet) if getattr(arguments, "fleet", None) else None
+        self._fleet = hosts.from_file(arguments.fleet) if getattr(arguments, "fleet", None) else None
         self.user = (self._fleet.user if self._fleet else "") or arguments.user or ""
         password_file = (self._fleet.password_file if self._fleet else "") or arguments.password_file or ""
         self.password_file = str(Path(password_file).absolute()) if password_file else ""
@@ -49,12 +49,12 @@ class Access:
                 "a user and a password file belong together, and one of them is missing",
                 hint="give --user and --password-file, or both in [fleet] of fleet.toml",
             )
-        self._credentials = (self.user, inventory.password(self.password_file)) if self.user else None
+        self._credentials = (self.user, hosts.password(self.password_file)) if self.user else None
 
     def adopt(self, rollout: Rollout) -> None:
         """Use what the rollout was started with, where nothing else is given; raises Misconfigured where that is not here."""
         if rollout.user and not self.user:
-            self._credentials = (rollout.user, inventory.password(rollout.password_file))
+            self._credentials = (rollout.user, hosts.password(rollout.password_file))
             self.user, self.password_file = rollout.user, rollout.password_file
 
     def targets(self) -> list[Target]:
@@ -73,7 +73,7 @@ class Access:
                     f"--{given} chooses among the hosts of --{needed}, which is not given: it would choose nothing here",
                     hint="--limit chooses among any hosts: by name, service=PATTERN or zone=PATTERN",
                 )
-        targets = inventory.select(self._all(), chosen.limit, chosen.exclude)
+        targets = hosts.select(self._all(), chosen.limit, chosen.exclude)
         urls = Counter(target.url for target in targets)
         twice = [f"{target.name} ({target.url})" for target in targets if urls[target.url] > 1]
         if twice:
@@ -89,15 +89,15 @@ class Access:
         if self._fleet:
             return list(self._fleet.targets)
         if chosen.maestro:
-            from release_agent.rollout import maestro  # noqa: PLC0415 - a template engine
+            from release_agent.rollout.inventory import maestro  # noqa: PLC0415 - a template engine
 
             return maestro.read(Path(chosen.maestro), chosen.service, environ=self._environ)
         if chosen.consul:
-            from release_agent.rollout import catalog  # noqa: PLC0415
+            from release_agent.rollout.inventory import consul  # noqa: PLC0415
 
-            meta = inventory.pairs(chosen.meta)
-            return catalog.targets(self._consul(), chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
-        return inventory.from_arguments(chosen.host)
+            meta = hosts.pairs(chosen.meta)
+            return consul.targets(self._consul(), chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
+        return hosts.from_arguments(chosen.host)
 
     @property
     def service(self) -> str:
@@ -110,7 +110,7 @@ class Access:
 
     def _consul(self) -> ConsulClient:
         """Consul, as the CONSUL_* variables say; one for each thread that talks to it."""
-        from release_agent.consul_client import ConsulClient  # noqa: PLC0415
+        from release_agent.consul.client import ConsulClient  # noqa: PLC0415
 
         return ConsulClient(self._environ, _MANY_HOSTS)
 
@@ -122,10 +122,10 @@ class Access:
     def record(self) -> Record:
         """Where rollouts are written down: Consul where it is named, else a file of this user."""
         if self._is_in_consul:
-            from release_agent.rollout.consul_record import ConsulRecord  # noqa: PLC0415
+            from release_agent.rollout.record.consul import ConsulRecord  # noqa: PLC0415
 
             return ConsulRecord(self._consul(), self._arguments.prefix)
-        from release_agent.rollout.local_record import LocalRecord, default_path  # noqa: PLC0415
+        from release_agent.rollout.record.file import LocalRecord, default_path  # noqa: PLC0415
 
         return LocalRecord(default_path(self._environ))
 
@@ -134,20 +134,20 @@ class Access:
         agents = AskAgents(self.agent_of)
         if not rollout.service:
             return agents
-        from release_agent.rollout import catalog  # noqa: PLC0415
+        from release_agent.rollout.inventory.consul import sick  # noqa: PLC0415
 
         consul = self._consul()
-        return AskConsul(lambda: catalog.sick(consul, rollout.service), agents)
+        return AskConsul(lambda: sick(consul, rollout.service), agents)
 
     @cached_property
     def console(self) -> Console:
         """Where it is seen: a table on a terminal, a line each transition off it, JSON where that is asked for."""
-        from release_agent.rollout.console import Json, Lines  # noqa: PLC0415
+        from release_agent.rollout.console.lines import Json, Lines  # noqa: PLC0415
 
         if self._arguments.json:
             return Json()
         if sys.stdout.isatty() and sys.stdin.isatty():
-            from release_agent.rollout.table import Table  # noqa: PLC0415 - rich
+            from release_agent.rollout.console.table import Table  # noqa: PLC0415 - rich
 
             return Table()
         return Lines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from release_agent import schema
+from release_agent.config import schema
 from release_agent.rollout.options import Options, amount
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from release_agent.errors import Code
-from release_agent.rollout.agent import Trouble
+from release_agent.rollout.host.client import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from release_agent.rollout.agent import Agent
+    from release_agent.rollout.host.client import Agent
     from release_agent.rollout.model import Host
 
 _LOOK = 2.0

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, NoTarget
 from release_agent.model import timestamp
-from release_agent.revision import check_revision
-from release_agent.rollout import text
+from release_agent.repository.revision import check_revision
 from release_agent.rollout.access import Access
-from release_agent.rollout.agent import Trouble
 from release_agent.rollout.arguments import options
+from release_agent.rollout.console import text
+from release_agent.rollout.host.client import Trouble
 from release_agent.rollout.model import Host, Order, Phase, Rollout, Stage, rollout_id, who_am_i
 from release_agent.rollout.plan import assign_waves, over_budget
 from release_agent.rollout.preflight import Examiner
-from release_agent.rollout.record import locked
+from release_agent.rollout.record.port import locked
 from release_agent.rollout.run import Run
 from release_agent.rollout.writer import Writer
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, FleetStopped, Refused
-from release_agent.rollout.agent import Trouble
+from release_agent.rollout.host.client import Trouble
 from release_agent.rollout.model import Stage
 from release_agent.rollout.window import Gate, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from release_agent.rollout.agent import Agent, Seen
+    from release_agent.rollout.host.client import Agent, Seen
     from release_agent.rollout.model import Host
 
 _LOOKS = 10  # a second apart

@@ -6,15 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code
-from release_agent.rollout.agent import FIRST_CONTACT, Trouble, roll_back, took_it
+from release_agent.rollout.host.client import FIRST_CONTACT, Trouble, roll_back, took_it
 from release_agent.rollout.model import Stage
 from release_agent.rollout.window import Gate, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from release_agent.rollout.agent import Agent, Seen
-    from release_agent.rollout.console import Console
+    from release_agent.rollout.console.lines import Console
+    from release_agent.rollout.host.client import Agent, Seen
     from release_agent.rollout.model import Host, Rollout
     from release_agent.rollout.writer import Writer
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Exit, FleetStopped
 from release_agent.model import Completed, timestamp
-from release_agent.rollout.agent import Trouble, deploy, took_it
+from release_agent.rollout.host.client import Trouble, deploy, took_it
 from release_agent.rollout.model import ASKED, Phase, Stage
 from release_agent.rollout.plan import in_turn, over_budget, whole_wave_lost
 from release_agent.rollout.revert import Revert
@@ -17,9 +17,9 @@ from release_agent.rollout.window import Gate, Stopped, each
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from release_agent.rollout.agent import Agent
     from release_agent.rollout.bake import Watch
-    from release_agent.rollout.console import Console
+    from release_agent.rollout.console.lines import Console
+    from release_agent.rollout.host.client import Agent
     from release_agent.rollout.model import Host, Order, Rollout
     from release_agent.rollout.writer import Writer
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from release_agent.model import Completed
     from release_agent.rollout.model import Host, Order, Rollout
-    from release_agent.rollout.record import Record
+    from release_agent.rollout.record.port import Record
 
 T = TypeVar("T")
 

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from integration.host import Host, eventually, free_port
-from integration.simulated_fleet import SimulatedFleet
-from integration.simulated_host import DEPLOY, Manner, commit_of
 from release_agent.errors import Code
-from release_agent.rollout.agent import Agent, Trouble, deploy
-from release_agent.rollout.pace import Pace
-from release_agent.rollout.remote import Remote, Unauthorised, Unreachable
+from release_agent.rollout.host.client import Agent, Trouble, deploy
+from release_agent.rollout.host.pace import Pace
+from release_agent.rollout.host.rpc import Remote, Unauthorised, Unreachable
+from support.host import Host, eventually, free_port
+from support.simulated_fleet import SimulatedFleet
+from support.simulated_host import DEPLOY, Manner, commit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

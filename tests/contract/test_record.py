@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from integration.consul_process import ConsulProcess
-from integration.host import clean_environment, eventually
-from release_agent.consul_client import ConsulClient
+from release_agent.consul.client import ConsulClient
 from release_agent.errors import Code, Exit, Locked, LockLost, NoTarget, RecordUnreachable
 from release_agent.model import Completed
-from release_agent.rollout.consul_record import ConsulRecord
-from release_agent.rollout.local_record import LocalRecord
 from release_agent.rollout.model import Holder, Host, Order, Phase, Stage
-from unit.rollouts import a_rollout
+from release_agent.rollout.record.consul import ConsulRecord
+from release_agent.rollout.record.file import LocalRecord
+from support.consul_process import ConsulProcess
+from support.host import clean_environment, eventually
+from support.rollouts import a_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from release_agent.rollout.record import Record
+    from release_agent.rollout.record.port import Record
 
 FIRST, SECOND, THIRD = (f"rollout-20261122T10000{n}Z-aaaaaa" for n in (1, 2, 3))
 TIMEOUT = 10.0  # seconds; ten thousand hosts are read in one call
@@ -31,10 +31,10 @@ COMPLETED = Completed(FIRST, "v1.4.0", {"api": "c" * 40})
 _SOMEBODY_ELSE = """
 import sys
 from pathlib import Path
-from release_agent.consul_client import ConsulClient
-from release_agent.rollout.consul_record import ConsulRecord
-from release_agent.rollout.local_record import LocalRecord
-from unit.rollouts import a_rollout
+from release_agent.consul.client import ConsulClient
+from release_agent.rollout.record.consul import ConsulRecord
+from release_agent.rollout.record.file import LocalRecord
+from support.rollouts import a_rollout
 record = {record}
 record.begin(a_rollout({identity!r}, who="eve@laptop"))
 print("begun", flush=True)

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.consul_process import ConsulProcess
-from integration.host import Host
+from support.consul_process import ConsulProcess
+from support.host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.clock import SystemClock
-from release_agent.journal import StateDatabase
-from release_agent.store import Root
-from unit.repositories import Repo
+from release_agent.journal.journal import StateDatabase
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
+from support.repositories import Repo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

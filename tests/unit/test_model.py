@@ -17,7 +17,7 @@ from release_agent.model import (
     release_number,
     timestamp,
 )
-from unit.roots import release
+from support.roots import release
 
 
 def test_a_releases_name_is_its_number_and_its_fingerprint() -> None:

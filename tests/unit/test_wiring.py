@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.clock import SystemClock
 from release_agent.errors import Busy, Failed, ReleaseError
-from release_agent.journal import StateDatabase
+from release_agent.journal.journal import StateDatabase
 from release_agent.model import Request, State
+from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
-from unit.configuration import configuration
-from unit.roots import install, release
+from support.configuration import configuration
+from support.roots import install, release
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from release_agent.store import Root
+    from release_agent.store.root import Root
 
 
 REBUILD = """
 import sys
 from pathlib import Path
-from release_agent.clock import SystemClock
-from release_agent.journal import StateDatabase
-from release_agent.store import Root
+from release_agent.system.clock import SystemClock
+from release_agent.journal.journal import StateDatabase
+from release_agent.store.root import Root
 class Slow(StateDatabase):
     def close(self, record, kind):
         super().close(record, kind)

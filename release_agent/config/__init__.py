@@ -1,0 +1,1 @@
+"""The configuration: its sections, how each key is read, and release.toml."""

@@ -1,0 +1,132 @@
+"""What a release is to be: the container's configuration and each repository's ``release.toml`` as one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from release_agent.config import schema
+from release_agent.config.schema import Problem, section, sections
+from release_agent.config.sections import Config, Health, Hook, Hooks, Service, Shared, check_services, check_shared, describe
+from release_agent.errors import Code, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE = "release.toml"
+HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy")
+
+
+@dataclass(frozen=True)
+class ReleaseToml:
+    """``release.toml`` at a repository's root: the code says how it is built and checked."""
+
+    shared: Shared = section(Shared, doc="what outlives releases, relative to the repository's place")
+    hooks: Hooks = section(Hooks, doc="commands, run in the repository's place")
+    services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
+    health: Health = section(Health, doc="when the release is healthy")
+    own: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """All that a release's build, restart and proof need to know; paths are within the release."""
+
+    shared: Shared
+    hooks: Hooks
+    services: tuple[Service, ...]
+    health: Health
+
+
+def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
+    """Combine the container's sections, which win, with those of ``release.toml`` by repository name.
+
+    Raises Refused (release-toml-invalid): the revision is at fault, not the container.
+    """
+    parsed = [(r.into, _parse(r.name, files[r.name])) for r in config.repositories if r.name in files]
+    blueprint = Blueprint(
+        shared=config.shared if "shared" in config.own else _shared(parsed),
+        hooks=config.hooks if "hooks" in config.own else _hooks(parsed),
+        services=config.services if "service" in config.own else _services(parsed),
+        health=config.health if "health" in config.own else _health(config, parsed),
+    )
+    problems: list[Problem] = []
+    check_services(blueprint.services, problems)
+    check_shared(blueprint.shared, problems)
+    _refuse(f"the {FILE} files together", problems)
+    return blueprint
+
+
+def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint) -> str:
+    """What makes two releases the same: commits, where each goes, build hooks, shared links. 64 hex digits."""
+    what = {
+        "repositories": sorted([r.name, r.into, commits[r.name]] for r in config.repositories),
+        "build": [[hook.run, hook.cwd] for hook in blueprint.hooks.build],
+        "shared": [sorted(blueprint.shared.directories), sorted(blueprint.shared.files)],
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _parse(name: str, text: str) -> ReleaseToml:
+    source = f"{FILE} of repository {name}"
+    try:
+        text.encode()  # bytes that are no UTF-8 come as surrogates
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
+        raise Refused(
+            Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="mend it in the repository and tag again"
+        ) from error
+    problems: list[Problem] = []
+    parsed = schema.read_table(ReleaseToml, table, "", problems)
+    check_services(parsed.services, problems)
+    check_shared(parsed.shared, problems)
+    _refuse(source, problems)
+    return replace(parsed, own=frozenset(table))
+
+
+def _refuse(source: str, problems: list[Problem]) -> None:
+    if problems:
+        raise Refused(Code.RELEASE_TOML_INVALID, describe(source, problems), hint="mend it in the repository and tag again")
+
+
+def _within(into: str, path: str) -> str:
+    return path if into == "." else into if path == "." else f"{into}/{path}"
+
+
+_Parsed = list[tuple[str, ReleaseToml]]
+
+
+def _shared(parsed: _Parsed) -> Shared:
+    return Shared(
+        directories=tuple(_within(into, path) for into, toml in parsed for path in toml.shared.directories),
+        files=tuple(_within(into, path) for into, toml in parsed for path in toml.shared.files),
+    )
+
+
+def _hooks(parsed: _Parsed) -> Hooks:
+    def of(stage: str) -> tuple[Hook, ...]:
+        return tuple(replace(hook, cwd=into) for into, toml in parsed for hook in getattr(toml.hooks, stage))
+
+    return Hooks(**{stage: of(stage) for stage in HOOK_STAGES})
+
+
+def _services(parsed: _Parsed) -> tuple[Service, ...]:
+    return tuple(
+        replace(service, probes=tuple(replace(probe, cwd=into) for probe in service.probes))
+        for into, toml in parsed
+        for service in toml.services
+    )
+
+
+def _health(config: Config, parsed: _Parsed) -> Health:
+    # Several repositories: the most patient deadline, the longest proof.
+    stated = [toml.health for _, toml in parsed if "health" in toml.own] or [config.health]
+    watched = [health.watch for health in stated if health.watch is not None]
+    return Health(
+        deadline=max(health.deadline for health in stated),
+        stable_for=max(health.stable_for for health in stated),
+        watch=max(watched, default=None),
+    )

@@ -1,0 +1,1 @@
+"""Consul: the host's service and record, and keys in its KV store."""

@@ -1,0 +1,46 @@
+"""What the fleet is to run: the key in Consul that a rollout sets when it has completed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from release_agent.consul.client import ConsulClient, ConsulError
+from release_agent.errors import Code, Refused
+from release_agent.model import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from release_agent.config.sections import App, Consul
+
+
+class ConsulFleet:
+    """The hosts of the same app in the same environment, as Consul knows them."""
+
+    def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:
+        """Nothing is connected to yet."""
+        self._key = f"{settings.prefix}/{app.environment}/{app.name}/rollout/completed"
+        self._consul = ConsulClient(environ)
+
+    def completed(self) -> Completed | None:
+        """Return what the last completed rollout says, or None; raises Refused (consul-unreachable). Two seconds at the most."""
+        try:
+            _, entry = self._consul.call(lambda consul: consul.kv.get(self._key))
+            if entry is None:
+                return None
+            body = json.loads(entry["Value"])
+            return Completed(str(body["id"]), str(body["revision"]), {str(k): str(v) for k, v in body["commits"].items()})
+        except ConsulError as error:
+            raise _unknown(str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # written by hand, or no Consul
+            why = f"{self._key} has nothing that a rollout wrote: {error!r:.80}"
+            raise _unknown(why) from error
+
+
+def _unknown(why: str) -> Refused:
+    return Refused(
+        Code.CONSUL_UNREACHABLE,
+        f"what the fleet last rolled out cannot be known: {why}",
+        hint="mend Consul, or the CONSUL_* variables (docs/consul.md); or name a revision: `release-agent deploy REVISION`",
+    )

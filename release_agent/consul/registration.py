@@ -1,0 +1,139 @@
+"""What this host is in Consul: a service with its check, and a record."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from release_agent.consul.client import ConsulClient, ConsulError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from release_agent.config.sections import App, Consul
+    from release_agent.model import Release
+
+_LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
+# What Consul answers with a 500, where ACLs are on and where not; newer ones with a 404.
+_FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
+_NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent, the kernel only picks a source address
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the health check is to say."""
+
+    state: str
+    output: str
+
+
+class ConsulAgent:
+    """What Consul is told of one host; every call raises ConsulError."""
+
+    def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:
+        """Nothing is connected to yet; addresses, token and TLS come from the CONSUL_* variables."""
+        self._settings = settings
+        self._app = app
+        self._service = f"release-agent:{app.name}:{app.host}"
+        self._check = f"service:{self._service}"
+        self._consul = ConsulClient(environ)
+
+    @property
+    def key(self) -> str:
+        """The host's own key in KV."""
+        app = self._app
+        return f"{self._settings.prefix}/{app.environment}/{app.name}/hosts/{app.host}"
+
+    def status(self) -> Status | None:
+        """Return what our check says, or None where Consul knows none."""
+        check = self._checks().get(self._check)
+        return Status(check["Status"], check["Output"]) if check else None
+
+    def in_maintenance(self) -> str | None:
+        """Return why a person has put the service, or its whole node, into maintenance mode; None where nobody has.
+
+        The node's is seen only where the token may read the node.
+        """
+        checks = self._checks()
+        for check in (f"_service_maintenance:{self._service}", "_node_maintenance"):
+            if check in checks:
+                return str(checks[check]["Notes"]) or "no reason was given"
+        return None
+
+    def register(self, release: Release | None, status: Status, ttl: float) -> None:
+        """Register the service with its check; one that is there keeps its state."""
+        app = self._app
+        revision = release.revision if release else ""
+        meta = {
+            "release": release.name if release else "",
+            "revision": revision,
+            "commit": ",".join(release.commits.values())[:512] if release else "",
+            "environment": app.environment,
+            "rpc_url": app.rpc_url,
+        }
+        check = {
+            "CheckID": self._check,
+            "Name": f"release of {app.name}",
+            "TTL": _go(ttl),
+            "Status": status.state,
+            "DeregisterCriticalServiceAfter": _go(self._settings.deregister_after),
+        }
+        self._tell(
+            lambda consul: consul.agent.service.register(
+                app.name,
+                service_id=self._service,
+                address=app.address or own_address(),
+                port=app.port or None,
+                tags=[tag for tag in (app.environment, revision) if tag],
+                meta=meta,
+                check=check,
+            )
+        )
+
+    def update(self, status: Status) -> bool:
+        """Set the check and renew its TTL; False where Consul does not know it (it forgets with its data)."""
+        ways = {"passing": "ttl_pass", "warning": "ttl_warn", "critical": "ttl_fail"}
+        output = status.output[:_LONGEST_OUTPUT]
+        try:
+            return bool(self._consul.call(lambda consul: getattr(consul.agent.check, ways[status.state])(self._check, output)))
+        except ConsulError as error:
+            if any(words.format(self._check) in str(error) for words in _FORGOTTEN):
+                return False
+            raise
+
+    def put(self, record: Mapping[str, Any]) -> None:
+        """Write the host's record."""
+        self._tell(lambda consul: consul.kv.put(self.key, json.dumps(record, sort_keys=True)))
+
+    def reachable(self) -> None:
+        """Raise ConsulError where the agent does not answer, or has no leader."""
+        self._consul.reachable()
+
+    def _checks(self) -> dict[str, dict[str, Any]]:
+        checks = self._consul.call(lambda consul: consul.agent.checks())
+        if not isinstance(checks, dict):
+            message = f"what answers is no Consul agent: {checks!r:.80}"
+            raise ConsulError(message)
+        return checks
+
+    def _tell(self, call: Callable[[Any], Any]) -> None:
+        if self._consul.call(call) is not True:  # py-consul makes nothing of a 404
+            message = "Consul did not take it"
+            raise ConsulError(message)
+
+
+def _go(seconds: float) -> str:
+    """Write a duration as Go reads it: no exponents."""
+    return f"{round(seconds * 1000)}ms"
+
+
+def own_address() -> str:
+    """Return the address this container has towards others; empty where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_NO_ROUTE)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])

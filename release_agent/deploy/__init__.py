@@ -1,0 +1,1 @@
+"""The deployment: resolve, build, publish, prove, roll back; it knows the world by its ports."""

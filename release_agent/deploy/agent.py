@@ -1,0 +1,225 @@
+"""What the agent does under its lock: deploy, roll back, boot. Every run ends in a record, whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from release_agent.deploy.deployment import Deployment, Rollback
+from release_agent.deploy.publication import Publication, behind
+from release_agent.deploy.recovery import recover
+from release_agent.deploy.run import Run, World
+from release_agent.errors import (
+    Cancelled,
+    Code,
+    Failed,
+    Interrupted,
+    Refused,
+    ReleaseError,
+    RollbackFailed,
+    RolledBack,
+    SupervisorGone,
+)
+from release_agent.model import ROLLOUT, Action, Outcome, Record, Release, Request, State, new_id
+from release_agent.services.health import prove
+from release_agent.system import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A boot with nothing live goes down the versions; an environment in which
+# these many in a row fail is not mended by an older one.
+_MOST_TRIES = 5
+_WELL = (Outcome.DEPLOYED, Outcome.UNCHANGED)
+# Causes that an older version would not change.
+_NOT_THE_VERSION = {
+    Code.SUPERVISOR_UNREACHABLE,
+    Code.SUPERVISOR_REFUSED,
+    Code.ROOT_UNUSABLE,
+    Code.DISK_FULL,
+    Code.CANCELLED,
+    Code.INTERRUPTED,
+}
+
+
+class Agent:
+    """The verbs that change something. The root's lock is held by whoever makes one."""
+
+    def __init__(self, world: World) -> None:
+        """Nothing happens yet."""
+        self._world = world
+
+    def deploy(self, request: Request) -> Record:
+        """Deploy what is asked for, or what ``[revision]`` says."""
+        return self._recorded(request, lambda run: Deployment(run).deploy())
+
+    def roll_back(self, request: Request) -> Record:
+        """Go back to the release before, or to the named one."""
+        return self._recorded(request, lambda run: Rollback(run).roll_back())
+
+    def boot(self, request: Request) -> tuple[Record, bool]:
+        """Recover, deploy where nothing is live, start what does not run; returns whether something healthy is live."""
+        try:
+            recover(self._world, keep_proved=True)
+        except ReleaseError as error:
+            return Record(request.id, error.outcome, error=error.to_json()), False
+        live = self._world.store.current()
+        # A failed release is live where nothing healthy ever was: go on looking for something that is.
+        if live is None or live.state is State.FAILED:
+            record = self._first_deployment(request)
+        elif self._is_behind(live):
+            record = self._catch_up(request, live)
+            return record, record.outcome in (*_WELL, RolledBack.outcome)  # rolled back: what was live is again, and well
+        else:
+            record = self._started(request, live)
+        return record, record.outcome in _WELL
+
+    def _is_behind(self, live: Release) -> bool:
+        """Whether the fleet's last completed rollout says something else than what is live, as far as that can be known."""
+        world = self._world
+        if world.config.revision.follow != "rollout":
+            return False
+        try:
+            followed = world.fleet.completed()
+            trigger = world.journal.last_trigger()
+        except ReleaseError as error:
+            world.log.warning("boot.stayed", release=live.name, why=error.message)
+            return False
+        if followed is None or followed.commits == live.commits:
+            return False
+        if trigger.startswith(ROLLOUT) and trigger > followed.id:
+            # The first host of a rollout that goes on: started again, it must not fall back by itself.
+            world.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
+            return False
+        return True
+
+    def _catch_up(self, request: Request, live: Release) -> Record:
+        """Deploy what the fleet runs; where that changes nothing, start what is live."""
+        record = self.deploy(request)
+        if record.outcome not in (Refused.outcome, Failed.outcome):
+            return record
+        return self._started(replace(request, id=new_id()), live)
+
+    def _recorded(self, request: Request, work: Callable[[Run], Outcome]) -> Record:
+        world = self._world
+        run = Run(world, request)
+        world.reporter.begin()
+        try:
+            recover(world, keep_proved=False, besides=request.id)
+            live = world.store.current()
+            run.record.previous = live.name if live else None
+            run.record.outcome = work(run)
+        except Interrupted as interrupted:
+            # Left open in the journal: `boot` or the next deploy finishes it.
+            run.end(interrupted)
+            world.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
+            return run.record
+        except (Failed, Refused) as error:
+            # A signal to the whole process group ends git, too.
+            run.end(self._stopped() or error)
+        except ReleaseError as error:
+            run.end(error)
+        run.conclude(prune)
+        return run.record
+
+    def _first_deployment(self, request: Request) -> Record:
+        """Deploy, and where the newest version is refused or sick, the next lower one."""
+        first = self.deploy(request)
+        if first.outcome in _WELL or self._world.config.revision.follow != "tag" or _is_no_fault_of(first):
+            return first
+        record = first
+        try:
+            candidates = Deployment(Run(self._world, request, journaled=False)).candidates()
+        except ReleaseError:
+            return first
+        tries = 1
+        for tag in candidates[1:]:
+            if tries >= _MOST_TRIES or self._stopped():
+                break
+            self._world.log.warning("boot.fell_back", revision=tag)
+            record = self.deploy(replace(request, id=new_id(), revision=tag))
+            if record.outcome in _WELL or _is_no_fault_of(record):
+                break
+            # A tag that not every repository has is no version to try.
+            tries += not _is_incomplete(record)
+        return record
+
+    def _stopped(self) -> Cancelled | None:
+        try:
+            self._world.clock.check()
+        except Cancelled as cancelled:
+            return cancelled
+        return None
+
+    def _started(self, request: Request, live: Release) -> Record:
+        """Start what does not run and prove what is live; never rolls back."""
+        world = self._world
+        run = Run(world, request, journaled=False)
+        run.about(live)
+        run.record.previous = live.name
+        world.reporter.begin()
+        try:
+            self._start(run, live)
+            run.record.outcome = Outcome.UNCHANGED
+        except (SupervisorGone, Cancelled) as stopped:
+            # The container is being stopped: that says nothing about what is live.
+            run.end(stopped)
+            return run.record
+        except ReleaseError as error:
+            run.wrong = error.message
+            run.end(_not_well(live, error))
+        run.conclude(prune)
+        return run.record
+
+    def _start(self, run: Run, live: Release) -> None:
+        world, publication = self._world, Publication(run, live)
+        if not publication.look().well:
+            plans = world.blueprint(live)
+            with run.phase("restart"):
+                world.services.start(plans.services)
+            with run.phase("health"):
+                prove(publication.look, plans.health, world.clock)
+        run.wrong = ""
+
+
+def prune(world: World) -> list[str]:
+    """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
+    live = world.store.current()
+    previous = behind(world.journal, world.store, live.name) if live else None
+    protected = {release.name for release in (live, previous) if release} | _served(world)
+    removed, stuck = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
+    for name, why in stuck.items():
+        world.log.warning("prune.failed", release=name, why=why)
+    if removed:
+        world.log.info("releases.pruned", releases=removed)
+    return removed
+
+
+def _served(world: World) -> set[str]:
+    """The releases that were live when the services' processes started: an interpreter shows no file of its release."""
+    try:
+        pids = [process.pid for group in world.services.processes().values() for process in group if process.pid]
+    except ReleaseError:
+        return set()
+    return {release for release in map(world.journal.live_at, map(processes.started_at, pids)) if release}
+
+
+def boot_request() -> Request:
+    """Return what a boot deploys where nothing is live."""
+    return Request(new_id(), Action.DEPLOY, trigger="boot")
+
+
+def _is_incomplete(record: Record) -> bool:
+    return record.error is not None and record.error["code"] == Code.REPOSITORY_INCOMPLETE
+
+
+def _is_no_fault_of(record: Record) -> bool:
+    return record.error is not None and record.error["code"] in {str(code) for code in _NOT_THE_VERSION}
+
+
+def _not_well(live: Release, error: ReleaseError) -> RollbackFailed:
+    return RollbackFailed(
+        Code.UNHEALTHY,
+        f"{live.name} ({live.revision}) is live and not healthy: {error.message}",
+        hint="look at what it needs; `release-agent rollback` goes back by hand",
+    )

@@ -1,0 +1,257 @@
+"""What a deployment needs of the world, and no more; the adapters fulfil it without knowing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Service, Shared
+    from release_agent.model import Completed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
+
+
+class Clock(Protocol):
+    """Time that cannot go back, and a sleep that ends with Cancelled when a signal asks for it."""
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises Cancelled where a signal asked to stop and nothing shields."""
+
+    def check(self) -> None:
+        """Raise Cancelled where a signal asked to stop and nothing shields."""
+
+    def shielded(self) -> AbstractContextManager[None]:
+        """Return a context in which signals wait: a rollback is not to be cancelled."""
+
+
+class Log(Protocol):
+    """Structured logging: an event and what belongs to it."""
+
+    def info(self, event: str, **values: object) -> None:
+        """Log what happened."""
+
+    def warning(self, event: str, **values: object) -> None:
+        """Log what a person should know."""
+
+
+class Source(Protocol):
+    """The repositories."""
+
+    def tags(self) -> set[str]:
+        """Return the union of all tags."""
+
+    def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
+        """Resolve a revision; raises Refused."""
+
+    def verify_signatures(self, target: Target, allowed_signers: str) -> None:
+        """Raise Refused unless the tag is signed."""
+
+    def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
+        """Return a file at each repository's root, by repository."""
+
+    def size(self, commits: dict[str, str]) -> tuple[int, int]:
+        """Return bytes and files of a release."""
+
+    def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
+        """Return what lies between two releases, by repository."""
+
+    def write(self, commits: dict[str, str], directory: Path) -> None:
+        """Write the files; raises Failed."""
+
+    def drift(self, commits: dict[str, str], directory: Path) -> dict[str, str]:
+        """Return what differs from the commits."""
+
+
+class Store(Protocol):
+    """The root: releases, current, shared."""
+
+    def lock(self, holder: Request, *, wait: bool) -> AbstractContextManager[None]:
+        """Hold the root's lock; raises Busy."""
+
+    def describe(self, revision: str) -> None:
+        """Say in the lock what is being deployed, for whoever finds it held."""
+
+    def clean(self) -> dict[str, str]:
+        """Remove what a killed run left half done; returns what could not be removed, and why."""
+
+    def next_number(self) -> int:
+        """Return a number higher than any release there is."""
+
+    def check_room(self, size: int, files: int) -> None:
+        """Raise Failed (disk-full) where a release does not fit."""
+
+    def build(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Make the directory a release is built in and write its files into it."""
+
+    def link_shared(self, directory: Path, shared: Shared) -> None:
+        """Replace the shared paths by links, seeding ``shared`` from the release."""
+
+    def sync(self) -> None:
+        """Make all that was written durable."""
+
+    def install(self, release: Release) -> None:
+        """Move the built directory among the releases and write down what it is, both durable."""
+
+    def discard(self, name: str) -> None:
+        """Remove a release that was never live, whole or half built."""
+
+    def publish(self, name: str) -> None:
+        """Make ``current`` name the release, in one step; raises Failed."""
+
+    def save(self, release: Release) -> None:
+        """Write down what a release is, durable."""
+
+    def current(self) -> Release | None:
+        """Return the release that is live."""
+
+    def get(self, name: str) -> Release | None:
+        """Return a release that is there, whole."""
+
+    def releases(self) -> list[Release]:
+        """Return all releases by number."""
+
+    def directory(self, name: str) -> Path:
+        """Return where a release is."""
+
+    def read(self, name: str, path: str) -> str | None:
+        """Return a regular file of a release, or None."""
+
+    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
+        """Remove what ``keep`` does not keep; returns the names, and why others could not be removed."""
+
+
+class Journal(Protocol):
+    """What was done and is being done."""
+
+    def open(self, request: Request, started_at: str) -> None:
+        """Begin a deployment."""
+
+    def phase(self, name: str, record: Record) -> None:
+        """Note what a deployment does now, and what is known of it so far."""
+
+    def stage(self, deployment: str, stage: Stage, record: Record) -> None:
+        """Note, durably, how far it got: what recovery would have to do."""
+
+    def published(self, release: str, moment: float) -> None:
+        """Note what is live from a moment on (seconds since 1970)."""
+
+    def close(self, record: Record, kind: Kind | None) -> None:
+        """End a deployment."""
+
+    def unfinished(self) -> list[Open]:
+        """Return the deployments that never ended, oldest first."""
+
+    def line(self) -> list[str]:
+        """Return the releases one could go back along: oldest first, current last."""
+
+    def live_at(self, moment: float) -> str | None:
+        """Return the release that was live at a time (seconds since 1970)."""
+
+    def deployed_commits(self, tag: str) -> dict[str, str] | None:
+        """Return the commits that a tag named when it was last deployed."""
+
+    def last_trigger(self) -> str:
+        """Return what fired the run that put live what is live; empty where none is known."""
+
+    def last_number(self) -> int:
+        """Return the highest release number ever given."""
+
+    def pinned(self) -> str | None:
+        """Return what ``pin`` set."""
+
+    def pin(self, revision: str | None) -> None:
+        """Set it, or nothing."""
+
+    def answer(self, request: str, body: dict[str, Any]) -> None:
+        """Keep what a check found."""
+
+    def found(self, health: str, problems: str) -> None:
+        """Keep how what is live was last found."""
+
+    def hook(self, deployment: str, stage: str, run: str, ended: str, output: str) -> None:
+        """Keep a hook's last output."""
+
+
+class Ended(Protocol):
+    """How a command ended."""
+
+    @property
+    def well(self) -> bool:
+        """It exited with 0, in time."""
+
+    @property
+    def timed_out(self) -> bool:
+        """It was stopped because it took too long."""
+
+    @property
+    def output(self) -> str:
+        """Its last output."""
+
+    def describe(self, timeout: float) -> str:
+        """Say how it ended in words."""
+
+
+class HookRunner(Protocol):
+    """Runs a command with a time-out (seconds) for its whole process group."""
+
+    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
+        """Run it to its end; raises Failed only where it cannot be started, Cancelled where a signal ended it."""
+
+
+class Services(Protocol):
+    """The inner services under supervisor."""
+
+    def check(self, services: Sequence[Service]) -> None:
+        """Raise Failed where a service is not one that can be restarted."""
+
+    def alive(self) -> None:
+        """Raise SupervisorGone where supervisor does not answer or is shutting down."""
+
+    def processes(self) -> dict[str, list[Process]]:
+        """Return every group's processes."""
+
+    def stop(self, services: Sequence[Service]) -> None:
+        """Stop them, those that supervisor knows."""
+
+    def restart(self, services: Sequence[Service]) -> None:
+        """Restart all, in order; start those that are stopped; raises Unhealthy (restart-failed)."""
+
+    def start(self, services: Sequence[Service]) -> None:
+        """Start what does not run."""
+
+
+class Examiner(Protocol):
+    """Looks whether all services are well."""
+
+    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
+        """Return one look at supervisor's states and one pass of the probes."""
+
+
+class Fleet(Protocol):
+    """The hosts of the same app in the same environment."""
+
+    def completed(self) -> Completed | None:
+        """Return what their last completed rollout says; None where none has completed. Raises Refused (consul-unreachable)."""
+
+
+class Reporter(Protocol):
+    """Tells Consul. Nothing here raises, and all of it together takes five seconds at the most."""
+
+    def begin(self) -> None:
+        """Keep the health check alive while the lock is held."""
+
+    def deploying(self, release: Release) -> None:
+        """Say that a release is live and not proved yet."""
+
+    def finish(self, told: dict[str, object] | None, live: Release | None, wrong: str | None) -> None:
+        """Report how a run ended, if there is something to tell, and whether what is live is well.
+
+        What cannot be sent is kept. ``wrong``: empty where it was found well, what is wrong
+        where it was not, None where nobody looked.
+        """

@@ -1,0 +1,217 @@
+"""From the swap to the proof, and back: shared by deployments, rollbacks and recovery."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from release_agent.errors import (
+    Cancelled,
+    Code,
+    Failed,
+    Interrupted,
+    ReleaseError,
+    RollbackFailed,
+    RolledBack,
+    SupervisorGone,
+)
+from release_agent.model import Action, Release, Stage, State, timestamp
+from release_agent.services.health import prove
+
+if TYPE_CHECKING:
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Service
+    from release_agent.deploy.ports import Journal, Store
+    from release_agent.deploy.run import Run
+    from release_agent.model import Look
+
+
+def behind(journal: Journal, store: Store, *not_these: str | None) -> Release | None:
+    """Return the healthy release that was live before, back along the journal; failed and missing ones are skipped."""
+    line = journal.line()
+    # What lies before the last of `not_these` on the line, or all of it.
+    here = max((i for i, name in enumerate(line) if name in not_these), default=len(line))
+    found = (store.get(name) for name in reversed(line[:here]) if name not in not_these)
+    return next((release for release in found if release and release.state is State.HEALTHY), None)
+
+
+def previous_of(live: Release, journal: Journal, store: Store) -> Release | None:
+    """Return where a rollback would go: back along the journal, or to what an open deployment replaced."""
+    left = [run for run in journal.unfinished() if run.stage is not Stage.PREPARING and run.record.release == live.name]
+    replaced = store.get(left[-1].record.previous or "") if left else None
+    if replaced and replaced.name != live.name and replaced.state is State.HEALTHY:
+        return replaced
+    return behind(journal, store, live.name)
+
+
+class Publication:
+    """Makes one release live for one run. From the swap on, any failure brings back what was live before."""
+
+    def __init__(self, run: Run, release: Release) -> None:
+        """Nothing happens yet."""
+        self._run = run
+        self._world = run.world
+        self._release = release
+
+    def go_live(self) -> None:
+        """Swap, restart, prove, mark; raises RolledBack or RollbackFailed where that does not end well."""
+        try:
+            self._swap()
+        except Failed as failure:
+            live = self._world.store.current()
+            if live is None or live.name != self._release.name or self._run.record.previous == live.name:
+                raise
+            # The disk failed after the rename: it is live all the same.
+            self.roll_back(failure)
+        try:
+            self._run.note(lambda: self._world.journal.published(self._release.name, time.time()))
+            self._world.reporter.deploying(self._release)
+            self.prove()
+        except (SupervisorGone, Interrupted):
+            raise
+        except ReleaseError as failure:
+            self.roll_back(failure)
+
+    def _swap(self) -> None:
+        world, before = self._world, self._run.record.previous
+        previous = before if before != self._release.name else self._release.previous
+        self._release = replace(self._release, previous=previous, published_at=timestamp())
+        with self._run.phase("publish"):
+            # The last moment at which a supervisor that went away changes nothing.
+            world.services.alive()
+            world.store.save(self._release)
+            # A kill between these two lines is undone, one after them finished.
+            self._run.stage(Stage.PUBLISHING)
+            world.store.publish(self._release.name)
+        world.log.info("release.published", release=self._release.name, previous=before)
+
+    def prove(self) -> None:
+        """Restart the services on what is live and prove them healthy, then mark it so.
+
+        Raises Interrupted where supervisor is gone: that says nothing about the release.
+        """
+        run, world, release = self._run, self._world, self._release
+        before = world.store.get(run.record.previous or "")
+        self._restart_and_prove(before, hooks_decide=True)
+        self._release = replace(release, state=State.HEALTHY)
+        world.store.save(self._release)
+        run.wrong = ""
+        run.hooks("after_deploy", release, world.store.directory(release.name), self._blueprint)
+
+    def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
+        run, world, release = self._run, self._world, self._release
+        try:
+            blueprint = self._blueprint
+            try:
+                run.hooks("after_publish", release, world.store.directory(release.name), blueprint)
+            except Failed as failed:
+                if hooks_decide:
+                    raise
+                world.log.warning("hook.ignored", release=release.name, why=failed.message)
+            with run.phase("restart"):
+                world.services.stop(self._dropped(replaced, blueprint))
+                world.services.restart(blueprint.services)
+            with run.phase("health"):
+                prove(self.look, blueprint.health, world.clock)
+            world.log.info("health.passed", release=release.name)
+        except SupervisorGone as gone:
+            raise _interrupted(gone) from gone
+
+    @cached_property
+    def _blueprint(self) -> Blueprint:
+        """Read once: a release does not change, and the proof looks several times a second."""
+        return self._world.blueprint(self._release)
+
+    def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[Service]:
+        """The services that only the other release has: they would go on running from it."""
+        if replaced is None or replaced.name == self._release.name:
+            return []
+        names = {service.name for service in blueprint.services}
+        return [service for service in self._world.blueprint(replaced).services if service.name not in names]
+
+    def look(self) -> Look:
+        """Look once whether the release is well."""
+        world, release = self._world, self._release
+        directory = world.store.directory(release.name)
+        return world.examiner.look(self._blueprint, directory, self._run.environment(release, directory))
+
+    def roll_back(self, failure: ReleaseError) -> None:
+        """Publish what was live before, restart and prove *that*; always raises: how it ended."""
+        world = self._world
+        with world.clock.shielded():
+            try:
+                # A container that is being stopped fails everything; that is no sick release.
+                world.services.alive()
+            except Failed as gone:
+                raise _interrupted(gone) from gone
+            self._run.note(lambda: self._run.stage(Stage.REVERTING))
+            self._run.action = Action.ROLLBACK
+            self._run.wrong = failure.message
+            world.log.warning("release.failed", release=self._release.name, why=failure.message)
+            # A person who stops a run says nothing about a release that was proved healthy before.
+            if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
+                self._mark_failed()
+            target = self._target()
+            if target is None:
+                raise RollbackFailed(
+                    Code.NOTHING_BEHIND,
+                    f"{self._name(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
+                    hint="deploy a revision that works; the failed release stays live for you to look at",
+                )
+            try:
+                self._bring_back(target)
+            except Interrupted:
+                raise
+            except ReleaseError as second:
+                raise self._neither(target, failure, second) from second
+        self._run.wrong = ""
+        world.log.info("release.rolled_back", release=self._release.name, live=target.name)
+        raise RolledBack(
+            failure.code,
+            f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} is live again and healthy",
+            hint=failure.hint,
+        ) from failure
+
+    def _bring_back(self, target: Release) -> None:
+        with self._run.phase("publish"):
+            self._world.store.publish(target.name)
+        self._run.note(lambda: self._world.journal.published(target.name, time.time()))
+        # It was healthy once: its own hook cannot keep it from coming back.
+        Publication(self._run, target)._restart_and_prove(self._release, hooks_decide=False)  # noqa: SLF001 - its own kind
+
+    def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> RollbackFailed:
+        self._run.wrong = second.message
+        live = self._world.store.current()
+        back = live is not None and live.name == target.name
+        how = "was published again and is live, but is not healthy either" if back else "could not be published again"
+        return RollbackFailed(
+            Code.ROLLBACK_UNHEALTHY,
+            f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} {how}: {second.message}",
+            hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
+        )
+
+    def _mark_failed(self) -> None:
+        self._release = replace(self._release, state=State.FAILED)
+        self._run.note(lambda: self._world.store.save(self._release))
+
+    def _target(self) -> Release | None:
+        before = self._run.record.previous
+        if before and before != self._release.name:
+            live = self._world.store.get(before)
+            if live and live.state is State.HEALTHY:
+                return live
+        return behind(self._world.journal, self._world.store, self._release.name, before)
+
+    @staticmethod
+    def _name(release: Release) -> str:
+        return f"{release.name} ({release.revision})"
+
+
+def _interrupted(gone: Failed) -> Interrupted:
+    return Interrupted(
+        Code.INTERRUPTED,
+        f"published, but not proved: {gone.message}",
+        hint="nothing is lost: `release-agent boot`, or the next deploy, finishes it",
+    )

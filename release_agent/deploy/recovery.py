@@ -1,0 +1,108 @@
+"""Finish or undo what a killed run left half done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from release_agent.deploy.publication import Publication
+from release_agent.deploy.run import Run
+from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseError, RollbackFailed, Unhealthy
+from release_agent.model import Outcome, Release, Request, Stage, State, new_id
+
+if TYPE_CHECKING:
+    from release_agent.deploy.run import World
+
+
+def recover(world: World, *, keep_proved: bool, besides: str = "") -> None:
+    """Bring every deployment that never ended to its end; the journal then has no open one but ``besides``.
+
+    Killed before the swap: undone. After it: finished, services restarted even
+    where they run, and proved; rolled back where they are not healthy, except,
+    with ``keep_proved``, a release that was proved healthy once.
+    Raises Failed where supervisor is gone and nothing can be finished.
+    """
+    for left in world.journal.unfinished():
+        if left.request.id != besides:
+            run = Run.resumed(world, left.request, left.record, left.kind)
+            _Recovery(run, left.stage, keep_proved=keep_proved).recover()
+    _adopt_unknown(world, keep_proved=keep_proved)
+    _discard_unpublished(world)
+
+
+def _adopt_unknown(world: World, *, keep_proved: bool) -> None:
+    """A live release that nobody proved, and of which the journal was lost: finish it all the same."""
+    live = world.store.current()
+    if live and live.state is State.BUILT:
+        run = Run(world, Request(new_id(), revision=live.revision, trigger="recovery"))
+        run.about(live)
+        run.record.previous = live.previous
+        _Recovery(run, Stage.PUBLISHING, keep_proved=keep_proved).recover()
+
+
+def _discard_unpublished(world: World) -> None:
+    live = world.store.current()
+    for release in world.store.releases():
+        if release.state is State.BUILT and (live is None or live.name != release.name):
+            world.store.discard(release.name)
+
+
+class _Recovery:
+    """One deployment that never ended."""
+
+    def __init__(self, run: Run, stage: Stage, *, keep_proved: bool) -> None:
+        self._run = run
+        self._world = run.world
+        self._stage = stage
+        self._keep_proved = keep_proved
+
+    def recover(self) -> None:
+        """Bring it to its end and journal that."""
+        run, live = self._run, self._world.store.current()
+        self._world.log.warning(
+            "deployment.recovered", id=run.request.id, stage=str(self._stage), live=live.name if live else None
+        )
+        try:
+            self._finish(live)
+            run.record.outcome = Outcome.DEPLOYED
+        except Interrupted as gone:
+            raise Failed(
+                Code.SUPERVISOR_UNREACHABLE,
+                f"deployment {run.request.id} was interrupted and cannot be finished: {gone.message}",
+                hint="start supervisord; `release-agent boot`, or the next deploy, finishes it",
+            ) from gone
+        except ReleaseError as error:
+            run.end(error)
+        run.conclude()
+
+    def _finish(self, live: Release | None) -> None:
+        tried = self._world.store.get(self._run.record.release or "")
+        if self._stage is Stage.REVERTING and tried:
+            failure_before = Unhealthy(
+                Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
+            )
+            Publication(self._run, tried).roll_back(failure_before)
+        if self._stage is Stage.PREPARING or live is None or tried is None or live.name != tried.name:
+            raise Cancelled(
+                Code.INTERRUPTED, "killed before it published anything; what it left was removed", hint="deploy again at will"
+            )
+        if self._world.journal.live_at(time.time()) != live.name:
+            self._world.journal.published(live.name, time.time())
+        publication = Publication(self._run, live)
+        try:
+            publication.prove()
+        except Interrupted:
+            raise
+        except ReleaseError as failure:
+            if self._keep_proved and live.state is State.HEALTHY:
+                raise _kept(live, failure) from failure
+            publication.roll_back(failure)
+
+
+def _kept(release: Release, failure: ReleaseError) -> RollbackFailed:
+    return RollbackFailed(
+        Code.UNHEALTHY,
+        f"{release.name} ({release.revision}) is live and not healthy: {failure.message}\n"
+        "it was proved healthy before, so it stays: starting a container never rolls back",
+        hint="look at what it needs; `release-agent rollback` goes back by hand",
+    )

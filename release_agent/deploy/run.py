@@ -1,0 +1,210 @@
+"""A run in the making: its record, its phases, its hooks; everything a step needs to leave a trace."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.config.blueprint import FILE, Blueprint, combine
+from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
+from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from release_agent.config.sections import Config, Hook
+    from release_agent.deploy.ports import Clock, Examiner, Fleet, HookRunner, Journal, Log, Reporter, Services, Source, Store
+
+_NOT_FOR_HOOKS = (
+    "SUPERVISOR_USERNAME",
+    "SUPERVISOR_PASSWORD",
+    "CONSUL_HTTP_AUTH",
+    "CONSUL_HTTP_TOKEN",
+    "CONSUL_HTTP_TOKEN_FILE",
+    "RELEASE_AGENT_REQUEST",
+)
+_SHOWN_OUTPUT_LINES = 5
+_AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a deployment talks to, as the composition root put it together."""
+
+    config: Config
+    environ: Mapping[str, str]
+    clock: Clock
+    log: Log
+    redact: Callable[[str], str]
+    source: Source
+    store: Store
+    journal: Journal
+    hooks: HookRunner
+    services: Services
+    examiner: Examiner
+    reporter: Reporter
+    fleet: Fleet
+
+    def blueprint(self, release: Release) -> Blueprint:
+        """What a release that exists says of itself, from its own files."""
+        files = {}
+        for repository in self.config.repositories:
+            text = self.store.read(release.name, f"{repository.into}/{FILE}")
+            if text is not None:
+                files[repository.name] = text
+        return combine(self.config, files)
+
+
+class Run:
+    """One run; ``journaled`` is false for a dry run and for a boot that only starts services."""
+
+    def __init__(self, world: World, request: Request, *, journaled: bool = True) -> None:
+        """Begin: from here on the journal knows it."""
+        self.world = world
+        self.request = request
+        self.record = Record(request.id, revision=request.revision or None)
+        self.kind: Kind | None = None
+        self.action = request.action
+        self.started_at = timestamp()
+        # Whether what is live was found well: see Reporter.finish.
+        self.wrong: str | None = None
+        self._journaled = journaled
+        self._began = world.clock.now()
+        if journaled:
+            world.journal.open(request, self.started_at)
+
+    @classmethod
+    def resumed(cls, world: World, request: Request, record: Record, kind: Kind | None) -> Run:
+        """Take up a run that was killed; hooks see RELEASE_ACTION=recover."""
+        run = cls.__new__(cls)
+        run.world, run.request, run.record, run.kind = world, request, record, kind
+        run.action, run.started_at, run.wrong = Action.RECOVER, timestamp(), None
+        run._journaled, run._began = True, world.clock.now()  # noqa: SLF001 - its own
+        return run
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time spent in a phase; the same one may be entered again."""
+        clock = self.world.clock
+        clock.check()
+        if self._journaled:
+            self.note(lambda: self.world.journal.phase(name, self.record))
+        began = clock.now()
+        try:
+            yield
+        finally:
+            self.record.phases[name] = self.record.phases.get(name, 0.0) + clock.now() - began
+
+    def about(self, release: Release) -> None:
+        """The record is about this release."""
+        self.record.release = release.name
+        self.record.revision = release.revision
+        self.record.commits = release.commits
+        self.kind = release.kind
+
+    def stage(self, stage: Stage) -> None:
+        """Journal that it publishes or reverts."""
+        self.world.journal.stage(self.request.id, stage, self.record)
+
+    def close(self) -> None:
+        """Journal the outcome; may be done again when more is known."""
+        self.record.seconds = self.world.clock.now() - self._began
+        if self.record.error:
+            self.record.error = {key: self.world.redact(value) for key, value in self.record.error.items()}
+        if self._journaled:
+            self.note(lambda: self.world.journal.close(self.record, self.kind))
+
+    def conclude(self, prune: Callable[[World], object] | None = None) -> None:
+        """Journal the outcome, tell Consul, log; and prune where something was published."""
+        with self.world.clock.shielded():
+            # First the outcome: killed from here on, nothing is left to recover.
+            self.close()
+            self.wrong = self.world.redact(self.wrong) if self.wrong else self.wrong
+            if self.wrong is not None:
+                self.note(lambda: self.world.journal.found("critical" if self.wrong else "passing", self.wrong or ""))
+            with self.phase("report"):
+                told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
+                self.world.reporter.finish(told if self._journaled else None, self.world.store.current(), self.wrong)
+            if prune and self.record.outcome in _AFTER_PUBLISH:
+                with self.phase("prune"):
+                    prune(self.world)
+            self.close()
+        self._log_outcome()
+
+    def _log_outcome(self) -> None:
+        record, log = self.record, self.world.log
+        say = log.warning if record.error else log.info
+        say(
+            "deploy.finished",
+            id=record.id,
+            outcome=str(record.outcome),
+            release=record.release,
+            revision=record.revision,
+            seconds=round(record.seconds, 3),
+            **(record.error or {}),
+        )
+
+    def note(self, write: Callable[[], None]) -> None:
+        """Write what is for the record alone: a full disk must not decide what is live."""
+        try:
+            write()
+        except ReleaseError as error:
+            self.world.log.warning("journal.failed", why=error.message)
+
+    def end(self, error: ReleaseError) -> None:
+        """Let an error be the outcome."""
+        self.record.outcome = error.outcome
+        self.record.error = error.to_json()
+
+    def hooks(self, stage: str, release: Release, directory: Path, blueprint: Blueprint) -> None:
+        """Run a stage's hooks in order; raises Failed (hook-failed, hook-timed-out)."""
+        hooks: tuple[Hook, ...] = getattr(blueprint.hooks, stage)
+        if not hooks:
+            return
+        with self.phase("hooks"):
+            for hook in hooks:
+                self._hook(hook, stage, directory, self.environment(release, directory, hook.cwd))
+
+    def _hook(self, hook: Hook, stage: str, directory: Path, environment: Mapping[str, str]) -> None:
+        world = self.world
+        world.log.info("hook.started", stage=stage, run=hook.run)
+        ended = world.hooks.run_hook(hook.run, stage, hook.timeout, directory / hook.cwd, environment)
+        how, output = ended.describe(hook.timeout), world.redact(ended.output)
+        self.note(lambda: world.journal.hook(self.request.id, stage, hook.run, how, output))
+        world.log.info("hook.finished", stage=stage, run=hook.run, how=how)
+        if not ended.well:
+            said = [line for line in output.splitlines() if line.strip()][-_SHOWN_OUTPUT_LINES:]
+            tail = "".join(f"\n  | {line}" for line in said)
+            raise Failed(
+                Code.HOOK_TIMED_OUT if ended.timed_out else Code.HOOK_FAILED,
+                f"the {stage} hook `{hook.run}` {how}{tail}",
+                hint=f"`release-agent history {self.request.id}` shows all that was kept of its output",
+            )
+
+    def environment(self, release: Release, directory: Path, cwd: str = ".") -> dict[str, str]:
+        """Return what hooks and exec probes see: docs/hooks.md lists every RELEASE_* variable."""
+        config, store = self.world.config, self.world.store
+        environment = {name: value for name, value in self.world.environ.items() if name not in _NOT_FOR_HOOKS}
+        own = next((r.name for r in config.repositories if r.into == cwd), config.repositories[0].name)
+        environment |= {
+            "RELEASE_ACTION": str(self.action),
+            "RELEASE_ID": self.request.id,
+            "RELEASE_APP": config.app.name,
+            "RELEASE_ENVIRONMENT": config.app.environment,
+            "RELEASE_HOST": config.app.host,
+            "RELEASE_NAME": release.name,
+            "RELEASE_NUMBER": str(release.number),
+            "RELEASE_REVISION": release.revision,
+            "RELEASE_COMMIT": release.commits.get(own, ""),
+            "RELEASE_PREVIOUS": self.record.previous or "",
+            "RELEASE_ROOT": config.app.root,
+            "RELEASE_SHARED": f"{config.app.root}/shared",
+            "RELEASE_DIRECTORY": str(directory),
+            "RELEASE_PATH": str(store.directory(release.name)),
+        }
+        for name, commit in release.commits.items():
+            environment[f"RELEASE_COMMIT_{re.sub('[^A-Z0-9]', '_', name.upper())}"] = commit
+        return environment

@@ -1,0 +1,1 @@
+"""state.db: what was done and is being done."""

@@ -1,0 +1,173 @@
+"""What the monitor tells Prometheus: counted in the journal at every scrape, so that nothing is lost with a process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from datetime import datetime
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+
+from release_agent import __version__
+from release_agent.errors import ReleaseError
+from release_agent.model import ROLLOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from prometheus_client.core import Metric
+
+    from release_agent.config.sections import App
+    from release_agent.deploy.ports import Log
+    from release_agent.journal.journal import StateDatabase
+    from release_agent.model import Release
+
+_BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)  # seconds: from a swap to an npm build
+_RETRY = 5.0
+_TRIGGERS = ("boot", "command", "poll", "rpc", "supervisor", "supervisorctl", "watch", "recovery", "rebuilt")
+
+
+class JournalCollector:
+    """The metrics of one container, read afresh each time they are asked for."""
+
+    def __init__(
+        self,
+        app: App,
+        journal: Callable[[], StateDatabase],
+        live: Callable[[], Release | None],
+        services: Callable[[], Mapping[str, bool]],
+    ) -> None:
+        """``journal`` opens state.db to read; ``services`` says which service was well when last looked at."""
+        self._app = app
+        self._journal = journal
+        self._live = live
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric; raises ReleaseError where the journal cannot be read."""
+        with self._journal() as journal:
+            yield _agent()
+            yield self._release()
+            yield self._health()
+            yield _deployments(journal)
+            yield _phases(journal)
+            yield _last(journal)
+            yield GaugeMetricFamily(
+                "release_agent_unsent_reports", "Reports that Consul has not been told yet.", value=len(journal.reports())
+            )
+
+    def _release(self) -> Metric:
+        info = InfoMetricFamily("release_agent_release", "What is live; absent where nothing is.")
+        live = self._live()
+        if live:
+            labels = {"app": self._app.name, "environment": self._app.environment, "release": live.name}
+            labels |= {"revision": live.revision, "commit": ",".join(live.commits.values())}
+            info.add_metric([], labels)
+        return info
+
+    def _health(self) -> Metric:
+        gauge = GaugeMetricFamily("release_agent_service_healthy", "1: well when last looked at; 0: not.", labels=["service"])
+        for service, well in self._services().items():
+            gauge.add_metric([service], int(well))
+        return gauge
+
+
+def _agent() -> Metric:
+    return InfoMetricFamily("release_agent", "The agent itself.", value={"version": __version__})
+
+
+def _deployments(journal: StateDatabase) -> Metric:
+    counter = CounterMetricFamily("release_agent_deployments", "Runs that have ended.", labels=["action", "outcome", "trigger"])
+    counts: dict[tuple[str, str, str], int] = {}
+    for action, outcome, trigger, count in journal.totals():
+        labels = (action, outcome, kind_of_trigger(trigger))
+        counts[labels] = counts.get(labels, 0) + count
+    for labels, count in counts.items():
+        counter.add_metric(labels, count)
+    return counter
+
+
+def kind_of_trigger(trigger: str) -> str:
+    """Return a trigger as a label, of which there must not be ever more: rollouts have ids, and callers names."""
+    if trigger.startswith(ROLLOUT):
+        return "rollout"
+    return trigger if trigger in _TRIGGERS else "other"
+
+
+def _phases(journal: StateDatabase) -> Metric:
+    histogram = HistogramMetricFamily("release_agent_phase_seconds", "How long phases of runs took.", labels=["phase"])
+    for phase, seconds, within in journal.phase_times(_BUCKETS):
+        buckets = zip((*map(str, _BUCKETS), "+Inf"), within, strict=True)
+        histogram.add_metric([phase], [(bound, count) for bound, count in buckets], seconds)
+    return histogram
+
+
+def _last(journal: StateDatabase) -> Metric:
+    gauge = GaugeMetricFamily("release_agent_last_deployment_timestamp_seconds", "When the newest run ended; absent before any.")
+    started_at, seconds = journal.last_ended() or (None, 0.0)
+    if started_at:
+        gauge.add_metric([], datetime.fromisoformat(started_at).timestamp() + seconds)
+    return gauge
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """One thread a scrape: who connects and says nothing holds up nobody."""
+
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10.0  # seconds for who connects and says nothing
+
+    def log_message(self, *_: object) -> None:
+        """A scrape is no event."""
+
+
+def serve(listen: str, collector: JournalCollector, log: Log) -> None:
+    """Serve ``/metrics`` on "host:port" for ever; an address that is taken is tried again, and told once."""
+    page = _page(collector, log)
+    pause, told = threading.Event(), ""
+    while True:
+        try:
+            server = _bound(listen, page)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if why != told:
+                log.warning("metrics.refused", listen=listen, why=why)
+            told = why
+            pause.wait(_RETRY)
+        else:
+            log.info("metrics.served", listen=listen)
+            server.serve_forever()
+
+
+def _page(collector: JournalCollector, log: Log) -> WSGIApplication:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        try:
+            body: Iterable[bytes] = metrics(environ, start)
+        except ReleaseError as error:
+            log.warning("metrics.failed", why=error.message)
+            start("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+            body = [f"{error.message}\n".encode()]
+        return body
+
+    return answer
+
+
+def _bound(listen: str, page: WSGIApplication) -> WSGIServer:
+    host, _, port = listen.rpartition(":")
+    kind = _Server6 if host.startswith("[") else _Server
+    return make_server(host.strip("[]"), int(port), page, server_class=kind, handler_class=_Quiet)

@@ -1,0 +1,6 @@
+"""What lives inside supervisord and supervisorctl, whose configuration names this package."""
+
+from release_agent.plugin.rpcinterface import make_rpcinterface
+from release_agent.plugin.supervisorctl import make_controller
+
+__all__ = ["make_controller", "make_rpcinterface"]

@@ -1,0 +1,65 @@
+"""What supervisor's plugin answers from: the journal and a few small files, never a probe, git or the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from release_agent import __version__
+from release_agent.config.blueprint import FILE, combine
+from release_agent.deploy.publication import previous_of
+from release_agent.journal.journal import StateDatabase
+from release_agent.status import of_release
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from release_agent.config.sections import Config, Service
+    from release_agent.model import Process, Release
+
+# All of supervisord waits with it: a commit takes milliseconds.
+_PATIENCE = 0.2
+
+
+class Answers:
+    """Reads one container's state, afresh for every question."""
+
+    def __init__(self, config: Config) -> None:
+        """Nothing is read yet."""
+        self._config = config
+        self.root = Root(Path(config.app.root), SystemClock())
+
+    def journal(self) -> StateDatabase:
+        """Open the journal to read; raises Failed (journal-broken)."""
+        return StateDatabase(self.root.database, patience=_PATIENCE)
+
+    def status(self, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
+        """Return ``status --json`` with the last known health, its time, the agent's version and maintenance."""
+        journal, live = self.journal(), self.root.current()
+        found = journal.last_found() or {}
+        holder = self.root.holder()
+        running = journal.running()
+        phase = running[1] if running and holder and running[0] == holder["id"] else None
+        return {
+            "app": self._config.app.name,
+            "environment": self._config.app.environment,
+            "current": of_release(live),
+            "previous": of_release(previous_of(live, journal, self.root) if live else None),
+            "services": [
+                {"name": service.name, "processes": [process.to_json() for process in processes_of(service.name)]}
+                for service in self._services(live)
+            ],
+            "health": found.get("health", "critical"),
+            "health_at": found.get("at"),
+            "deployment": {"id": holder["id"], "phase": phase} if holder else None,
+            "agent_version": __version__,
+            "maintenance": bool(journal.maintenance()),
+        }
+
+    def _services(self, live: Release | None) -> tuple[Service, ...]:
+        if live is None:
+            return self._config.services
+        texts = {r.name: self.root.read(live.name, f"{r.into}/{FILE}") for r in self._config.repositories}
+        return combine(self._config, {name: text for name, text in texts.items() if text is not None}).services

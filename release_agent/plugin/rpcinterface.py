@@ -1,0 +1,319 @@
+"""The plugin inside supervisord: ``[rpcinterface:release]`` and ``[ctlplugin:release]``.
+
+It starts the program ``deploy`` and answers from the journal. Nothing in here
+blocks, nothing of supervisor is patched, and nothing that goes wrong in here
+can end supervisord. It imports the standard library and supervisor alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+import json
+import re
+import traceback
+import xmlrpc.client
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from supervisor.http import NOT_DONE_YET
+from supervisor.process import getProcessStateDescription
+from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
+from supervisor.states import RUNNING_STATES, SupervisorStates
+from supervisor.xmlrpc import Faults, RPCError
+
+from release_agent.config import sections
+from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
+from release_agent.model import CHECK, REQUEST_VARIABLE, Action, Process, Record, new_id
+from release_agent.plugin.answers import Answers
+from release_agent.plugin.runs import Awaited, Started
+from release_agent.repository.revision import check_revision
+from release_agent.store.lock import busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+_PROGRAM = "deploy"
+_ATTRIBUTE = "release_agent_runs"
+_MOST_HISTORY = 1000
+_LONGEST_NAME = 1000
+# What XML cannot say: a client could not read the answer, and lone surrogates were an HTTP 500.
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Supervisor cuts a deferred answer off after as many bytes as it has characters.
+_NO_ASCII = re.compile("[^\t\n\r -~]")
+# A turn of supervisord's loop; the answer itself is woken by the run's end.
+_DELAY = 0.01
+
+
+def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterface:  # noqa: ANN401 - supervisor has no types
+    """Make what answers ``release.*``; supervisor calls it once for every HTTP server, and again on reload.
+
+    Supervisord would end with whatever is raised here, so nothing is done yet.
+    ``config``, in the section: the agent's configuration, found as the commands find it where it is not given.
+    """
+    return ReleaseRPCInterface(supervisord, settings.get("config"))
+
+
+@contextmanager
+def _faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> Iterator[None]:
+    """Let whatever goes wrong be a fault with words; anything else were an HTTP 500."""
+    try:
+        yield
+    except RPCError:
+        raise
+    except Exception as error:
+        if not isinstance(error, ReleaseError):
+            log(traceback.format_exc())
+        # The frames of what failed have the journal still open.
+        each: BaseException | None = error
+        while each:
+            traceback.clear_frames(each.__traceback__)
+            each = each.__context__
+        raise _fault(error, foreign) from error
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    """Close the journal that was read: a connection of SQLite's refers to itself, and is open until it is collected.
+
+    At a reload supervisord closes its descriptor first; later the number would be closed again, as somebody else's.
+    """
+    try:
+        yield
+    finally:
+        gc.collect()
+
+
+def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method answer or fault, whatever happens in it; what it answers lacks what is None."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:  # noqa: ANN401 - XML-RPC
+        with _closing(), _faulting(self._log):
+            self._refuse_while_stopping()
+            try:
+                signature.bind(self, *arguments)
+            except TypeError as error:
+                raise RPCError(Faults.INCORRECT_PARAMETERS, str(error)) from error
+            answered = method(self, *arguments)
+            return answered if callable(answered) else sendable(answered)
+
+    return answer
+
+
+class ReleaseRPCInterface:
+    """``release.*``: every public method is one of the RPC."""
+
+    def __init__(self, supervisord: Any, path: str | None) -> None:  # noqa: ANN401 - supervisor has no types
+        """Keep whom to ask; the configuration is read at each call, so that a bad one is told and can be mended."""
+        self._supervisord = supervisord
+        self._path = path
+
+    @_answering
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+        """Deploy a revision, or what [revision] says.
+
+        @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
+        @param boolean wait     Answer when it has ended
+        @param string trigger   What fired it, for the history
+        @return struct result   The deployment's record, so far
+        """
+        return self._run(
+            {"action": str(Action.DEPLOY), "revision": _checked(revision), "trigger": " ".join(_text(trigger).split())}, wait=wait
+        )
+
+    @_answering
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+        """Go back to the release before, or to the named one.
+
+        @param string release  A release's name, number or revision; empty: the one before
+        @param boolean wait    Answer when it has ended
+        @param string trigger  What fired it, for the history
+        @return struct result  The deployment's record, so far
+        """
+        return self._run(
+            {"action": str(Action.ROLLBACK), "release": _checked(release), "trigger": " ".join(_text(trigger).split())}, wait=wait
+        )
+
+    @_answering
+    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+        """Say what a deployment would do: commits, what would be built, free space. Not in the history.
+
+        @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
+        @param boolean wait     Answer when it is known
+        @return struct result   The answer, or its id so far
+        """
+        return self._run({"action": CHECK, "revision": _checked(revision), "trigger": "rpc"}, wait=wait)
+
+    @_answering
+    def getStatus(self) -> Any:  # noqa: ANN401, N802 - XML-RPC, in supervisor's own style
+        """Tell what is live, its services, and how it was last found.
+
+        @return struct result  As `release-agent status --json`, with health_at, agent_version and maintenance
+        """
+        return self._answers().status(self._processes_of)
+
+    @_answering
+    def getDeployment(self, id: str) -> Any:  # noqa: A002, ANN401, N802 - XML-RPC, in supervisor's own style
+        """Tell of one deployment; it has an outcome once its process is gone.
+
+        @param string id       The deployment's id
+        @return struct result  Its record
+        """
+        return self._record(_text(id))
+
+    @_answering
+    def getHistory(self, limit: int = 20) -> Any:  # noqa: ANN401, N802 - XML-RPC, in supervisor's own style
+        """Tell what was done, newest first.
+
+        @param int limit      How many at the most
+        @return array result  Records, each with trigger and started_at
+        """
+        try:
+            most = max(0, min(int(limit), _MOST_HISTORY))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number") from error
+        return [self._as_running(entry) for entry in self._answers().journal().history(most)]
+
+    # Starting
+
+    def _run(self, request: dict[str, str], *, wait: bool) -> Any:  # noqa: ANN401 - a struct, or what is called until it is known
+        identity = new_id()
+        self._start({"id": identity, **request})
+        # Nothing is read that could fail now: it runs, and its id is how to follow it.
+        return self._deferred(identity) if wait else Record(identity, revision=request.get("revision") or None).to_json()
+
+    def _start(self, request: dict[str, str]) -> None:
+        answers, runs = self._answers(), self._awaited()
+        name, process = self._program()
+        holder = answers.root.holder()
+        # One that is being stopped has a pid: supervisor would not start it, and say that it did.
+        if holder or process.pid or process.get_state() in RUNNING_STATES:
+            raise busy(holder)
+        kept = process.config.environment
+        process.config.environment = {**(kept or {}), REQUEST_VARIABLE: json.dumps(request)}
+        try:
+            SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)  # noqa: FBT003 - XML-RPC's
+        except RPCError:
+            if not process.pid:
+                # Supervisor keeps those of pipes it has closed; a client who gets such a number would never be heard.
+                process.dispatchers = {}
+            raise
+        finally:
+            # At once: `reread` would see a changed program.
+            process.config.environment = kept
+        runs.add(request["id"], process, request.get("revision", ""))
+
+    def _program(self) -> tuple[str, Any]:
+        for group_name, group in self._supervisord.process_groups.items():
+            if _PROGRAM in group.processes:
+                return f"{group_name}:{_PROGRAM}", group.processes[_PROGRAM]
+        raise Failed(
+            Code.SERVICE_UNKNOWN,
+            f"supervisor has no program {_PROGRAM}",
+            hint="include supervisor.d/deploy.conf and `supervisorctl update`",
+        )
+
+    def _deferred(self, identity: str) -> Callable[[], Any]:
+        def answer() -> Any:  # noqa: ANN401 - XML-RPC
+            with _faulting(self._log, _NO_ASCII):
+                run = self._awaited().get(identity)
+                if run and not run.is_over:
+                    return NOT_DONE_YET
+            with _closing(), _faulting(self._log, _NO_ASCII):
+                return sendable(self._record(identity), _NO_ASCII)
+
+        # A plain function with an attribute: supervisor answers anything else as it is.
+        answer.delay = _DELAY  # type: ignore[attr-defined]
+        return answer
+
+    def _awaited(self) -> Awaited:
+        """The runs of this supervisord, which has an interface like this for each of its HTTP servers."""
+        runs: Awaited | None = getattr(self._supervisord, _ATTRIBUTE, None)
+        if runs is None:
+            runs = Awaited()
+            setattr(self._supervisord, _ATTRIBUTE, runs)
+        return runs
+
+    # Answering
+
+    def _answers(self) -> Answers:
+        return Answers(sections.load(self._path))
+
+    def _record(self, identity: str) -> dict[str, Any]:
+        journal = self._answers().journal()
+        entry = journal.entry(identity)
+        if entry:
+            return self._as_running(entry)
+        run = self._awaited().get(identity)
+        answered = journal.answer_to(identity)
+        if answered and not (run and not run.is_over):
+            return answered
+        if run is None:
+            raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="release.getHistory lists them")
+        return _unjournaled(identity, run)
+
+    def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A deployment has ended, over RPC, only when its process is reaped."""
+        run = self._awaited().get(entry["id"])
+        if run and not run.is_over:
+            return {**entry, "outcome": None, "error": None}
+        return entry
+
+    def _processes_of(self, group_name: str) -> list[Process]:
+        group = self._supervisord.process_groups.get(group_name)
+        processes = sorted(group.processes.values()) if group else []
+        return [Process(p.config.name, getProcessStateDescription(p.get_state()), p.pid) for p in processes]
+
+    def _refuse_while_stopping(self) -> None:
+        if self._supervisord.options.mood < SupervisorStates.RUNNING:
+            raise RPCError(Faults.SHUTDOWN_STATE)
+
+    def _log(self, text: str) -> None:
+        self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
+
+
+def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:  # noqa: ANN401 - JSON
+    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, what is foreign escaped."""
+    if isinstance(value, dict):
+        return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [sendable(member, foreign) for member in value]
+    if isinstance(value, str):
+        return foreign.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    return float(value) if isinstance(value, int) and abs(value) > xmlrpc.client.MAXINT else value
+
+
+def _checked(name: Any) -> str:  # noqa: ANN401 - XML-RPC
+    text = _text(name)
+    return check_revision(text) if text else ""
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - XML-RPC
+    """Return a name; a release's may be its number. What is neither must not pass for an empty one."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
+        return str(value)
+    if value is None:
+        return ""
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at the most")
+
+
+def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:
+    if not isinstance(error, ReleaseError):
+        return RPCError(Faults.FAILED, f"a bug in the release plugin: {error!a}")
+    fault = RPCError(FAULTS + error.exit_code)
+    # Without supervisor's own "UNKNOWN: " before it.
+    fault.text = sendable(error.message, foreign)
+    return fault
+
+
+def _unjournaled(identity: str, run: Started) -> dict[str, Any]:
+    """A run of which the journal knows nothing: it has not come that far, or could not begin."""
+    record = Record(identity, revision=run.revision or None)
+    if run.is_over:
+        error = error_of_exit(run.exit_code)
+        record.outcome, record.error = error.outcome, error.to_json()
+    return record.to_json()

@@ -1,0 +1,123 @@
+"""All repositories of the configuration: one revision, one commit of each."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Refused
+from release_agent.model import Kind, Target
+from release_agent.repository.git import GitRepository
+from release_agent.repository.revision import check_revision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from release_agent.config.sections import Repository
+
+
+class GitSource:
+    """All repositories of the configuration: one revision, one commit of each."""
+
+    def __init__(self, repositories: Sequence[Repository], scratch: Path) -> None:
+        """Keep them; nothing is read before it is asked for."""
+        self._scratch = scratch
+        self.repositories = [GitRepository(repository, scratch) for repository in repositories]
+        self._into = {repository.name: repository.into for repository in repositories}
+
+    def tags(self) -> set[str]:
+        """Return the union of the repositories' tags."""
+        return {tag for repository in self.repositories for tag in repository.tags()}
+
+    def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
+        """Resolve a revision to one commit of each repository, as the first of ``kinds`` that any has.
+
+        Raises Refused, naming the repository where it is missing.
+        """
+        check_revision(revision)
+        for kind in kinds:
+            found = {repository.name: repository.find(revision, kind) for repository in self.repositories}
+            if any(found.values()):
+                return Target(revision, kind, self._commits(revision, kind, found))
+        what = " or ".join(kinds) if len(kinds) < len(Kind) else "tag, branch or commit"
+        raise Refused(
+            Code.REVISION_UNKNOWN,
+            f"no {what} {revision} in {self._places([r.name for r in self.repositories])}",
+            hint=self._newest_hint(),
+        )
+
+    def verify_signatures(self, target: Target, allowed_signers: str) -> None:
+        """Raise Refused unless the target is a tag that an allowed signer signed, in every repository."""
+        for repository in self.repositories:
+            if target.kind is not Kind.TAG:
+                raise Refused(
+                    Code.TAG_UNSIGNED,
+                    f"{target.revision} is a {target.kind}; only signed tags are deployed here",
+                    hint="name a signed tag, or set [revision] signed = false",
+                )
+            object_id = repository.find(target.revision, Kind.TAG) or ""
+            repository.verify_signature(target.revision, object_id, allowed_signers)
+
+    def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
+        """Return a file at each repository's root, by repository, where the commit has one."""
+        texts = {r.name: r.read(commits[r.name], path) for r in self.repositories}
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def size(self, commits: dict[str, str]) -> tuple[int, int]:
+        """Return the bytes and files that a release of these commits takes."""
+        sizes = [repository.size(commits[repository.name]) for repository in self.repositories]
+        return sum(size for size, _ in sizes), sum(files for _, files in sizes)
+
+    def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
+        """Return what lies between two releases, by repository: ``{"count", "back", "subjects"}``; not where nothing does."""
+        both = [r for r in self.repositories if r.name in old and r.name in new and old[r.name] != new[r.name]]
+        found = {repository.name: repository.changes(old[repository.name], new[repository.name]) for repository in both}
+        return {name: vars(changes) for name, changes in found.items() if changes}
+
+    def write(self, commits: dict[str, str], directory: Path) -> None:
+        """Write every repository's commit into its place in ``directory``; raises Failed."""
+        for repository in self.repositories:
+            place = directory / self._into[repository.name]
+            place.mkdir(parents=True, exist_ok=True)
+            repository.write(commits[repository.name], place)
+
+    def drift(self, commits: dict[str, str], directory: Path) -> dict[str, str]:
+        """Return what differs from the commits: path within the release to a digest of what is there."""
+        found: dict[str, str] = {}
+        for repository in self.repositories:
+            if repository.name not in commits:
+                raise Refused(
+                    Code.REPOSITORY_INCOMPLETE,
+                    f"the release holds no commit of repository {repository.name}",
+                    hint="it was built before the repository was added; deploy again",
+                )
+            into = self._into[repository.name]
+            repository.commit(commits[repository.name], commits[repository.name])
+            drift = repository.drift(commits[repository.name], directory / into)
+            found.update({path if into == "." else f"{into}/{path}": digest for path, digest in drift.items()})
+        return found
+
+    def close(self) -> None:
+        """Remove the views; a run that is killed leaves them to the next one's cleaning."""
+        for view in self._scratch.glob("view-*"):
+            shutil.rmtree(view, ignore_errors=True)
+
+    def _commits(self, revision: str, kind: Kind, found: dict[str, str | None]) -> dict[str, str]:
+        missing = [name for name, object_id in found.items() if object_id is None]
+        if missing:
+            raise Refused(
+                Code.REPOSITORY_INCOMPLETE,
+                f"{kind} {revision} is missing in {self._places(missing)}; a release needs it in every repository",
+                hint=f"make {revision} in each repository, or name a revision that all of them have",
+            )
+        return {r.name: r.commit(found[r.name] or "", revision) for r in self.repositories}
+
+    def _places(self, names: Sequence[str]) -> str:
+        places = [f"{r.name} ({r.path})" for r in self.repositories if r.name in names]
+        return ("repository " if len(places) == 1 else "repositories ") + ", ".join(places)
+
+    def _newest_hint(self) -> str:
+        tags = sorted(self.tags())[-3:]
+        known = f"tags there are {', '.join(tags)}" if tags else "there are no tags at all"
+        return f"{known}; is the repository fetched?"

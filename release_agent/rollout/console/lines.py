@@ -1,0 +1,137 @@
+"""What is seen of a rollout off a terminal: a line each transition, or JSON, an event a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from release_agent.model import timestamp
+from release_agent.rollout.console import text
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from release_agent.errors import Exit
+    from release_agent.rollout.model import Host, Rollout
+
+
+class Console(Protocol):
+    """Tells of rollouts, and asks."""
+
+    def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
+        """Show what is going to be done; ``exceeded``: why it is not."""
+
+    def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
+        """Show a rollout from now on; ``again`` makes the command of a verb, to go on with it from elsewhere."""
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Tell of one transition."""
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Ask whether to go on; also ``approved``, from elsewhere, is an answer. None: there is nobody to ask."""
+
+    def end(self) -> None:
+        """Show it no more."""
+
+    def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
+        """Say how it ended; ``again`` makes the command of a verb, to go on with it."""
+
+    def status(self, rollout: Rollout, *, running: bool) -> None:
+        """Say how far a rollout is; ``running``: whether anybody runs it."""
+
+    def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
+        """List rollouts; ``running``: the ids of those that somebody runs."""
+
+    def say(self, what: str) -> None:
+        """Say one thing."""
+
+
+class Lines:
+    """A line each transition, with its time: for logs."""
+
+    def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
+        """Print it."""
+        self.say(text.plan(rollout, changes, exceeded))
+
+    def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
+        """Print its id: who has it can do everything else."""
+        self.tell("rollout.started", id=rollout.id, who=rollout.who, status=again("status"))
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Print it."""
+        told = {**(_of_host(host) if host else {}), **details}
+        what = "  ".join(f"{name}={text.plain(str(value))}" for name, value in told.items() if value not in (None, ""))
+        self.say(f"{timestamp()[:19]}Z  {event:<19} {what}".rstrip())
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Nobody reads; who approved before is heard."""
+        return True if approved.is_set() else None
+
+    def end(self) -> None:
+        """Nothing is left."""
+
+    def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
+        """Print it."""
+        self.say(text.ended(rollout, code, again))
+
+    def status(self, rollout: Rollout, *, running: bool) -> None:
+        """Print it."""
+        self.say(text.status(rollout, running=running))
+
+    def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
+        """Print a line each."""
+        self.say(text.listing(rollouts, running))
+
+    def say(self, what: str) -> None:
+        """Print it, at once; where nobody listens any more, the rollout goes on unheard."""
+        with suppress(OSError, ValueError):
+            sys.stdout.write(what + "\n")
+            sys.stdout.flush()
+
+
+class Json(Lines):
+    """An event a line, for programs."""
+
+    def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
+        """Print the whole plan, its hosts too."""
+        hosts = [host.to_json() for host in rollout.hosts.values()]
+        waves = [[host.name for host in wave] for wave in rollout.waves]
+        self.tell("rollout.planned", **{**rollout.to_json(), "waves": waves, "hosts": hosts}, changes=changes, exceeded=exceeded)
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Print it."""
+        self._print({"at": timestamp(), "event": event, **(_of_host(host) if host else {}), **details})
+
+    def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
+        """Print it, with every host."""
+        hosts = [_of_host(host) for host in rollout.hosts.values()]
+        self.tell("rollout.ended", **{**rollout.to_json(), "hosts": hosts}, exit=int(code), resume=again("resume"))
+
+    def status(self, rollout: Rollout, *, running: bool) -> None:
+        """Print it, with every host."""
+        self._print({**rollout.to_json(), "running": running, "hosts": [host.to_json() for host in rollout.hosts.values()]})
+
+    def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
+        """Print a list."""
+        self._print([{**rollout.to_json(), "running": rollout.id in running} for rollout in rollouts])
+
+    def say(self, what: str) -> None:
+        """Print it."""
+        self._print({"said": what})
+
+    def _print(self, body: object) -> None:
+        super().say(json.dumps(body))
+
+
+def _of_host(host: Host) -> dict[str, Any]:
+    return {
+        "host": host.name,
+        "stage": str(host.stage),
+        "release": host.release,
+        "deployment": host.deployment,
+        "code": host.code,
+        "why": host.why,
+    }

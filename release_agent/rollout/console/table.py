@@ -1,0 +1,166 @@
+"""A rollout on a terminal: what is in flight, what failed, what it waits for, and one line of how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sys
+import termios
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table as Grid
+from rich.text import Text
+
+from release_agent.rollout.console import text
+from release_agent.rollout.console.lines import Lines
+from release_agent.rollout.console.progress import Seen, count_of
+from release_agent.rollout.model import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from release_agent.rollout.model import Host, Rollout
+
+_A_SECOND = 8  # refreshes
+_COLOURS = {Stage.FAILED: "red", Stage.UNREACHABLE: "yellow", Stage.STUCK: "bold red", Stage.REVERTING: "magenta"}
+
+
+class Table(Lines):
+    """The table. Events only change what is known; a thread draws it, so that a terminal that stands still holds up nothing."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is shown yet."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal need not know every character
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._now = now
+        self._lock = threading.Lock()
+        self._seen: Seen | None = None
+        self._live: Live | None = None
+        self._again: Callable[[str], str] = str
+
+    def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
+        """Say its id, who has it can do everything else; and show the table, where the terminal can move its cursor."""
+        self._again = again
+        self.say(text.headline(rollout, running=True))
+        self._seen = Seen(rollout, self._now)
+        self._show()
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Take note; the table shows it soon. Without a table it is a line."""
+        if self._seen:
+            with self._lock:
+                self._seen.hear(event, host, details)
+        if not (self._seen and self._console.is_interactive):
+            super().tell(event, host, **details)
+
+    def end(self) -> None:
+        """Take the table away, and give the cursor back; what is left to say is said in words."""
+        with suppress(OSError):  # the terminal is gone, and nobody sees it
+            self._hide(transient=True)
+        self._seen = None
+
+    def say(self, what: str) -> None:
+        """Print it, what failed in colour."""
+        said = Text("\n".join(map(text.plain, what.split("\n"))))
+        said.highlight_regex(r"\b(failed|unreachable|stuck|stopped)\b", "red")
+        said.highlight_regex(r"\b(completed|done)\b", "green")
+        self._console.print(said, soft_wrap=True)
+
+    # The question
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Ask below the table; in the background there is nobody to ask, and to read would stop the process."""
+        if approved.is_set() or not self._seen or _is_in_background():
+            return await super().ask(approved)
+        self._hide(transient=False)
+        done, left = self._seen.counts[Stage.DONE], self._seen.counts[Stage.PENDING]
+        revision = text.plain(self._seen.rollout.revision)
+        well = f"{count_of(done)} runs {revision} and is well" if done == 1 else f"{count_of(done)} run {revision} and are well"
+        self.say(f"(from elsewhere: {self._again('approve')})")
+        answer = await self._answer(f"{well}. Go on with the other {left}? [y/N] ", approved)
+        self._show()
+        return answer
+
+    async def _answer(self, question: str, approved: asyncio.Event) -> bool:
+        loop, descriptor, typed = asyncio.get_running_loop(), sys.stdin.fileno(), bytearray()
+        line = loop.create_future()
+
+        def read() -> None:
+            part = b""
+            with suppress(OSError):  # a terminal that is gone has no more to say
+                part = os.read(descriptor, 1024)
+            typed.extend(part)
+            if not part or part.endswith(b"\n"):
+                loop.remove_reader(descriptor)  # the next line is for others
+                line.set_result(None)
+
+        with suppress(termios.error):
+            termios.tcflush(descriptor, termios.TCIFLUSH)  # what was typed before the question is no answer to it
+        self._console.print(Text(question), end="", soft_wrap=True)
+        elsewhere = asyncio.create_task(approved.wait())
+        loop.add_reader(descriptor, read)
+        try:
+            await asyncio.wait((line, elsewhere), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loop.remove_reader(descriptor)
+            elsewhere.cancel()
+            if not typed.endswith(b"\n"):
+                self._console.line()
+        if line.done():
+            return bytes(typed).strip().lower() in (b"y", b"yes")
+        self.say("answered from elsewhere")
+        return True
+
+    # The picture
+
+    def _show(self) -> None:
+        if self._console.is_interactive:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._picture,
+                refresh_per_second=_A_SECOND,
+                vertical_overflow="crop",
+            )
+            self._live.start()
+
+    def _hide(self, *, transient: bool) -> None:
+        live, self._live = self._live, None
+        if live:
+            live.transient = transient
+            live.stop()
+
+    def _picture(self) -> Group:
+        seen, size = self._seen, self._console.size
+        if not seen:
+            return Group()
+        with self._lock:
+            notes = seen.notes()
+            rows, more = seen.rows(max(1, size.height - len(notes) - 3))  # less the summary, "and more" and the cursor's line
+            summary, settled, total = seen.summary(), seen.settled, seen.counts.total()
+        grid = Grid.grid(padding=(0, 2, 0, 0), expand=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", width=max(1, min(seen.widest, size.width // 3)))
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        for row, what in rows:
+            grid.add_row(Text(row.name), Text(row.stage, style=_COLOURS.get(row.stage, "cyan")), Text(what))
+        last = Grid.grid(padding=(0, 2, 0, 0))
+        last.add_column()
+        last.add_column(no_wrap=True, overflow="ellipsis")
+        last.add_row(ProgressBar(total=max(1, total), completed=settled, width=min(20, size.width // 8)), Text(summary))
+        lines = [Text(line, no_wrap=True, overflow="ellipsis", style="yellow") for line in (*([more] if more else []), *notes)]
+        return Group(*([grid] if rows else []), *lines, last)
+
+
+def _is_in_background() -> bool:
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
+    except OSError:  # it is no terminal of this session
+        return False

@@ -1,0 +1,126 @@
+"""A rollout in words, for people."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from release_agent import text
+from release_agent.errors import Exit
+from release_agent.rollout.model import Phase, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from release_agent.rollout.model import Host, Rollout
+
+_MOST_NAMED = 20
+_SHORT = 12
+# What a host says must not move the cursor of who reads it.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
+    """What would be done, before anything is."""
+    chosen, hosts = rollout.options, list(rollout.hosts.values())
+    lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {_hosts(len(hosts))}"]
+    lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
+    lines += [text.changes(name, between) for name, between in changes.items()]
+    for number, wave in enumerate(rollout.waves, 1):
+        lines.append(f"wave {number}: {_hosts(len(wave))}")
+        lines += [f"  {_before(host)}" for host in wave[:_MOST_NAMED]]
+        lines += [f"  … and {len(wave) - _MOST_NAMED} more"] if len(wave) > _MOST_NAMED else []
+    for title, stage in (
+        ("skipped", Stage.SKIPPED),
+        ("not well for a rollout", Stage.FAILED),
+        ("unreachable", Stage.UNREACHABLE),
+    ):
+        left = rollout.at(stage)
+        lines += [f"{title}: {_hosts(len(left))}", *(f"  {host.name}: {plain(host.why)}" for host in left)] if left else []
+    lines.append(
+        f"{chosen.parallel} at a time, {chosen.bake:g} s of health between waves"
+        + (", a person's approval after the first" if chosen.approve else "")
+    )
+    lines.append(
+        f"stops at more than {_budget(chosen.max_failed, hosts)} failed or {_budget(chosen.max_unreachable, hosts)} unreachable, "
+        + ("and puts back what was changed" if chosen.revert else "and leaves hosts as they are")
+    )
+    return "\n".join([*lines, *([f"stopped: {exceeded}"] if exceeded else [])])
+
+
+def status(rollout: Rollout, *, running: bool) -> str:
+    """How far it is."""
+    lines = [headline(rollout, running=running), f"  {summary(rollout)}"]
+    lines += [
+        f"  {line(host)}" for host in rollout.hosts.values() if host.stage not in (Stage.DONE, Stage.SKIPPED, Stage.PENDING)
+    ]
+    return "\n".join(lines)
+
+
+def headline(rollout: Rollout, *, running: bool) -> str:
+    """One line of what it is and how far."""
+    phase = str(rollout.phase) if running or rollout.has_ended or rollout.phase is Phase.WAITING else f"{rollout.phase}, left"
+    why = f": {plain(rollout.why)}" if rollout.why else ""
+    when = (
+        f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
+    )
+    return f"{rollout.id}  {rollout.revision}  {rollout.app} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}"
+
+
+def summary(rollout: Rollout) -> str:
+    """How many hosts are how far."""
+    counts = Counter(host.stage for host in rollout.hosts.values())
+    return f"{_hosts(len(rollout.hosts))}: " + ", ".join(f"{counts[stage]} {stage}" for stage in Stage if counts[stage])
+
+
+def line(host: Host) -> str:
+    """One host."""
+    why = f"  {host.code}: {plain(host.why)}" if host.why else ""
+    return f"{host.name}  {host.stage}{why}"
+
+
+def troubles(hosts: Sequence[Host]) -> str:
+    """What is wrong, host by host, in one line."""
+    named = "; ".join(f"{host.name}: {plain(host.why)}" for host in hosts[:_MOST_NAMED])
+    return named + (f"; and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else "")
+
+
+def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
+    """How it ended, and what to do next; ``again`` makes the command of a verb."""
+    lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
+    lines += [f"  because: {plain(rollout.why)}"] if rollout.why else []
+    lines += [f"  {line(host)}" for host in rollout.at(Stage.FAILED, Stage.UNREACHABLE, Stage.STUCK)]
+    if rollout.phase is Phase.WAITING:
+        lines.append(f"  to approve: {again('approve')}")
+    if not rollout.has_ended:
+        lines.append(f"  to go on: {again('resume')}")
+    elif rollout.at(Stage.STUCK):
+        lines.append(f"  to try those again that could not be put back: {again('revert')}")
+    elif code is Exit.FLEET_FAILED and rollout.at(Stage.DONE):
+        lines.append(f"  to put back what was changed: {again('revert')}")
+    return "\n".join(lines)
+
+
+def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
+    """A line each; ``running``: the ids of those that somebody runs."""
+    return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
+
+
+def plain(text: str) -> str:
+    """On one line, without what would move a cursor."""
+    return _CONTROL.sub("?", text.replace("\n", "; "))
+
+
+def _before(host: Host) -> str:
+    unwell = ", not well" if host.unwell else ""
+    where = f" [{host.service}]" if host.service else ""
+    return f"{host.name}{where}: {host.before_revision or 'nothing'} now{unwell}"
+
+
+def _hosts(count: int) -> str:
+    return f"{count} host" if count == 1 else f"{count} hosts"
+
+
+def _budget(budget: Any, hosts: Sequence[Host]) -> str:  # noqa: ANN401 - an Amount
+    return f"{budget.of(len(hosts))} ({budget} of {len(hosts)})" if budget.percent else str(budget)

@@ -1,0 +1,1 @@
+"""One host of a fleet, over its supervisor's RPC."""

@@ -1,0 +1,1 @@
+"""Which hosts a rollout is for."""

@@ -1,0 +1,134 @@
+"""An inventory of what Consul's catalog has: every host that reports there, and how it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from release_agent.consul.client import ConsulError
+from release_agent.errors import Code, Misconfigured, RecordUnreachable
+from release_agent.rollout.model import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from release_agent.consul.client import ConsulClient
+
+_OWN = "release-agent:"  # what the ids of its services begin with: release-agent:APP:HOST
+_CRITICAL = 'Status == "critical"'
+
+
+def targets(
+    client: ConsulClient,
+    service: str,
+    *,
+    environment: str = "",
+    tags: Collection[str] = (),
+    meta: Mapping[str, str] | None = None,
+) -> list[Target]:
+    """Return the hosts of a service that fulfil every filter, by name.
+
+    ``tags``: all of them must be there; ``meta``: each key must have that value. Raises
+    Misconfigured (fleet-empty, inventory-invalid), RecordUnreachable where Consul does not answer.
+    """
+    registered = _registered(client, service)
+    wanted = {**(meta or {}), **({"environment": environment} if environment else {})}
+    chosen = [
+        entry
+        for entry in registered
+        if set(tags) <= set(entry["ServiceTags"] or ()) and wanted.items() <= (entry["ServiceMeta"] or {}).items()
+    ]
+    if not chosen:
+        raise _empty(service, len(registered), tags, wanted)
+    found = {entry["ServiceID"]: Target(_host(entry), _url(entry)) for entry in chosen}
+    _refuse_without_url(service, sorted(target.name for target in found.values() if not target.url))
+    _refuse_ambiguous(chosen)
+    return sorted(found.values(), key=lambda target: target.name)
+
+
+def sick(client: ConsulClient, service: str) -> dict[str, str]:
+    """Return the hosts whose own check is critical, and why.
+
+    A host in maintenance mode is not sick for that: its own check says how it is. Consul sends those that are
+    critical alone, so that to ask again costs little, however many hosts there are. Raises OSError where it does
+    not answer.
+    """
+    try:
+        checks = _ask(client, f"/v1/health/checks/{service}", filter=_CRITICAL)
+        own = [check for check in checks if check["CheckID"] == f"service:{check['ServiceID']}" and _is_own(check)]
+        return {_host(check): check["Output"].strip() or "it does not say why" for check in own}
+    except ConsulError as error:
+        raise ConnectionError(str(error)) from error
+
+
+def _registered(client: ConsulClient, service: str) -> list[dict[str, Any]]:
+    try:
+        return [entry for entry in _ask(client, f"/v1/catalog/service/{service}") if _is_own(entry)]
+    except ConsulError as error:
+        raise RecordUnreachable(
+            Code.RECORD_UNREACHABLE,
+            f"Consul cannot be asked for the hosts of {service}: {error}",
+            hint="mend Consul, or the CONSUL_* variables (docs/consul.md); or name the hosts yourself, or in a file: --fleet",
+        ) from error
+
+
+def _ask(client: ConsulClient, path: str, **parameters: str) -> list[dict[str, Any]]:
+    from consul.callback import CB  # noqa: PLC0415 - 120 ms
+
+    found = client.call(lambda consul: consul.http.get(CB.json(), path, params=list(parameters.items())))
+    if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("ServiceID"), str) for one in found):
+        message = f"what answers is no Consul: {found!r:.80}"
+        raise ConsulError(message)
+    return found
+
+
+def _is_own(entry: dict[str, Any]) -> bool:
+    identity = str(entry["ServiceID"])
+    return identity.startswith(_OWN) and identity.count(":") > 1
+
+
+def _host(entry: dict[str, Any]) -> str:
+    return str(entry["ServiceID"].split(":", 2)[2])
+
+
+def _url(entry: dict[str, Any]) -> str:
+    return str((entry["ServiceMeta"] or {}).get("rpc_url", ""))
+
+
+def _empty(service: str, registered: int, tags: Collection[str], meta: Mapping[str, str]) -> Misconfigured:
+    asked = [f"tag {tag}" for tag in tags] + [f"{key}={value}" for key, value in meta.items()]
+    if registered:
+        hosts = f"{registered} host{'s' if registered > 1 else ''}"
+        message = f"service {service} has {hosts} in Consul, but none with {', '.join(asked)}"
+        return Misconfigured(
+            Code.FLEET_EMPTY, message, hint=f"`consul catalog nodes -service={service} -detailed` shows what there is"
+        )
+    filters = f" (asked for: {', '.join(asked)})" if asked else ""
+    return Misconfigured(
+        Code.FLEET_EMPTY,
+        f"no host of a service {service} reports to this Consul{filters}",
+        hint="is it [app] name, and the right datacenter? a token that may not read the service is shown none of its hosts",
+    )
+
+
+def _refuse_without_url(service: str, names: list[str]) -> None:
+    if names:
+        raise Misconfigured(
+            Code.INVENTORY_INVALID,
+            f"nobody knows where the RPC of {len(names)} host{'s' if len(names) > 1 else ''} of {service} is: {', '.join(names)}",
+            hint="set [app] rpc_url there and deploy once, or restart its `monitor`",
+        )
+
+
+def _refuse_ambiguous(chosen: list[dict[str, Any]]) -> None:
+    """Refuse a host that is registered by two nodes: one of them is what is left of a container that moved."""
+    places: dict[str, set[str]] = {}
+    for entry in chosen:
+        places.setdefault(_host(entry), set()).add(f"{_url(entry)} of node {entry['Node']}")
+    twice = {name: sorted(found) for name, found in places.items() if len(found) > 1}
+    if twice:
+        raise Misconfigured(
+            Code.INVENTORY_INVALID,
+            "hosts that are registered more than once: "
+            + "; ".join(f"{name} ({', '.join(found)})" for name, found in twice.items()),
+            hint="give each container an [app] host of its own, or take what is left of an old one out of Consul",
+        )

@@ -1,0 +1,218 @@
+"""Where the hosts of a rollout come from: the command line or a fleet.toml; and which of them are meant."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from release_agent.config import schema
+from release_agent.config.schema import Problem, SecretInFileError, WrongValueError, section, sections, setting
+from release_agent.config.sections import describe
+from release_agent.errors import Code, Misconfigured
+from release_agent.rollout.model import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PORT = 9001  # what supervisord's documentation has it listen on
+
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?")
+_name = schema.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
+_word = schema.matching(r"|[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
+_user = schema.matching(r"[^:\x00-\x1f\x7f]*", 'a user without ":" and control characters')  # as HTTP has it
+_web = schema.url("http", "https")
+_SHOWN = 5  # names of hosts in a hint
+
+
+def address(value: object) -> str:
+    """Read ``http://host:port`` or https, a reader of the schema; without a port it is 9001, for https too.
+
+    Returns scheme, host in small letters and port, no more: a path would not be used, and is refused as credentials are.
+    """
+    message = "must be where a supervisord listens, such as http://10.0.0.11:9001"
+    try:
+        parts = urlsplit(_web(value))
+        host, port = parts.hostname or "", parts.port
+    except SecretInFileError:
+        raise
+    except ValueError as error:  # WrongValueError, and what urlsplit raises
+        raise WrongValueError(message) from error
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.netloc.endswith(":")
+    if not bare or port == 0 or not (_HOST_NAME.fullmatch(host) or _is_ipv6(host)):
+        raise WrongValueError(message)
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or PORT}"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return not ipaddress.IPv6Address(host).scope_id  # an interface means something on one machine alone
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Access:
+    """``[fleet]``: what the hosts' RPC wants to see."""
+
+    user: str = setting(_user, default="", doc="the user of the hosts' RPC")
+    password_file: str = setting(
+        schema.text, default="", doc="a file that holds the password; relative: to this file's directory"
+    )
+
+
+@dataclass(frozen=True)
+class ListedHost:
+    """``[[host]]``: one host."""
+
+    name: str = setting(_name, doc="its name in reports")
+    url: str = setting(address, doc="where its supervisor's RPC listens, such as http://10.0.0.11:9001")
+    service: str = setting(_word, default="", doc="what runs there; `--limit service=PATTERN`")
+    zone: str = setting(_word, default="", doc="where it stands; `--limit zone=PATTERN`")
+
+
+@dataclass(frozen=True)
+class FleetToml:
+    """The whole of a fleet.toml."""
+
+    fleet: Access = section(Access, doc="how to get in")
+    hosts: tuple[ListedHost, ...] = sections(ListedHost, key="host", required=True, doc="one or more [[host]]")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What a fleet.toml says; ``user`` and ``password_file`` (a path) are empty where it says nothing of them."""
+
+    targets: list[Target]
+    user: str
+    password_file: str
+
+
+def from_arguments(hosts: Sequence[str]) -> list[Target]:
+    """Make targets of ``10.0.0.11``, ``10.0.0.12:9001``, ``[::1]:9001``, ``::1``, ``api-1.example.org`` or an http(s) URL.
+
+    A target is named as it was given, without scheme; without a port it is 9001. All are of rank 0, in the order given.
+    Raises Misconfigured (10) with every problem at once: no address, credentials (not repeated), a host given twice.
+    """
+    problems: list[Problem] = []
+    targets: list[Target] = []
+    for i, host in enumerate(hosts):
+        named = host.partition("://")[2] or host
+        given = host if "://" in host else f"http://[{host}]" if _is_ipv6(host) else f"http://{host}"
+        try:
+            targets.append(Target(name=named.removesuffix("/"), url=address(given)))
+        except WrongValueError as wrong:
+            shown = "" if isinstance(wrong, SecretInFileError) else f", not {host!r}"
+            problems.append(Problem(f"host[{i}]", f"{wrong}{shown}"))
+    _check_distinct(targets, problems)
+    _refuse("the hosts given", problems, "a host is an address or a name, with or without a port")
+    return targets
+
+
+def from_file(path: str | Path) -> Fleet:
+    """Read a fleet.toml; raises Misconfigured (10) with every problem at once."""
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
+        message = f"{path} is not TOML: {error}"
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="mend the line it names") from error
+    problems: list[Problem] = []
+    read = schema.read_table(FleetToml, table, "", problems)
+    targets = [Target(host.name, host.url, host.service, host.zone) for host in read.hosts]
+    _check_distinct(targets, problems)
+    _refuse(str(path), problems, "it has [fleet] with user and password_file, and [[host]] with name, url, service and zone")
+    file = read.fleet.password_file
+    return Fleet(targets, read.fleet.user, str(Path(path).parent / file) if file else "")
+
+
+def password(path: str | Path) -> str:
+    """Return what a file holds, without one newline at its end; raises Misconfigured (10), never repeating it."""
+    try:
+        held = Path(path).read_bytes().decode()
+    except OSError as error:
+        wrong = f"cannot read the password file {path}: {error.strerror}"
+    except UnicodeDecodeError:  # which holds what was read: it is left behind here
+        wrong = f"the password file {path} is not UTF-8"
+    else:
+        held = held.removesuffix("\n").removesuffix("\r")
+        if held:
+            return held
+        wrong = f"the password file {path} is empty"
+    raise Misconfigured(Code.INVENTORY_INVALID, wrong, hint="it holds the password alone, and this user must be able to read it")
+
+
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """Read ``KEY=VALUE``, each with a key of its own; raises Misconfigured (10) with every problem at once."""
+    read: dict[str, str] = {}
+    problems: list[Problem] = []
+    for i, pair in enumerate(given):
+        key, sign, value = pair.partition("=")
+        if not key or not sign:
+            problems.append(Problem(f"pair[{i}]", f"must be KEY=VALUE, not {pair!r}"))
+        elif read.setdefault(key, value) != value:
+            problems.append(Problem(f"pair[{i}]", f'"{key}" is {read[key]!r} already, and cannot be {value!r} too'))
+    _refuse("the pairs given", problems, "for example region=eu")
+    return read
+
+
+def select(targets: Sequence[Target], limit: Sequence[str], exclude: Sequence[str]) -> list[Target]:
+    """Return the targets that ``limit`` means (all where it is empty) without those that ``exclude`` means, in order.
+
+    Both are lists of shell patterns, several in one with commas between: of names, ``service=PATTERN`` or ``zone=PATTERN``.
+    Raises Misconfigured (10): for a pattern that means no target, empty ones too, so that a slip of the hand
+    deploys neither to everyone nor to no one; with Code.FLEET_EMPTY where nothing is left.
+    """
+    if not targets:
+        raise Misconfigured(Code.FLEET_EMPTY, "there is no host in the inventory", hint="name hosts, or another inventory")
+    options = {"--limit": _patterns(limit), "--exclude": _patterns(exclude)}
+    problems = [
+        Problem(option, f'"{pattern}" matches no host')
+        for option, patterns in options.items()
+        for pattern in patterns
+        if not any(_matches(target, pattern) for target in targets)
+    ]
+    names = ", ".join(target.name for target in targets[:_SHOWN]) + (", …" if len(targets) > _SHOWN else "")
+    _refuse("the choice of hosts", problems, f'the inventory has {names}; a pattern is of names, "service=…" or "zone=…"')
+    wanted, unwanted = options.values()
+    left = [
+        target
+        for target in targets
+        if (not limit or any(_matches(target, pattern) for pattern in wanted))
+        and not any(_matches(target, pattern) for pattern in unwanted)
+    ]
+    if not left:
+        message = f"of {len(targets)} hosts none is left to deploy to"
+        raise Misconfigured(Code.FLEET_EMPTY, message, hint="--limit and --exclude leave nothing of each other")
+    return left
+
+
+def _patterns(given: Sequence[str]) -> list[str]:
+    return [pattern.strip() for several in given for pattern in several.split(",")]
+
+
+def _matches(target: Target, pattern: str) -> bool:
+    kind, sign, of_kind = pattern.partition("=")
+    if sign and kind in ("service", "zone"):
+        value = target.service if kind == "service" else target.zone
+        return value != "" and fnmatchcase(value, of_kind)
+    return target.name == pattern or fnmatchcase(target.name, pattern)  # a name may have brackets: [::1]:9001
+
+
+def _check_distinct(targets: Sequence[Target], problems: list[Problem]) -> None:
+    for key in ("name", "url"):
+        values = [getattr(target, key) for target in targets]
+        twice = sorted({value for value in values if value and values.count(value) > 1})
+        problems += [Problem(f"host.{key}", f'"{value}" is used twice') for value in twice]
+
+
+def _refuse(source: str, problems: list[Problem], hint: str) -> None:
+    if problems:
+        raise Misconfigured(Code.INVENTORY_INVALID, describe(source, problems), hint=hint)

@@ -1,0 +1,299 @@
+"""The hosts of a maestro-ng file of schema 2: its instances, in the order in which its services require each other."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import traceback
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from release_agent.config.schema import Problem
+from release_agent.config.sections import describe
+from release_agent.errors import Code, Misconfigured
+from release_agent.rollout.model import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+PORT = 9001
+NAMES = ("supervisor", "rpc")  # of a port that is supervisord's RPC, whatever its number
+
+_SCHEMAS = (2, {"version": 2})  # maestro's own tests write the latter, and it takes it for 2
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SIDE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp))?")
+_HIGHEST_PORT = 65535
+_SPEC = 'a port such as 9001 or "9001/tcp", a mapping in quotes, "9001:19001", or {exposed: 9001, external: 19001}'
+
+_Table = dict[str, Any]
+_Mapped = tuple[range, range, str]  # the ports in the container, those of the host, the protocol
+
+
+def read(path: str | Path, services: Sequence[str], port: int = PORT, environ: Mapping[str, str] = os.environ) -> list[Target]:
+    """Return the instances of ``services`` (empty: of all that do not say ``omit: true``), those of a lower rank first.
+
+    A target has its instance's name and its service's. Its URL is made of the ship's ``ip`` and of what the host maps to
+    supervisord's RPC: the port named ``supervisor`` or ``rpc``, else the one that exposes ``port``, else ``port`` itself.
+    Its rank, from 0, is above that of everything its service requires, directly or by way of services not chosen.
+    ``environ`` is what the file's template knows as ``env``. Raises Misconfigured (10) with every problem at once.
+    """
+    source = Path(path)
+    problems: list[Problem] = []
+    targets = _Environment(_load(source, _render(source, environ), problems), problems).targets(services, port)
+    if problems:
+        raise _refusal(source, problems)
+    return targets
+
+
+class _Environment:
+    """What a file describes; what is wrong with it is added to ``problems``."""
+
+    def __init__(self, root: _Table, problems: list[Problem]) -> None:
+        self._problems = problems
+        if self._mapping(root.get("__maestro"), "__maestro").get("schema", 1) not in _SCHEMAS:
+            self._add("__maestro.schema", "must be 2; where it is missing it is 1, which is not read here")
+        ships, services = self._needed(root, "ships", ""), self._needed(root, "services", "")
+        self._ships = {name: self._ip(ship, f"ships.{name}") for name, ship in ships.items()}
+        self._services = {name: self._mapping(service, f"services.{name}") for name, service in services.items()}
+        self._requires = {name: list(self._required(name, service)) for name, service in self._services.items()}
+
+    def targets(self, names: Sequence[str], port: int) -> list[Target]:
+        """Return the instances of these services, or of all."""
+        for name in names:
+            if name not in self._services:
+                self._add("the services asked for", _unknown(name, self._services))
+        chosen = [name for name, of in self._services.items() if (name in names if names else not of.get("omit"))]
+        ranks = self._ranks(chosen)
+        found = [target for name in chosen for target in self._instances(name, ranks[name], port)]
+        self._check_distinct(found)
+        return sorted(found, key=lambda target: target.rank)
+
+    def _instances(self, service: str, rank: int, port: int) -> Iterator[Target]:
+        table, at = self._services[service], f"services.{service}"
+        common = self._ports(table, at)
+        for name, described in self._needed(table, "instances", f"{at}.").items():
+            path = f"{at}.instances.{name}"
+            if not _INSTANCE.fullmatch(name):
+                self._add(path, 'must be a container\'s name, of letters, digits, "_", "." and "-"')
+            instance = self._mapping(described, path)
+            ship = instance.get("ship")
+            if not isinstance(ship, str):
+                self._add(f"{path}.ship", "must be the name of a ship, and is missing or something else")
+            elif ship not in self._ships:
+                self._add(f"{path}.ship", _unknown(ship, self._ships))
+            number = self._outside({**common, **self._ports(instance, path)}, port, path)
+            host = self._ships.get(ship, "") if isinstance(ship, str) else ""
+            if host and number:
+                yield Target(name, f"http://{host}:{number}", service, rank=rank)
+
+    def _ip(self, ship: object, path: str) -> str:
+        """Return the host of an URL: maestro too reaches ports at ``ip``; ``endpoint`` is where the Docker daemon is."""
+        ip = self._mapping(ship, path).get("ip")
+        if isinstance(ip, str) and _HOST.fullmatch(ip):
+            return ip
+        try:
+            if isinstance(ip, str) and not ipaddress.IPv6Address(ip).scope_id:
+                return f"[{ip}]"
+        except ValueError:
+            pass
+        self._add(f"{path}.ip", "is missing" if ip is None else f"must be an address or the name of a host, not {ip!r}")
+        return ""
+
+    def _required(self, name: str, service: _Table) -> Iterator[str]:
+        path, listed = f"services.{name}.requires", service.get("requires") or []
+        if not isinstance(listed, list):
+            self._add(path, "must be a list of services")
+            return
+        for i, other in enumerate(listed):
+            if isinstance(other, str) and other in self._services:
+                yield other
+            else:
+                self._add(f"{path}[{i}]", _unknown(str(other), self._services))
+
+    def _ranks(self, chosen: Collection[str]) -> dict[str, int]:
+        requires = {name: list(others) for name, others in self._requires.items()}
+        order: list[str] | None = None
+        while order is None:
+            try:
+                order = list(TopologicalSorter(requires).static_order())
+            except CycleError as error:
+                way = error.args[1][::-1]
+                self._add(f"services.{way[0]}.requires", f"goes round: {' -> '.join(way)}")
+                # There may be others, without this step.
+                requires[way[0]] = [other for other in requires[way[0]] if other != way[1]]
+        ranks: dict[str, int] = {}
+        for name in order:
+            ranks[name] = max((ranks[other] + (other in chosen) for other in requires[name]), default=0)
+        return ranks
+
+    def _ports(self, table: _Table, path: str) -> dict[str, _Mapped]:
+        ports: dict[str, _Mapped] = {}
+        for name, spec in self._mapping(table.get("ports"), f"{path}.ports").items():
+            sides: Sequence[object] = spec.split(":") if isinstance(spec, str) else [spec]
+            if isinstance(spec, dict):
+                outer = spec.get("external")
+                # A list: the address it is bound to, and the port. maestro goes to the ship's ip all the same.
+                sides = [spec.get("exposed"), outer[-1] if isinstance(outer, list) and outer else outer]
+            inside, outside = _side(sides[0]), _side(sides[-1])
+            if inside and outside and inside[1] == outside[1] and len(sides) <= 2:  # noqa: PLR2004 - in and out
+                ports[name] = (inside[0], outside[0], inside[1])
+            else:
+                self._add(f"{path}.ports.{name}", f"must be {_SPEC}, not {spec!r}")
+        return ports
+
+    def _outside(self, ports: Mapping[str, _Mapped], port: int, path: str) -> int | None:
+        """Return the host's port that is supervisord's RPC."""
+        named = [name for name in NAMES if name in ports]
+        exposing = [name for name, (inside, _, protocol) in ports.items() if port in inside and protocol == "tcp"]
+        if not named + exposing:
+            return port
+        name = (named + exposing)[0]
+        inside, outside, protocol = ports[name]
+        if protocol != "tcp":
+            self._add(f"{path}.ports", f'"{name}" is of UDP, and supervisord\'s RPC of TCP')
+            return None
+        if len(outside) == 1:
+            return outside[0]
+        if len(inside) == len(outside) and port in inside:
+            return outside[inside.index(port)]
+        why = f'"{name}" is any of {outside[0]} to {outside[-1]}'
+        self._add(f"{path}.ports", f"{why}; give supervisord's RPC a port of its own")
+        return None
+
+    def _check_distinct(self, targets: Sequence[Target]) -> None:
+        names: dict[str, Target] = {}
+        urls: dict[str, Target] = {}
+        for target in targets:
+            path = f"services.{target.service}.instances.{target.name}"
+            namesake, neighbour = names.setdefault(target.name, target), urls.setdefault(target.url, target)
+            if namesake is not target:
+                self._add(path, f"is an instance of {namesake.service} already")
+            if neighbour is not target:
+                why = f"supervisord's RPC would be where that of {neighbour.name} is, {target.url}"
+                self._add(f"{path}.ports", f'{why}; map another port, named "{NAMES[0]}"')
+
+    def _needed(self, table: _Table, key: str, path: str) -> _Table:
+        if table.get(key) is None:
+            self._add(f"{path}{key}", "is missing")
+        return self._mapping(table.get(key), f"{path}{key}")
+
+    def _mapping(self, value: object, path: str) -> _Table:
+        """Return what is under its strings; a key with nothing under it is an empty mapping."""
+        if not isinstance(value, dict | None):
+            self._add(path, "must be a mapping")
+            return {}
+        for key in value or {}:
+            if not isinstance(key, str):
+                self._add(f"{path}.{key}", "must be a string: put it in quotes")
+        return {key: under for key, under in (value or {}).items() if isinstance(key, str)}
+
+    def _add(self, path: str, text: str) -> None:
+        self._problems.append(Problem(path, text))
+
+
+def _side(value: object) -> tuple[range, str] | None:
+    found = _SIDE.fullmatch(str(value))  # of what is neither a number nor text there is no match
+    if not found or not 0 < int(found[1]) <= int(found[2] or found[1]) <= _HIGHEST_PORT:
+        return None
+    return range(int(found[1]), int(found[2] or found[1]) + 1), found[3] or "tcp"
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'there is no "{name}"' + (f'; did you mean "{close[0]}"?' if close else "")
+
+
+def _render(path: Path, environ: Mapping[str, str]) -> str:
+    """Do as maestro does, but in a sandbox, and without writing nothing where a variable is not set."""
+    import jinja2  # noqa: PLC0415 - most commands do not need it
+    from jinja2.sandbox import SandboxedEnvironment  # noqa: PLC0415 - likewise
+
+    variables = dict(environ)
+
+    class Unset(jinja2.Undefined):
+        """False, as maestro's, for ``env.X or "y"`` and ``if env.X``; but neither an empty text nor an empty list."""
+
+        __slots__ = ()
+
+        @property
+        def _undefined_message(self) -> str:
+            of_env = self._undefined_obj is variables
+            return f"the environment variable {self._undefined_name} is not set" if of_env else super()._undefined_message
+
+        def __str__(self) -> str:
+            return self._fail_with_undefined_error()
+
+        def __iter__(self) -> NoReturn:
+            self._fail_with_undefined_error()
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
+    except ValueError as error:
+        raise _refusal(path, [Problem("its text", "must be UTF-8")]) from error
+    # As in maestro, templates that it includes or imports are beside it.
+    engine = SandboxedEnvironment(loader=jinja2.FileSystemLoader(path.parent), undefined=Unset, autoescape=False)
+    try:
+        return engine.from_string(text).render(env=variables)
+    except jinja2.TemplateSyntaxError as error:
+        raise _refusal(path, [Problem(_where(error.filename, error.lineno), str(error.message))]) from error
+    except Exception as error:
+        # A template may do anything. Its frames are those that are of no program.
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
+        where = _where(frames[-1].filename, frames[-1].lineno) if frames else "its template"
+        words = str(error.message) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+        raise _refusal(path, [Problem(where, words)]) from error
+
+
+def _where(file: str | None, line: int | None) -> str:
+    return f"line {line}" if file in (None, "<template>", "<unknown>") else f"{Path(str(file)).name}, line {line}"
+
+
+def _load(path: Path, text: str, problems: list[Problem]) -> _Table:
+    """Read YAML; a key that is there twice is a problem, as it is to maestro, not a host that is lost."""
+    import yaml  # noqa: PLC0415 - most commands do not need it
+
+    rendered = "of what it renders to"
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        node = loader.get_single_node()
+        problems += [Problem(f"line {line} {rendered}", f'"{key}" is there already') for line, key in _repeated(node)]
+        root = loader.construct_document(node) if node else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        wrong = Problem(f"line {mark.line + 1 if mark else '?'} {rendered}", f"is not YAML: {error.problem}")
+        raise _refusal(path, [wrong]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # and what PyYAML runs into
+        raise _refusal(path, [Problem("what it renders to", f"is not YAML: {' '.join(str(error).split())}")]) from error
+    if not isinstance(root, dict):
+        raise _refusal(path, [Problem("what it renders to", "must be a mapping, of __maestro, ships and services")])
+    return root
+
+
+def _repeated(root: Any) -> Iterator[tuple[int, str]]:  # noqa: ANN401 - a node of PyYAML or none
+    """Find keys that a mapping has already: their lines, from 1, and themselves."""
+    pending, met = [root], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in met or not isinstance(getattr(node, "value", None), list):
+            continue
+        met.add(id(node))  # an alias may lead back
+        keys: set[str] = set()
+        for item in node.value:
+            key, value = item if isinstance(item, tuple) else (None, item)
+            pending.append(value)
+            if key is not None and isinstance(key.value, str):
+                if key.value in keys:
+                    yield key.start_mark.line + 1, key.value
+                keys.add(key.value)
+
+
+def _refusal(path: Path, problems: list[Problem]) -> Misconfigured:
+    hint = "a maestro-ng file has `__maestro: {schema: 2}`, ships.NAME.ip and services.NAME.instances.NAME.ship"
+    return Misconfigured(Code.INVENTORY_INVALID, describe(str(path), problems), hint=hint)

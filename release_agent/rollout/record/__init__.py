@@ -1,0 +1,1 @@
+"""Where rollouts are written down, and who runs them."""

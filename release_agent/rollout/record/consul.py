@@ -1,0 +1,227 @@
+"""The record of rollouts in Consul's KV: whoever can reach Consul may go on with a rollout.
+
+``PREFIX/ENVIRONMENT/APP/rollout/lock``       held by a session; who holds it
+``PREFIX/ENVIRONMENT/APP/rollout/kept``       the ids of the fleet's rollouts, oldest first
+``PREFIX/ENVIRONMENT/APP/rollout/completed``  what the fleet is to run
+``PREFIX/_rollouts/ID/plan``                  all but the hosts; written last: where it is, the rollout is whole
+``PREFIX/_rollouts/ID/hosts/NAME``            one host
+``PREFIX/_rollouts/ID/order``                 what a person asked for and nobody has heard yet
+
+No environment's name begins with "_". Every write but an order is fenced by the lock.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from release_agent.consul.kv import Kv, written
+from release_agent.errors import Code, LockLost, RecordUnreachable
+from release_agent.model import Completed, timestamp
+from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
+from release_agent.rollout.record.consul_lock import FleetLock
+from release_agent.rollout.record.port import KEPT, SHOWN, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from release_agent.consul.client import ConsulClient
+    from release_agent.rollout.model import Host
+
+PREFIX = "release-agent"
+T = TypeVar("T")
+
+
+class _Plan(NamedTuple):
+    rollout: Rollout  # without hosts
+    size: int  # the number of its hosts
+
+
+class ConsulRecord:
+    """The record in Consul; fulfils release_agent.rollout.record.port.Record."""
+
+    def __init__(self, client: ConsulClient, prefix: str = PREFIX) -> None:
+        """Nothing is connected to yet; ``client`` should have time for all hosts at once."""
+        self._kv = Kv(client)
+        self._prefix = prefix
+        self._lock: FleetLock | None = None
+        self._id = ""  # of the rollout whose lock is held
+
+    def begin(self, rollout: Rollout) -> None:
+        """Take the lock of its fleet and write down the whole plan; raises Locked."""
+        with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as lock:
+            kept = self._kept(rollout)
+            before = {identity: self._plan(identity) for identity in kept}
+            # The id first: hosts without a plan, left by whoever is killed here, are found and removed by the next.
+            lock.write([self._keeping(rollout, [*kept, rollout.id])])
+            lock.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
+            newest = [*(identity for identity, plan in before.items() if plan), rollout.id][-KEPT:]
+            lock.write(
+                [
+                    self._planned(rollout, len(rollout.hosts)),
+                    *(self._superseded(plan, rollout) for plan in before.values() if plan and not plan.rollout.has_ended),
+                    *({"Verb": "delete-tree", "Key": self._of(identity, "")} for identity in kept if identity not in newest),
+                    self._keeping(rollout, newest),
+                ]
+            )
+
+    def take(self, identity: str) -> Rollout:
+        """Take the lock to go on with a rollout; raises Locked, NoTarget."""
+        rollout = self._known(identity).rollout
+        with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
+            return self.read(identity)  # as whoever had the lock until now left it
+
+    def read(self, identity: str) -> Rollout:
+        """Return a rollout as it is now; raises NoTarget."""
+        rollout, size = self._known(identity)
+        folder = self._of(identity, "hosts/")
+        hosts = [_understood(entry.key, entry.text, json.loads) for entry in self._kv.tree(folder)]
+        if len(hosts) != size:  # rights that cover the plan alone leave hosts out without a word
+            raise RecordUnreachable(
+                Code.RECORD_UNREACHABLE,
+                f"{len(hosts)} of {size} hosts of rollout {identity} can be read under {folder}",
+                hint="docs/consul.md has the policy that rollouts need",
+            )
+        return _understood(folder, hosts, lambda bodies: Rollout.from_json(rollout.to_json(), bodies))
+
+    def all(self) -> list[Rollout]:
+        """Return the rollouts of all fleets, newest first, without their hosts."""
+        found: list[Rollout] = []
+        for identity in sorted(self._kv.folders(f"{self._prefix}/_rollouts/"), reverse=True):
+            plan = self._plan(identity)
+            if plan:
+                found.append(plan.rollout)
+            if len(found) == SHOWN:
+                break
+        return found
+
+    def holder(self, app: str, environment: str) -> Holder | None:
+        """Return who holds a fleet's lock at this moment."""
+        return self._lock_of(app, environment).holder()
+
+    def running(self, rollout: Rollout) -> bool:
+        """Whether somebody holds the lock for this rollout at this moment."""
+        holder = self.holder(rollout.app, rollout.environment)
+        return holder is not None and holder.id == rollout.id
+
+    def reported(self, rollout: Rollout, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what hosts have told of their last deployment."""
+        entries = {name: self._kv.get(f"{self._prefix}/{rollout.environment}/{rollout.app}/hosts/{name}") for name in names}
+        return {name: _understood(entry.key, entry.text, json.loads) for name, entry in entries.items() if entry}
+
+    def save_hosts(self, hosts: Sequence[Host]) -> None:
+        """Write down hosts; raises LockLost."""
+        self._held().write([self._host(self._id, host) for host in hosts])
+
+    def save(self, rollout: Rollout) -> None:
+        """Write down all but the hosts; raises LockLost."""
+        self._held().write([self._planned(rollout, len(rollout.hosts))])
+
+    def follow(self, rollout: Rollout, completed: Completed | None) -> None:
+        """Set what the fleet is to run; raises LockLost."""
+        key = self._fleet(rollout.app, rollout.environment, "completed")
+        self._held().write([written(key, asdict(completed)) if completed else {"Verb": "delete", "Key": key}])
+
+    def completed(self, app: str, environment: str) -> Completed | None:
+        """Return what the fleet's last completed rollout says."""
+        key = self._fleet(app, environment, "completed")
+        entry = self._kv.get(key)
+        return _understood(key, entry.text, lambda text: Completed(**json.loads(text))) if entry else None
+
+    def renew(self) -> None:
+        """Keep the lock for another TTL; raises LockLost."""
+        self._held().renew()
+
+    def order(self, identity: str, order: Order) -> None:
+        """Leave an order for whoever runs a rollout; raises NoTarget."""
+        self._known(identity)
+        self._kv.put(self._of(identity, "order"), json.dumps(asdict(order)))
+
+    def take_order(self) -> Order | None:
+        """Return an order that was left for the rollout whose lock is held, once."""
+        self._held()
+        entry = self._kv.get(self._of(self._id, "order"))
+        if entry is None or not self._kv.delete(entry):  # replaced meanwhile: the next look has it
+            return None
+        return _understood(entry.key, entry.text, lambda text: Order(**json.loads(text)))
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._lock:
+            self._lock.release()
+        self._lock, self._id = None, ""
+
+    @contextmanager
+    def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[FleetLock]:
+        """Take the lock, and let go of it where what is done first with it fails."""
+        lock = self._lock_of(rollout.app, rollout.environment)
+        lock.acquire(holder)
+        self._lock, self._id = lock, rollout.id
+        try:
+            yield lock
+        except BaseException:
+            self.release()
+            raise
+
+    def _held(self) -> FleetLock:
+        if self._lock is None:
+            raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
+        return self._lock
+
+    def _lock_of(self, app: str, environment: str) -> FleetLock:
+        return FleetLock(self._kv, self._fleet(app, environment, "lock"), app, environment)
+
+    # Keys and what is under them
+
+    def _fleet(self, app: str, environment: str, what: str) -> str:
+        return f"{self._prefix}/{environment}/{app}/rollout/{what}"
+
+    def _of(self, identity: str, what: str) -> str:
+        return f"{self._prefix}/_rollouts/{identity}/{what}"
+
+    def _kept(self, rollout: Rollout) -> list[str]:
+        key = self._fleet(rollout.app, rollout.environment, "kept")
+        entry = self._kv.get(key)
+        return _understood(key, entry.text, lambda text: [str(one) for one in json.loads(text)]) if entry else []
+
+    def _keeping(self, rollout: Rollout, identities: list[str]) -> dict[str, Any]:
+        return written(self._fleet(rollout.app, rollout.environment, "kept"), identities)
+
+    def _host(self, identity: str, host: Host) -> dict[str, Any]:
+        return written(self._of(identity, f"hosts/{quote(host.name, safe='')}"), host.to_json())
+
+    def _planned(self, rollout: Rollout, size: int) -> dict[str, Any]:
+        return written(self._of(rollout.id, "plan"), {**rollout.to_json(), "size": size})
+
+    def _superseded(self, plan: _Plan, by: Rollout) -> dict[str, Any]:
+        left = plan.rollout
+        left.phase, left.ended_at, left.why = Phase.SUPERSEDED, timestamp(), f"rollout {by.id} was started"
+        return self._planned(left, plan.size)
+
+    def _plan(self, identity: str) -> _Plan | None:
+        key = self._of(identity, "plan")
+        entry = self._kv.get(key)
+        if entry is None:
+            return None
+        body = _understood(key, entry.text, json.loads)
+        return _understood(key, body, lambda body: _Plan(Rollout.from_json(body, []), int(body["size"])))
+
+    def _known(self, identity: str) -> _Plan:
+        # What a person types is no path: it must not lead to another key.
+        plan = self._plan(identity) if identity and "/" not in identity else None
+        if plan is None:
+            raise unknown(identity)
+        return plan
+
+
+def _understood(key: str, value: Any, make: Callable[[Any], T]) -> T:  # noqa: ANN401 - text, or what JSON made of it
+    """Make something of a key's value; what was written by hand may be anything."""
+    try:
+        return make(value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordUnreachable(
+            Code.RECORD_UNREACHABLE, f"what Consul has under {key} cannot be read: {error!r}", hint=f"consul kv get {key}"
+        ) from error

@@ -1,0 +1,240 @@
+"""The record of rollouts in a file of this user's: whoever has this machine may go on with a rollout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import Code, LockLost, RecordUnreachable
+from release_agent.model import Completed, timestamp
+from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
+from release_agent.rollout.record.file_lock import FileLock
+from release_agent.rollout.record.port import KEPT, SHOWN, locked, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from release_agent.rollout.model import Host
+
+_VERSION = 1
+_PATIENCE = 10.0  # seconds to wait for another's commit
+_SCHEMA = """
+CREATE TABLE rollout (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, environment TEXT NOT NULL,
+    plan TEXT NOT NULL);
+CREATE TABLE host (rollout TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (rollout, name)) WITHOUT ROWID;
+CREATE TABLE completed (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (app, environment));
+CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL);
+"""
+
+
+def default_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return ``$XDG_STATE_HOME/release-agent/rollouts.db``, else that under ``~/.local/state``."""
+    given = environ.get("XDG_STATE_HOME", "")
+    state = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"  # relative ones are to be ignored
+    return state / "release-agent" / "rollouts.db"
+
+
+class LocalRecord:
+    """The record in one SQLite file, with a lock file for each fleet beside it, as the port has it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, made where it is missing, for this user alone; raises RecordUnreachable."""
+        self._path = path
+        self._lock: FileLock | None = None
+        self._id = ""  # of the rollout whose lock is held
+        with self._explained():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Whoever runs a rollout has one thread for the record, which did not open it.
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False)
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._settle()
+
+    def _settle(self) -> None:
+        with self._changing():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            elif version != _VERSION:
+                message = f"made by another version of release-agent (its layout is {version}, not {_VERSION})"
+                raise sqlite3.DatabaseError(message)
+
+    def begin(self, rollout: Rollout) -> None:
+        """Take the lock of its fleet and write down the whole plan; raises Locked."""
+        fleet = (rollout.app, rollout.environment)
+        with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), self._changing():
+            for left in self._plans("WHERE app = ? AND environment = ?", fleet):
+                if not left.has_ended:
+                    left.phase, left.ended_at, left.why = Phase.SUPERSEDED, timestamp(), f"rollout {rollout.id} was started"
+                    self._write_plan(left)
+            values = (rollout.id, *fleet, json.dumps(rollout.to_json()))
+            self._db.execute("INSERT INTO rollout (id, app, environment, plan) VALUES (?,?,?,?)", values)
+            self._write_hosts(list(rollout.hosts.values()))
+            self._forget_old(fleet)
+
+    def _forget_old(self, fleet: tuple[str, str]) -> None:
+        query = "SELECT id FROM rollout WHERE app = ? AND environment = ? ORDER BY seq DESC LIMIT -1 OFFSET ?"
+        old = self._db.execute(query, (*fleet, KEPT)).fetchall()
+        for table, column in (("host", "rollout"), ("wish", "rollout"), ("rollout", "id")):
+            self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names from above
+
+    def take(self, identity: str) -> Rollout:
+        """Take the lock to go on with a rollout; raises Locked, NoTarget."""
+        rollout = self._known(identity)
+        with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
+            return self.read(identity)
+
+    def read(self, identity: str) -> Rollout:
+        """Return a rollout as it is now; raises NoTarget."""
+        rollout = self._known(identity)
+        with self._explained():
+            rows = self._db.execute("SELECT body FROM host WHERE rollout = ?", (identity,)).fetchall()
+            return Rollout.from_json(rollout.to_json(), [json.loads(body) for (body,) in rows])
+
+    def all(self) -> list[Rollout]:
+        """Return the rollouts of all fleets, newest first, without their hosts."""
+        with self._explained():
+            return self._plans("ORDER BY id DESC LIMIT ?", (SHOWN,))
+
+    def holder(self, app: str, environment: str) -> Holder | None:
+        """Return who holds a fleet's lock at this moment."""
+        with self._explained():
+            return self._lock_of(app, environment).holder()
+
+    def running(self, rollout: Rollout) -> bool:
+        """Whether somebody holds the lock for this rollout at this moment."""
+        holder = self.holder(rollout.app, rollout.environment)
+        return holder is not None and holder.id == rollout.id
+
+    def reported(self, _rollout: Rollout, _names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return nothing: hosts do not know this file."""
+        return {}
+
+    def save_hosts(self, hosts: Sequence[Host]) -> None:
+        """Write down hosts; raises LockLost where the lock is not held."""
+        self._held()
+        with self._explained(), self._changing():
+            self._write_hosts(hosts)
+
+    def save(self, rollout: Rollout) -> None:
+        """Write down all but the hosts; raises LockLost where the lock is not held."""
+        self._held()
+        with self._explained():
+            self._write_plan(rollout)
+
+    def follow(self, rollout: Rollout, completed: Completed | None) -> None:
+        """Set what the fleet is to run; raises LockLost where the lock is not held."""
+        self._held()
+        fleet = (rollout.app, rollout.environment)
+        with self._explained():
+            if completed:
+                self._db.execute("INSERT OR REPLACE INTO completed VALUES (?,?,?)", (*fleet, json.dumps(asdict(completed))))
+            else:
+                self._db.execute("DELETE FROM completed WHERE app = ? AND environment = ?", fleet)
+
+    def completed(self, app: str, environment: str) -> Completed | None:
+        """Return what the fleet's last completed rollout says."""
+        query = "SELECT body FROM completed WHERE app = ? AND environment = ?"
+        with self._explained():
+            row = self._db.execute(query, (app, environment)).fetchone()
+            return Completed(**json.loads(row[0])) if row else None
+
+    def renew(self) -> None:
+        """Do nothing: the kernel keeps the lock as long as this process lives."""
+        self._held()
+
+    def order(self, identity: str, order: Order) -> None:
+        """Leave an order for whoever runs a rollout; raises NoTarget."""
+        self._known(identity)
+        with self._explained():
+            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?,?)", (identity, json.dumps(asdict(order))))
+
+    def take_order(self) -> Order | None:
+        """Return an order that was left for the rollout whose lock is held, once."""
+        self._held()
+        with self._explained():
+            # Both in one statement: an order that comes in between would be lost.
+            row = self._db.execute("DELETE FROM wish WHERE rollout = ? RETURNING body", (self._id,)).fetchall()
+            return Order(**json.loads(row[0][0])) if row else None
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._lock:
+            self._lock.release()
+        self._lock, self._id = None, ""
+
+    @contextmanager
+    def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[None]:
+        """Take the lock, and let go of it where what is done first with it fails."""
+        lock = self._lock_of(rollout.app, rollout.environment)
+        with self._explained():
+            if not lock.acquire(holder):
+                raise locked(rollout.app, rollout.environment, lock.holder())
+            self._lock, self._id = lock, rollout.id
+            try:
+                yield
+            except BaseException:
+                self.release()
+                raise
+
+    def _held(self) -> None:
+        if self._lock is None:
+            raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
+
+    def _lock_of(self, app: str, environment: str) -> FileLock:
+        return FileLock(self._path.parent, app, environment)
+
+    # Rows
+
+    def _write_plan(self, rollout: Rollout) -> None:
+        self._db.execute("UPDATE rollout SET plan = ? WHERE id = ?", (json.dumps(rollout.to_json()), rollout.id))
+
+    def _write_hosts(self, hosts: Sequence[Host]) -> None:
+        rows = [(self._id, host.name, json.dumps(host.to_json())) for host in hosts]
+        self._db.executemany("INSERT OR REPLACE INTO host VALUES (?,?,?)", rows)
+
+    def _plans(self, which: str, values: tuple[Any, ...]) -> list[Rollout]:
+        rows = self._db.execute(f"SELECT plan FROM rollout {which}", values).fetchall()  # noqa: S608 - a clause from here
+        return [Rollout.from_json(json.loads(plan), []) for (plan,) in rows]
+
+    def _known(self, identity: str) -> Rollout:
+        with self._explained():
+            found = self._plans("WHERE id = ?", (identity,))
+        if not found:
+            raise unknown(identity)
+        return found[0]
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """All of it or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            sqlite3.Error,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # the last three: what JSON was written by hand
+            raise RecordUnreachable(
+                Code.RECORD_UNREACHABLE,
+                f"the record of rollouts {self._path} cannot be used: {error}",
+                hint="let this user write it, make room, or name another place with XDG_STATE_HOME",
+            ) from error

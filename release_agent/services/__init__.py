@@ -1,0 +1,1 @@
+"""The services under supervisor, and how healthy they are."""

@@ -1,0 +1,95 @@
+"""Ask services whether they are well: http, tcp, exec. Each answers with nothing, or with what is wrong."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from release_agent.config.sections import Probe
+
+_MARGIN = 0.5
+
+
+class Prober:
+    """Runs probes side by side; ``run_command`` runs exec probes as hooks are run."""
+
+    def __init__(self, run_command: Callable[[str, float, Path, Mapping[str, str]], str | None]) -> None:
+        """``run_command(command, timeout, directory, environment)`` returns what was wrong, or None."""
+        self._run_command = run_command
+
+    def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
+        """Return one answer a probe, in order; none takes much longer than its time-out.
+
+        An answer that dribbles in byte by byte would outlive the library's own
+        time-out, so each probe has a thread that is left behind when it is late.
+        """
+        answers = [self._start(probe, directory, environment) for probe in probes]
+        return [_await(answer, probe) for answer, probe in zip(answers, probes, strict=True)]
+
+    def _start(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> queue.SimpleQueue[str | None]:
+        answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answer.put(self._ask(probe, directory, environment))
+            except Exception as error:  # noqa: BLE001 - whatever a probe runs into is its answer
+                answer.put(f"{describe(probe)}: {type(error).__name__}: {error}")
+
+        threading.Thread(target=ask, daemon=True).start()
+        return answer
+
+    def _ask(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> str | None:
+        if probe.http:
+            wrong = _http(probe)
+        elif probe.tcp:
+            wrong = _tcp(probe)
+        else:
+            wrong = self._run_command(probe.command, probe.timeout, directory / probe.cwd, environment)
+        return f"{describe(probe)}: {wrong}" if wrong else None
+
+
+def describe(probe: Probe) -> str:
+    """Return what is asked, for a person."""
+    return probe.http or (f"tcp {probe.tcp}" if probe.tcp else f"exec `{probe.command}`")
+
+
+def _await(answer: queue.SimpleQueue[str | None], probe: Probe) -> str | None:
+    # An exec probe ends its own process group in time; give it the moment that takes.
+    margin = 2 * _MARGIN if probe.command else _MARGIN
+    try:
+        return answer.get(timeout=probe.timeout + margin)
+    except queue.Empty:
+        return f"{describe(probe)}: no answer within {probe.timeout:g} s"
+
+
+def _http(probe: Probe) -> str | None:
+    import requests  # noqa: PLC0415 - 100 ms that a run without http probes need not pay
+
+    with requests.Session() as session:
+        session.trust_env = False  # HTTP_PROXY is not for loopback
+        try:
+            # The body is never read: only the status counts.
+            with session.get(probe.http, timeout=probe.timeout, allow_redirects=False, stream=True) as response:
+                status = response.status_code
+        except requests.Timeout:
+            return f"no answer within {probe.timeout:g} s"
+        except requests.ConnectionError:
+            return "no connection"
+    return None if status == probe.status else f"answered {status}, not {probe.status}"
+
+
+def _tcp(probe: Probe) -> str | None:
+    host, _, port = probe.tcp.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=probe.timeout).close()
+    except TimeoutError:
+        return f"no answer within {probe.timeout:g} s"
+    except OSError as error:
+        return f"no connection: {error.strerror or error}"
+    return None

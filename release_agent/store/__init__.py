@@ -1,0 +1,1 @@
+"""The root directory: releases, the link current, shared paths, the lock."""

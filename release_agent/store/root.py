@@ -1,0 +1,272 @@
+"""The root directory: releases, ``current``, ``shared``, the lock.
+
+Everything here is safe to be killed at any instant: what is being made lies in
+``incoming/`` until one rename(2) makes it whole, and the next run removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import Code, Failed
+from release_agent.model import Kind, Release, State, is_release_name, release_number
+from release_agent.store.lock import Lock
+from release_agent.store.shared import SharedLinks
+from release_agent.system import processes
+from release_agent.system.disk import explained, remove, sync_directory, sync_mount, unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from release_agent.config.sections import Shared
+    from release_agent.deploy.ports import Clock
+    from release_agent.model import Request
+
+_ROOM_TO_SPARE = 1 << 20
+
+
+class Root:
+    """One application's root directory and what the agent keeps in it."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Nothing is touched yet."""
+        self.path = path
+        self.shared = path / "shared"
+        self.link = path / "current"
+        self.own = path / ".release-agent"
+        self.database = self.own / "state.db"
+        self.incoming = self.own / "incoming"
+        self._releases = path / "releases"
+        self._notes = self.own / "releases"
+        self._lock = Lock(self.own / "lock", clock)
+
+    # Preparing
+
+    def prepare(self) -> None:
+        """Make the directories; raises Failed (root-unusable)."""
+        try:
+            for directory in (self.path, self._releases, self.shared, self.own, self._notes, self.incoming):
+                directory.mkdir(exist_ok=True)
+            # Relative shared links are right both in releases/NAME and in incoming/NAME, one level deeper.
+            if not (self.own / "shared").is_symlink():
+                (self.own / "shared").symlink_to("../shared")
+        except OSError as error:
+            raise unusable(self.path, error) from error
+        if self.link.exists() and not self.link.is_symlink():
+            raise Failed(
+                Code.ROOT_UNUSABLE,
+                f"{self.link} is not a symlink; the agent would have to replace it",
+                hint="move it away: the agent makes `current` itself",
+            )
+
+    def holder(self) -> dict[str, Any] | None:
+        """Return the run that holds the lock, or None."""
+        return self._lock.holder()
+
+    @contextmanager
+    def lock(self, holder: Request, *, wait: bool) -> Iterator[None]:
+        """Hold the root's lock; raises Busy, or waits for it."""
+        self.prepare()
+        with self._lock.held(holder, wait=wait):
+            yield
+
+    def describe(self, revision: str) -> None:
+        """Say in the lock what is being deployed, for whoever finds it held."""
+        self._lock.describe(revision)
+
+    def clean(self) -> dict[str, str]:
+        """Remove what a killed run left; call it with the lock held and before anything is built.
+
+        Returns what could not be removed, and why: it is in nobody's way.
+        """
+        stuck = {}
+        for left in self.incoming.iterdir():
+            try:
+                remove(left)
+            except OSError as error:
+                stuck[left.name] = f"{error.filename}: {error.strerror}"
+        names = {path.name for path in self._releases.iterdir()}
+        for note in self._notes.iterdir():
+            if note.name.removesuffix(".json") not in names:
+                note.unlink()
+        return stuck
+
+    # Building
+
+    def next_number(self) -> int:
+        """Return a number higher than that of any release there is."""
+        there = self._releases.iterdir() if self._releases.is_dir() else ()
+        names = [path.name for path in there if is_release_name(path.name)]
+        return max(map(release_number, names), default=0) + 1
+
+    def check_room(self, size: int, files: int) -> None:
+        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit."""
+        disk, free = self._disk(), self.free()
+        if size + _ROOM_TO_SPARE > free:
+            what = f"{_megabytes(size)}, and {_megabytes(free)} are free"
+        elif disk.f_files and files > disk.f_favail:
+            what = f"{files} files, and {disk.f_favail} inodes are free"
+        else:
+            return
+        raise Failed(
+            Code.DISK_FULL,
+            f"the release needs {what} on {self.path}",
+            hint="make room, or lower [app] keep and `release-agent prune`",
+        )
+
+    def free(self) -> int:
+        """Return the bytes that are free where releases go."""
+        disk = self._disk()
+        return disk.f_bavail * disk.f_frsize
+
+    def _disk(self) -> os.statvfs_result:
+        # A dry run may come before the first deployment has made the root.
+        return os.statvfs(next(place for place in (self.path, *self.path.parents) if place.exists()))
+
+    def build(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Make ``incoming/NAME`` and let ``write`` fill it: the one door by which files get into a release."""
+        directory = self.incoming / name
+        with explained(directory):
+            directory.mkdir()
+            write(directory)
+        return directory
+
+    def link_shared(self, directory: Path, shared: Shared) -> None:
+        """Replace shared paths by links to ``<root>/shared``, which is seeded from the release first."""
+        SharedLinks(self.shared, self.incoming).link(directory, shared)
+
+    def sync(self) -> None:
+        """Make everything written to the root durable."""
+        sync_mount(self.path)
+
+    def install(self, release: Release) -> None:
+        """Move ``incoming/NAME`` to ``releases/NAME``; what it is has been written down before it exists there."""
+        self.save(release)
+        with explained(self._releases):
+            (self.incoming / release.name).rename(self._releases / release.name)
+            sync_directory(self._releases)
+
+    def discard(self, name: str) -> None:
+        """Remove a release, whole or half built; never the one that is live."""
+        if self._named() == name:
+            message = f"{name} is live"
+            raise AssertionError(message)
+        remove(self.incoming / name)
+        whole = self._releases / name
+        if whole.exists():
+            # First out of releases/, where existing means complete.
+            trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
+            whole.rename(trash)
+            remove(trash)
+        self._note(name).unlink(missing_ok=True)
+
+    # Publishing
+
+    def publish(self, name: str) -> None:
+        """Swap ``current`` by rename(2): at every instant it names a complete release."""
+        # A name of its own: what a killed run left can never be in the way, nor be published.
+        fresh = self.incoming / f"current-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            fresh.symlink_to(f"releases/{name}")
+            fresh.replace(self.link)
+            sync_directory(self.path)
+        except OSError as error:
+            raise unusable(self.link, error) from error
+
+    def save(self, release: Release) -> None:
+        """Write ``releases/NAME.json``, durable before this returns; state.db can be rebuilt from these."""
+        note = self._note(release.name)
+        fresh = self.incoming / f"note-{release.name}"
+        what = asdict(release) | {"number": release.number}
+        with explained(note), fresh.open("w", encoding="utf-8") as file:
+            json.dump(what, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        with explained(note):
+            fresh.replace(note)
+            sync_directory(self._notes)
+
+    # Looking
+
+    def current(self) -> Release | None:
+        """Return the release that is live, or None where nothing usable is."""
+        name = self._named()
+        return self.get(name) if name else None
+
+    def get(self, name: str) -> Release | None:
+        """Return a release that is whole and known, or None."""
+        if not is_release_name(name) or not (self._releases / name).is_dir():
+            return None
+        try:
+            what = json.loads(self._note(name).read_text(encoding="utf-8"))
+            del what["number"]
+            return Release(**what | {"state": State(what["state"]), "kind": Kind(what["kind"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def releases(self) -> list[Release]:
+        """Return all releases that are whole and known, by number."""
+        if not self._releases.is_dir():
+            return []
+        found = [self.get(path.name) for path in self._releases.iterdir()]
+        return sorted((release for release in found if release), key=lambda release: release.number)
+
+    def directory(self, name: str) -> Path:
+        """Return where a release is."""
+        return self._releases / name
+
+    def read(self, name: str, path: str) -> str | None:
+        """Return a regular file of a release, or None; a link is not followed."""
+        try:
+            descriptor = os.open(self._releases / name / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+
+    # Pruning
+
+    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
+        """Remove healthy releases but the newest ``keep``, and failed ones but the newest; by number, never by time.
+
+        What is protected, live, or used by a process stays.
+        """
+        releases = self.releases()
+        healthy = [release.name for release in releases if release.state is State.HEALTHY]
+        failed = [release.name for release in releases if release.state is State.FAILED]
+        kept = {*healthy[-keep:], *failed[-1:], *protected, self._named()}
+        surplus = [release.name for release in releases if release.name not in kept]
+        if surplus:
+            used = processes.releases_in_use(self._releases, live_at)
+            surplus = [name for name in surplus if name not in used]
+        removed, stuck = [], {}
+        for name in surplus:
+            try:
+                self.discard(name)
+                removed.append(name)
+            except OSError as error:  # one that cannot be removed does not keep the others
+                stuck[name] = f"{error.filename}: {error.strerror}"
+        return removed, stuck
+
+    def _named(self) -> str | None:
+        try:
+            target = self.link.readlink()
+        except OSError:
+            return None
+        return target.name if target.parent.name == "releases" else None
+
+    def _note(self, name: str) -> Path:
+        return self._notes / f"{name}.json"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

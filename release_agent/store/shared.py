@@ -1,0 +1,77 @@
+"""Shared paths: links from a release to what outlives it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed
+from release_agent.system.disk import explained, remove
+
+if TYPE_CHECKING:
+    from release_agent.config.sections import Shared
+
+
+class SharedLinks:
+    """Links into ``<root>/shared``; ``scratch`` is on the same mount, for what is being seeded."""
+
+    def __init__(self, shared: Path, scratch: Path) -> None:
+        """Nothing is touched yet."""
+        self._shared = shared
+        self._scratch = scratch
+
+    def link(self, directory: Path, shared: Shared) -> None:
+        """Replace shared paths by links to ``<root>/shared``, which is seeded from the release first."""
+        with explained(directory):
+            for path in shared.directories:
+                self._link(directory, path, is_directory=True)
+            for path in shared.files:
+                self._link(directory, path, is_directory=False)
+
+    def _link(self, directory: Path, path: str, *, is_directory: bool) -> None:
+        place, target = directory / path, self._shared / path
+        _refuse_foreign_parents(directory, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(target):
+            self._seed(place, target, is_directory=is_directory)
+        if target.exists() and target.is_dir() != is_directory:
+            raise _shared_conflict(path, f"{target} is a {'file' if is_directory else 'directory'}")
+        remove(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        up = "/".join([".."] * (len(Path(path).parts) + 1))
+        place.symlink_to(f"{up}/shared/{path}")
+
+    def _seed(self, place: Path, target: Path, *, is_directory: bool) -> None:
+        if os.path.lexists(place) and (place.is_symlink() or place.is_dir() != is_directory):
+            raise _shared_conflict(target.name, f"the release ships something else as {target.name}")
+        made = self._scratch / f"seed-{target.name}"
+        remove(made)
+        if place.is_dir():
+            shutil.copytree(place, made, symlinks=True)
+        elif place.exists():
+            shutil.copy2(place, made)
+        elif is_directory:
+            made.mkdir()
+        else:
+            raise Failed(
+                Code.SHARED_MISSING,
+                f"the shared file {target} does not exist and the release ships none",
+                hint=f"create {target}, or take it out of [shared] files",
+            )
+        made.rename(target)
+
+
+def _shared_conflict(path: str, why: str) -> Failed:
+    return Failed(
+        Code.SHARED_CONFLICT, f"the shared path {path} cannot be linked: {why}", hint="rename one of the two, or change [shared]"
+    )
+
+
+def _refuse_foreign_parents(directory: Path, path: str) -> None:
+    """A release's own symlink on the way would lead the shared link out of the release."""
+    for parent in [*Path(path).parents][-2::-1]:
+        place = directory / parent
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise _shared_conflict(path, f"the release has {parent} as something other than a directory")

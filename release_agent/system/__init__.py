@@ -1,0 +1,1 @@
+"""What the operating system offers: time, processes, files, logs."""

@@ -1,0 +1,220 @@
+"""Run a shell command with a time-out for its whole process group, streaming and keeping its output.
+
+Both hooks and exec probes run by it. A grandchild that holds the pipe open, or
+has left the group, can never hold up a deployment: the command's own end and
+the clock decide, not the end of its output.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import selectors
+import signal
+import subprocess
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed
+from release_agent.system import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from release_agent.deploy.ports import Clock
+
+SHELL = ("/bin/sh", "-euc")
+_TAIL = 64 * 1024
+_LONGEST_LINE = 8 * 1024
+_POLL = 0.05
+_READ = 64 * 1024
+_SHOWN_LINES = 5
+_NOTE = "hook-"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (negative: a signal's number), or ``timed_out``; and its last output."""
+
+    exit_code: int
+    timed_out: bool
+    output: str
+
+    @property
+    def well(self) -> bool:
+        """It exited with 0, in time."""
+        return self.exit_code == 0 and not self.timed_out
+
+    def describe(self, timeout: float) -> str:
+        """Say it in words: ``exited with 3``, ``killed by SIGSEGV``, ``was still running after 2 s``."""
+        if self.timed_out:
+            return f"was still running after {timeout:g} s and was stopped"
+        if self.exit_code < 0:
+            number = -self.exit_code
+            known = number in set(signal.Signals)
+            return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
+        return f"exited with {self.exit_code}"
+
+
+class CommandRunner:
+    """Runs commands; what they print goes, line by line, to ``on_line``."""
+
+    def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
+        """``grace``: seconds between TERM and KILL.
+
+        ``notes``: where a group is written down while it runs, so that the next
+        run can end what a killed one left (:func:`end_left_behind`).
+        """
+        self._clock = clock
+        self._on_line = on_line
+        self._grace = grace
+        self._notes = notes
+
+    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
+        """Run a hook to its end; raises Failed only where it cannot be started."""
+        try:
+            return self.run(run, timeout, directory, environment)
+        except OSError as error:
+            raise Failed(
+                Code.HOOK_FAILED,
+                f"the {stage} hook `{run}` could not be started in {directory}: {error.strerror}",
+                hint="look at its directory",
+            ) from error
+
+    def run(self, command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
+        """Run ``/bin/sh -euc command``; raises OSError where it cannot be started, Cancelled where a signal ended it."""
+        process = subprocess.Popen(  # noqa: S603 - hooks are commands of the configuration
+            [*SHELL, command],
+            cwd=directory,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        output = _Output(process, self._on_line)
+        note = self._note(process.pid)
+        try:
+            if note:
+                note.write_text(str(processes.started(process.pid)))
+            timed_out = not self._wait(process, output, self._clock.now() + timeout)
+        finally:
+            # What is left of the group, also on Cancelled: a stray that goes on
+            # writing into a release would make it something else than was proved.
+            self._end_group(process, output)
+            output.close()
+            if note:
+                note.unlink(missing_ok=True)
+        return Ended(process.returncode, timed_out, output.tail())
+
+    def _note(self, pid: int) -> Path | None:
+        return self._notes / f"{_NOTE}{pid}" if self._notes else None
+
+    def _wait(self, process: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
+        while process.poll() is None:
+            self._clock.check()
+            if self._clock.now() >= deadline:
+                return False
+            output.read(_POLL)
+        return True
+
+    def _end_group(self, process: subprocess.Popen[bytes], output: _Output) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not _signal_group(process.pid, number):
+                break
+            deadline = self._clock.now() + self._grace
+            while self._clock.now() < deadline and _group_lives(process):
+                output.read(_POLL)
+        process.wait()
+        output.read(0)
+
+
+def end_left_behind(notes: Path) -> list[int]:
+    """End the groups that a killed run left running, and say which; a number that another process has by now is spared."""
+    ended = []
+    for note in notes.glob(f"{_NOTE}*"):
+        pid = int(note.name.removeprefix(_NOTE))
+        started = processes.started(pid)
+        if started is not None and str(started) == note.read_text():
+            _signal_group(pid, signal.SIGKILL)
+            ended.append(pid)
+    return ended
+
+
+def _signal_group(pid: int, number: signal.Signals) -> bool:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a child not waited for would count as alive
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it changed its user; alive
+        return True
+    return True
+
+
+class _Output:
+    """A command's output: lines to a listener as they come, the last 64 KiB to keep."""
+
+    def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+        assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
+        self._pipe = process.stdout
+        os.set_blocking(self._pipe.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._on_line = on_line
+        self._line = ""
+        self._kept: deque[str] = deque()
+        self._size = 0
+
+    def read(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for output and take what is there; returns early only for output."""
+        if not self._selector.select(timeout):
+            return
+        data = os.read(self._pipe.fileno(), _READ)
+        if data:
+            self._take(self._decoder.decode(data))
+        else:
+            self._selector.unregister(self._pipe)
+
+    def _take(self, text: str) -> None:
+        self._keep(text)
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._on_line(line[:_LONGEST_LINE])
+        if len(self._line) > _LONGEST_LINE:
+            self._on_line(self._line[:_LONGEST_LINE])
+            self._line = ""
+
+    def _keep(self, text: str) -> None:
+        self._kept.append(text)
+        self._size += len(text)
+        while self._size - len(self._kept[0]) >= _TAIL:
+            self._size -= len(self._kept.popleft())
+
+    def close(self) -> None:
+        """Say the last line, which may lack its end, and let go of the pipe, whoever else holds it."""
+        if self._line:
+            self._on_line(self._line)
+        self._selector.close()
+        self._pipe.close()
+
+    def tail(self) -> str:
+        """Return the last 64 KiB."""
+        return "".join(self._kept)[-_TAIL:]
+
+
+def last_lines(output: str) -> str:
+    """Return the last lines of an output, for a message."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    return "\n".join(lines[-_SHOWN_LINES:])

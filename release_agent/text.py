@@ -1,0 +1,140 @@
+"""Answers as text for people; scripts read the JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import exit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from release_agent.cli.doctor import Finding
+    from release_agent.model import Record
+
+_SHORT = 12
+# A hook's output, or a service's answer, must not move the cursor of who reads about it.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def record(run: Record) -> str:
+    """How a run ended."""
+    if run.error:
+        return error(run.error, f"{run.outcome}: ")
+    what = f"{run.revision} as {run.release}"
+    if run.outcome == "unchanged":
+        return f"unchanged: {what} is live and healthy ({run.seconds:.1f} s)"
+    return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"
+
+
+def error(what: dict[str, str], outcome: str = "") -> str:
+    """What happened, what to do next."""
+    code = f" (exit {int(exit_of(outcome.rstrip(': ')))})" if outcome else ""
+    message = _plain(what["message"]).replace("\n", "\n  ")
+    return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {_plain(what['hint'])}"
+
+
+def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
+    """What is live and how it is; ``maintenance``: why a person has taken it out of service."""
+    rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
+    rows += [("", f"- {_plain(problem)}") for problem in problems]
+    rows += [("", f"in maintenance, says Consul: {_plain(maintenance)}")] if maintenance else []
+    for name in ("current", "previous"):
+        there = body[name]
+        rows.append((name, f"{there['revision']}  {there['release']}  since {there['deployed_at']}" if there else "none"))
+    for service in body["services"]:
+        processes = [f"{p['name']} {p['state']}" + (f" pid {p['pid']}" if p["pid"] else "") for p in service["processes"]]
+        rows.append(("service", f"{service['name']}: {', '.join(processes) or 'unknown to supervisor'}"))
+    if body["deployment"]:
+        rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
+    return "\n".join(f"{name:<10}{text}" for name, text in rows)
+
+
+def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str]) -> str:
+    """What was done, a line each."""
+    if not entries:
+        return "nothing was deployed yet"
+    lines = []
+    for entry in entries:
+        outcome = entry["outcome"] or "open"
+        what = f"{entry['revision'] or '-'}  {entry['release'] or '-'}"
+        why = f"  {entry['error']['code']}" if entry["error"] else ""
+        when, action = f"{entry['started_at'][:19]}Z", action_of(entry["id"])
+        lines.append(f"{when}  {entry['id']}  {action:<8}  {outcome:<15}  {what}  by {entry['trigger']}{why}")
+    return "\n".join(lines)
+
+
+def deployment(body: dict[str, Any]) -> str:
+    """Everything about one deployment, its hooks' output too."""
+    phases = ", ".join(f"{phase['name']} {phase['seconds']:.2f} s" for phase in body["phases"])
+    lines = [
+        f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
+        f"started {body['started_at']} by {body['trigger']}; {body['seconds']:.1f} s: {phases}",
+        *(f"{name}: {commit}" for name, commit in body["commits"].items()),
+    ]
+    if body["error"]:
+        lines.append(error(body["error"]))
+    for hook in body["hooks"]:
+        lines.append(f"{hook['stage']} `{hook['run']}` {hook['ended']}")
+        lines += [f"  | {_plain(line)}" for line in hook["output"].splitlines()]
+    return "\n".join(lines)
+
+
+def releases(found: Sequence[dict[str, Any]]) -> str:
+    """What is kept, a line each."""
+    if not found:
+        return "there are no releases yet"
+    return "\n".join(
+        f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {r['deployed_at'] or 'never live'}"
+        for r in found
+    )
+
+
+def drift(body: dict[str, Any]) -> str:
+    """What differs from the commit."""
+    if not body["drift"]:
+        return f"{body['release']} ({body['revision']}) is as it was built"
+    lines = [f"{item['change']:<8} {_plain(item['path'])}" for item in body["drift"]]
+    return "\n".join([f"{body['release']} ({body['revision']}) differs from what was built:", *lines])
+
+
+def check(body: dict[str, Any]) -> str:
+    """What a deployment would do."""
+    commits = ", ".join(f"{name} {commit[:_SHORT]}" for name, commit in body["commits"].items())
+    if body["live"]:
+        what = f"{body['release']} is live already"
+    elif body["build"]:
+        needs = f"{body['needed_bytes'] / (1 << 20):.1f} MiB in {body['files']} files"
+        what = f"would build {body['release']}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
+    else:
+        what = f"would publish {body['release']}, which is kept"
+    return "\n".join([f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())])
+
+
+def changes(name: str, between: dict[str, Any]) -> str:
+    """What a repository's commits bring, and take back."""
+    back = f", {_commits(between['back'])} taken back" if between["back"] else ""
+    subjects = [f"    {_plain(subject)}" for subject in between["subjects"]]
+    more = between["count"] - len(subjects)
+    return "\n".join([f"  {name}: {_commits(between['count'])} more{back}", *subjects, *([f"    … {more} more"] if more else [])])
+
+
+def _commits(count: int) -> str:
+    return f"{count} commit" if count == 1 else f"{count} commits"
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """What doctor saw, a line each and how to mend it."""
+    lines = []
+    for finding in found:
+        lines.append(f"{finding.level:<8}{finding.check}: {_plain(finding.message)}")
+        if finding.hint:
+            lines.append(f"        -> {_plain(finding.hint)}")
+    faults = sum(finding.level == "fault" for finding in found)
+    lines.append(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no faults")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub("?", text)

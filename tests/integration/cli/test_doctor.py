@@ -1,0 +1,158 @@
+"""Every fault of a set-up is found, with the way to mend it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.host import free_port
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+
+def _findings(host: Host, level: str = "fault", **environment: str) -> list[dict[str, Any]]:
+    ran = host.agent("doctor", "--json", **environment)
+    found: list[dict[str, Any]] = [finding for finding in ran.json if finding["level"] == level]
+    faults = [finding for finding in ran.json if finding["level"] == "fault"]
+    assert ran.code == (30 if faults else 0)
+    assert all(finding["hint"] for finding in faults), "each with the way to mend it"
+    assert all(set(finding) == {"check", "level", "message", "hint"} for finding in ran.json)
+    return found
+
+
+def _messages(host: Host, **environment: str) -> str:
+    return "\n".join(f"{finding['check']}: {finding['message']}" for finding in _findings(host, **environment))
+
+
+def test_good_set_up_has_no_fault(host: Host) -> None:
+    assert _findings(host) == []
+    host.deploy()
+    assert _findings(host) == []
+
+
+def test_no_supervisor(host: Host) -> None:
+    assert "supervisor: supervisor at unix:///nowhere does not answer" in _messages(host, SUPERVISOR_SERVER_URL="unix:///nowhere")
+
+
+def test_supervisor_that_wants_a_password(cold_host: Host) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0")
+    port = free_port()
+    host.services.append(f"[inet_http_server]\nport=127.0.0.1:{port}\nusername=agent\npassword=secret-secret\n")
+    host.start()
+    url = f"http://127.0.0.1:{port}"
+
+    assert "supervisor: supervisor at " in _messages(host, SUPERVISOR_SERVER_URL=url)
+    credentials = {"SUPERVISOR_USERNAME": "agent", "SUPERVISOR_PASSWORD": "secret-secret"}
+    assert _findings(host, SUPERVISOR_SERVER_URL=url, **credentials) == []
+    assert host.deploy(SUPERVISOR_SERVER_URL=url, **credentials).code == 0
+
+
+def test_repository_that_is_missing(host: Host) -> None:
+    host.configure(repository='[[repository]]\nname = "api"\npath = "/nowhere"')
+
+    assert "repository api: repository api at /nowhere cannot be read" in _messages(host)
+
+
+def test_releases_on_another_mount(host: Host) -> None:
+    host.deploy()
+    releases = host.root / "releases"
+    # A bind mount of the same disk: the same device number, and still no rename into it.
+    subprocess.run(["mount", "--bind", releases, releases], check=True)
+    try:
+        assert f"root: {releases} is on another mount than {host.root}" in _messages(host)
+    finally:
+        subprocess.run(["umount", releases], check=True)
+
+
+def test_root_on_a_read_only_mount(host: Host) -> None:
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", host.root], check=True)
+    try:
+        assert f"root: {host.root} is not writable" in _messages(host)
+        ran = host.deploy()
+        assert (ran.code, ran.json["error"]["code"]) == (13, "root-unusable")
+    finally:
+        subprocess.run(["umount", host.root], check=True)
+
+
+def test_service_that_supervisor_does_not_know(host: Host) -> None:
+    host.configure(service='[[service]]\nname = "wbe"')
+
+    assert "service wbe: supervisor does not know a group wbe" in _messages(host)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "said"),
+    [
+        ("web", "startsecs=0", "service web: startsecs is 0"),
+        ("deploy", "startsecs=1", "program deploy: startsecs is 1"),
+        ("deploy", "startretries=3", "program deploy: startretries is 3"),
+        ("deploy", "exitcodes=0,20", "program deploy: exitcodes is [0, 20]"),
+        ("web", "user=root", "service web: runs as user 0, who owns the releases"),
+    ],
+)
+def test_program_that_is_set_up_wrong(cold_host: Host, section: str, setting: str, said: str) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0")
+    if section == "web":
+        host.services = [_changed(host.service("web"), setting)]
+    else:
+        host.deploy_settings = setting
+    host.start()
+
+    assert said in _messages(host)
+
+
+def _changed(section: str, setting: str) -> str:
+    key = setting.split("=", maxsplit=1)[0]
+    return "\n".join([*(line for line in section.splitlines() if not line.startswith(key)), setting, ""])
+
+
+def test_consul_that_cannot_be_reached(host: Host) -> None:
+    host.configure(consul="enabled = true")
+
+    assert "consul: Consul cannot be connected to" in _messages(host, CONSUL_HTTP_ADDR=f"127.0.0.1:{free_port()}")
+
+
+def test_signer_file_that_is_missing(host: Host) -> None:
+    host.configure(revision='[revision]\nsigned = true\nallowed_signers = "/nowhere/signers"')
+
+    assert "signers: /nowhere/signers is missing or unreadable" in _messages(host)
+
+
+@pytest.mark.parametrize("damage", ["lost", "broken"])
+def test_journal_that_is_lost_or_broken_is_rebuilt_by_repair(host: Host, damage: str) -> None:
+    one = host.deploy("v1.0.0").json["release"]
+    host.deploy("v1.1.0")
+    database = host.root / ".release-agent" / "state.db"
+    if damage == "lost":
+        database.unlink()
+    else:
+        database.write_bytes(b"not a database" * 1000)
+
+    assert f"journal: {database} is {damage}" in _messages(host)
+    assert host.agent("doctor", "--repair").code == 0
+    assert [entry["revision"] for entry in host.history()] == ["v1.1.0", "v1.0.0"]
+    assert host.agent("rollback", "--json").json["release"] == one
+    assert bool(list(database.parent.glob("state.db.broken-*"))) is (damage == "broken")
+
+
+@pytest.mark.parametrize("damage", ["lost", "broken"])
+def test_next_deployment_rebuilds_a_lost_or_broken_journal_and_says_so(host: Host, damage: str) -> None:
+    host.deploy("v1.0.0")
+    live = host.deploy("v1.1.0").json["release"]
+    database = host.root / ".release-agent" / "state.db"
+    if damage == "lost":
+        database.unlink()
+    else:
+        database.write_bytes(b"not a database" * 1000)
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["outcome"], ran.json["release"]) == (0, "unchanged", live)
+    assert ran.events("journal.rebuilt")
+    assert host.status()["previous"]["revision"] == "v1.0.0"

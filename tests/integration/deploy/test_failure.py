@@ -1,0 +1,189 @@
+"""Releases that are not well, and the way back."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+
+@pytest.mark.parametrize("behaviour", ["sick", "crash", "hang"])
+def test_old_release_is_back_when_the_new_one_is_not_well(host: Host, behaviour: str) -> None:
+    host.configure(health='[health]\ndeadline = "3s"\nstable_for = "100ms"')
+    good = host.deploy("v1.1.0").json["release"]
+    host.repository.release("v1.2.0", behaviour)
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (20, "rolled-back", "unhealthy")
+    assert (ran.json["revision"], ran.json["previous"]) == ("v1.2.0", good)
+    assert host.live() == good
+    assert host.serves() == "v1.1.0"
+    assert host.releases() == {good: "healthy", ran.json["release"]: "failed"}
+    assert host.status()["health"] == "passing"
+
+
+def test_crashing_release_is_given_up_long_before_the_deadline(host: Host) -> None:
+    host.configure(health='[health]\ndeadline = "10m"\nstable_for = "100ms"')
+    host.deploy("v1.1.0")
+    host.repository.release("v1.2.0", "crash")
+
+    assert host.deploy().code == 20
+
+
+def test_only_the_newest_failed_release_is_kept(host: Host) -> None:
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
+    good = host.deploy("v1.1.0").json["release"]
+    host.repository.release("v1.2.0", "sick")
+    host.deploy()
+    host.repository.release("v1.3.0", "sick")
+    newest = host.deploy().json["release"]
+
+    assert host.releases() == {good: "healthy", newest: "failed"}
+
+
+def test_first_release_that_is_sick_stays_for_a_person_to_see(host: Host) -> None:
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
+    host.repository.release("v1.2.0", "sick")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (21, "rollback-failed", "nothing-behind")
+    assert host.live() == ran.json["release"]
+    assert host.releases() == {ran.json["release"]: "failed"}
+    status = host.agent("status", "--json")
+    assert (status.code, status.json["health"]) == (30, "critical")
+
+
+def test_sick_release_behind_a_failed_one_has_nothing_to_go_back_to(host: Host) -> None:
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
+    host.repository.release("v1.2.0", "sick")
+    host.deploy()
+    host.repository.release("v1.3.0", "sick")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (21, "nothing-behind")
+    assert host.live() == ran.json["release"]
+
+
+def test_rollback_that_is_not_healthy_either_says_what_is_live_and_what_to_do(host: Host) -> None:
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
+    good = host.deploy("v1.1.0").json["release"]
+    host.repository.release("v1.2.0", "sick")
+    (host.path / "sick").touch()  # something both need is gone
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (21, "rollback-failed", "rollback-unhealthy")
+    assert host.live() == good
+    message = ran.json["error"]["message"]
+    assert ran.json["release"] in message
+    assert f"{good} (v1.1.0) was published again and is live" in message
+    assert "answered 500, not 200" in message
+    assert "release-agent" in ran.json["error"]["hint"]
+
+
+def test_after_publish_hook_that_fails_brings_the_old_release_back(host: Host) -> None:
+    good = host.deploy("v1.0.0").json["release"]
+    host.configure('[hooks]\nafter_publish = [{ run = "[ $RELEASE_ACTION = rollback ]" }]')
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
+    assert host.live() == good
+
+
+def test_after_deploy_hook_that_fails_is_a_failure_too(host: Host) -> None:
+    good = host.deploy("v1.0.0").json["release"]
+    host.configure('[hooks]\nafter_deploy = [{ run = "exit 9" }]')
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
+    assert "exited with 9" in ran.json["error"]["message"]
+    assert host.live() == good
+    assert host.releases()[ran.json["release"]] == "failed"
+
+
+def test_live_release_that_a_restart_does_not_mend_is_rolled_back(host: Host) -> None:
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
+    old = host.deploy("v1.0.0").json["release"]
+    new = host.deploy("v1.1.0").json["release"]
+    (host.root / "releases" / new / "behaviour").write_text("sick")
+    host.supervisorctl("restart", "web")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["release"], ran.json["previous"]) == (20, new, new)
+    assert host.live() == old
+    assert host.releases() == {new: "failed", old: "healthy"}
+
+
+def test_service_unknown_to_supervisor_is_refused_before_anything_is_built(host: Host) -> None:
+    host.configure(service='[[service]]\nname = "wbe"')
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-unknown")
+    assert host.live() is None
+    assert host.releases() == {}
+
+
+def test_agent_does_not_restart_itself(host: Host) -> None:
+    host.configure(service='[[service]]\nname = "deploy"')
+
+    assert host.deploy().json["error"]["code"] == "service-refused"
+
+
+def test_single_program_of_a_group_is_refused(cold_host: Host) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0")
+    host.services = [host.service("web"), "[group:site]\nprograms=web\n"]
+    host.start()
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused")
+    assert 'name = "site"' in ran.json["error"]["hint"]
+
+
+def test_supervisor_that_does_not_answer_leaves_everything_as_it_was(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+
+    ran = host.deploy("v1.1.0", SUPERVISOR_SERVER_URL=f"unix://{host.path}/nobody.sock")
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (13, "failed", "supervisor-unreachable")
+    assert host.live() == live
+
+
+def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", host.root], check=True)
+    try:
+        host.repository.release("v1.2.0", large="x" * 4_000_000)
+        ran = host.deploy()
+        assert (ran.code, ran.json["error"]["code"]) == (13, "disk-full")
+        assert host.leftovers() == []
+    finally:
+        subprocess.run(["umount", "-l", host.root], check=True)
+
+
+def test_disk_that_fills_during_the_build_leaves_nothing(host: Host) -> None:
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", host.root], check=True)
+    try:
+        host.configure('[hooks]\nbuild = [{ run = "head -c 50000000 /dev/zero > filler" }]', service="")
+        ran = host.deploy()
+        assert (ran.code, ran.json["error"]["code"]) == (13, "hook-failed")
+        assert "No space left" in ran.json["error"]["message"]
+        assert host.leftovers() == []
+        assert host.releases() == {}
+        host.configure(service="")
+        assert host.deploy().code == 0
+    finally:
+        subprocess.run(["umount", "-l", host.root], check=True)

@@ -1,0 +1,136 @@
+"""Hooks and shared paths in a deployment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from support.host import eventually
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+
+def test_hook_that_fails_leaves_everything_as_it_was_and_says_what_it_said(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure('[hooks]\nbuild = [{ run = "echo compiling; echo no such header >&2; exit 7" }]')
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (13, "failed", "hook-failed")
+    assert "exited with 7" in ran.json["error"]["message"]
+    assert "no such header" in ran.json["error"]["message"]
+    assert [event["line"] for event in ran.events("hook.output")] == ["compiling", "no such header"]
+    shown = host.agent("history", ran.json["id"], "--json").json
+    assert shown["hooks"][0]["output"] == "compiling\nno such header\n"
+    assert (host.live(), host.leftovers()) == (live, [])
+
+
+def test_hook_that_takes_too_long_is_ended_with_its_grandchildren(host: Host) -> None:
+    # The grandchild ignores TERM, holds the pipe, and would say so for ever.
+    marker = host.path / "grandchild"
+    child = f"trap '' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
+    host.configure(f"""[hooks]\nbuild = [{{ run = "sh -c \\"{child}\\" & wait", timeout = "1s" }}]""")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "hook-timed-out")
+    assert "still running after 1 s" in ran.json["error"]["message"]
+    eventually(lambda: _is_gone(marker.read_text().strip()), "the grandchild is gone")
+    assert host.leftovers() == []
+
+
+def _is_gone(pid: str) -> bool:
+    from pathlib import Path  # noqa: PLC0415
+
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_hooks_see_where_and_what(host: Host) -> None:
+    build = f"env > {host.path}/build; pwd > {host.path}/cwd"
+    host.configure(f'[hooks]\nbuild = [{{ run = "{build}" }}]\nafter_deploy = [{{ run = "pwd > {host.path}/after" }}]')
+
+    record = host.deploy().json
+
+    seen = dict(line.split("=", 1) for line in (host.path / "build").read_text().splitlines() if line.startswith("RELEASE_"))
+    seen.pop("RELEASE_AGENT_CONFIG")
+    commit = record["commits"]["api"]
+    assert seen == {
+        "RELEASE_ACTION": "deploy",
+        "RELEASE_APP": "api",
+        "RELEASE_COMMIT": commit,
+        "RELEASE_COMMIT_API": commit,
+        "RELEASE_DIRECTORY": f"{host.root}/.release-agent/incoming/{record['release']}",
+        "RELEASE_ENVIRONMENT": "test",
+        "RELEASE_HOST": "host-1",
+        "RELEASE_ID": record["id"],
+        "RELEASE_NAME": record["release"],
+        "RELEASE_NUMBER": "1",
+        "RELEASE_PATH": f"{host.root}/releases/{record['release']}",
+        "RELEASE_PREVIOUS": "",
+        "RELEASE_REVISION": "v1.1.0",
+        "RELEASE_ROOT": str(host.root),
+        "RELEASE_SHARED": f"{host.root}/shared",
+    }
+    assert (host.path / "cwd").read_text().strip() == seen["RELEASE_DIRECTORY"]
+    assert (host.path / "after").read_text().strip() == seen["RELEASE_PATH"]
+
+
+def test_before_publish_that_fails_leaves_the_live_release_untouched(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure('[hooks]\nbefore_publish = [{ run = "exit 1" }]')
+
+    ran = host.deploy()
+
+    assert (ran.code, host.live(), list(host.releases())) == (13, live, [live])
+
+
+def test_shared_paths_are_seeded_once_and_outlive_releases(host: Host) -> None:
+    host.repository.release("v1.2.0", **{".env": "from the repository", "var__uploads__first": "shipped"})
+    host.configure('[shared]\ndirectories = ["var/uploads", "logs"]\nfiles = [".env"]')
+    first = host.deploy()
+    (host.root / "current" / "var" / "uploads" / "second").write_text("uploaded")
+    (host.root / "shared" / ".env").write_text("by hand")
+    host.repository.release("v1.3.0", **{".env": "from the next"})
+
+    second = host.deploy()
+
+    assert (first.code, second.code) == (0, 0), second.err
+    current = host.root / "current"
+    assert sorted(path.name for path in (current / "var" / "uploads").iterdir()) == ["first", "second"]
+    assert (current / ".env").read_text() == "by hand"
+    assert not (current / "logs").readlink().is_absolute()
+    assert (current / "logs").is_dir()
+    assert host.agent("verify").code == 0
+
+
+def test_shared_file_that_is_nowhere_is_asked_for(host: Host) -> None:
+    host.configure('[shared]\nfiles = [".env"]')
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "shared-missing")
+    assert f"create {host.root}/shared/.env" in ran.json["error"]["hint"]
+    assert host.leftovers() == []
+
+
+def test_verify_lists_drift_but_not_what_hooks_made(host: Host) -> None:
+    host.configure('[hooks]\nbuild = [{ run = "mkdir made; touch made/it; echo stamped > version" }]', service="")
+    host.deploy()
+    clean = host.agent("verify", "--json")
+    current = host.root / "current"
+    (current / "web.py").write_text("tampered")
+    (current / "behaviour").unlink()
+    (current / "intruder").touch()
+    (current / "version").write_text("tampered")
+
+    drifted = host.agent("verify", "--json")
+
+    assert (clean.code, clean.json["drift"]) == (0, [])
+    assert drifted.code == 30
+    assert {item["path"]: item["change"] for item in drifted.json["drift"]} == {
+        "web.py": "changed",
+        "behaviour": "missing",
+        "intruder": "added",
+        "version": "changed",
+    }

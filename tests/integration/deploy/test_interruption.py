@@ -1,0 +1,269 @@
+"""Runs that are cancelled, killed, or lose their supervisor, and what brings them to an end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.host import BIN, eventually
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
+
+
+def _held(host: Host, stage: str, action: str = "deploy") -> None:
+    """Hold the next deployment in a hook; recovery and rollback pass by."""
+    host.configure(
+        f"[hooks]\n{stage} = [{{ run = '[ $RELEASE_ACTION != {action} ] || {{ {host.gate('held')}; }}' }}]", health=_FAST
+    )
+
+
+def _outcomes(host: Host) -> list[str]:
+    return [entry["outcome"] for entry in host.history()]
+
+
+def test_second_deployment_is_busy_at_once_and_says_with_what(host: Host) -> None:
+    _held(host, "build")
+    first = host.begin("deploy", "--json", "v1.0.0")
+    host.reached("held")
+
+    second = host.deploy()
+    status = host.status()
+
+    assert (second.code, second.json["outcome"], second.json["error"]["code"]) == (11, "busy", "busy")
+    message = second.json["error"]["message"]
+    assert status["deployment"] == {"id": message.split()[1], "phase": "hooks"}
+    assert f"(deploy v1.0.0, pid {first.pid})" in message
+    assert " s" in message
+    host.open("held")
+    assert first.wait(60) == 0
+    assert host.status()["deployment"] is None
+    assert _outcomes(host) == ["deployed"]
+
+
+def test_term_before_publish_cancels_and_leaves_nothing(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    _held(host, "build")
+    run = host.begin("deploy", "--json")
+    host.reached("held")
+
+    run.send_signal(signal.SIGTERM)
+
+    assert run.wait(60) == 14
+    assert host.live() == live
+    assert list(host.releases()) == [live]
+    assert host.leftovers() == []
+    assert _outcomes(host) == ["cancelled", "deployed"]
+
+
+def test_term_in_before_publish_removes_the_built_release(host: Host) -> None:
+    _held(host, "before_publish")
+    run = host.begin("deploy", "--json")
+    host.reached("held")
+
+    run.send_signal(signal.SIGTERM)
+
+    assert run.wait(60) == 14
+    assert host.releases() == {}
+    assert host.live() is None
+
+
+def test_term_after_publish_rolls_back(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    _held(host, "after_publish")
+    run = host.begin("deploy", "--json")
+    host.reached("held")
+
+    run.send_signal(signal.SIGTERM)
+
+    assert run.wait(60) == 20
+    assert host.live() == live
+    assert host.serves() == "v1.0.0"
+    assert host.history()[0]["error"]["code"] == "cancelled"
+
+
+def test_killed_before_publish_is_undone_by_the_next_deployment(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    _held(host, "build")
+    run = host.begin("deploy")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    host.configure()
+
+    ran = host.deploy("v1.0.0")
+
+    assert (ran.code, ran.json["outcome"], host.live()) == (0, "unchanged", live)
+    assert _outcomes(host) == ["unchanged", "cancelled", "deployed"]
+    assert host.history()[1]["error"]["code"] == "interrupted"
+    host.open("held")
+    assert host.leftovers() == []
+    assert list(host.releases()) == [live]
+
+
+def test_killed_after_publish_is_finished_by_boot_and_running_services_are_restarted(host: Host) -> None:
+    host.deploy("v1.0.0")
+    _, old_pid = host.process()
+    _held(host, "after_publish")
+    run = host.begin("deploy")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    host.open("held")
+
+    assert host.agent("boot").code == 0
+
+    assert host.serves() == "v1.1.0"
+    assert host.process()[1] != old_pid
+    assert _outcomes(host) == ["deployed", "deployed"]
+    assert set(host.releases().values()) == {"healthy"}
+
+
+def test_killed_after_publishing_a_sick_release_is_rolled_back_by_boot(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.repository.release("v1.2.0", "sick")
+    _held(host, "after_publish")
+    run = host.begin("deploy")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    host.open("held")
+
+    boot = host.agent("boot", "--json")
+
+    assert boot.code == 0, "something healthy is live, whatever recovery had to do"
+    assert host.live() == live
+    assert host.serves() == "v1.0.0"
+    assert _outcomes(host) == ["rolled-back", "deployed"]
+
+
+def test_killed_while_rolling_back_is_brought_back_by_the_next_run(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.repository.release("v1.2.0", "sick")
+    _held(host, "after_publish", action="rollback")
+    run = host.begin("deploy")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    host.open("held")
+
+    assert host.agent("boot").code == 0
+
+    assert host.live() == live
+    assert host.serves() == "v1.0.0"
+    assert _outcomes(host) == ["rolled-back", "deployed"]
+    assert sorted(host.releases().values()) == ["failed", "healthy"]
+
+
+def test_boot_does_not_roll_back_a_release_that_was_proved_healthy_once(host: Host) -> None:
+    host.deploy("v1.0.0")
+    host.deploy("v1.1.0")
+    _held(host, "after_publish", action="rollback")
+    run = host.begin("rollback")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    (host.path / "sick").touch()
+    host.open("held")
+
+    boot = host.agent("boot", "--json")
+
+    assert boot.code == 21
+    assert (host.root / "current" / "version").read_text() == "v1.0.0"
+    assert host.history()[0]["outcome"] == "rollback-failed"
+
+
+def test_supervisord_killed_before_publish_leaves_what_is_live(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    _held(host, "build")
+    host.supervisorctl("start", "deploy")
+    host.reached("held")
+
+    host.stop(signal.SIGKILL)
+    host.open("held")
+
+    # Its stdout is closed by now; it ends, and says so in the journal.
+    eventually(lambda: _outcomes(host)[0], "the deployment ended")
+    assert host.history()[0]["error"]["code"] == "supervisor-unreachable"
+    assert _outcomes(host) == ["failed", "deployed"]
+    assert host.live() == live
+    assert list(host.releases()) == [live]
+
+
+def test_supervisord_killed_after_publish_is_finished_when_it_is_back(host: Host) -> None:
+    host.deploy("v1.0.0")
+    _held(host, "after_publish")
+    host.supervisorctl("start", "deploy")
+    host.reached("held")
+    holder = host.status()["deployment"]["id"]
+
+    host.stop(signal.SIGKILL)
+    host.open("held")
+    eventually(lambda: host.status()["deployment"] is None, "the orphaned deployment ended")
+    open_entry = host.history()[0]
+    # Nobody adopts the old children; in a container they end with it.
+    subprocess.run(["pkill", "-KILL", "-f", f"{host.root}/current/web.py"], check=False)
+    host.start()
+    boot = host.agent("boot", "--json")
+
+    assert (open_entry["id"], open_entry["outcome"]) == (holder, None)
+    assert boot.code == 0, boot.err
+    assert _outcomes(host) == ["deployed", "deployed"]
+    assert host.serves() == "v1.1.0"
+
+
+@pytest.mark.parametrize("stage", ["build", "after_publish"])
+def test_container_stopped_in_the_middle_comes_up_whole_and_nothing_is_marked_sick(host: Host, stage: str) -> None:
+    host.deploy("v1.0.0")
+    _held(host, stage)
+    host.supervisorctl("start", "deploy")
+    host.reached("held")
+
+    host.stop()  # TERM to supervisord, as a container's engine does it
+    host.open("held")
+    host.start(boot=True)
+
+    eventually(lambda: host.process("boot")[0] == "EXITED", "boot ended")
+    assert host.serves() == ("v1.0.0" if stage == "build" else "v1.1.0")
+    assert set(host.releases().values()) == {"healthy"}
+    assert host.agent("status").code == 0
+
+
+def test_reader_of_stdout_that_goes_away_changes_nothing(host: Host) -> None:
+    command = f"(exec 2>&1; {BIN}/release-agent deploy; echo $? > {host.path}/code) | true"
+
+    done = subprocess.run(["/bin/sh", "-c", command], env=host.environment, check=False)
+
+    assert done.returncode == 0
+    assert (host.path / "code").read_text().strip() == "0"
+    assert _outcomes(host) == ["deployed"]
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync", "symlink", "unlink"])
+def test_killed_at_any_call_the_next_deployment_ends_well(host: Host, call: str) -> None:
+    """Kill the agent at the first, second, … call of a kind, until one run has no such call left."""
+    host.configure(service="")
+    live = host.deploy("v1.0.0").json["release"]
+    for nth in range(1, 200):
+        killer = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={nth}"]
+        revision = "v1.1.0" if host.live() == live else "v1.0.0"
+        command = [*killer, f"{BIN}/release-agent", "deploy", "--force", revision]
+        done = subprocess.run(command, env=host.environment, capture_output=True, check=False)
+        current = host.root / "current"
+        assert (current / "version").read_text() in ("v1.0.0", "v1.1.0"), f"current is whole after kill {nth}"
+        if done.returncode == 0:
+            break
+        again = host.deploy(revision)
+        assert again.code == 0, again.err
+        assert (current / "version").read_text() == revision
+        assert host.leftovers() == []
+    else:
+        pytest.fail("never got through")
+    assert nth > 1, "nothing was ever killed"
+    assert None not in _outcomes(host)
+    assert set(host.releases().values()) == {"healthy"}

@@ -1,0 +1,195 @@
+"""Moments that nobody plans for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from support.host import BIN, Repository, eventually
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
+
+
+def test_killed_while_it_found_nothing_to_do_restarts_nothing(host: Host) -> None:
+    host.deploy("v1.1.0")
+    _, pid = host.process()
+    host.configure(
+        service=f"[[service]]\nname = 'web'\n[[service.probe]]\nexec = '{host.gate('looked')}'\ntimeout = '1m'", health=_FAST
+    )
+    run = host.begin("deploy", "v1.1.0")
+    host.reached("looked")
+    run.kill()
+    run.wait()
+    previous = host.status()["previous"]
+    host.open("looked")
+
+    ran = host.deploy("v1.1.0")
+
+    assert previous is None
+    assert (ran.json["outcome"], host.process()[1]) == ("unchanged", pid)
+    assert [entry["outcome"] for entry in host.history()] == ["unchanged", "cancelled", "deployed"]
+
+
+def test_stopping_a_run_does_not_brand_a_release_that_was_proved_before(host: Host) -> None:
+    one = host.deploy("v1.0.0").json["release"]
+    two = host.deploy("v1.1.0").json["release"]
+    host.configure(
+        f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || {{ {host.gate('held')}; }}' }}]", health=_FAST
+    )
+    run = host.begin("deploy", "v1.0.0")
+    host.reached("held")
+    run.send_signal(signal.SIGTERM)
+
+    assert run.wait(60) == 20
+    assert (host.live(), host.releases()) == (two, {two: "healthy", one: "healthy"})
+    host.configure()
+    assert host.agent("rollback", "--json").json["release"] == one
+
+
+def test_signal_to_the_whole_group_cancels_even_while_git_works(host: Host) -> None:
+    slow = host.path / "bin"
+    slow.mkdir()
+    hold = f"touch {host.path}/in-git; while :; do sleep 0.05; done"
+    script = f'#!/bin/sh\ncase "$*" in *read-tree*) {hold};; esac\nexec /usr/bin/git "$@"\n'
+    (slow / "git").write_text(script)
+    (slow / "git").chmod(0o755)
+    environment = host.environment | {"PATH": f"{slow}:/usr/bin:/bin"}
+    run = subprocess.Popen([BIN / "release-agent", "deploy"], env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    eventually((host.path / "in-git").exists, "git works")
+
+    os.killpg(run.pid, signal.SIGTERM)
+
+    assert run.wait(60) == 14
+    assert host.history()[0]["outcome"] == "cancelled"
+    assert host.leftovers() == []
+
+
+def test_tag_that_moved_after_it_named_what_was_live_already_is_refused(host: Host) -> None:
+    host.deploy("main")
+    assert host.deploy("v1.1.0").json["outcome"] == "unchanged"
+    host.repository.release(None)
+    host.repository.git("tag", "-f", "v1.1.0")
+
+    assert host.deploy("v1.1.0").json["error"]["code"] == "tag-moved"
+
+
+def test_disk_that_fails_right_after_the_swap_brings_the_old_release_back(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    failing = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        str(host.root),
+        "-e",
+        "trace=fsync",
+        "-e",
+        "inject=fsync:error=EIO:when=1",
+    ]
+
+    done = subprocess.run(
+        [*failing, f"{BIN}/release-agent", "deploy", "v1.1.0"], env=host.environment, capture_output=True, check=False
+    )
+
+    assert done.returncode == 20, done.stderr
+    assert (host.live(), host.serves()) == (live, "v1.0.0")
+
+
+def test_release_that_a_service_still_runs_from_is_kept(host: Host) -> None:
+    host.configure(
+        app=f'[app]\nname = "api"\nenvironment = "test"\nroot = "{host.root}"\nkeep = 1',
+        service='[[service]]\nname = "web"\nrestart = "none"',
+        health=_FAST,
+    )
+    first = host.deploy("v1.0.0").json["release"]
+    for _ in range(3):
+        assert host.deploy("--force", "v1.1.0").code == 0
+
+    assert first in host.releases()
+    assert host.serves() == "v1.0.0"
+
+
+def test_service_that_only_the_failed_release_has_ends_with_it(cold_host: Host) -> None:
+    host = cold_host
+    extra = "[program:extra]\ncommand=/bin/sleep 1000\nautostart=false\nstartsecs=1\n"
+    host.services = [host.service("web"), extra]
+    web = f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{host.port}/"\n'
+    host.repository.release("v1.0.0", **{"release.toml": web})
+    host.repository.release("v1.1.0", "sick", **{"release.toml": web + '[[service]]\nname = "extra"\n'})
+    host.configure(service="", health=_FAST)
+    host.start()
+    host.deploy("v1.0.0")
+
+    assert host.deploy("v1.1.0").code == 20
+    assert host.process("extra")[0] == "STOPPED"
+    assert host.serves() == "v1.0.0"
+
+
+def test_hook_of_a_killed_run_ends_before_the_next_one_begins(host: Host) -> None:
+    host.configure(f"[hooks]\nbuild = [{{ run = 'echo $$ > {host.path}/pid; {host.gate('held')}' }}]")
+    run = host.begin("deploy")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    hook = int((host.path / "pid").read_text())
+    host.configure()
+
+    ran = host.deploy()
+
+    assert ran.code == 0
+    assert ran.events("hook.ended")[0]["pid"] == hook
+    eventually(lambda: not os.path.exists(f"/proc/{hook}/fd/0"), "it is gone")  # noqa: PTH110 - /proc
+
+
+def test_journal_that_was_emptied_is_rebuilt_along_what_was_live(host: Host) -> None:
+    one = host.deploy("v1.0.0").json["release"]
+    host.deploy("v1.1.0")
+    host.agent("rollback")
+    host.repository.release("v1.2.0")
+    host.deploy("v1.2.0")
+    (host.root / ".release-agent" / "state.db").write_bytes(b"")
+
+    assert host.agent("doctor").code == 30
+    assert host.agent("doctor", "--repair").code == 0
+    assert host.agent("rollback", "--json").json["release"] == one
+
+
+def test_closed_output_does_not_end_a_deployment(host: Host) -> None:
+    done = subprocess.run(["/bin/sh", "-c", f"exec {BIN}/release-agent deploy >&- 2>&-"], env=host.environment, check=False)
+
+    assert done.returncode == 0
+    assert host.serves() == "v1.1.0"
+
+
+def test_address_that_is_no_supervisor_is_said_so(host: Host) -> None:
+    for url in ("localhost:9001", f"http://127.0.0.1:{host.port}"):
+        host.supervisorctl("start", "web")
+        ran = host.deploy(SUPERVISOR_SERVER_URL=url)
+        assert (ran.code, ran.json["outcome"]) == (13, "failed"), ran.err
+        assert host.agent("doctor", SUPERVISOR_SERVER_URL=url).code == 30
+
+
+def test_release_of_before_a_repository_was_added_cannot_be_verified(host: Host) -> None:
+    host.configure(
+        repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "app"',
+        service="",
+    )
+    host.deploy()
+    library = Repository(host.path / "repos" / "library")
+    library.release("v1.1.0")
+    host.configure(
+        repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "app"\n'
+        f'[[repository]]\nname = "library"\npath = "{library.path}"\ninto = "library"',
+        service="",
+    )
+
+    ran = host.agent("verify", "--json")
+
+    assert (ran.code, ran.json["error"]["code"]) == (12, "repository-incomplete")

@@ -1,0 +1,133 @@
+"""Going back by command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
+
+
+def _deployed(host: Host, *revisions: str) -> list[str]:
+    return [host.deploy(revision).json["release"] for revision in revisions]
+
+
+def test_rollback_goes_back_to_what_was_live_before_and_again_further(host: Host) -> None:
+    host.repository.release("v1.2.0")
+    one, two, three = _deployed(host, "v1.0.0", "v1.1.0", "v1.2.0")
+
+    first = host.agent("rollback", "--json")
+    second = host.agent("rollback", "--json")
+    third = host.agent("rollback", "--json")
+
+    assert (first.code, first.json["outcome"], first.json["release"], first.json["previous"]) == (0, "deployed", two, three)
+    assert (second.code, second.json["release"]) == (0, one)
+    assert host.serves() == "v1.0.0"
+    assert (third.code, third.json["outcome"], third.json["error"]["code"]) == (22, "no-target", "no-target")
+    assert host.live() == one
+
+
+def test_rollback_after_a_deployment_from_an_older_release_follows_the_journal(host: Host) -> None:
+    host.repository.release("v1.2.0")
+    one, _, three = _deployed(host, "v1.0.0", "v1.1.0", "v1.0.0")
+    assert one == three
+    (four,) = _deployed(host, "v1.2.0")
+
+    back = [host.agent("rollback", "--json").json["release"] for _ in range(2)]
+
+    assert back[0] == one
+    assert host.history()[-1]["release"] == one
+    assert back[1] != four
+
+
+def test_failed_releases_are_skipped(host: Host) -> None:
+    host.configure(health=_FAST)
+    one, two = _deployed(host, "v1.0.0", "v1.1.0")
+    host.repository.release("v1.2.0", "sick")
+    assert host.deploy().code == 20
+
+    assert host.agent("rollback", "--json").json["release"] == one
+    assert host.live() != two
+
+
+def test_named_release_is_taken_by_name_number_or_revision(host: Host) -> None:
+    host.repository.release("v1.2.0")
+    one, two, three = _deployed(host, "v1.0.0", "v1.1.0", "v1.2.0")
+
+    assert host.agent("rollback", one, "--json").json["release"] == one
+    assert host.agent("rollback", "3", "--json").json["release"] == three
+    assert host.agent("rollback", "v1.1.0", "--json").json["release"] == two
+    assert host.serves() == "v1.1.0"
+
+
+def test_missing_or_failed_release_is_no_target(host: Host) -> None:
+    host.configure(health=_FAST)
+    live = _deployed(host, "v1.0.0")[0]
+    host.repository.release("v1.2.0", "sick")
+    failed = host.deploy().json["release"]
+
+    missing = host.agent("rollback", "v9", "--json")
+    sick = host.agent("rollback", failed, "--json")
+
+    assert (missing.code, missing.json["error"]["code"]) == (22, "release-unknown")
+    assert (sick.code, sick.json["error"]["code"]) == (22, "release-failed")
+    assert host.live() == live
+
+
+def test_nothing_was_ever_deployed(host: Host) -> None:
+    ran = host.agent("rollback", "--json")
+
+    assert (ran.code, ran.json["outcome"]) == (22, "no-target")
+
+
+def test_rollback_whose_target_is_sick_returns_to_what_was_live(host: Host) -> None:
+    host.configure(health=_FAST)
+    one, two = _deployed(host, "v1.0.0", "v1.1.0")
+    (host.root / "releases" / one / "behaviour").write_text("sick")
+
+    ran = host.agent("rollback", "--json")
+
+    assert (ran.code, ran.json["outcome"], ran.json["release"]) == (20, "rolled-back", one)
+    assert host.live() == two
+    assert host.serves() == "v1.1.0"
+
+
+def test_rollback_says_that_a_bare_deploy_takes_the_newest_tag_again(host: Host) -> None:
+    _deployed(host, "v1.0.0", "v1.1.0")
+
+    ran = host.agent("rollback")
+
+    assert "a bare deploy would take the newest tag again" in ran.out
+    assert "release-agent pin v1.0.0" in ran.out
+    assert host.deploy().json["revision"] == "v1.1.0"
+
+
+def test_rollback_runs_no_build_and_no_before_publish_hooks(host: Host) -> None:
+    one, _ = _deployed(host, "v1.0.0", "v1.1.0")
+    trace = host.path / "trace"
+    lines = "\n".join(
+        f'{stage} = [{{ run = "echo {stage} $RELEASE_ACTION >> {trace}" }}]'
+        for stage in ("build", "before_publish", "after_publish", "after_deploy")
+    )
+    host.configure(f"[hooks]\n{lines}")
+
+    assert host.agent("rollback", "--json").json["release"] == one
+    assert trace.read_text().splitlines() == ["after_publish rollback", "after_deploy rollback"]
+
+
+def test_previous_in_status_is_where_a_rollback_would_go(host: Host) -> None:
+    host.repository.release("v1.2.0")
+    one, two, _ = _deployed(host, "v1.0.0", "v1.1.0", "v1.2.0")
+
+    before = host.status()["previous"]["release"]
+    host.agent("rollback")
+    after = host.status()
+
+    assert before == two
+    assert (after["current"]["release"], after["previous"]["release"]) == (two, one)
+    assert set(after) == {"app", "environment", "current", "previous", "services", "health", "deployment"}
+    assert set(after["current"]) == {"release", "number", "revision", "commits", "deployed_at"}
+    assert after["services"][0]["processes"][0].keys() == {"name", "state", "pid"}
+    assert (after["health"], after["deployment"]) == ("passing", None)

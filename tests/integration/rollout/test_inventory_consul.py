@@ -1,0 +1,186 @@
+"""Hosts out of Consul's catalog: which, where, and which of them are sick."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from release_agent.consul.client import ConsulClient
+from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.errors import Code, Misconfigured, RecordUnreachable
+from release_agent.rollout.inventory import consul
+from support.configuration import configuration
+from support.consul_process import ConsulProcess
+from support.host import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from release_agent.rollout.model import Target
+
+
+@pytest.fixture(scope="module")
+def consul_of_module() -> Iterator[ConsulProcess]:
+    """One real Consul; each test has a service of its own."""
+    made = ConsulProcess()
+    yield made
+    made.close()
+
+
+class _Service:
+    """A service that hosts report to, as their agents do."""
+
+    def __init__(self, consul: ConsulProcess) -> None:
+        self.consul = consul
+        self.name = f"api-{uuid.uuid4().hex[:8]}"
+        self.environ = {"CONSUL_HTTP_ADDR": consul.address}
+        self.client = ConsulClient(self.environ)
+
+    def host(
+        self, name: str, *, url: str = "http://10.0.0.1:9001", environment: str = "test", state: str = "passing"
+    ) -> ConsulAgent:
+        config = configuration()
+        app = replace(config.app, name=self.name, environment=environment, host=name, rpc_url=url, address="10.0.0.1")
+        agent = ConsulAgent(config.consul, app, self.environ)
+        agent.register(None, Status(state, ""), ttl=600)
+        return agent
+
+    def entries(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.consul.get(f"/v1/catalog/service/{self.name}")
+        return found
+
+    def targets(self, **filters: Any) -> list[Target]:  # noqa: ANN401 - as targets() has them
+        return consul.targets(self.client, self.name, **filters)
+
+    def shows(self, count: int) -> None:
+        eventually(lambda: len(self.entries()) == count, f"{count} hosts are in the catalog")
+
+
+@pytest.fixture
+def service(consul_of_module: ConsulProcess) -> _Service:
+    """A service that nobody has registered yet."""
+    return _Service(consul_of_module)
+
+
+def _names(targets: list[Target]) -> list[str]:
+    return [target.name for target in targets]
+
+
+def test_hosts_are_found_by_name_with_their_url(service: _Service) -> None:
+    service.host("host-2", url="http://10.0.0.2:9001")
+    service.host("host-10", url="https://10.0.0.10:9001/RPC2")
+    service.shows(2)
+
+    assert [(target.name, target.url) for target in service.targets()] == [
+        ("host-10", "https://10.0.0.10:9001/RPC2"),
+        ("host-2", "http://10.0.0.2:9001"),
+    ]
+
+
+def test_what_is_registered_by_others_under_the_name_is_no_host(service: _Service) -> None:
+    service.host("host-1")
+    service.consul.put("/v1/agent/service/register", {"Name": service.name, "ID": f"{service.name}-by-hand"})
+    service.shows(2)
+
+    assert _names(service.targets()) == ["host-1"]
+
+
+def test_filters_leave_what_fulfils_them_all(service: _Service) -> None:
+    service.host("test-1")
+    service.host("live-1", environment="live")
+    service.host("live-2", environment="live")
+    tagged = {"Name": service.name, "ID": f"release-agent:{service.name}:live-3", "Tags": ["live", "blue", "v1.0.0"]}
+    tagged["Meta"] = {"environment": "live", "rpc_url": "http://x:1", "zone": "b"}
+    service.consul.put("/v1/agent/service/register", tagged)
+    service.shows(4)
+
+    assert _names(service.targets()) == ["live-1", "live-2", "live-3", "test-1"]
+    assert _names(service.targets(environment="live")) == ["live-1", "live-2", "live-3"]
+    assert _names(service.targets(tags=["live", "blue"])) == ["live-3"]
+    assert _names(service.targets(meta={"zone": "b"})) == ["live-3"]
+    assert _names(service.targets(meta={"environment": "test"})) == ["test-1"]
+    for filters in ({"environment": "test", "tags": ["blue"]}, {"environment": "liv"}, {"meta": {"zone": ""}}, {"tags": ["b"]}):
+        with pytest.raises(Misconfigured):
+            service.targets(**filters)
+
+
+def test_filters_that_leave_nobody_are_named_apart_from_a_service_that_is_not_there(service: _Service) -> None:
+    with pytest.raises(Misconfigured, match=f"no host of a service {service.name} reports to this Consul$") as unknown:
+        service.targets()
+    with pytest.raises(Misconfigured, match=r"asked for: tag blue, environment=live"):
+        service.targets(environment="live", tags=["blue"])
+    service.host("host-1")
+    service.shows(1)
+
+    with pytest.raises(Misconfigured, match=r"has 1 host in Consul, but none with tag blue, zone=b, environment=live") as none:
+        service.targets(environment="live", tags=["blue"], meta={"zone": "b"})
+    assert (unknown.value.code, none.value.code) == (Code.FLEET_EMPTY, Code.FLEET_EMPTY)
+
+
+def test_hosts_that_do_not_say_where_they_are_are_named_all_at_once(service: _Service) -> None:
+    service.host("host-1")
+    service.host("host-3", url="")
+    service.host("host-2", url="")
+    service.host("other-1", url="", environment="live")
+    service.shows(4)
+
+    with pytest.raises(Misconfigured, match=f"RPC of 2 hosts of {service.name} is: host-2, host-3$") as refused:
+        service.targets(environment="test")
+
+    assert refused.value.code == Code.INVENTORY_INVALID
+    assert "rpc_url" in refused.value.hint
+
+
+def test_host_that_two_nodes_register_is_refused(service: _Service) -> None:
+    service.host("host-1", url="http://10.0.0.1:9001")
+    left = {"ID": f"release-agent:{service.name}:host-1", "Service": service.name, "Meta": {"rpc_url": "http://10.0.0.9:9001"}}
+    node = {"Node": f"old-{service.name}", "Address": "10.0.0.9", "Service": left}
+    service.consul.put("/v1/catalog/register", node)
+    service.shows(2)
+
+    with pytest.raises(
+        Misconfigured, match=f"host-1 .*10.0.0.1:9001 of node n.*10.0.0.9:9001 of node old-{service.name}"
+    ) as refused:
+        service.targets()
+    assert refused.value.code == Code.INVENTORY_INVALID
+
+
+# Who is sick
+
+
+def test_hosts_that_are_critical_are_sick_and_say_why(service: _Service) -> None:
+    agents = {name: service.host(name) for name in ("host-1", "host-2", "host-3")}
+    service.shows(3)
+    assert consul.sick(service.client, service.name) == {}
+
+    agents["host-2"].update(Status("critical", "web: http://127.0.0.1/health: answered 500, not 200\n"))
+    agents["host-3"].update(Status("warning", "deploying v1.1.0"))
+
+    why = eventually(lambda: consul.sick(service.client, service.name))
+    assert why == {"host-2": "web: http://127.0.0.1/health: answered 500, not 200"}
+    agents["host-2"].update(Status("passing", ""))
+    eventually(lambda: consul.sick(service.client, service.name) == {}, "it is well again")
+
+
+def test_host_in_maintenance_is_not_sick(service: _Service) -> None:
+    service.host("host-1")
+    service.host("host-2", state="critical")
+    service.consul.put(f"/v1/agent/service/maintenance/release-agent:{service.name}:host-1?enable=true", None)
+    eventually(lambda: len(service.consul.get(f"/v1/health/checks/{service.name}")) == 3, "its check is there")
+
+    assert list(consul.sick(service.client, service.name)) == ["host-2"]
+
+
+# Consul away
+
+
+def test_consul_that_is_away_is_said() -> None:
+    client = ConsulClient({"CONSUL_HTTP_ADDR": "127.0.0.1:9"})
+
+    with pytest.raises(RecordUnreachable, match="cannot be asked for the hosts of api: Consul cannot be connected to"):
+        consul.targets(client, "api")
+    with pytest.raises(OSError, match="Consul cannot be connected to"):
+        consul.sick(client, "api")

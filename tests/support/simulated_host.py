@@ -1,0 +1,443 @@
+"""What a host with the plugin answers, without a process, a repository or a disk.
+
+tests/contract holds it and a real host to the same promises: on that condition a fleet of these may stand for a real one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from xmlrpc.client import Fault
+
+from supervisor.xmlrpc import Faults
+
+from release_agent import __version__
+from release_agent.errors import FAULTS, Code, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
+from release_agent.model import Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
+from release_agent.plugin.rpcinterface import sendable
+from release_agent.repository.revision import check_revision
+from release_agent.status import of_release
+from release_agent.store.lock import busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_REPOSITORY = "api"
+DEPLOY, ROLLBACK, CHECK = "deploy", "rollback", "check"
+_KEPT_ANSWERS = 20
+_MOST_HISTORY = 1000
+_CHECK_PHASES = ("resolve", "plan")
+_ROLLBACK_PHASES = ("plan", "publish", "restart", "health", "report", "prune")
+_PHASES = ("resolve", "plan", "build", "sync", "publish", "restart", "health", "report", "prune")
+_PHASE = 0.004  # seconds of a phase in which nothing waits
+_SIZE, _FILES, _FREE = 12288, 3, 84_516_958_208.0
+
+
+def commit_of(revision: str) -> str:
+    """Return the commit that a revision names where nothing else is said."""
+    return hashlib.sha1(revision.encode(), usedforsecurity=False).hexdigest()
+
+
+COMMITS = {revision: commit_of(revision) for revision in ("v1.0.0", "v1.1.0", "v2.0.0")}
+
+
+class Manner(StrEnum):
+    """How a host answers a call."""
+
+    ANSWER = "as it should"
+    MUTE = "accepts the connection and says nothing"
+    HEAD_ALONE = "says the head of an answer, and nothing more"
+    HALF_A_BODY = "says half of an answer, and nothing more"
+    LOSE = "does what it was asked, and closes the connection without an answer"
+    RESET = "resets the connection as soon as it is there"
+    REFUSE = "does not listen at all; to be set before anybody asks for its URL"
+    UNAUTHORISED = "wants another password"
+
+
+@dataclass
+class Run:
+    """A run of the program ``deploy``: ``ending`` is what is told of it from the moment ``over`` on."""
+
+    action: str
+    trigger: str
+    ending: Record
+    release: Release | None = None  # what it publishes
+    body: dict[str, Any] = field(default_factory=dict)  # besides, of a check
+    began: float = field(default_factory=time.monotonic)
+    started_at: str = field(default_factory=timestamp)
+    since: float = field(default_factory=time.time)
+    known: float = 0.0  # from this moment on it is in the journal,
+    published: float = 0.0  # from this one its release is live,
+    over: float = 0.0  # and from this one it has ended
+
+    def so_far(self) -> Record:
+        """Return what is told of it while it runs."""
+        ending = self.ending
+        phases = dict(list(ending.phases.items())[:6])
+        return Record(ending.id, None, ending.release, ending.revision, ending.commits, ending.previous, phases=phases)
+
+
+def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method answer or fault, as the plugin's do."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def answer(self: SimulatedHost, *arguments: Any) -> Any:  # noqa: ANN401 - XML-RPC
+        try:
+            signature.bind(self, *arguments)
+        except TypeError as error:
+            raise Fault(Faults.INCORRECT_PARAMETERS, f"INCORRECT_PARAMETERS: {error}") from error
+        with self.lock:
+            try:
+                return method(self, *arguments)
+            except ReleaseError as error:
+                raise Fault(FAULTS + error.exit_code, error.message) from error
+
+    return answer
+
+
+@dataclass
+class SimulatedHost:
+    """One host. Everything but ``name`` may be set at any time; durations in seconds."""
+
+    name: str
+    live: str | None = "v1.0.0"  # what it runs at the start
+    app: str = "api"
+    environment: str = "test"
+    commits: dict[str, str] = field(default_factory=lambda: COMMITS)  # what each revision is there, the newest last
+    manner: Manner = Manner.ANSWER
+    manners: dict[str, Manner] = field(default_factory=dict)  # that of a method, such as release.deploy
+    seconds: float = 0.0  # that a deployment takes
+    check_seconds: float = 0.0
+    start_up: float = 0.0  # until a run is in the history
+    fails: dict[str, str] = field(default_factory=dict)  # revisions that are not well: which action finds out, DEPLOY or ROLLBACK
+    health: str = "passing"  # as it was last found
+    health_after: str = "passing"  # and is found after a deployment
+    maintenance: bool = False
+    agent_version: str = __version__
+
+    def __post_init__(self) -> None:
+        """Let it run what it runs."""
+        self.lock = threading.RLock()
+        self._health_at: str | None = None
+        self._releases: dict[str, Release] = {}
+        self._line: list[str] = []  # along which one goes back: what is live last
+        self._current: Release | None = None
+        self._history: list[Run] = []
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._running: Run | None = None
+        if self.live is None:
+            self.health = "critical"
+            return
+        commits = {_REPOSITORY: self.commits[self.live]}
+        fingerprint = _fingerprint(commits)
+        self._current = Release(
+            *(release_name(1, fingerprint), self.live, Kind.TAG, commits, fingerprint, State.HEALTHY, timestamp()),
+            published_at=timestamp(),
+        )
+        self._releases[self._current.name] = self._current
+        self._line.append(self._current.name)
+        self._health_at = timestamp()
+
+    # What tests ask
+
+    @property
+    def revision(self) -> str | None:
+        """What is live."""
+        with self.lock:
+            current = self._published()
+            return current.revision if current else None
+
+    @property
+    def triggers(self) -> list[str]:
+        """What fired each run that is in the history, oldest first."""
+        with self.lock:
+            return [run.trigger for run in self._history]
+
+    def let_go(self) -> None:
+        """Let what runs end now."""
+        with self.lock:
+            if self._running:
+                self._running.known = self._running.published = self._running.over = time.monotonic()
+
+    # What is asked over RPC
+
+    def call(self, method: str, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401 - XML-RPC
+        """Answer a call, or return the Run that it waits for; raises Fault."""
+        namespace, _, name = method.partition(".")
+        if namespace != "release" or name not in _METHODS:
+            raise Fault(Faults.UNKNOWN_METHOD, "UNKNOWN_METHOD")
+        return getattr(self, name)(*arguments)
+
+    @_answering
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+        """Deploy a revision."""
+        named = check_revision(revision) if revision else ""
+        return self._begun(lambda record: self._deployment(named, record, trigger), named, wait=wait)
+
+    @_answering
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+        """Go back."""
+        named = check_revision(str(release)) if release else ""
+        return self._begun(lambda record: self._rollback(named, record, trigger), "", wait=wait)
+
+    @_answering
+    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+        """Say what a deployment would do."""
+        named = check_revision(revision) if revision else ""
+        return self._begun(lambda record: self._check(named, record), named, wait=wait)
+
+    @_answering
+    def getStatus(self) -> dict[str, Any]:  # noqa: N802 - the plugin's name
+        """Tell what is live."""
+        running, current = self._settled(), self._published()
+        locked = running is not None and time.monotonic() >= running.known
+        phase = "health" if running and running.action != CHECK else None
+        before = self._behind(current) if current else None
+        service = {"name": "web", "state": "RUNNING" if current else "STOPPED", "pid": 4711 if current else 0}
+        status: dict[str, Any] = sendable(
+            {
+                "app": self.app,
+                "environment": self.environment,
+                "current": of_release(current),
+                "previous": of_release(before),
+                "services": [{"name": "web", "processes": [service]}],
+                "health": self.health,
+                "health_at": self._health_at,
+                "deployment": {"id": running.ending.id, "phase": phase} if running and locked else None,
+                "agent_version": self.agent_version,
+                "maintenance": self.maintenance,
+            }
+        )
+        return status
+
+    @_answering
+    def getDeployment(self, id: str) -> dict[str, Any]:  # noqa: A002, N802 - the plugin's names
+        """Tell of one run."""
+        return self.record(id)
+
+    @_answering
+    def getHistory(self, limit: int = 20) -> list[dict[str, Any]]:  # noqa: N802 - the plugin's name
+        """Tell what was done."""
+        self._settled()
+        if not isinstance(limit, int):
+            raise Fault(Faults.INCORRECT_PARAMETERS, "INCORRECT_PARAMETERS: limit has to be a number")
+        now, most = time.monotonic(), max(0, min(limit, _MOST_HISTORY))
+        return [self._entry(run) for run in reversed([run for run in self._history if now >= run.known][-most:] if most else [])]
+
+    def record(self, identity: str) -> dict[str, Any]:
+        """Return what getDeployment answers."""
+        with self.lock:
+            running = self._settled()
+            if running and running.ending.id == identity and (running.action == CHECK or time.monotonic() < running.known):
+                return _sent(Record(identity, revision=running.ending.revision))
+            for run in reversed(self._history):
+                if run.ending.id == identity:
+                    return self._entry(run)
+            if identity in self._answers:
+                return self._answers[identity]
+            message = f"there is no deployment {identity}"
+            raise NoTarget(Code.RELEASE_UNKNOWN, message, hint="release.getHistory lists them")
+
+    def is_over(self, run: Run) -> bool:
+        """Whether it has ended."""
+        with self.lock:
+            return self._settled() is not run
+
+    # Runs
+
+    def _begun(self, prepared: Callable[[Record], Run], asked: str, *, wait: bool) -> Any:  # noqa: ANN401 - XML-RPC
+        running = self._settled()
+        if running:
+            what = {"action": running.action, "revision": running.ending.revision or ""}
+            raise busy({"id": running.ending.id, "pid": os.getpid(), "since": running.since, **what})
+        record = Record(new_id(), revision=asked or None, previous=self._current.name if self._current else None)
+        begun = _sent(Record(record.id, revision=record.revision))
+        run = self._running = prepared(record)
+        if run.action != CHECK:
+            self._history.append(run)
+        return run if wait else begun
+
+    def _timed(self, run: Run, seconds: float) -> Run:
+        run.known = run.began + self.start_up
+        run.over = run.known + seconds
+        run.published = run.known + seconds / 2
+        return run
+
+    def _deployment(self, revision: str, record: Record, trigger: str) -> Run:
+        try:
+            release, kept = self._planned(revision, record)
+        except ReleaseError as error:
+            return self._timed(self._refused(DEPLOY, trigger, record, error, "resolve", "report"), 0.0)
+        if kept and self._current and release.name == self._current.name and self.health == "passing":
+            record.outcome = Outcome.UNCHANGED
+            return self._timed(self._ran(DEPLOY, trigger, record, release, ("resolve", "plan", "health", "report", "prune")), 0.0)
+        self._decide(DEPLOY, record, release)
+        return self._timed(self._ran(DEPLOY, trigger, record, release, _PHASES), self.seconds)
+
+    def _rollback(self, named: str, record: Record, trigger: str) -> Run:
+        try:
+            release = self._target(named)
+        except ReleaseError as error:
+            return self._timed(self._refused(ROLLBACK, trigger, record, error, "plan", "report"), 0.0)
+        record.release, record.revision, record.commits = release.name, release.revision, release.commits
+        if record.release == record.previous and self.health == "passing":
+            record.outcome = Outcome.UNCHANGED
+            return self._timed(self._ran(ROLLBACK, trigger, record, release, ("plan", "report", "prune")), 0.0)
+        self._decide(ROLLBACK, record, release)
+        return self._timed(self._ran(ROLLBACK, trigger, record, release, _ROLLBACK_PHASES), self.seconds)
+
+    def _check(self, revision: str, record: Record) -> Run:
+        try:
+            release, kept = self._planned(revision, record)
+        except ReleaseError as error:
+            return self._timed(self._refused(CHECK, "rpc", record, error, "resolve"), self.check_seconds)
+        live = self._current
+        needed = (0, 0) if kept else (_SIZE, _FILES)
+        other = live is not None and live.commits != release.commits
+        record.phases = dict.fromkeys(_CHECK_PHASES, _PHASE)
+        body = {
+            "outcome": "checked",
+            "build": not kept,
+            "live": bool(live and live.name == release.name),
+            "needed_bytes": needed[0],
+            "files": needed[1],
+            "free_bytes": _FREE,  # a double, as all that XML-RPC has no integer for
+            "changes": {_REPOSITORY: {"count": 1, "back": 0, "subjects": [release.revision]}} if other else {},
+        }
+        return self._timed(Run(CHECK, "rpc", record, body=body), self.check_seconds)
+
+    def _planned(self, revision: str, record: Record) -> tuple[Release, bool]:
+        """Return the release, and whether it is there already; raises Refused."""
+        named = revision or list(self.commits)[-1]
+        commit = named if named in self.commits.values() else self.commits.get(named)
+        if commit is None:
+            raise Refused(
+                Code.REVISION_UNKNOWN,
+                f"no tag, branch or commit {named} in repository {_REPOSITORY} (/repos/{_REPOSITORY})",
+                hint=f"tags there are {', '.join(self.commits)}; is the repository fetched?",
+            )
+        record.revision, record.commits = named, {_REPOSITORY: commit}
+        fingerprint = _fingerprint(record.commits)
+        healthy = [r for r in self._releases.values() if r.fingerprint == fingerprint and r.state is State.HEALTHY]
+        live = self._current
+        kept = live if live and live.fingerprint == fingerprint else next(reversed(healthy), None)
+        if kept:
+            release = replace(kept, revision=named)
+        else:
+            number = max((r.number for r in self._releases.values()), default=0) + 1
+            name = release_name(number, fingerprint)
+            release = Release(name, named, Kind.TAG, record.commits, fingerprint, State.BUILT, timestamp(), record.previous)
+        record.release = release.name
+        return release, kept is not None
+
+    def _target(self, named: str) -> Release:
+        if not named:
+            target = self._behind(self._current) if self._current else None
+            if target:
+                return target
+            live = self._current
+            message = f"no healthy release lies behind {live.name} ({live.revision})" if live else "no release is live"
+            raise NoTarget(Code.NO_TARGET, message, hint="`release-agent releases` lists what is kept; deploy a revision instead")
+        found = find_release(sorted(self._releases.values(), key=lambda release: release.number), named)
+        hint = "`release-agent releases` lists what is kept"
+        if found is None:
+            raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint=hint)
+        if found.state is not State.HEALTHY:
+            raise NoTarget(Code.RELEASE_FAILED, f"{found.name} ({found.revision}) failed", hint=hint)
+        return found
+
+    def _decide(self, action: str, record: Record, release: Release) -> None:
+        """Say how it will have ended."""
+        if self.fails.get(release.revision) != action:
+            record.outcome = Outcome.UNCHANGED if record.release == record.previous else Outcome.DEPLOYED
+            return
+        before = self._releases.get(record.previous or "")
+        failed = (
+            f"{release.name} ({release.revision}) failed: not healthy within 30 s: http://127.0.0.1:80/: answered 500, not 200"
+        )
+        error: ReleaseError
+        if before and before.name != release.name:
+            back = f"{before.name} ({before.revision}) is live again and healthy"
+            error = RolledBack(Code.UNHEALTHY, f"{failed}\n{back}", hint="see what it said: the container's log")
+        else:
+            error = RollbackFailed(Code.NOTHING_BEHIND, f"{failed}\nno healthy release lies behind it", hint="deploy another")
+        record.outcome, record.error = error.outcome, error.to_json()
+
+    def _refused(self, action: str, trigger: str, record: Record, error: ReleaseError, *phases: str) -> Run:
+        record.outcome, record.error = error.outcome, error.to_json()
+        return self._ran(action, trigger, record, None, phases)
+
+    def _ran(self, action: str, trigger: str, record: Record, release: Release | None, phases: tuple[str, ...]) -> Run:
+        record.phases = dict.fromkeys(phases, _PHASE)
+        return Run(action, trigger, record, release)
+
+    # What is live
+
+    def _settled(self) -> Run | None:
+        """Return what runs; what has ended since anybody looked is noted first."""
+        run = self._running
+        if run is None or time.monotonic() < run.over:
+            return run
+        self._running = None
+        if run.action == CHECK:
+            self._answers[run.ending.id] = {**_sent(run.ending), **run.body}
+            for oldest in list(self._answers)[:-_KEPT_ANSWERS]:
+                del self._answers[oldest]
+            return None
+        run.ending.seconds = run.over - run.began
+        if run.release:
+            self._take(run, run.release)
+        return None
+
+    def _take(self, run: Run, release: Release) -> None:
+        well = run.ending.error is None
+        if not well:
+            self._releases[release.name] = replace(release, state=State.FAILED)
+            if run.ending.outcome == RollbackFailed.outcome:
+                self._current, self.health = self._releases[release.name], "critical"
+            return
+        changed = run.ending.release != run.ending.previous
+        published = run.started_at if changed else release.published_at
+        self._current = replace(release, state=State.HEALTHY, published_at=published)
+        self._releases[release.name] = self._current
+        if run.action == ROLLBACK and release.name in self._line:
+            del self._line[len(self._line) - self._line[::-1].index(release.name) :]
+        elif not self._line or self._line[-1] != release.name:
+            self._line.append(release.name)
+        self.health, self._health_at = self.health_after, timestamp()
+
+    def _published(self) -> Release | None:
+        running = self._settled()
+        if running and running.release and time.monotonic() >= running.published:
+            return replace(running.release, published_at=running.started_at)
+        return self._current
+
+    def _behind(self, live: Release) -> Release | None:
+        line = self._line
+        here = len(line) - line[::-1].index(live.name) - 1 if live.name in line else len(line)
+        found = (self._releases[name] for name in reversed(line[:here]) if name != live.name)
+        return next((release for release in found if release.state is State.HEALTHY), None)
+
+    def _entry(self, run: Run) -> dict[str, Any]:
+        record = run.so_far() if run is self._running else run.ending
+        return {**_sent(record), "trigger": run.trigger, "started_at": run.started_at}
+
+
+_METHODS = ("deploy", "rollback", "check", "getStatus", "getDeployment", "getHistory")
+
+
+def _fingerprint(commits: dict[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(commits.items())).encode()).hexdigest()
+
+
+def _sent(record: Record) -> dict[str, Any]:
+    sent: dict[str, Any] = sendable(record.to_json())
+    return sent

@@ -1,0 +1,183 @@
+"""What doctor finds where no supervisor answers: the root, the journal, the repositories, the signers."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.cli.doctor import FAULT, OK, Finding, examine
+from release_agent.journal.journal import StateDatabase
+from release_agent.system.clock import SystemClock
+from release_agent.wiring import Parts
+from support.configuration import configuration
+from support.privileges import unprivileged
+from support.repositories import Repo, listing
+from support.roots import install, small_disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from release_agent.store.root import Root
+
+
+@pytest.fixture
+def place(tmp_path: Path, repo: Repo) -> Path:
+    """Where the root is to be; the repository is beside it."""
+    assert repo.path == tmp_path / "repos/api"
+    return tmp_path / "root"
+
+
+def examine_all(place: Path, extra: str = "", root: Path | None = None) -> list[Finding]:
+    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{root or place}"\n'
+    repository = f'[[repository]]\nname = "api"\npath = "{place.parent}/repos/api"\n'
+    config = configuration(f"[consul]\nenabled = false\n{extra}", app=app, repository=repository)
+    return examine(Parts(config, SystemClock(), {}))
+
+
+def examined(place: Path, extra: str = "", root: Path | None = None) -> dict[str, Finding]:
+    """Return what doctor says, by what it looked at."""
+    return {finding.check: finding for finding in examine_all(place, extra, root)}
+
+
+def test_a_root_that_can_be_made_is_fine_and_is_not_made(place: Path) -> None:
+    found = examined(place)["root"]
+
+    assert (found.level, found.message) == (OK, f"{place} will be made by the first deployment")
+    assert not place.exists()
+
+
+def test_a_root_that_is_there_is_fine_and_nothing_in_it_is_changed(place: Path, root: Root) -> None:
+    StateDatabase(root.database, write=True).close_database()
+    before = listing(place)
+
+    found = examined(place)
+
+    assert (found["root"].level, found["journal"].level) == (OK, OK)
+    assert found["root"].message == f"{place} is writable and on one mount"
+    assert listing(place) == before
+
+
+def test_a_root_whose_parent_is_missing_is_a_fault(place: Path) -> None:
+    found = examined(place, root=place / "nowhere" / "root")["root"]
+
+    assert (found.level, "cannot be made" in found.message) == (FAULT, True)
+
+
+def test_a_root_that_belongs_to_somebody_else_is_a_fault(open_place: Path) -> None:
+    Repo(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
+    (open_place / "root").mkdir()
+
+    with unprivileged():
+        found = examined(open_place / "root")["root"]
+
+    assert (found.level, found.message) == (FAULT, f"{open_place}/root is not writable")
+    assert "give" in found.hint
+
+
+def test_a_mount_inside_the_root_is_a_fault(place: Path, root: Root) -> None:
+    with small_disk(root.path / "releases", "1m"):
+        found = examined(place)["root"]
+
+    assert (found.level, found.message) == (FAULT, f"{place}/releases is on another mount than {place}")
+
+
+def test_a_bind_mount_of_the_same_disk_inside_the_root_is_a_fault_too(place: Path, root: Root, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    subprocess.run(["mount", "--bind", tmp_path / "elsewhere", root.incoming], check=True)
+    try:
+        found = examined(place)["root"]
+    finally:
+        subprocess.run(["umount", root.incoming], check=True)
+
+    assert (found.level, found.message) == (FAULT, f"{root.incoming} is on another mount than {place}")
+
+
+def test_a_directory_called_current_is_a_fault(place: Path, root: Root) -> None:
+    root.link.mkdir()
+
+    faults = [finding for finding in examine_all(place) if finding.check == "root" and finding.level == FAULT]
+
+    assert [fault.message for fault in faults] == [f"{place}/current is not a symlink"]
+
+
+def test_a_broken_journal_is_a_fault_that_can_be_repaired(place: Path, root: Root) -> None:
+    root.database.write_bytes(b"no database" * 100)
+
+    found = examined(place)["journal"]
+
+    assert (found.level, found.message) == (FAULT, f"{root.database} is broken")
+    assert "doctor --repair" in found.hint
+
+
+def test_a_lost_journal_is_a_fault_where_there_are_releases(place: Path, root: Root) -> None:
+    assert examined(place)["journal"].level == OK
+    root.save(replace(install(root, 1), published_at="2024-01-01T00:00:00.000000Z"))
+
+    found = examined(place)["journal"]
+
+    assert (found.level, found.message) == (FAULT, f"{root.database} is lost, though there are releases")
+
+
+def test_a_repository_that_is_fine_is_told_with_its_tags(place: Path, repo: Repo) -> None:
+    found = examined(place)
+
+    assert (found["repository api"].level, found["repository api"].message) == (OK, f"{repo.path} is readable, 1 tags")
+    assert (found["revision"].level, found["revision"].message) == (OK, "a bare deploy takes v1.0.0")
+
+
+def test_a_repository_that_is_missing_is_a_fault_and_everything_else_is_looked_at(place: Path, repo: Repo) -> None:
+    repo.path.rename(repo.path.with_name("elsewhere"))
+
+    found = examined(place)
+
+    assert found["repository api"].level == found["revision"].level == FAULT
+    assert f"at {repo.path} cannot be read" in found["repository api"].message
+    assert found["root"].level == OK
+
+
+def test_no_version_to_deploy_is_a_fault(place: Path, repo: Repo) -> None:
+    repo.git("tag", "--delete", "v1.0.0")
+
+    found = examined(place)["revision"]
+
+    assert (found.level, "no tag like v* is a version" in found.message) == (FAULT, True)
+
+
+def test_a_wrong_release_toml_is_a_fault(place: Path, repo: Repo) -> None:
+    repo.commit({"release.toml": "[hook]\n"}, tag="v2.0.0")
+
+    found = examined(place)["revision"]
+
+    assert (found.level, "hook: is not a key here" in found.message) == (FAULT, True)
+
+
+def test_signers_are_looked_for_where_tags_are_to_be_signed(place: Path, tmp_path: Path) -> None:
+    signed = f'[revision]\nsigned = true\nallowed_signers = "{tmp_path}/signers"\n'
+    assert "signers" not in examined(place)
+    assert examined(place, signed)["signers"].level == FAULT
+
+    (tmp_path / "signers").touch()
+
+    assert examined(place, signed)["signers"].level == OK
+
+
+def test_a_supervisor_that_is_not_there_is_a_fault(place: Path) -> None:
+    found = examined(place)["supervisor"]
+
+    assert (found.level, "no supervisor to talk to" in found.message) == (FAULT, True)
+
+
+def test_consul_is_not_looked_for_where_it_is_not_used(place: Path) -> None:
+    assert "consul" not in examined(place)
+
+
+def test_a_finding_as_json() -> None:
+    assert Finding("root", FAULT, "no", "mend it").to_json() == {
+        "check": "root",
+        "level": "fault",
+        "message": "no",
+        "hint": "mend it",
+    }

@@ -1,0 +1,175 @@
+"""docs/commands.md has every command and option, and its JSON examples have the shape of what the commands print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+from xmlrpc.server import SimpleXMLRPCServer
+
+import pytest
+
+from release_agent.cli.main import _parser
+from release_agent.model import Record
+from support.markdown import names, page
+from support.repositories import Repo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TITLES = [title for title in page("docs/commands.md").headings() if title.endswith("--json`")]
+CONFIGURATION = """
+[app]
+name = "api"
+environment = "production"
+root = "{place}/root"
+[[repository]]
+name = "api"
+path = "{place}/repository"
+[hooks]
+build = [{{ run = "echo building" }}]
+[[service]]
+name = "web"
+restart = "none"
+[health]
+stable_for = "0s"
+[supervisor]
+url = "{url}"
+[consul]
+enabled = false
+"""
+PROCESS = {"group": "web", "name": "web", "state": 20, "statename": "RUNNING", "pid": 1, "spawnerr": "", "description": ""}
+PROGRAM = {"group": "web", "name": "web", "command": "web", "startsecs": 1, "stopwaitsecs": 1, "autostart": False, "uid": 1}
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (subparsers,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no other way to ask
+    return dict(subparsers.choices)
+
+
+def arguments(parser: argparse.ArgumentParser) -> set[str]:
+    """What a parser takes, as the documentation writes it."""
+    taken = [a for a in parser._actions if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction)]  # noqa: SLF001 - as above
+    return {action.option_strings[-1] if action.option_strings else action.dest.upper() for action in taken}
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    found = re.findall(r"^`release-agent (\S+)`$", "\n".join(page("docs/commands.md").headings()), re.MULTILINE)
+
+    assert found == list(commands())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_argument_of_a_command_is_documented_and_no_other(command: str) -> None:
+    section = page("docs/commands.md").section(f"`release-agent {command}`", whole=False)
+    usage = next(line for line in section.text.splitlines() if line.startswith(f"`release-agent {command}"))
+    described = {re.split("[ =]", names(row[0])[0])[0] for row in section.rows()}
+
+    wanted = arguments(commands()[command])
+    assert set(re.findall(r"--[a-z-]+|\b[A-Z]{2,}\b", usage)) - {"N"} == wanted
+    assert described == wanted - {"--json"}
+
+
+def test_every_option_before_the_command_is_documented() -> None:
+    intro = page("docs/commands.md").section("Commands", whole=False)
+
+    assert {names(row[0])[0].split()[0] for row in intro.rows()} == arguments(_parser()) | {"--json"}
+
+
+def test_every_json_example_is_json() -> None:
+    examples = page("docs/commands.md").examples("json")
+
+    assert examples
+    for example in examples:
+        json.loads(example)
+
+
+def test_record_example_has_the_keys_of_a_record() -> None:
+    for example in page("docs/commands.md").section("`deploy --json`").examples("json"):
+        assert list(json.loads(example)) == list(Record("1").to_json())
+
+
+@pytest.fixture
+def supervisor_url() -> Iterator[str]:
+    """A supervisor that has one service, which runs."""
+    answers = {"getState": {}, "getPID": 1, "getAllProcessInfo": [PROCESS], "getAllConfigInfo": [PROGRAM]}
+    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
+        for method, answer in answers.items():
+            server.register_function(lambda answer=answer: answer, f"supervisor.{method}")
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def printed(place: Path, url: str) -> dict[str, Any]:
+    """Return what each command prints, once two versions were deployed, in the order of the page."""
+    repository = Repo(place / "repository")
+    (place / "agent.toml").write_text(CONFIGURATION.format(place=place, url=url))
+    for tag in ("v1.0.0", "v1.1.0"):
+        repository.commit({"version": tag}, tag=tag)
+        identity = ask(place, "deploy", "--json")["id"]
+    given = {"rollback": ["1"], "pin": ["v1.0.0"]}
+    answers = {}
+    for title in TITLES:
+        words = [identity if word == "ID" else word for word in names(title)[0].split()]
+        if words[0] == "status":
+            ask(place, "deploy", "--json")  # so that there is something behind
+        if words[0] == "verify":
+            (place / "root/current/version").write_text("changed")
+        answers[title] = ask(place, words[0], *given.get(words[0], []), *words[1:])
+    return answers
+
+
+def ask(place: Path, *arguments: str) -> Any:  # noqa: ANN401 - whatever the command prints
+    environment = {"PATH": os.environ["PATH"], "HOME": str(place)}
+    command = [sys.executable, "-m", "release_agent", "--config", str(place / "agent.toml"), *arguments]
+    done = subprocess.run(command, cwd=place, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode in (0, 30), done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def same_shape(example: Any, answer: Any, place: str = "") -> list[str]:  # noqa: ANN401 - any JSON
+    """Return where keys or kinds differ; what is null or empty on one side is not compared."""
+    if not example or not answer:
+        return []
+    if isinstance(example, dict) and isinstance(answer, dict):
+        if list(example) != list(answer):
+            return [f"{place}: {list(example)} is documented, {list(answer)} is printed"]
+        return [wrong for key in example for wrong in same_shape(example[key], answer[key], f"{place}.{key}")]
+    if isinstance(example, list) and isinstance(answer, list):
+        return same_shape(example[0], answer[0], f"{place}[0]")
+    number = isinstance(example, int | float) and isinstance(answer, int | float)
+    return [] if number or type(example) is type(answer) else [f"{place}: {example!r} is documented, {answer!r} is printed"]
+
+
+def test_examples_have_the_shape_of_what_the_commands_print(tmp_path: Path, supervisor_url: str) -> None:
+    answers = printed(tmp_path, supervisor_url)
+    examples = {title: json.loads(page("docs/commands.md").section(title).examples("json")[0]) for title in TITLES}
+
+    assert [wrong for title in TITLES for wrong in same_shape(examples[title], answers[title], title)] == []
+    # What would not have been compared, were it empty.
+    assert answers["`status --json`"]["services"]
+    assert answers["`status --json`"]["previous"]
+    assert answers["`verify --json`"]["drift"]
+    assert answers["`history ID --json`"]["hooks"]
+
+
+def test_every_command_has_an_example() -> None:
+    # `monitor` speaks supervisor's protocol and answers nobody else; `rollout` has a page of its own.
+    assert {names(title)[0].split()[0] for title in TITLES} == set(commands()) - {"monitor", "rollout"}
+
+
+def test_error_of_a_command_has_the_documented_shape(tmp_path: Path) -> None:
+    example = json.loads(page("docs/commands.md").section("Errors of the other commands").examples("json")[0])
+    command = [sys.executable, "-m", "release_agent", "--config", str(tmp_path / "none.toml"), "status", "--json"]
+
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 10
+    assert same_shape(example, json.loads(done.stdout)) == []

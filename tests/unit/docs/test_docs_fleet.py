@@ -1,0 +1,95 @@
+"""docs/fleet.md has every verb and option of a rollout, and its tables of examples are what happens."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+
+import pytest
+
+from release_agent.cli.main import _parser
+from release_agent.rollout.inventory import hosts
+from release_agent.rollout.model import Host, Stage
+from release_agent.rollout.options import Options, amount
+from release_agent.rollout.plan import assign_waves, over_budget
+from support.markdown import names, page
+
+FLEET = page("docs/fleet.md")
+
+
+def _verbs() -> dict[str, argparse.ArgumentParser]:
+    parser = _parser()
+    for name in ("rollout", None):
+        (subparsers,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001 - no other way to ask
+        if name is None:
+            return dict(subparsers.choices)
+        parser = subparsers.choices[name]
+    return {}
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    return {a.option_strings[-1] for a in parser._actions if a.option_strings} - {"--help"}  # noqa: SLF001 - as above
+
+
+def test_every_verb_is_documented_and_no_other() -> None:
+    rows = FLEET.section("Stop, go on, go back", whole=False).rows()
+
+    assert sorted(names(row[0])[0] for row in rows) == sorted(_verbs())
+
+
+def test_every_option_of_a_start_is_documented_and_no_other() -> None:
+    tables = [*FLEET.section("Where the hosts come from").rows(), *FLEET.section("How it goes", whole=False).rows()]
+    documented = {word.split()[0] for row in tables for word in names(row[0])[:1] if word.startswith("--")}
+
+    assert documented == _options(_verbs()["start"])
+
+
+def test_documented_defaults_are_those_that_apply() -> None:
+    taken = vars(_parser().parse_args(["rollout", "start", "v1", "host"]))
+    for row in FLEET.section("How it goes", whole=False).rows():
+        option = names(row[0])[0].split()[0]
+        if row[1]:
+            given = vars(_parser().parse_args(["rollout", "start", "v1", "host", option, names(row[1])[0]]))
+            assert given == taken, option
+
+
+@pytest.mark.parametrize("row", FLEET.section("Waves").rows())
+def test_waves_of_the_table_are_those_that_are_made(row: list[str]) -> None:
+    hosts = [Host(str(number), "", order=number) for number in range(int(row[0]))]
+
+    assign_waves(hosts, [amount(part) for part in names(row[1])[0].split(",")])
+
+    sizes = [sum(host.wave == wave for host in hosts) for wave in range(max(host.wave for host in hosts) + 1)]
+    assert sizes == [int(size) for size in row[2].split(", ")]
+
+
+@pytest.mark.parametrize("row", FLEET.section("Budgets").rows())
+def test_budgets_of_the_table_stop_what_they_say(row: list[str]) -> None:
+    total, failed = int(row[0]), int(row[2])
+    hosts = [Host(str(n), "", stage=Stage.FAILED if n < failed else Stage.DONE) for n in range(total)]
+
+    stops = over_budget(hosts, Options(max_failed=amount(names(row[1])[0])))
+
+    assert bool(stops) == (row[3] == "stops")
+
+
+def test_example_of_a_fleet_is_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    example = next(text for text in FLEET.examples("toml") if "[[host]]" in text)
+    file = tmp_path_factory.mktemp("fleet") / "fleet.toml"
+    file.write_text(example)
+
+    fleet = hosts.from_file(file)
+
+    assert [target.name for target in fleet.targets] == ["api-1", "api-2"]
+    assert fleet.password_file == str(file.parent / "fleet-password")
+    assert set(tomllib.loads(example)["host"][1]) == {"name", "url", "service", "zone"}
+
+
+def test_example_shows_a_rollout_as_it_is_shown() -> None:
+    (example,) = FLEET.section("An example").examples("text")
+
+    events = re.findall(r"^\S+Z  (\S+)", example, re.MULTILINE)
+    assert events[0] == "rollout.started"
+    assert events[-1] == "rollout.reverted"
+    assert {"wave.started", "host.started", "host.deploying", "host.finished", "bake.started", "revert.started"} <= set(events)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.model import Kind
+from support.repositories import Repo, listing, source_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from release_agent.repository.source import GitSource
+
+ANY = (Kind.TAG, Kind.BRANCH)
+FILES = {"app.py": "one\n", "sub/deep.txt": "deep", ".gitignore": "*.log\n/build/\n", "run": "#!/bin/sh\n"}
+
+
+class Written:
+    """A release as it was written, and what has become of it."""
+
+    def __init__(self, source: GitSource, place: Path) -> None:
+        self.source = source
+        self.place = place
+        self.commits = source.resolve("main", ANY).commits
+        source.write(self.commits, place)
+
+    @property
+    def drift(self) -> dict[str, str]:
+        return self.source.drift(self.commits, self.place)
+
+
+@pytest.fixture
+def written(repo: Repo, scratch: Path, tmp_path: Path) -> Written:
+    """A release of one repository."""
+    repo.commit(FILES)
+    (repo.path / "run").chmod(0o755)
+    (repo.path / "link").symlink_to("app.py")
+    repo.commit()
+    (tmp_path / "release").mkdir()
+    return Written(source_of(scratch, api=repo), tmp_path / "release")
+
+
+def test_a_release_as_it_was_written_has_no_drift(written: Written) -> None:
+    assert written.drift == {}
+
+
+def test_a_changed_file_is_listed_with_what_it_is_now(written: Written) -> None:
+    (written.place / "app.py").write_text("two\n")
+    first = written.drift
+    (written.place / "app.py").write_text("three\n")
+
+    assert list(first) == list(written.drift) == ["app.py"]
+    assert first["app.py"].startswith("file:-:")
+    assert first != written.drift
+
+
+def test_a_change_that_keeps_size_and_time_is_listed(written: Written) -> None:
+    file = written.place / "app.py"
+    before = file.stat()
+    file.write_text("eno\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert list(written.drift) == ["app.py"]
+
+
+def test_a_file_that_was_only_touched_is_no_drift(written: Written) -> None:
+    (written.place / "app.py").touch()
+
+    assert written.drift == {}
+
+
+def test_a_missing_file_is_listed_as_missing(written: Written) -> None:
+    (written.place / "sub/deep.txt").unlink()
+
+    assert written.drift == {"sub/deep.txt": "missing"}
+
+
+def test_an_added_file_is_listed_as_added(written: Written) -> None:
+    (written.place / "sub/new.txt").write_text("x")
+
+    assert list(written.drift) == ["sub/new.txt"]
+    assert written.drift["sub/new.txt"].startswith("added file:")
+
+
+def test_an_added_directory_is_listed_once(written: Written) -> None:
+    (written.place / "new/deeper").mkdir(parents=True)
+    (written.place / "new/deeper/x").touch()
+    (written.place / "new/y").touch()
+
+    assert written.drift == {"new/": "added directory"}
+
+
+def test_a_changed_mode_is_listed(written: Written) -> None:
+    (written.place / "app.py").chmod(0o755)
+    (written.place / "run").chmod(0o644)
+
+    assert {path: digest[:7] for path, digest in written.drift.items()} == {"app.py": "file:x:", "run": "file:-:"}
+
+
+def test_a_link_that_leads_elsewhere_is_listed(written: Written) -> None:
+    (written.place / "link").unlink()
+    (written.place / "link").symlink_to("/etc/passwd")
+
+    assert list(written.drift) == ["link"]
+    assert written.drift["link"].startswith("link:")
+
+
+def test_a_file_in_place_of_a_link_and_a_directory_in_place_of_a_file(written: Written) -> None:
+    (written.place / "link").unlink()
+    (written.place / "link").write_text("app.py")
+    (written.place / "run").unlink()
+    (written.place / "run").mkdir()
+
+    assert written.drift["link"].startswith("file:")
+    assert written.drift["run"] == "directory"
+
+
+def test_what_the_commits_own_gitignore_names_does_not_count(written: Written) -> None:
+    (written.place / "debug.log").touch()
+    (written.place / "build").mkdir()
+    (written.place / "build/out").touch()
+    (written.place / "sub/build").mkdir()
+    (written.place / "sub/build/out").touch()
+
+    assert written.drift == {"sub/build/": "added directory"}
+
+
+def test_looking_changes_nothing(written: Written) -> None:
+    (written.place / "app.py").write_text("two\n")
+    before = listing(written.place)
+
+    assert written.drift
+    assert listing(written.place) == before
+
+
+def test_names_in_other_alphabets_and_with_line_breaks_are_told_whole(written: Written) -> None:
+    for name in ("ünï ✓.txt", "new\nline", '"quoted"'):
+        (written.place / name).touch()
+
+    assert set(written.drift) == {"ünï ✓.txt", "new\nline", '"quoted"'}
+
+
+def test_line_endings_that_a_checkout_makes_are_no_drift(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+    repo.commit({".gitattributes": "*.bat text eol=crlf\n", "x.bat": "a\nb\n"})
+    (tmp_path / "release").mkdir()
+    written = Written(source_of(scratch, api=repo), tmp_path / "release")
+    assert (written.place / "x.bat").read_bytes() == b"a\r\nb\r\n"
+
+    assert written.drift == {}
+
+
+def test_drift_of_several_repositories_is_told_by_its_place_in_the_release(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+    web = Repo(tmp_path / "web")
+    web.commit({"index.html": "x"})
+    (tmp_path / "release").mkdir()
+    written = Written(source_of(scratch, api=repo, web=web), tmp_path / "release")
+    (written.place / "web/index.html").unlink()
+    (written.place / "api/new").touch()
+
+    assert set(written.drift) == {"web/index.html", "api/new"}
+
+
+def test_an_empty_submodule_is_no_drift(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},vendor")
+    repo.git("commit", "--quiet", "--message=submodule")
+    (tmp_path / "release").mkdir()
+
+    assert Written(source_of(scratch, api=repo), tmp_path / "release").drift == {}

@@ -1,0 +1,80 @@
+"""What can be told of supervisor without one; the rest is tested against a real one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Code, Failed, SupervisorGone
+from release_agent.services.supervisor import Rpc, is_own
+from support.servers import answering, refusing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "release-agent deploy",
+        "/opt/agent/bin/release-agent --config /etc/x.toml boot --json",
+        "/usr/bin/python3 -m release_agent monitor",
+        "/usr/bin/env release-agent deploy",
+        "'/opt/my agent/release-agent' deploy",
+    ],
+)
+def test_programs_of_the_agent(command: str) -> None:
+    assert is_own({"command": command})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python web.py",
+        "/srv/release-agent-ui/serve deploy",
+        "release-agent status",
+        "deploy",
+        "/bin/sh -c 'exec deploy'",
+        "unbalanced ' quote deploy",
+    ],
+)
+def test_programs_of_others(command: str) -> None:
+    assert not is_own({"command": command})
+
+
+def test_a_program_is_asked_for_by_its_verb() -> None:
+    assert is_own({"command": "release-agent monitor"}, ("monitor",))
+    assert not is_own({"command": "release-agent deploy"}, ("monitor",))
+
+
+def gone(url: str, **environ: str) -> SupervisorGone:
+    with pytest.raises(SupervisorGone) as caught:
+        Rpc(url, environ)("getState")
+    assert caught.value.code is Code.SUPERVISOR_UNREACHABLE
+    return caught.value
+
+
+def test_without_an_address_there_is_no_supervisor() -> None:
+    assert "neither [supervisor] url nor SUPERVISOR_SERVER_URL is set" in gone("").message
+
+
+def test_a_supervisor_that_does_not_listen_is_gone(tmp_path: Path) -> None:
+    with refusing() as closed:
+        assert closed in gone(f"http://{closed}").message
+        assert closed in gone("", SUPERVISOR_SERVER_URL=f"http://{closed}").message
+    assert "supervisor.sock" in gone(f"unix://{tmp_path}/supervisor.sock").message
+
+
+def test_the_configured_address_outranks_the_variable() -> None:
+    with refusing() as closed:
+        assert closed in gone(f"http://{closed}", SUPERVISOR_SERVER_URL="unix:///nowhere").message
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "wants a user and a password"), (404, "answered 404")])
+def test_a_supervisor_that_refuses_is_not_gone(status: int, words: str) -> None:
+    with answering(status) as (address, _), pytest.raises(Failed, match=words) as failed:
+        Rpc(address, {})("getState")
+
+    assert failed.value.code is Code.SUPERVISOR_REFUSED
+    assert not isinstance(failed.value, SupervisorGone)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Code, Failed
+from release_agent.model import Request, State
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
+from support.privileges import unprivileged
+from support.roots import install, release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def write_nothing(_directory: Path) -> None:
+    """Leave a release empty."""
+
+
+def test_a_new_root_is_empty(root: Root) -> None:
+    assert root.current() is None
+    assert root.releases() == []
+    assert root.next_number() == 1
+
+
+def test_a_roots_layout_is_the_documented_one(root: Root) -> None:
+    what = install(root, 42)
+    root.publish(what.name)
+    with root.lock(Request("d-1"), wait=False):
+        found = {str(path.relative_to(root.path)) for path in root.path.rglob("*")}
+
+    assert found == {
+        *("current", "releases", f"releases/{what.name}", "shared", ".release-agent", ".release-agent/shared"),
+        *(".release-agent/lock", ".release-agent/incoming", ".release-agent/releases"),
+        f".release-agent/releases/{what.name}.json",
+    }
+    assert root.database == root.path / ".release-agent/state.db"
+
+
+def test_a_root_that_is_not_there_yet_can_be_looked_at(tmp_path: Path) -> None:
+    fresh = Root(tmp_path / "not" / "yet", SystemClock())
+
+    assert (fresh.current(), fresh.releases(), fresh.holder(), fresh.next_number()) == (None, [], None, 1)
+    assert fresh.free() > 0
+    fresh.check_room(1, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preparing_twice_changes_nothing(root: Root) -> None:
+    install(root, 1)
+    (root.shared / "kept").touch()
+
+    root.prepare()
+
+    assert [r.number for r in root.releases()] == [1]
+    assert (root.shared / "kept").exists()
+
+
+def test_a_root_whose_parent_is_missing_is_unusable(tmp_path: Path) -> None:
+    with pytest.raises(Failed) as failed:
+        Root(tmp_path / "nowhere" / "root", SystemClock()).prepare()
+
+    assert failed.value.code is Code.ROOT_UNUSABLE
+    assert f"{tmp_path}/nowhere/root" in failed.value.message
+
+
+def test_a_root_of_another_user_is_unusable(open_place: Path) -> None:
+    open_place.chmod(0o755)
+
+    with unprivileged(), pytest.raises(Failed) as failed:
+        Root(open_place / "root", SystemClock()).prepare()
+
+    assert failed.value.code is Code.ROOT_UNUSABLE
+    assert "Permission denied" in failed.value.message
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_current_that_is_no_symlink_is_refused_and_left_alone(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    root = Root(tmp_path / "root", SystemClock())
+    root.path.mkdir()
+    make(root.link)
+
+    with pytest.raises(Failed) as failed:
+        root.prepare()
+
+    assert failed.value.code is Code.ROOT_UNUSABLE
+    assert "is not a symlink" in failed.value.message
+    assert root.link.exists()
+
+
+def test_what_is_installed_can_be_got_whole(root: Root) -> None:
+    what = install(root, 42, app="x")
+
+    assert root.get(what.name) == what
+    assert root.directory(what.name) == root.path / "releases" / what.name
+    assert (root.directory(what.name) / "app").read_text() == "x"
+    assert list(root.incoming.iterdir()) == []
+
+
+def test_a_release_holds_nothing_of_the_agents(root: Root) -> None:
+    what = install(root, 42, app="x")
+
+    assert [path.name for path in root.directory(what.name).iterdir()] == ["app"]
+    note = json.loads((root.own / "releases" / f"{what.name}.json").read_text())
+    assert (note["number"], note["revision"], note["state"], note["commits"]) == (42, "v42.0.0", "healthy", what.commits)
+
+
+def test_releases_are_ordered_by_number_whatever_their_time(root: Root) -> None:
+    for number in (10, 9, 1_000_000, 2):
+        install(root, number)
+    os.utime(root.directory(release(2).name), (2**31, 2**31))
+
+    assert [r.number for r in root.releases()] == [2, 9, 10, 1_000_000]
+    assert root.next_number() == 1_000_001
+
+
+def test_the_next_number_counts_releases_that_are_not_known(root: Root) -> None:
+    (root.path / "releases" / "000007-aaaaaaaaaaaa").mkdir()
+    (root.path / "releases" / "000099-scratch").mkdir()
+
+    assert root.next_number() == 8
+
+
+def test_a_directory_without_its_note_is_no_release(root: Root) -> None:
+    (root.path / "releases" / release(1).name).mkdir()
+
+    assert root.get(release(1).name) is None
+    assert root.releases() == []
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"number": 1}', '{"number": 1, "state": "odd"}', "\x00"])
+def test_a_note_that_cannot_be_read_makes_no_release(root: Root, note: str) -> None:
+    what = install(root, 1)
+    (root.own / "releases" / f"{what.name}.json").write_text(note)
+
+    assert root.get(what.name) is None
+
+
+@pytest.mark.parametrize("name", ["", "..", "000001", "../releases/000001-aaaaaaaaaaaa", "000001-aaaaaaaaaaaa/../x"])
+def test_names_of_no_release(root: Root, name: str) -> None:
+    assert root.get(name) is None
+
+
+def test_a_note_without_its_directory_is_no_release(root: Root) -> None:
+    root.save(release(1))
+
+    assert root.get(release(1).name) is None
+
+
+def test_what_was_never_built_cannot_be_installed(root: Root) -> None:
+    with pytest.raises(Failed) as failed:
+        root.install(release(1))
+
+    assert failed.value.code is Code.BUILD_FAILED
+
+
+def test_a_release_that_is_marked_keeps_its_mark(root: Root) -> None:
+    what = install(root, 1, State.BUILT)
+
+    root.save(release(1, State.FAILED))
+
+    found = root.get(what.name)
+    assert found is not None
+    assert found.state is State.FAILED
+
+
+def test_a_regular_file_of_a_release_is_read(root: Root) -> None:
+    what = install(root, 1, app="ünï")
+
+    assert root.read(what.name, "./app") == "ünï"
+    assert root.read(what.name, "nothing") is None
+
+
+def test_a_link_in_a_release_is_not_read(root: Root) -> None:
+    what = install(root, 1, app="x")
+    (root.directory(what.name) / "link").symlink_to("app")
+
+    assert root.read(what.name, "link") is None
+
+
+def test_a_release_is_built_once(root: Root) -> None:
+    root.build(release(1).name, write_nothing)
+
+    with pytest.raises(Failed) as failed:
+        root.build(release(1).name, write_nothing)
+
+    assert failed.value.code is Code.BUILD_FAILED
+
+
+def test_everything_can_be_made_durable(root: Root) -> None:
+    install(root, 1)
+
+    root.sync()

@@ -1,0 +1,254 @@
+"""Commands: how they end, and how they are ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Cancelled, Code, Exit, Failed
+from release_agent.system import processes
+from release_agent.system.clock import SystemClock
+from release_agent.system.command import CommandRunner, Ended, end_left_behind, last_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "GREETING": "hello"}
+# Longer than any test waits: whoever waits for its end by mistake never gets there.
+ETERNITY = "sleep 1000"
+# It leaves the group and says where it is once it has.
+DAEMON = f"setsid sh -c 'echo $$ > new; mv new pid; exec {ETERNITY}' & while [ ! -e pid ]; do sleep 0.01; done;"
+
+
+READY = "ready"
+TIMEOUT = 10_000.0
+
+
+class Impatient(SystemClock):
+    """A clock on which a command's time is up as soon as it says that it is ready."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def now(self) -> float:
+        return super().now() + (TIMEOUT if READY in self.said else 0.0)
+
+
+class Interrupted(Impatient):
+    """A clock that a signal reaches as soon as a command says that it is ready."""
+
+    def check(self) -> None:
+        if READY in self.said:
+            raise Cancelled(Code.CANCELLED, "stopped by SIGTERM")
+
+
+# A stray child that was ended is awaited by process 1, whenever that gets to it: hence the short grace.
+def run(directory: Path, command: str) -> Ended:
+    return CommandRunner(SystemClock(), on_line=lambda _line: None, grace=0.2).run(command, TIMEOUT, directory, ENVIRONMENT)
+
+
+def stopped(directory: Path, command: str, grace: float = 0.2) -> Ended:
+    """Run a command until it says that it is ready, and then out of time."""
+    clock = Impatient()
+    ended = CommandRunner(clock, clock.said.append, grace=grace).run(command, TIMEOUT, directory, ENVIRONMENT)
+    assert (ended.timed_out, ended.well) == (True, False)
+    return ended
+
+
+def runs(pid: str | int) -> bool:
+    return processes.started(int(pid)) is not None
+
+
+def pids(output: str) -> list[str]:
+    return [word for word in output.split() if word.isdigit()]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("true", 0, "exited with 0"),
+        ("exit 3", 3, "exited with 3"),
+        ("kill -SEGV $$", -signal.SIGSEGV, "was killed by SIGSEGV"),
+        ("kill -KILL $$", -signal.SIGKILL, "was killed by SIGKILL"),
+        ("kill -40 $$", -40, "was killed by signal 40"),
+        ("no-such-command", 127, "exited with 127"),
+    ],
+)
+def test_how_a_command_ended(tmp_path: Path, command: str, code: int, words: str) -> None:
+    ended = run(tmp_path, command)
+
+    assert (ended.exit_code, ended.timed_out, ended.well) == (code, False, code == 0)
+    assert ended.describe(60) == words
+
+
+def test_a_command_stops_at_its_first_failure_and_at_unset_variables(tmp_path: Path) -> None:
+    assert run(tmp_path, "false; echo went on").output == ""
+    assert "went on" not in run(tmp_path, 'echo "$NOWHERE_SET"; echo went on').output
+
+
+def test_a_command_sees_its_directory_its_environment_and_no_input(tmp_path: Path) -> None:
+    ended = run(tmp_path, 'pwd; echo "$GREETING"; echo "${HOME-no home}"; cat; echo end of input')
+
+    assert ended.output.splitlines() == [str(tmp_path), "hello", "no home", "end of input"]
+
+
+def test_what_a_command_says_on_either_stream_is_kept_in_order(tmp_path: Path) -> None:
+    assert run(tmp_path, "echo one; echo two >&2; echo three").output == "one\ntwo\nthree\n"
+
+
+def test_a_command_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    ended = stopped(tmp_path, f"echo $$; echo {READY}; {ETERNITY}")
+
+    assert ended.describe(0.5) == "was still running after 0.5 s and was stopped"
+    assert [runs(pid) for pid in pids(ended.output)] == [False]
+
+
+def test_a_command_is_asked_with_term_before_it_is_killed(tmp_path: Path) -> None:
+    ended = stopped(tmp_path, f"trap 'echo asked; exit 0' TERM; echo {READY}; while :; do sleep 0.01; done", grace=60)
+
+    assert ended.exit_code == 0
+    assert "asked" in ended.output.splitlines()
+
+
+def test_a_child_that_ignores_term_is_killed(tmp_path: Path) -> None:
+    ended = stopped(tmp_path, f"trap '' TERM; {ETERNITY} & echo $! $$; echo {READY}; wait")
+
+    assert ended.exit_code == -signal.SIGKILL
+    assert [runs(pid) for pid in pids(ended.output)] == [False, False]
+
+
+def test_the_whole_group_ends_with_a_command_that_is_stopped(tmp_path: Path) -> None:
+    ended = stopped(tmp_path, f"({ETERNITY} & echo $!); (trap '' TERM; {ETERNITY} & echo $!); echo {READY}; {ETERNITY}")
+
+    assert [runs(pid) for pid in pids(ended.output)] == [False, False]
+
+
+def test_a_grandchild_left_behind_is_ended_and_does_not_hold_up(tmp_path: Path) -> None:
+    ended = run(tmp_path, f"{ETERNITY} & echo $!")
+
+    assert ended.well
+    assert not runs(ended.output)
+
+
+def test_a_grandchild_left_behind_by_a_command_that_failed_is_ended(tmp_path: Path) -> None:
+    ended = run(tmp_path, f"{ETERNITY} & echo $!; exit 3")
+
+    assert ended.exit_code == 3
+    assert not runs(ended.output)
+
+
+def test_a_grandchild_that_left_the_group_and_holds_the_pipe_does_not_hold_up(tmp_path: Path) -> None:
+    ended = run(tmp_path, f"{DAEMON} cat pid")
+
+    assert ended.well
+    assert runs(ended.output)
+    os.kill(int(ended.output), signal.SIGKILL)
+
+
+def test_a_grandchild_that_left_the_group_does_not_outwit_the_time_out(tmp_path: Path) -> None:
+    (pid,) = pids(stopped(tmp_path, f"{DAEMON} cat pid; echo {READY}; wait").output)
+
+    assert runs(pid)
+    os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_signal_to_the_agent_ends_the_group(tmp_path: Path) -> None:
+    clock = Interrupted()
+    runner = CommandRunner(clock, clock.said.append, grace=0.2)
+
+    with pytest.raises(Cancelled):
+        runner.run(f"trap '' TERM; {ETERNITY} & echo $! $$; echo {READY}; wait", TIMEOUT, tmp_path, ENVIRONMENT)
+
+    assert [runs(pid) for pid in pids(clock.said[0])] == [False, False]
+
+
+def test_a_hook_that_cannot_be_started_fails_and_names_its_directory(tmp_path: Path) -> None:
+    runner = CommandRunner(SystemClock(), on_line=lambda _line: None)
+
+    with pytest.raises(Failed) as failed:
+        runner.run_hook("make", "build", 60, tmp_path / "nowhere", ENVIRONMENT)
+
+    assert (failed.value.code, failed.value.exit_code) == (Code.HOOK_FAILED, Exit.FAILED)
+    assert f"the build hook `make` could not be started in {tmp_path}/nowhere" in failed.value.message
+
+
+def test_a_hook_that_fails_is_no_error_of_the_runner(tmp_path: Path) -> None:
+    runner = CommandRunner(SystemClock(), on_line=lambda _line: None)
+
+    assert runner.run_hook("exit 3", "build", 60, tmp_path, ENVIRONMENT).exit_code == 3
+
+
+def left_behind(directory: Path) -> str:
+    """Have a run begin a hook and be killed while the hook runs; return the hook's pid."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", RUN_AND_WAIT, directory], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    with started:
+        assert started.stdout
+        pid = started.stdout.readline().strip()
+        started.kill()
+    return pid
+
+
+RUN_AND_WAIT = """
+import os, sys
+from pathlib import Path
+from release_agent.system.clock import SystemClock
+from release_agent.system.command import CommandRunner
+runner = CommandRunner(SystemClock(), lambda line: print(line, flush=True), notes=Path(sys.argv[1]))
+runner.run("echo $$; exec sleep 1000", 10000, Path("/"), os.environ)
+"""
+
+
+def test_the_hook_of_a_killed_run_is_ended_by_the_next(tmp_path: Path) -> None:
+    pid = left_behind(tmp_path)
+    assert runs(pid)
+    end = os.pidfd_open(int(pid))
+
+    assert end_left_behind(tmp_path) == [int(pid)]
+    assert select.select([end], [], [], 30)[0] == [end]
+    os.close(end)
+
+
+def test_a_process_that_has_a_killed_hooks_number_by_now_is_spared(tmp_path: Path) -> None:
+    pid = left_behind(tmp_path)
+    (note,) = tmp_path.iterdir()
+    note.write_text(str(int(note.read_text()) - 1))
+
+    assert end_left_behind(tmp_path) == []
+    assert runs(pid)
+    os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_hook_that_ended_leaves_no_note(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    noted = 'while [ -z "$(ls notes)" ]; do sleep 0.01; done; ls notes'
+
+    ended = CommandRunner(SystemClock(), lambda _line: None, notes=tmp_path / "notes").run(noted, 60, tmp_path, ENVIRONMENT)
+
+    assert ended.output
+    assert list((tmp_path / "notes").iterdir()) == []
+
+
+def test_no_pipe_is_left_open(tmp_path: Path) -> None:
+    def pipes() -> list[str]:
+        places = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]  # noqa: PTH208 - numbers
+        return sorted(os.readlink(place) for place in places if os.path.lexists(place))  # noqa: PTH115 - text
+
+    before = [pipe for pipe in pipes() if pipe.startswith("pipe:")]
+    kept = [run(tmp_path, "echo x"), run(tmp_path, f"{ETERNITY} &")]
+
+    assert [pipe for pipe in pipes() if pipe.startswith("pipe:")] == before
+    assert all(ended.well for ended in kept)
+
+
+def test_the_last_lines_of_an_output_leave_out_the_empty_ones() -> None:
+    assert last_lines("1\n2\n\n3\n4\n  \n5\n6\n\n") == "2\n3\n4\n5\n6"
+    assert last_lines("") == ""

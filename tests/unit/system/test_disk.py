@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Code, Failed
+from release_agent.system.disk import explained, remove, sync_directory, sync_mount, unusable
+from support.privileges import unprivileged
+from support.roots import small_disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, Code.DISK_FULL),
+        (errno.EDQUOT, Code.DISK_FULL),
+        (errno.EACCES, Code.BUILD_FAILED),
+        (errno.EIO, Code.BUILD_FAILED),
+        (errno.EROFS, Code.BUILD_FAILED),
+    ],
+)
+def test_what_a_failing_disk_means(tmp_path: Path, number: int, code: Code) -> None:
+    with pytest.raises(Failed) as failed, explained(tmp_path):
+        raise OSError(number, os.strerror(number))
+
+    assert failed.value.code is code
+    assert failed.value.message == f"could not write {tmp_path}: {os.strerror(number)}"
+
+
+def test_the_file_at_fault_is_named_rather_than_the_place(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="nowhere/file"), explained(tmp_path):
+        (tmp_path / "nowhere" / "file").touch()
+
+
+def test_a_really_full_device_is_said_to_be_full(tmp_path: Path) -> None:
+    with pytest.raises(Failed) as failed, explained(tmp_path), open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        full.write("x")
+
+    assert failed.value.code is Code.DISK_FULL
+
+
+def test_other_errors_are_not_the_disks(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.Error), explained(tmp_path):
+        raise sqlite3.DatabaseError
+
+
+def test_a_root_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    error = unusable(tmp_path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+
+    assert (error.code, error.message) == (Code.ROOT_UNUSABLE, f"cannot use {tmp_path}: Read-only file system")
+
+
+def test_files_links_and_directories_are_removed_and_nothing_beyond_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(outside)
+    (inside / "file").touch()
+    link = tmp_path / "link"
+    link.symlink_to(outside)
+    (tmp_path / "dangling").symlink_to("nowhere")
+
+    for path in (inside, link, tmp_path / "dangling", tmp_path / "nothing"):
+        remove(path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["outside"]
+    assert (outside / "kept").exists()
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o500, 0o000, 0o300])
+def test_directories_are_removed_whatever_their_modes(open_place: Path, mode: int) -> None:
+    with unprivileged():
+        top = open_place / "top"
+        (top / "locked").mkdir(parents=True)
+        (top / "locked/file").touch()
+        (top / "locked").chmod(mode)
+
+        remove(top)
+
+        assert not top.exists()
+
+
+def test_what_cannot_be_removed_says_why(open_place: Path) -> None:
+    (open_place / "others").mkdir()
+    (open_place / "others/file").touch()
+
+    with unprivileged(), pytest.raises(PermissionError):
+        remove(open_place / "others")
+
+    assert (open_place / "others/file").exists()
+
+
+def test_a_mount_inside_is_not_taken_for_removed(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+
+    with small_disk(top / "disk", "1m"), pytest.raises(OSError, match="busy"):
+        remove(top)
+
+    assert (top / "disk").exists()
+
+
+def test_syncing_a_directory_that_is_missing_says_so(tmp_path: Path) -> None:
+    sync_directory(tmp_path)
+    sync_mount(tmp_path)
+
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError):
+        sync_mount(tmp_path / "nowhere")

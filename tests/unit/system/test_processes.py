@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.system import processes
+from support.privileges import NOBODY, unprivileged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that waits for its input to end."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+
+
+def test_a_living_process_has_started_once(sleeper: subprocess.Popen[bytes]) -> None:
+    first = processes.started(sleeper.pid)
+
+    assert first is not None
+    assert processes.started(sleeper.pid) == first
+    own = processes.started(os.getpid())
+    assert own is not None
+    assert own <= first
+
+
+def test_a_process_that_ended_has_not_started_even_while_nobody_waited_for_it(sleeper: subprocess.Popen[bytes]) -> None:
+    os.kill(sleeper.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert (processes.started(sleeper.pid), sleeper.returncode) == (None, None)
+
+    sleeper.wait()
+    assert processes.started(sleeper.pid) is None
+
+
+def test_a_name_with_parentheses_and_blanks_does_not_confuse(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to("/bin/cat")
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        started = processes.started(process.pid)
+        own = processes.started(os.getpid())
+        assert process.stdin
+        process.stdin.close()
+
+    assert own is not None
+    assert started is not None
+    assert started >= own
+
+
+def test_whose_a_process_is(sleeper: subprocess.Popen[bytes]) -> None:
+    assert processes.owner(sleeper.pid) == os.geteuid()
+    sleeper.kill()
+    sleeper.wait()
+    assert processes.owner(sleeper.pid) is None
+
+
+BECOME = """
+import os, sys
+from pathlib import Path
+from release_agent.system.processes import become_owner
+name = become_owner(Path(sys.argv[1]))
+print(name, *os.getresuid(), *os.getresgid(), os.getgroups(), os.environ["HOME"])
+"""
+# A Python that every user may run; the tests' own may lie in somebody's home.
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def become_owner(place: Path) -> str:
+    """Have another process become the owner of a place; return who it is then."""
+    environ = {"HOME": "/root", "PYTHONPATH": str(Path(processes.__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-c", BECOME, place], env=environ, capture_output=True, check=True, text=True, extra_groups=[]
+    )
+    return done.stdout.strip()
+
+
+STRANGER = 12345
+
+
+def test_root_becomes_the_owner_of_where_it_works(tmp_path: Path) -> None:
+    os.chown(tmp_path, STRANGER, STRANGER + 1)
+
+    assert become_owner(tmp_path) == "12345 12345 12345 12345 12346 12346 12346 [] /"
+
+
+def test_root_becomes_a_user_of_the_machine_with_their_home_and_groups(tmp_path: Path) -> None:
+    user = pwd.getpwnam("nobody")
+    os.chown(tmp_path, user.pw_uid, STRANGER)
+    groups = os.getgrouplist("nobody", user.pw_gid)
+
+    assert become_owner(tmp_path) == " ".join(
+        str(word) for word in ["nobody", *[user.pw_uid] * 3, *[user.pw_gid] * 3, groups, user.pw_dir]
+    )
+
+
+def test_where_root_owns_all_it_stays_root(tmp_path: Path) -> None:
+    assert become_owner(tmp_path).startswith("None 0 0 0 0 0 0 ")
+    assert become_owner(tmp_path / "nowhere").startswith("None 0 0 0 ")
+
+
+def test_others_stay_who_they_are(open_place: Path) -> None:
+    with unprivileged():
+        assert processes.become_owner(open_place) is None
+        assert os.geteuid() != 0
+
+
+def nothing_known(_moment: float) -> str | None:
+    return None
+
+
+def test_a_release_is_in_use_while_a_process_works_in_it(tmp_path: Path) -> None:
+    deep = tmp_path / "releases/000001-a/sub"
+    deep.mkdir(parents=True)
+    (tmp_path / "releases/000002-b").mkdir()
+    with subprocess.Popen(["cat"], cwd=deep, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"ready\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert processes.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
+        process.stdin.close()
+
+    assert processes.releases_in_use(tmp_path / "releases", nothing_known) == set()
+
+
+def test_the_releases_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real/000001-a").mkdir(parents=True)
+    (tmp_path / "releases").symlink_to("real")
+    with subprocess.Popen(["cat"], cwd=tmp_path / "real/000001-a", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"ready\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert processes.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
+        process.stdin.close()
+
+
+def test_a_process_that_may_not_be_looked_into_uses_what_was_live_when_it_started(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    if os.geteuid() != 0:
+        assert NOBODY  # without root there are others' processes anyway: the kernel's, init
+    asked: list[float] = []
+
+    def live_at(moment: float) -> str | None:
+        asked.append(moment)
+        return "000001-a"
+
+    with unprivileged():
+        assert processes.releases_in_use(tmp_path, live_at) == {"000001-a"}
+
+    started = sleeper_started(sleeper.pid)
+    assert os.geteuid() != 0 or any(abs(moment - started) < 2 for moment in asked)
+
+
+def sleeper_started(pid: int) -> float:
+    """Ask the system when a process started, in seconds since 1970."""
+    answer = subprocess.run(["stat", "--format=%Y", f"/proc/{pid}"], check=True, capture_output=True, text=True).stdout
+    return float(answer)
