@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What the plugin hands to the one-shot, as JSON, and the action that is answered instead of done.
-REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
-CHECK = "check"
 # What a rollout's id begins with: in a host's history it is what fired a deployment. Later ones sort after earlier ones.
 ROLLOUT = "rollout-"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from release_agent.deploy.publication import previous_of
+from release_agent.deploy.line import previous_of
 from release_agent.deploy.run import Run
 from release_agent.errors import ReleaseError
 from release_agent.model import Release, Request, State
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.deploy.run import World
+    from release_agent.deploy.context import World
     from release_agent.journal.journal import StateDatabase
     from release_agent.model import Look, Process
 

@@ -10,7 +10,6 @@ from release_agent.errors import exit_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from release_agent.cli.doctor import Finding
     from release_agent.model import Record
 
 _SHORT = 12
@@ -31,15 +30,15 @@ def record(run: Record) -> str:
 def error(what: dict[str, str], outcome: str = "") -> str:
     """What happened, what to do next."""
     code = f" (exit {int(exit_of(outcome.rstrip(': ')))})" if outcome else ""
-    message = _plain(what["message"]).replace("\n", "\n  ")
-    return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {_plain(what['hint'])}"
+    message = plain(what["message"]).replace("\n", "\n  ")
+    return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {plain(what['hint'])}"
 
 
 def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
     """What is live and how it is; ``maintenance``: why a person has taken it out of service."""
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
-    rows += [("", f"- {_plain(problem)}") for problem in problems]
-    rows += [("", f"in maintenance, says Consul: {_plain(maintenance)}")] if maintenance else []
+    rows += [("", f"- {plain(problem)}") for problem in problems]
+    rows += [("", f"in maintenance, says Consul: {plain(maintenance)}")] if maintenance else []
     for name in ("current", "previous"):
         there = body[name]
         rows.append((name, f"{there['revision']}  {there['release']}  since {there['deployed_at']}" if there else "none"))
@@ -77,7 +76,7 @@ def deployment(body: dict[str, Any]) -> str:
         lines.append(error(body["error"]))
     for hook in body["hooks"]:
         lines.append(f"{hook['stage']} `{hook['run']}` {hook['ended']}")
-        lines += [f"  | {_plain(line)}" for line in hook["output"].splitlines()]
+        lines += [f"  | {plain(line)}" for line in hook["output"].splitlines()]
     return "\n".join(lines)
 
 
@@ -95,7 +94,7 @@ def drift(body: dict[str, Any]) -> str:
     """What differs from the commit."""
     if not body["drift"]:
         return f"{body['release']} ({body['revision']}) is as it was built"
-    lines = [f"{item['change']:<8} {_plain(item['path'])}" for item in body["drift"]]
+    lines = [f"{item['change']:<8} {plain(item['path'])}" for item in body["drift"]]
     return "\n".join([f"{body['release']} ({body['revision']}) differs from what was built:", *lines])
 
 
@@ -115,7 +114,7 @@ def check(body: dict[str, Any]) -> str:
 def changes(name: str, between: dict[str, Any]) -> str:
     """What a repository's commits bring, and take back."""
     back = f", {_commits(between['back'])} taken back" if between["back"] else ""
-    subjects = [f"    {_plain(subject)}" for subject in between["subjects"]]
+    subjects = [f"    {plain(subject)}" for subject in between["subjects"]]
     more = between["count"] - len(subjects)
     return "\n".join([f"  {name}: {_commits(between['count'])} more{back}", *subjects, *([f"    … {more} more"] if more else [])])
 
@@ -124,17 +123,6 @@ def _commits(count: int) -> str:
     return f"{count} commit" if count == 1 else f"{count} commits"
 
 
-def findings(found: Sequence[Finding]) -> str:
-    """What doctor saw, a line each and how to mend it."""
-    lines = []
-    for finding in found:
-        lines.append(f"{finding.level:<8}{finding.check}: {_plain(finding.message)}")
-        if finding.hint:
-            lines.append(f"        -> {_plain(finding.hint)}")
-    faults = sum(finding.level == "fault" for finding in found)
-    lines.append(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no faults")
-    return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Replace control characters, so that text from elsewhere cannot move the cursor."""
     return _CONTROL.sub("?", text)

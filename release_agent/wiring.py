@@ -7,31 +7,28 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from release_agent.deploy.run import Run, World
-from release_agent.errors import ReleaseError
+from release_agent.deploy.context import World
 from release_agent.journal.journal import StateDatabase, is_broken, set_aside
-from release_agent.model import Request
 from release_agent.system.logs import Redactor, make_log
-from release_agent.system.processes import become_owner
+from release_agent.system.user import become_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from release_agent.config.sections import Config, Health
+    from release_agent.config.sections import Config
     from release_agent.consul.registration import ConsulAgent
-    from release_agent.deploy.ports import Fleet, Log, Reporter
-    from release_agent.model import Look, Release, Target
-    from release_agent.monitor.monitor import Monitor, Poll
+    from release_agent.deploy.ports import Fleet, Reporter
+    from release_agent.model import Request
     from release_agent.repository.source import GitSource
     from release_agent.services.health import HealthExaminer
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
     from release_agent.system.clock import SystemClock
+    from release_agent.system.logs import Log
 
 _PROBE_GRACE = 0.3
-_SCRAPE_PATIENCE = 2.0  # seconds; Prometheus gives up after ten
 
 
 class Parts:
@@ -64,7 +61,8 @@ class Parts:
 
     def services(self) -> SupervisorServices:
         """Supervisor."""
-        from release_agent.services.supervisor import Rpc, SupervisorServices  # noqa: PLC0415
+        from release_agent.services.rpc import Rpc  # noqa: PLC0415
+        from release_agent.services.supervisor import SupervisorServices  # noqa: PLC0415
 
         return SupervisorServices(Rpc(self.config.supervisor.url, self.environ), self.clock, self.log)
 
@@ -166,92 +164,11 @@ class Parts:
             self.log.warning("journal.rebuilt", releases=len(releases))
         return journal
 
-    @contextmanager
-    def resident(self) -> Iterator[Resident]:
-        """Have what `monitor` runs, as the user who owns the root."""
-        from release_agent.monitor.monitor import Monitor, Poll  # noqa: PLC0415
-
-        root, log = self.root(), self.log
-        become_owner(root.path)
-
-        def journal() -> StateDatabase:
-            # Not made where it is missing: that would hide that it was lost.
-            return StateDatabase(root.database, write=root.database.exists())
-
-        with self.source() as source:
-            watched = _Watching(self, self.world(root, self.journal(), source))
-            consul = self.consul() if self.config.consul.enabled else None
-            monitor = Monitor(watched, journal, consul, log, self.config.consul.ttl)
-            yield Resident(monitor, Poll(watched, journal, log), lambda: self._serve_metrics(root, monitor))
-
-    def _serve_metrics(self, root: Root, monitor: Monitor) -> None:
-        from release_agent.monitor.metrics import JournalCollector, serve  # noqa: PLC0415
-
-        def journal() -> StateDatabase:
-            return StateDatabase(root.database, patience=_SCRAPE_PATIENCE)
-
-        collector = JournalCollector(self.config.app, journal, root.current, lambda: monitor.services)
-        serve(self.config.metrics.listen, collector, self.log)
-
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
         from release_agent.consul.reporter import ConsulReporter, NoReporter  # noqa: PLC0415
+        from release_agent.services.supervisor import is_monitored  # noqa: PLC0415
 
         settings = self.config.consul
         if not settings.enabled:
             return NoReporter()
         return ConsulReporter(self.consul(), journal, self.clock, self.log, watched=is_monitored(services), ttl=settings.ttl)
-
-
-class Resident(NamedTuple):
-    """The parts of the resident monitor, each for a thread of its own."""
-
-    monitor: Monitor
-    poll: Poll
-    serve_metrics: Callable[[], None]
-
-
-class _Watching:
-    """What the monitor watches: the live release of a root."""
-
-    def __init__(self, parts: Parts, world: World) -> None:
-        self._parts = parts
-        self._world = world
-        self._root = parts.root()
-
-    def busy(self) -> bool:
-        return self._root.holder() is not None
-
-    def live(self) -> Release | None:
-        return self._root.current()
-
-    def look(self, live: Release) -> Look:
-        run = Run(self._world, Request("monitor", revision=live.revision), journaled=False)
-        directory = self._root.directory(live.name)
-        return self._world.examiner.look(self._world.blueprint(live), directory, run.environment(live, directory))
-
-    def health(self, live: Release) -> Health:
-        return self._world.blueprint(live).health
-
-    def target(self) -> Target:
-        from release_agent.deploy.deployment import Deployment  # noqa: PLC0415
-
-        # Afresh: what was read of the repositories is not read again.
-        with self._parts.looking() as world:
-            return Deployment(Run(world, Request("poll"), journaled=False)).resolve()
-
-    def fire(self, method: str, trigger: str) -> str | None:
-        return self._parts.services().fire(method, trigger)
-
-
-def is_monitored(services: SupervisorServices) -> Callable[[], bool]:
-    """Make a question of whether supervisor has a ``monitor`` program of this agent."""
-
-    def ask() -> bool:
-        from release_agent.services.supervisor import is_own  # noqa: PLC0415
-
-        try:
-            return any(is_own(program, ("monitor",)) for program in services.programs())
-        except ReleaseError:
-            return False
-
-    return ask

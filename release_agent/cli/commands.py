@@ -5,52 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from release_agent import text
-from release_agent.config import sections
-from release_agent.errors import Cancelled, Code, Exit, Misconfigured, NoTarget, ReleaseError, exit_of
-from release_agent.model import CHECK, REQUEST_VARIABLE, Action, Record, Request, find_release, new_id
+from release_agent.config import load
+from release_agent.errors import Cancelled, Code, Exit, NoTarget, ReleaseError, exit_of
+from release_agent.model import Action, Record, Request, find_release, new_id
+from release_agent.request import Asked, asked_from_outside
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from release_agent.config.sections import Config
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What supervisor's plugin asked for; ``check``: to be answered, not done."""
-
-    request: Request
-    check: bool
-
-
-def asked_from_outside(environ: Mapping[str, str] = os.environ) -> Asked | None:
-    """Read RELEASE_AGENT_REQUEST, which outranks the command line; raises Misconfigured."""
-    given = environ.get(REQUEST_VARIABLE)
-    if not given:
-        return None
-    try:
-        asked = json.loads(given)
-        action = asked.get("action", Action.DEPLOY)
-        request = Request(
-            str(asked["id"]),
-            Action.DEPLOY if action == CHECK else Action(action),
-            str(asked.get("revision") or ""),
-            str(asked.get("release") or ""),
-            force=bool(asked.get("force")),
-            trigger=str(asked.get("trigger") or "rpc"),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Misconfigured(
-            Code.MISCONFIGURED, f"{REQUEST_VARIABLE} is not a request: {error}", hint="it is set by supervisor's plugin alone"
-        ) from error
-    return Asked(request, action == CHECK)
 
 
 class Call:
@@ -67,7 +35,7 @@ class Call:
     def parts(self) -> Parts:
         """The adapters; raises Misconfigured."""
         if self._parts is None:
-            self._parts = Parts(sections.load(self.arguments.config), self.clock)
+            self._parts = Parts(load.load(self.arguments.config), self.clock)
         return self._parts
 
     @property
@@ -212,18 +180,9 @@ def boot(call: Call) -> int:
 
 def monitor(call: Call) -> int:
     """Listen to supervisor's events and watch what is live, until supervisor closes."""
-    from release_agent.monitor.monitor import Wakeups, listen, start  # noqa: PLC0415
+    from release_agent.monitor.resident import run  # noqa: PLC0415
 
-    poll = call.config.revision.poll
-    with call.parts.resident() as resident:
-        wakeups = Wakeups()
-        wakeups.put("START")
-        start(lambda: resident.monitor.run(wakeups))
-        if poll:
-            start(lambda: resident.poll.run(poll))
-        if call.config.metrics.listen:
-            start(resident.serve_metrics)
-        listen(sys.stdin, sys.stdout, wakeups.put)
+    run(call.parts, sys.stdin, sys.stdout)
     return Exit.OK
 
 
@@ -320,14 +279,14 @@ def prune(call: Call) -> int:
 
 def doctor(call: Call) -> int:
     """Check the whole set-up: 30 where there is a fault."""
-    from release_agent.cli import doctor  # noqa: PLC0415
+    from release_agent.cli.doctor import FAULT, examine, findings  # noqa: PLC0415
 
     if call.arguments.repair:
         with call.parts.locked(Request(new_id(), trigger=_trigger())):
             pass  # opening the journal to write it rebuilds one that is lost or broken
-    findings = doctor.examine(call.parts)
-    call.answer([finding.to_json() for finding in findings], text.findings(findings))
-    return Exit.FAULT_FOUND if any(finding.level == doctor.FAULT for finding in findings) else Exit.OK
+    found = examine(call.parts)
+    call.answer([finding.to_json() for finding in found], findings(found))
+    return Exit.FAULT_FOUND if any(finding.level == FAULT for finding in found) else Exit.OK
 
 
 def say(text: str, stream: Any = None) -> None:  # noqa: ANN401 - a text stream

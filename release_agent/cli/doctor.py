@@ -15,14 +15,15 @@ from release_agent.deploy.run import Run
 from release_agent.errors import ReleaseError
 from release_agent.journal.journal import StateDatabase, is_broken
 from release_agent.model import Request
-from release_agent.services.supervisor import is_own
+from release_agent.services.programs import is_own
 from release_agent.system import processes
+from release_agent.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from release_agent.config.sections import Service
-    from release_agent.deploy.run import World
+    from release_agent.deploy.context import World
     from release_agent.repository.source import GitSource
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.wiring import Parts
@@ -274,3 +275,15 @@ def _consul(parts: Parts, supervisor: SupervisorServices) -> Iterator[Finding]:
 
 def _fault(check: str, error: ReleaseError) -> Finding:
     return Finding(check, FAULT, error.message, error.hint)
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """What doctor saw, a line each and how to mend it."""
+    lines = []
+    for finding in found:
+        lines.append(f"{finding.level:<8}{finding.check}: {plain(finding.message)}")
+        if finding.hint:
+            lines.append(f"        -> {plain(finding.hint)}")
+    faults = sum(finding.level == "fault" for finding in found)
+    lines.append(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no faults")
+    return "\n".join(lines)

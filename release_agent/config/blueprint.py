@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from release_agent.config import schema
+from release_agent.config.load import check_services, check_shared, describe
 from release_agent.config.schema import Problem, section, sections
-from release_agent.config.sections import Config, Health, Hook, Hooks, Service, Shared, check_services, check_shared, describe
+from release_agent.config.sections import Config, Health, Hook, Hooks, Service, Shared
 from release_agent.errors import Code, Refused
 
 if TYPE_CHECKING:

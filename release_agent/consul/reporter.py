@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.consul.registration import ConsulAgent
-    from release_agent.deploy.ports import Clock, Log
     from release_agent.model import Release
+    from release_agent.system.clock import Clock
+    from release_agent.system.logs import Log
 
 BUDGET = 5.0
 _FIRST_WAIT = 2.0

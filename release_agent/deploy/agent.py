@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.deployment import Deployment, Rollback
-from release_agent.deploy.publication import Publication, behind
+from release_agent.deploy.deployment import Deployment
+from release_agent.deploy.line import behind
+from release_agent.deploy.proof import prove
+from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import recover
-from release_agent.deploy.run import Run, World
+from release_agent.deploy.rollback import Rollback
+from release_agent.deploy.run import Run
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -21,11 +24,12 @@ from release_agent.errors import (
     SupervisorGone,
 )
 from release_agent.model import ROLLOUT, Action, Outcome, Record, Release, Request, State, new_id
-from release_agent.services.health import prove
 from release_agent.system import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from release_agent.deploy.context import World
 
 # A boot with nothing live goes down the versions; an environment in which
 # these many in a row fail is not mended by an older one.

@@ -14,32 +14,6 @@ if TYPE_CHECKING:
     from release_agent.model import Completed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
 
 
-class Clock(Protocol):
-    """Time that cannot go back, and a sleep that ends with Cancelled when a signal asks for it."""
-
-    def now(self) -> float:
-        """Return seconds since some moment."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait; raises Cancelled where a signal asked to stop and nothing shields."""
-
-    def check(self) -> None:
-        """Raise Cancelled where a signal asked to stop and nothing shields."""
-
-    def shielded(self) -> AbstractContextManager[None]:
-        """Return a context in which signals wait: a rollback is not to be cancelled."""
-
-
-class Log(Protocol):
-    """Structured logging: an event and what belongs to it."""
-
-    def info(self, event: str, **values: object) -> None:
-        """Log what happened."""
-
-    def warning(self, event: str, **values: object) -> None:
-        """Log what a person should know."""
-
-
 class Source(Protocol):
     """The repositories."""
 

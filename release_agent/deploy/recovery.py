@@ -11,7 +11,7 @@ from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseEr
 from release_agent.model import Outcome, Release, Request, Stage, State, new_id
 
 if TYPE_CHECKING:
-    from release_agent.deploy.run import World
+    from release_agent.deploy.context import World
 
 
 def recover(world: World, *, keep_proved: bool, besides: str = "") -> None:

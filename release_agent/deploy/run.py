@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from release_agent.config.blueprint import FILE, Blueprint, combine
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
 
@@ -15,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from release_agent.config.sections import Config, Hook
-    from release_agent.deploy.ports import Clock, Examiner, Fleet, HookRunner, Journal, Log, Reporter, Services, Source, Store
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Hook
+    from release_agent.deploy.context import World
 
 _NOT_FOR_HOOKS = (
     "SUPERVISOR_USERNAME",
@@ -28,34 +27,6 @@ _NOT_FOR_HOOKS = (
 )
 _SHOWN_OUTPUT_LINES = 5
 _AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything a deployment talks to, as the composition root put it together."""
-
-    config: Config
-    environ: Mapping[str, str]
-    clock: Clock
-    log: Log
-    redact: Callable[[str], str]
-    source: Source
-    store: Store
-    journal: Journal
-    hooks: HookRunner
-    services: Services
-    examiner: Examiner
-    reporter: Reporter
-    fleet: Fleet
-
-    def blueprint(self, release: Release) -> Blueprint:
-        """What a release that exists says of itself, from its own files."""
-        files = {}
-        for repository in self.config.repositories:
-            text = self.store.read(release.name, f"{repository.into}/{FILE}")
-            if text is not None:
-                files[repository.name] = text
-        return combine(self.config, files)
 
 
 class Run:

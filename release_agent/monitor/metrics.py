@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from release_agent.config.sections import App
-    from release_agent.deploy.ports import Log
     from release_agent.journal.journal import StateDatabase
     from release_agent.model import Release
+    from release_agent.system.logs import Log
 
 _BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)  # seconds: from a swap to an npm build
 _RETRY = 5.0

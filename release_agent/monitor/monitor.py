@@ -6,99 +6,20 @@ talking is done by another: however long a probe or Consul takes, no event waits
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from release_agent.consul.client import ConsulError
 from release_agent.consul.registration import ConsulAgent, Status
 from release_agent.errors import ReleaseError
-from release_agent.model import Action
+from release_agent.monitor.watch import Bake
+from release_agent.monitor.watched import Found, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TextIO
 
-    from release_agent.config.sections import Health
-    from release_agent.deploy.ports import Log
     from release_agent.journal.journal import StateDatabase
-    from release_agent.model import Look, Release, Target
-
-WATCH, POLL = "watch", "poll"
-_OK = "RESULT 2\nOK"
-
-
-class Watched(Protocol):
-    """What is watched."""
-
-    def busy(self) -> bool:
-        """Whether a run holds the lock: then Consul's check is that run's."""
-
-    def live(self) -> Release | None:
-        """Return what is live."""
-
-    def look(self, live: Release) -> Look:
-        """Look once at its services and probes."""
-
-    def health(self, live: Release) -> Health:
-        """Return how long a release may be sick, and is watched."""
-
-    def target(self) -> Target:
-        """Resolve what a bare deploy would take."""
-
-    def fire(self, method: str, trigger: str) -> str | None:
-        """Fire a deployment or a rollback through supervisor; returns why it was refused, or None."""
-
-
-def listen(events: TextIO, answers: TextIO, on_event: Callable[[str], None]) -> None:
-    """Answer supervisor's event listener protocol until it closes; ``on_event`` must not block.
-
-    Nothing but the protocol may be written to ``answers``.
-    """
-    while True:
-        answers.write("READY\n")
-        answers.flush()
-        header = events.readline()
-        if not header:
-            return
-        fields = dict(pair.split(":", 1) for pair in header.split())
-        events.read(int(fields["len"]))
-        on_event(fields["eventname"])
-        answers.write(_OK)
-        answers.flush()
-
-
-class Wakeups:
-    """Events for the thread that looks; many that came meanwhile are one."""
-
-    def __init__(self) -> None:
-        """Nothing has happened."""
-        self._queue: queue.Queue[str | None] = queue.Queue(maxsize=1)
-
-    def put(self, event: str | None) -> None:
-        """Note an event; None is the last one."""
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
-            if event is None:
-                self._queue.put(event)
-
-    def get(self) -> str | None:
-        """Wait for the next event."""
-        return self._queue.get()
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a look found: what is live, Consul's status, whether it can never mend itself, whether a probe fails."""
-
-    live: Release | None
-    status: Status
-    hopeless: bool = False
-    failing: bool = False
+    from release_agent.monitor.listener import Wakeups
+    from release_agent.system.logs import Log
 
 
 class Monitor:
@@ -207,93 +128,3 @@ class Monitor:
             self._said = (state, why)
             say = self._log.info if state == "passing" else self._log.warning
             say("health.changed", health=state, why=why)
-
-
-class Bake:
-    """``[health] watch``: for some time after a deployment, what turns sick is taken back, once."""
-
-    def __init__(self, watched: Watched, log: Log) -> None:
-        """Nothing is sick yet."""
-        self._watched = watched
-        self._log = log
-        self._sick_since: float | None = None
-        self._of: tuple[str, str | None] = ("", None)  # which publication that is said of
-        self._taken_back: tuple[str, str | None] = ("", None)
-
-    def consider(self, found: Found, journal: StateDatabase) -> None:
-        """Fire a rollback where the live release was deployed a while ago and is given up, or sick for ``deadline``."""
-        now = time.monotonic()
-        if found.live is None:
-            return
-        publication = (found.live.name, found.live.published_at)
-        if publication != self._of or not found.failing:
-            # Sick is what a probe says, for this release: a service that a person stopped is none of it.
-            self._of, self._sick_since = publication, None
-        if found.failing and self._sick_since is None:
-            self._sick_since = now
-        if not (found.failing or found.hopeless):
-            return
-        health = self._watched.health(found.live)
-        if not self._is_watched(found.live, health, journal):
-            return
-        if found.hopeless or (self._sick_since is not None and now - self._sick_since >= health.deadline):
-            refused = self._watched.fire("rollback", WATCH)
-            if refused:  # tried again at the next look
-                self._log.warning("watch.refused", release=found.live.name, why=refused)
-                return
-            self._taken_back = publication
-            self._log.warning("watch.fired", release=found.live.name, why=found.status.output)
-
-    def _is_watched(self, live: Release, health: Health, journal: StateDatabase) -> bool:
-        if health.watch is None or (live.name, live.published_at) == self._taken_back or not live.published_at:
-            return False
-        age = (datetime.now(UTC) - datetime.fromisoformat(live.published_at)).total_seconds()
-        # What a rollback brought back is not taken back further.
-        return age <= health.watch and journal.last_publication() == (live.name, Action.DEPLOY)
-
-
-class Poll:
-    """``[revision] poll``: deploys by itself when what it follows has moved; nothing is tried a second time."""
-
-    def __init__(self, watched: Watched, journal: Callable[[], StateDatabase], log: Log) -> None:
-        """Nothing was looked at yet."""
-        self._watched = watched
-        self._journal = journal
-        self._log = log
-        self._said = ""
-
-    def look(self) -> None:
-        """Fire a deployment where the commits that a bare deploy would take were never tried."""
-        if self._watched.busy():
-            return  # asked again at the next look
-        try:
-            target = self._watched.target()
-            with self._journal() as journal:
-                tried = journal.was_tried(target.commits)
-        except (ReleaseError, OSError) as error:  # a full /tmp, say: the next look may do
-            self._say(str(error))
-            return
-        if tried:
-            return
-        refused = self._watched.fire("deploy", POLL)
-        if refused:
-            self._say(refused)
-        else:
-            self._log.info("poll.fired", revision=target.revision)
-
-    def _say(self, why: str) -> None:
-        """Log what keeps it from deploying, once."""
-        if why != self._said:
-            self._said = why
-            self._log.warning("poll.refused", why=why)
-
-    def run(self, interval: float) -> None:
-        """Look every ``interval`` seconds, for ever."""
-        pause = threading.Event()
-        while not pause.wait(interval):
-            self.look()
-
-
-def start(work: Callable[[], None]) -> None:
-    """Start a thread that ends with the process."""
-    threading.Thread(target=work, daemon=True).start()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.config.blueprint import FILE, combine
-from release_agent.deploy.publication import previous_of
+from release_agent.deploy.line import previous_of
 from release_agent.journal.journal import StateDatabase
 from release_agent.status import of_release
 from release_agent.store.root import Root

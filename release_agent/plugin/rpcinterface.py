@@ -23,12 +23,13 @@ from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
 from supervisor.states import RUNNING_STATES, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from release_agent.config import sections
+from release_agent.config import load
 from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
-from release_agent.model import CHECK, REQUEST_VARIABLE, Action, Process, Record, new_id
+from release_agent.model import Action, Process, Record, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Awaited, Started
 from release_agent.repository.revision import check_revision
+from release_agent.request import CHECK, REQUEST_VARIABLE
 from release_agent.store.lock import busy
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class ReleaseRPCInterface:
     # Answering
 
     def _answers(self) -> Answers:
-        return Answers(sections.load(self._path))
+        return Answers(load.load(self._path))
 
     def _record(self, identity: str) -> dict[str, Any]:
         journal = self._answers().journal()

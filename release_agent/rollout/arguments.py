@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from release_agent.config import schema
+from release_agent.config import readers
 from release_agent.rollout.options import Options, amount
 
 if TYPE_CHECKING:
@@ -123,17 +123,17 @@ def _amount(text: str) -> Any:  # noqa: ANN401 - argparse
 
 
 def _seconds(text: str) -> float:
-    return 0.0 if text == "0" else _read(text, schema.duration)
+    return 0.0 if text == "0" else _read(text, readers.duration)
 
 
 def _some_time(text: str) -> float:
-    return _read(text, schema.positive_duration)
+    return _read(text, readers.positive_duration)
 
 
 def _read(text: str, read: Callable[[object], float]) -> float:
     try:
         return read(text)
-    except schema.WrongValueError as error:
+    except readers.WrongValueError as error:
         message = f"{text!r} {error}"
         raise argparse.ArgumentTypeError(message) from error
 

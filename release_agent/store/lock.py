@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from release_agent.deploy.ports import Clock
     from release_agent.model import Request
+    from release_agent.system.clock import Clock
 
 _POLL = 0.05
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config.sections import Shared
-    from release_agent.deploy.ports import Clock
     from release_agent.model import Request
+    from release_agent.system.clock import Clock
 
 _ROOM_TO_SPARE = 1 << 20
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
 import signal
 import time
 from contextlib import contextmanager
@@ -13,6 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SLICE = 0.1
+
+
+class Clock(Protocol):
+    """Time that cannot go back, and a sleep that ends with Cancelled when a signal asks for it."""
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises Cancelled where a signal asked to stop and nothing shields."""
+
+    def check(self) -> None:
+        """Raise Cancelled where a signal asked to stop and nothing shields."""
+
+    def shielded(self) -> AbstractContextManager[None]:
+        """Return a context in which signals wait: a rollback is not to be cancelled."""
 
 
 class SystemClock:

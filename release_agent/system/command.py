@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from release_agent.deploy.ports import Clock
+    from release_agent.system.clock import Clock
 
 SHELL = ("/bin/sh", "-euc")
 _TAIL = 64 * 1024

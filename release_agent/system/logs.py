@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-    from release_agent.deploy.ports import Log
 
 _SECRET_VARIABLES = ("SUPERVISOR_PASSWORD", "CONSUL_HTTP_TOKEN")
 _SECRET_FILE_VARIABLES = ("CONSUL_HTTP_TOKEN_FILE",)
 _SHORTEST_SECRET = 4
+
+
+class Log(Protocol):
+    """Structured logging: an event and what belongs to it."""
+
+    def info(self, event: str, **values: object) -> None:
+        """Log what happened."""
+
+    def warning(self, event: str, **values: object) -> None:
+        """Log what a person should know."""
 
 
 class Redactor:

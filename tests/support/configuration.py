@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
-from release_agent.config import sections
+from release_agent.config import load, sections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ MINIMAL = APP + REPOSITORY
 def problems_of(text: str) -> list[str]:
     """Return what is wrong with a document."""
     problems: list[Problem] = []
-    sections.parse(tomllib.loads(text), problems, {})
+    load.parse(tomllib.loads(text), problems, {})
     return [str(problem) for problem in problems]
 
 
@@ -29,7 +29,7 @@ def configuration(
 ) -> sections.Config:
     """Return the configuration of a document in which nothing is wrong."""
     problems: list[Problem] = []
-    made = sections.parse(tomllib.loads(app + repository + extra), problems, environ or {})
+    made = load.parse(tomllib.loads(app + repository + extra), problems, environ or {})
     assert not problems
     return made
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from release_agent import text
+from release_agent.cli import doctor
 from release_agent.cli.doctor import FAULT, OK, Finding
 from release_agent.model import Record
 
@@ -150,7 +151,7 @@ def test_a_dry_run_for_people(live: bool, build: bool, what_it_says: str) -> Non
 def test_findings_for_people_say_how_to_mend_a_fault() -> None:
     found = [Finding("root", OK, "writable"), Finding("consul", FAULT, "Consul\x1b is down", "start it")]
 
-    assert text.findings(found).splitlines() == [
+    assert doctor.findings(found).splitlines() == [
         "ok      root: writable",
         "fault   consul: Consul? is down",
         "        -> start it",

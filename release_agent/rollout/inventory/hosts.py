@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from release_agent.config import schema
-from release_agent.config.schema import Problem, SecretInFileError, WrongValueError, section, sections, setting
-from release_agent.config.sections import describe
+from release_agent.config import readers, schema
+from release_agent.config.load import describe
+from release_agent.config.readers import SecretInFileError, WrongValueError
+from release_agent.config.schema import Problem, section, sections, setting
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.model import Target
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 PORT = 9001  # what supervisord's documentation has it listen on
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?")
-_name = schema.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
-_word = schema.matching(r"|[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
-_user = schema.matching(r"[^:\x00-\x1f\x7f]*", 'a user without ":" and control characters')  # as HTTP has it
-_web = schema.url("http", "https")
+_name = readers.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
+_word = readers.matching(r"|[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
+_user = readers.matching(r"[^:\x00-\x1f\x7f]*", 'a user without ":" and control characters')  # as HTTP has it
+_web = readers.url("http", "https")
 _SHOWN = 5  # names of hosts in a hint
 
 
@@ -62,7 +63,7 @@ class Access:
 
     user: str = setting(_user, default="", doc="the user of the hosts' RPC")
     password_file: str = setting(
-        schema.text, default="", doc="a file that holds the password; relative: to this file's directory"
+        readers.text, default="", doc="a file that holds the password; relative: to this file's directory"
     )
 
 

@@ -11,8 +11,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from release_agent.config.load import describe
 from release_agent.config.schema import Problem
-from release_agent.config.sections import describe
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.model import Target
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.config import sections
+from release_agent.config import load
 from release_agent.errors import Code, Exit, Misconfigured
 from support.configuration import APP, MINIMAL, REPOSITORY, configuration, problems_of, write
 
@@ -27,7 +27,7 @@ deadline = "soon"
 
 def refusal(path: str | None, environ: dict[str, str] | None = None) -> Misconfigured:
     with pytest.raises(Misconfigured) as refused:
-        sections.load(path, environ or {})
+        load.load(path, environ or {})
     return refused.value
 
 
@@ -53,7 +53,7 @@ def test_a_single_mistake_is_one_problem(tmp_path: Path) -> None:
 
 
 def test_the_least_a_file_must_say_is_enough(tmp_path: Path) -> None:
-    found = sections.load(write(tmp_path / "agent.toml", MINIMAL), {})
+    found = load.load(write(tmp_path / "agent.toml", MINIMAL), {})
 
     assert (found.app.name, found.app.root, found.app.keep) == ("api", "/srv/api", 5)
     assert (found.revision.follow, found.revision.pattern, found.revision.branch) == ("tag", "v*", "main")
@@ -82,19 +82,19 @@ def test_the_argument_outranks_the_variable(tmp_path: Path) -> None:
     named = write(tmp_path / "named.toml", MINIMAL.replace('"api"', '"named"'))
     variable = write(tmp_path / "variable.toml", MINIMAL.replace('"api"', '"variable"'))
 
-    assert sections.load(named, {"RELEASE_AGENT_CONFIG": variable}).app.name == "named"
-    assert sections.load(None, {"RELEASE_AGENT_CONFIG": variable}).app.name == "variable"
+    assert load.load(named, {"RELEASE_AGENT_CONFIG": variable}).app.name == "named"
+    assert load.load(None, {"RELEASE_AGENT_CONFIG": variable}).app.name == "variable"
 
 
 def test_without_argument_and_variable_the_file_in_etc_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sections, "DEFAULT_PATH", write(tmp_path / "etc.toml", MINIMAL.replace('"api"', '"etc"')))
+    monkeypatch.setattr(load, "DEFAULT_PATH", write(tmp_path / "etc.toml", MINIMAL.replace('"api"', '"etc"')))
 
-    assert sections.load(None, {}).app.name == "etc"
-    assert sections.load(None, {"RELEASE_AGENT_CONFIG": ""}).app.name == "etc"
+    assert load.load(None, {}).app.name == "etc"
+    assert load.load(None, {"RELEASE_AGENT_CONFIG": ""}).app.name == "etc"
 
 
 def test_the_file_in_etc_is_called_release_agent_toml() -> None:
-    assert sections.DEFAULT_PATH == "/etc/release-agent.toml"
+    assert load.DEFAULT_PATH == "/etc/release-agent.toml"
 
 
 @pytest.mark.parametrize(

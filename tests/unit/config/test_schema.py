@@ -5,46 +5,48 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from release_agent.config import schema
-from release_agent.config.schema import Problem, WrongValueError
+from release_agent.config import readers, schema
+from release_agent.config.readers import WrongValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-http_url = schema.url("http", "https")
-socket_url = schema.url("unix", "http")
-letters = schema.matching("[a-z]+", "small letters")
+    from release_agent.config.schema import Problem
+
+http_url = readers.url("http", "https")
+socket_url = readers.url("unix", "http")
+letters = readers.matching("[a-z]+", "small letters")
 
 GOOD = [
-    (schema.boolean, True, True),
-    (schema.boolean, False, False),
-    (schema.text, "", ""),
-    (schema.text, "Grüße, 世界", "Grüße, 世界"),
-    (schema.required_text, " x", " x"),
+    (readers.boolean, True, True),
+    (readers.boolean, False, False),
+    (readers.text, "", ""),
+    (readers.text, "Grüße, 世界", "Grüße, 世界"),
+    (readers.required_text, " x", " x"),
     (letters, "abc", "abc"),
-    (schema.one_of("tag", "pin"), "pin", "pin"),
-    (schema.whole(1, 3), 1, 1),
-    (schema.whole(1, 3), 3, 3),
-    (schema.port, 65535, 65535),
-    (schema.port, 0, 0),
-    (schema.duration, "500ms", 0.5),
-    (schema.duration, "2s", 2.0),
-    (schema.duration, "1.5s", 1.5),
-    (schema.duration, "5m", 300.0),
-    (schema.duration, "1h", 3600.0),
-    (schema.duration, "1d", 86400.0),
-    (schema.duration, "0s", 0.0),
-    (schema.positive_duration, "1ms", 0.001),
-    (schema.optional_duration, "", None),
-    (schema.optional_duration, "30s", 30.0),
-    (schema.absolute_path, "/srv/api", "/srv/api"),
-    (schema.inner_path, "var/uploads", "var/uploads"),
-    (schema.inner_path, "./var//uploads/", "var/uploads"),
-    (schema.inner_path, ".", "."),
-    (schema.inner_path, "..data/x..y", "..data/x..y"),
-    (schema.inner_path, ".gitignore", ".gitignore"),
-    (schema.inner_paths, ["var/a", "var/b"], ("var/a", "var/b")),
-    (schema.inner_paths, [], ()),
+    (readers.one_of("tag", "pin"), "pin", "pin"),
+    (readers.whole(1, 3), 1, 1),
+    (readers.whole(1, 3), 3, 3),
+    (readers.port, 65535, 65535),
+    (readers.port, 0, 0),
+    (readers.duration, "500ms", 0.5),
+    (readers.duration, "2s", 2.0),
+    (readers.duration, "1.5s", 1.5),
+    (readers.duration, "5m", 300.0),
+    (readers.duration, "1h", 3600.0),
+    (readers.duration, "1d", 86400.0),
+    (readers.duration, "0s", 0.0),
+    (readers.positive_duration, "1ms", 0.001),
+    (readers.optional_duration, "", None),
+    (readers.optional_duration, "30s", 30.0),
+    (readers.absolute_path, "/srv/api", "/srv/api"),
+    (readers.inner_path, "var/uploads", "var/uploads"),
+    (readers.inner_path, "./var//uploads/", "var/uploads"),
+    (readers.inner_path, ".", "."),
+    (readers.inner_path, "..data/x..y", "..data/x..y"),
+    (readers.inner_path, ".gitignore", ".gitignore"),
+    (readers.inner_paths, ["var/a", "var/b"], ("var/a", "var/b")),
+    (readers.inner_paths, [], ()),
     (http_url, "", ""),
     (http_url, "http://127.0.0.1:8080/health?deep=1", "http://127.0.0.1:8080/health?deep=1"),
     (http_url, "https://[::1]:8443/", "https://[::1]:8443/"),
@@ -52,44 +54,44 @@ GOOD = [
 ]
 
 BAD = [
-    (schema.boolean, 1, "true or false"),
-    (schema.boolean, "true", "true or false"),
-    (schema.text, 7, "a string"),
-    (schema.text, "a\nb", "without control characters"),
-    (schema.text, "a\x7f", "without control characters"),
-    (schema.required_text, "", "must not be empty"),
-    (schema.required_text, "  ", "must not be empty"),
+    (readers.boolean, 1, "true or false"),
+    (readers.boolean, "true", "true or false"),
+    (readers.text, 7, "a string"),
+    (readers.text, "a\nb", "without control characters"),
+    (readers.text, "a\x7f", "without control characters"),
+    (readers.required_text, "", "must not be empty"),
+    (readers.required_text, "  ", "must not be empty"),
     (letters, "abc1", "small letters"),
     (letters, "abc\n", "small letters"),
     (letters, 5, "small letters"),
-    (schema.one_of("tag", "pin"), "tags", '"tag" or "pin"'),
-    (schema.whole(1, 3), 0, "from 1 to 3"),
-    (schema.whole(1, 3), 4, "from 1 to 3"),
-    (schema.whole(0, 3), True, "from 0 to 3"),
-    (schema.whole(1, 3), 2.0, "from 1 to 3"),
-    (schema.whole(1, 3), "2", "from 1 to 3"),
-    (schema.port, 65536, "from 0 to 65535"),
-    (schema.duration, 5, "a duration"),
-    (schema.duration, "5", "a duration"),
-    (schema.duration, "5 s", "a duration"),
-    (schema.duration, "-5s", "a duration"),
-    (schema.duration, "1h30m", "a duration"),
-    (schema.duration, "٥s", "a duration"),  # noqa: RUF001 - a digit that is not 0 to 9
-    (schema.positive_duration, "0s", "longer than nothing"),
-    (schema.optional_duration, "0s", "longer than nothing"),
-    (schema.absolute_path, "srv/api", "an absolute path"),
-    (schema.absolute_path, "", "an absolute path"),
-    (schema.inner_path, "", "must not be empty"),
-    (schema.inner_path, "/etc", "a relative path"),
-    (schema.inner_path, "../x", "a relative path"),
-    (schema.inner_path, "a/../../x", "a relative path"),
-    (schema.inner_path, ".git/hooks", "a relative path"),
-    (schema.inner_path, "a/.git", "a relative path"),
-    (schema.inner_paths, "var", "a list of paths"),
-    (schema.inner_paths, ["."], "inside the release"),
-    (schema.inner_paths, ["var", "var/uploads"], "none within another"),
-    (schema.inner_paths, ["var", "./var/"], "distinct"),
-    (schema.inner_paths, ["../x"], "a relative path"),
+    (readers.one_of("tag", "pin"), "tags", '"tag" or "pin"'),
+    (readers.whole(1, 3), 0, "from 1 to 3"),
+    (readers.whole(1, 3), 4, "from 1 to 3"),
+    (readers.whole(0, 3), True, "from 0 to 3"),
+    (readers.whole(1, 3), 2.0, "from 1 to 3"),
+    (readers.whole(1, 3), "2", "from 1 to 3"),
+    (readers.port, 65536, "from 0 to 65535"),
+    (readers.duration, 5, "a duration"),
+    (readers.duration, "5", "a duration"),
+    (readers.duration, "5 s", "a duration"),
+    (readers.duration, "-5s", "a duration"),
+    (readers.duration, "1h30m", "a duration"),
+    (readers.duration, "٥s", "a duration"),  # noqa: RUF001 - a digit that is not 0 to 9
+    (readers.positive_duration, "0s", "longer than nothing"),
+    (readers.optional_duration, "0s", "longer than nothing"),
+    (readers.absolute_path, "srv/api", "an absolute path"),
+    (readers.absolute_path, "", "an absolute path"),
+    (readers.inner_path, "", "must not be empty"),
+    (readers.inner_path, "/etc", "a relative path"),
+    (readers.inner_path, "../x", "a relative path"),
+    (readers.inner_path, "a/../../x", "a relative path"),
+    (readers.inner_path, ".git/hooks", "a relative path"),
+    (readers.inner_path, "a/.git", "a relative path"),
+    (readers.inner_paths, "var", "a list of paths"),
+    (readers.inner_paths, ["."], "inside the release"),
+    (readers.inner_paths, ["var", "var/uploads"], "none within another"),
+    (readers.inner_paths, ["var", "./var/"], "distinct"),
+    (readers.inner_paths, ["../x"], "a relative path"),
     (http_url, "ftp://host/", "http://… or https://…"),
     (http_url, "127.0.0.1:8080", "a URL"),
     (http_url, "http://", "a URL"),
@@ -118,16 +120,16 @@ def test_a_bad_value_is_refused_with_what_would_be_right(read: Callable[[Any], o
 
 
 def test_overlapping_paths_are_found_in_pairs_and_namesakes_are_not() -> None:
-    assert schema.overlapping(["a", "a/b", "ab", "c/d"]) == [("a", "a/b")]
-    assert schema.overlapping(["a/b", "a"]) == [("a/b", "a")]
-    assert schema.overlapping(["x", "."]) == [("x", ".")]
-    assert schema.overlapping(["a", "a"]) == [("a", "a")]
+    assert readers.overlapping(["a", "a/b", "ab", "c/d"]) == [("a", "a/b")]
+    assert readers.overlapping(["a/b", "a"]) == [("a/b", "a")]
+    assert readers.overlapping(["x", "."]) == [("x", ".")]
+    assert readers.overlapping(["a", "a"]) == [("a", "a")]
 
 
 @dataclass(frozen=True)
 class Leaf:
-    name: str = schema.setting(schema.required_text, doc="its name")
-    size: int = schema.setting(schema.whole(1, 9), default=5, doc="how big", key="how-big")
+    name: str = schema.setting(readers.required_text, doc="its name")
+    size: int = schema.setting(readers.whole(1, 9), default=5, doc="how big", key="how-big")
     kept: str = "not a key of the file"
 
 

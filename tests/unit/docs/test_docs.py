@@ -14,9 +14,10 @@ import pytest
 
 import release_agent
 from release_agent import errors
-from release_agent.config import schema, sections
+from release_agent.config import load, readers, schema, sections
 from release_agent.config.blueprint import HOOK_STAGES, ReleaseToml
-from release_agent.deploy.run import _NOT_FOR_HOOKS, Run, World
+from release_agent.deploy.context import World
+from release_agent.deploy.run import _NOT_FOR_HOOKS, Run
 from release_agent.errors import Code, Exit, exit_of
 from release_agent.model import Kind, Release, Request, State
 from release_agent.store.root import Root
@@ -87,7 +88,7 @@ def test_documented_default_is_the_one_that_applies(table: str) -> None:
         if metadata["default"] is MISSING:
             assert shown == "required", name
         elif shown == "none":  # may be left out, and cannot be written
-            with pytest.raises(schema.WrongValueError):
+            with pytest.raises(readers.WrongValueError):
                 metadata["read"](metadata["default"])
         else:
             value = tomllib.loads(f"it = {names(shown)[0]}")["it"]
@@ -104,7 +105,7 @@ def test_release_toml_has_the_tables_that_its_section_names() -> None:
 def test_example_of_a_whole_file_loads(name: str, example: str) -> None:
     problems: list[schema.Problem] = []
 
-    sections.parse(tomllib.loads(example), problems)
+    load.parse(tomllib.loads(example), problems)
 
     assert [str(problem) for problem in problems] == [], name
 
@@ -189,7 +190,7 @@ def test_every_variable_of_hooks_is_documented_and_no_other(tmp_path: Path) -> N
     problems: list[schema.Problem] = []
     repository = {"name": "name", "path": "/repos/api"}
     table = {"app": {"name": "api", "environment": "test", "root": str(tmp_path)}, "repository": [repository]}
-    parsed = sections.parse(table, problems, {})
+    parsed = load.parse(table, problems, {})
     clock: Any = SystemClock()
     nothing: Any = None
     world = World(parsed, {}, clock, *[nothing] * 3, Root(tmp_path, clock), *[nothing] * 6)

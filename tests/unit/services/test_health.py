@@ -10,9 +10,10 @@ import pytest
 
 from release_agent.config.blueprint import combine
 from release_agent.config.sections import Health
+from release_agent.deploy.proof import prove
 from release_agent.errors import Code, Exit, Unhealthy
 from release_agent.model import Look, Process
-from release_agent.services.health import HealthExaminer, prove
+from release_agent.services.health import HealthExaminer
 from support.configuration import configuration
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.errors import Code, Failed, SupervisorGone
-from release_agent.services.supervisor import Rpc, is_own
+from release_agent.services.programs import is_own
+from release_agent.services.rpc import Rpc
 from support.servers import answering, refusing
 
 if TYPE_CHECKING:

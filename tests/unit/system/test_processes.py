@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.system import processes
+from release_agent.system import processes, user
 from support.privileges import NOBODY, unprivileged
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_where_root_owns_all_it_stays_root(tmp_path: Path) -> None:
 
 def test_others_stay_who_they_are(open_place: Path) -> None:
     with unprivileged():
-        assert processes.become_owner(open_place) is None
+        assert user.become_owner(open_place) is None
         assert os.geteuid() != 0
 
 

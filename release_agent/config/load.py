@@ -1,0 +1,104 @@
+"""Read ``release-agent.toml``, and collect every problem in it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.config import readers, schema
+from release_agent.config.readers import WrongValueError
+from release_agent.config.schema import Problem
+from release_agent.config.sections import Config, Repository, Service, Shared, host_name
+from release_agent.errors import Code, Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_PATH = "/etc/release-agent.toml"
+PATH_VARIABLE = "RELEASE_AGENT_CONFIG"
+HOST_VARIABLE = "RELEASE_AGENT_HOST"
+
+
+def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration of ``--config``, RELEASE_AGENT_CONFIG or the default place.
+
+    Raises Misconfigured with every problem at once.
+    """
+    chosen = path or environ.get(PATH_VARIABLE) or DEFAULT_PATH
+    try:
+        table = tomllib.loads(Path(chosen).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(
+            Code.MISCONFIGURED,
+            f"cannot read {chosen}: {error.strerror}",
+            hint=f"write it (docs/configuration.md), let this user read it, or name another with --config or {PATH_VARIABLE}",
+        ) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
+        raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="mend the line it names") from error
+    problems: list[Problem] = []
+    config = parse(table, problems, environ)
+    if problems:
+        raise Misconfigured(
+            Code.MISCONFIGURED, describe(chosen, problems), hint="docs/configuration.md lists every key; nothing was changed"
+        )
+    return config
+
+
+def describe(source: str, problems: list[Problem]) -> str:
+    """All problems of a file as one message, a line each."""
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return "\n".join([f"{count} in {source}:", *(f"  {problem}" for problem in problems)])
+
+
+def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[str, str] = os.environ) -> Config:
+    """Make a Config of a TOML document; problems are added to the list."""
+    config = schema.read_table(Config, table, "", problems)
+    _check_places(config.repositories, problems)
+    check_services(config.services, problems)
+    check_shared(config.shared, problems)
+    if config.revision.signed and config.revision.follow == "branch":
+        problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))
+    if config.revision.follow == "rollout" and not config.consul.enabled:
+        problems.append(Problem("revision.follow", 'must not be "rollout" with [consul] enabled = false: it has the rollouts'))
+    host = config.app.host or environ.get(HOST_VARIABLE) or socket.gethostname()
+    try:
+        host_name(host)
+    except WrongValueError as wrong:
+        problems.append(Problem("app.host", f"{wrong}, not {host!r} of {HOST_VARIABLE} or the hostname"))
+    # A lone repository fills the release.
+    repositories = tuple(replace(repository, into=repository.into or ".") for repository in config.repositories)
+    return replace(config, app=replace(config.app, host=host), repositories=repositories, own=frozenset(table))
+
+
+def _check_places(repositories: tuple[Repository, ...], problems: list[Problem]) -> None:
+    several = len(repositories) > 1
+    for i, repository in enumerate(repositories):
+        if several and not repository.into:
+            problems.append(Problem(f"repository[{i}].into", "is required where there are several repositories"))
+    for a, b in readers.overlapping([repository.into for repository in repositories if repository.into]):
+        problems.append(Problem("repository.into", f'"{a}" and "{b}" overlap; each needs a place of its own'))
+    _check_names("repository.name", [repository.name for repository in repositories], problems)
+
+
+def _check_names(path: str, names: list[str], problems: list[Problem]) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    problems += [Problem(path, f'"{name}" is used twice') for name in twice]
+
+
+def check_services(services: tuple[Service, ...], problems: list[Problem]) -> None:
+    """Add what is wrong with services as a whole: names used twice, probes of no or several kinds."""
+    _check_names("service.name", [service.name for service in services], problems)
+    for i, service in enumerate(services):
+        for j, probe in enumerate(service.probes):
+            if sum(map(bool, (probe.http, probe.tcp, probe.command))) != 1:
+                problems.append(Problem(f"service[{i}].probe[{j}]", "must have exactly one of http, tcp and exec"))
+
+
+def check_shared(shared: Shared, problems: list[Problem]) -> None:
+    """Add the shared paths that are both a file and a directory, or one within the other."""
+    for a, b in readers.overlapping([*shared.directories, *shared.files]):
+        problems.append(Problem("shared", f'"{a}" and "{b}" overlap'))

@@ -1,0 +1,184 @@
+"""Readers of single values: each returns what a key holds, or raises WrongValueError."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HIGHEST_PORT = 65535
+
+
+class WrongValueError(ValueError):
+    """A value is not what it must be; its text says what would be right."""
+
+
+class SecretInFileError(WrongValueError):
+    """A value that must not be repeated in the message about it."""
+
+
+def boolean(value: object) -> bool:
+    """``true`` or ``false``."""
+    if not isinstance(value, bool):
+        message = "must be true or false"
+        raise WrongValueError(message)
+    return value
+
+
+def text(value: object) -> str:
+    """Return a string without control characters; may be empty."""
+    if not isinstance(value, str) or _CONTROL.search(value):
+        message = "must be a string without control characters"
+        raise WrongValueError(message)
+    return value
+
+
+def required_text(value: object) -> str:
+    """Return a string of at least one character."""
+    if not text(value).strip():
+        message = "must not be empty"
+        raise WrongValueError(message)
+    return text(value)
+
+
+def matching(pattern: str, what: str) -> Callable[[object], str]:
+    """Make a reader of strings that match ``pattern`` whole."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            message = f"must be {what}"
+            raise WrongValueError(message)
+        return value
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """Make a reader of one word of several."""
+
+    def read(value: object) -> str:
+        if value not in choices:
+            message = "must be " + " or ".join(f'"{c}"' for c in choices)
+            raise WrongValueError(message)
+        return str(value)
+
+    return read
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Make a reader of whole numbers within ``low`` and ``high``, both included."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            message = f"must be a whole number from {low} to {high}"
+            raise WrongValueError(message)
+        return value
+
+    return read
+
+
+port = whole(0, _HIGHEST_PORT)
+
+
+def endpoint(value: object) -> str:
+    """Return ``"host:port"``; the empty string passes."""
+    host, _, number = text(value).rpartition(":")
+    if value and (not host or not number.isascii() or not number.isdigit() or not 0 < int(number) <= _HIGHEST_PORT):
+        message = 'must be "host:port"'
+        raise WrongValueError(message)
+    return text(value)
+
+
+def duration(value: object) -> float:
+    """``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"``, ``"1d"``: seconds."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        message = 'must be a duration such as "500ms", "2s", "5m" or "1h"'
+        raise WrongValueError(message)
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def positive_duration(value: object) -> float:
+    """Return a duration in seconds that is longer than nothing."""
+    seconds = duration(value)
+    if seconds <= 0:
+        message = "must be longer than nothing"
+        raise WrongValueError(message)
+    return seconds
+
+
+def optional_duration(value: object) -> float | None:
+    """Return a duration in seconds, or None for the empty string."""
+    return None if value == "" else positive_duration(value)
+
+
+def absolute_path(value: object) -> str:
+    """Return a path from ``/``."""
+    if not text(value).startswith("/"):
+        message = "must be an absolute path"
+        raise WrongValueError(message)
+    return text(value)
+
+
+def inner_path(value: object) -> str:
+    """Return a relative path that stays inside, normal form; ``.`` is the directory itself."""
+    parts = [part for part in text(value).split("/") if part not in ("", ".")]
+    if not value:
+        message = 'must not be empty; "." is the release itself'
+        raise WrongValueError(message)
+    if text(value).startswith("/") or ".." in parts or ".git" in parts:
+        message = 'must be a relative path without ".."'
+        raise WrongValueError(message)
+    return "/".join(parts) or "."
+
+
+def inner_paths(value: object) -> tuple[str, ...]:
+    """Return a list of inner paths, none of them ``.``, none inside another."""
+    if not isinstance(value, list):
+        message = 'must be a list of paths, such as ["var/uploads"]'
+        raise WrongValueError(message)
+    paths = tuple(inner_path(item) for item in value)
+    if "." in paths or overlapping(paths):
+        message = "must name distinct paths inside the release, none within another"
+        raise WrongValueError(message)
+    return paths
+
+
+def overlapping(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of inner paths of which one is, or contains, the other."""
+
+    def within(inner: str, outer: str) -> bool:
+        return outer in (".", inner) or inner.startswith(outer + "/")
+
+    return [(a, b) for i, a in enumerate(paths) for b in paths[i + 1 :] if within(a, b) or within(b, a)]
+
+
+def url(*schemes: str) -> Callable[[object], str]:
+    """Make a reader of URLs that hold no credentials; the empty string passes."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and "@" in value:
+            # Before anything else is said of it: what is wrong must not be shown.
+            message = "must not hold credentials; they come from the environment or a file"
+            raise SecretInFileError(message)
+        address = text(value)
+        if not address:
+            return address
+        try:
+            parts = urlsplit(address)
+            usable = parts.scheme in schemes and bool(parts.netloc or parts.path) and (parts.port or True)
+        except ValueError:
+            usable = False
+        if not usable:
+            message = "must be a URL: " + " or ".join(f"{s}://…" for s in schemes)
+            raise WrongValueError(message)
+        return address
+
+    return read

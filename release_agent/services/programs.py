@@ -1,0 +1,23 @@
+"""Which of supervisor's programs are the agent's own."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+_AGENT_VERBS = ("deploy", "boot", "monitor")
+
+
+def is_own(program: Mapping[str, Any], verbs: Sequence[str] = _AGENT_VERBS) -> bool:
+    """Whether a program of supervisor's runs this agent with one of ``verbs``."""
+    try:
+        words = shlex.split(program["command"])
+    except ValueError:
+        words = str(program["command"]).split()
+    named = any(PurePath(word).name == "release-agent" for word in words[:3]) or "release_agent" in words[:4]
+    return named and any(verb in words for verb in verbs)
