@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.deploy.context import World
+    from release_agent.deploy.context import Context
     from release_agent.journal.journal import StateDatabase
     from release_agent.model import Look, Process
 
@@ -43,32 +43,32 @@ def of_release(release: Release | None) -> dict[str, Any] | None:
 
 
 def status(
-    world: World,
+    context: Context,
     journal: StateDatabase,
     running: dict[str, Any] | None,
     processes: Callable[[], dict[str, list[Process]]],
 ) -> Status:
     """Look at everything once: what is live, its services, its probes, the deployment that runs."""
-    live = world.store.current()
+    live = context.store.current()
     services: list[dict[str, Any]] = []
     deployment = _deployment(journal, running)
     problems: tuple[str, ...] = ("no release is live",)
     if live:
         try:
-            blueprint = world.blueprint(live)
+            blueprint = context.blueprint(live)
             groups = processes()
             services = _services(blueprint, groups)
-            problems = _look(world, live, blueprint).problems
+            problems = _look(context, live, blueprint).problems
         except ReleaseError as error:
             problems = (error.message,)
         if live.state is State.FAILED:
             problems = (*problems, f"{live.name} failed when it was deployed")
     unproved = deployment is not None and journal.stage_of(deployment["id"]) in _UNPROVED
     body = {
-        "app": world.config.app.name,
-        "environment": world.config.app.environment,
+        "app": context.config.app.name,
+        "environment": context.config.app.environment,
         "current": of_release(live),
-        "previous": of_release(previous_of(live, journal, world.store) if live else None),
+        "previous": of_release(previous_of(live, journal, context.store) if live else None),
         "services": services,
         "health": "warning" if unproved else "critical" if problems else "passing",
         "deployment": deployment,
@@ -76,10 +76,10 @@ def status(
     return Status(body, problems)
 
 
-def _look(world: World, live: Release, blueprint: Blueprint) -> Look:
-    run = Run(world, Request("status", revision=live.revision), journaled=False)
-    directory = world.store.directory(live.name)
-    return world.examiner.look(blueprint, directory, run.environment(live, directory))
+def _look(context: Context, live: Release, blueprint: Blueprint) -> Look:
+    run = Run(context, Request("status", revision=live.revision), journaled=False)
+    directory = context.store.directory(live.name)
+    return context.examiner.look(blueprint, directory, run.environment(live, directory))
 
 
 def _services(blueprint: Blueprint, groups: dict[str, list[Process]]) -> list[dict[str, Any]]:
@@ -97,21 +97,21 @@ def _deployment(journal: StateDatabase, running: dict[str, Any] | None) -> dict[
     return {"id": running["id"], "phase": phase}
 
 
-def releases(world: World) -> list[dict[str, Any]]:
+def releases(context: Context) -> list[dict[str, Any]]:
     """Return what is kept, newest first, as ``releases --json`` prints it."""
-    live = world.store.current()
+    live = context.store.current()
     return [
         {**(of_release(release) or {}), "state": str(release.state), "current": bool(live and live.name == release.name)}
-        for release in reversed(world.store.releases())
+        for release in reversed(context.store.releases())
     ]
 
 
-def drift(world: World, release: Release) -> list[dict[str, str]]:
+def drift(context: Context, release: Release) -> list[dict[str, str]]:
     """Compare a release with its commits, file by file: ``[{"path", "change"}]``.
 
     What shared links and build hooks made when it was built is not drift.
     """
-    there = world.source.drift(release.commits, world.store.directory(release.name))
+    there = context.source.drift(release.commits, context.store.directory(release.name))
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
     # What was made when it was built, and is not there as it was made.
     changes |= {path: "missing" for path in release.built if path not in there}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.context import World
+from release_agent.deploy.context import Context
 from release_agent.journal.journal import StateDatabase, is_broken, set_aside
 from release_agent.system.logs import Redactor, make_log
 from release_agent.system.user import become_owner
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from release_agent.config.sections import Config
     from release_agent.consul.registration import ConsulAgent
-    from release_agent.deploy.ports import Fleet, Reporter
+    from release_agent.deploy.ports import FollowedRollout, Reporter
     from release_agent.model import Request
     from release_agent.repository.source import GitSource
     from release_agent.services.health import HealthExaminer
@@ -102,8 +102,8 @@ class Parts:
                 shutil.rmtree(place, ignore_errors=True)
 
     @contextmanager
-    def locked(self, request: Request, *, wait: bool = False) -> Iterator[World]:
-        """Hold the root's lock and have a world to change; raises Busy."""
+    def locked(self, request: Request, *, wait: bool = False) -> Iterator[Context]:
+        """Hold the root's lock and have a context to change; raises Busy."""
         from release_agent.system.command import end_left_behind  # noqa: PLC0415
 
         root = self.root()
@@ -117,20 +117,20 @@ class Parts:
             for name, why in root.clean().items():
                 self.log.warning("leftover.stuck", name=name, why=why)
             with self.writable_journal(root) as journal, self.source(root.incoming) as source:
-                yield self.world(root, journal, source)
+                yield self.context(root, journal, source)
 
     @contextmanager
-    def looking(self) -> Iterator[World]:
-        """Have a world to look at: no lock is taken, and what is needed to look lies outside the root."""
+    def looking(self) -> Iterator[Context]:
+        """Have a context to look at: no lock is taken, and what is needed to look lies outside the root."""
         with self.source() as source:
-            yield self.world(self.root(), self.journal(), source)
+            yield self.context(self.root(), self.journal(), source)
 
-    def world(self, root: Root, journal: StateDatabase, source: GitSource) -> World:
+    def context(self, root: Root, journal: StateDatabase, source: GitSource) -> Context:
         """Put all of it together."""
         from release_agent.system.command import CommandRunner  # noqa: PLC0415
 
         services = self.services()
-        return World(
+        return Context(
             config=self.config,
             environ=self.environ,
             clock=self.clock,
@@ -143,13 +143,13 @@ class Parts:
             services=services,
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),
-            fleet=self._fleet(),
+            followed=self._followed(),
         )
 
-    def _fleet(self) -> Fleet:
-        from release_agent.consul.followed import ConsulFleet  # noqa: PLC0415
+    def _followed(self) -> FollowedRollout:
+        from release_agent.consul.followed import ConsulFollowed  # noqa: PLC0415
 
-        return ConsulFleet(self.config.consul, self.config.app, self.environ)
+        return ConsulFollowed(self.config.consul, self.config.app, self.environ)
 
     def writable_journal(self, root: Root) -> StateDatabase:
         """Open the journal under the lock; a lost or broken one is rebuilt from what lies on disk, and said."""

@@ -110,8 +110,8 @@ def _change(call: Call, request: Request) -> int:
     from release_agent.deploy.agent import Agent  # noqa: PLC0415
 
     call.clock.listen()
-    with call.parts.locked(request) as world:
-        agent = Agent(world)
+    with call.parts.locked(request) as context:
+        agent = Agent(context)
         record = agent.deploy(request) if request.action is Action.DEPLOY else agent.roll_back(request)
         note = _newest_again(call, record) if request.action is Action.ROLLBACK and not record.error else ""
     code = call.tell(record)
@@ -139,8 +139,8 @@ def _check(call: Call, request: Request, *, keep: bool) -> int:
     from release_agent.deploy.run import Run  # noqa: PLC0415
 
     root = call.parts.root()
-    with call.parts.locked(request) if keep else call.parts.looking() as world:
-        run = Run(world, request, journaled=False)
+    with call.parts.locked(request) if keep else call.parts.looking() as context:
+        run = Run(context, request, journaled=False)
         live = root.current()
         run.record.previous = live.name if live else None
         try:
@@ -151,13 +151,13 @@ def _check(call: Call, request: Request, *, keep: bool) -> int:
             body, code = run.record.to_json(), int(error.exit_code)
         else:
             run.close()
-            size, files = (0, 0) if plan.kept else world.source.size(plan.target.commits)
+            size, files = (0, 0) if plan.kept else context.source.size(plan.target.commits)
             body, code = {**run.record.to_json(), "outcome": "checked", "build": plan.kept is None}, int(Exit.OK)
             body |= {"live": bool(plan.kept and live and plan.kept.name == live.name)}
             body |= {"needed_bytes": size, "files": files, "free_bytes": root.free()}
-            body |= {"changes": world.source.changes(live.commits, plan.target.commits) if live else {}}
+            body |= {"changes": context.source.changes(live.commits, plan.target.commits) if live else {}}
         if keep:
-            world.journal.answer(request.id, body)
+            context.journal.answer(request.id, body)
     if code:
         return call.tell(run.record)
     call.answer(body, text.check(body))
@@ -170,8 +170,8 @@ def boot(call: Call) -> int:
 
     call.clock.listen()
     request = boot_request()
-    with call.parts.locked(request, wait=True) as world:
-        record, healthy = Agent(world).boot(request)
+    with call.parts.locked(request, wait=True) as context:
+        record, healthy = Agent(context).boot(request)
     call.tell(record)
     if healthy:
         return Exit.OK
@@ -191,9 +191,9 @@ def status(call: Call) -> int:
     from release_agent import status  # noqa: PLC0415
 
     parts = call.parts
-    with parts.looking() as world:
+    with parts.looking() as context:
         journal = parts.journal()
-        found = status.status(world, journal, parts.root().holder(), parts.services().processes)
+        found = status.status(context, journal, parts.root().holder(), parts.services().processes)
     call.answer(found.body, text.status(found.body, found.problems, journal.maintenance()))
     return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND
 
@@ -220,8 +220,8 @@ def releases(call: Call) -> int:
     """What is kept."""
     from release_agent import status  # noqa: PLC0415
 
-    with call.parts.looking() as world:
-        found = status.releases(world)
+    with call.parts.looking() as context:
+        found = status.releases(context)
     call.answer(found, text.releases(found))
     return Exit.OK
 
@@ -233,8 +233,8 @@ def pin(call: Call) -> int:
     parts, revision = call.parts, call.arguments.revision
     with parts.source() as source:
         target = source.resolve(revision, tuple(Kind))
-    with parts.locked(Request(new_id(), trigger=_trigger())) as world:
-        world.journal.pin(revision)
+    with parts.locked(Request(new_id(), trigger=_trigger())) as context:
+        context.journal.pin(revision)
     said = f"pinned {revision}: a bare deploy takes it"
     if call.config.revision.follow != "pin":
         said = f'pinned {revision}; it has no effect while [revision] follow = "{call.config.revision.follow}"'
@@ -244,8 +244,8 @@ def pin(call: Call) -> int:
 
 def unpin(call: Call) -> int:
     """Forget what was pinned."""
-    with call.parts.locked(Request(new_id(), trigger=_trigger())) as world:
-        world.journal.pin(None)
+    with call.parts.locked(Request(new_id(), trigger=_trigger())) as context:
+        context.journal.pin(None)
     call.answer({"pinned": None}, "nothing is pinned")
     return Exit.OK
 
@@ -260,8 +260,8 @@ def verify(call: Call) -> int:
     if release is None:
         what = f"there is no release {named!r}" if named else "no release is live"
         raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
-    with parts.looking() as world:
-        drift = status.drift(world, release)
+    with parts.looking() as context:
+        drift = status.drift(context, release)
     body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}
     call.answer(body, text.drift(body))
     return Exit.FAULT_FOUND if drift else Exit.OK
@@ -271,8 +271,8 @@ def prune(call: Call) -> int:
     """Apply ``keep``."""
     from release_agent.deploy.agent import prune  # noqa: PLC0415
 
-    with call.parts.locked(Request(new_id(), trigger=_trigger())) as world:
-        removed = prune(world)
+    with call.parts.locked(Request(new_id(), trigger=_trigger())) as context:
+        removed = prune(context)
     call.answer({"removed": removed}, "removed " + ", ".join(removed) if removed else "nothing to remove")
     return Exit.OK
 

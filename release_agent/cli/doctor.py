@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from release_agent.config.sections import Service
-    from release_agent.deploy.context import World
+    from release_agent.deploy.context import Context
     from release_agent.repository.source import GitSource
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.wiring import Parts
@@ -50,16 +50,16 @@ class Finding:
 def examine(parts: Parts) -> list[Finding]:
     """Look at everything; what a broken part hides is looked at as far as it goes."""
     with parts.source() as source:
-        world = parts.world(parts.root(), _journal_or_none(parts), source)
+        context = parts.context(parts.root(), _journal_or_none(parts), source)
         supervisor = parts.services()
-        revision, services = _revision(world)
+        revision, services = _revision(context)
         return [
             *_root(parts),
             *_journal(parts),
             *_repositories(source),
             *_signers(parts),
             revision,
-            *_supervisor(world, supervisor, services),
+            *_supervisor(context, supervisor, services),
             *_consul(parts, supervisor),
         ]
 
@@ -162,36 +162,36 @@ def _signers(parts: Parts) -> Iterator[Finding]:
         yield Finding("signers", OK, f"{revision.allowed_signers} is readable")
 
 
-def _revision(world: World) -> tuple[Finding, tuple[Service, ...]]:
+def _revision(context: Context) -> tuple[Finding, tuple[Service, ...]]:
     """Resolve what a bare deploy would take; returns its services too, or else those the container names."""
     try:
-        target = Deployment(Run(world, Request("doctor"), journaled=False)).resolve()
-        services = blueprint.combine(world.config, world.source.read(target.commits, blueprint.FILE)).services
+        target = Deployment(Run(context, Request("doctor"), journaled=False)).resolve()
+        services = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE)).services
     except ReleaseError as error:
-        return _fault("revision", error), world.config.services
+        return _fault("revision", error), context.config.services
     return Finding("revision", OK, f"a bare deploy takes {target.revision}"), services
 
 
-def _supervisor(world: World, supervisor: SupervisorServices, services: tuple[Service, ...]) -> Iterator[Finding]:
+def _supervisor(context: Context, supervisor: SupervisorServices, services: tuple[Service, ...]) -> Iterator[Finding]:
     try:
         programs = supervisor.programs()
     except ReleaseError as error:
         yield _fault("supervisor", error)
         return
     yield Finding("supervisor", OK, "answers, and lets this user in")
-    yield from _one_shot(world, programs)
+    yield from _one_shot(context, programs)
     if not _own(programs, "boot"):
         message = "supervisor has no `boot` program: nothing starts the services when the container starts"
         yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
     for service in services:
-        yield from _service(world, supervisor, service, [p for p in programs if p["group"] == service.name])
+        yield from _service(context, supervisor, service, [p for p in programs if p["group"] == service.name])
 
 
 def _own(programs: list[dict[str, Any]], verb: str) -> list[dict[str, Any]]:
     return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
 
 
-def _one_shot(world: World, programs: list[dict[str, Any]]) -> Iterator[Finding]:
+def _one_shot(context: Context, programs: list[dict[str, Any]]) -> Iterator[Finding]:
     found = _own(programs, "deploy")
     if not found:
         yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
@@ -201,7 +201,7 @@ def _one_shot(world: World, programs: list[dict[str, Any]]) -> Iterator[Finding]
     for key, shown in wrong.items():
         message = f"{key} is {program[key]}; a one-shot needs {shown}"
         yield Finding(f"program {program['name']}", FAULT, message, f"set {key}={shown} in its section")
-    health = world.config.health
+    health = context.config.health
     patience = health.deadline + health.stable_for
     if program["stopwaitsecs"] <= patience:
         yield Finding(
@@ -214,7 +214,9 @@ def _one_shot(world: World, programs: list[dict[str, Any]]) -> Iterator[Finding]
         yield Finding(f"program {program['name']}", OK, "runs once, as asked, and is never run again by itself")
 
 
-def _service(world: World, supervisor: SupervisorServices, service: Service, programs: list[dict[str, Any]]) -> Iterator[Finding]:
+def _service(
+    context: Context, supervisor: SupervisorServices, service: Service, programs: list[dict[str, Any]]
+) -> Iterator[Finding]:
     check = f"service {service.name}"
     try:
         supervisor.check([service])
@@ -223,7 +225,7 @@ def _service(world: World, supervisor: SupervisorServices, service: Service, pro
         return
     faults = list(_service_faults(check, programs))
     user = _user(supervisor, service.name, programs)
-    root = Path(world.config.app.root)
+    root = Path(context.config.app.root)
     # What is not there yet will be made by whoever runs the agent.
     if user == (root.stat().st_uid if root.exists() else os.geteuid()):
         faults.append(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import App, Consul
 
 
-class ConsulFleet:
+class ConsulFollowed:
     """The hosts of the same app in the same environment, as Consul knows them."""
 
     def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:

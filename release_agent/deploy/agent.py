@@ -29,7 +29,7 @@ from release_agent.system import processes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from release_agent.deploy.context import World
+    from release_agent.deploy.context import Context
 
 # A boot with nothing live goes down the versions; an environment in which
 # these many in a row fail is not mended by an older one.
@@ -49,9 +49,9 @@ _NOT_THE_VERSION = {
 class Agent:
     """The verbs that change something. The root's lock is held by whoever makes one."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, context: Context) -> None:
         """Nothing happens yet."""
-        self._world = world
+        self._context = context
 
     def deploy(self, request: Request) -> Record:
         """Deploy what is asked for, or what ``[revision]`` says."""
@@ -64,10 +64,10 @@ class Agent:
     def boot(self, request: Request) -> tuple[Record, bool]:
         """Recover, deploy where nothing is live, start what does not run; returns whether something healthy is live."""
         try:
-            recover(self._world, keep_proved=True)
+            recover(self._context, keep_proved=True)
         except ReleaseError as error:
             return Record(request.id, error.outcome, error=error.to_json()), False
-        live = self._world.store.current()
+        live = self._context.store.current()
         # A failed release is live where nothing healthy ever was: go on looking for something that is.
         if live is None or live.state is State.FAILED:
             record = self._first_deployment(request)
@@ -80,20 +80,20 @@ class Agent:
 
     def _is_behind(self, live: Release) -> bool:
         """Whether the fleet's last completed rollout says something else than what is live, as far as that can be known."""
-        world = self._world
-        if world.config.revision.follow != "rollout":
+        context = self._context
+        if context.config.revision.follow != "rollout":
             return False
         try:
-            followed = world.fleet.completed()
-            trigger = world.journal.last_trigger()
+            followed = context.followed.completed()
+            trigger = context.journal.last_trigger()
         except ReleaseError as error:
-            world.log.warning("boot.stayed", release=live.name, why=error.message)
+            context.log.warning("boot.stayed", release=live.name, why=error.message)
             return False
         if followed is None or followed.commits == live.commits:
             return False
         if trigger.startswith(ROLLOUT) and trigger > followed.id:
             # The first host of a rollout that goes on: started again, it must not fall back by itself.
-            world.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
+            context.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
             return False
         return True
 
@@ -105,18 +105,18 @@ class Agent:
         return self._started(replace(request, id=new_id()), live)
 
     def _recorded(self, request: Request, work: Callable[[Run], Outcome]) -> Record:
-        world = self._world
-        run = Run(world, request)
-        world.reporter.begin()
+        context = self._context
+        run = Run(context, request)
+        context.reporter.begin()
         try:
-            recover(world, keep_proved=False, besides=request.id)
-            live = world.store.current()
+            recover(context, keep_proved=False, besides=request.id)
+            live = context.store.current()
             run.record.previous = live.name if live else None
             run.record.outcome = work(run)
         except Interrupted as interrupted:
             # Left open in the journal: `boot` or the next deploy finishes it.
             run.end(interrupted)
-            world.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
+            context.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
             return run.record
         except (Failed, Refused) as error:
             # A signal to the whole process group ends git, too.
@@ -129,18 +129,18 @@ class Agent:
     def _first_deployment(self, request: Request) -> Record:
         """Deploy, and where the newest version is refused or sick, the next lower one."""
         first = self.deploy(request)
-        if first.outcome in _WELL or self._world.config.revision.follow != "tag" or _is_no_fault_of(first):
+        if first.outcome in _WELL or self._context.config.revision.follow != "tag" or _is_no_fault_of(first):
             return first
         record = first
         try:
-            candidates = Deployment(Run(self._world, request, journaled=False)).candidates()
+            candidates = Deployment(Run(self._context, request, journaled=False)).candidates()
         except ReleaseError:
             return first
         tries = 1
         for tag in candidates[1:]:
             if tries >= _MOST_TRIES or self._stopped():
                 break
-            self._world.log.warning("boot.fell_back", revision=tag)
+            self._context.log.warning("boot.fell_back", revision=tag)
             record = self.deploy(replace(request, id=new_id(), revision=tag))
             if record.outcome in _WELL or _is_no_fault_of(record):
                 break
@@ -150,18 +150,18 @@ class Agent:
 
     def _stopped(self) -> Cancelled | None:
         try:
-            self._world.clock.check()
+            self._context.clock.check()
         except Cancelled as cancelled:
             return cancelled
         return None
 
     def _started(self, request: Request, live: Release) -> Record:
         """Start what does not run and prove what is live; never rolls back."""
-        world = self._world
-        run = Run(world, request, journaled=False)
+        context = self._context
+        run = Run(context, request, journaled=False)
         run.about(live)
         run.record.previous = live.name
-        world.reporter.begin()
+        context.reporter.begin()
         try:
             self._start(run, live)
             run.record.outcome = Outcome.UNCHANGED
@@ -176,36 +176,36 @@ class Agent:
         return run.record
 
     def _start(self, run: Run, live: Release) -> None:
-        world, publication = self._world, Publication(run, live)
+        context, publication = self._context, Publication(run, live)
         if not publication.look().well:
-            plans = world.blueprint(live)
+            plans = context.blueprint(live)
             with run.phase("restart"):
-                world.services.start(plans.services)
+                context.services.start(plans.services)
             with run.phase("health"):
-                prove(publication.look, plans.health, world.clock)
+                prove(publication.look, plans.health, context.clock)
         run.wrong = ""
 
 
-def prune(world: World) -> list[str]:
+def prune(context: Context) -> list[str]:
     """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
-    live = world.store.current()
-    previous = behind(world.journal, world.store, live.name) if live else None
-    protected = {release.name for release in (live, previous) if release} | _served(world)
-    removed, stuck = world.store.prune(world.config.app.keep, protected, world.journal.live_at)
+    live = context.store.current()
+    previous = behind(context.journal, context.store, live.name) if live else None
+    protected = {release.name for release in (live, previous) if release} | _served(context)
+    removed, stuck = context.store.prune(context.config.app.keep, protected, context.journal.live_at)
     for name, why in stuck.items():
-        world.log.warning("prune.failed", release=name, why=why)
+        context.log.warning("prune.failed", release=name, why=why)
     if removed:
-        world.log.info("releases.pruned", releases=removed)
+        context.log.info("releases.pruned", releases=removed)
     return removed
 
 
-def _served(world: World) -> set[str]:
+def _served(context: Context) -> set[str]:
     """The releases that were live when the services' processes started: an interpreter shows no file of its release."""
     try:
-        pids = [process.pid for group in world.services.processes().values() for process in group if process.pid]
+        pids = [process.pid for group in context.services.processes().values() for process in group if process.pid]
     except ReleaseError:
         return set()
-    return {release for release in map(world.journal.live_at, map(processes.started_at, pids)) if release}
+    return {release for release in map(context.journal.live_at, map(processes.started_at, pids)) if release}
 
 
 def boot_request() -> Request:

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from release_agent.config.sections import Config
-    from release_agent.deploy.ports import Examiner, Fleet, HookRunner, Journal, Reporter, Services, Source, Store
+    from release_agent.deploy.ports import Examiner, FollowedRollout, HookRunner, Journal, Reporter, Services, Source, Store
     from release_agent.model import Release
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
 
 
 @dataclass(frozen=True)
-class World:
+class Context:
     """Everything a deployment talks to, as the composition root put it together."""
 
     config: Config
@@ -33,7 +33,7 @@ class World:
     services: Services
     examiner: Examiner
     reporter: Reporter
-    fleet: Fleet
+    followed: FollowedRollout
 
     def blueprint(self, release: Release) -> Blueprint:
         """What a release that exists says of itself, from its own files."""

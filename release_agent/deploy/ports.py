@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service, Shared
     from release_agent.model import Completed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
+    from release_agent.system.command import CommandResult
 
 
 class Source(Protocol):
@@ -152,29 +153,10 @@ class Journal(Protocol):
         """Keep a hook's last output."""
 
 
-class Ended(Protocol):
-    """How a command ended."""
-
-    @property
-    def well(self) -> bool:
-        """It exited with 0, in time."""
-
-    @property
-    def timed_out(self) -> bool:
-        """It was stopped because it took too long."""
-
-    @property
-    def output(self) -> str:
-        """Its last output."""
-
-    def describe(self, timeout: float) -> str:
-        """Say how it ended in words."""
-
-
 class HookRunner(Protocol):
     """Runs a command with a time-out (seconds) for its whole process group."""
 
-    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
+    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         """Run it to its end; raises Failed only where it cannot be started, Cancelled where a signal ended it."""
 
 
@@ -207,7 +189,7 @@ class Examiner(Protocol):
         """Return one look at supervisor's states and one pass of the probes."""
 
 
-class Fleet(Protocol):
+class FollowedRollout(Protocol):
     """The hosts of the same app in the same environment."""
 
     def completed(self) -> Completed | None:

@@ -34,7 +34,7 @@ class Publication:
     def __init__(self, run: Run, release: Release) -> None:
         """Nothing happens yet."""
         self._run = run
-        self._world = run.world
+        self._context = run.context
         self._release = release
 
     def go_live(self) -> None:
@@ -42,14 +42,14 @@ class Publication:
         try:
             self._swap()
         except Failed as failure:
-            live = self._world.store.current()
+            live = self._context.store.current()
             if live is None or live.name != self._release.name or self._run.record.previous == live.name:
                 raise
             # The disk failed after the rename: it is live all the same.
             self.roll_back(failure)
         try:
-            self._run.note(lambda: self._world.journal.published(self._release.name, time.time()))
-            self._world.reporter.deploying(self._release)
+            self._run.note(lambda: self._context.journal.published(self._release.name, time.time()))
+            self._context.reporter.deploying(self._release)
             self.prove()
         except (SupervisorGone, Interrupted):
             raise
@@ -57,81 +57,81 @@ class Publication:
             self.roll_back(failure)
 
     def _swap(self) -> None:
-        world, before = self._world, self._run.record.previous
+        context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
         self._release = replace(self._release, previous=previous, published_at=timestamp())
         with self._run.phase("publish"):
             # The last moment at which a supervisor that went away changes nothing.
-            world.services.alive()
-            world.store.save(self._release)
+            context.services.alive()
+            context.store.save(self._release)
             # A kill between these two lines is undone, one after them finished.
             self._run.stage(Stage.PUBLISHING)
-            world.store.publish(self._release.name)
-        world.log.info("release.published", release=self._release.name, previous=before)
+            context.store.publish(self._release.name)
+        context.log.info("release.published", release=self._release.name, previous=before)
 
     def prove(self) -> None:
         """Restart the services on what is live and prove them healthy, then mark it so.
 
         Raises Interrupted where supervisor is gone: that says nothing about the release.
         """
-        run, world, release = self._run, self._world, self._release
-        before = world.store.get(run.record.previous or "")
+        run, context, release = self._run, self._context, self._release
+        before = context.store.get(run.record.previous or "")
         self._restart_and_prove(before, hooks_decide=True)
         self._release = replace(release, state=State.HEALTHY)
-        world.store.save(self._release)
+        context.store.save(self._release)
         run.wrong = ""
-        run.hooks("after_deploy", release, world.store.directory(release.name), self._blueprint)
+        run.hooks("after_deploy", release, context.store.directory(release.name), self._blueprint)
 
     def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
-        run, world, release = self._run, self._world, self._release
+        run, context, release = self._run, self._context, self._release
         try:
             blueprint = self._blueprint
             try:
-                run.hooks("after_publish", release, world.store.directory(release.name), blueprint)
+                run.hooks("after_publish", release, context.store.directory(release.name), blueprint)
             except Failed as failed:
                 if hooks_decide:
                     raise
-                world.log.warning("hook.ignored", release=release.name, why=failed.message)
+                context.log.warning("hook.ignored", release=release.name, why=failed.message)
             with run.phase("restart"):
-                world.services.stop(self._dropped(replaced, blueprint))
-                world.services.restart(blueprint.services)
+                context.services.stop(self._dropped(replaced, blueprint))
+                context.services.restart(blueprint.services)
             with run.phase("health"):
-                prove(self.look, blueprint.health, world.clock)
-            world.log.info("health.passed", release=release.name)
+                prove(self.look, blueprint.health, context.clock)
+            context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
 
     @cached_property
     def _blueprint(self) -> Blueprint:
         """Read once: a release does not change, and the proof looks several times a second."""
-        return self._world.blueprint(self._release)
+        return self._context.blueprint(self._release)
 
     def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[Service]:
         """The services that only the other release has: they would go on running from it."""
         if replaced is None or replaced.name == self._release.name:
             return []
         names = {service.name for service in blueprint.services}
-        return [service for service in self._world.blueprint(replaced).services if service.name not in names]
+        return [service for service in self._context.blueprint(replaced).services if service.name not in names]
 
     def look(self) -> Look:
         """Look once whether the release is well."""
-        world, release = self._world, self._release
-        directory = world.store.directory(release.name)
-        return world.examiner.look(self._blueprint, directory, self._run.environment(release, directory))
+        context, release = self._context, self._release
+        directory = context.store.directory(release.name)
+        return context.examiner.look(self._blueprint, directory, self._run.environment(release, directory))
 
     def roll_back(self, failure: ReleaseError) -> None:
         """Publish what was live before, restart and prove *that*; always raises: how it ended."""
-        world = self._world
-        with world.clock.shielded():
+        context = self._context
+        with context.clock.shielded():
             try:
                 # A container that is being stopped fails everything; that is no sick release.
-                world.services.alive()
+                context.services.alive()
             except Failed as gone:
                 raise _interrupted(gone) from gone
             self._run.note(lambda: self._run.stage(Stage.REVERTING))
             self._run.action = Action.ROLLBACK
             self._run.wrong = failure.message
-            world.log.warning("release.failed", release=self._release.name, why=failure.message)
+            context.log.warning("release.failed", release=self._release.name, why=failure.message)
             # A person who stops a run says nothing about a release that was proved healthy before.
             if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
                 self._mark_failed()
@@ -149,7 +149,7 @@ class Publication:
             except ReleaseError as second:
                 raise self._neither(target, failure, second) from second
         self._run.wrong = ""
-        world.log.info("release.rolled_back", release=self._release.name, live=target.name)
+        context.log.info("release.rolled_back", release=self._release.name, live=target.name)
         raise RolledBack(
             failure.code,
             f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} is live again and healthy",
@@ -158,14 +158,14 @@ class Publication:
 
     def _bring_back(self, target: Release) -> None:
         with self._run.phase("publish"):
-            self._world.store.publish(target.name)
-        self._run.note(lambda: self._world.journal.published(target.name, time.time()))
+            self._context.store.publish(target.name)
+        self._run.note(lambda: self._context.journal.published(target.name, time.time()))
         # It was healthy once: its own hook cannot keep it from coming back.
         Publication(self._run, target)._restart_and_prove(self._release, hooks_decide=False)  # noqa: SLF001 - its own kind
 
     def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> RollbackFailed:
         self._run.wrong = second.message
-        live = self._world.store.current()
+        live = self._context.store.current()
         back = live is not None and live.name == target.name
         how = "was published again and is live, but is not healthy either" if back else "could not be published again"
         return RollbackFailed(
@@ -176,15 +176,15 @@ class Publication:
 
     def _mark_failed(self) -> None:
         self._release = replace(self._release, state=State.FAILED)
-        self._run.note(lambda: self._world.store.save(self._release))
+        self._run.note(lambda: self._context.store.save(self._release))
 
     def _target(self) -> Release | None:
         before = self._run.record.previous
         if before and before != self._release.name:
-            live = self._world.store.get(before)
+            live = self._context.store.get(before)
             if live and live.state is State.HEALTHY:
                 return live
-        return behind(self._world.journal, self._world.store, self._release.name, before)
+        return behind(self._context.journal, self._context.store, self._release.name, before)
 
     @staticmethod
     def _name(release: Release) -> str:

@@ -11,10 +11,10 @@ from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseEr
 from release_agent.model import Outcome, Release, Request, Stage, State, new_id
 
 if TYPE_CHECKING:
-    from release_agent.deploy.context import World
+    from release_agent.deploy.context import Context
 
 
-def recover(world: World, *, keep_proved: bool, besides: str = "") -> None:
+def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
     """Bring every deployment that never ended to its end; the journal then has no open one but ``besides``.
 
     Killed before the swap: undone. After it: finished, services restarted even
@@ -22,29 +22,29 @@ def recover(world: World, *, keep_proved: bool, besides: str = "") -> None:
     with ``keep_proved``, a release that was proved healthy once.
     Raises Failed where supervisor is gone and nothing can be finished.
     """
-    for left in world.journal.unfinished():
+    for left in context.journal.unfinished():
         if left.request.id != besides:
-            run = Run.resumed(world, left.request, left.record, left.kind)
+            run = Run.resumed(context, left.request, left.record, left.kind)
             _Recovery(run, left.stage, keep_proved=keep_proved).recover()
-    _adopt_unknown(world, keep_proved=keep_proved)
-    _discard_unpublished(world)
+    _adopt_unknown(context, keep_proved=keep_proved)
+    _discard_unpublished(context)
 
 
-def _adopt_unknown(world: World, *, keep_proved: bool) -> None:
+def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
     """A live release that nobody proved, and of which the journal was lost: finish it all the same."""
-    live = world.store.current()
+    live = context.store.current()
     if live and live.state is State.BUILT:
-        run = Run(world, Request(new_id(), revision=live.revision, trigger="recovery"))
+        run = Run(context, Request(new_id(), revision=live.revision, trigger="recovery"))
         run.about(live)
         run.record.previous = live.previous
         _Recovery(run, Stage.PUBLISHING, keep_proved=keep_proved).recover()
 
 
-def _discard_unpublished(world: World) -> None:
-    live = world.store.current()
-    for release in world.store.releases():
+def _discard_unpublished(context: Context) -> None:
+    live = context.store.current()
+    for release in context.store.releases():
         if release.state is State.BUILT and (live is None or live.name != release.name):
-            world.store.discard(release.name)
+            context.store.discard(release.name)
 
 
 class _Recovery:
@@ -52,14 +52,14 @@ class _Recovery:
 
     def __init__(self, run: Run, stage: Stage, *, keep_proved: bool) -> None:
         self._run = run
-        self._world = run.world
+        self._context = run.context
         self._stage = stage
         self._keep_proved = keep_proved
 
     def recover(self) -> None:
         """Bring it to its end and journal that."""
-        run, live = self._run, self._world.store.current()
-        self._world.log.warning(
+        run, live = self._run, self._context.store.current()
+        self._context.log.warning(
             "deployment.recovered", id=run.request.id, stage=str(self._stage), live=live.name if live else None
         )
         try:
@@ -76,7 +76,7 @@ class _Recovery:
         run.conclude()
 
     def _finish(self, live: Release | None) -> None:
-        tried = self._world.store.get(self._run.record.release or "")
+        tried = self._context.store.get(self._run.record.release or "")
         if self._stage is Stage.REVERTING and tried:
             failure_before = Unhealthy(
                 Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
@@ -86,8 +86,8 @@ class _Recovery:
             raise Cancelled(
                 Code.INTERRUPTED, "killed before it published anything; what it left was removed", hint="deploy again at will"
             )
-        if self._world.journal.live_at(time.time()) != live.name:
-            self._world.journal.published(live.name, time.time())
+        if self._context.journal.live_at(time.time()) != live.name:
+            self._context.journal.published(live.name, time.time())
         publication = Publication(self._run, live)
         try:
             publication.prove()

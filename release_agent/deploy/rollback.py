@@ -19,14 +19,14 @@ class Rollback:
     def __init__(self, run: Run) -> None:
         """Nothing happens yet."""
         self._run = run
-        self._world = run.world
+        self._context = run.context
 
     def roll_back(self) -> Outcome:
         """Publish the target and prove it; raises NoTarget, RolledBack, RollbackFailed."""
         with self._run.phase("plan"):
             target = self._target()
             self._run.about(target)
-            self._world.services.check(self._world.blueprint(target).services)
+            self._context.services.check(self._context.blueprint(target).services)
         if target.name == self._run.record.previous:
             look = Publication(self._run, target).look()
             self._run.wrong = "; ".join(look.problems)
@@ -36,11 +36,11 @@ class Rollback:
         return Outcome.DEPLOYED
 
     def _target(self) -> Release:
-        live = self._world.store.current()
+        live = self._context.store.current()
         named = self._run.request.release
         if named:
             return self._named(named)
-        target = behind(self._world.journal, self._world.store, live.name) if live else None
+        target = behind(self._context.journal, self._context.store, live.name) if live else None
         if target is None:
             raise NoTarget(
                 Code.NO_TARGET,
@@ -51,7 +51,7 @@ class Rollback:
 
     def _named(self, named: str) -> Release:
         """Find a release by its name, its number, or its revision (the newest healthy one)."""
-        found = find_release(self._world.store.releases(), named)
+        found = find_release(self._context.store.releases(), named)
         if found is None:
             raise NoTarget(
                 Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists what is kept"

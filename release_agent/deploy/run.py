@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Hook
-    from release_agent.deploy.context import World
+    from release_agent.deploy.context import Context
 
 _NOT_FOR_HOOKS = (
     "SUPERVISOR_USERNAME",
@@ -32,9 +32,9 @@ _AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, Rollb
 class Run:
     """One run; ``journaled`` is false for a dry run and for a boot that only starts services."""
 
-    def __init__(self, world: World, request: Request, *, journaled: bool = True) -> None:
+    def __init__(self, context: Context, request: Request, *, journaled: bool = True) -> None:
         """Begin: from here on the journal knows it."""
-        self.world = world
+        self.context = context
         self.request = request
         self.record = Record(request.id, revision=request.revision or None)
         self.kind: Kind | None = None
@@ -43,26 +43,26 @@ class Run:
         # Whether what is live was found well: see Reporter.finish.
         self.wrong: str | None = None
         self._journaled = journaled
-        self._began = world.clock.now()
+        self._began = context.clock.now()
         if journaled:
-            world.journal.open(request, self.started_at)
+            context.journal.open(request, self.started_at)
 
     @classmethod
-    def resumed(cls, world: World, request: Request, record: Record, kind: Kind | None) -> Run:
+    def resumed(cls, context: Context, request: Request, record: Record, kind: Kind | None) -> Run:
         """Take up a run that was killed; hooks see RELEASE_ACTION=recover."""
         run = cls.__new__(cls)
-        run.world, run.request, run.record, run.kind = world, request, record, kind
+        run.context, run.request, run.record, run.kind = context, request, record, kind
         run.action, run.started_at, run.wrong = Action.RECOVER, timestamp(), None
-        run._journaled, run._began = True, world.clock.now()  # noqa: SLF001 - its own
+        run._journaled, run._began = True, context.clock.now()  # noqa: SLF001 - its own
         return run
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the time spent in a phase; the same one may be entered again."""
-        clock = self.world.clock
+        clock = self.context.clock
         clock.check()
         if self._journaled:
-            self.note(lambda: self.world.journal.phase(name, self.record))
+            self.note(lambda: self.context.journal.phase(name, self.record))
         began = clock.now()
         try:
             yield
@@ -78,35 +78,35 @@ class Run:
 
     def stage(self, stage: Stage) -> None:
         """Journal that it publishes or reverts."""
-        self.world.journal.stage(self.request.id, stage, self.record)
+        self.context.journal.stage(self.request.id, stage, self.record)
 
     def close(self) -> None:
         """Journal the outcome; may be done again when more is known."""
-        self.record.seconds = self.world.clock.now() - self._began
+        self.record.seconds = self.context.clock.now() - self._began
         if self.record.error:
-            self.record.error = {key: self.world.redact(value) for key, value in self.record.error.items()}
+            self.record.error = {key: self.context.redact(value) for key, value in self.record.error.items()}
         if self._journaled:
-            self.note(lambda: self.world.journal.close(self.record, self.kind))
+            self.note(lambda: self.context.journal.close(self.record, self.kind))
 
-    def conclude(self, prune: Callable[[World], object] | None = None) -> None:
+    def conclude(self, prune: Callable[[Context], object] | None = None) -> None:
         """Journal the outcome, tell Consul, log; and prune where something was published."""
-        with self.world.clock.shielded():
+        with self.context.clock.shielded():
             # First the outcome: killed from here on, nothing is left to recover.
             self.close()
-            self.wrong = self.world.redact(self.wrong) if self.wrong else self.wrong
+            self.wrong = self.context.redact(self.wrong) if self.wrong else self.wrong
             if self.wrong is not None:
-                self.note(lambda: self.world.journal.found("critical" if self.wrong else "passing", self.wrong or ""))
+                self.note(lambda: self.context.journal.found("critical" if self.wrong else "passing", self.wrong or ""))
             with self.phase("report"):
                 told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
-                self.world.reporter.finish(told if self._journaled else None, self.world.store.current(), self.wrong)
+                self.context.reporter.finish(told if self._journaled else None, self.context.store.current(), self.wrong)
             if prune and self.record.outcome in _AFTER_PUBLISH:
                 with self.phase("prune"):
-                    prune(self.world)
+                    prune(self.context)
             self.close()
         self._log_outcome()
 
     def _log_outcome(self) -> None:
-        record, log = self.record, self.world.log
+        record, log = self.record, self.context.log
         say = log.warning if record.error else log.info
         say(
             "deploy.finished",
@@ -123,7 +123,7 @@ class Run:
         try:
             write()
         except ReleaseError as error:
-            self.world.log.warning("journal.failed", why=error.message)
+            self.context.log.warning("journal.failed", why=error.message)
 
     def end(self, error: ReleaseError) -> None:
         """Let an error be the outcome."""
@@ -140,12 +140,12 @@ class Run:
                 self._hook(hook, stage, directory, self.environment(release, directory, hook.cwd))
 
     def _hook(self, hook: Hook, stage: str, directory: Path, environment: Mapping[str, str]) -> None:
-        world = self.world
-        world.log.info("hook.started", stage=stage, run=hook.run)
-        ended = world.hooks.run_hook(hook.run, stage, hook.timeout, directory / hook.cwd, environment)
-        how, output = ended.describe(hook.timeout), world.redact(ended.output)
-        self.note(lambda: world.journal.hook(self.request.id, stage, hook.run, how, output))
-        world.log.info("hook.finished", stage=stage, run=hook.run, how=how)
+        context = self.context
+        context.log.info("hook.started", stage=stage, run=hook.run)
+        ended = context.hooks.run_hook(hook.run, stage, hook.timeout, directory / hook.cwd, environment)
+        how, output = ended.describe(hook.timeout), context.redact(ended.output)
+        self.note(lambda: context.journal.hook(self.request.id, stage, hook.run, how, output))
+        context.log.info("hook.finished", stage=stage, run=hook.run, how=how)
         if not ended.well:
             said = [line for line in output.splitlines() if line.strip()][-_SHOWN_OUTPUT_LINES:]
             tail = "".join(f"\n  | {line}" for line in said)
@@ -157,8 +157,8 @@ class Run:
 
     def environment(self, release: Release, directory: Path, cwd: str = ".") -> dict[str, str]:
         """Return what hooks and exec probes see: docs/hooks.md lists every RELEASE_* variable."""
-        config, store = self.world.config, self.world.store
-        environment = {name: value for name, value in self.world.environ.items() if name not in _NOT_FOR_HOOKS}
+        config, store = self.context.config, self.context.store
+        environment = {name: value for name, value in self.context.environ.items() if name not in _NOT_FOR_HOOKS}
         own = next((r.name for r in config.repositories if r.into == cwd), config.repositories[0].name)
         environment |= {
             "RELEASE_ACTION": str(self.action),

@@ -31,7 +31,7 @@ def run(parts: Parts, events: TextIO, answers: TextIO) -> None:
         return StateDatabase(root.database, write=root.database.exists())
 
     with parts.source() as source:
-        watched = LiveRelease(parts, parts.world(root, parts.journal(), source))
+        watched = LiveRelease(parts, parts.context(root, parts.journal(), source))
         monitor = Monitor(watched, journal, parts.consul() if config.consul.enabled else None, log, config.consul.ttl)
         wakeups = Wakeups()
         wakeups.put("START")

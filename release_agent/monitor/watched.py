@@ -11,7 +11,7 @@ from release_agent.model import Request
 if TYPE_CHECKING:
     from release_agent.config.sections import Health
     from release_agent.consul.registration import Status
-    from release_agent.deploy.context import World
+    from release_agent.deploy.context import Context
     from release_agent.model import Look, Release, Target
     from release_agent.wiring import Parts
 
@@ -53,10 +53,10 @@ class Found:
 class LiveRelease:
     """The live release of a root, looked at through the agent's adapters."""
 
-    def __init__(self, parts: Parts, world: World) -> None:
+    def __init__(self, parts: Parts, context: Context) -> None:
         """Keep what to look with."""
         self._parts = parts
-        self._world = world
+        self._context = context
         self._root = parts.root()
 
     def busy(self) -> bool:
@@ -69,21 +69,21 @@ class LiveRelease:
 
     def look(self, live: Release) -> Look:
         """Look once at its services and probes."""
-        run = Run(self._world, Request("monitor", revision=live.revision), journaled=False)
+        run = Run(self._context, Request("monitor", revision=live.revision), journaled=False)
         directory = self._root.directory(live.name)
-        return self._world.examiner.look(self._world.blueprint(live), directory, run.environment(live, directory))
+        return self._context.examiner.look(self._context.blueprint(live), directory, run.environment(live, directory))
 
     def health(self, live: Release) -> Health:
         """Return its health settings."""
-        return self._world.blueprint(live).health
+        return self._context.blueprint(live).health
 
     def target(self) -> Target:
         """Resolve what a bare deploy would take."""
         from release_agent.deploy.deployment import Deployment  # noqa: PLC0415
 
         # Afresh: what was read of the repositories is not read again.
-        with self._parts.looking() as world:
-            return Deployment(Run(world, Request("poll"), journaled=False)).resolve()
+        with self._parts.looking() as context:
+            return Deployment(Run(context, Request("poll"), journaled=False)).resolve()
 
     def fire(self, method: str, trigger: str) -> str | None:
         """Start a run through supervisor; returns why it was refused, or None."""

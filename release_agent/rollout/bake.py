@@ -11,7 +11,7 @@ from release_agent.rollout.host.client import Trouble
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from release_agent.rollout.host.client import Agent
+    from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.model import Host
 
 _LOOK = 2.0
@@ -29,9 +29,9 @@ class Watch(Protocol):
 class AskAgents:
     """Asks each host's agent how it was last found."""
 
-    def __init__(self, agent_of: Callable[[Host], Agent]) -> None:
+    def __init__(self, client_of: Callable[[Host], HostClient]) -> None:
         """Nothing is asked yet."""
-        self._agent_of = agent_of
+        self._client_of = client_of
 
     async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
         """Look at all of them every two seconds; one that does not answer at the last look is lost."""
@@ -53,7 +53,7 @@ class AskAgents:
         async def ask(host: Host) -> Trouble | None:
             async with at_once:
                 try:
-                    seen = await self._agent_of(host).look()
+                    seen = await self._client_of(host).look()
                 except Trouble as trouble:
                     return trouble
                 return Trouble(Code.HOST_SICK, "it is critical after its deployment") if seen.health == _SICK else None

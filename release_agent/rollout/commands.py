@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, NoTarget
 from release_agent.model import timestamp
 from release_agent.repository.revision import check_revision
-from release_agent.rollout.access import Access
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
 from release_agent.rollout.host.client import Trouble
-from release_agent.rollout.model import Host, Order, Phase, Rollout, Stage, rollout_id, who_am_i
+from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout, rollout_id, who_am_i
 from release_agent.rollout.plan import assign_waves, over_budget
-from release_agent.rollout.preflight import Examiner
+from release_agent.rollout.preflight import Preflight
 from release_agent.rollout.record.port import locked
-from release_agent.rollout.run import Run
+from release_agent.rollout.run import RolloutRun
+from release_agent.rollout.wiring import RolloutParts
 from release_agent.rollout.writer import Writer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from release_agent.rollout.options import Options
-    from release_agent.rollout.preflight import Preflight
+    from release_agent.rollout.preflight import PreflightResult
 
 _LOOK = 1.0  # seconds
 _ASKED = 3  # hosts, before it goes on
@@ -54,16 +54,16 @@ def call(arguments: argparse.Namespace) -> int:
 def start(arguments: argparse.Namespace) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     check_revision(arguments.revision)
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     hosts = [Host(**vars(target), order=order) for order, target in enumerate(access.targets())]
     return _run(_start(arguments, access, hosts))
 
 
-async def _start(arguments: argparse.Namespace, access: Access, hosts: list[Host]) -> int:
+async def _start(arguments: argparse.Namespace, access: RolloutParts, hosts: list[Host]) -> int:
     chosen = options(arguments)
     writer = None if arguments.dry_run else _writer(access)
     rollout, found = await _plan(access, hosts, arguments.revision, chosen, writer)
-    nobody = "" if rollout.at(Stage.PENDING, Stage.SKIPPED) else "no host is left to deploy to"
+    nobody = "" if rollout.at(HostStage.PENDING, HostStage.SKIPPED) else "no host is left to deploy to"
     exceeded = over_budget(hosts, chosen) or nobody
     access.console.plan(rollout, found.changes, exceeded)
     if exceeded:
@@ -80,9 +80,9 @@ async def _start(arguments: argparse.Namespace, access: Access, hosts: list[Host
 
 
 async def _plan(
-    access: Access, hosts: list[Host], revision: str, chosen: Options, writer: Writer | None
-) -> tuple[Rollout, Preflight]:
-    examiner = Examiner(access.agent_of, chosen.parallel)
+    access: RolloutParts, hosts: list[Host], revision: str, chosen: Options, writer: Writer | None
+) -> tuple[Rollout, PreflightResult]:
+    examiner = Preflight(access.client_of, chosen.parallel)
     found = await examiner.look(hosts)
     # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
     await _refuse_if_held(writer, found)
@@ -107,7 +107,7 @@ async def _plan(
     return rollout, found
 
 
-async def _refuse_if_held(writer: Writer | None, found: Preflight) -> None:
+async def _refuse_if_held(writer: Writer | None, found: PreflightResult) -> None:
     holder = await writer.once(lambda record: record.holder(found.app, found.environment)) if writer else None
     if holder:
         raise locked(found.app, found.environment, holder)
@@ -123,13 +123,13 @@ async def _given_back(writer: Writer) -> AsyncIterator[None]:
         raise
 
 
-async def _let_in(access: Access, rollout: Rollout) -> None:
+async def _let_in(access: RolloutParts, rollout: Rollout) -> None:
     """Raise Misconfigured where hosts want another password: it is no reason to give a rollout up."""
     access.adopt(rollout)
 
     async def ask(host: Host) -> str:
         try:
-            await access.agent_of(host).look()
+            await access.client_of(host).look()
         except Trouble as trouble:
             return trouble.code
         return ""
@@ -145,7 +145,7 @@ async def _let_in(access: Access, rollout: Rollout) -> None:
         )
 
 
-async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable[[Run], Awaitable[Exit]]) -> int:
+async def _finish(access: RolloutParts, writer: Writer, rollout: Rollout, go: Callable[[RolloutRun], Awaitable[Exit]]) -> int:
     """Run what the lock is held for, let go of it, and say how it ended."""
 
     def again(verb: str) -> str:
@@ -154,7 +154,7 @@ async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable
     try:
         try:
             access.console.begin(rollout, again)
-            code = await go(Run(rollout, writer, access.agent_of, access.watch(rollout), access.console))
+            code = await go(RolloutRun(rollout, writer, access.client_of, access.watch(rollout), access.console))
         except asyncio.CancelledError:
             code = Exit.CANCELLED
         finally:
@@ -167,7 +167,7 @@ async def _finish(access: Access, writer: Writer, rollout: Rollout, go: Callable
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on after a pause, or with what somebody left."""
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     rollout = access.record.read(arguments.id)
     if rollout.phase is Phase.PAUSED and access.record.running(rollout):
         access.record.order(arguments.id, Order("resume", who_am_i()))
@@ -177,7 +177,7 @@ def resume(arguments: argparse.Namespace) -> int:
     return _run(_resume(access, arguments.id))
 
 
-def _goes_on(access: Access, identity: str) -> bool:
+def _goes_on(access: RolloutParts, identity: str) -> bool:
     """Whether whoever runs a paused rollout has heard; who was killed holds the lock for a while and hears nothing."""
     for _ in range(_HEARING):
         time.sleep(_LOOK)
@@ -186,7 +186,7 @@ def _goes_on(access: Access, identity: str) -> bool:
     return False
 
 
-async def _resume(access: Access, identity: str) -> int:
+async def _resume(access: RolloutParts, identity: str) -> int:
     writer = _writer(access)
     rollout = await writer.once(lambda record: record.take(identity))
     async with _given_back(writer):
@@ -201,11 +201,11 @@ async def _resume(access: Access, identity: str) -> int:
 
 def revert(arguments: argparse.Namespace) -> int:
     """Put back every host that took the revision."""
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     return _run(_revert(access, arguments.id))
 
 
-async def _revert(access: Access, identity: str) -> int:
+async def _revert(access: RolloutParts, identity: str) -> int:
     writer = _writer(access)
     rollout = await writer.once(lambda record: record.take(identity))
     async with _given_back(writer):
@@ -215,7 +215,7 @@ async def _revert(access: Access, identity: str) -> int:
 
 def abort(arguments: argparse.Namespace) -> int:
     """Begin no further host; what was changed stays as it is."""
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     record = access.record
     rollout = record.read(arguments.id)
     if record.running(rollout):
@@ -234,7 +234,7 @@ def abort(arguments: argparse.Namespace) -> int:
 
 def order(arguments: argparse.Namespace) -> int:
     """Leave word for whoever runs the rollout."""
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     record = access.record
     rollout = record.read(arguments.id)
     if rollout.has_ended or rollout.reverting:
@@ -249,7 +249,7 @@ def order(arguments: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """How far a rollout is, and each host; watched, whenever that changes."""
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     shown: Rollout | None = None
     while True:
         rollout = access.record.read(arguments.id)
@@ -263,23 +263,23 @@ def status(arguments: argparse.Namespace) -> int:
         time.sleep(_LOOK)
 
 
-def _count_converged(access: Access, rollout: Rollout) -> None:
+def _count_converged(access: RolloutParts, rollout: Rollout) -> None:
     """Count hosts that were down and have taken the revision since, by `boot`; they tell Consul themselves."""
-    lost = [host.name for host in rollout.at(Stage.UNREACHABLE)]
+    lost = [host.name for host in rollout.at(HostStage.UNREACHABLE)]
     for name, report in access.record.reported(rollout, lost).items():
         if report.get("outcome") in ("deployed", "unchanged") and report.get("commits") == rollout.commits:
-            rollout.hosts[name].stage = Stage.CONVERGED
+            rollout.hosts[name].stage = HostStage.CONVERGED
 
 
 def list_all(arguments: argparse.Namespace) -> int:
     """Rollouts, newest first."""
-    access = Access(arguments)
+    access = RolloutParts(arguments)
     found = access.record.all()
     access.console.listing(found, [rollout.id for rollout in found if not rollout.has_ended and access.record.running(rollout)])
     return Exit.OK
 
 
-def _writer(access: Access) -> Writer:
+def _writer(access: RolloutParts) -> Writer:
     def away(why: str) -> None:
         access.console.tell("record.away" if why else "record.back", why=why)
 

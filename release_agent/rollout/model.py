@@ -15,7 +15,7 @@ REVERT = "revert"
 ASKED = "asked for"  # why a rollout is reverted that did not fail
 
 
-class Stage(StrEnum):
+class HostStage(StrEnum):
     """How far a host is."""
 
     PENDING = "pending"  # its turn has not come
@@ -51,7 +51,7 @@ ENDED = (Phase.COMPLETED, Phase.PARTIAL, Phase.FAILED, Phase.REVERTED, Phase.ABO
 
 
 @dataclass(frozen=True)
-class Target:
+class InventoryHost:
     """A host of an inventory: its name, where its supervisor's RPC is, and the order it belongs into.
 
     ``rank``: hosts of a lower one are through before those of a higher one begin.
@@ -75,7 +75,7 @@ class Host:
     rank: int = 0
     order: int = 0  # its place in the inventory
     wave: int = -1  # -1: in none
-    stage: Stage = Stage.PENDING
+    stage: HostStage = HostStage.PENDING
     before: str | None = None  # the release that was live before; a revert goes back to it
     before_revision: str | None = None
     unwell: bool = False  # before
@@ -92,7 +92,7 @@ class Host:
     def from_json(cls, body: dict[str, Any]) -> Host:
         """Read what the record keeps; what a later agent added is passed over."""
         known = {f.name for f in fields(cls)}
-        return cls(**{**{name: value for name, value in body.items() if name in known}, "stage": Stage(body["stage"])})
+        return cls(**{**{name: value for name, value in body.items() if name in known}, "stage": HostStage(body["stage"])})
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Rollout:
                 waves[host.wave].append(host)
         return waves
 
-    def at(self, *stages: Stage) -> list[Host]:
+    def at(self, *stages: HostStage) -> list[Host]:
         """Return the hosts that are that far."""
         return [host for host in self.hosts.values() if host.stage in stages]
 

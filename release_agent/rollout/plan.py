@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.rollout.model import Stage
+from release_agent.rollout.model import HostStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,9 @@ def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:
     of all hosts, also of those that are in no wave, floored, and at least one host. Hosts of a lower rank come first,
     among them those that are not well, else the inventory's order counts.
     """
-    pending = sorted((h for h in hosts if h.stage is Stage.PENDING), key=lambda host: (host.rank, not host.unwell, host.order))
+    pending = sorted(
+        (h for h in hosts if h.stage is HostStage.PENDING), key=lambda host: (host.rank, not host.unwell, host.order)
+    )
     number = 0
     while pending:
         size = max(1, waves[min(number, len(waves) - 1)].of(len(hosts)))
@@ -39,7 +41,7 @@ def in_turn(wave: Sequence[Host]) -> list[list[Host]]:
 
 def over_budget(hosts: Sequence[Host], options: Options) -> str:
     """Return which budget is exceeded, in words; empty where none is: a budget is the most that may happen."""
-    budgets = (("failed", Stage.FAILED, options.max_failed), ("unreachable", Stage.UNREACHABLE, options.max_unreachable))
+    budgets = (("failed", HostStage.FAILED, options.max_failed), ("unreachable", HostStage.UNREACHABLE, options.max_unreachable))
     for name, stage, budget in budgets:
         count, most = sum(host.stage is stage for host in hosts), budget.of(len(hosts))
         if count > most:
@@ -50,4 +52,4 @@ def over_budget(hosts: Sequence[Host], options: Options) -> str:
 
 def whole_wave_lost(wave: Sequence[Host]) -> bool:
     """Whether no host of a wave took the revision: that stops everything, whatever the budgets."""
-    return bool(wave) and all(host.stage in (Stage.FAILED, Stage.UNREACHABLE) for host in wave)
+    return bool(wave) and all(host.stage in (HostStage.FAILED, HostStage.UNREACHABLE) for host in wave)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, FleetStopped, Refused
 from release_agent.rollout.host.client import Trouble
-from release_agent.rollout.model import Stage
+from release_agent.rollout.model import HostStage
 from release_agent.rollout.window import Gate, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from release_agent.rollout.host.client import Agent, Seen
+    from release_agent.rollout.host.client import HostClient, HostStatus
     from release_agent.rollout.model import Host
 
 _LOOKS = 10  # a second apart
@@ -26,7 +26,7 @@ _SHORT = 12
 
 
 @dataclass
-class Preflight:
+class PreflightResult:
     """What all hosts said; each host has its own part in itself."""
 
     app: str = ""
@@ -35,21 +35,21 @@ class Preflight:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-class Examiner:
+class Preflight:
     """Asks every host, some at a time; what is wrong with one is that host's alone."""
 
-    def __init__(self, agent_of: Callable[[Host], Agent], parallel: int) -> None:
+    def __init__(self, client_of: Callable[[Host], HostClient], parallel: int) -> None:
         """Nothing is asked yet."""
-        self._agent_of = agent_of
+        self._client_of = client_of
         self._parallel = parallel
 
-    async def look(self, hosts: Sequence[Host]) -> Preflight:
+    async def look(self, hosts: Sequence[Host]) -> PreflightResult:
         """Ask what runs there; raises Refused (fleet-mixed), FleetStopped where none answers."""
-        seen: dict[str, Seen] = {}
+        seen: dict[str, HostStatus] = {}
 
         async def ask(host: Host) -> None:
             try:
-                seen[host.name] = await self._agent_of(host).look()
+                seen[host.name] = await self._client_of(host).look()
                 _note(host, seen[host.name])
             except Trouble as trouble:
                 _note_trouble(host, trouble)
@@ -63,7 +63,7 @@ class Examiner:
         if len(fleets) > 1:
             raise _mixed(seen)
         app, environment = fleets.pop()
-        return Preflight(app, environment)
+        return PreflightResult(app, environment)
 
     async def wait_for_busy(self, hosts: Sequence[Host]) -> None:
         """Ask those that were busy again, for a while: somebody else's check is over soon."""
@@ -71,9 +71,9 @@ class Examiner:
         async def ask(host: Host) -> None:
             for _ in range(_LOOKS):
                 await asyncio.sleep(1.0)
-                host.stage, host.code, host.why = Stage.PENDING, "", ""
+                host.stage, host.code, host.why = HostStage.PENDING, "", ""
                 try:
-                    _note(host, await self._agent_of(host).look())
+                    _note(host, await self._client_of(host).look())
                 except Trouble as trouble:
                     _note_trouble(host, trouble)
                 if host.code != Code.HOST_BUSY:
@@ -81,21 +81,21 @@ class Examiner:
 
         await each([host for host in hosts if host.code == Code.HOST_BUSY], self._parallel, Gate(float("inf")), ask)
 
-    async def check(self, hosts: Sequence[Host], revision: str, found: Preflight) -> None:
+    async def check(self, hosts: Sequence[Host], revision: str, found: PreflightResult) -> None:
         """Ask what the revision would mean there; raises Refused where it is refused everywhere, or not the same everywhere."""
         answers: dict[str, dict[str, Any]] = {}
         refused: list[Host] = []
 
         async def ask(host: Host) -> None:
             try:
-                answers[host.name] = await self._agent_of(host).check(revision, _PATIENCE)
+                answers[host.name] = await self._client_of(host).check(revision, _PATIENCE)
             except Trouble as trouble:
                 _note_trouble(host, trouble)
                 refused.extend([host] if trouble.refused else [])
 
-        asked = [host for host in hosts if host.stage is Stage.PENDING]
+        asked = [host for host in hosts if host.stage is HostStage.PENDING]
         await each(asked, self._parallel, Gate(float("inf")), ask)
-        if refused and len(refused) == len([host for host in asked if host.stage is not Stage.UNREACHABLE]):
+        if refused and len(refused) == len([host for host in asked if host.stage is not HostStage.UNREACHABLE]):
             code = Code(refused[0].code) if refused[0].code in set(Code) else Code.REVISION_UNKNOWN  # of a newer agent
             raise Refused(code, f"every host refuses {revision}: {refused[0].why}", hint=_REFUSED_HINT)
         found.commits = _same_commits(answers)
@@ -105,14 +105,14 @@ class Examiner:
             if not answer:
                 continue
             if answer.get("live") and not host.unwell:
-                host.stage, host.why = Stage.SKIPPED, f"runs {revision} already, and is well"
+                host.stage, host.why = HostStage.SKIPPED, f"runs {revision} already, and is well"
 
 
 _HINT = "look at one of them: is supervisord's port reachable, its password right, the plugin included?"
 _REFUSED_HINT = "is it tagged, and fetched where the hosts mount it? `release-agent deploy --dry-run` on one says more"
 
 
-def _note(host: Host, seen: Seen) -> None:
+def _note(host: Host, seen: HostStatus) -> None:
     host.before, host.before_revision, host.unwell = seen.release, seen.revision, seen.health != _WELL
     if seen.busy:
         raise Trouble(Code.HOST_BUSY, "a deployment is running there")
@@ -121,7 +121,7 @@ def _note(host: Host, seen: Seen) -> None:
 
 
 def _note_trouble(host: Host, trouble: Trouble) -> None:
-    host.stage = Stage.UNREACHABLE if trouble.unreachable else Stage.FAILED
+    host.stage = HostStage.UNREACHABLE if trouble.unreachable else HostStage.FAILED
     host.code, host.why = trouble.code, trouble.why
 
 
@@ -129,7 +129,7 @@ def _first(hosts: Sequence[Host]) -> str:
     return f"{hosts[0].name}: {hosts[0].why}"
 
 
-def _mixed(seen: dict[str, Seen]) -> Refused:
+def _mixed(seen: dict[str, HostStatus]) -> Refused:
     places: dict[str, list[str]] = {}
     for name, one in seen.items():
         places.setdefault(f"{one.app} ({one.environment})", []).append(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Exit, FleetStopped
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.host.client import Trouble, deploy, took_it
-from release_agent.rollout.model import ASKED, Phase, Stage
+from release_agent.rollout.model import ASKED, HostStage, Phase
 from release_agent.rollout.plan import in_turn, over_budget, whole_wave_lost
 from release_agent.rollout.revert import Revert
 from release_agent.rollout.window import Gate, Stopped, each
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.bake import Watch
     from release_agent.rollout.console.lines import Console
-    from release_agent.rollout.host.client import Agent
+    from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.model import Host, Order, Rollout
     from release_agent.rollout.writer import Writer
 
@@ -28,20 +28,20 @@ class AwaitsApproval(Exception):
     """Nobody is here to ask."""
 
 
-class Run:
+class RolloutRun:
     """Runs one rollout from wherever it is to its end; what it does to a host is written down before and after."""
 
     def __init__(
-        self, rollout: Rollout, writer: Writer, agent_of: Callable[[Host], Agent], watch: Watch, console: Console
+        self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], watch: Watch, console: Console
     ) -> None:
         """The lock is held, the plan written down."""
         self._rollout = rollout
         self._writer = writer
-        self._agent_of = agent_of
+        self._client_of = client_of
         self._watch = watch
         self._console = console
         self._gate = Gate(rollout.options.progress_deadline)
-        self._resumed = {host.name for host in rollout.at(Stage.STARTING, Stage.DEPLOYING)}
+        self._resumed = {host.name for host in rollout.at(HostStage.STARTING, HostStage.DEPLOYING)}
 
     async def go(self) -> Exit:
         """Run it on, forwards or back; returns how it ended. Cancelled, it leaves hosts as they are and says so in the record."""
@@ -80,7 +80,7 @@ class Run:
     async def _waves(self) -> None:
         rollout, waves = self._rollout, self._rollout.waves
         # What somebody left in the middle is followed to its end, whatever comes then.
-        left = rollout.at(Stage.STARTING, Stage.DEPLOYING)
+        left = rollout.at(HostStage.STARTING, HostStage.DEPLOYING)
         await each(left, rollout.options.parallel, Gate(float("inf")), self._deploy)
         self._judge()  # what preflight found counts
         for number in range(rollout.wave, len(waves)):
@@ -98,28 +98,28 @@ class Run:
 
     async def _deploy(self, host: Host) -> None:
         """Take one host to its end, whatever that is; it never raises for the host's own trouble."""
-        if host.stage not in (Stage.PENDING, Stage.STARTING, Stage.DEPLOYING):
+        if host.stage not in (HostStage.PENDING, HostStage.STARTING, HostStage.DEPLOYING):
             return
         rollout, deadline = self._rollout, self._rollout.options.deadline
-        host.stage = Stage.STARTING
+        host.stage = HostStage.STARTING
         await self._writer.host(host)
         self._console.tell("host.started", host)
-        agent, again, wish = self._agent_of(host), host.name in self._resumed, deploy(rollout.revision, rollout.id)
+        agent, again, wish = self._client_of(host), host.name in self._resumed, deploy(rollout.revision, rollout.id)
         try:
             began = asyncio.get_running_loop().time()
             host.deployment = await agent.fire(wish, deadline, again=again)
-            host.stage = Stage.DEPLOYING
+            host.stage = HostStage.DEPLOYING
             self._console.tell("host.deploying", host, deployment=host.deployment)
             left = deadline - (asyncio.get_running_loop().time() - began)
             record = await agent.follow(host.deployment, left, wish.method)
             host.release = record.get("release")
             took_it(record, rollout.commits)
         except Trouble as trouble:
-            host.stage = Stage.UNREACHABLE if trouble.unreachable else Stage.FAILED
+            host.stage = HostStage.UNREACHABLE if trouble.unreachable else HostStage.FAILED
             host.code, host.why = trouble.code, trouble.why
             self._judge()
         else:
-            host.stage = Stage.DONE
+            host.stage = HostStage.DONE
             self._gate.progressed()
         await self._writer.host(host)
         self._console.tell("host.finished", host)
@@ -138,7 +138,7 @@ class Run:
         rollout = self._rollout
         if not rollout.options.bake:
             return
-        self._console.tell("bake.started", seconds=rollout.options.bake, hosts=len(rollout.at(Stage.DONE)))
+        self._console.tell("bake.started", seconds=rollout.options.bake, hosts=len(rollout.at(HostStage.DONE)))
         with self._gate.resting():
             watching = asyncio.create_task(self._watch_done())
             shut = asyncio.create_task(self._gate.shut.wait())
@@ -153,8 +153,8 @@ class Run:
             await self._gate.passable()
 
     async def _watch_done(self) -> None:
-        async for host, trouble in self._watch(self._rollout.at(Stage.DONE), self._rollout.options.bake):
-            host.stage = Stage.UNREACHABLE if trouble.unreachable else Stage.FAILED
+        async for host, trouble in self._watch(self._rollout.at(HostStage.DONE), self._rollout.options.bake):
+            host.stage = HostStage.UNREACHABLE if trouble.unreachable else HostStage.FAILED
             host.code, host.why = trouble.code, trouble.why
             await self._writer.host(host)
             self._console.tell("host.finished", host)
@@ -179,7 +179,7 @@ class Run:
 
     async def _complete(self) -> Exit:
         rollout = self._rollout
-        whole = not rollout.at(Stage.FAILED, Stage.UNREACHABLE)
+        whole = not rollout.at(HostStage.FAILED, HostStage.UNREACHABLE)
         # First what hosts follow: killed in between, whoever resumes comes here again.
         await self._follow(Completed(rollout.id, rollout.revision, rollout.commits))
         await self._end(Phase.COMPLETED if whole else Phase.PARTIAL)
@@ -198,7 +198,7 @@ class Run:
         if stopped.aborted:
             await self._end(Phase.ABORTED, str(stopped))
             return Exit.FLEET_FAILED
-        if self._rollout.options.revert and self._rollout.at(Stage.DONE, Stage.FAILED, Stage.UNREACHABLE):
+        if self._rollout.options.revert and self._rollout.at(HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE):
             self._rollout.reverting = str(stopped)
             return await self._revert()
         await self._end(Phase.FAILED, str(stopped))
@@ -210,7 +210,7 @@ class Run:
         followed = await self._writer.completed(rollout)
         if followed and followed.id == rollout.id:
             await self._writer.follow(rollout, rollout.replaced)
-        whole = await Revert(rollout, self._writer, self._agent_of, self._console).go()
+        whole = await Revert(rollout, self._writer, self._client_of, self._console).go()
         await self._end(Phase.REVERTED if whole else Phase.FAILED, why if whole else f"not all hosts could be put back ({why})")
         if not whole:
             return Exit.FLEET_FAILED

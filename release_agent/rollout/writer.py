@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from release_agent.model import Completed
     from release_agent.rollout.model import Host, Order, Rollout
-    from release_agent.rollout.record.port import Record
+    from release_agent.rollout.record.port import RolloutStore
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _LOOK = 1.0  # seconds between looks for an order
 class Writer:
     """The record, for an event loop: its calls block, and one thread makes all of them."""
 
-    def __init__(self, record: Record, patience: float, on_away: Callable[[str], None]) -> None:
+    def __init__(self, record: RolloutStore, patience: float, on_away: Callable[[str], None]) -> None:
         """``patience``: seconds to wait for a record that is away; ``on_away`` is told why, and "" when it is back."""
         self._record = record
         self._patience = patience
@@ -81,7 +81,7 @@ class Writer:
                     raise
                 await asyncio.sleep(_RETRY)
 
-    async def once(self, call: Callable[[Record], T]) -> T:
+    async def once(self, call: Callable[[RolloutStore], T]) -> T:
         """Do something with the record, once; raises what it raises."""
         return await self._call(lambda: call(self._record))
 

@@ -35,7 +35,7 @@ _NOTE = "hook-"
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended: its exit code (negative: a signal's number), or ``timed_out``; and its last output."""
 
     exit_code: int
@@ -72,7 +72,7 @@ class CommandRunner:
         self._grace = grace
         self._notes = notes
 
-    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
+    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         """Run a hook to its end; raises Failed only where it cannot be started."""
         try:
             return self.run(run, timeout, directory, environment)
@@ -83,7 +83,7 @@ class CommandRunner:
                 hint="look at its directory",
             ) from error
 
-    def run(self, command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> Ended:
+    def run(self, command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         """Run ``/bin/sh -euc command``; raises OSError where it cannot be started, Cancelled where a signal ended it."""
         process = subprocess.Popen(  # noqa: S603 - hooks are commands of the configuration
             [*SHELL, command],
@@ -107,7 +107,7 @@ class CommandRunner:
             output.close()
             if note:
                 note.unlink(missing_ok=True)
-        return Ended(process.returncode, timed_out, output.tail())
+        return CommandResult(process.returncode, timed_out, output.tail())
 
     def _note(self, pid: int) -> Path | None:
         return self._notes / f"{_NOTE}{pid}" if self._notes else None

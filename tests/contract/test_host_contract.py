@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from release_agent.errors import Code
-from release_agent.rollout.host.client import Agent, Trouble, deploy
+from release_agent.rollout.host.client import HostClient, Trouble, deploy
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote, Unauthorised, Unreachable
 from support.host import Host, eventually, free_port
@@ -406,7 +406,7 @@ def test_connection_ends_with_the_answer(subject: Subject) -> None:
 
 def test_rollouts_own_client_looks_checks_fires_and_follows(subject: Subject, rpc: Rpc) -> None:
     rpc.deploy("v1.0.0", True)
-    agent = Agent(Remote(subject.url, (USER, PASSWORD)), Pace())
+    agent = HostClient(Remote(subject.url, (USER, PASSWORD)), Pace())
 
     async def roll() -> dict[str, Any]:
         seen = await agent.look()

@@ -13,9 +13,9 @@ import pytest
 from release_agent.consul.client import ConsulClient
 from release_agent.errors import Code, Exit, Locked, LockLost, NoTarget, RecordUnreachable
 from release_agent.model import Completed
-from release_agent.rollout.model import Holder, Host, Order, Phase, Stage
-from release_agent.rollout.record.consul import ConsulRecord
-from release_agent.rollout.record.file import LocalRecord
+from release_agent.rollout.model import Holder, Host, HostStage, Order, Phase
+from release_agent.rollout.record.consul import ConsulRolloutStore
+from release_agent.rollout.record.file import FileRolloutStore
 from support.consul_process import ConsulProcess
 from support.host import clean_environment, eventually
 from support.rollouts import a_rollout
@@ -23,7 +23,7 @@ from support.rollouts import a_rollout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from release_agent.rollout.record.port import Record
+    from release_agent.rollout.record.port import RolloutStore
 
 FIRST, SECOND, THIRD = (f"rollout-20261122T10000{n}Z-aaaaaa" for n in (1, 2, 3))
 TIMEOUT = 10.0  # seconds; ten thousand hosts are read in one call
@@ -32,8 +32,8 @@ _SOMEBODY_ELSE = """
 import sys
 from pathlib import Path
 from release_agent.consul.client import ConsulClient
-from release_agent.rollout.record.consul import ConsulRecord
-from release_agent.rollout.record.file import LocalRecord
+from release_agent.rollout.record.consul import ConsulRolloutStore
+from release_agent.rollout.record.file import FileRolloutStore
 from support.rollouts import a_rollout
 record = {record}
 record.begin(a_rollout({identity!r}, who="eve@laptop"))
@@ -47,7 +47,7 @@ class Place(Protocol):
 
     code: str  # what opens it, for another process
 
-    def open(self) -> Record:
+    def open(self) -> RolloutStore:
         """Open it once more."""
 
     def ruin(self, identity: str) -> None:
@@ -57,13 +57,13 @@ class Place(Protocol):
 class _File:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "rollouts.db"
-        self.code = f"LocalRecord(Path({str(self.path)!r}))"
+        self.code = f"FileRolloutStore(Path({str(self.path)!r}))"
 
-    def open(self) -> Record:
-        return LocalRecord(self.path)
+    def open(self) -> RolloutStore:
+        return FileRolloutStore(self.path)
 
     def ruin(self, identity: str) -> None:
-        record = LocalRecord(self.path)
+        record = FileRolloutStore(self.path)
         record._db.execute("UPDATE rollout SET plan = '{' WHERE id = ?", (identity,))  # noqa: SLF001 - as sqlite3(1) would
 
 
@@ -72,10 +72,10 @@ class _InConsul:
         self.consul = consul
         self.environ = {"CONSUL_HTTP_ADDR": consul.address}
         self.prefix = f"test/{uuid.uuid4()}"
-        self.code = f"ConsulRecord(ConsulClient({self.environ!r}), {self.prefix!r})"
+        self.code = f"ConsulRolloutStore(ConsulClient({self.environ!r}), {self.prefix!r})"
 
-    def open(self) -> Record:
-        return ConsulRecord(ConsulClient(self.environ, TIMEOUT), self.prefix)
+    def open(self) -> RolloutStore:
+        return ConsulRolloutStore(ConsulClient(self.environ, TIMEOUT), self.prefix)
 
     def ruin(self, identity: str) -> None:
         self.consul.put(f"/v1/kv/{self.prefix}/_rollouts/{identity}/plan", ["no plan"])
@@ -96,7 +96,7 @@ def consul_of_module() -> Iterator[ConsulProcess]:
 
 
 @pytest.fixture
-def mine(place: Place) -> Iterator[Record]:
+def mine(place: Place) -> Iterator[RolloutStore]:
     """The record, as it is used here."""
     record = place.open()
     yield record
@@ -104,7 +104,7 @@ def mine(place: Place) -> Iterator[Record]:
 
 
 @pytest.fixture
-def theirs(place: Place) -> Iterator[Record]:
+def theirs(place: Place) -> Iterator[RolloutStore]:
     """The same record, as somebody else uses it."""
     record = place.open()
     yield record
@@ -114,7 +114,7 @@ def theirs(place: Place) -> Iterator[Record]:
 # What is written down
 
 
-def test_rollout_is_read_back_as_it_was_planned_hosts_in_order(mine: Record, theirs: Record) -> None:
+def test_rollout_is_read_back_as_it_was_planned_hosts_in_order(mine: RolloutStore, theirs: RolloutStore) -> None:
     planned = a_rollout(FIRST, hosts=12)
 
     mine.begin(planned)
@@ -123,13 +123,13 @@ def test_rollout_is_read_back_as_it_was_planned_hosts_in_order(mine: Record, the
     assert list(theirs.read(FIRST).hosts) == [f"host-{n}" for n in range(1, 13)]
 
 
-def test_what_became_of_hosts_and_rollout_is_seen_by_others(mine: Record, theirs: Record) -> None:
+def test_what_became_of_hosts_and_rollout_is_seen_by_others(mine: RolloutStore, theirs: RolloutStore) -> None:
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
     first, second, _ = rollout.hosts.values()
 
-    first.stage, first.before, first.release = Stage.DONE, "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
-    second.stage, second.code, second.why = Stage.FAILED, "unhealthy", 'http: answered 500, not 200: "ünwell"'
+    first.stage, first.before, first.release = HostStage.DONE, "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
+    second.stage, second.code, second.why = HostStage.FAILED, "unhealthy", 'http: answered 500, not 200: "ünwell"'
     mine.save_hosts([first, second])
     rollout.phase, rollout.wave, rollout.why = Phase.FAILED, 1, "host-2 failed"
     mine.save(rollout)
@@ -137,7 +137,7 @@ def test_what_became_of_hosts_and_rollout_is_seen_by_others(mine: Record, theirs
     assert theirs.read(FIRST) == rollout
 
 
-def test_hosts_with_odd_names_do_not_clash(mine: Record) -> None:
+def test_hosts_with_odd_names_do_not_clash(mine: RolloutStore) -> None:
     names = ["a", "a/b", "a%2Fb", "a-b", "a_b", "a b", "..", "ä", "a/", "a?b#c"]
     rollout = a_rollout(FIRST, hosts=0)
     rollout.hosts = {name: Host(name, "http://x:1", order=n) for n, name in enumerate(names)}
@@ -147,17 +147,17 @@ def test_hosts_with_odd_names_do_not_clash(mine: Record) -> None:
     assert list(mine.read(FIRST).hosts) == names
 
 
-def test_ten_thousand_hosts_are_written_and_read(mine: Record, theirs: Record) -> None:
+def test_ten_thousand_hosts_are_written_and_read(mine: RolloutStore, theirs: RolloutStore) -> None:
     rollout = a_rollout(FIRST, hosts=10_000)
     mine.begin(rollout)
     for host in rollout.hosts.values():
-        host.stage, host.why = Stage.FAILED, "it said why, at some length. " * 10
+        host.stage, host.why = HostStage.FAILED, "it said why, at some length. " * 10
     mine.save_hosts(list(rollout.hosts.values()))
 
     assert theirs.read(FIRST) == rollout
 
 
-def test_unknown_rollout_is_no_target_and_says_where_to_look(mine: Record) -> None:
+def test_unknown_rollout_is_no_target_and_says_where_to_look(mine: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     for identity in (SECOND, "", "..", "/", f"{FIRST}/plan", f"../_rollouts/{FIRST}"):
         for ask in (mine.read, mine.take, lambda identity: mine.order(identity, Order("abort", "ada"))):
@@ -166,7 +166,7 @@ def test_unknown_rollout_is_no_target_and_says_where_to_look(mine: Record) -> No
             assert refused.value.code == Code.ROLLOUT_UNKNOWN
 
 
-def test_all_are_listed_newest_first_without_their_hosts(mine: Record, theirs: Record) -> None:
+def test_all_are_listed_newest_first_without_their_hosts(mine: RolloutStore, theirs: RolloutStore) -> None:
     assert mine.all() == []
     mine.begin(a_rollout(SECOND))
     mine.release()
@@ -185,7 +185,7 @@ def test_all_are_listed_newest_first_without_their_hosts(mine: Record, theirs: R
     assert all(rollout.hosts == {} for rollout in listed)
 
 
-def test_record_that_was_spoilt_is_said_in_words(mine: Record, place: Place) -> None:
+def test_record_that_was_spoilt_is_said_in_words(mine: RolloutStore, place: Place) -> None:
     mine.begin(a_rollout(FIRST))
     place.ruin(FIRST)
 
@@ -197,7 +197,7 @@ def test_record_that_was_spoilt_is_said_in_words(mine: Record, place: Place) -> 
 # The lock
 
 
-def test_second_rollout_of_a_fleet_is_refused_and_told_who_has_the_lock(mine: Record, theirs: Record) -> None:
+def test_second_rollout_of_a_fleet_is_refused_and_told_who_has_the_lock(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST, revision="v1.4.0", who="ada@desk"))
 
     with pytest.raises(Locked) as refused:
@@ -212,7 +212,7 @@ def test_second_rollout_of_a_fleet_is_refused_and_told_who_has_the_lock(mine: Re
 
 
 @pytest.mark.parametrize("other", [{"app": "web"}, {"environment": "staging"}, {"app": "ap"}, {"environment": "productio"}])
-def test_other_fleets_are_not_locked(mine: Record, theirs: Record, other: dict[str, str]) -> None:
+def test_other_fleets_are_not_locked(mine: RolloutStore, theirs: RolloutStore, other: dict[str, str]) -> None:
     mine.begin(a_rollout(FIRST))
     theirs.begin(a_rollout(SECOND, **other))  # type: ignore[arg-type]
 
@@ -220,7 +220,7 @@ def test_other_fleets_are_not_locked(mine: Record, theirs: Record, other: dict[s
     assert mine.running(mine.read(SECOND))
 
 
-def test_lock_that_is_let_go_of_is_free_at_once(mine: Record, theirs: Record) -> None:
+def test_lock_that_is_let_go_of_is_free_at_once(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     assert theirs.running(theirs.read(FIRST))
 
@@ -232,7 +232,7 @@ def test_lock_that_is_let_go_of_is_free_at_once(mine: Record, theirs: Record) ->
     assert not theirs.running(theirs.read(FIRST))
 
 
-def test_holder_of_a_fleets_lock_is_known_to_others_while_it_is_held(mine: Record, theirs: Record) -> None:
+def test_holder_of_a_fleets_lock_is_known_to_others_while_it_is_held(mine: RolloutStore, theirs: RolloutStore) -> None:
     assert theirs.holder("api", "production") is None
     mine.begin(a_rollout(FIRST))
 
@@ -242,7 +242,7 @@ def test_holder_of_a_fleets_lock_is_known_to_others_while_it_is_held(mine: Recor
     assert theirs.holder("api", "production") is None
 
 
-def test_letting_go_twice_takes_the_lock_from_nobody(mine: Record, theirs: Record) -> None:
+def test_letting_go_twice_takes_the_lock_from_nobody(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     mine.release()
     theirs.begin(a_rollout(SECOND))
@@ -253,7 +253,7 @@ def test_letting_go_twice_takes_the_lock_from_nobody(mine: Record, theirs: Recor
     theirs.save(a_rollout(SECOND))
 
 
-def test_nothing_is_written_without_the_lock(mine: Record, theirs: Record) -> None:
+def test_nothing_is_written_without_the_lock(mine: RolloutStore, theirs: RolloutStore) -> None:
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
     mine.release()
@@ -261,7 +261,7 @@ def test_nothing_is_written_without_the_lock(mine: Record, theirs: Record) -> No
     before = theirs.read(FIRST)
 
     rollout.phase = Phase.COMPLETED
-    rollout.hosts["host-1"].stage = Stage.DONE
+    rollout.hosts["host-1"].stage = HostStage.DONE
     for write in (
         lambda: mine.save(rollout),
         lambda: mine.save_hosts(list(rollout.hosts.values())),
@@ -276,7 +276,7 @@ def test_nothing_is_written_without_the_lock(mine: Record, theirs: Record) -> No
     assert theirs.completed("api", "production") is None
 
 
-def test_lock_that_is_renewed_is_still_held(mine: Record, theirs: Record) -> None:
+def test_lock_that_is_renewed_is_still_held(mine: RolloutStore, theirs: RolloutStore) -> None:
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
 
@@ -287,7 +287,7 @@ def test_lock_that_is_renewed_is_still_held(mine: Record, theirs: Record) -> Non
         theirs.take(FIRST)
 
 
-def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_over(place: Place, mine: Record) -> None:
+def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_over(place: Place, mine: RolloutStore) -> None:
     command = [sys.executable, "-c", _SOMEBODY_ELSE.format(record=place.code, identity=FIRST)]
     environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as other:
@@ -311,7 +311,7 @@ def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_
 # Rollouts that were left
 
 
-def test_rollout_that_was_left_is_superseded_by_the_next_of_its_fleet(mine: Record, theirs: Record) -> None:
+def test_rollout_that_was_left_is_superseded_by_the_next_of_its_fleet(mine: RolloutStore, theirs: RolloutStore) -> None:
     for identity, phase, environment in (
         (FIRST, Phase.INTERRUPTED, "staging"),
         ("rollout-20261122T090000Z-aaaaaa", Phase.COMPLETED, "production"),
@@ -335,7 +335,7 @@ def test_rollout_that_was_left_is_superseded_by_the_next_of_its_fleet(mine: Reco
     assert theirs.read(THIRD).phase is Phase.RUNNING
 
 
-def test_every_rollout_that_was_left_is_superseded_not_the_newest_alone(mine: Record) -> None:
+def test_every_rollout_that_was_left_is_superseded_not_the_newest_alone(mine: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     mine.release()
     mine.begin(a_rollout(SECOND))
@@ -351,10 +351,10 @@ def test_every_rollout_that_was_left_is_superseded_not_the_newest_alone(mine: Re
     assert mine.read(SECOND).phase is Phase.SUPERSEDED
 
 
-def test_rollout_is_taken_as_it_was_left_and_gone_on_with(mine: Record, theirs: Record) -> None:
+def test_rollout_is_taken_as_it_was_left_and_gone_on_with(mine: RolloutStore, theirs: RolloutStore) -> None:
     left = a_rollout(FIRST)
     mine.begin(left)
-    left.hosts["host-1"].stage, left.phase = Stage.DONE, Phase.INTERRUPTED
+    left.hosts["host-1"].stage, left.phase = HostStage.DONE, Phase.INTERRUPTED
     mine.save_hosts([left.hosts["host-1"]])
     mine.save(left)
     mine.release()
@@ -362,15 +362,15 @@ def test_rollout_is_taken_as_it_was_left_and_gone_on_with(mine: Record, theirs: 
     taken = theirs.take(FIRST)
 
     assert taken == left
-    taken.hosts["host-2"].stage = Stage.DONE
+    taken.hosts["host-2"].stage = HostStage.DONE
     theirs.save_hosts([taken.hosts["host-2"]])
     assert mine.running(taken)
-    assert mine.read(FIRST).hosts["host-2"].stage is Stage.DONE
+    assert mine.read(FIRST).hosts["host-2"].stage is HostStage.DONE
     with pytest.raises(Locked, match=FIRST):
         mine.take(FIRST)
 
 
-def test_only_the_newest_twenty_of_a_fleet_are_kept(mine: Record) -> None:
+def test_only_the_newest_twenty_of_a_fleet_are_kept(mine: RolloutStore) -> None:
     ids = [f"rollout-20261122T1000{n:02d}Z-aaaaaa" for n in range(23)]
     mine.begin(a_rollout("rollout-20261101T000000Z-aaaaaa", app="web"))
     mine.release()
@@ -391,13 +391,13 @@ def test_only_the_newest_twenty_of_a_fleet_are_kept(mine: Record) -> None:
 # What the fleet is to run
 
 
-def test_fleet_that_completed_no_rollout_follows_nothing(mine: Record, theirs: Record) -> None:
+def test_fleet_that_completed_no_rollout_follows_nothing(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
 
     assert theirs.completed("api", "production") is None
 
 
-def test_what_a_fleet_follows_is_its_own_and_may_be_taken_back(mine: Record, theirs: Record) -> None:
+def test_what_a_fleet_follows_is_its_own_and_may_be_taken_back(mine: RolloutStore, theirs: RolloutStore) -> None:
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
 
@@ -413,7 +413,7 @@ def test_what_a_fleet_follows_is_its_own_and_may_be_taken_back(mine: Record, the
     mine.follow(rollout, None)  # twice is no error
 
 
-def test_hosts_that_told_nothing_are_left_out(mine: Record) -> None:
+def test_hosts_that_told_nothing_are_left_out(mine: RolloutStore) -> None:
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
 
@@ -423,7 +423,7 @@ def test_hosts_that_told_nothing_are_left_out(mine: Record) -> None:
 # Orders
 
 
-def test_order_is_heard_once_by_who_runs_the_rollout(mine: Record, theirs: Record) -> None:
+def test_order_is_heard_once_by_who_runs_the_rollout(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     assert mine.take_order() is None
     paused = Order("pause", "eve@laptop")
@@ -434,7 +434,7 @@ def test_order_is_heard_once_by_who_runs_the_rollout(mine: Record, theirs: Recor
     assert mine.take_order() is None
 
 
-def test_later_order_replaces_one_that_nobody_heard(mine: Record, theirs: Record) -> None:
+def test_later_order_replaces_one_that_nobody_heard(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     theirs.order(FIRST, Order("pause", "eve@laptop"))
     theirs.order(FIRST, Order("abort", "eve@laptop"))
@@ -446,7 +446,7 @@ def test_later_order_replaces_one_that_nobody_heard(mine: Record, theirs: Record
     assert mine.take_order() is None
 
 
-def test_order_for_another_rollout_is_not_heard(mine: Record, theirs: Record) -> None:
+def test_order_for_another_rollout_is_not_heard(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
     theirs.begin(a_rollout(SECOND, app="web"))
 

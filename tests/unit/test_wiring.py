@@ -61,8 +61,8 @@ def events(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_a_new_roots_journal_is_new(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
-    with parts.locked(Request("d-1")) as world:
-        assert world.journal.unfinished() == []
+    with parts.locked(Request("d-1")) as context:
+        assert context.journal.unfinished() == []
 
     assert events(capsys) == []
 
@@ -71,8 +71,8 @@ def test_a_lost_journal_is_rebuilt_and_said(parts: Parts, root: Root, capsys: py
     for number in (1, 2):
         publish(root, number)
 
-    with parts.locked(Request("d-1")) as world:
-        assert world.journal.line() == [release(1).name, release(2).name]
+    with parts.locked(Request("d-1")) as context:
+        assert context.journal.line() == [release(1).name, release(2).name]
 
     assert events(capsys) == ["journal.rebuilt"]
 
@@ -81,8 +81,8 @@ def test_a_broken_journal_is_set_aside_and_rebuilt(parts: Parts, root: Root, cap
     publish(root, 1)
     root.database.write_bytes(b"broken" * 1000)
 
-    with parts.locked(Request("d-1")) as world:
-        assert world.journal.line() == [release(1).name]
+    with parts.locked(Request("d-1")) as context:
+        assert context.journal.line() == [release(1).name]
 
     assert events(capsys) == ["journal.set_aside", "journal.rebuilt"]
     (aside,) = root.own.glob("state.db.broken-*")
@@ -93,8 +93,8 @@ def test_a_journal_that_was_made_and_never_written_is_rebuilt(parts: Parts, root
     publish(root, 1)
     root.database.touch()
 
-    with parts.locked(Request("d-1")) as world:
-        assert world.journal.line() == [release(1).name]
+    with parts.locked(Request("d-1")) as context:
+        assert context.journal.line() == [release(1).name]
 
 
 def test_a_rebuilding_that_was_killed_is_done_again_whole(parts: Parts, root: Root) -> None:
@@ -107,9 +107,9 @@ def test_a_rebuilding_that_was_killed_is_done_again_whole(parts: Parts, root: Ro
         assert rebuilding.stdout.readline() == b"half way\n"
         rebuilding.kill()
 
-    with parts.locked(Request("d-1")) as world:
-        assert world.journal.line() == [release(number).name for number in (1, 2, 3)]
-        assert world.journal.unfinished() == []
+    with parts.locked(Request("d-1")) as context:
+        assert context.journal.line() == [release(number).name for number in (1, 2, 3)]
+        assert context.journal.unfinished() == []
 
 
 def test_a_journal_of_another_layout_is_refused_and_left_where_it_is(parts: Parts, root: Root) -> None:
@@ -127,12 +127,12 @@ def test_a_journal_of_another_layout_is_refused_and_left_where_it_is(parts: Part
 
 def test_a_good_journal_is_left_alone(parts: Parts, root: Root, capsys: pytest.CaptureFixture[str]) -> None:
     publish(root, 1)
-    with parts.locked(Request("d-1")) as world:
-        world.journal.pin("v1.0.0")
+    with parts.locked(Request("d-1")) as context:
+        context.journal.pin("v1.0.0")
     capsys.readouterr()
 
-    with parts.locked(Request("d-2")) as world:
-        assert world.journal.pinned() == "v1.0.0"
+    with parts.locked(Request("d-2")) as context:
+        assert context.journal.pinned() == "v1.0.0"
     assert events(capsys) == []
 
 
@@ -157,7 +157,7 @@ def test_the_lock_is_held_meanwhile_and_free_afterwards(parts: Parts, root: Root
 
 
 def test_views_of_repositories_are_gone_afterwards(parts: Parts, root: Root) -> None:
-    with parts.locked(Request("d-1")) as world, pytest.raises(ReleaseError):
-        world.source.tags()
+    with parts.locked(Request("d-1")) as context, pytest.raises(ReleaseError):
+        context.source.tags()
 
     assert list(root.incoming.iterdir()) == []

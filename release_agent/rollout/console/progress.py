@@ -8,15 +8,15 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from release_agent.rollout.console import text
-from release_agent.rollout.model import Phase, Stage
+from release_agent.rollout.model import HostStage, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.rollout.model import Host, Rollout
 
-_IN_FLIGHT = (Stage.STARTING, Stage.DEPLOYING, Stage.REVERTING)
-_TROUBLE = (Stage.FAILED, Stage.UNREACHABLE, Stage.STUCK)
+_IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
+_TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
 _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 
 
@@ -25,12 +25,12 @@ class Row:
     """One host as a row: its name, its stage, what to say of it, and since when."""
 
     name: str
-    stage: Stage
+    stage: HostStage
     what: str
     began: float
 
 
-class Seen:
+class Progress:
     """What is known of a rollout. All hosts are looked at once; after that an event costs the same for any number of them."""
 
     def __init__(self, rollout: Rollout, now: Callable[[], float]) -> None:
@@ -38,12 +38,12 @@ class Seen:
         self.rollout = rollout
         self._now = now
         self._began = self._progressed = now()
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
         self._waves = max((host.wave for host in rollout.hosts.values()), default=-1) + 1
         self._bake = (0.0, 0)  # until when, how many hosts
         self._away = self._heard = ""
-        self.counts: Counter[Stage] = Counter()
+        self.counts: Counter[HostStage] = Counter()
         self.widest = max((len(flat(name)) for name in rollout.hosts), default=0)
         for host in rollout.hosts.values():
             self._note(host)
@@ -59,7 +59,7 @@ class Seen:
         elif event == "order.heard":
             self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         # What the progress deadline is begun anew by; see Gate.
-        if (event == "host.finished" and host and host.stage is Stage.DONE) or event == f"rollout.{Phase.RUNNING}":
+        if (event == "host.finished" and host and host.stage is HostStage.DONE) or event == f"rollout.{Phase.RUNNING}":
             self._progressed = self._now()
 
     def _note(self, host: Host) -> None:
@@ -69,7 +69,7 @@ class Seen:
         self._stages[host.name] = host.stage
         flying, _ = self._rows[False].pop(host.name, None), self._rows[True].pop(host.name, None)
         if host.stage in (*_IN_FLIGHT, *_TROUBLE):
-            began = flying.began if flying and host.stage is Stage.DEPLOYING else self._now()
+            began = flying.began if flying and host.stage is HostStage.DEPLOYING else self._now()
             what = f"{host.code}: {host.why}" if host.stage in _TROUBLE else host.deployment or ""
             self._rows[host.stage in _TROUBLE][host.name] = Row(flat(host.name), host.stage, flat(what), began)
 
@@ -110,12 +110,12 @@ class Seen:
         rollout, (minutes, seconds) = self.rollout, divmod(int(self._now() - self._began), 60)
         wave = min(rollout.wave + 1, self._waves)
         how = "putting back what was changed" if rollout.phase is Phase.REVERTING else f"wave {wave} of {self._waves}"
-        return f"{how}  {minutes}:{seconds:02}  " + ", ".join(f"{self.counts[s]} {s}" for s in Stage if self.counts[s])
+        return f"{how}  {minutes}:{seconds:02}  " + ", ".join(f"{self.counts[s]} {s}" for s in HostStage if self.counts[s])
 
     @property
     def settled(self) -> int:
         """How many hosts nothing more is to be done for, as it looks."""
-        return self.counts.total() - sum(self.counts[stage] for stage in (Stage.PENDING, *_IN_FLIGHT))
+        return self.counts.total() - sum(self.counts[stage] for stage in (HostStage.PENDING, *_IN_FLIGHT))
 
 
 def flat(words: str) -> str:

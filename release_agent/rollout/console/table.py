@@ -20,8 +20,8 @@ from rich.text import Text
 
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
-from release_agent.rollout.console.progress import Seen, count_of
-from release_agent.rollout.model import Stage
+from release_agent.rollout.console.progress import Progress, count_of
+from release_agent.rollout.model import HostStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Host, Rollout
 
 _A_SECOND = 8  # refreshes
-_COLOURS = {Stage.FAILED: "red", Stage.UNREACHABLE: "yellow", Stage.STUCK: "bold red", Stage.REVERTING: "magenta"}
+_COLOURS = {HostStage.FAILED: "red", HostStage.UNREACHABLE: "yellow", HostStage.STUCK: "bold red", HostStage.REVERTING: "magenta"}
 
 
 class Table(Lines):
@@ -42,7 +42,7 @@ class Table(Lines):
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._now = now
         self._lock = threading.Lock()
-        self._seen: Seen | None = None
+        self._seen: Progress | None = None
         self._live: Live | None = None
         self._again: Callable[[str], str] = str
 
@@ -50,7 +50,7 @@ class Table(Lines):
         """Say its id, who has it can do everything else; and show the table, where the terminal can move its cursor."""
         self._again = again
         self.say(text.headline(rollout, running=True))
-        self._seen = Seen(rollout, self._now)
+        self._seen = Progress(rollout, self._now)
         self._show()
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
@@ -81,7 +81,7 @@ class Table(Lines):
         if approved.is_set() or not self._seen or _is_in_background():
             return await super().ask(approved)
         self._hide(transient=False)
-        done, left = self._seen.counts[Stage.DONE], self._seen.counts[Stage.PENDING]
+        done, left = self._seen.counts[HostStage.DONE], self._seen.counts[HostStage.PENDING]
         revision = text.plain(self._seen.rollout.revision)
         well = f"{count_of(done)} runs {revision} and is well" if done == 1 else f"{count_of(done)} run {revision} and are well"
         self.say(f"(from elsewhere: {self._again('approve')})")

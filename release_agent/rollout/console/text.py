@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import text
 from release_agent.errors import Exit
-from release_agent.rollout.model import Phase, Stage
+from release_agent.rollout.model import HostStage, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,9 +32,9 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
         lines += [f"  {_before(host)}" for host in wave[:_MOST_NAMED]]
         lines += [f"  … and {len(wave) - _MOST_NAMED} more"] if len(wave) > _MOST_NAMED else []
     for title, stage in (
-        ("skipped", Stage.SKIPPED),
-        ("not well for a rollout", Stage.FAILED),
-        ("unreachable", Stage.UNREACHABLE),
+        ("skipped", HostStage.SKIPPED),
+        ("not well for a rollout", HostStage.FAILED),
+        ("unreachable", HostStage.UNREACHABLE),
     ):
         left = rollout.at(stage)
         lines += [f"{title}: {_hosts(len(left))}", *(f"  {host.name}: {plain(host.why)}" for host in left)] if left else []
@@ -53,7 +53,9 @@ def status(rollout: Rollout, *, running: bool) -> str:
     """How far it is."""
     lines = [headline(rollout, running=running), f"  {summary(rollout)}"]
     lines += [
-        f"  {line(host)}" for host in rollout.hosts.values() if host.stage not in (Stage.DONE, Stage.SKIPPED, Stage.PENDING)
+        f"  {line(host)}"
+        for host in rollout.hosts.values()
+        if host.stage not in (HostStage.DONE, HostStage.SKIPPED, HostStage.PENDING)
     ]
     return "\n".join(lines)
 
@@ -71,7 +73,7 @@ def headline(rollout: Rollout, *, running: bool) -> str:
 def summary(rollout: Rollout) -> str:
     """How many hosts are how far."""
     counts = Counter(host.stage for host in rollout.hosts.values())
-    return f"{_hosts(len(rollout.hosts))}: " + ", ".join(f"{counts[stage]} {stage}" for stage in Stage if counts[stage])
+    return f"{_hosts(len(rollout.hosts))}: " + ", ".join(f"{counts[stage]} {stage}" for stage in HostStage if counts[stage])
 
 
 def line(host: Host) -> str:
@@ -90,14 +92,14 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     """How it ended, and what to do next; ``again`` makes the command of a verb."""
     lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
     lines += [f"  because: {plain(rollout.why)}"] if rollout.why else []
-    lines += [f"  {line(host)}" for host in rollout.at(Stage.FAILED, Stage.UNREACHABLE, Stage.STUCK)]
+    lines += [f"  {line(host)}" for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)]
     if rollout.phase is Phase.WAITING:
         lines.append(f"  to approve: {again('approve')}")
     if not rollout.has_ended:
         lines.append(f"  to go on: {again('resume')}")
-    elif rollout.at(Stage.STUCK):
+    elif rollout.at(HostStage.STUCK):
         lines.append(f"  to try those again that could not be put back: {again('revert')}")
-    elif code is Exit.FLEET_FAILED and rollout.at(Stage.DONE):
+    elif code is Exit.FLEET_FAILED and rollout.at(HostStage.DONE):
         lines.append(f"  to put back what was changed: {again('revert')}")
     return "\n".join(lines)
 

@@ -42,7 +42,7 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True)
-class Seen:
+class HostStatus:
     """What a host says of itself."""
 
     app: str
@@ -74,7 +74,7 @@ def roll_back(release: str, rollout: str) -> Wish:
     return Wish("release.rollback", release, f"{rollout}-{REVERT}")
 
 
-class Agent:
+class HostClient:
     """One host's agent. Every method raises Trouble."""
 
     def __init__(self, remote: Remote, pace: Pace) -> None:
@@ -82,13 +82,13 @@ class Agent:
         self._call_remote = remote
         self._pace = pace
 
-    async def look(self, patience: float = 0.0) -> Seen:
+    async def look(self, patience: float = 0.0) -> HostStatus:
         """Return what is live there, and how it is; one that does not answer is asked for ``patience`` seconds."""
         status = await self._insist(patience, "release.getStatus")
         with _understood():
             _check_version(str(status.get("agent_version", "")))
             current = status.get("current") or {}
-            return Seen(
+            return HostStatus(
                 app=str(status["app"]),
                 environment=str(status["environment"]),
                 release=current.get("release"),

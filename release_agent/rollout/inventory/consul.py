@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.consul.client import ConsulError
 from release_agent.errors import Code, Misconfigured, RecordUnreachable
-from release_agent.rollout.model import Target
+from release_agent.rollout.model import InventoryHost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ def targets(
     environment: str = "",
     tags: Collection[str] = (),
     meta: Mapping[str, str] | None = None,
-) -> list[Target]:
+) -> list[InventoryHost]:
     """Return the hosts of a service that fulfil every filter, by name.
 
     ``tags``: all of them must be there; ``meta``: each key must have that value. Raises
@@ -39,7 +39,7 @@ def targets(
     ]
     if not chosen:
         raise _empty(service, len(registered), tags, wanted)
-    found = {entry["ServiceID"]: Target(_host(entry), _url(entry)) for entry in chosen}
+    found = {entry["ServiceID"]: InventoryHost(_host(entry), _url(entry)) for entry in chosen}
     _refuse_without_url(service, sorted(target.name for target in found.values() if not target.url))
     _refuse_ambiguous(chosen)
     return sorted(found.values(), key=lambda target: target.name)

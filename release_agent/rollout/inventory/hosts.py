@@ -16,7 +16,7 @@ from release_agent.config.load import describe
 from release_agent.config.readers import SecretInFileError, WrongValueError
 from release_agent.config.schema import Problem, section, sections, setting
 from release_agent.errors import Code, Misconfigured
-from release_agent.rollout.model import Target
+from release_agent.rollout.model import InventoryHost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Access:
+class Credentials:
     """``[fleet]``: what the hosts' RPC wants to see."""
 
     user: str = setting(_user, default="", doc="the user of the hosts' RPC")
@@ -81,7 +81,7 @@ class ListedHost:
 class FleetToml:
     """The whole of a fleet.toml."""
 
-    fleet: Access = section(Access, doc="how to get in")
+    fleet: Credentials = section(Credentials, doc="how to get in")
     hosts: tuple[ListedHost, ...] = sections(ListedHost, key="host", required=True, doc="one or more [[host]]")
 
 
@@ -89,24 +89,24 @@ class FleetToml:
 class Fleet:
     """What a fleet.toml says; ``user`` and ``password_file`` (a path) are empty where it says nothing of them."""
 
-    targets: list[Target]
+    targets: list[InventoryHost]
     user: str
     password_file: str
 
 
-def from_arguments(hosts: Sequence[str]) -> list[Target]:
+def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
     """Make targets of ``10.0.0.11``, ``10.0.0.12:9001``, ``[::1]:9001``, ``::1``, ``api-1.example.org`` or an http(s) URL.
 
     A target is named as it was given, without scheme; without a port it is 9001. All are of rank 0, in the order given.
     Raises Misconfigured (10) with every problem at once: no address, credentials (not repeated), a host given twice.
     """
     problems: list[Problem] = []
-    targets: list[Target] = []
+    targets: list[InventoryHost] = []
     for i, host in enumerate(hosts):
         named = host.partition("://")[2] or host
         given = host if "://" in host else f"http://[{host}]" if _is_ipv6(host) else f"http://{host}"
         try:
-            targets.append(Target(name=named.removesuffix("/"), url=address(given)))
+            targets.append(InventoryHost(name=named.removesuffix("/"), url=address(given)))
         except WrongValueError as wrong:
             shown = "" if isinstance(wrong, SecretInFileError) else f", not {host!r}"
             problems.append(Problem(f"host[{i}]", f"{wrong}{shown}"))
@@ -127,7 +127,7 @@ def from_file(path: str | Path) -> Fleet:
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="mend the line it names") from error
     problems: list[Problem] = []
     read = schema.read_table(FleetToml, table, "", problems)
-    targets = [Target(host.name, host.url, host.service, host.zone) for host in read.hosts]
+    targets = [InventoryHost(host.name, host.url, host.service, host.zone) for host in read.hosts]
     _check_distinct(targets, problems)
     _refuse(str(path), problems, "it has [fleet] with user and password_file, and [[host]] with name, url, service and zone")
     file = read.fleet.password_file
@@ -164,7 +164,7 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
     return read
 
 
-def select(targets: Sequence[Target], limit: Sequence[str], exclude: Sequence[str]) -> list[Target]:
+def select(targets: Sequence[InventoryHost], limit: Sequence[str], exclude: Sequence[str]) -> list[InventoryHost]:
     """Return the targets that ``limit`` means (all where it is empty) without those that ``exclude`` means, in order.
 
     Both are lists of shell patterns, several in one with commas between: of names, ``service=PATTERN`` or ``zone=PATTERN``.
@@ -199,7 +199,7 @@ def _patterns(given: Sequence[str]) -> list[str]:
     return [pattern.strip() for several in given for pattern in several.split(",")]
 
 
-def _matches(target: Target, pattern: str) -> bool:
+def _matches(target: InventoryHost, pattern: str) -> bool:
     kind, sign, of_kind = pattern.partition("=")
     if sign and kind in ("service", "zone"):
         value = target.service if kind == "service" else target.zone
@@ -207,7 +207,7 @@ def _matches(target: Target, pattern: str) -> bool:
     return target.name == pattern or fnmatchcase(target.name, pattern)  # a name may have brackets: [::1]:9001
 
 
-def _check_distinct(targets: Sequence[Target], problems: list[Problem]) -> None:
+def _check_distinct(targets: Sequence[InventoryHost], problems: list[Problem]) -> None:
     for key in ("name", "url"):
         values = [getattr(target, key) for target in targets]
         twice = sorted({value for value in values if value and values.count(value) > 1})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from release_agent.config.load import describe
 from release_agent.config.schema import Problem
 from release_agent.errors import Code, Misconfigured
-from release_agent.rollout.model import Target
+from release_agent.rollout.model import InventoryHost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,7 +33,9 @@ _Table = dict[str, Any]
 _Mapped = tuple[range, range, str]  # the ports in the container, those of the host, the protocol
 
 
-def read(path: str | Path, services: Sequence[str], port: int = PORT, environ: Mapping[str, str] = os.environ) -> list[Target]:
+def read(
+    path: str | Path, services: Sequence[str], port: int = PORT, environ: Mapping[str, str] = os.environ
+) -> list[InventoryHost]:
     """Return the instances of ``services`` (empty: of all that do not say ``omit: true``), those of a lower rank first.
 
     A target has its instance's name and its service's. Its URL is made of the ship's ``ip`` and of what the host maps to
@@ -61,7 +63,7 @@ class _Environment:
         self._services = {name: self._mapping(service, f"services.{name}") for name, service in services.items()}
         self._requires = {name: list(self._required(name, service)) for name, service in self._services.items()}
 
-    def targets(self, names: Sequence[str], port: int) -> list[Target]:
+    def targets(self, names: Sequence[str], port: int) -> list[InventoryHost]:
         """Return the instances of these services, or of all."""
         for name in names:
             if name not in self._services:
@@ -72,7 +74,7 @@ class _Environment:
         self._check_distinct(found)
         return sorted(found, key=lambda target: target.rank)
 
-    def _instances(self, service: str, rank: int, port: int) -> Iterator[Target]:
+    def _instances(self, service: str, rank: int, port: int) -> Iterator[InventoryHost]:
         table, at = self._services[service], f"services.{service}"
         common = self._ports(table, at)
         for name, described in self._needed(table, "instances", f"{at}.").items():
@@ -88,7 +90,7 @@ class _Environment:
             number = self._outside({**common, **self._ports(instance, path)}, port, path)
             host = self._ships.get(ship, "") if isinstance(ship, str) else ""
             if host and number:
-                yield Target(name, f"http://{host}:{number}", service, rank=rank)
+                yield InventoryHost(name, f"http://{host}:{number}", service, rank=rank)
 
     def _ip(self, ship: object, path: str) -> str:
         """Return the host of an URL: maestro too reaches ports at ``ip``; ``endpoint`` is where the Docker daemon is."""
@@ -164,9 +166,9 @@ class _Environment:
         self._add(f"{path}.ports", f"{why}; give supervisord's RPC a port of its own")
         return None
 
-    def _check_distinct(self, targets: Sequence[Target]) -> None:
-        names: dict[str, Target] = {}
-        urls: dict[str, Target] = {}
+    def _check_distinct(self, targets: Sequence[InventoryHost]) -> None:
+        names: dict[str, InventoryHost] = {}
+        urls: dict[str, InventoryHost] = {}
         for target in targets:
             path = f"services.{target.service}.instances.{target.name}"
             namesake, neighbour = names.setdefault(target.name, target), urls.setdefault(target.url, target)

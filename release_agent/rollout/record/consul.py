@@ -40,8 +40,8 @@ class _Plan(NamedTuple):
     size: int  # the number of its hosts
 
 
-class ConsulRecord:
-    """The record in Consul; fulfils release_agent.rollout.record.port.Record."""
+class ConsulRolloutStore:
+    """The record in Consul; as the port has it."""
 
     def __init__(self, client: ConsulClient, prefix: str = PREFIX) -> None:
         """Nothing is connected to yet; ``client`` should have time for all hosts at once."""

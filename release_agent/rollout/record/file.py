@@ -39,7 +39,7 @@ def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     return state / "release-agent" / "rollouts.db"
 
 
-class LocalRecord:
+class FileRolloutStore:
     """The record in one SQLite file, with a lock file for each fleet beside it, as the port has it."""
 
     def __init__(self, path: Path) -> None:

@@ -16,7 +16,7 @@ KEPT = 20  # rollouts of one fleet, the newest of them
 SHOWN = 50  # by all()
 
 
-class Record(Protocol):
+class RolloutStore(Protocol):
     """One fleet's rollouts. The plan has one writer, who holds the fleet's lock; every host has a key of its own.
 
     All methods may block for some seconds (they are called in a thread, one at a time), and raise

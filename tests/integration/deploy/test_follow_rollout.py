@@ -9,7 +9,7 @@ import pytest
 
 from release_agent.consul.client import ConsulClient
 from release_agent.model import Completed
-from release_agent.rollout.record.consul import ConsulRecord
+from release_agent.rollout.record.consul import ConsulRolloutStore
 from support.host import eventually
 from support.rollouts import a_rollout
 
@@ -37,7 +37,7 @@ class _Fleet:
 
     def completed(self, revision: str, **commits: str) -> None:
         """Have a rollout complete, as far as hosts see it."""
-        record = ConsulRecord(ConsulClient({"CONSUL_HTTP_ADDR": self.consul.address}))
+        record = ConsulRolloutStore(ConsulClient({"CONSUL_HTTP_ADDR": self.consul.address}))
         rollout = a_rollout(COMPLETED, environment="test", hosts=0)
         record.begin(rollout)
         commits = commits or {"api": self.host.repository.git("rev-parse", f"{revision}^{{commit}}")}

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.consul.client import ConsulClient
-from release_agent.consul.followed import ConsulFleet
+from release_agent.consul.followed import ConsulFollowed
 from release_agent.consul.registration import ConsulAgent, Status
 from release_agent.errors import RecordUnreachable, Refused
 from release_agent.model import Completed
 from release_agent.rollout.inventory import consul
-from release_agent.rollout.model import Order, Stage
-from release_agent.rollout.record.consul import ConsulRecord
+from release_agent.rollout.model import HostStage, Order
+from release_agent.rollout.record.consul import ConsulRolloutStore
 from support.configuration import configuration
 from support.consul_cluster import NODE, ConsulCluster
 from support.host import eventually
@@ -63,13 +63,13 @@ def test_operator_may_run_rollouts_of_the_fleet_and_its_hosts_may_follow(
     config = configuration(environ={"RELEASE_AGENT_HOST": "api-1"})
     environ = cluster.environment | _environment(host)
     ConsulAgent(config.consul, config.app, environ).register(None, Status("passing", ""), ttl=600)
-    fleet = ConsulFleet(config.consul, config.app, environ)
+    fleet = ConsulFollowed(config.consul, config.app, environ)
     assert fleet.completed() is None
-    record = ConsulRecord(_client(cluster, operator))
+    record = ConsulRolloutStore(_client(cluster, operator))
     rollout = a_rollout(hosts=100)
 
     record.begin(rollout)
-    rollout.hosts["host-1"].stage = Stage.DONE
+    rollout.hosts["host-1"].stage = HostStage.DONE
     record.save_hosts([rollout.hosts["host-1"]])
     record.save(rollout)
     record.order(rollout.id, Order("pause", "ada@desk"))
@@ -103,7 +103,7 @@ def test_operator_sees_the_hosts_and_who_of_them_is_sick(
 
 
 def test_operator_may_not_touch_other_fleets_nor_what_hosts_report(cluster: ConsulCluster, operator: dict[str, Any]) -> None:
-    record = ConsulRecord(_client(cluster, operator))
+    record = ConsulRolloutStore(_client(cluster, operator))
 
     for other in ({"app": "web"}, {"environment": "staging"}, {"app": "api2"}):
         with pytest.raises(RecordUnreachable, match=r"refused to write .*docs/consul\.md has the policy"):
@@ -117,7 +117,7 @@ def test_host_may_read_what_its_own_fleet_runs_and_decide_nothing(cluster: Consu
     other = configuration(app='[app]\nname = "api"\nenvironment = "staging"\nroot = "/srv"\n')
 
     with pytest.raises(Refused, match=r"docs/consul\.md has the policy"):
-        ConsulFleet(other.consul, other.app, environ).completed()
+        ConsulFollowed(other.consul, other.app, environ).completed()
     assert cluster.refuses("PUT", "/v1/kv/release-agent/production/api/rollout/completed", host["SecretID"])
     with pytest.raises(RecordUnreachable):
-        ConsulRecord(_client(cluster, host)).begin(a_rollout())
+        ConsulRolloutStore(_client(cluster, host)).begin(a_rollout())

@@ -19,7 +19,7 @@ from support.host import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from release_agent.rollout.model import Target
+    from release_agent.rollout.model import InventoryHost
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ class _Service:
         found: list[dict[str, Any]] = self.consul.get(f"/v1/catalog/service/{self.name}")
         return found
 
-    def targets(self, **filters: Any) -> list[Target]:  # noqa: ANN401 - as targets() has them
+    def targets(self, **filters: Any) -> list[InventoryHost]:  # noqa: ANN401 - as targets() has them
         return consul.targets(self.client, self.name, **filters)
 
     def shows(self, count: int) -> None:
@@ -65,7 +65,7 @@ def service(consul_of_module: ConsulProcess) -> _Service:
     return _Service(consul_of_module)
 
 
-def _names(targets: list[Target]) -> list[str]:
+def _names(targets: list[InventoryHost]) -> list[str]:
     return [target.name for target in targets]
 
 

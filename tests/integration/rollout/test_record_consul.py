@@ -10,8 +10,8 @@ import pytest
 from release_agent.consul.client import ConsulClient
 from release_agent.errors import Code, LockLost, NoTarget, RecordUnreachable
 from release_agent.model import Completed
-from release_agent.rollout.model import Order, Phase, Stage
-from release_agent.rollout.record.consul import ConsulRecord
+from release_agent.rollout.model import HostStage, Order, Phase
+from release_agent.rollout.record.consul import ConsulRolloutStore
 from support.consul_process import ConsulProcess
 from support.host import eventually
 from support.rollouts import a_rollout
@@ -39,9 +39,9 @@ class _Shelf:
         self.consul = consul
         self.prefix = f"test-{uuid.uuid4()}"
 
-    def record(self, *, timeout: float = _TIMEOUT, token: str = "") -> ConsulRecord:
+    def record(self, *, timeout: float = _TIMEOUT, token: str = "") -> ConsulRolloutStore:
         environ = {"CONSUL_HTTP_ADDR": self.consul.address, "CONSUL_HTTP_TOKEN": token}
-        return ConsulRecord(ConsulClient(environ, timeout), self.prefix)
+        return ConsulRolloutStore(ConsulClient(environ, timeout), self.prefix)
 
     def names(self) -> list[str]:
         found: list[str] = self.consul.get(f"/v1/kv/{self.prefix}?keys")
@@ -153,7 +153,7 @@ def test_lapsed_lock_that_somebody_has_is_lost_and_named(shelf: _Shelf) -> None:
     shelf.lapse()
     shelf.record().begin(a_rollout(SECOND, who="eve@laptop"))
 
-    rollout.phase, rollout.hosts["host-1"].stage = Phase.COMPLETED, Stage.DONE
+    rollout.phase, rollout.hosts["host-1"].stage = Phase.COMPLETED, HostStage.DONE
     for write in (
         record.renew,
         lambda: record.save(rollout),
@@ -164,7 +164,7 @@ def test_lapsed_lock_that_somebody_has_is_lost_and_named(shelf: _Shelf) -> None:
             write()
         assert lost.value.code == Code.LOCK_LOST
     seen = shelf.record().read(FIRST)
-    assert (seen.phase, seen.hosts["host-1"].stage) == (Phase.SUPERSEDED, Stage.PENDING)
+    assert (seen.phase, seen.hosts["host-1"].stage) == (Phase.SUPERSEDED, HostStage.PENDING)
     assert shelf.record().completed("api", "production") is None
 
 
@@ -194,12 +194,12 @@ def test_no_host_of_many_is_written_once_the_lock_is_lost(shelf: _Shelf) -> None
     record.begin(rollout)
     shelf.lapse()
     for host in rollout.hosts.values():
-        host.stage = Stage.DONE
+        host.stage = HostStage.DONE
 
     with pytest.raises(LockLost):
         record.save_hosts(list(rollout.hosts.values()))
 
-    assert not shelf.record().read(FIRST).at(Stage.DONE)
+    assert not shelf.record().read(FIRST).at(HostStage.DONE)
 
 
 def test_hosts_with_long_reasons_are_more_transactions_not_too_large_a_one(shelf: _Shelf) -> None:

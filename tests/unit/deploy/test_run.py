@@ -39,8 +39,8 @@ def a_run(tmp_path: Path, journal: StateDatabase, config: Config, **environ: str
     parts = Parts(config, SystemClock(), environ)
     root = Root(tmp_path / "root", SystemClock())
     root.prepare()
-    world = parts.world(root, journal, source_of(tmp_path))
-    return Run(world, Request("d-1", Action.ROLLBACK))
+    context = parts.context(root, journal, source_of(tmp_path))
+    return Run(context, Request("d-1", Action.ROLLBACK))
 
 
 def two(tmp_path: Path, hooks: str = "") -> Config:

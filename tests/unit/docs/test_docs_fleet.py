@@ -10,7 +10,7 @@ import pytest
 
 from release_agent.cli.main import _parser
 from release_agent.rollout.inventory import hosts
-from release_agent.rollout.model import Host, Stage
+from release_agent.rollout.model import Host, HostStage
 from release_agent.rollout.options import Options, amount
 from release_agent.rollout.plan import assign_waves, over_budget
 from support.markdown import names, page
@@ -67,7 +67,7 @@ def test_waves_of_the_table_are_those_that_are_made(row: list[str]) -> None:
 @pytest.mark.parametrize("row", FLEET.section("Budgets").rows())
 def test_budgets_of_the_table_stop_what_they_say(row: list[str]) -> None:
     total, failed = int(row[0]), int(row[2])
-    hosts = [Host(str(n), "", stage=Stage.FAILED if n < failed else Stage.DONE) for n in range(total)]
+    hosts = [Host(str(n), "", stage=HostStage.FAILED if n < failed else HostStage.DONE) for n in range(total)]
 
     stops = over_budget(hosts, Options(max_failed=amount(names(row[1])[0])))
 

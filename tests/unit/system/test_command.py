@@ -14,7 +14,7 @@ import pytest
 from release_agent.errors import Cancelled, Code, Exit, Failed
 from release_agent.system import processes
 from release_agent.system.clock import SystemClock
-from release_agent.system.command import CommandRunner, Ended, end_left_behind, last_lines
+from release_agent.system.command import CommandResult, CommandRunner, end_left_behind, last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,11 @@ class Interrupted(Impatient):
 
 
 # A stray child that was ended is awaited by process 1, whenever that gets to it: hence the short grace.
-def run(directory: Path, command: str) -> Ended:
+def run(directory: Path, command: str) -> CommandResult:
     return CommandRunner(SystemClock(), on_line=lambda _line: None, grace=0.2).run(command, TIMEOUT, directory, ENVIRONMENT)
 
 
-def stopped(directory: Path, command: str, grace: float = 0.2) -> Ended:
+def stopped(directory: Path, command: str, grace: float = 0.2) -> CommandResult:
     """Run a command until it says that it is ready, and then out of time."""
     clock = Impatient()
     ended = CommandRunner(clock, clock.said.append, grace=grace).run(command, TIMEOUT, directory, ENVIRONMENT)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.system.clock import SystemClock
-from release_agent.system.command import CommandRunner, Ended
+from release_agent.system.command import CommandResult, CommandRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class Said:
             if on_line:
                 on_line(line)
 
-        self.ended: Ended = CommandRunner(SystemClock(), take).run(command, 60, directory, ENVIRONMENT)
+        self.ended: CommandResult = CommandRunner(SystemClock(), take).run(command, 60, directory, ENVIRONMENT)
 
 
 def test_lines_are_told_in_order_without_their_ends(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_whose_a_process_is(sleeper: subprocess.Popen[bytes]) -> None:
 BECOME = """
 import os, sys
 from pathlib import Path
-from release_agent.system.processes import become_owner
+from release_agent.system.user import become_owner
 name = become_owner(Path(sys.argv[1]))
 print(name, *os.getresuid(), *os.getresgid(), os.getgroups(), os.environ["HOME"])
 """

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.errors import Exit
-from release_agent.rollout.console.progress import Seen
+from release_agent.rollout.console.progress import Progress
 from release_agent.rollout.console.table import Table
-from release_agent.rollout.model import Host, Phase, Rollout, Stage
+from release_agent.rollout.model import Host, HostStage, Phase, Rollout
 from release_agent.rollout.options import Options
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def fleet(count: int, **options: Any) -> Rollout:  # noqa: ANN401 - of Options
 
 def started(table: Table, host: Host) -> None:
     """Begin one host, and let it say its deployment."""
-    host.stage = Stage.STARTING
+    host.stage = HostStage.STARTING
     table.tell("host.started", host)
-    host.stage, host.deployment = Stage.DEPLOYING, f"d-{host.name}"
+    host.stage, host.deployment = HostStage.DEPLOYING, f"d-{host.name}"
     table.tell("host.deploying", host, deployment=host.deployment)
 
 
-def finished(table: Table, host: Host, stage: Stage = Stage.DONE, code: str = "", why: str = "") -> None:
+def finished(table: Table, host: Host, stage: HostStage = HostStage.DONE, code: str = "", why: str = "") -> None:
     """End one host."""
     host.stage, host.code, host.why = stage, code, why
     table.tell("host.finished", host)
@@ -85,8 +85,8 @@ def scene_events() -> None:
     for host in hosts[:4]:
         started(table, host)
     finished(table, hosts[0])
-    finished(table, hosts[1], Stage.FAILED, "hook-failed", "`make` exited with 2")
-    finished(table, hosts[2], Stage.UNREACHABLE, "host-unreachable", "no answer")
+    finished(table, hosts[1], HostStage.FAILED, "hook-failed", "`make` exited with 2")
+    finished(table, hosts[2], HostStage.UNREACHABLE, "host-unreachable", "no answer")
     wait()
     rollout.phase, rollout.why = Phase.FAILED, "2 failed"
     table.end()
@@ -100,7 +100,7 @@ def scene_many() -> None:
     for host in hosts[:50]:
         started(table, host)
     for host in hosts[:20]:
-        finished(table, host, Stage.FAILED, "hook-failed", "long " * 50)
+        finished(table, host, HostStage.FAILED, "hook-failed", "long " * 50)
     wait()
     table.end()
 
@@ -110,7 +110,7 @@ def scene_markup() -> None:
     host = Host("[red]h0[/red]", "http://", wave=0)
     rollout.hosts = {host.name: host}
     table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
-    finished(table, host, Stage.FAILED, "x", "[bold]a[/] [/nope] :smile:\x1b[2J\nb")
+    finished(table, host, HostStage.FAILED, "x", "[bold]a[/] [/nope] :smile:\x1b[2J\nb")
     wait()
     table.end()
     table.say("[bold]c[/]\x1b[2J")
@@ -582,7 +582,7 @@ class Clock:
 
 def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
     clock = Clock()
-    seen = Seen(fleet(3), clock)
+    seen = Progress(fleet(3), clock)
     seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 1})
 
     clock.now += 12
@@ -594,10 +594,10 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
 
 def test_the_progress_deadline_begins_anew_with_the_end_of_a_bake() -> None:
     clock, rollout = Clock(), fleet(3, progress_deadline=100.0)
-    seen, host = Seen(rollout, clock), rollout.hosts["h1"]
+    seen, host = Progress(rollout, clock), rollout.hosts["h1"]
     seen.hear("bake.started", None, {"seconds": 500.0, "hosts": 1})
     clock.now += 510
-    host.stage = Stage.STARTING
+    host.stage = HostStage.STARTING
     seen.hear("host.started", host, {})
 
     assert seen.notes() == []
@@ -607,8 +607,8 @@ def test_the_progress_deadline_begins_anew_with_the_end_of_a_bake() -> None:
 
 def test_the_progress_deadline_is_counted_down_where_it_runs_short() -> None:
     clock, rollout = Clock(), fleet(3, progress_deadline=100.0)
-    seen, (host, other, _) = Seen(rollout, clock), rollout.hosts.values()
-    host.stage = other.stage = Stage.STARTING
+    seen, (host, other, _) = Progress(rollout, clock), rollout.hosts.values()
+    host.stage = other.stage = HostStage.STARTING
     seen.hear("host.started", host, {})
     seen.hear("host.started", other, {})
 
@@ -616,14 +616,14 @@ def test_the_progress_deadline_is_counted_down_where_it_runs_short() -> None:
     assert seen.notes() == []
     clock.now += 6
     assert seen.notes() == ["no host became healthy for 80 s; it stops in 20 s"]
-    other.stage = Stage.DONE
+    other.stage = HostStage.DONE
     seen.hear("host.finished", other, {})
     assert seen.notes() == []
 
 
 def test_what_a_rollout_waits_for_is_said() -> None:
     rollout = fleet(3)
-    seen = Seen(rollout, Clock())
+    seen = Progress(rollout, Clock())
 
     rollout.phase, rollout.why = Phase.PAUSED, "by ann@desk"
     seen.hear("order.heard", None, {"verb": "pause", "who": "ann@desk"})
@@ -641,9 +641,9 @@ def test_what_a_rollout_waits_for_is_said() -> None:
 
 def test_a_host_has_its_seconds_from_its_start_and_a_revert_its_own() -> None:
     clock, rollout = Clock(), fleet(1, deadline=60.0)
-    seen, host = Seen(rollout, clock), rollout.hosts["h0"]
+    seen, host = Progress(rollout, clock), rollout.hosts["h0"]
     rows = []
-    for stage in (Stage.STARTING, Stage.DEPLOYING, Stage.REVERTING):
+    for stage in (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING):
         host.stage = stage
         seen.hear("host", host, {})
         clock.now += 5
@@ -655,10 +655,12 @@ def test_a_host_has_its_seconds_from_its_start_and_a_revert_its_own() -> None:
 def test_a_rollout_that_is_resumed_begins_with_what_it_knows() -> None:
     rollout = fleet(4)
     rollout.wave = 0
-    for host, stage in zip(rollout.hosts.values(), (Stage.DONE, Stage.FAILED, Stage.DEPLOYING, Stage.PENDING), strict=True):
+    for host, stage in zip(
+        rollout.hosts.values(), (HostStage.DONE, HostStage.FAILED, HostStage.DEPLOYING, HostStage.PENDING), strict=True
+    ):
         host.stage = stage
 
-    seen = Seen(rollout, Clock())
+    seen = Progress(rollout, Clock())
 
     assert seen.summary() == "wave 1 of 1  0:00  1 pending, 1 deploying, 1 done, 1 failed"
     assert [row.name for row, _ in seen.rows(9)[0]] == ["h1", "h2"]
@@ -668,6 +670,6 @@ def test_a_rollout_that_is_resumed_begins_with_what_it_knows() -> None:
 def test_what_goes_back_is_no_wave() -> None:
     rollout = fleet(1)
     rollout.phase = Phase.REVERTING
-    rollout.hosts["h0"].stage = Stage.STUCK
+    rollout.hosts["h0"].stage = HostStage.STUCK
 
-    assert Seen(rollout, Clock()).summary() == "putting back what was changed  0:00  1 stuck"
+    assert Progress(rollout, Clock()).summary() == "putting back what was changed  0:00  1 stuck"

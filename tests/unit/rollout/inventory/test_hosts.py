@@ -6,7 +6,7 @@ import pytest
 
 from release_agent.errors import Code, Exit, Misconfigured
 from release_agent.rollout.inventory import hosts
-from release_agent.rollout.model import Target
+from release_agent.rollout.model import InventoryHost
 from support.configuration import write
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ url = "https://db-1.example.org"
 """
 HOST = '[[host]]\nname = "{}"\nurl = "{}"\n'
 TARGETS = [
-    Target("web-1", "http://10.0.0.11:9001", "web", "eu-1a"),
-    Target("web-2", "http://10.0.0.12:9001", "web", "eu-1b"),
-    Target("db-1", "http://10.0.0.21:9001", "db", "eu-1a"),
-    Target("spare", "http://10.0.0.31:9001"),
+    InventoryHost("web-1", "http://10.0.0.11:9001", "web", "eu-1a"),
+    InventoryHost("web-2", "http://10.0.0.12:9001", "web", "eu-1b"),
+    InventoryHost("db-1", "http://10.0.0.21:9001", "db", "eu-1a"),
+    InventoryHost("spare", "http://10.0.0.31:9001"),
 ]
 
 
@@ -72,7 +72,7 @@ def names(limit: list[str], exclude: list[str]) -> list[str]:
     ],
 )
 def test_a_host_is_named_as_it_was_given_and_has_the_port_9001_unless_told(given: str, name: str, url: str) -> None:
-    assert hosts.from_arguments([given]) == [Target(name, url)]
+    assert hosts.from_arguments([given]) == [InventoryHost(name, url)]
 
 
 def test_hosts_stay_in_the_order_given() -> None:
@@ -138,8 +138,8 @@ def test_a_fleet_toml_says_hosts_and_how_to_get_in(tmp_path: Path) -> None:
     fleet = hosts.from_file(write(tmp_path / "fleet.toml", FLEET))
 
     assert fleet.targets == [
-        Target("web-1", "http://10.0.0.11:9001", "web", "eu-1a"),
-        Target("db-1", "https://db-1.example.org:9001"),
+        InventoryHost("web-1", "http://10.0.0.11:9001", "web", "eu-1a"),
+        InventoryHost("db-1", "https://db-1.example.org:9001"),
     ]
     assert (fleet.user, fleet.password_file) == ("release", str(tmp_path / "secrets/password"))
 
@@ -317,7 +317,7 @@ def test_a_pattern_that_means_no_host_is_refused_by_name(option: str, pattern: s
 
 
 def test_every_pattern_that_means_no_host_is_told_at_once_with_hosts_there_are() -> None:
-    many = [Target(f"h{i}", f"http://h{i}:9001") for i in range(6)]
+    many = [InventoryHost(f"h{i}", f"http://h{i}:9001") for i in range(6)]
     refused = refusal(hosts.select, many, ["h1,x", "y,"], ["z"])
 
     assert [line.rpartition(": ")[2] for line in refused.message.splitlines()[1:]] == [

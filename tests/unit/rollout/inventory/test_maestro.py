@@ -9,7 +9,7 @@ import yaml
 
 from release_agent.errors import Code, Exit, Misconfigured
 from release_agent.rollout.inventory import maestro
-from release_agent.rollout.model import Target
+from release_agent.rollout.model import InventoryHost
 from support.configuration import write
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ services:
 
 def read(
     tmp_path: Path, text: str, *services: str, environ: dict[str, str] | None = None, port: int = maestro.PORT
-) -> list[Target]:
+) -> list[InventoryHost]:
     return maestro.read(write(tmp_path / "maestro.yaml", text), services, port=port, environ=environ or {})
 
 
@@ -134,7 +134,7 @@ def services(requires: dict[str, str]) -> str:
     return f"{HEAD}ships:\n{ships}services:\n{of}"
 
 
-def ranks(targets: list[Target]) -> dict[str, int]:
+def ranks(targets: list[InventoryHost]) -> dict[str, int]:
     return {target.service: target.rank for target in targets}
 
 
@@ -149,11 +149,11 @@ def with_ports(ports: str) -> str:
 
 def test_a_file_as_maestros_documentation_describes_them(tmp_path: Path) -> None:
     assert read(tmp_path, TEMPLATED, environ={"HOME": "/root"}) == [
-        Target("store-1", "http://192.168.10.2:19000", "store"),
-        Target("store-2", "http://192.168.10.2:19001", "store"),
-        Target("store-3", "http://c416.ore3.example.org:19000", "store"),
-        Target("front-1", "http://c416.ore3.example.org:9101", "front", rank=1),
-        Target("front-2", "http://192.168.10.2:9101", "front", rank=1),
+        InventoryHost("store-1", "http://192.168.10.2:19000", "store"),
+        InventoryHost("store-2", "http://192.168.10.2:19001", "store"),
+        InventoryHost("store-3", "http://c416.ore3.example.org:19000", "store"),
+        InventoryHost("front-1", "http://c416.ore3.example.org:9101", "front", rank=1),
+        InventoryHost("front-2", "http://192.168.10.2:9101", "front", rank=1),
     ]
 
 
@@ -166,7 +166,7 @@ def test_services_that_are_asked_for_are_read_and_no_others_even_where_they_are_
 def test_ports_are_those_of_the_ships_ip_never_of_its_docker_endpoint(tmp_path: Path) -> None:
     text = f"{HEAD}ships: {{s: {{ip: 10.0.0.1, endpoint: 192.168.10.1}}}}\nservices: {{web: {{instances: {{w: {{ship: s}}}}}}}}\n"
 
-    assert read(tmp_path, text) == [Target("w", "http://10.0.0.1:9001", "web")]
+    assert read(tmp_path, text) == [InventoryHost("w", "http://10.0.0.1:9001", "web")]
 
 
 @pytest.mark.parametrize(

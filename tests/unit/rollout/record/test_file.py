@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.errors import Code, RecordUnreachable
-from release_agent.rollout.record.file import LocalRecord, default_path
+from release_agent.rollout.record.file import FileRolloutStore, default_path
 from support.rollouts import a_rollout
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_file_is_where_a_users_state_is(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_it_is_for_this_user_alone(tmp_path: Path) -> None:
     path = tmp_path / "state" / "release-agent" / "rollouts.db"
 
-    LocalRecord(path).begin(a_rollout())
+    FileRolloutStore(path).begin(a_rollout())
 
     assert _mode(path.parent) == 0o700
     assert {_mode(file) for file in path.parent.iterdir()} == {0o600}
@@ -40,10 +40,10 @@ def test_it_is_for_this_user_alone(tmp_path: Path) -> None:
 
 def test_record_may_be_opened_while_another_writes(tmp_path: Path) -> None:
     path = tmp_path / "rollouts.db"
-    first = LocalRecord(path)
+    first = FileRolloutStore(path)
     first.begin(a_rollout("rollout-1"))
 
-    assert LocalRecord(path).read("rollout-1") == a_rollout("rollout-1")
+    assert FileRolloutStore(path).read("rollout-1") == a_rollout("rollout-1")
 
 
 def _no_directory(path: Path) -> None:
@@ -75,7 +75,7 @@ def test_file_that_cannot_be_used_is_said_in_words(tmp_path: Path, spoil: object
     spoil(path)  # type: ignore[operator]
 
     with pytest.raises(RecordUnreachable, match=why) as refused:
-        LocalRecord(path)
+        FileRolloutStore(path)
 
     assert refused.value.code == Code.RECORD_UNREACHABLE
     assert str(path) in refused.value.message
@@ -84,7 +84,7 @@ def test_file_that_cannot_be_used_is_said_in_words(tmp_path: Path, spoil: object
 
 def test_begin_that_fails_leaves_no_rollout_and_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "rollouts.db"
-    record = LocalRecord(path)
+    record = FileRolloutStore(path)
     rollout = a_rollout("rollout-2")
     rollout.hosts["host-1"].why = object()  # type: ignore[assignment]
 
@@ -92,4 +92,4 @@ def test_begin_that_fails_leaves_no_rollout_and_no_lock(tmp_path: Path) -> None:
         record.begin(rollout)
 
     assert record.all() == []
-    LocalRecord(path).begin(a_rollout("rollout-1"))
+    FileRolloutStore(path).begin(a_rollout("rollout-1"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.bake import AskAgents, AskConsul
-from release_agent.rollout.host.client import Agent
+from release_agent.rollout.host.client import HostClient
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote
 from release_agent.rollout.inventory import hosts
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from release_agent.consul.client import ConsulClient
     from release_agent.rollout.bake import Watch
     from release_agent.rollout.console.lines import Console
-    from release_agent.rollout.model import Host, Rollout, Target
-    from release_agent.rollout.record.port import Record
+    from release_agent.rollout.model import Host, InventoryHost, Rollout
+    from release_agent.rollout.record.port import RolloutStore
 
 
 _MANY_HOSTS = 10.0  # seconds for one answer: ten thousand hosts are read in one call
 
 
-class Access:
+class RolloutParts:
     """Made once for a command; what is not needed is not made."""
 
     def __init__(self, arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> None:
@@ -57,7 +57,7 @@ class Access:
             self._credentials = (rollout.user, hosts.password(rollout.password_file))
             self.user, self.password_file = rollout.user, rollout.password_file
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[InventoryHost]:
         """Return the hosts that were asked for; raises Misconfigured, for none too."""
         chosen = self._arguments
         if bool(chosen.host) == bool(chosen.consul or chosen.fleet or chosen.maestro):
@@ -84,7 +84,7 @@ class Access:
             )
         return targets
 
-    def _all(self) -> list[Target]:
+    def _all(self) -> list[InventoryHost]:
         chosen = self._arguments
         if self._fleet:
             return list(self._fleet.targets)
@@ -104,9 +104,9 @@ class Access:
         """The service of Consul's catalog that the hosts are asked of; empty: they come from elsewhere."""
         return self._arguments.consul or ""
 
-    def agent_of(self, host: Host) -> Agent:
+    def client_of(self, host: Host) -> HostClient:
         """Return one host's agent."""
-        return Agent(Remote(host.url, self._credentials), self._pace)
+        return HostClient(Remote(host.url, self._credentials), self._pace)
 
     def _consul(self) -> ConsulClient:
         """Consul, as the CONSUL_* variables say; one for each thread that talks to it."""
@@ -119,19 +119,19 @@ class Access:
         return bool(self._arguments.consul or self._environ.get("CONSUL_HTTP_ADDR"))
 
     @cached_property
-    def record(self) -> Record:
+    def record(self) -> RolloutStore:
         """Where rollouts are written down: Consul where it is named, else a file of this user."""
         if self._is_in_consul:
-            from release_agent.rollout.record.consul import ConsulRecord  # noqa: PLC0415
+            from release_agent.rollout.record.consul import ConsulRolloutStore  # noqa: PLC0415
 
-            return ConsulRecord(self._consul(), self._arguments.prefix)
-        from release_agent.rollout.record.file import LocalRecord, default_path  # noqa: PLC0415
+            return ConsulRolloutStore(self._consul(), self._arguments.prefix)
+        from release_agent.rollout.record.file import FileRolloutStore, default_path  # noqa: PLC0415
 
-        return LocalRecord(default_path(self._environ))
+        return FileRolloutStore(default_path(self._environ))
 
     def watch(self, rollout: Rollout) -> Watch:
         """Return who watches hosts between waves: Consul where the hosts come from it, else their agents."""
-        agents = AskAgents(self.agent_of)
+        agents = AskAgents(self.client_of)
         if not rollout.service:
             return agents
         from release_agent.rollout.inventory.consul import sick  # noqa: PLC0415
