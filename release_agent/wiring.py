@@ -51,7 +51,7 @@ class Parts:
 
     def root(self) -> Root:
         """The store."""
-        from release_agent.store.root import Root  # noqa: PLC0415
+        from release_agent.store.root import Root
 
         return Root(Path(self.config.app.root), self.clock)
 
@@ -61,16 +61,16 @@ class Parts:
 
     def services(self) -> SupervisorServices:
         """Supervisor."""
-        from release_agent.services.rpc import Rpc  # noqa: PLC0415
-        from release_agent.services.supervisor import SupervisorServices  # noqa: PLC0415
+        from release_agent.services.rpc import Rpc
+        from release_agent.services.supervisor import SupervisorServices
 
         return SupervisorServices(Rpc(self.config.supervisor.url, self.environ), self.clock, self.log)
 
     def examiner(self, services: SupervisorServices) -> HealthExaminer:
         """Health: supervisor's states and the probes."""
-        from release_agent.services.health import HealthExaminer  # noqa: PLC0415
-        from release_agent.services.probes import Prober  # noqa: PLC0415
-        from release_agent.system.command import CommandRunner, last_lines  # noqa: PLC0415
+        from release_agent.services.health import HealthExaminer
+        from release_agent.services.probes import Prober
+        from release_agent.system.command import CommandRunner, last_lines
 
         runner = CommandRunner(self.clock, on_line=lambda _line: None, grace=_PROBE_GRACE)
 
@@ -83,14 +83,14 @@ class Parts:
 
     def consul(self) -> ConsulAgent:
         """The Consul agent of this machine."""
-        from release_agent.consul.registration import ConsulAgent  # noqa: PLC0415
+        from release_agent.consul.registration import ConsulAgent
 
         return ConsulAgent(self.config.consul, self.config.app, self.environ)
 
     @contextmanager
     def source(self, scratch: Path | None = None) -> Iterator[GitSource]:
         """The repositories; without ``scratch`` what git needs lies in the machine's temporary directory."""
-        from release_agent.repository.source import GitSource  # noqa: PLC0415
+        from release_agent.repository.source import GitSource
 
         place = scratch or Path(tempfile.mkdtemp(prefix="release-agent-"))
         source = GitSource(self.config.repositories, place)
@@ -104,7 +104,7 @@ class Parts:
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[Context]:
         """Hold the root's lock and have a context to change; raises Busy."""
-        from release_agent.system.command import end_left_behind  # noqa: PLC0415
+        from release_agent.system.command import end_left_behind
 
         root = self.root()
         log = self.log  # made while this user may still read everything
@@ -127,7 +127,7 @@ class Parts:
 
     def context(self, root: Root, journal: StateDatabase, source: GitSource) -> Context:
         """Put all of it together."""
-        from release_agent.system.command import CommandRunner  # noqa: PLC0415
+        from release_agent.system.command import CommandRunner
 
         services = self.services()
         return Context(
@@ -147,7 +147,7 @@ class Parts:
         )
 
     def _followed(self) -> FollowedRollout:
-        from release_agent.consul.followed import ConsulFollowed  # noqa: PLC0415
+        from release_agent.consul.followed import ConsulFollowed
 
         return ConsulFollowed(self.config.consul, self.config.app, self.environ)
 
@@ -165,8 +165,8 @@ class Parts:
         return journal
 
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
-        from release_agent.consul.reporter import ConsulReporter, NoReporter  # noqa: PLC0415
-        from release_agent.services.supervisor import is_monitored  # noqa: PLC0415
+        from release_agent.consul.reporter import ConsulReporter, NoReporter
+        from release_agent.services.supervisor import is_monitored
 
         settings = self.config.consul
         if not settings.enabled:

@@ -82,7 +82,7 @@ def _trigger() -> str:
 
 def deploy(call: Call) -> int:
     """Make a revision live, or say what that would take (``--dry-run``)."""
-    from release_agent.repository.revision import check_revision  # noqa: PLC0415
+    from release_agent.repository.revision import check_revision
 
     arguments = call.arguments
     asked = call.asked()
@@ -107,7 +107,7 @@ def rollback(call: Call) -> int:
 
 
 def _change(call: Call, request: Request) -> int:
-    from release_agent.deploy.agent import Agent  # noqa: PLC0415
+    from release_agent.deploy.agent import Agent
 
     call.clock.listen()
     with call.parts.locked(request) as context:
@@ -135,8 +135,8 @@ def _newest_again(call: Call, record: Record) -> str:
 
 def _check(call: Call, request: Request, *, keep: bool) -> int:
     """Say what a deployment would do; ``keep``: whoever asked through supervisor reads it from the journal."""
-    from release_agent.deploy.deployment import Deployment  # noqa: PLC0415
-    from release_agent.deploy.run import Run  # noqa: PLC0415
+    from release_agent.deploy.deployment import Deployment
+    from release_agent.deploy.run import Run
 
     root = call.parts.root()
     with call.parts.locked(request) if keep else call.parts.looking() as context:
@@ -166,7 +166,7 @@ def _check(call: Call, request: Request, *, keep: bool) -> int:
 
 def boot(call: Call) -> int:
     """Recover, deploy if nothing is live, start what does not run: 0 if something healthy is live then, else 21."""
-    from release_agent.deploy.agent import Agent, boot_request  # noqa: PLC0415
+    from release_agent.deploy.agent import Agent, boot_request
 
     call.clock.listen()
     request = boot_request()
@@ -180,7 +180,7 @@ def boot(call: Call) -> int:
 
 def monitor(call: Call) -> int:
     """Listen to supervisor's events and watch what is live, until supervisor closes."""
-    from release_agent.monitor.resident import run  # noqa: PLC0415
+    from release_agent.monitor.resident import run
 
     run(call.parts, sys.stdin, sys.stdout)
     return Exit.OK
@@ -188,7 +188,7 @@ def monitor(call: Call) -> int:
 
 def status(call: Call) -> int:
     """What is live and how it is: 0 if it is well, else 30."""
-    from release_agent import status  # noqa: PLC0415
+    from release_agent import status
 
     parts = call.parts
     with parts.looking() as context:
@@ -218,7 +218,7 @@ def history(call: Call) -> int:
 
 def releases(call: Call) -> int:
     """What is kept."""
-    from release_agent import status  # noqa: PLC0415
+    from release_agent import status
 
     with call.parts.looking() as context:
         found = status.releases(context)
@@ -228,7 +228,7 @@ def releases(call: Call) -> int:
 
 def pin(call: Call) -> int:
     """Set what ``follow = "pin"`` takes; refused where the repositories do not have it."""
-    from release_agent.model import Kind  # noqa: PLC0415
+    from release_agent.model import Kind
 
     parts, revision = call.parts, call.arguments.revision
     with parts.source() as source:
@@ -252,7 +252,7 @@ def unpin(call: Call) -> int:
 
 def verify(call: Call) -> int:
     """Compare a release with its commit: 30 where they differ."""
-    from release_agent import status  # noqa: PLC0415
+    from release_agent import status
 
     parts, named = call.parts, call.arguments.release
     root = parts.root()
@@ -269,7 +269,7 @@ def verify(call: Call) -> int:
 
 def prune(call: Call) -> int:
     """Apply ``keep``."""
-    from release_agent.deploy.agent import prune  # noqa: PLC0415
+    from release_agent.deploy.agent import prune
 
     with call.parts.locked(Request(new_id(), trigger=_trigger())) as context:
         removed = prune(context)
@@ -279,7 +279,7 @@ def prune(call: Call) -> int:
 
 def doctor(call: Call) -> int:
     """Check the whole set-up: 30 where there is a fault."""
-    from release_agent.cli.doctor import FAULT, examine, findings  # noqa: PLC0415
+    from release_agent.cli.doctor import FAULT, examine, findings
 
     if call.arguments.repair:
         with call.parts.locked(Request(new_id(), trigger=_trigger())):
@@ -299,6 +299,6 @@ def say(text: str, stream: Any = None) -> None:  # noqa: ANN401 - a text stream
 
 def rollout(call: Call) -> int:
     """A revision's deployment across a fleet; needs no configuration."""
-    from release_agent.rollout import commands  # noqa: PLC0415
+    from release_agent.rollout import commands
 
     return commands.call(call.arguments)

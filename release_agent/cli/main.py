@@ -86,7 +86,7 @@ def _guarded(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a bug must end in a record and a code, too
-        import traceback  # noqa: PLC0415
+        import traceback
 
         commands.say(traceback.format_exc(), sys.stderr)
         hint = "please report it; `release-agent boot`, or the next deploy, recovers what was half done"

@@ -31,23 +31,23 @@ class Problem:
         return f"{self.path}: {self.text}"
 
 
-def setting(read: Callable[[Any], object], *, doc: str, default: object = MISSING, key: str = "") -> Any:  # noqa: ANN401 - a dataclass field stands for a value of any type
+def setting(read: Callable[[Any], object], *, doc: str, default: object = MISSING, key: str = "") -> Any:
     """Declare a key read by ``read``, which raises :class:`WrongValueError`; without ``default`` it is required."""
     metadata = {"read": read, "doc": doc, "key": key, "default": default}
     return field(default=None, metadata=metadata) if default is None else field(metadata=metadata)
 
 
-def section(cls: type, *, doc: str) -> Any:  # noqa: ANN401 - as setting()
+def section(cls: type, *, doc: str) -> Any:
     """Declare a nested table; each key of it has a default of its own or is required."""
     return field(metadata={"table": cls, "doc": doc, "key": "", "default": MISSING})
 
 
-def sections(cls: type, *, doc: str, key: str = "", required: bool = False) -> Any:  # noqa: ANN401 - as setting()
+def sections(cls: type, *, doc: str, key: str = "", required: bool = False) -> Any:
     """Declare an array of tables, ``[[key]]``."""
     return field(metadata={"tables": cls, "doc": doc, "key": key, "default": MISSING if required else ()})
 
 
-def key_of(name: str, metadata: Any) -> str:  # noqa: ANN401 - a field's metadata mapping
+def key_of(name: str, metadata: Any) -> str:
     """Return the key in the file that a dataclass field stands for."""
     return str(metadata["key"] or name)
 
@@ -67,7 +67,7 @@ def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) 
     return cls(**values)
 
 
-def _read(metadata: Any, value: Any, path: str, problems: list[Problem]) -> Any:  # noqa: ANN401 - values of a TOML file
+def _read(metadata: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     if "table" in metadata:
         return read_table(metadata["table"], {} if value is MISSING else value, path, problems)
     if value is MISSING:

@@ -51,10 +51,10 @@ class ConsulClient:
             raise ConsulError(message)
         return leader
 
-    def call(self, call: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - whatever Consul answers
+    def call(self, call: Callable[[Any], Any]) -> Any:
         """Call py-consul; raises ConsulError."""
-        import consul  # noqa: PLC0415 - 120 ms, in the thread that talks
-        import requests  # noqa: PLC0415
+        import consul  # 120 ms, in the thread that talks
+        import requests
 
         try:
             if self._client is None:
@@ -68,8 +68,8 @@ class ConsulClient:
         except (consul.ConsulException, ValueError) as error:
             raise ConsulError(_explain(error, self._timeout)) from error
 
-    def _connect(self) -> Any:  # noqa: ANN401 - py-consul has no types
-        import consul  # noqa: PLC0415
+    def _connect(self) -> Any:
+        import consul
 
         scheme, host, port = address(self._environ)
         if scheme == "unix":
@@ -117,7 +117,7 @@ def _refuse_strangers(answer: Response, **_: object) -> None:
 
 
 def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> HTTPAdapter:
-    import urllib3  # noqa: PLC0415
+    import urllib3
 
     if scheme == "http":
         return _adapter(urllib3.HTTPConnectionPool(host, port))
@@ -129,8 +129,8 @@ def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) 
 
 
 def _unix_adapter(path: str, timeout: float) -> HTTPAdapter:
-    import urllib3  # noqa: PLC0415
-    from urllib3.connection import HTTPConnection  # noqa: PLC0415
+    import urllib3
+    from urllib3.connection import HTTPConnection
 
     class Connection(HTTPConnection):
         def connect(self) -> None:
@@ -144,15 +144,15 @@ def _unix_adapter(path: str, timeout: float) -> HTTPAdapter:
     return _adapter(Pool("localhost"))
 
 
-def _adapter(pool: Any) -> HTTPAdapter:  # noqa: ANN401 - any pool of urllib3
+def _adapter(pool: Any) -> HTTPAdapter:
     """Make requests use one pool and its TLS: its own adapter knows no sockets, and authorities of its own alone."""
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+    from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
-        def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:  # noqa: ANN401
+        def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:
             return pool
 
-        def get_connection(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - the same, up to requests 2.31
+        def get_connection(self, *_: object, **__: object) -> Any:
             return pool
 
         def cert_verify(self, *_: object, **__: object) -> None:

@@ -95,7 +95,7 @@ class Kv:
 
     def renew_session(self, session: str) -> bool:
         """Let it live for another TTL; False where there is none of this id any more."""
-        import consul as library  # noqa: PLC0415 - 120 ms, in the thread that talks
+        import consul as library  # 120 ms, in the thread that talks
 
         try:
             self._client.call(lambda consul: consul.session.renew(session))
@@ -118,7 +118,7 @@ class Kv:
             raise _no_consul(error) from error
 
 
-def written(key: str, body: Any) -> dict[str, Any]:  # noqa: ANN401 - anything JSON has
+def written(key: str, body: Any) -> dict[str, Any]:
     """Make the operation that sets a key."""
     return {"Verb": "set", "Key": key, "Value": encoded(json.dumps(body))}
 
@@ -186,8 +186,8 @@ def _entries(found: Iterable[dict[str, Any] | None]) -> list[Entry]:
     ]
 
 
-def _answered(response: Any) -> Any:  # noqa: ANN401 - py-consul has no types
+def _answered(response: Any) -> Any:
     """Read what a transaction answered: a conflict is an answer, too."""
-    from consul.callback import CB  # noqa: PLC0415
+    from consul.callback import CB
 
     return json.loads(response.body) if response.code == _CONFLICT else CB.json()(response)

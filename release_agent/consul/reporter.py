@@ -150,7 +150,7 @@ class _Worker:
             return f"no answer within {timeout:.1f} s"
 
     def _work(self) -> None:
-        import consul  # noqa: F401, PLC0415 - while the main thread waits for git
+        import consul  # noqa: F401 - while the main thread waits for git
 
         while True:
             try:

@@ -50,7 +50,7 @@ def _start(work: Callable[[], None]) -> None:
 
 
 def _serve_metrics(parts: Parts, monitor: Monitor) -> None:
-    from release_agent.monitor.metrics import JournalCollector, serve  # noqa: PLC0415 - 66 ms
+    from release_agent.monitor.metrics import JournalCollector, serve  # 66 ms
 
     root = parts.root()
 

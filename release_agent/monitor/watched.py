@@ -79,7 +79,7 @@ class LiveRelease:
 
     def target(self) -> Target:
         """Resolve what a bare deploy would take."""
-        from release_agent.deploy.deployment import Deployment  # noqa: PLC0415
+        from release_agent.deploy.deployment import Deployment
 
         # Afresh: what was read of the repositories is not read again.
         with self._parts.looking() as context:

@@ -48,7 +48,7 @@ _NO_ASCII = re.compile("[^\t\n\r -~]")
 _DELAY = 0.01
 
 
-def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterface:  # noqa: ANN401 - supervisor has no types
+def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterface:
     """Make what answers ``release.*``; supervisor calls it once for every HTTP server, and again on reload.
 
     Supervisord would end with whatever is raised here, so nothing is done yet.
@@ -92,7 +92,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:  # noqa: ANN401 - XML-RPC
+    def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:
         with _closing(), _faulting(self._log):
             self._refuse_while_stopping()
             try:
@@ -108,13 +108,13 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 class ReleaseRPCInterface:
     """``release.*``: every public method is one of the RPC."""
 
-    def __init__(self, supervisord: Any, path: str | None) -> None:  # noqa: ANN401 - supervisor has no types
+    def __init__(self, supervisord: Any, path: str | None) -> None:
         """Keep whom to ask; the configuration is read at each call, so that a bad one is told and can be mended."""
         self._supervisord = supervisord
         self._path = path
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
         """Deploy a revision, or what [revision] says.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
@@ -127,7 +127,7 @@ class ReleaseRPCInterface:
         )
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
         """Go back to the release before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
@@ -140,7 +140,7 @@ class ReleaseRPCInterface:
         )
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - XML-RPC
         """Say what a deployment would do: commits, what would be built, free space. Not in the history.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
@@ -150,7 +150,7 @@ class ReleaseRPCInterface:
         return self._run({"action": CHECK, "revision": _checked(revision), "trigger": "rpc"}, wait=wait)
 
     @_answering
-    def getStatus(self) -> Any:  # noqa: ANN401, N802 - XML-RPC, in supervisor's own style
+    def getStatus(self) -> Any:  # noqa: N802 - XML-RPC, in supervisor's own style
         """Tell what is live, its services, and how it was last found.
 
         @return struct result  As `release-agent status --json`, with health_at, agent_version and maintenance
@@ -158,7 +158,7 @@ class ReleaseRPCInterface:
         return self._answers().status(self._processes_of)
 
     @_answering
-    def getDeployment(self, id: str) -> Any:  # noqa: A002, ANN401, N802 - XML-RPC, in supervisor's own style
+    def getDeployment(self, id: str) -> Any:  # noqa: A002, N802 - XML-RPC, in supervisor's own style
         """Tell of one deployment; it has an outcome once its process is gone.
 
         @param string id       The deployment's id
@@ -167,7 +167,7 @@ class ReleaseRPCInterface:
         return self._record(_text(id))
 
     @_answering
-    def getHistory(self, limit: int = 20) -> Any:  # noqa: ANN401, N802 - XML-RPC, in supervisor's own style
+    def getHistory(self, limit: int = 20) -> Any:  # noqa: N802 - XML-RPC, in supervisor's own style
         """Tell what was done, newest first.
 
         @param int limit      How many at the most
@@ -181,7 +181,7 @@ class ReleaseRPCInterface:
 
     # Starting
 
-    def _run(self, request: dict[str, str], *, wait: bool) -> Any:  # noqa: ANN401 - a struct, or what is called until it is known
+    def _run(self, request: dict[str, str], *, wait: bool) -> Any:
         identity = new_id()
         self._start({"id": identity, **request})
         # Nothing is read that could fail now: it runs, and its id is how to follow it.
@@ -219,7 +219,7 @@ class ReleaseRPCInterface:
         )
 
     def _deferred(self, identity: str) -> Callable[[], Any]:
-        def answer() -> Any:  # noqa: ANN401 - XML-RPC
+        def answer() -> Any:
             with _faulting(self._log, _NO_ASCII):
                 run = self._awaited().get(identity)
                 if run and not run.is_over:
@@ -277,7 +277,7 @@ class ReleaseRPCInterface:
         self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
 
 
-def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:  # noqa: ANN401 - JSON
+def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
     """Return the value as XML-RPC can carry it: without None, large numbers as doubles, what is foreign escaped."""
     if isinstance(value, dict):
         return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
@@ -288,12 +288,12 @@ def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:  # noqa: AN
     return float(value) if isinstance(value, int) and abs(value) > xmlrpc.client.MAXINT else value
 
 
-def _checked(name: Any) -> str:  # noqa: ANN401 - XML-RPC
+def _checked(name: Any) -> str:
     text = _text(name)
     return check_revision(text) if text else ""
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - XML-RPC
+def _text(value: Any) -> str:
     """Return a name; a release's may be its number. What is neither must not pass for an empty one."""
     if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
         return str(value)

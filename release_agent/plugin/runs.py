@@ -48,7 +48,7 @@ class Awaited:
         # used again: a watch that stayed in the loop would answer for a stranger.
         events.subscribe(events.SupervisorStoppingEvent, self.let_go)
 
-    def add(self, identity: str, process: Any, revision: str) -> None:  # noqa: ANN401 - supervisor has no types
+    def add(self, identity: str, process: Any, revision: str) -> None:
         """Remember a run whose process was just spawned, and wake supervisord when that ends."""
         run = Started(process, process.pid, revision)
         self._runs[identity] = run

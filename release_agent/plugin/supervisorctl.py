@@ -26,7 +26,7 @@ release status               what is live and how it was last found
 release history [N]          what was done"""
 
 
-def make_controller(controller: Any, **_settings: str) -> ReleaseController:  # noqa: ANN401 - supervisor has no types
+def make_controller(controller: Any, **_settings: str) -> ReleaseController:
     """Make supervisorctl's plugin: supervisor's factory for ``[ctlplugin:release]``."""
     return ReleaseController(controller)
 
@@ -64,7 +64,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         """Say what there is."""
         self.ctl.output(_USAGE)
 
-    def _follow(self, release: Any, record: dict[str, Any]) -> int:  # noqa: ANN401 - a server proxy
+    def _follow(self, release: Any, record: dict[str, Any]) -> int:
         """Print the phases as they come, and the end."""
         told = 0
         while True:
@@ -77,20 +77,20 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             time.sleep(_POLL)
             record = _asked(release, record["id"])
 
-    def _status(self, release: Any, _argument: str) -> int:  # noqa: ANN401 - a server proxy
+    def _status(self, release: Any, _argument: str) -> int:
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
         maintenance = "`release-agent status` has the reason" if body.get("maintenance") else ""
         self.ctl.output(text.status(body, (), maintenance))
         return 0
 
-    def _history(self, release: Any, argument: str) -> int:  # noqa: ANN401 - a server proxy
+    def _history(self, release: Any, argument: str) -> int:
         limit = int(argument) if argument.isdecimal() else 20
         entries = [{**_record(entry).to_json(), **entry} for entry in release.getHistory(limit)]
         self.ctl.output(text.history(entries, lambda _id: ""))
         return 0
 
 
-def _asked(release: Any, identity: str) -> Any:  # noqa: ANN401 - a server proxy
+def _asked(release: Any, identity: str) -> Any:
     """Ask for a deployment; a journal that is being written is no end of it."""
     for _ in range(_TRIES):
         try:

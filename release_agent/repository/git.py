@@ -272,7 +272,7 @@ class GitRepository:
         check: bool = True,
     ) -> str:
         try:
-            import git  # noqa: PLC0415 - 90 ms that `status` and `history` need not pay
+            import git  # 90 ms that `status` and `history` need not pay
         except ImportError as error:
             message = "git is not installed"
             raise _GitFailedError(message) from error

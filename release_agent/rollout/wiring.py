@@ -89,11 +89,11 @@ class RolloutParts:
         if self._fleet:
             return list(self._fleet.targets)
         if chosen.maestro:
-            from release_agent.rollout.inventory import maestro  # noqa: PLC0415 - a template engine
+            from release_agent.rollout.inventory import maestro  # a template engine
 
             return maestro.read(Path(chosen.maestro), chosen.service, environ=self._environ)
         if chosen.consul:
-            from release_agent.rollout.inventory import consul  # noqa: PLC0415
+            from release_agent.rollout.inventory import consul
 
             meta = hosts.pairs(chosen.meta)
             return consul.targets(self._consul(), chosen.consul, environment=chosen.environment, tags=chosen.tag, meta=meta)
@@ -110,7 +110,7 @@ class RolloutParts:
 
     def _consul(self) -> ConsulClient:
         """Consul, as the CONSUL_* variables say; one for each thread that talks to it."""
-        from release_agent.consul.client import ConsulClient  # noqa: PLC0415
+        from release_agent.consul.client import ConsulClient
 
         return ConsulClient(self._environ, _MANY_HOSTS)
 
@@ -122,10 +122,10 @@ class RolloutParts:
     def record(self) -> RolloutStore:
         """Where rollouts are written down: Consul where it is named, else a file of this user."""
         if self._is_in_consul:
-            from release_agent.rollout.record.consul import ConsulRolloutStore  # noqa: PLC0415
+            from release_agent.rollout.record.consul import ConsulRolloutStore
 
             return ConsulRolloutStore(self._consul(), self._arguments.prefix)
-        from release_agent.rollout.record.file import FileRolloutStore, default_path  # noqa: PLC0415
+        from release_agent.rollout.record.file import FileRolloutStore, default_path
 
         return FileRolloutStore(default_path(self._environ))
 
@@ -134,7 +134,7 @@ class RolloutParts:
         agents = AskAgents(self.client_of)
         if not rollout.service:
             return agents
-        from release_agent.rollout.inventory.consul import sick  # noqa: PLC0415
+        from release_agent.rollout.inventory.consul import sick
 
         consul = self._consul()
         return AskConsul(lambda: sick(consul, rollout.service), agents)
@@ -142,12 +142,12 @@ class RolloutParts:
     @cached_property
     def console(self) -> Console:
         """Where it is seen: a table on a terminal, a line each transition off it, JSON where that is asked for."""
-        from release_agent.rollout.console.lines import Json, Lines  # noqa: PLC0415
+        from release_agent.rollout.console.lines import Json, Lines
 
         if self._arguments.json:
             return Json()
         if sys.stdout.isatty() and sys.stdin.isatty():
-            from release_agent.rollout.console.table import Table  # noqa: PLC0415 - rich
+            from release_agent.rollout.console.table import Table  # rich
 
             return Table()
         return Lines()

@@ -69,7 +69,7 @@ def _await(answer: queue.SimpleQueue[str | None], probe: Probe) -> str | None:
 
 
 def _http(probe: Probe) -> str | None:
-    import requests  # noqa: PLC0415 - 100 ms that a run without http probes need not pay
+    import requests  # 100 ms that a run without http probes need not pay
 
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY is not for loopback

@@ -41,7 +41,7 @@ class _Transport(xmlrpc.client.Transport):
         if credentials:
             self._extra_headers = [("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}")]
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ANN401 - as the base class has it
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
         if self._url.startswith("unix://"):
             return _UnixConnection(self._url.removeprefix("unix://"))
         return http.client.HTTPConnection(host, timeout=_CALL_TIMEOUT)
@@ -59,7 +59,7 @@ class Rpc:
         user = environ.get("SUPERVISOR_USERNAME", "")
         self._credentials = f"{user}:{environ.get('SUPERVISOR_PASSWORD', '')}" if user else ""
 
-    def __call__(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever the method answers
+    def __call__(self, method: str, *arguments: object) -> Any:
         """Call ``supervisor.METHOD``, or a method of another namespace; raises xmlrpc.client.Fault for a refusal."""
         if not self.url:
             raise SupervisorGone(

@@ -71,7 +71,7 @@ def sync_directory(directory: Path) -> None:
 
 def sync_mount(place: Path) -> None:
     """Make everything written to a mount durable, syncfs(2): far cheaper than a sync a file."""
-    import ctypes  # noqa: PLC0415 - only a build needs it
+    import ctypes  # only a build needs it
 
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:

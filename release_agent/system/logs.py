@@ -82,7 +82,7 @@ class _Stream:
 
 def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
     """Make the logger of a run."""
-    import structlog  # noqa: PLC0415 - 120 ms that reading commands need not pay
+    import structlog  # 120 ms that reading commands need not pay
 
     out = stream or sys.stderr
     readable = out.isatty()

@@ -148,7 +148,7 @@ class Proxy:
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - a socket, to those who write types
+    def shutdown_request(self, request: Any) -> None:
         """Close without a goodbye, so that a fault may reset the connection."""
         self.close_request(request)
 
@@ -274,11 +274,11 @@ class ConsulCluster:
 
     # What it says
 
-    def get(self, path: str, token: str = _MASTER) -> Any:  # noqa: ANN401 - whatever Consul answers
+    def get(self, path: str, token: str = _MASTER) -> Any:
         """GET a path, as whoever may do everything if nobody else."""
         return self._ask("GET", path, token=token)
 
-    def put(self, path: str, body: Any = None, token: str = _MASTER) -> Any:  # noqa: ANN401 - whatever Consul answers
+    def put(self, path: str, body: Any = None, token: str = _MASTER) -> Any:
         """PUT to a path, as whoever may do everything if nobody else."""
         return self._ask("PUT", path, json.dumps(body).encode(), token)
 
@@ -294,7 +294,7 @@ class ConsulCluster:
         """DELETE a path as whoever may do everything."""
         self._ask("DELETE", path)
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, token: str = _MASTER) -> Any:  # noqa: ANN401
+    def _ask(self, method: str, path: str, body: bytes | None = None, token: str = _MASTER) -> Any:
         request = urllib.request.Request(self.environment["CONSUL_HTTP_ADDR"] + path, data=body, method=method)  # noqa: S310
         request.add_header("X-Consul-Token", token)
         trust = ssl.create_default_context(cafile=str(self.ca))

@@ -59,15 +59,15 @@ class ConsulProcess:
         """What CONSUL_HTTP_ADDR is to be."""
         return f"127.0.0.1:{self.port}"
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - whatever Consul answers
+    def get(self, path: str) -> Any:
         """GET a path as whoever may do everything."""
         return self._ask("GET", path)
 
-    def put(self, path: str, body: Any) -> Any:  # noqa: ANN401 - whatever Consul answers
+    def put(self, path: str, body: Any) -> Any:
         """PUT to a path as whoever may do everything."""
         return self._ask("PUT", path, json.dumps(body).encode())
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:  # noqa: ANN401
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(f"http://{self.address}{path}", data=body, method=method)
         request.add_header("X-Consul-Token", self.token)
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - http

@@ -113,7 +113,7 @@ stopwaitsecs=10
 """
 
 
-def eventually(what: Callable[[], Any], because: str = "", patience: float = _PATIENCE) -> Any:  # noqa: ANN401 - whatever is asked
+def eventually(what: Callable[[], Any], because: str = "", patience: float = _PATIENCE) -> Any:
     """Return the first true answer; fails where none comes."""
     deadline = time.monotonic() + patience
     pause = threading.Event()
@@ -135,7 +135,7 @@ class Ran:
     err: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever it printed
+    def json(self) -> Any:
         return json.loads(self.out.splitlines()[-1])
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -279,7 +279,7 @@ class Host:
         return self._run([str(BIN / "supervisorctl"), "-c", str(self.path / "supervisord.conf"), *arguments])
 
     @property
-    def rpc(self) -> Any:  # noqa: ANN401 - a server proxy
+    def rpc(self) -> Any:
         """Supervisor's RPC, with a connection of its own."""
         transport = SupervisorTransport("", "", f"unix://{self.path}/supervisor.sock")
         return xmlrpc.client.ServerProxy("http://localhost", transport=transport)

@@ -28,7 +28,7 @@ _WITH_RESET = struct.pack("ii", 1, 0)
 class SimulatedFleet:
     """Hosts ``host-1`` to ``host-N``, served by a thread of this process."""
 
-    def __init__(self, size: int, *, credentials: tuple[str, str] | None = None, **settings: Any) -> None:  # noqa: ANN401 - of hosts
+    def __init__(self, size: int, *, credentials: tuple[str, str] | None = None, **settings: Any) -> None:
         """``settings`` are those of every host; a single one's may be set later."""
         self.hosts = [SimulatedHost(f"host-{number + 1}", **settings) for number in range(size)]
         self.calls: Counter[str] = Counter()  # by method
@@ -152,7 +152,7 @@ class _Connection(asyncio.Protocol):
         else:
             asyncio.get_running_loop().call_later(_LOOK, self._await, host, run, manner)
 
-    def _answer(self, answer: Any, manner: Manner) -> None:  # noqa: ANN401 - XML-RPC
+    def _answer(self, answer: Any, manner: Manner) -> None:
         if manner is Manner.LOSE:
             self._transport.close()
             return

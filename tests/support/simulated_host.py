@@ -89,7 +89,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def answer(self: SimulatedHost, *arguments: Any) -> Any:  # noqa: ANN401 - XML-RPC
+    def answer(self: SimulatedHost, *arguments: Any) -> Any:
         try:
             signature.bind(self, *arguments)
         except TypeError as error:
@@ -169,7 +169,7 @@ class SimulatedHost:
 
     # What is asked over RPC
 
-    def call(self, method: str, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401 - XML-RPC
+    def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """Answer a call, or return the Run that it waits for; raises Fault."""
         namespace, _, name = method.partition(".")
         if namespace != "release" or name not in _METHODS:
@@ -177,19 +177,19 @@ class SimulatedHost:
         return getattr(self, name)(*arguments)
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
         """Deploy a revision."""
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._deployment(named, record, trigger), named, wait=wait)
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
         """Go back."""
         named = check_revision(str(release)) if release else ""
         return self._begun(lambda record: self._rollback(named, record, trigger), "", wait=wait)
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - XML-RPC
+    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - XML-RPC
         """Say what a deployment would do."""
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._check(named, record), named, wait=wait)
@@ -253,7 +253,7 @@ class SimulatedHost:
 
     # Runs
 
-    def _begun(self, prepared: Callable[[Record], Run], asked: str, *, wait: bool) -> Any:  # noqa: ANN401 - XML-RPC
+    def _begun(self, prepared: Callable[[Record], Run], asked: str, *, wait: bool) -> Any:
         running = self._settled()
         if running:
             what = {"action": running.action, "revision": running.ending.revision or ""}

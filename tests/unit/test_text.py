@@ -47,7 +47,7 @@ def test_a_message_of_several_lines_is_one_block() -> None:
     assert text.error(error("one\n| two")).splitlines()[:2] == ["release-agent: one", "  | two"]
 
 
-def status(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def status(**more: Any) -> dict[str, Any]:
     there = {"release": "000002-b", "revision": "v2", "deployed_at": "2024-01-01T00:00:00.000000Z"}
     return {
         "app": "api",
@@ -82,7 +82,7 @@ def test_status_of_what_is_not_well_and_being_deployed() -> None:
     assert lines[-3:] == ["service   web: web FATAL", "service   jobs: unknown to supervisor", "deploying d-1 in phase build"]
 
 
-def entry(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def entry(**more: Any) -> dict[str, Any]:
     shape = {**record("deployed").to_json(), "trigger": "rpc", "started_at": "2024-01-01T12:00:00.000000Z"}
     return shape | more
 

@@ -110,7 +110,7 @@ class HostClient:
         with _understood():
             return {**record, "commits": dict(record["commits"])}
 
-    async def _check(self, revision: str) -> Any:  # noqa: ANN401 - the method's
+    async def _check(self, revision: str) -> Any:
         """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
         tries = 0
         while True:
@@ -189,7 +189,7 @@ class HostClient:
                     doing = f", in phase {phases[-1]}" if phases else ""
                     raise Trouble(Code.HOST_LATE, f"not done within its deadline{doing}; it goes on by itself")
 
-    async def _insist(self, patience: float, method: str, *arguments: str | int | bool) -> Any:  # noqa: ANN401 - the method's
+    async def _insist(self, patience: float, method: str, *arguments: str | int | bool) -> Any:
         """Call what changes nothing, again and again where there is no answer."""
         now = asyncio.get_running_loop().time
         end = now() + patience
@@ -201,7 +201,7 @@ class HostClient:
                     raise
             await asyncio.sleep(1.0)
 
-    async def _call(self, method: str, *arguments: str | int | bool) -> Any:  # noqa: ANN401 - the method's
+    async def _call(self, method: str, *arguments: str | int | bool) -> Any:
         try:
             return await self._call_remote(method, *arguments)
         except Unreachable as error:

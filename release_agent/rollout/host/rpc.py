@@ -48,7 +48,7 @@ class Remote:
             head["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
         self._head = "".join(f"{name}: {value}\r\n" for name, value in head.items())
 
-    async def __call__(self, method: str, *arguments: str | int | bool) -> Any:  # noqa: ANN401 - whatever the method answers
+    async def __call__(self, method: str, *arguments: str | int | bool) -> Any:
         """Call a method; raises Unreachable, Unauthorised, and xmlrpc.client.Fault for a refusal."""
         body = xmlrpc.client.dumps(arguments, method).encode()
         heard = False

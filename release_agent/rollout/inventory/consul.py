@@ -72,7 +72,7 @@ def _registered(client: ConsulClient, service: str) -> list[dict[str, Any]]:
 
 
 def _ask(client: ConsulClient, path: str, **parameters: str) -> list[dict[str, Any]]:
-    from consul.callback import CB  # noqa: PLC0415 - 120 ms
+    from consul.callback import CB  # 120 ms
 
     found = client.call(lambda consul: consul.http.get(CB.json(), path, params=list(parameters.items())))
     if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("ServiceID"), str) for one in found):

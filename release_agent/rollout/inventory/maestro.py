@@ -211,8 +211,8 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 def _render(path: Path, environ: Mapping[str, str]) -> str:
     """Do as maestro does, but in a sandbox, and without writing nothing where a variable is not set."""
-    import jinja2  # noqa: PLC0415 - most commands do not need it
-    from jinja2.sandbox import SandboxedEnvironment  # noqa: PLC0415 - likewise
+    import jinja2  # most commands do not need it
+    from jinja2.sandbox import SandboxedEnvironment  # likewise
 
     variables = dict(environ)
 
@@ -259,7 +259,7 @@ def _where(file: str | None, line: int | None) -> str:
 
 def _load(path: Path, text: str, problems: list[Problem]) -> _Table:
     """Read YAML; a key that is there twice is a problem, as it is to maestro, not a host that is lost."""
-    import yaml  # noqa: PLC0415 - most commands do not need it
+    import yaml  # most commands do not need it
 
     rendered = "of what it renders to"
     try:

@@ -31,9 +31,9 @@ def _reporting(host: Host, consul: ConsulProcess, **replaced: str) -> None:
 
 
 def _waiting(host: Host) -> list[dict[str, Any]]:
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
-    from release_agent.journal.journal import StateDatabase  # noqa: PLC0415
+    from release_agent.journal.journal import StateDatabase
 
     return [body for _, body in StateDatabase(Path(host.root) / ".release-agent" / "state.db").reports()]
 
@@ -246,7 +246,7 @@ def test_least_policy_is_enough(host: Host) -> None:
 
 
 def _made(consul: ConsulProcess) -> bool:
-    import urllib.error  # noqa: PLC0415
+    import urllib.error
 
     try:
         consul.put("/v1/acl/policy", {"Name": "agent", "Rules": _POLICY})

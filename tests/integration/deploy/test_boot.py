@@ -117,7 +117,7 @@ def test_boot_that_waits_can_be_stopped(host: Host) -> None:
 
 
 def _listens(pid: int) -> bool:
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
     caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)

@@ -40,7 +40,7 @@ def test_hook_that_takes_too_long_is_ended_with_its_grandchildren(host: Host) ->
 
 
 def _is_gone(pid: str) -> bool:
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
     stat = Path(f"/proc/{pid}/stat")
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"

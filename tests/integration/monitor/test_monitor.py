@@ -290,10 +290,10 @@ class _Between:
     def look(self, _live: Release) -> Look:
         return Look((), hopeless=False, pids=frozenset())
 
-    def health(self, live: Release) -> Any:  # noqa: ANN401 - never asked of what is well
+    def health(self, live: Release) -> Any:
         raise NotImplementedError(live)
 
-    def target(self) -> Any:  # noqa: ANN401 - never asked
+    def target(self) -> Any:
         raise NotImplementedError
 
     def fire(self, method: str, trigger: str) -> str | None:

@@ -163,7 +163,7 @@ def _is_well(host: Host) -> None:
     assert "outcome" in host.rpc.release.rollback("", True)
 
 
-def _told(call: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - XML-RPC
+def _told(call: Callable[..., Any], *arguments: object) -> Any:
     """Return the answer, or the fault; anything else (an HTTP 500, XML that nobody can read, silence) is raised."""
     try:
         return call(*arguments)

@@ -52,7 +52,7 @@ class _Service:
         found: list[dict[str, Any]] = self.consul.get(f"/v1/catalog/service/{self.name}")
         return found
 
-    def targets(self, **filters: Any) -> list[InventoryHost]:  # noqa: ANN401 - as targets() has them
+    def targets(self, **filters: Any) -> list[InventoryHost]:
         return consul.targets(self.client, self.name, **filters)
 
     def shows(self, count: int) -> None:

@@ -47,7 +47,7 @@ class _Shelf:
         found: list[str] = self.consul.get(f"/v1/kv/{self.prefix}?keys")
         return sorted(key.removeprefix(f"{self.prefix}/") for key in found)
 
-    def value(self, key: str) -> Any:  # noqa: ANN401 - whatever is kept
+    def value(self, key: str) -> Any:
         return self.consul.record(f"{self.prefix}/{key}")
 
     def put(self, key: str, body: object) -> None:

@@ -126,7 +126,7 @@ def printed(place: Path, url: str) -> dict[str, Any]:
     return answers
 
 
-def ask(place: Path, *arguments: str) -> Any:  # noqa: ANN401 - whatever the command prints
+def ask(place: Path, *arguments: str) -> Any:
     environment = {"PATH": os.environ["PATH"], "HOME": str(place)}
     command = [sys.executable, "-m", "release_agent", "--config", str(place / "agent.toml"), *arguments]
     done = subprocess.run(command, cwd=place, env=environment, check=False, capture_output=True, text=True)
@@ -134,7 +134,7 @@ def ask(place: Path, *arguments: str) -> Any:  # noqa: ANN401 - whatever the com
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def same_shape(example: Any, answer: Any, place: str = "") -> list[str]:  # noqa: ANN401 - any JSON
+def same_shape(example: Any, answer: Any, place: str = "") -> list[str]:
     """Return where keys or kinds differ; what is null or empty on one side is not compared."""
     if not example or not answer:
         return []

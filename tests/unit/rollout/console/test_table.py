@@ -33,7 +33,7 @@ QUESTION = "1 host runs v1.4.2 and is well. Go on with the other 2? [y/N]"
 _PART = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|(.)", re.DOTALL)
 
 
-def fleet(count: int, **options: Any) -> Rollout:  # noqa: ANN401 - of Options
+def fleet(count: int, **options: Any) -> Rollout:
     """Return a rollout over hosts h0, h1, … in one wave, none of them begun."""
     hosts = {f"h{number}": Host(f"h{number}", "http://", order=number, wave=0) for number in range(count)}
     return Rollout(
@@ -131,7 +131,7 @@ class Counted(dict[str, Host]):
 
     times = 0
 
-    def values(self) -> Any:  # noqa: ANN401 - dict_values
+    def values(self) -> Any:
         """Count it."""
         self.times += 1
         return super().values()
@@ -364,7 +364,7 @@ def open_terminal() -> Iterator[Callable[..., Terminal]]:
     """Return what opens terminals."""
     opened: list[Terminal] = []
 
-    def one(scene: str, **options: Any) -> Terminal:  # noqa: ANN401 - of Terminal
+    def one(scene: str, **options: Any) -> Terminal:
         opened.append(Terminal(scene, **options))
         return opened[-1]
 
