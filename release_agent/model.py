@@ -5,18 +5,34 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+E = TypeVar("E", bound=StrEnum)
 
 # What a rollout's id begins with: in a host's history it is what fired a deployment. Later ones sort after earlier ones.
 ROLLOUT = "rollout-"
 
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
+
+
+def known_fields(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a JSON object that a dataclass has: a newer agent may have written more.
+
+    Raises TypeError unless ``body`` is an object.
+    """
+    return {member.name: body[member.name] for member in fields(kind) if member.name in body}
+
+
+def known_member(value: str, otherwise: E) -> E:
+    """Return a member of an enumeration by its value; ``otherwise`` stands for one that only a newer agent has."""
+    kind = type(otherwise)
+    return kind(value) if value in list(kind) else otherwise
 
 
 class Action(StrEnum):
@@ -88,6 +104,12 @@ class Completed:
     revision: str
     commits: dict[str, str]
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Completed:
+        """Read it, by an older or a newer agent; raises TypeError, KeyError or AttributeError for anything else."""
+        commits = {str(name): str(commit) for name, commit in body["commits"].items()}
+        return cls(str(body["id"]), str(body["revision"]), commits)
+
 
 @dataclass(frozen=True)
 class Release:
@@ -113,6 +135,20 @@ class Release:
     def number(self) -> int:
         """Releases are ordered by it, never by time."""
         return release_number(self.name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``releases/<name>.json`` keeps."""
+        return asdict(self) | {"number": self.number}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Release:
+        """Read what an older or a newer agent kept; raises TypeError or KeyError for anything else.
+
+        A state that only a newer agent has counts as failed: the release is seen, never gone back to, and not
+        removed as one that was never live. Such a kind counts as a commit, whose meaning cannot move.
+        """
+        state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
+        return cls(**known_fields(cls, body) | {"state": state, "kind": kind})
 
 
 def release_name(number: int, fingerprint: str) -> str:
@@ -166,6 +202,16 @@ class Record:
             "error": self.error,
         }
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Record:
+        """Read what an older or a newer agent told, with or without members that are None.
+
+        Raises TypeError or KeyError for anything else.
+        """
+        known = known_fields(cls, body)
+        phases = {phase["name"]: phase["seconds"] for phase in known.get("phases", ())}
+        return cls(**known | {"phases": phases})
+
 
 @dataclass(frozen=True)
 class Process:
@@ -197,13 +243,22 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Open:
+class UnfinishedDeployment:
     """A deployment that never ended, as recovery needs it."""
 
     request: Request
     stage: Stage
     record: Record
     kind: Kind | None
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A run that ended with its release live: the release's name, what the run did, what fired it."""
+
+    release: str
+    action: str
+    trigger: str
 
 
 def timestamp(moment: datetime | None = None) -> str:

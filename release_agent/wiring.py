@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.context import Context
-from release_agent.journal.journal import StateDatabase, is_broken, set_aside
+from release_agent.journal.database import is_broken, set_aside
+from release_agent.journal.journal import StateDatabase
+from release_agent.journal.rebuild import rebuild
 from release_agent.system.logs import Redactor, make_log
 from release_agent.system.user import become_owner
 
@@ -41,6 +43,7 @@ class Parts:
         self.environ = environ
         self.redact = Redactor(environ)
         self._log: Log | None = None
+        self._root: Root | None = None
 
     @property
     def log(self) -> Log:
@@ -53,10 +56,12 @@ class Parts:
         """The store."""
         from release_agent.store.root import Root
 
-        return Root(Path(self.config.app.root), self.clock)
+        if self._root is None:
+            self._root = Root(Path(self.config.app.root), self.clock)
+        return self._root
 
     def journal(self) -> StateDatabase:
-        """The journal, to read."""
+        """The journal, to read, as a context."""
         return StateDatabase(self.root().database)
 
     def services(self) -> SupervisorServices:
@@ -122,8 +127,8 @@ class Parts:
     @contextmanager
     def looking(self) -> Iterator[Context]:
         """Have a context to look at: no lock is taken, and what is needed to look lies outside the root."""
-        with self.source() as source:
-            yield self.context(self.root(), self.journal(), source)
+        with self.source() as source, self.journal() as journal:
+            yield self.context(self.root(), journal, source)
 
     def context(self, root: Root, journal: StateDatabase, source: GitSource) -> Context:
         """Put all of it together."""
@@ -151,18 +156,19 @@ class Parts:
 
         return ConsulFollowed(self.config.consul, self.config.app, self.environ)
 
-    def writable_journal(self, root: Root) -> StateDatabase:
-        """Open the journal under the lock; a lost or broken one is rebuilt from what lies on disk, and said."""
+    @contextmanager
+    def writable_journal(self, root: Root) -> Iterator[StateDatabase]:
+        """Have the journal open under the lock; a lost or broken one is rebuilt from the releases on disk, and logged."""
         if is_broken(root.database):
             self.log.warning("journal.set_aside", kept_as=str(set_aside(root.database)))
-        journal = StateDatabase(root.database, write=True)
-        # Missing, or as good as: nothing was ever written into it.
-        releases = [release for release in root.releases() if release.published_at] if journal.is_empty() else []
-        if releases:
-            live = root.current()
-            journal.rebuild(releases, live.name if live else None)
-            self.log.warning("journal.rebuilt", releases=len(releases))
-        return journal
+        with StateDatabase(root.database, write=True) as journal:
+            # Missing, or as good as: nothing was ever written into it.
+            releases = [release for release in root.releases() if release.published_at] if journal.is_empty() else []
+            if releases:
+                live = root.current()
+                rebuild(journal, releases, live.name if live else None)
+                self.log.warning("journal.rebuilt", releases=len(releases))
+            yield journal
 
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
         from release_agent.consul.reporter import ConsulReporter, NoReporter

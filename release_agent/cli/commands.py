@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from release_agent.config.sections import Config
+    from release_agent.journal.journal import StateDatabase
 
 
 class Call:
@@ -191,28 +192,29 @@ def status(call: Call) -> int:
     from release_agent import status
 
     parts = call.parts
-    with parts.looking() as context:
-        journal = parts.journal()
+    with parts.looking() as context, parts.journal() as journal:
         found = status.status(context, journal, parts.root().holder(), parts.services().processes)
-    call.answer(found.body, text.status(found.body, found.problems, journal.maintenance()))
+        maintenance = journal.maintenance()
+    call.answer(found.body, text.status(found.body, found.problems, maintenance))
     return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND
 
 
 def history(call: Call) -> int:
     """What was done, or one deployment whole."""
-    journal = call.parts.journal()
-    entries = journal.history(call.arguments.limit)
-    if call.arguments.id:
-        entries = [entry for entry in entries if entry["id"] == call.arguments.id]
-        if not entries:
-            raise NoTarget(
-                Code.RELEASE_UNKNOWN, f"there is no deployment {call.arguments.id}", hint="`release-agent history` lists them"
-            )
-        hooks = journal.hooks_of(call.arguments.id)
-        body = {**entries[0], "hooks": [vars(hook) for hook in hooks]}
-        call.answer(body, text.deployment(body))
-        return Exit.OK
-    call.answer(entries, text.history(entries, journal.action_of))
+    with call.parts.journal() as journal:
+        entries = journal.history(call.arguments.limit)
+        if call.arguments.id:
+            return _deployment(call, journal, [entry for entry in entries if entry["id"] == call.arguments.id])
+        call.answer(entries, text.history(entries, journal.action_of))
+    return Exit.OK
+
+
+def _deployment(call: Call, journal: StateDatabase, entries: list[dict[str, Any]]) -> int:
+    identity = call.arguments.id
+    if not entries:
+        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="`release-agent history` lists them")
+    body = {**entries[0], "hooks": [vars(hook) for hook in journal.hooks_of(identity)]}
+    call.answer(body, text.deployment(body))
     return Exit.OK
 
 

@@ -13,7 +13,8 @@ from release_agent.consul.client import ConsulError
 from release_agent.deploy.deployment import Deployment
 from release_agent.deploy.run import Run
 from release_agent.errors import ReleaseError
-from release_agent.journal.journal import StateDatabase, is_broken
+from release_agent.journal.database import is_broken
+from release_agent.journal.journal import StateDatabase
 from release_agent.model import Request
 from release_agent.services.programs import is_own
 from release_agent.system import processes
@@ -49,13 +50,13 @@ class Finding:
 
 def examine(parts: Parts) -> list[Finding]:
     """Look at everything; what a broken part hides is looked at as far as it goes."""
-    with parts.source() as source:
-        context = parts.context(parts.root(), _journal_or_none(parts), source)
+    with parts.source() as source, _journal_or_none(parts) as journal:
+        context = parts.context(parts.root(), journal, source)
         supervisor = parts.services()
         revision, services = _revision(context)
         return [
             *_root(parts),
-            *_journal(parts),
+            *_journal(parts, journal),
             *_repositories(source),
             *_signers(parts),
             revision,
@@ -65,7 +66,7 @@ def examine(parts: Parts) -> list[Finding]:
 
 
 def _journal_or_none(parts: Parts) -> StateDatabase:
-    """Return the journal, or an empty one where it cannot be read: that is a finding of its own."""
+    """Return the journal, or an empty one if it cannot be read: that is a finding of its own."""
     try:
         return parts.journal()
     except ReleaseError:
@@ -119,12 +120,12 @@ def _mounts(root: Path) -> set[str]:
     return {point for point in points if point.startswith(f"{os.path.realpath(root)}/")}
 
 
-def _journal(parts: Parts) -> Iterator[Finding]:
+def _journal(parts: Parts, journal: StateDatabase) -> Iterator[Finding]:
     root = parts.root()
     hint = "release-agent doctor --repair rebuilds it from what lies on disk"
     if is_broken(root.database):
         yield Finding("journal", FAULT, f"{root.database} is broken", hint)
-    elif _journal_or_none(parts).is_empty() and any(release.published_at for release in root.releases()):
+    elif journal.is_empty() and any(release.published_at for release in root.releases()):
         yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", hint)
     elif root.database.exists() and not os.access(root.database, os.R_OK):
         yield Finding("journal", FAULT, f"{root.database} cannot be read by this user", "run as the user the agent runs as")

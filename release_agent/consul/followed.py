@@ -29,8 +29,7 @@ class ConsulFollowed:
             _, entry = self._consul.call(lambda consul: consul.kv.get(self._key))
             if entry is None:
                 return None
-            body = json.loads(entry["Value"])
-            return Completed(str(body["id"]), str(body["revision"]), {str(k): str(v) for k, v in body["commits"].items()})
+            return Completed.from_json(json.loads(entry["Value"]))
         except ConsulError as error:
             raise _unknown(str(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # written by hand, or no Consul

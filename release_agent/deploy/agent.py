@@ -85,12 +85,13 @@ class Agent:
             return False
         try:
             followed = context.followed.completed()
-            trigger = context.journal.last_trigger()
+            last = context.journal.last_deployed()
         except ReleaseError as error:
             context.log.warning("boot.stayed", release=live.name, why=error.message)
             return False
         if followed is None or followed.commits == live.commits:
             return False
+        trigger = last.trigger if last else ""
         if trigger.startswith(ROLLOUT) and trigger > followed.id:
             # The first host of a rollout that goes on: started again, it must not fall back by itself.
             context.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")

@@ -11,7 +11,19 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service, Shared
-    from release_agent.model import Completed, Kind, Look, Open, Process, Record, Release, Request, Stage, Target
+    from release_agent.model import (
+        Completed,
+        Deployed,
+        Kind,
+        Look,
+        Process,
+        Record,
+        Release,
+        Request,
+        Stage,
+        Target,
+        UnfinishedDeployment,
+    )
     from release_agent.system.command import CommandResult
 
 
@@ -104,22 +116,22 @@ class Store(Protocol):
 class Journal(Protocol):
     """What was done and is being done."""
 
-    def open(self, request: Request, started_at: str) -> None:
-        """Begin a deployment."""
+    def begin(self, request: Request, started_at: str) -> None:
+        """Write down a deployment that begins; ``started_at`` is RFC 3339."""
 
     def phase(self, name: str, record: Record) -> None:
         """Note what a deployment does now, and what is known of it so far."""
 
-    def stage(self, deployment: str, stage: Stage, record: Record) -> None:
+    def stage(self, stage: Stage, record: Record) -> None:
         """Note, durably, how far it got: what recovery would have to do."""
 
     def published(self, release: str, moment: float) -> None:
         """Note what is live from a moment on (seconds since 1970)."""
 
-    def close(self, record: Record, kind: Kind | None) -> None:
-        """End a deployment."""
+    def end(self, record: Record, kind: Kind | None) -> None:
+        """Write down how a deployment ended; again, when more is known."""
 
-    def unfinished(self) -> list[Open]:
+    def unfinished(self) -> list[UnfinishedDeployment]:
         """Return the deployments that never ended, oldest first."""
 
     def line(self) -> list[str]:
@@ -131,8 +143,8 @@ class Journal(Protocol):
     def deployed_commits(self, tag: str) -> dict[str, str] | None:
         """Return the commits that a tag named when it was last deployed."""
 
-    def last_trigger(self) -> str:
-        """Return what fired the run that put live what is live; empty where none is known."""
+    def last_deployed(self) -> Deployed | None:
+        """Return the newest run that ended with its release live; one that changed nothing is none."""
 
     def last_number(self) -> int:
         """Return the highest release number ever given."""

@@ -45,7 +45,7 @@ class Run:
         self._journaled = journaled
         self._began = context.clock.now()
         if journaled:
-            context.journal.open(request, self.started_at)
+            context.journal.begin(request, self.started_at)
 
     @classmethod
     def resumed(cls, context: Context, request: Request, record: Record, kind: Kind | None) -> Run:
@@ -78,7 +78,7 @@ class Run:
 
     def stage(self, stage: Stage) -> None:
         """Journal that it publishes or reverts."""
-        self.context.journal.stage(self.request.id, stage, self.record)
+        self.context.journal.stage(stage, self.record)
 
     def close(self) -> None:
         """Journal the outcome; may be done again when more is known."""
@@ -86,7 +86,7 @@ class Run:
         if self.record.error:
             self.record.error = {key: self.context.redact(value) for key, value in self.record.error.items()}
         if self._journaled:
-            self.note(lambda: self.context.journal.close(self.record, self.kind))
+            self.note(lambda: self.context.journal.end(self.record, self.kind))
 
     def conclude(self, prune: Callable[[Context], object] | None = None) -> None:
         """Journal the outcome, tell Consul, log; and prune where something was published."""

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from release_agent import __version__
 from release_agent.errors import ReleaseError
+from release_agent.journal import statistics
 from release_agent.model import ROLLOUT
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _agent() -> Metric:
 def _deployments(journal: StateDatabase) -> Metric:
     counter = CounterMetricFamily("release_agent_deployments", "Runs that have ended.", labels=["action", "outcome", "trigger"])
     counts: dict[tuple[str, str, str], int] = {}
-    for action, outcome, trigger, count in journal.totals():
+    for action, outcome, trigger, count in statistics.totals(journal):
         labels = (action, outcome, kind_of_trigger(trigger))
         counts[labels] = counts.get(labels, 0) + count
     for labels, count in counts.items():
@@ -101,7 +102,7 @@ def kind_of_trigger(trigger: str) -> str:
 
 def _phases(journal: StateDatabase) -> Metric:
     histogram = HistogramMetricFamily("release_agent_phase_seconds", "How long phases of runs took.", labels=["phase"])
-    for phase, seconds, within in journal.phase_times(_BUCKETS):
+    for phase, seconds, within in statistics.phase_times(journal, _BUCKETS):
         buckets = zip((*map(str, _BUCKETS), "+Inf"), within, strict=True)
         histogram.add_metric([phase], [(bound, count) for bound, count in buckets], seconds)
     return histogram
@@ -109,7 +110,7 @@ def _phases(journal: StateDatabase) -> Metric:
 
 def _last(journal: StateDatabase) -> Metric:
     gauge = GaugeMetricFamily("release_agent_last_deployment_timestamp_seconds", "When the newest run ended; absent before any.")
-    started_at, seconds = journal.last_ended() or (None, 0.0)
+    started_at, seconds = statistics.last_ended(journal) or (None, 0.0)
     if started_at:
         gauge.add_metric([], datetime.fromisoformat(started_at).timestamp() + seconds)
     return gauge

@@ -30,8 +30,8 @@ def run(parts: Parts, events: TextIO, answers: TextIO) -> None:
         # Not made where it is missing: that would hide that it was lost.
         return StateDatabase(root.database, write=root.database.exists())
 
-    with parts.source() as source:
-        watched = LiveRelease(parts, parts.context(root, parts.journal(), source))
+    with parts.looking() as context:
+        watched = LiveRelease(parts, context)
         monitor = Monitor(watched, journal, parts.consul() if config.consul.enabled else None, log, config.consul.ttl)
         wakeups = Wakeups()
         wakeups.put("START")

@@ -56,4 +56,5 @@ class Bake:
             return False
         age = (datetime.now(UTC) - datetime.fromisoformat(live.published_at)).total_seconds()
         # What a rollback brought back is not taken back further.
-        return age <= health.watch and journal.last_publication() == (live.name, Action.DEPLOY)
+        last = journal.last_deployed()
+        return age <= health.watch and last is not None and (last.release, last.action) == (live.name, Action.DEPLOY)

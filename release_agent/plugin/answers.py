@@ -1,4 +1,8 @@
-"""What supervisor's plugin answers from: the journal and a few small files, never a probe, git or the network."""
+"""What supervisor's plugin answers from: the journal and a few small files, never a probe, git or the network.
+
+Every answer closes the journal before it returns. A descriptor that stayed open until Python collects it would be
+closed by supervisord at a reload, and later once more: by then its number is somebody else's.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Config, Service
     from release_agent.model import Process, Release
 
-# All of supervisord waits with it: a commit takes milliseconds.
+# Seconds. All of supervisord waits with it: a commit takes milliseconds.
 _PATIENCE = 0.2
 
 
@@ -32,14 +36,17 @@ class Answers:
         self.root = Root(Path(config.app.root), SystemClock())
 
     def journal(self) -> StateDatabase:
-        """Open the journal to read; raises Failed (journal-broken)."""
+        """Open the journal to read, as a context; raises Failed (journal-broken)."""
         return StateDatabase(self.root.database, patience=_PATIENCE)
 
     def status(self, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
         """Return ``status --json`` with the last known health, its time, the agent's version and maintenance."""
-        journal, live = self.journal(), self.root.current()
+        with self.journal() as journal:
+            return self._status(journal, processes_of)
+
+    def _status(self, journal: StateDatabase, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
+        live, holder = self.root.current(), self.root.holder()
         found = journal.last_found() or {}
-        holder = self.root.holder()
         running = journal.running()
         phase = running[1] if running and holder and running[0] == holder["id"] else None
         return {

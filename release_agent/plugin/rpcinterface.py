@@ -8,7 +8,6 @@ can end supervisord. It imports the standard library and supervisor alone.
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import json
 import re
@@ -67,24 +66,7 @@ def _faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) ->
     except Exception as error:
         if not isinstance(error, ReleaseError):
             log(traceback.format_exc())
-        # The frames of what failed have the journal still open.
-        each: BaseException | None = error
-        while each:
-            traceback.clear_frames(each.__traceback__)
-            each = each.__context__
         raise _fault(error, foreign) from error
-
-
-@contextmanager
-def _closing() -> Iterator[None]:
-    """Close the journal that was read: a connection of SQLite's refers to itself, and is open until it is collected.
-
-    At a reload supervisord closes its descriptor first; later the number would be closed again, as somebody else's.
-    """
-    try:
-        yield
-    finally:
-        gc.collect()
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,7 +75,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:
-        with _closing(), _faulting(self._log):
+        with _faulting(self._log):
             self._refuse_while_stopping()
             try:
                 signature.bind(self, *arguments)
@@ -177,7 +159,9 @@ class ReleaseRPCInterface:
             most = max(0, min(int(limit), _MOST_HISTORY))
         except (TypeError, ValueError, OverflowError) as error:
             raise RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number") from error
-        return [self._as_running(entry) for entry in self._answers().journal().history(most)]
+        with self._answers().journal() as journal:
+            entries = journal.history(most)
+        return [self._as_running(entry) for entry in entries]
 
     # Starting
 
@@ -224,7 +208,6 @@ class ReleaseRPCInterface:
                 run = self._awaited().get(identity)
                 if run and not run.is_over:
                     return NOT_DONE_YET
-            with _closing(), _faulting(self._log, _NO_ASCII):
                 return sendable(self._record(identity), _NO_ASCII)
 
         # A plain function with an attribute: supervisor answers anything else as it is.
@@ -245,12 +228,12 @@ class ReleaseRPCInterface:
         return Answers(load.load(self._path))
 
     def _record(self, identity: str) -> dict[str, Any]:
-        journal = self._answers().journal()
-        entry = journal.entry(identity)
+        with self._answers().journal() as journal:
+            entry = journal.entry(identity)
+            answered = None if entry else journal.answer_to(identity)
         if entry:
             return self._as_running(entry)
         run = self._awaited().get(identity)
-        answered = journal.answer_to(identity)
         if answered and not (run and not run.is_over):
             return answered
         if run is None:

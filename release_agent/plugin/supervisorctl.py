@@ -72,7 +72,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
                 self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
             told = max(told, len(record["phases"]))
             if "outcome" in record:
-                self.ctl.output(text.record(_record(record)))
+                self.ctl.output(text.record(Record.from_json(record)))
                 return exit_of(record["outcome"])
             time.sleep(_POLL)
             record = _asked(release, record["id"])
@@ -85,7 +85,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _history(self, release: Any, argument: str) -> int:
         limit = int(argument) if argument.isdecimal() else 20
-        entries = [{**_record(entry).to_json(), **entry} for entry in release.getHistory(limit)]
+        entries = [{**Record.from_json(entry).to_json(), **entry} for entry in release.getHistory(limit)]
         self.ctl.output(text.history(entries, lambda _id: ""))
         return 0
 
@@ -100,10 +100,3 @@ def _asked(release: Any, identity: str) -> Any:
                 raise
         time.sleep(_POLL)
     return release.getDeployment(identity)
-
-
-def _record(entry: dict[str, Any]) -> Record:
-    """Make a record of a struct, in which what is None is left out."""
-    phases = {phase["name"]: phase["seconds"] for phase in entry["phases"]}
-    known = {name: entry.get(name) for name in ("outcome", "release", "revision", "previous", "error")}
-    return Record(entry["id"], commits=entry.get("commits", {}), seconds=entry.get("seconds", 0.0), phases=phases, **known)

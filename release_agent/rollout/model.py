@@ -6,10 +6,13 @@ import getpass
 import socket
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from release_agent.model import ROLLOUT, Completed, new_id, timestamp
+from release_agent.model import ROLLOUT, Completed, known_fields, known_member, new_id, timestamp
 from release_agent.rollout.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REVERT = "revert"
 ASKED = "asked for"  # why a rollout is reverted that did not fail
@@ -90,9 +93,9 @@ class Host:
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Host:
-        """Read what the record keeps; what a later agent added is passed over."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{**{name: value for name, value in body.items() if name in known}, "stage": HostStage(body["stage"])})
+        """Read what an older or a newer agent kept. Nobody knows how a host is whose stage only a newer agent has."""
+        stage = known_member(body.get("stage", HostStage.PENDING), HostStage.UNREACHABLE)
+        return cls(**known_fields(cls, body) | {"stage": stage})
 
 
 @dataclass
@@ -145,12 +148,17 @@ class Rollout:
 
     @classmethod
     def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:
-        """Read what the record keeps."""
-        known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
+        """Read what an older or a newer agent kept. A phase that only a newer agent has is none that this one can go on with."""
         read = sorted((Host.from_json(host) for host in hosts), key=lambda host: host.order)
-        replaced = Completed(**body["replaced"]) if body.get("replaced") else None
-        known |= {"options": Options.from_json(body["options"]), "phase": Phase(body["phase"]), "replaced": replaced}
-        return cls(**known, hosts={host.name: host for host in read})
+        return cls(
+            **known_fields(cls, body)
+            | {
+                "options": Options.from_json(body["options"]),
+                "hosts": {host.name: host for host in read},
+                "phase": known_member(body.get("phase", Phase.RUNNING), Phase.INTERRUPTED),
+                "replaced": Completed.from_json(body["replaced"]) if body.get("replaced") else None,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,11 @@ class Holder:
     revision: str
     since: str
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Holder:
+        """Read what an older or a newer agent wrote into the lock; raises TypeError for anything else."""
+        return cls(**known_fields(cls, body))
+
 
 @dataclass(frozen=True)
 class Order:
@@ -170,6 +183,11 @@ class Order:
     verb: str
     who: str
     at: str = field(default_factory=timestamp)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Order:
+        """Read what an older or a newer agent left; raises TypeError for anything else."""
+        return cls(**known_fields(cls, body))
 
 
 def rollout_id() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from release_agent.model import known_fields
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,14 @@ class Options:
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Options:
-        """Read what the record keeps."""
-        known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
-        known["waves"] = tuple(amount(part) for part in body["waves"].split(","))
-        return cls(**{**known, "max_failed": amount(body["max_failed"]), "max_unreachable": amount(body["max_unreachable"])})
+        """Read what an older or a newer agent kept; an option that is not there has its default."""
+        known = known_fields(cls, body)
+        if "waves" in known:
+            known["waves"] = tuple(amount(part) for part in known["waves"].split(","))
+        for name in ("max_failed", "max_unreachable"):
+            if name in known:
+                known[name] = amount(known[name])
+        return cls(**known)
 
 
 def amount(text: str) -> Amount:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Busy, Code
-from release_agent.system import processes
 from release_agent.system.disk import explained, unusable
+from release_agent.system.flock import Flock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,58 +17,43 @@ if TYPE_CHECKING:
     from release_agent.model import Request
     from release_agent.system.clock import Clock
 
-_POLL = 0.05
+_POLL = 0.05  # seconds
 
 
 class Lock:
-    """flock(2) on a file that says who holds it; the kernel frees it when the holder ends, however it ends."""
+    """The lock of one root, in a file that says which run holds it."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """Nothing is touched yet."""
+        """``clock`` waits for a lock that another run holds."""
         self._path = path
         self._clock = clock
-        self._held = -1
+        self._file = Flock(path, 0o644)
 
     def holder(self) -> dict[str, Any] | None:
-        """Return the run that holds the lock: id, pid, action, revision, since; None where nobody does.
-
-        Reads alone: taking the lock to look would make a deployment of this moment busy.
-        """
+        """Return the run that holds the lock: id, pid, started, since, action, revision; None if there is none."""
         try:
-            if not self._path.is_file():  # a pipe would be waited for
-                return None
-            holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            return holder if processes.started(holder["pid"]) == holder["started"] else None
-        except (OSError, ValueError, KeyError, TypeError):
+            return self._file.holder()
+        except OSError:
             return None
 
     @contextmanager
     def held(self, holder: Request, *, wait: bool) -> Iterator[None]:
         """Hold the lock; raises Busy, or waits for it."""
+        self._acquire(wait=wait)
         try:
-            # Close-on-exec: a hook's daemon must not go on holding it.
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._sign(holder.id, holder.action, holder.revision or holder.release, time.time())
+            yield
+        finally:
+            self._file.release()
+
+    def _acquire(self, *, wait: bool) -> None:
+        try:
+            while not self._file.acquire():
+                if not wait:
+                    raise busy(self.holder())
+                self._clock.sleep(_POLL)
         except OSError as error:
             raise unusable(self._path, error) from error
-        try:
-            self._acquire(descriptor, wait=wait)
-            self._held = descriptor
-            self._sign(holder.id, holder.action, holder.revision or holder.release)
-            yield
-            os.ftruncate(descriptor, 0)
-        finally:
-            os.close(descriptor)
-
-    def _acquire(self, descriptor: int, *, wait: bool) -> None:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not wait:
-                    raise busy(self.holder()) from None
-                self._clock.sleep(_POLL)
-            else:
-                return
 
     def describe(self, revision: str) -> None:
         """Say what is being deployed, once that is known."""
@@ -79,13 +61,9 @@ class Lock:
         if holder:
             self._sign(holder["id"], holder["action"], revision, holder["since"])
 
-    def _sign(self, identity: str, action: str, revision: str, since: float | None = None) -> None:
-        pid = os.getpid()
-        what = {"id": identity, "pid": pid, "started": processes.started(pid), "since": since or time.time()}
-        body = json.dumps(what | {"action": action, "revision": revision}).encode()
-        # First the text, then what a longer one left: whoever reads in between sees no half of it as whole.
+    def _sign(self, identity: str, action: str, revision: str, since: float) -> None:
         with explained(self._path):
-            os.pwrite(self._held, body.ljust(os.fstat(self._held).st_size), 0)
+            self._file.sign({"id": identity, "since": since, "action": action, "revision": revision})
 
 
 def busy(holder: dict[str, Any] | None) -> Busy:

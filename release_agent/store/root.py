@@ -10,11 +10,10 @@ import json
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, Failed
-from release_agent.model import Kind, Release, State, is_release_name, release_number
+from release_agent.model import Release, State, is_release_name, release_number
 from release_agent.store.lock import Lock
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
@@ -183,9 +182,8 @@ class Root:
         """Write ``releases/NAME.json``, durable before this returns; state.db can be rebuilt from these."""
         note = self._note(release.name)
         fresh = self.incoming / f"note-{release.name}"
-        what = asdict(release) | {"number": release.number}
         with explained(note), fresh.open("w", encoding="utf-8") as file:
-            json.dump(what, file, indent=1, sort_keys=True)
+            json.dump(release.to_json(), file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
         with explained(note):
@@ -204,9 +202,7 @@ class Root:
         if not is_release_name(name) or not (self._releases / name).is_dir():
             return None
         try:
-            what = json.loads(self._note(name).read_text(encoding="utf-8"))
-            del what["number"]
-            return Release(**what | {"state": State(what["state"]), "kind": Kind(what["kind"])})
+            return Release.from_json(json.loads(self._note(name).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -23,15 +23,15 @@ class Runs:
         """Open a run and bring it to a stage; commits are made from the release's name."""
         self.count += 1
         request = Request(f"d-{self.count}", action, revision=f"v{release}")
-        self.journal.open(request, NOON)
+        self.journal.begin(request, NOON)
         record = Record(request.id, None, release, f"v{release}", {"api": f"commit of {release}"})
         if stage is not Stage.PREPARING:
-            self.journal.stage(request.id, stage, record)
+            self.journal.stage(stage, record)
         return record
 
     def end(self, record: Record, outcome: str, kind: Kind = Kind.TAG) -> Record:
         record.outcome = outcome
-        self.journal.close(record, kind)
+        self.journal.end(record, kind)
         return record
 
     def deploy(self, release: str, outcome: str = Outcome.DEPLOYED, kind: Kind = Kind.TAG) -> Record:

@@ -55,9 +55,8 @@ def root(tmp_path: Path) -> Root:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[StateDatabase]:
     """A journal that is written."""
-    made = StateDatabase(tmp_path / "state.db", write=True)
-    yield made
-    made.close_database()
+    with StateDatabase(tmp_path / "state.db", write=True) as made:
+        yield made
 
 
 @pytest.fixture

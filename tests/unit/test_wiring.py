@@ -30,15 +30,16 @@ import sys
 from pathlib import Path
 from release_agent.system.clock import SystemClock
 from release_agent.journal.journal import StateDatabase
+from release_agent.journal.rebuild import rebuild
 from release_agent.store.root import Root
 class Slow(StateDatabase):
-    def close(self, record, kind):
-        super().close(record, kind)
+    def end(self, record, kind):
+        super().end(record, kind)
         if record.release.startswith("000002"):
             print("half way", flush=True)
             sys.stdin.read()
 root = Root(Path(sys.argv[1]), SystemClock())
-Slow(root.database, write=True).rebuild(root.releases(), root.current().name)
+rebuild(Slow(root.database, write=True), root.releases(), root.current().name)
 """
 
 
@@ -114,7 +115,8 @@ def test_a_rebuilding_that_was_killed_is_done_again_whole(parts: Parts, root: Ro
 
 def test_a_journal_of_another_layout_is_refused_and_left_where_it_is(parts: Parts, root: Root) -> None:
     publish(root, 1)
-    StateDatabase(root.database, write=True).close_database()
+    with StateDatabase(root.database, write=True):
+        pass
     with sqlite3.connect(root.database) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()

@@ -129,7 +129,7 @@ class ConsulRolloutStore:
         """Return what the fleet's last completed rollout says."""
         key = self._fleet(app, environment, "completed")
         entry = self._kv.get(key)
-        return _understood(key, entry.text, lambda text: Completed(**json.loads(text))) if entry else None
+        return _understood(key, entry.text, lambda text: Completed.from_json(json.loads(text))) if entry else None
 
     def renew(self) -> None:
         """Keep the lock for another TTL; raises LockLost."""
@@ -146,7 +146,7 @@ class ConsulRolloutStore:
         entry = self._kv.get(self._of(self._id, "order"))
         if entry is None or not self._kv.delete(entry):  # replaced meanwhile: the next look has it
             return None
-        return _understood(entry.key, entry.text, lambda text: Order(**json.loads(text)))
+        return _understood(entry.key, entry.text, lambda text: Order.from_json(json.loads(text)))
 
     def release(self) -> None:
         """Let go of the lock."""

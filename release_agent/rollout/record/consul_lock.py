@@ -113,6 +113,6 @@ class FleetLock:
 
 def _holder(entry: Entry) -> Holder:
     try:
-        return Holder(**json.loads(entry.text))
+        return Holder.from_json(json.loads(entry.text))
     except (ValueError, TypeError):  # written by hand
         return Holder("?", "somebody", "?", "?")

@@ -15,21 +15,26 @@ from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.file_lock import FileLock
 from release_agent.rollout.record.port import KEPT, SHOWN, locked, unknown
+from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from release_agent.rollout.model import Host
 
-_VERSION = 1
 _PATIENCE = 10.0  # seconds to wait for another's commit
-_SCHEMA = """
+# One string for each migration: see migrate().
+_MIGRATIONS = (
+    """
 CREATE TABLE rollout (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, app TEXT NOT NULL, environment TEXT NOT NULL,
     plan TEXT NOT NULL);
 CREATE TABLE host (rollout TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (rollout, name)) WITHOUT ROWID;
 CREATE TABLE completed (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (app, environment));
 CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL);
-"""
+""",
+)
+
+_NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # raised for JSON that was written by hand
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -51,25 +56,14 @@ class FileRolloutStore:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             # Whoever runs a rollout has one thread for the record, which did not open it.
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False)
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._settle()
-
-    def _settle(self) -> None:
-        with self._changing():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
-                message = f"made by another version of release-agent (its layout is {version}, not {_VERSION})"
-                raise sqlite3.DatabaseError(message)
+            self._db = connect_writing(path, _PATIENCE, any_thread=True)
+            with closed_on_error(self._db):
+                migrate(self._db, _MIGRATIONS)
 
     def begin(self, rollout: Rollout) -> None:
         """Take the lock of its fleet and write down the whole plan; raises Locked."""
         fleet = (rollout.app, rollout.environment)
-        with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), self._changing():
+        with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), transaction(self._db):
             for left in self._plans("WHERE app = ? AND environment = ?", fleet):
                 if not left.has_ended:
                     left.phase, left.ended_at, left.why = Phase.SUPERSEDED, timestamp(), f"rollout {rollout.id} was started"
@@ -120,7 +114,7 @@ class FileRolloutStore:
     def save_hosts(self, hosts: Sequence[Host]) -> None:
         """Write down hosts; raises LockLost where the lock is not held."""
         self._held()
-        with self._explained(), self._changing():
+        with self._explained(), transaction(self._db):
             self._write_hosts(hosts)
 
     def save(self, rollout: Rollout) -> None:
@@ -135,7 +129,8 @@ class FileRolloutStore:
         fleet = (rollout.app, rollout.environment)
         with self._explained():
             if completed:
-                self._db.execute("INSERT OR REPLACE INTO completed VALUES (?,?,?)", (*fleet, json.dumps(asdict(completed))))
+                values = (*fleet, json.dumps(asdict(completed)))
+                self._db.execute("INSERT OR REPLACE INTO completed (app, environment, body) VALUES (?,?,?)", values)
             else:
                 self._db.execute("DELETE FROM completed WHERE app = ? AND environment = ?", fleet)
 
@@ -144,7 +139,7 @@ class FileRolloutStore:
         query = "SELECT body FROM completed WHERE app = ? AND environment = ?"
         with self._explained():
             row = self._db.execute(query, (app, environment)).fetchone()
-            return Completed(**json.loads(row[0])) if row else None
+            return Completed.from_json(json.loads(row[0])) if row else None
 
     def renew(self) -> None:
         """Do nothing: the kernel keeps the lock as long as this process lives."""
@@ -154,7 +149,7 @@ class FileRolloutStore:
         """Leave an order for whoever runs a rollout; raises NoTarget."""
         self._known(identity)
         with self._explained():
-            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?,?)", (identity, json.dumps(asdict(order))))
+            self._db.execute("INSERT OR REPLACE INTO wish (rollout, body) VALUES (?,?)", (identity, json.dumps(asdict(order))))
 
     def take_order(self) -> Order | None:
         """Return an order that was left for the rollout whose lock is held, once."""
@@ -162,7 +157,7 @@ class FileRolloutStore:
         with self._explained():
             # Both in one statement: an order that comes in between would be lost.
             row = self._db.execute("DELETE FROM wish WHERE rollout = ? RETURNING body", (self._id,)).fetchall()
-            return Order(**json.loads(row[0][0])) if row else None
+            return Order.from_json(json.loads(row[0][0])) if row else None
 
     def release(self) -> None:
         """Let go of the lock."""
@@ -198,7 +193,7 @@ class FileRolloutStore:
 
     def _write_hosts(self, hosts: Sequence[Host]) -> None:
         rows = [(self._id, host.name, json.dumps(host.to_json())) for host in hosts]
-        self._db.executemany("INSERT OR REPLACE INTO host VALUES (?,?,?)", rows)
+        self._db.executemany("INSERT OR REPLACE INTO host (rollout, name, body) VALUES (?,?,?)", rows)
 
     def _plans(self, which: str, values: tuple[Any, ...]) -> list[Rollout]:
         rows = self._db.execute(f"SELECT plan FROM rollout {which}", values).fetchall()  # noqa: S608 - a clause from here
@@ -212,27 +207,10 @@ class FileRolloutStore:
         return found[0]
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """All of it or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (
-            sqlite3.Error,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ) as error:  # the last three: what JSON was written by hand
+        except (sqlite3.Error, OSError, *_NO_ROLLOUT) as error:
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
                 f"the record of rollouts {self._path} cannot be used: {error}",

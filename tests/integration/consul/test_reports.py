@@ -35,7 +35,8 @@ def _waiting(host: Host) -> list[dict[str, Any]]:
 
     from release_agent.journal.journal import StateDatabase
 
-    return [body for _, body in StateDatabase(Path(host.root) / ".release-agent" / "state.db").reports()]
+    with StateDatabase(Path(host.root) / ".release-agent" / "state.db") as journal:
+        return [body for _, body in journal.reports()]
 
 
 def test_deployment_registers_the_service_and_leaves_the_hosts_record(host: Host, consul: ConsulProcess) -> None:

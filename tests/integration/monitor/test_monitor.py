@@ -131,7 +131,8 @@ def test_reports_that_waited_are_sent_in_order_and_once(cold_host: Host, own_con
 
 
 def _waiting(host: Host) -> list[dict[str, Any]]:
-    return [body for _, body in StateDatabase(host.root / ".release-agent" / "state.db").reports()]
+    with StateDatabase(host.root / ".release-agent" / "state.db") as journal:
+        return [body for _, body in journal.reports()]
 
 
 def test_deployment_owns_the_check_while_it_runs(watched: Host, consul: ConsulProcess) -> None:

@@ -50,7 +50,8 @@ def test_a_root_that_can_be_made_is_fine_and_is_not_made(place: Path) -> None:
 
 
 def test_a_root_that_is_there_is_fine_and_nothing_in_it_is_changed(place: Path, root: Root) -> None:
-    StateDatabase(root.database, write=True).close_database()
+    with StateDatabase(root.database, write=True):
+        pass
     before = listing(place)
 
     found = examined(place)

@@ -1,24 +1,28 @@
-"""The journal's file: made, lost, broken, rebuilt."""
+"""The journal's file: made, read beside its writer, lost, broken."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, Failed
-from release_agent.journal.journal import StateDatabase, is_broken, set_aside
-from release_agent.model import Request, State
+from release_agent.journal.database import is_broken, set_aside
+from release_agent.journal.journal import StateDatabase
+from release_agent.model import Request
 from support.privileges import unprivileged
-from support.roots import release, small_disk
+from support.roots import small_disk
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 WRITER = """
 import sys
@@ -26,9 +30,18 @@ from pathlib import Path
 from release_agent.journal.journal import StateDatabase
 from release_agent.model import Request
 journal = StateDatabase(Path(sys.argv[1]), write=True)
-journal.open(Request("killed"), "2024-01-01T00:00:00.000000Z")
+journal.begin(Request("killed"), "2024-01-01T00:00:00.000000Z")
 print("journaled", flush=True)
 sys.stdin.read()
+"""
+HALF_WRITER = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 2")  # pages: what does not fit is written before the commit
+db.execute("BEGIN")
+for number in range(200):
+    db.execute("INSERT INTO setting VALUES (?,?)", (f"s-{number}", "x" * 1000))
+os.kill(os.getpid(), 9)
 """
 
 
@@ -40,24 +53,29 @@ def path(tmp_path: Path) -> Path:
 
 def written(path: Path, count: int = 1) -> Path:
     """Make a journal in which something is."""
-    journal = StateDatabase(path, write=True)
-    for number in range(count):
-        journal.open(Request(f"d-{number}"), "2024-01-01T00:00:00.000000Z")
-        journal.hook(f"d-{number}", "build", "make", "exited with 0", "x" * 2000)
-    journal.close_database()
+    with StateDatabase(path, write=True) as journal:
+        for number in range(count):
+            journal.begin(Request(f"d-{number}"), "2024-01-01T00:00:00.000000Z")
+            journal.hook(f"d-{number}", "build", "make", "exited with 0", "x" * 2000)
     return path
+
+
+def ids(path: Path, *, write: bool = False) -> list[str]:
+    """The deployments in a journal, newest first."""
+    with StateDatabase(path, write=write) as journal:
+        return [entry["id"] for entry in journal.history()]
 
 
 def unusable(path: Path, *, write: bool = False) -> Failed:
     with pytest.raises(Failed) as failed:
-        StateDatabase(path, write=write).history()
+        ids(path, write=write)
     assert str(path) in failed.value.message
     return failed.value
 
 
 def test_reading_where_nothing_is_finds_an_empty_journal_and_makes_no_file(path: Path) -> None:
-    assert StateDatabase(path).history() == []
-    assert StateDatabase(path.parent / "nowhere" / "state.db").is_empty()
+    assert ids(path) == []
+    assert ids(path.parent / "nowhere" / "state.db") == []
 
     assert list(path.parent.iterdir()) == []
 
@@ -65,8 +83,7 @@ def test_reading_where_nothing_is_finds_an_empty_journal_and_makes_no_file(path:
 def test_what_was_journaled_is_there_for_the_next_run(path: Path) -> None:
     written(path, 3)
 
-    assert [entry["id"] for entry in StateDatabase(path).history()] == ["d-2", "d-1", "d-0"]
-    assert len(StateDatabase(path, write=True).history()) == 3
+    assert ids(path) == ids(path, write=True) == ["d-2", "d-1", "d-0"]
 
 
 def test_what_was_journaled_outlives_a_kill(path: Path) -> None:
@@ -77,7 +94,16 @@ def test_what_was_journaled_outlives_a_kill(path: Path) -> None:
         assert process.stdout.readline() == "journaled\n"
         os.kill(process.pid, signal.SIGKILL)
 
-    assert [left.request.id for left in StateDatabase(path).unfinished()] == ["killed"]
+    assert ids(path) == ["killed"]
+
+
+def test_a_reader_undoes_what_a_killed_writer_left_half_written(path: Path) -> None:
+    written(path)
+    subprocess.run([sys.executable, "-c", HALF_WRITER, path], check=False)
+    assert path.with_name("state.db-journal").exists()
+
+    assert ids(path) == ["d-0"]
+    assert [file.name for file in path.parent.iterdir()] == ["state.db"]
 
 
 def test_others_may_not_read_what_hooks_said(path: Path) -> None:
@@ -87,17 +113,18 @@ def test_others_may_not_read_what_hooks_said(path: Path) -> None:
 def test_a_reader_leaves_no_file_beside_it(path: Path) -> None:
     written(path)
 
-    StateDatabase(path).history()
+    ids(path)
 
     assert [file.name for file in path.parent.iterdir()] == ["state.db"]
 
 
 def test_a_reader_cannot_write(path: Path) -> None:
-    with pytest.raises(Failed) as failed:
-        StateDatabase(written(path)).pin("v1")
+    with StateDatabase(written(path)) as journal:
+        with pytest.raises(Failed) as failed:
+            journal.pin("v1")
+        assert journal.pinned() is None
 
     assert failed.value.code is Code.JOURNAL_BROKEN
-    assert StateDatabase(path).pinned() is None
 
 
 def test_a_good_journal_is_not_broken_nor_is_a_missing_one(path: Path) -> None:
@@ -153,11 +180,12 @@ def test_a_journal_that_may_not_be_read_is_unusable_and_not_broken(open_place: P
 
 
 def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "128k") as disk:
-        journal = StateDatabase(disk / "state.db", write=True)
-        with pytest.raises(Failed) as failed:
-            journal.hook("d-1", "build", "make", "exited with 0", "x" * (1 << 18))
-        journal.close_database()
+    with (
+        small_disk(tmp_path / "disk", "128k") as disk,
+        StateDatabase(disk / "state.db", write=True) as journal,
+        pytest.raises(Failed) as failed,
+    ):
+        journal.hook("d-1", "build", "make", "exited with 0", "x" * (1 << 18))
 
     assert failed.value.code is Code.DISK_FULL
 
@@ -184,53 +212,62 @@ def test_two_broken_journals_can_be_set_aside(path: Path) -> None:
     assert asides[0] != asides[1]
 
 
-def rebuilt(path: Path, states: dict[int, State], current: int | None) -> StateDatabase:
-    """Rebuild a journal from releases that were published on the day of their number."""
-    releases = [release(n, state, published_at=f"2024-01-{n:02d}T00:00:00.000000Z") for n, state in states.items()]
-    journal = StateDatabase(path, write=True)
-    journal.rebuild(releases, release(current).name if current else None)
-    return journal
+def opened(path: Path) -> list[str]:
+    """The files beside ``path`` that this process has open."""
+    links = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [link.name for link in links if link.parent == path.parent]
 
 
-def test_a_journal_is_rebuilt_from_the_releases_there_are(path: Path) -> None:
-    journal = rebuilt(path, {1: State.HEALTHY, 2: State.FAILED, 3: State.HEALTHY}, 3)
+@pytest.mark.parametrize("write", [False, True])
+def test_no_descriptor_is_open_after_the_context(path: Path, write: bool) -> None:  # noqa: FBT001 - a parameter
+    with StateDatabase(written(path), write=write) as journal:
+        journal.history()
+        assert opened(path) == ["state.db"]
 
-    assert journal.line() == [release(1).name, release(3).name]
-    assert journal.unfinished() == []
-    assert [(entry["outcome"], entry["trigger"]) for entry in journal.history()] == [
-        ("deployed", "rebuilt"),
-        ("rolled-back", "rebuilt"),
-        ("deployed", "rebuilt"),
-    ]
-    assert journal.history()[0]["started_at"] == "2024-01-03T00:00:00.000000Z"
-    assert journal.last_number() == 3
+    assert opened(path) == []
 
 
-def test_a_rebuilt_journal_knows_what_tags_named_and_what_was_live_when(path: Path) -> None:
-    journal = rebuilt(path, {1: State.HEALTHY, 3: State.HEALTHY}, 3)
-    second_of_january = 1704153600
-
-    assert journal.deployed_commits("v1.0.0") == release(1).commits
-    assert journal.live_at(second_of_january) == release(1).name
+def _another_layout(path: Path) -> None:
+    with closing(sqlite3.connect(written(path))) as db:
+        db.execute("PRAGMA user_version = 99")
 
 
-def test_a_live_release_that_is_not_the_newest_ends_the_rebuilt_line(path: Path) -> None:
-    journal = rebuilt(path, {1: State.HEALTHY, 2: State.HEALTHY, 3: State.HEALTHY}, 2)
-
-    assert journal.line() == [release(1).name, release(2).name]
-    assert journal.history()[0]["release"] == release(2).name
-    assert journal.live_at(4102444800) == release(2).name
+def _no_database(path: Path) -> None:
+    path.write_bytes(b"not a database, for sure" * 100)
 
 
-def test_releases_that_were_never_published_are_not_in_a_rebuilt_journal(path: Path) -> None:
-    journal = StateDatabase(path, write=True)
-
-    journal.rebuild([release(1), release(2, State.BUILT, published_at="2024-01-02T00:00:00.000000Z")], None)
-
-    assert journal.is_empty()
+def _being_made(path: Path) -> None:
+    path.touch()
 
 
-def test_a_failed_release_that_is_live_is_not_on_the_rebuilt_line(path: Path) -> None:
-    journal = rebuilt(path, {1: State.FAILED, 2: State.HEALTHY}, 1)
+@pytest.mark.parametrize("spoil", [_another_layout, _no_database, _being_made])
+def test_no_descriptor_stays_open_in_a_reader_that_could_not_use_the_file(path: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(path)
+    gc.disable()
+    try:
+        with suppress(Failed), StateDatabase(path):
+            assert opened(path) == []
+        assert opened(path) == []
+    finally:
+        gc.enable()
 
-    assert journal.line() == [release(2).name]
+
+def test_no_descriptor_stays_open_in_a_writer_that_could_not_use_the_file(path: Path) -> None:
+    _another_layout(path)
+    with pytest.raises(Failed) as failed:
+        StateDatabase(path, write=True)
+
+    assert failed.value.__traceback__, "its frames are still there"
+    assert opened(path) == []
+
+
+def test_what_is_written_in_a_transaction_is_there_whole_or_not_at_all(path: Path) -> None:
+    with StateDatabase(written(path), write=True) as journal:
+        with pytest.raises(Failed), journal.transaction():  # noqa: PT012 - the second of two
+            journal.begin(Request("d-1"), "2024-01-01T00:00:00.000000Z")
+            journal.begin(Request("d-1"), "2024-01-01T00:00:00.000000Z")
+        assert ids(path) == ["d-0"]
+        with journal.transaction():
+            journal.begin(Request("d-2"), "2024-01-01T00:00:00.000000Z")
+
+    assert ids(path) == ["d-2", "d-0"]

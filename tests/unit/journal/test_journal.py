@@ -6,7 +6,7 @@ import pytest
 
 from release_agent.errors import Failed, RolledBack
 from release_agent.journal.journal import HookRun
-from release_agent.model import Action, Outcome, Request, Stage
+from release_agent.model import Action, Deployed, Outcome, Request, Stage
 from support.runs import NOON, Runs
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_history_is_newest_first_in_the_shape_of_deploy_with_trigger_and_start(j
 
 
 def test_a_run_that_only_began_is_in_history_with_what_was_asked(journal: StateDatabase) -> None:
-    journal.open(Request("d-1", Action.ROLLBACK, trigger="rpc"), NOON)
+    journal.begin(Request("d-1", Action.ROLLBACK, trigger="rpc"), NOON)
 
     (entry,) = journal.history()
 
@@ -113,59 +113,29 @@ def test_hooks_are_kept_in_order_each_with_its_run(journal: StateDatabase) -> No
     ]
 
 
-def test_reports_wait_in_order_until_they_are_sent(journal: StateDatabase) -> None:
-    for number in range(3):
-        journal.keep_report({"id": f"d-{number}"})
-    sequence = [seq for seq, _ in journal.reports()]
-    assert [body["id"] for _, body in journal.reports()] == ["d-0", "d-1", "d-2"]
-
-    journal.forget_report(sequence[1])
-    journal.keep_report({"id": "d-3"})
-
-    assert [body["id"] for _, body in journal.reports()] == ["d-0", "d-2", "d-3"]
-
-
-def test_a_pin_is_set_changed_and_taken_away(journal: StateDatabase) -> None:
-    journal.pin("v1")
-    assert journal.pinned() == "v1"
-    journal.pin("v2")
-    assert journal.pinned() == "v2"
-    journal.pin(None)
-    assert journal.pinned() is None
-
-
-def test_how_what_is_live_was_last_found(journal: StateDatabase) -> None:
-    assert journal.last_found() is None
-    journal.found("critical", "web: no connection")
-    journal.found("passing", "")
-
-    found = journal.last_found()
-
-    assert found is not None
-    assert (found["health"], found["problems"]) == ("passing", "")
-    assert found["at"].endswith("Z")
-
-
-def test_what_a_check_found_is_kept_for_who_asked_and_is_no_history(journal: StateDatabase) -> None:
-    journal.answer("check-1", {"build": True})
-
-    assert journal.answer_to("check-1") == {"build": True}
-    assert journal.answer_to("check-2") is None
-    assert journal.history() == []
-
-
-def test_only_the_last_answers_are_kept(journal: StateDatabase) -> None:
-    for number in range(25):
-        journal.answer(f"check-{number}", {"number": number})
-
-    kept = [number for number in range(25) if journal.answer_to(f"check-{number}")]
-
-    assert kept == list(range(5, 25))
-
-
 def test_one_deployment_as_history_shapes_it(journal: StateDatabase, runs: Runs) -> None:
     runs.deploy("1")
     runs.deploy("2")
 
     assert journal.entry("d-1") == journal.history()[1]
     assert journal.entry("d-9") is None
+
+
+def test_newest_run_that_made_its_release_live(journal: StateDatabase, runs: Runs) -> None:
+    assert journal.last_deployed() is None
+    runs.deploy("1")
+    runs.roll_back("1")
+    runs.deploy("2", RolledBack.outcome)
+    runs.deploy("1", Outcome.UNCHANGED)
+    runs.begin("3", stage=Stage.PUBLISHING)
+
+    assert journal.last_deployed() == Deployed("1", "rollback", "command")
+
+
+def test_commits_count_as_tried_however_that_ended(journal: StateDatabase, runs: Runs) -> None:
+    runs.deploy("1", Failed.outcome)
+    runs.roll_back("2")
+
+    assert journal.was_tried({"api": "commit of 1"})
+    assert not journal.was_tried({"api": "commit of 2"}), "a rollback tries nothing"
+    assert not journal.was_tried({"api": "commit of 3"})

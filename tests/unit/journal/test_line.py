@@ -109,7 +109,7 @@ def test_the_commits_of_a_tag_are_those_of_its_last_publication(journal: StateDa
 
     accepted = runs.begin("1")
     accepted.commits = {"api": "moved"}
-    journal.stage(accepted.id, Stage.PUBLISHING, accepted)
+    journal.stage(Stage.PUBLISHING, accepted)
     assert journal.deployed_commits("v1") == {"api": "moved"}
     assert journal.deployed_commits("v2") is None
 

@@ -64,16 +64,10 @@ def scrape(journal: StateDatabase, tmp_path: Path) -> Scraped:  # noqa: ARG001 -
     return Scraped(tmp_path / "state.db").start()
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> StateDatabase:
-    """A journal to write."""
-    return StateDatabase(tmp_path / "state.db", write=True)
-
-
 def _run(journal: StateDatabase, identity: str, outcome: str | None, trigger: str, **phases: float) -> None:
-    journal.open(Request(identity, Action.DEPLOY, trigger=trigger), "2024-01-01T12:00:00.000000Z")
+    journal.begin(Request(identity, Action.DEPLOY, trigger=trigger), "2024-01-01T12:00:00.000000Z")
     if outcome:
-        journal.close(Record(identity, outcome, seconds=sum(phases.values()), phases=phases), Kind.TAG)
+        journal.end(Record(identity, outcome, seconds=sum(phases.values()), phases=phases), Kind.TAG)
 
 
 def test_runs_are_counted_by_outcome_and_trigger(

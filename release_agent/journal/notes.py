@@ -1,0 +1,81 @@
+"""What ``state.db`` keeps beside the deployments: the pin, the last health, maintenance, answers, reports."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from release_agent.journal.database import Database
+from release_agent.model import timestamp
+
+_PIN, _HEALTH, _MAINTENANCE = "pin", "health", "maintenance"
+_KEPT_ANSWERS = 20
+
+
+class Notes(Database):
+    """The journal's notes."""
+
+    # What ``follow = "pin"`` takes
+
+    def pin(self, revision: str | None) -> None:
+        """Set what ``follow = "pin"`` takes; None: nothing."""
+        if revision is None:
+            self.write("DELETE FROM setting WHERE name = ?", (_PIN,))
+        else:
+            self._set(_PIN, revision)
+
+    def pinned(self) -> str | None:
+        """Return what pin() set."""
+        return self._get(_PIN)
+
+    # How the live release is
+
+    def found(self, health: str, problems: str) -> None:
+        """Keep how the live release was last found: ``passing`` or ``critical``, why, and when."""
+        self._set(_HEALTH, json.dumps({"health": health, "problems": problems, "at": timestamp()}))
+
+    def last_found(self) -> dict[str, str] | None:
+        """Return ``{"health", "problems", "at"}`` as found() kept it."""
+        kept = self._get(_HEALTH)
+        return None if kept is None else json.loads(kept)
+
+    def maintained(self, reason: str) -> None:
+        """Keep why a person took this host out of service in Consul; empty: nobody did."""
+        self._set(_MAINTENANCE, reason)
+
+    def maintenance(self) -> str:
+        """Return what maintained() kept."""
+        return self._get(_MAINTENANCE) or ""
+
+    # Answers of checks
+
+    def answer(self, request: str, body: dict[str, Any]) -> None:
+        """Keep what a check found, for whoever asked; it is no part of the history, and only the last 20 are kept."""
+        self.write("INSERT INTO answer (id, body) VALUES (?,?)", (request, json.dumps(body)))
+        self.write("DELETE FROM answer WHERE seq <= (SELECT max(seq) FROM answer) - ?", (_KEPT_ANSWERS,))
+
+    def answer_to(self, request: str) -> dict[str, Any] | None:
+        """Return what a check found; None if it is not kept."""
+        rows = self.read("SELECT body FROM answer WHERE id = ?", (request,))
+        return json.loads(rows[0][0]) if rows else None
+
+    # Reports for Consul
+
+    def keep_report(self, body: dict[str, Any]) -> None:
+        """Keep a report until it is sent."""
+        self.write("INSERT INTO report (body) VALUES (?)", (json.dumps(body),))
+
+    def forget_report(self, seq: int) -> None:
+        """Forget a report that was sent."""
+        self.write("DELETE FROM report WHERE seq = ?", (seq,))
+
+    def reports(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the reports not sent yet with their numbers, oldest first."""
+        return [(seq, json.loads(body)) for seq, body in self.read("SELECT seq, body FROM report ORDER BY seq")]
+
+    def _set(self, name: str, value: str) -> None:
+        self.write("INSERT OR REPLACE INTO setting (name, value) VALUES (?,?)", (name, value))
+
+    def _get(self, name: str) -> str | None:
+        rows = self.read("SELECT value FROM setting WHERE name = ?", (name,))
+        return rows[0][0] if rows else None

@@ -1,0 +1,68 @@
+"""A lock on a file that says who holds it: flock(2). The kernel frees it when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from release_agent.system import processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Flock:
+    """One lock file, as this process takes it or looks at it; everything raises OSError."""
+
+    def __init__(self, path: Path, mode: int) -> None:
+        """``mode``: permissions of the file, if it has to be made."""
+        self._path = path
+        self._mode = mode
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        """Take the lock without waiting; returns False if somebody else holds it."""
+        # Close-on-exec: a program that is started, and outlives this process, must not go on holding it.
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def sign(self, holder: dict[str, Any]) -> None:
+        """Write who holds the lock, with the pid of this process and when it started."""
+        pid = os.getpid()
+        body = json.dumps({**holder, "pid": pid, "started": processes.started(pid)}).encode()
+        # Spaces cover what a longer text left: nobody who reads in between takes half of it for the whole.
+        os.pwrite(self._descriptor, body.ljust(os.fstat(self._descriptor).st_size), 0)
+
+    def holder(self) -> dict[str, Any] | None:
+        """Return what the holder signed, with ``pid`` and ``started``; None if nobody holds the lock, or has not signed yet.
+
+        It only reads: taking the lock to look would make it busy for that moment.
+        """
+        try:
+            if not self._path.is_file():  # a pipe would be waited for
+                return None
+            holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            since = processes.started(holder["pid"])
+            return holder if since is not None and since == holder["started"] else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def release(self) -> None:
+        """Empty the file and free the lock; does nothing if it is not held."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            try:
+                os.ftruncate(descriptor, 0)
+            finally:
+                os.close(descriptor)
