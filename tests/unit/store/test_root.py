@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from release_agent.errors import Code, Failed
-from release_agent.model import Request, State
+from release_agent.model import Kind, Release, Request, State
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from support.privileges import unprivileged
@@ -131,6 +132,42 @@ def test_a_directory_without_its_note_is_no_release(root: Root) -> None:
 
     assert root.get(release(1).name) is None
     assert root.releases() == []
+
+
+def rewrite(root: Root, what: Release, write: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Write a release's note as another version of the agent would."""
+    note = root.own / "releases" / f"{what.name}.json"
+    note.write_text(json.dumps(write(json.loads(note.read_text()))))
+
+
+def test_a_newer_agents_note_hides_no_release(root: Root) -> None:
+    what = install(root, 1)
+    root.publish(what.name)
+
+    rewrite(root, what, lambda note: note | {"rehearsed_at": "2024-01-01T00:00:00.000000Z", "strategy": {"rolling": True}})
+
+    assert root.current() == what
+    assert root.releases() == [what]
+
+
+def test_an_older_agents_note_may_lack_what_was_added_since(root: Root) -> None:
+    what = install(root, 1)
+    root.publish(what.name)
+    added = ("number", "previous", "published_at", "built")
+
+    rewrite(root, what, lambda note: {name: value for name, value in note.items() if name not in added})
+
+    assert root.current() == what
+
+
+def test_a_state_that_only_a_newer_agent_has_is_seen_and_never_gone_back_to(root: Root) -> None:
+    what = install(root, 1)
+    root.publish(what.name)
+
+    rewrite(root, what, lambda note: note | {"state": "rehearsed", "kind": "digest"})
+
+    assert root.current() == replace(what, state=State.FAILED, kind=Kind.COMMIT)
+    assert [release.state for release in root.releases()] == [State.FAILED]
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"number": 1}', '{"number": 1, "state": "odd"}', "\x00"])
