@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from release_agent.errors import Code, Failed
 from release_agent.model import timestamp
+from release_agent.system.disk import disk_full
 from release_agent.system.sqlite import closed_on_error, connect_reading, connect_writing, migrate, migrations_done, transaction
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise Failed(Code.DISK_FULL, f"no room for the journal {path}", hint="make room, or lower [app] keep") from error
+            message = f"no room for the journal {path}"
+            raise disk_full(message) from error
         raise Failed(
             Code.JOURNAL_BROKEN,
             f"the journal {path} cannot be used: {error}",

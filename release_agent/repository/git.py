@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
-from release_agent.system.disk import explained
+from release_agent.system.disk import disk_full, explained, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -251,14 +251,11 @@ class GitRepository:
         try:
             return self._git([*place, *command], objects=True, index=tree.index, cwd=tree.directory, check=check)
         except _GitFailedError as error:
+            message = f"git could not write repository {self.name} into {tree.directory}: {str(error)[:_LONGEST_SAYING]}"
             # git does not always say why it could not write.
-            disk = os.statvfs(tree.directory)
-            full = os.strerror(errno.ENOSPC) in str(error) or not disk.f_bavail or (disk.f_files and not disk.f_favail)
-            raise Failed(
-                Code.DISK_FULL if full else Code.BUILD_FAILED,
-                f"git could not write repository {self.name} into {tree.directory}: {str(error)[:_LONGEST_SAYING]}",
-                hint="make room, or lower [app] keep" if full else "look at the disk and the repository",
-            ) from error
+            if os.strerror(errno.ENOSPC) in str(error) or is_full(tree.directory):
+                raise disk_full(message) from error
+            raise Failed(Code.BUILD_FAILED, message, hint="look at the disk and the repository") from error
 
     def _git(  # noqa: PLR0913 - one place where git is called; each caller names what it needs
         self,

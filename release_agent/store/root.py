@@ -17,7 +17,7 @@ from release_agent.model import Release, State, is_release_name, release_number
 from release_agent.store.lock import Lock
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
-from release_agent.system.disk import explained, remove, sync_directory, sync_mount, unusable
+from release_agent.system.disk import disk_full, explained, remove, sync_directory, sync_mount, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,11 +113,8 @@ class Root:
             what = f"{files} files, and {disk.f_favail} inodes are free"
         else:
             return
-        raise Failed(
-            Code.DISK_FULL,
-            f"the release needs {what} on {self.path}",
-            hint="make room, or lower [app] keep and `release-agent prune`",
-        )
+        message = f"the release needs {what} on {self.path}"
+        raise disk_full(message)
 
     def free(self) -> int:
         """Return the bytes that are free where releases go."""

@@ -15,6 +15,8 @@ from release_agent.errors import Code, Failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
@@ -22,12 +24,21 @@ def explained(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise Failed(
-            Code.DISK_FULL if full else Code.BUILD_FAILED,
-            f"could not write {error.filename or place}: {error.strerror}",
-            hint="make room, or lower [app] keep" if full else "look at the directory and who owns it",
-        ) from error
+        message = f"could not write {error.filename or place}: {error.strerror}"
+        if error.errno in _FULL:
+            raise disk_full(message) from error
+        raise Failed(Code.BUILD_FAILED, message, hint="look at the directory and who owns it") from error
+
+
+def disk_full(message: str) -> Failed:
+    """Make the error for what did not fit."""
+    return Failed(Code.DISK_FULL, message, hint="free disk space, or lower [app] keep and run `release-agent prune`")
+
+
+def is_full(place: Path) -> bool:
+    """Whether the mount of a place has no block or no inode left for this user."""
+    disk = os.statvfs(place)
+    return not disk.f_bavail or bool(disk.f_files and not disk.f_favail)
 
 
 def unusable(place: Path, error: OSError) -> Failed:
@@ -77,10 +88,7 @@ def sync_mount(place: Path) -> None:
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
             number = ctypes.get_errno()
-            raise Failed(
-                Code.DISK_FULL if number in (errno.ENOSPC, errno.EDQUOT) else Code.BUILD_FAILED,
-                f"the release could not be made durable: {os.strerror(number)}",
-                hint="look at the disk",
-            )
+            message = f"the release could not be made durable: {os.strerror(number)}"
+            raise disk_full(message) if number in _FULL else Failed(Code.BUILD_FAILED, message, hint="look at the disk")
     finally:
         os.close(descriptor)
