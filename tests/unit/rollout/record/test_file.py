@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import stat
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, RecordUnreachable
+from release_agent.model import Completed
+from release_agent.rollout.model import Order
 from release_agent.rollout.record.file import FileRolloutStore, default_path
+from release_agent.system.flock import Flock
 from support.rollouts import a_rollout
 
 if TYPE_CHECKING:
@@ -93,3 +98,45 @@ def test_begin_that_fails_leaves_no_rollout_and_no_lock(tmp_path: Path) -> None:
 
     assert record.all() == []
     FileRolloutStore(path).begin(a_rollout("rollout-1"))
+
+
+def _add(path: Path, **more: str) -> None:
+    """Write into every row as a newer agent would."""
+    with closing(sqlite3.connect(path)) as db:
+        for table, column in (("rollout", "plan"), ("host", "body"), ("completed", "body"), ("wish", "body")):
+            for (body,) in db.execute(f"SELECT {column} FROM {table}").fetchall():  # noqa: S608 - names from here
+                values = (json.dumps(json.loads(body) | more), body)
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", values)  # noqa: S608
+        db.commit()
+
+
+def test_what_a_newer_agent_added_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.db"
+    rollout, completed = a_rollout(), Completed("rollout-0", "v1.3.0", {"api": "b" * 40})
+    order = Order("pause", "eve@laptop")
+    running, looking = FileRolloutStore(path), FileRolloutStore(path)
+    running.begin(rollout)
+    running.follow(rollout, completed)
+    looking.order(rollout.id, order)
+    lock = tmp_path / "production,api.lock"
+
+    _add(path, rehearsed="yes")
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"page": "https://deploy.example"}))
+
+    assert looking.read(rollout.id) == rollout
+    assert [found.id for found in looking.all()] == [rollout.id]
+    assert looking.completed("api", "production") == completed
+    holder = looking.holder("api", "production")
+    assert holder
+    assert (holder.id, holder.who) == (rollout.id, rollout.who)
+    assert looking.running(rollout)
+    assert running.take_order() == order
+
+
+def test_lock_that_no_rollout_signed_names_nobody(tmp_path: Path) -> None:
+    lock = Flock(tmp_path / "production,api.lock", 0o600)
+    lock.acquire()
+    lock.sign({"id": "d-1"})
+
+    assert FileRolloutStore(tmp_path / "rollouts.db").holder("api", "production") is None
+    lock.release()
