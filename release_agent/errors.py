@@ -164,8 +164,11 @@ class Cancelled(ReleaseError):
     outcome = "cancelled"
 
 
+SERVICE_LOG_HINT = "check the service's log: the container's log, or `supervisorctl tail SERVICE stderr`"
+
+
 class Unhealthy(ReleaseError):
-    """A published release is not well; always answered with a rollback."""
+    """A published release is not healthy; always answered with a rollback."""
 
     exit_code = Exit.ROLLED_BACK
     outcome = "rolled-back"

@@ -214,35 +214,6 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Process:
-    """One process of a service as supervisor sees it."""
-
-    name: str
-    state: str
-    pid: int
-
-    def to_json(self) -> dict[str, Any]:
-        """``{"name", "state", "pid"}``; pid 0 where it does not run."""
-        return {"name": self.name, "state": self.state, "pid": self.pid}
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look at all services: what is wrong, what can never become right, who runs, and which service is well."""
-
-    problems: tuple[str, ...]
-    hopeless: bool
-    pids: frozenset[int]
-    services: dict[str, bool] = field(default_factory=dict)
-    failing: bool = False  # a probe said no
-
-    @property
-    def well(self) -> bool:
-        """Nothing is wrong."""
-        return not self.problems
-
-
-@dataclass(frozen=True)
 class UnfinishedDeployment:
     """A deployment that never ended, as recovery needs it."""
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.context import Context
+    from release_agent.health import Look, Process
     from release_agent.journal.journal import StateDatabase
-    from release_agent.model import Look, Process
 
 _UNPROVED = ("publishing", "reverting")
 

@@ -69,7 +69,7 @@ class Parts:
         from release_agent.services.rpc import Rpc
         from release_agent.services.supervisor import SupervisorServices
 
-        return SupervisorServices(Rpc(self.config.supervisor.url, self.environ), self.clock, self.log)
+        return SupervisorServices(Rpc(self.config.supervisor.url, self.environ))
 
     def examiner(self, services: SupervisorServices) -> HealthExaminer:
         """Health: supervisor's states and the probes."""
@@ -172,9 +172,11 @@ class Parts:
 
     def _reporter(self, journal: StateDatabase, services: SupervisorServices) -> Reporter:
         from release_agent.consul.reporter import ConsulReporter, NoReporter
-        from release_agent.services.supervisor import is_monitored
+        from release_agent.services.programs import is_monitored
 
         settings = self.config.consul
         if not settings.enabled:
             return NoReporter()
-        return ConsulReporter(self.consul(), journal, self.clock, self.log, watched=is_monitored(services), ttl=settings.ttl)
+        return ConsulReporter(
+            self.consul(), journal, self.clock, self.log, watched=is_monitored(services.programs), ttl=settings.ttl
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
+from enum import StrEnum
+from signal import Signals
 
 from release_agent.config import readers
 from release_agent.config.readers import WrongValueError
@@ -25,15 +26,35 @@ _FORBIDDEN_SIGNALS = {"KILL", "STOP"}
 _SERVER_ERRORS_END = 599
 
 
-def _restart(value: object) -> str:
+class RestartKind(StrEnum):
+    """The ways in which a service gets onto a new release."""
+
+    RESTART = "restart"
+    SIGNAL = "signal"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Restart:
+    """How a service gets onto a new release; ``signal`` belongs to the kind of that name."""
+
+    kind: RestartKind = RestartKind.RESTART
+    signal: Signals | None = None
+
+    def __str__(self) -> str:
+        """Return it as the file has it: ``restart``, ``signal:HUP`` or ``none``."""
+        return f"{self.kind}:{self.signal.name.removeprefix('SIG')}" if self.signal else str(self.kind)
+
+
+def _restart(value: object) -> Restart:
     if value == "rolling":
         message = 'must be "restart", "signal:HUP" or "none": "rolling" is not built yet'
         raise WrongValueError(message)
-    if value in ("restart", "none"):
-        return str(value)
+    if value in (RestartKind.RESTART, RestartKind.NONE):
+        return Restart(RestartKind(str(value)))
     kind, _, name = str(value).partition(":")
-    if kind == "signal" and name not in _FORBIDDEN_SIGNALS and f"SIG{name}" in signal.Signals.__members__:
-        return str(value)
+    if kind == RestartKind.SIGNAL and name not in _FORBIDDEN_SIGNALS and f"SIG{name}" in Signals.__members__:
+        return Restart(RestartKind.SIGNAL, Signals[f"SIG{name}"])
     message = 'must be "restart", "signal:HUP" (or another signal), or "none"'
     raise WrongValueError(message)
 
@@ -122,7 +143,7 @@ class Service:
     """``[[service]]``: a supervisor group that runs from ``current``."""
 
     name: str = setting(_group, doc="the supervisor group")
-    restart: str = setting(_restart, default="restart", doc='"restart", "signal:HUP" or "none"')
+    restart: Restart = setting(_restart, default=Restart(), doc='"restart", "signal:HUP" or "none"')
     probes: tuple[Probe, ...] = sections(Probe, key="probe", doc="what must be well besides supervisor's own state")
 
 

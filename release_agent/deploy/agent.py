@@ -10,6 +10,7 @@ from release_agent.deploy.line import behind
 from release_agent.deploy.proof import prove
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import recover
+from release_agent.deploy.restart import Restarter
 from release_agent.deploy.rollback import Rollback
 from release_agent.deploy.run import Run
 from release_agent.errors import (
@@ -181,7 +182,7 @@ class Agent:
         if not publication.look().well:
             plans = context.blueprint(live)
             with run.phase("restart"):
-                context.services.start(plans.services)
+                Restarter(context.services, context.clock, context.log).start(plans.services)
             with run.phase("health"):
                 prove(publication.look, plans.health, context.clock)
         run.wrong = ""

@@ -8,22 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service, Shared
-    from release_agent.model import (
-        Completed,
-        Deployed,
-        Kind,
-        Look,
-        Process,
-        Record,
-        Release,
-        Request,
-        Stage,
-        Target,
-        UnfinishedDeployment,
-    )
+    from release_agent.health import Look, Process
+    from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult
 
 
@@ -173,25 +163,37 @@ class HookRunner(Protocol):
 
 
 class Services(Protocol):
-    """The inner services under supervisor."""
+    """The processes under supervisor, one at a time; every call may raise SupervisorGone.
+
+    Stopping and starting only begin here: the caller looks until they are done.
+    """
 
     def check(self, services: Sequence[Service]) -> None:
-        """Raise Failed where a service is not one that can be restarted."""
+        """Raise Failed if a service cannot be restarted."""
 
     def alive(self) -> None:
-        """Raise SupervisorGone where supervisor does not answer or is shutting down."""
+        """Raise SupervisorGone if supervisor does not answer or is shutting down."""
 
     def processes(self) -> dict[str, list[Process]]:
-        """Return every group's processes."""
+        """Return every service's processes."""
 
-    def stop(self, services: Sequence[Service]) -> None:
-        """Stop them, those that supervisor knows."""
+    def look(self, process: Process) -> Process | None:
+        """Return a process as it is now; None if supervisor no longer knows it."""
 
-    def restart(self, services: Sequence[Service]) -> None:
-        """Restart all, in order; start those that are stopped; raises Unhealthy (restart-failed)."""
+    def stop(self, process: Process) -> None:
+        """Ask supervisor to stop a process, which may already have stopped; raises Unhealthy (restart-failed)."""
 
-    def start(self, services: Sequence[Service]) -> None:
-        """Start what does not run."""
+    def start(self, process: Process) -> None:
+        """Ask supervisor to start a process, which may already run; raises Unhealthy (restart-failed)."""
+
+    def signal(self, process: Process, signal: Signals) -> None:
+        """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
+
+    def stop_seconds(self, service: str) -> float:
+        """Return the seconds after which supervisor kills a process of the service that does not stop."""
+
+    def start_seconds(self, service: str) -> float:
+        """Return the seconds that a process of the service must run to count as started."""
 
 
 class Examiner(Protocol):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.errors import Code, Unhealthy
+from release_agent.errors import SERVICE_LOG_HINT, Code, Unhealthy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.config.sections import Health
-    from release_agent.model import Look
+    from release_agent.health import Look
     from release_agent.system.clock import Clock
 
 
@@ -49,5 +49,5 @@ def _unhealthy(seen: Look, health: Health, spent: float) -> Unhealthy:
     return Unhealthy(
         Code.UNHEALTHY,
         f"not healthy {when}: {wrong}",
-        hint="see what it said: the container's log, or `supervisorctl tail SERVICE stderr`",
+        hint=SERVICE_LOG_HINT,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy.line import behind
 from release_agent.deploy.proof import prove
+from release_agent.deploy.restart import Restarter
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
     from release_agent.deploy.run import Run
-    from release_agent.model import Look
+    from release_agent.health import Look
 
 
 class Publication:
@@ -76,13 +77,17 @@ class Publication:
         """
         run, context, release = self._run, self._context, self._release
         before = context.store.get(run.record.previous or "")
-        self._restart_and_prove(before, hooks_decide=True)
+        self.restart_and_prove(before, hooks_decide=True)
         self._release = replace(release, state=State.HEALTHY)
         context.store.save(self._release)
         run.wrong = ""
         run.hooks("after_deploy", release, context.store.directory(release.name), self._blueprint)
 
-    def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
+    def restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
+        """Restart the services on what is live and prove them healthy; stop those that only ``replaced`` has.
+
+        ``hooks_decide``: whether a failing ``after_publish`` hook fails it. Raises Unhealthy, Failed, Interrupted.
+        """
         run, context, release = self._run, self._context, self._release
         try:
             blueprint = self._blueprint
@@ -93,8 +98,9 @@ class Publication:
                     raise
                 context.log.warning("hook.ignored", release=release.name, why=failed.message)
             with run.phase("restart"):
-                context.services.stop(self._dropped(replaced, blueprint))
-                context.services.restart(blueprint.services)
+                restarter = Restarter(context.services, context.clock, context.log)
+                restarter.stop(self._dropped(replaced, blueprint))
+                restarter.restart(blueprint.services)
             with run.phase("health"):
                 prove(self.look, blueprint.health, context.clock)
             context.log.info("health.passed", release=release.name)
@@ -161,7 +167,7 @@ class Publication:
             self._context.store.publish(target.name)
         self._run.note(lambda: self._context.journal.published(target.name, time.time()))
         # It was healthy once: its own hook cannot keep it from coming back.
-        Publication(self._run, target)._restart_and_prove(self._release, hooks_decide=False)  # noqa: SLF001 - its own kind
+        Publication(self._run, target).restart_and_prove(self._release, hooks_decide=False)
 
     def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> RollbackFailed:
         self._run.wrong = second.message

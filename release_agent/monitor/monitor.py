@@ -73,7 +73,7 @@ class Monitor:
         except ReleaseError as error:  # supervisor does not answer: that is nothing to take back
             self.services = {}
             return Found(live, Status("critical", error.message))
-        self.services = look.services
+        self.services = {name: service.well for name, service in look.services.items()}
         problems = "; ".join(look.problems)
         well = f"{live.revision} ({live.name}) is live and healthy"
         return Found(live, Status("critical", problems) if problems else Status("passing", well), look.hopeless, look.failing)

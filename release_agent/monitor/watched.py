@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Health
     from release_agent.consul.registration import Status
     from release_agent.deploy.context import Context
-    from release_agent.model import Look, Release, Target
+    from release_agent.health import Look
+    from release_agent.model import Release, Target
     from release_agent.wiring import Parts
 
 WATCH, POLL = "watch", "poll"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.config.sections import Config, Service
-    from release_agent.model import Process, Release
+    from release_agent.health import Process
+    from release_agent.model import Release
 
 # Seconds. All of supervisord waits with it: a commit takes milliseconds.
 _PATIENCE = 0.2

@@ -24,7 +24,8 @@ from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.config import load
 from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
-from release_agent.model import Action, Process, Record, new_id
+from release_agent.health import Process
+from release_agent.model import Action, Record, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Awaited, Started
 from release_agent.repository.revision import check_revision
@@ -250,7 +251,7 @@ class ReleaseRPCInterface:
     def _processes_of(self, group_name: str) -> list[Process]:
         group = self._supervisord.process_groups.get(group_name)
         processes = sorted(group.processes.values()) if group else []
-        return [Process(p.config.name, getProcessStateDescription(p.get_state()), p.pid) for p in processes]
+        return [Process(group_name, p.config.name, getProcessStateDescription(p.get_state()), p.pid) for p in processes]
 
     def _refuse_while_stopping(self) -> None:
         if self._supervisord.options.mood < SupervisorStates.RUNNING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.model import Look, Process
+from release_agent.health import Look, ServiceLook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Probe
-
-_HOPELESS = ("FATAL", "UNKNOWN")
+    from release_agent.health import Process
 
 
 class States(Protocol):
@@ -22,52 +22,41 @@ class States(Protocol):
     def processes(self) -> dict[str, list[Process]]:
         """Return every group's processes."""
 
-    def reasons(self) -> dict[str, str]:
-        """Return why processes do not run."""
-
 
 class Probes(Protocol):
     """The probes, as far as health goes."""
 
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
-        """Return one answer a probe: None where it is well."""
+        """Return one answer per probe: None if it passed."""
 
 
 class HealthExaminer:
-    """Looks at supervisor's states first; only probes of services that run are asked."""
+    """Looks at supervisor's states first; probes only the services whose processes all run."""
 
     def __init__(self, states: States, probes: Probes) -> None:
-        """Keep whom to ask."""
+        """``states``: supervisor; ``probes``: what runs the probes."""
         self._states = states
         self._probes = probes
 
     def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
-        """Return what is wrong now. RUNNING is not ready: probes say so."""
+        """Look once at every service. RUNNING is not ready: probes say so."""
         groups = self._states.processes()
-        of_services = [(service.name, process) for service in blueprint.services for process in groups.get(service.name, [])]
-        down = [(group, process) for group, process in of_services if process.state != "RUNNING"]
-        wrong = {service.name: _unknown(service.name, groups) for service in blueprint.services}
-        reasons = self._states.reasons() if down else {}
-        for group, process in down:
-            wrong[group].append(_state(group, process, reasons))
-        asked = [(service.name, probe) for service in blueprint.services if not wrong[service.name] for probe in service.probes]
+        looks = {service.name: _at_processes(service.name, groups) for service in blueprint.services}
+        asked = [(service.name, probe) for service in blueprint.services if looks[service.name].well for probe in service.probes]
         answers = self._probes.run([probe for _, probe in asked], directory, environment)
-        for (group, _), answer in zip(asked, answers, strict=True):
-            wrong[group] += [answer] if answer else []
-        return Look(
-            problems=tuple(problem for problems in wrong.values() for problem in problems),
-            hopeless=any(process.state in _HOPELESS for _, process in down),
-            pids=frozenset(process.pid for _, process in of_services),
-            services={name: not problems for name, problems in wrong.items()},
-            failing=any(answers),
-        )
+        for (name, _), answer in zip(asked, answers, strict=True):
+            if answer:
+                looks[name] = replace(looks[name], problems=(*looks[name].problems, answer), failing=True)
+        return Look(looks)
 
 
-def _unknown(group: str, groups: Mapping[str, list[Process]]) -> list[str]:
-    return [] if group in groups else [f"{group}: supervisor does not know it"]
+def _at_processes(service: str, groups: Mapping[str, Sequence[Process]]) -> ServiceLook:
+    if service not in groups:
+        return ServiceLook((), (f"{service}: supervisor does not know it",))
+    processes = tuple(groups[service])
+    return ServiceLook(processes, tuple(_problem(process) for process in processes if not process.running))
 
 
-def _state(group: str, process: Process, reasons: Mapping[str, str]) -> str:
-    why = reasons.get(f"{group}:{process.name}", "")
-    name = group if group == process.name else f"{group}:{process.name}"
-    return f"{name} is {process.state}" + (f" ({why})" if why else "")
+def _problem(process: Process) -> str:
+    name = process.name if process.name == process.service else process.full_name
+    return f"{name} is {process.state}" + (f" ({process.why})" if process.why else "")

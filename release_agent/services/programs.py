@@ -6,8 +6,10 @@ import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from release_agent.errors import ReleaseError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 _AGENT_VERBS = ("deploy", "boot", "monitor")
@@ -21,3 +23,15 @@ def is_own(program: Mapping[str, Any], verbs: Sequence[str] = _AGENT_VERBS) -> b
         words = str(program["command"]).split()
     named = any(PurePath(word).name == "release-agent" for word in words[:3]) or "release_agent" in words[:4]
     return named and any(verb in words for verb in verbs)
+
+
+def is_monitored(programs: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[], bool]:
+    """Make a question of whether one of supervisor's ``programs()`` is this agent's ``monitor``; False if it cannot be asked."""
+
+    def ask() -> bool:
+        try:
+            return any(is_own(program, ("monitor",)) for program in programs())
+        except ReleaseError:
+            return False
+
+    return ask

@@ -1,59 +1,37 @@
-"""The inner services, over supervisor's XML-RPC."""
+"""The services under supervisor, one process at a time, over supervisor's XML-RPC."""
 
 from __future__ import annotations
 
 import re
-import signal
 import xmlrpc.client
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from release_agent.errors import Code, Failed, ReleaseError, Unhealthy
-from release_agent.model import Process
+from release_agent.errors import SERVICE_LOG_HINT, Code, Failed, Unhealthy
+from release_agent.health import Process
+from release_agent.services.faults import FaultCode
 from release_agent.services.programs import is_own
-from release_agent.services.rpc import ALREADY_STARTED, NOT_RUNNING, Rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from signal import Signals
 
     from release_agent.config.sections import Service
-    from release_agent.system.clock import Clock
-    from release_agent.system.logs import Log
-
-_POLL = 0.015
-# Above a program's own stopwaitsecs: supervisord sends KILL then, and looks at its children once a second.
-_STOP_MARGIN = 10.0
-_START_TIMEOUT = 10.0
-_ALIVE = ("STARTING", "RUNNING", "BACKOFF")
-_FATAL = 200  # supervisor.states.ProcessStates; UNKNOWN is above
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One process in one answer of getAllProcessInfo."""
-
-    group: str
-    name: str
-    state: str
-    pid: int
-    why: str
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.group}:{self.name}"
+    from release_agent.services.rpc import Rpc
 
 
 class SupervisorServices:
-    """Groups of processes; supervisor's calls are made with ``wait=False`` and polled, which is 50 times faster."""
+    """Groups of processes in one supervisord. Every method may raise SupervisorGone.
 
-    def __init__(self, rpc: Rpc, clock: Clock, log: Log) -> None:
-        """Nothing is asked yet."""
+    Calls that stop and start are made with ``wait=False``; the caller polls, which is 50 times faster.
+    """
+
+    def __init__(self, rpc: Rpc) -> None:
+        """``rpc`` reaches supervisord."""
         self._rpc = rpc
-        self._clock = clock
-        self._log = log
 
     def alive(self) -> None:
-        """Raise SupervisorGone where supervisor does not answer or is shutting down."""
+        """Raise SupervisorGone if supervisor does not answer or is shutting down."""
         self._rpc("getState")
 
     def fire(self, method: str, trigger: str) -> str | None:
@@ -75,28 +53,40 @@ class SupervisorServices:
         programs: list[dict[str, Any]] = self._rpc("getAllConfigInfo")
         return programs
 
+    def stop_seconds(self, service: str) -> float:
+        """Return the longest ``stopwaitsecs`` of a service's programs, 0 if there are none."""
+        return max((program["stopwaitsecs"] for program in self.programs() if program["group"] == service), default=0)
+
+    def start_seconds(self, service: str) -> float:
+        """Return the longest ``startsecs`` of a service's programs, 0 if there are none."""
+        return max((program["startsecs"] for program in self.programs() if program["group"] == service), default=0)
+
     def processes(self) -> dict[str, list[Process]]:
         """Return every group's processes."""
         groups: dict[str, list[Process]] = {}
-        for seen in self._look():
-            groups.setdefault(seen.group, []).append(Process(seen.name, seen.state, seen.pid))
+        for process in map(_process, self._rpc("getAllProcessInfo")):
+            groups.setdefault(process.service, []).append(process)
         return groups
 
-    def reasons(self) -> dict[str, str]:
-        """Return what supervisor says about each process that does not run, by ``group:name``."""
-        return {seen.full_name: seen.why for seen in self._look() if seen.why}
+    def look(self, process: Process) -> Process | None:
+        """Return a process as it is now; None if supervisor no longer knows it."""
+        try:
+            return _process(self._rpc("getProcessInfo", process.full_name))
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == FaultCode.BAD_NAME:
+                return None
+            raise
 
     def check(self, services: Sequence[Service]) -> None:
-        """Raise Failed where a service is unknown, one process of a group, or the agent itself."""
+        """Raise Failed if a service is unknown, a single process of a group, or the agent itself."""
         if not services:
             self.alive()
             return
         programs = self.programs()
-        seen = self._look()
-        groups = {process.group for process in seen}
+        groups = self.processes()
         for service in services:
             if service.name not in groups:
-                raise _unknown(service.name, seen, sorted(groups))
+                raise _unknown(service.name, groups)
             if any(is_own(program) for program in programs if program["group"] == service.name):
                 raise Failed(
                     Code.SERVICE_REFUSED,
@@ -104,84 +94,26 @@ class SupervisorServices:
                     hint="name the groups that run from `current`",
                 )
 
-    def restart(self, services: Sequence[Service]) -> None:
-        """Restart all, in order, each as its ``restart`` says; what is stopped is started.
+    def stop(self, process: Process) -> None:
+        """Begin to stop a process, which may already have stopped; raises Unhealthy (restart-failed)."""
+        self._change("stopProcess", process, allowed=FaultCode.NOT_RUNNING)
 
-        Raises Unhealthy (restart-failed) where a process does not stop or start.
-        """
-        for service in services:
-            if service.restart == "restart":
-                tired = [process.full_name for process in self._look(service.name) if process.state == "BACKOFF"]
-                self.stop([service])
-                self._start(service.name)
-                self._start_afresh(service.name, tired)
-            elif service.restart.startswith("signal:"):
-                self._signal(service.name, service.restart.partition(":")[2])
-            self._start(service.name)  # what was not running is started, too
-            self._log.info("service.restarted", service=service.name, how=service.restart)
+    def start(self, process: Process) -> None:
+        """Begin to start a process, which may already run; raises Unhealthy (restart-failed)."""
+        self._change("startProcess", process, allowed=FaultCode.ALREADY_STARTED)
 
-    def stop(self, services: Sequence[Service]) -> None:
-        """Stop every process of the services, and return when they have stopped."""
-        if not services:
-            return
-        programs = self.programs()
-        for service in services:
-            waits = [program["stopwaitsecs"] for program in programs if program["group"] == service.name]
-            self._stop(service.name, max(waits, default=0))
+    def signal(self, process: Process, signal: Signals) -> None:
+        """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
+        self._change("signalProcess", process, str(int(signal)), allowed=FaultCode.NOT_RUNNING)
 
-    def start(self, services: Sequence[Service]) -> None:
-        """Start what does not run."""
-        for service in services:
-            self._start(service.name)
-
-    def _look(self, group: str = "") -> list[_Seen]:
-        return [
-            _Seen(
-                i["group"],
-                i["name"],
-                i["statename"],
-                i["pid"],
-                i["spawnerr"] or (i["description"] if i["state"] >= _FATAL else ""),
-            )
-            for i in self._rpc("getAllProcessInfo")
-            if not group or i["group"] == group
-        ]
-
-    def _stop(self, group: str, stop_wait: float) -> None:
-        for process in self._look(group):
-            if process.state in _ALIVE:
-                self._call("stopProcess", process, allowed=NOT_RUNNING)
-        deadline = self._clock.now() + stop_wait + _STOP_MARGIN
-        self._until(group, lambda seen: seen.state not in (*_ALIVE, "STOPPING"), deadline, "stop")
-
-    def _start(self, group: str) -> None:
-        # A process that is being stopped cannot be started: supervisor would fail on it.
-        deadline = self._clock.now() + _START_TIMEOUT
-        self._until(group, lambda seen: seen.state != "STOPPING", deadline, "stop")
-        for process in self._look(group):
-            if process.state not in _ALIVE:
-                self._call("startProcess", process, allowed=ALREADY_STARTED)
-
-    def _start_afresh(self, group: str, tired: Sequence[str]) -> None:
-        """Start those again that supervisor gave up at once.
-
-        A process that was stopped between two tries keeps its count of them: the
-        first failure of the next release would be its last. FATAL resets it.
-        """
-        if not tired:
-            return
-        start_seconds = max((p["startsecs"] for p in self.programs() if p["group"] == group), default=0)
-        deadline = self._clock.now() + start_seconds + _START_TIMEOUT
-        while self._clock.now() < deadline and any(seen.state == "STARTING" for seen in self._look(group)):
-            self._clock.sleep(_POLL)
-        self._start(group)
-
-    def _signal(self, group: str, name: str) -> None:
-        for process in self._look(group):
-            if process.state in ("RUNNING", "STARTING"):
-                self._call("signalProcess", process, str(int(signal.Signals[f"SIG{name}"])), allowed=NOT_RUNNING)
-
-    def _call(self, method: str, process: _Seen, argument: object = False, *, allowed: int) -> None:  # noqa: FBT002 - wait=False
+    def _change(
+        self,
+        method: str,
+        process: Process,
+        argument: object = False,  # noqa: FBT002 - XML-RPC: wait=False
+        *,
+        allowed: FaultCode,
+    ) -> None:
         try:
             self._rpc(method, process.full_name, argument)
         except xmlrpc.client.Fault as fault:
@@ -189,47 +121,27 @@ class SupervisorServices:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"supervisor could not {method.removesuffix('Process')} {process.full_name}: {fault.faultString}",
-                    hint="see what it said: the container's log, or `supervisorctl tail SERVICE stderr`",
+                    hint=SERVICE_LOG_HINT,
                 ) from fault
 
-    def _until(self, group: str, done: Callable[[_Seen], bool], deadline: float, what: str) -> None:
-        while True:
-            waiting = [seen for seen in self._look(group) if not done(seen)]
-            if not waiting:
-                return
-            if self._clock.now() > deadline:
-                states = ", ".join(f"{seen.full_name} is {seen.state}" for seen in waiting)
-                raise Unhealthy(
-                    Code.RESTART_FAILED,
-                    f"could not {what} {group}: {states}",
-                    hint="see what it said: the container's log, or `supervisorctl tail SERVICE stderr`",
-                )
-            self._clock.sleep(_POLL)
+
+def _process(info: Mapping[str, Any]) -> Process:
+    process = Process(info["group"], info["name"], info["statename"], info["pid"], info["spawnerr"])
+    # Supervisor says why it gave a process up in one of two places.
+    return replace(process, why=info["description"]) if process.hopeless and not process.why else process
 
 
-def _unknown(name: str, seen: Sequence[_Seen], groups: Sequence[str]) -> Failed:
-    inside = next((process for process in seen if name in (process.name, process.full_name)), None)
+def _unknown(name: str, groups: Mapping[str, Collection[Process]]) -> Failed:
+    inside = next((p for processes in groups.values() for p in processes if name in (p.name, p.full_name)), None)
     plain = re.sub(r"[^\w.:-]", "?", name)
     if inside:
         return Failed(
             Code.SERVICE_REFUSED,
-            f"service {plain} is a single program inside the group {inside.group}",
-            hint=f'restart the group: name = "{inside.group}"',
+            f"service {plain} is a single program inside the group {inside.service}",
+            hint=f'restart the group: name = "{inside.service}"',
         )
     return Failed(
         Code.SERVICE_UNKNOWN,
-        f"supervisor does not know a group {plain}; it knows {', '.join(groups)}",
-        hint="add its [program:…] and `supervisorctl update`, or mend [[service]] name",
+        f"supervisor does not know a group {plain}; it knows {', '.join(sorted(groups))}",
+        hint="add its [program:…] and `supervisorctl update`, or fix [[service]] name",
     )
-
-
-def is_monitored(services: SupervisorServices) -> Callable[[], bool]:
-    """Make a question of whether supervisor has a ``monitor`` program of this agent."""
-
-    def ask() -> bool:
-        try:
-            return any(is_own(program, ("monitor",)) for program in services.programs())
-        except ReleaseError:
-            return False
-
-    return ask

@@ -6,17 +6,7 @@ import pytest
 
 from release_agent import errors
 from release_agent.errors import Code, Exit, ReleaseError, exit_of
-from release_agent.model import (
-    Look,
-    Record,
-    State,
-    find_release,
-    is_release_name,
-    new_id,
-    release_name,
-    release_number,
-    timestamp,
-)
+from release_agent.model import Record, State, find_release, is_release_name, new_id, release_name, release_number, timestamp
 from support.roots import release
 
 
@@ -73,11 +63,6 @@ def test_a_record_has_the_shape_that_commands_print() -> None:
         "phases": [{"name": "build", "seconds": 0.988}],
         "error": None,
     }
-
-
-def test_a_look_at_which_nothing_is_wrong_is_well() -> None:
-    assert Look((), hopeless=False, pids=frozenset()).well
-    assert not Look(("web is down",), hopeless=False, pids=frozenset()).well
 
 
 def test_a_moment_is_told_in_utc() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.consul.registration import ConsulAgent
+from release_agent.health import Look
 from release_agent.journal.journal import StateDatabase
-from release_agent.model import Kind, Look, Release, State
+from release_agent.model import Kind, Release, State
 from release_agent.monitor.monitor import Monitor
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
@@ -289,7 +290,7 @@ class _Between:
         return Release(name, self.revision, Kind.TAG, {"api": "c0ffee"}, "f", State.HEALTHY, "2024-01-01T12:00:00Z")
 
     def look(self, _live: Release) -> Look:
-        return Look((), hopeless=False, pids=frozenset())
+        return Look({})
 
     def health(self, live: Release) -> Any:
         raise NotImplementedError(live)

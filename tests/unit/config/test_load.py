@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import socket
+from signal import Signals
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.config import load
+from release_agent.config.sections import Restart, RestartKind
 from release_agent.errors import Code, Exit, Misconfigured
 from support.configuration import APP, MINIMAL, REPOSITORY, configuration, problems_of, write
 
@@ -73,9 +75,24 @@ def test_hooks_services_and_probes_are_read_in_order() -> None:
     )
 
     assert [(hook.run, hook.timeout) for hook in found.hooks.build] == [("make", 300.0), ("make test", 600.0)]
-    assert [(service.name, service.restart) for service in found.services] == [("web", "restart"), ("worker", "signal:HUP")]
+    assert [(service.name, str(service.restart)) for service in found.services] == [("web", "restart"), ("worker", "signal:HUP")]
     assert [(probe.http, probe.command) for probe in found.services[0].probes] == [("http://127.0.0.1/", ""), ("", "./ready")]
     assert found.own == {"app", "repository", "hooks", "service"}
+
+
+@pytest.mark.parametrize(
+    ("written", "restart"),
+    [
+        ("restart", Restart(RestartKind.RESTART)),
+        ("none", Restart(RestartKind.NONE)),
+        ("signal:HUP", Restart(RestartKind.SIGNAL, Signals.SIGHUP)),
+        ("signal:USR2", Restart(RestartKind.SIGNAL, Signals.SIGUSR2)),
+    ],
+)
+def test_a_way_to_restart_is_read_and_told_as_it_was_written(written: str, restart: Restart) -> None:
+    (service,) = configuration(f'[[service]]\nname = "web"\nrestart = "{written}"\n').services
+
+    assert (service.restart, str(service.restart)) == (restart, written)
 
 
 def test_the_argument_outranks_the_variable(tmp_path: Path) -> None:

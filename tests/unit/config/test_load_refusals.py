@@ -76,11 +76,6 @@ def test_rollouts_cannot_be_followed_where_consul_which_has_them_is_disabled() -
     assert problem == 'revision.follow: must not be "rollout" with [consul] enabled = false: it has the rollouts'
 
 
-@pytest.mark.parametrize("restart", ["restart", "none", "signal:HUP", "signal:USR2"])
-def test_ways_to_restart(restart: str) -> None:
-    assert problems_of(MINIMAL + f'[[service]]\nname = "web"\nrestart = "{restart}"\n') == []
-
-
 @pytest.mark.parametrize(
     "restart", ["", "reload", "signal:", "signal:SIGHUP", "signal:1", "signal:KILL", "signal:STOP", "kill:HUP"]
 )

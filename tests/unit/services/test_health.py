@@ -12,7 +12,7 @@ from release_agent.config.blueprint import combine
 from release_agent.config.sections import Health
 from release_agent.deploy.proof import prove
 from release_agent.errors import Code, Exit, Unhealthy
-from release_agent.model import Look, Process
+from release_agent.health import Look, Process, ServiceLook
 from release_agent.services.health import HealthExaminer
 from support.configuration import configuration
 
@@ -48,12 +48,16 @@ class FakeClock:
         return nullcontext()
 
 
+def web(*problems: str, state: str = "RUNNING", pids: Sequence[int] = (1,)) -> Look:
+    return Look({"web": ServiceLook(tuple(Process("web", str(pid), state, pid) for pid in pids), problems)})
+
+
 def well(*pids: int) -> Look:
-    return Look((), hopeless=False, pids=frozenset(pids or (1,)))
+    return web(pids=pids or (1,))
 
 
-SICK = Look(("web: no connection",), hopeless=False, pids=frozenset({1}))
-LOST = Look(("web is FATAL",), hopeless=True, pids=frozenset({0}))
+SICK = web("web: no connection")
+LOST = web("web is FATAL", state="FATAL")
 
 
 def proved(look: Callable[[float], Look], deadline: float = 10.0, stable_for: float = 3.0) -> float:
@@ -118,7 +122,7 @@ def test_never_well_ends_at_the_deadline_with_what_was_wrong() -> None:
 
 
 def test_everything_that_is_wrong_at_the_end_is_told() -> None:
-    _, message = unproved(lambda _: Look(("web is STARTING", "tcp h:1: no connection"), hopeless=False, pids=frozenset()))
+    _, message = unproved(lambda _: web("web is STARTING", "tcp h:1: no connection"))
 
     assert message == "not healthy within 10 s: web is STARTING; tcp h:1: no connection"
 
@@ -161,18 +165,14 @@ def test_flapping_just_under_stable_for_is_not_healthy() -> None:
 class Supervisor:
     """Supervisor's states as a test says they are."""
 
-    def __init__(self, *states: tuple[str, str, str, int], reasons: dict[str, str] | None = None) -> None:
-        self.states = states
-        self.why = reasons or {}
+    def __init__(self, *processes: Process) -> None:
+        self.all = processes
 
     def processes(self) -> dict[str, list[Process]]:
         groups: dict[str, list[Process]] = {}
-        for group, name, state, pid in self.states:
-            groups.setdefault(group, []).append(Process(name, state, pid))
+        for process in self.all:
+            groups.setdefault(process.service, []).append(process)
         return groups
-
-    def reasons(self) -> dict[str, str]:
-        return self.why
 
 
 class Probes:
@@ -194,7 +194,11 @@ BLUEPRINT = combine(
     ),
     {},
 )
-RUNNING = (("web", "web", "RUNNING", 7), ("jobs", "one", "RUNNING", 8), ("jobs", "two", "RUNNING", 9))
+RUNNING = (
+    Process("web", "web", "RUNNING", 7),
+    Process("jobs", "one", "RUNNING", 8),
+    Process("jobs", "two", "RUNNING", 9),
+)
 
 
 def look(supervisor: Supervisor, probes: Probes) -> Look:
@@ -204,7 +208,7 @@ def look(supervisor: Supervisor, probes: Probes) -> Look:
 def test_all_running_and_all_probes_well_is_well() -> None:
     probes = Probes(None, None, None)
 
-    seen = look(Supervisor(*RUNNING, ("other", "other", "FATAL", 0)), probes)
+    seen = look(Supervisor(*RUNNING, Process("other", "other", "FATAL", 0)), probes)
 
     assert (seen.well, seen.hopeless, seen.pids) == (True, False, {7, 8, 9})
     assert probes.asked == ["h:1", "h:2", "h:3"]
@@ -221,22 +225,32 @@ def test_every_probe_that_is_not_well_is_told() -> None:
 def test_probes_are_not_asked_of_what_does_not_run(state: str) -> None:
     probes = Probes()
 
-    seen = look(Supervisor(*RUNNING[:2], ("jobs", "two", state, 0)), probes)
+    seen = look(Supervisor(*RUNNING[:2], Process("jobs", "two", state, 0)), probes)
 
     assert (seen.problems, seen.hopeless) == ((f"jobs:two is {state}",), False)
     assert probes.asked == ["h:1", "h:2"]
 
 
 def test_each_service_has_its_own_health() -> None:
-    seen = look(Supervisor(*RUNNING[:2], ("jobs", "two", "STOPPED", 0)), Probes(None, "tcp h:2: no connection"))
+    stopped = Process("jobs", "two", "STOPPED", 0, "Not started")
 
-    assert seen.services == {"web": False, "jobs": False}
-    assert look(Supervisor(*RUNNING[1:]), Probes()).services == {"web": False, "jobs": True}
+    seen = look(Supervisor(*RUNNING[:2], stopped), Probes(None, "tcp h:2: no connection"))
+
+    assert seen.services == {
+        "web": ServiceLook((RUNNING[0],), ("tcp h:2: no connection",), failing=True),
+        "jobs": ServiceLook((RUNNING[1], stopped), ("jobs:two is STOPPED (Not started)",)),
+    }
+
+
+def test_a_service_is_well_whatever_the_others_are() -> None:
+    seen = look(Supervisor(*RUNNING[1:]), Probes())
+
+    assert {name: service.well for name, service in seen.services.items()} == {"web": False, "jobs": True}
 
 
 @pytest.mark.parametrize("state", ["FATAL", "UNKNOWN"])
 def test_what_supervisor_gave_up_is_hopeless_and_told_with_its_reason(state: str) -> None:
-    supervisor = Supervisor(("web", "web", state, 0), *RUNNING[1:], reasons={"web:web": "can't find command"})
+    supervisor = Supervisor(Process("web", "web", state, 0, "can't find command"), *RUNNING[1:])
 
     seen = look(supervisor, Probes())
 

@@ -8,7 +8,7 @@ import pytest
 
 from release_agent.config.blueprint import combine
 from release_agent.config.sections import Probe
-from release_agent.model import Process
+from release_agent.health import Process
 from release_agent.services.probes import Prober, describe
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
@@ -164,10 +164,7 @@ class Running:
     """A supervisor under which everything runs."""
 
     def processes(self) -> dict[str, list[Process]]:
-        return {"web": [Process("web", "RUNNING", 7)]}
-
-    def reasons(self) -> dict[str, str]:
-        return {}
+        return {"web": [Process("web", "web", "RUNNING", 7)]}
 
 
 def ask_commands(directory: Path, *commands: str, timeout: str = "10s", **environment: str) -> tuple[str, ...]:

@@ -1,0 +1,123 @@
+"""How services are stopped, started and restarted: in which order, what is waited for, and for how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.config.sections import RestartKind
+from release_agent.errors import SERVICE_LOG_HINT, Code, Unhealthy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from signal import Signals
+
+    from release_agent.config.sections import Service
+    from release_agent.deploy.ports import Services
+    from release_agent.health import Process
+    from release_agent.system.clock import Clock
+    from release_agent.system.logs import Log
+
+# Asking costs next to nothing, and supervisor's own `wait=True` looks once a second.
+_POLL = 0.015
+# Above a program's own stopwaitsecs: supervisord sends KILL then, and looks at its children once a second.
+_STOP_MARGIN = 10.0
+_START_TIMEOUT = 10.0
+
+
+class Restarter:
+    """Stops, starts and restarts services, one after the other.
+
+    Every method raises Unhealthy (restart-failed) if a process does not stop or start.
+    """
+
+    def __init__(self, services: Services, clock: Clock, log: Log) -> None:
+        """``services``: one process at a time."""
+        self._services = services
+        self._clock = clock
+        self._log = log
+
+    def restart(self, services: Sequence[Service]) -> None:
+        """Restart each as its ``restart`` says; start those that do not run, whatever it says."""
+        for service in services:
+            how = service.restart
+            if how.kind is RestartKind.RESTART:
+                self._replace(service.name)
+            elif how.signal:
+                self._signal(service.name, how.signal)
+            self._start(service.name)
+            self._log.info("service.restarted", service=service.name, how=str(how))
+
+    def stop(self, services: Sequence[Service]) -> None:
+        """Stop every process of the services, and return when they have stopped."""
+        for service in services:
+            self._stop(service.name)
+
+    def start(self, services: Sequence[Service]) -> None:
+        """Start the processes that do not run; does not wait until they run."""
+        for service in services:
+            self._start(service.name)
+
+    def _replace(self, service: str) -> None:
+        tired = any(process.state == "BACKOFF" for process in self._processes(service))
+        self._stop(service)
+        self._start(service)
+        if tired:
+            self._start_afresh(service)
+
+    def _signal(self, service: str, signal: Signals) -> None:
+        for process in self._processes(service):
+            if process.state in ("RUNNING", "STARTING"):
+                self._services.signal(process, signal)
+
+    def _stop(self, service: str) -> None:
+        patience = self._services.stop_seconds(service) + _STOP_MARGIN
+        processes = self._processes(service)
+        for process in processes:
+            if process.alive:
+                self._services.stop(process)
+        self._wait(processes, _has_stopped, patience)
+
+    def _start(self, service: str) -> None:
+        # Supervisor fails on starting a process that is being stopped.
+        self._wait(self._processes(service), _is_not_stopping, _START_TIMEOUT)
+        for process in self._processes(service):
+            if not process.alive:
+                self._services.start(process)
+
+    def _start_afresh(self, service: str) -> None:
+        """Start those again that supervisor gave up at once.
+
+        A process that was stopped between two tries keeps its count of them: the
+        first failure of the next release would be its last. FATAL resets it.
+        """
+        deadline = self._clock.now() + self._services.start_seconds(service) + _START_TIMEOUT
+        while self._clock.now() < deadline and any(process.state == "STARTING" for process in self._processes(service)):
+            self._clock.sleep(_POLL)
+        self._start(service)
+
+    def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], patience: float) -> None:
+        """Look at each process that is not done until it is; all of them have ``patience`` seconds."""
+        deadline = self._clock.now() + patience
+        for process in processes:
+            if is_done(process):
+                continue
+            while (seen := self._services.look(process)) and not is_done(seen):
+                if self._clock.now() > deadline:
+                    raise self._does_not_stop(seen, is_done)
+                self._clock.sleep(_POLL)
+
+    def _does_not_stop(self, seen: Process, is_done: Callable[[Process], bool]) -> Unhealthy:
+        left = [process for process in self._processes(seen.service) if not is_done(process)] or [seen]
+        states = ", ".join(f"{process.full_name} is {process.state}" for process in left)
+        return Unhealthy(Code.RESTART_FAILED, f"could not stop {seen.service}: {states}", hint=SERVICE_LOG_HINT)
+
+    def _processes(self, service: str) -> list[Process]:
+        return self._services.processes().get(service, [])
+
+
+def _has_stopped(process: Process) -> bool:
+    return not process.alive and not process.stopping
+
+
+def _is_not_stopping(process: Process) -> bool:
+    return not process.stopping

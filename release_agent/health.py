@@ -1,0 +1,99 @@
+"""The nouns of health: a process, one look at a service, one look at all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a service as supervisor sees it: ``state`` is supervisor's word, ``why`` its reason for not running it.
+
+    ``pid`` is 0 if it does not run.
+    """
+
+    service: str
+    name: str
+    state: str
+    pid: int
+    why: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Return its name in supervisor's calls."""
+        return f"{self.service}:{self.name}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs, and has run for its ``startsecs``."""
+        return self.state == "RUNNING"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or supervisor is trying to start it."""
+        return self.state in ("STARTING", "RUNNING", "BACKOFF")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been told to stop and still runs."""
+        return self.state == "STOPPING"
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether supervisor has given it up: it will not run again unless somebody starts it."""
+        return self.state in ("FATAL", "UNKNOWN")
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"name", "state", "pid"}``."""
+        return {"name": self.name, "state": self.state, "pid": self.pid}
+
+
+@dataclass(frozen=True)
+class ServiceLook:
+    """One look at one service: its processes, its problems, and whether a probe of it failed."""
+
+    processes: tuple[Process, ...]
+    problems: tuple[str, ...] = ()
+    failing: bool = False
+
+    @property
+    def well(self) -> bool:
+        """Nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at all services, by name."""
+
+    services: dict[str, ServiceLook]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return the problems of all services."""
+        return tuple(problem for service in self.services.values() for problem in service.problems)
+
+    @property
+    def well(self) -> bool:
+        """Nothing is wrong."""
+        return not self.problems
+
+    @property
+    def failing(self) -> bool:
+        """Whether a probe failed."""
+        return any(service.failing for service in self.services.values())
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether supervisor has given up a process."""
+        return any(process.hopeless for process in self._processes)
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Return the ids of all processes: a process that was replaced changes them."""
+        return frozenset(process.pid for process in self._processes)
+
+    @property
+    def _processes(self) -> list[Process]:
+        return [process for service in self.services.values() for process in service.processes]

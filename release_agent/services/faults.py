@@ -1,0 +1,78 @@
+"""Supervisor's fault numbers, and what a call that failed says to a person."""
+
+from __future__ import annotations
+
+import xmlrpc.client
+from enum import IntEnum
+from xml.parsers.expat import ExpatError
+
+from release_agent.errors import Code, Failed, SupervisorGone
+
+URL_VARIABLE = "SUPERVISOR_SERVER_URL"
+_UNAUTHORIZED = 401
+
+
+class FaultCode(IntEnum):
+    """The numbers of supervisor.xmlrpc.Faults that mean something here; supervisor itself takes long to import."""
+
+    UNKNOWN_METHOD = 1
+    SHUTDOWN_STATE = 6
+    BAD_NAME = 10
+    ALREADY_STARTED = 60
+    NOT_RUNNING = 70
+
+
+def check_url(url: str) -> None:
+    """Raise SupervisorGone if there is no URL, Failed (supervisor-refused) if it cannot be supervisor's."""
+    if not url:
+        raise SupervisorGone(
+            Code.SUPERVISOR_UNREACHABLE,
+            f"no supervisor to talk to: neither [supervisor] url nor {URL_VARIABLE} is set",
+            hint=f"set [supervisor] url, or export {URL_VARIABLE}=unix:///run/supervisor.sock; under supervisord it is set",
+        )
+    if not url.startswith(("unix:///", "http://")):
+        raise _no_supervisor(url, "is no URL: it must be unix:///path or http://host:port")
+
+
+def of_fault(url: str, method: str, fault: xmlrpc.client.Fault) -> Failed | None:
+    """Return the error for a fault that no caller can expect; None for one that answers the call."""
+    if fault.faultCode == FaultCode.SHUTDOWN_STATE:
+        return SupervisorGone(Code.SUPERVISOR_UNREACHABLE, "supervisor is shutting down", hint="`boot` goes on when it is back")
+    if fault.faultCode == FaultCode.UNKNOWN_METHOD and "." not in method:
+        return _no_supervisor(url, f"does not know supervisor.{method}")
+    return None
+
+
+def of_failure(url: str, error: Exception) -> Failed:
+    """Return the error for a call that brought no answer in XML-RPC: a refusal, another program's answer, or silence."""
+    if isinstance(error, xmlrpc.client.ProtocolError):
+        return _refused(url, error)
+    if isinstance(error, ExpatError | xmlrpc.client.ResponseError):
+        return _no_supervisor(url, f"does not speak XML-RPC: {error}")
+    return SupervisorGone(
+        Code.SUPERVISOR_UNREACHABLE,
+        f"supervisor at {url} does not answer: {error or type(error).__name__}",
+        hint="is supervisord running, and may this user use its socket? `release-agent doctor` looks",
+    )
+
+
+def _no_supervisor(url: str, why: str) -> Failed:
+    return Failed(
+        Code.SUPERVISOR_REFUSED,
+        f"what is at {url} is no supervisor with [rpcinterface:supervisor]: it {why}",
+        hint=f"fix [supervisor] url or {URL_VARIABLE}, or supervisord's own configuration",
+    )
+
+
+def _refused(url: str, error: xmlrpc.client.ProtocolError) -> Failed:
+    if error.errcode == _UNAUTHORIZED:
+        return Failed(
+            Code.SUPERVISOR_REFUSED,
+            f"supervisor at {url} wants a user and a password",
+            hint="set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in the program's environment",
+        )
+    return Failed(
+        Code.SUPERVISOR_REFUSED,
+        f"supervisor at {url} answered {error.errcode} {error.errmsg}",
+        hint="check that this is supervisor's URL",
+    )
