@@ -81,7 +81,7 @@ class Parts:
 
         def run(command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> str | None:
             ended = runner.run(command, timeout, directory, environment)
-            said = last_lines(ended.output)
+            said = "\n".join(last_lines(ended.output))
             return None if ended.well else ended.describe(timeout) + (f": {said}" if said else "")
 
         return HealthExaminer(services, Prober(run))

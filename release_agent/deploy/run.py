@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
+from release_agent.system.command import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,6 @@ _NOT_FOR_HOOKS = (
     "CONSUL_HTTP_TOKEN_FILE",
     "RELEASE_AGENT_REQUEST",
 )
-_SHOWN_OUTPUT_LINES = 5
 _AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
 
 
@@ -147,8 +147,7 @@ class Run:
         self.note(lambda: context.journal.hook(self.request.id, stage, hook.run, how, output))
         context.log.info("hook.finished", stage=stage, run=hook.run, how=how)
         if not ended.well:
-            said = [line for line in output.splitlines() if line.strip()][-_SHOWN_OUTPUT_LINES:]
-            tail = "".join(f"\n  | {line}" for line in said)
+            tail = "".join(f"\n  | {line}" for line in last_lines(output))
             raise Failed(
                 Code.HOOK_TIMED_OUT if ended.timed_out else Code.HOOK_FAILED,
                 f"the {stage} hook `{hook.run}` {how}{tail}",

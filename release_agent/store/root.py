@@ -17,7 +17,7 @@ from release_agent.model import Release, State, is_release_name, release_number
 from release_agent.store.lock import Lock
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
-from release_agent.system.disk import disk_full, explained, remove, sync_directory, sync_mount, unusable
+from release_agent.system.disk import check_space, explained, free_bytes, remove, sync_directory, sync_mount, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Shared
     from release_agent.model import Request
     from release_agent.system.clock import Clock
-
-_ROOM_TO_SPARE = 1 << 20
 
 
 class Root:
@@ -43,7 +41,8 @@ class Root:
         self.incoming = self.own / "incoming"
         self._releases = path / "releases"
         self._notes = self.own / "releases"
-        self._lock = Lock(self.own / "lock", clock)
+        self._lock_file = self.own / "lock"
+        self._lock = Lock(self._lock_file, clock)
 
     # Preparing
 
@@ -106,24 +105,11 @@ class Root:
 
     def check_room(self, size: int, files: int) -> None:
         """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit."""
-        disk, free = self._disk(), self.free()
-        if size + _ROOM_TO_SPARE > free:
-            what = f"{_megabytes(size)}, and {_megabytes(free)} are free"
-        elif disk.f_files and files > disk.f_favail:
-            what = f"{files} files, and {disk.f_favail} inodes are free"
-        else:
-            return
-        message = f"the release needs {what} on {self.path}"
-        raise disk_full(message)
+        check_space(self.path, size, files)
 
     def free(self) -> int:
         """Return the bytes that are free where releases go."""
-        disk = self._disk()
-        return disk.f_bavail * disk.f_frsize
-
-    def _disk(self) -> os.statvfs_result:
-        # A dry run may come before the first deployment has made the root.
-        return os.statvfs(next(place for place in (self.path, *self.path.parents) if place.exists()))
+        return free_bytes(self.path)
 
     def build(self, name: str, write: Callable[[Path], None]) -> Path:
         """Make ``incoming/NAME`` and let ``write`` fill it: the one door by which files get into a release."""
@@ -188,6 +174,17 @@ class Root:
             sync_directory(self._notes)
 
     # Looking
+
+    def directories(self) -> list[Path]:
+        """Return the directories between which releases are moved; some may not exist yet."""
+        return [self.path, self._releases, self.own, self.incoming]
+
+    def made(self) -> list[Path]:
+        """Return what the agent has made and has to own: its directories and files, every release and its note."""
+        places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes]
+        # Nobody but the owner may be let in to look.
+        notes = self._notes.glob("*.json") if os.access(self.own, os.X_OK) else ()
+        return [place for place in (*places, *self._releases.glob("*"), *notes) if os.path.lexists(place)]
 
     def current(self) -> Release | None:
         """Return the release that is live, or None where nothing usable is."""
@@ -259,7 +256,3 @@ class Root:
 
     def _note(self, name: str) -> Path:
         return self._notes / f"{name}.json"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"

@@ -214,7 +214,6 @@ class _Output:
         return "".join(self._kept)[-_TAIL:]
 
 
-def last_lines(output: str) -> str:
-    """Return the last lines of an output, for a message."""
-    lines = [line for line in output.splitlines() if line.strip()]
-    return "\n".join(lines[-_SHOWN_LINES:])
+def last_lines(output: str) -> list[str]:
+    """Return the last lines of an output that are not empty, as many as a message shows."""
+    return [line for line in output.splitlines() if line.strip()][-_SHOWN_LINES:]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SPACE_TO_SPARE = 1 << 20
 
 
 @contextmanager
@@ -39,6 +40,32 @@ def is_full(place: Path) -> bool:
     """Whether the mount of a place has no block or no inode left for this user."""
     disk = os.statvfs(place)
     return not disk.f_bavail or bool(disk.f_files and not disk.f_favail)
+
+
+def free_bytes(place: Path) -> int:
+    """Return the bytes that are free on the disk of a path, which need not exist yet."""
+    disk = _statvfs(place)
+    return disk.f_bavail * disk.f_frsize
+
+
+def check_space(place: Path, size: int, files: int) -> None:
+    """Raise Failed (disk-full) unless a release of ``size`` bytes and ``files`` files fits."""
+    disk, free = _statvfs(place), free_bytes(place)
+    if size + _SPACE_TO_SPARE > free:
+        message = f"the release needs {_megabytes(size)}, and {_megabytes(free)} are free on {place}"
+        raise disk_full(message)
+    if disk.f_files and files > disk.f_favail:
+        message = f"the release needs {files} files, and {disk.f_favail} inodes are free on {place}"
+        raise disk_full(message)
+
+
+def _statvfs(place: Path) -> os.statvfs_result:
+    # A dry run may come before the first deployment has made the root.
+    return os.statvfs(next(there for there in (place, *place.parents) if there.exists()))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
 
 
 def unusable(place: Path, error: OSError) -> Failed:

@@ -63,7 +63,7 @@ class Lines:
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Print it."""
         told = {**(_of_host(host) if host else {}), **details}
-        what = "  ".join(f"{name}={text.plain(str(value))}" for name, value in told.items() if value not in (None, ""))
+        what = "  ".join(f"{name}={text.one_line(str(value))}" for name, value in told.items() if value not in (None, ""))
         self.say(f"{timestamp()[:19]}Z  {event:<19} {what}".rstrip())
 
     async def ask(self, approved: asyncio.Event) -> bool | None:

@@ -120,7 +120,7 @@ class Progress:
 
 def flat(words: str) -> str:
     """Return it in one line, without what would move a cursor."""
-    return " ".join(text.plain(words).split())
+    return " ".join(text.one_line(words).split())
 
 
 def count_of(count: int) -> str:

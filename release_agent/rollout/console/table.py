@@ -69,7 +69,7 @@ class Table(Lines):
 
     def say(self, what: str) -> None:
         """Print it, what failed in colour."""
-        said = Text("\n".join(map(text.plain, what.split("\n"))))
+        said = Text("\n".join(map(text.one_line, what.split("\n"))))
         said.highlight_regex(r"\b(failed|unreachable|stuck|stopped)\b", "red")
         said.highlight_regex(r"\b(completed|done)\b", "green")
         self._console.print(said, soft_wrap=True)
@@ -82,7 +82,7 @@ class Table(Lines):
             return await super().ask(approved)
         self._hide(transient=False)
         done, left = self._seen.counts[HostStage.DONE], self._seen.counts[HostStage.PENDING]
-        revision = text.plain(self._seen.rollout.revision)
+        revision = text.one_line(self._seen.rollout.revision)
         well = f"{count_of(done)} runs {revision} and is well" if done == 1 else f"{count_of(done)} run {revision} and are well"
         self.say(f"(from elsewhere: {self._again('approve')})")
         answer = await self._answer(f"{well}. Go on with the other {left}? [y/N] ", approved)

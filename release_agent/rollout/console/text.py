@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 20
 _SHORT = 12
-# What a host says must not move the cursor of who reads it.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
@@ -37,7 +34,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
         ("unreachable", HostStage.UNREACHABLE),
     ):
         left = rollout.at(stage)
-        lines += [f"{title}: {_hosts(len(left))}", *(f"  {host.name}: {plain(host.why)}" for host in left)] if left else []
+        lines += [f"{title}: {_hosts(len(left))}", *(f"  {host.name}: {one_line(host.why)}" for host in left)] if left else []
     lines.append(
         f"{chosen.parallel} at a time, {chosen.bake:g} s of health between waves"
         + (", a person's approval after the first" if chosen.approve else "")
@@ -63,7 +60,7 @@ def status(rollout: Rollout, *, running: bool) -> str:
 def headline(rollout: Rollout, *, running: bool) -> str:
     """One line of what it is and how far."""
     phase = str(rollout.phase) if running or rollout.has_ended or rollout.phase is Phase.WAITING else f"{rollout.phase}, left"
-    why = f": {plain(rollout.why)}" if rollout.why else ""
+    why = f": {one_line(rollout.why)}" if rollout.why else ""
     when = (
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
@@ -78,20 +75,20 @@ def summary(rollout: Rollout) -> str:
 
 def line(host: Host) -> str:
     """One host."""
-    why = f"  {host.code}: {plain(host.why)}" if host.why else ""
+    why = f"  {host.code}: {one_line(host.why)}" if host.why else ""
     return f"{host.name}  {host.stage}{why}"
 
 
 def troubles(hosts: Sequence[Host]) -> str:
     """What is wrong, host by host, in one line."""
-    named = "; ".join(f"{host.name}: {plain(host.why)}" for host in hosts[:_MOST_NAMED])
+    named = "; ".join(f"{host.name}: {one_line(host.why)}" for host in hosts[:_MOST_NAMED])
     return named + (f"; and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else "")
 
 
 def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     """How it ended, and what to do next; ``again`` makes the command of a verb."""
     lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
-    lines += [f"  because: {plain(rollout.why)}"] if rollout.why else []
+    lines += [f"  because: {one_line(rollout.why)}"] if rollout.why else []
     lines += [f"  {line(host)}" for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)]
     if rollout.phase is Phase.WAITING:
         lines.append(f"  to approve: {again('approve')}")
@@ -109,9 +106,9 @@ def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
     return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
 
 
-def plain(text: str) -> str:
-    """On one line, without what would move a cursor."""
-    return _CONTROL.sub("?", text.replace("\n", "; "))
+def one_line(words: str) -> str:
+    """Put text from a host on one line, without control characters."""
+    return text.plain(words.replace("\n", "; "))
 
 
 def _before(host: Host) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -94,6 +95,33 @@ def test_a_bind_mount_of_the_same_disk_inside_the_root_is_a_fault_too(place: Pat
         subprocess.run(["umount", root.incoming], check=True)
 
     assert (found.level, found.message) == (FAULT, f"{root.incoming} is on another mount than {place}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "releases",
+        "releases/{release}",
+        ".release-agent",
+        ".release-agent/incoming",
+        ".release-agent/lock",
+        ".release-agent/releases",
+        ".release-agent/releases/{release}.json",
+        ".release-agent/state.db",
+    ],
+)
+def test_what_belongs_to_somebody_else_in_the_root_is_a_fault_with_the_command_that_fixes_it(
+    place: Path, root: Root, name: str
+) -> None:
+    there = place / name.format(release=install(root, 1).name)
+    if not there.exists():
+        there.touch()
+    os.chown(there, 12345, -1)
+
+    faults = [finding for finding in examine_all(place) if finding.check == "root" and finding.level == FAULT]
+
+    assert [fault.message for fault in faults] == [f"{there} does not belong to the owner of {place}"]
+    assert faults[0].hint == f"chown -R --reference={place} {there}"
 
 
 def test_a_directory_called_current_is_a_fault(place: Path, root: Root) -> None:

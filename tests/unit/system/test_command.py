@@ -250,5 +250,5 @@ def test_no_pipe_is_left_open(tmp_path: Path) -> None:
 
 
 def test_the_last_lines_of_an_output_leave_out_the_empty_ones() -> None:
-    assert last_lines("1\n2\n\n3\n4\n  \n5\n6\n\n") == "2\n3\n4\n5\n6"
-    assert last_lines("") == ""
+    assert last_lines("1\n2\n\n3\n4\n  \n5\n6\n\n") == ["2", "3", "4", "5", "6"]
+    assert last_lines("") == []

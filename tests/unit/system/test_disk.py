@@ -3,12 +3,23 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, Failed
-from release_agent.system.disk import explained, remove, sync_directory, sync_mount, unusable
+from release_agent.system.disk import (
+    check_space,
+    disk_full,
+    explained,
+    free_bytes,
+    is_full,
+    remove,
+    sync_directory,
+    sync_mount,
+    unusable,
+)
 from support.privileges import unprivileged
 from support.roots import small_disk
 
@@ -44,6 +55,36 @@ def test_a_really_full_device_is_said_to_be_full(tmp_path: Path) -> None:
         full.write("x")
 
     assert failed.value.code is Code.DISK_FULL
+
+
+def test_what_to_do_about_a_full_disk_is_said_alike_wherever_it_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(Failed) as writing, explained(tmp_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(Failed) as measuring:
+        check_space(tmp_path, free_bytes(tmp_path) + 1, 0)
+
+    assert writing.value.hint == measuring.value.hint == disk_full("git failed").hint
+    assert "release-agent prune" in writing.value.hint
+
+
+def test_a_disk_without_space_is_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        assert not is_full(disk)
+        with suppress(OSError):
+            (disk / "big").write_bytes(bytes(1 << 20))
+        assert is_full(disk)
+
+
+def test_a_disk_without_inodes_is_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m", 10) as disk:
+        with suppress(OSError):
+            for number in range(10):
+                (disk / str(number)).touch()
+        assert is_full(disk)
+
+
+def test_space_is_looked_at_where_a_root_will_be(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "not" / "made") == pytest.approx(free_bytes(tmp_path), rel=0.1)
 
 
 def test_other_errors_are_not_the_disks(tmp_path: Path) -> None:

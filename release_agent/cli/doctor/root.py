@@ -1,0 +1,67 @@
+"""Checks of the root directory: who may write it, whether it is one mount, whose everything in it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.cli.doctor.finding import FAULT, OK, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from release_agent.store.root import Root
+
+
+def examine(root: Root) -> Iterator[Finding]:
+    """Check the root directory, or whether it can be made."""
+    if not root.path.is_dir():
+        yield _not_made_yet(root)
+        return
+    places = [place for place in root.directories() if place.exists()]
+    faults = [*_closed(root, places), *_on_other_mounts(root, places), *_of_others(root)]
+    yield from faults
+    if root.link.exists() and not root.link.is_symlink():
+        yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes `current` itself")
+    if not faults:
+        yield Finding("root", OK, f"{root.path} is writable and on one mount")
+
+
+def _not_made_yet(root: Root) -> Finding:
+    if os.access(root.path.parent, os.W_OK):
+        return Finding("root", OK, f"{root.path} will be made by the first deployment")
+    return Finding("root", FAULT, f"{root.path} does not exist and cannot be made", f"make it; {_give(root)}")
+
+
+def _give(root: Root) -> str:
+    return f"give {root.path} to the user the agent runs as"
+
+
+def _closed(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
+    for place in places:
+        if not os.access(place, os.W_OK | os.X_OK):
+            yield Finding("root", FAULT, f"{place} is not writable", _give(root))
+
+
+def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
+    device, mounts = root.path.stat().st_dev, _mounts_inside(root.path)
+    for place in places:
+        if place.stat().st_dev != device or str(place) in mounts:
+            message = f"{place} is on another mount than {root.path}"
+            yield Finding("root", FAULT, message, "mount [app] root as a whole: releases are moved by rename(2)")
+
+
+def _mounts_inside(root: Path) -> set[str]:
+    """Return the mount points inside: a bind mount of the same disk has the same device, and still no rename into it."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    points = {line.split()[4] for line in lines}
+    return {point for point in points if point.startswith(f"{os.path.realpath(root)}/")}
+
+
+def _of_others(root: Root) -> Iterator[Finding]:
+    owner = root.path.stat().st_uid
+    for place in root.made():
+        if place.lstat().st_uid != owner:
+            message = f"{place} does not belong to the owner of {root.path}"
+            yield Finding("root", FAULT, message, f"chown -R --reference={root.path} {place}")
