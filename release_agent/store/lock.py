@@ -56,8 +56,8 @@ class Lock:
             raise unusable(self._path, error) from error
 
     def describe(self, revision: str) -> None:
-        """Say what is being deployed, once that is known."""
-        holder = self.holder()
+        """Say in the lock what is being deployed, once that is known; does nothing unless this lock is held."""
+        holder = self.holder() if self._file.is_held else None
         if holder:
             self._sign(holder["id"], holder["action"], revision, holder["since"])
 

@@ -37,6 +37,11 @@ class Flock:
         self._descriptor = descriptor
         return True
 
+    @property
+    def is_held(self) -> bool:
+        """Whether acquire() took the lock here, and it was not released since."""
+        return self._descriptor >= 0
+
     def sign(self, holder: dict[str, Any]) -> None:
         """Write who holds the lock, with the pid of this process and when it started."""
         pid = os.getpid()
@@ -60,9 +65,10 @@ class Flock:
 
     def release(self) -> None:
         """Empty the file and free the lock; does nothing if it is not held."""
+        if not self.is_held:
+            return
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            try:
-                os.ftruncate(descriptor, 0)
-            finally:
-                os.close(descriptor)
+        try:
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)

@@ -198,6 +198,25 @@ def test_a_bare_run_has_no_revision_to_tell(lock: Lock, path: Path) -> None:
         take(Lock(path, SystemClock()))
 
 
+def test_a_run_says_what_it_deploys_once_it_knows(lock: Lock) -> None:
+    with lock.held(Request("d-1"), wait=False):
+        lock.describe("v1.2.3")
+
+        assert (lock.holder() or {})["revision"] == "v1.2.3"
+
+
+def test_what_a_run_deploys_is_said_by_that_run_alone(lock: Lock, path: Path) -> None:
+    with another_process(path):
+        before = path.read_bytes()
+
+        lock.describe("v1.2.3")
+
+        assert path.read_bytes() == before
+    take(lock)
+    lock.describe("v1.2.3")
+    assert lock.holder() is None
+
+
 def test_a_run_that_fails_frees_the_lock(lock: Lock, path: Path) -> None:
     with pytest.raises(ValueError, match="bug"), lock.held(Request("d-1"), wait=False):
         raise ValueError("bug")  # noqa: EM101 - an example
