@@ -1,49 +1,58 @@
-"""``RELEASE_AGENT_REQUEST``: what the plugin asks the one-shot program to do."""
+"""``RELEASE_AGENT_REQUEST``: the request that supervisor's plugin hands to the program it starts; written and read here."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from release_agent.errors import Code, Misconfigured
 from release_agent.model import Action, Request
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What the plugin hands to the one-shot, as JSON, and the action that is answered instead of done.
-REQUEST_VARIABLE = "RELEASE_AGENT_REQUEST"
-CHECK = "check"
+_CHECK = "check"  # stands in place of the action
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What supervisor's plugin asked for; ``check``: to be answered, not done."""
+class PluginRequest:
+    """A run that supervisor's plugin starts; ``check``: report what a deployment would do, and do nothing."""
 
     request: Request
-    check: bool
+    check: bool = False
 
+    def to_environ(self) -> dict[str, str]:
+        """Return the variable that the program is started with."""
+        request = self.request
+        named = {"release": request.release} if request.action is Action.ROLLBACK else {"revision": request.revision}
+        action = _CHECK if self.check else str(request.action)
+        body = {"id": request.id, "action": action, **named, "trigger": request.trigger}
+        return {Variable.RELEASE_AGENT_REQUEST: json.dumps(body)}
 
-def asked_from_outside(environ: Mapping[str, str] = os.environ) -> Asked | None:
-    """Read RELEASE_AGENT_REQUEST, which outranks the command line; raises Misconfigured."""
-    given = environ.get(REQUEST_VARIABLE)
-    if not given:
-        return None
-    try:
-        asked = json.loads(given)
-        action = asked.get("action", Action.DEPLOY)
-        request = Request(
-            str(asked["id"]),
-            Action.DEPLOY if action == CHECK else Action(action),
-            str(asked.get("revision") or ""),
-            str(asked.get("release") or ""),
-            force=bool(asked.get("force")),
-            trigger=str(asked.get("trigger") or "rpc"),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Misconfigured(
-            Code.MISCONFIGURED, f"{REQUEST_VARIABLE} is not a request: {error}", hint="it is set by supervisor's plugin alone"
-        ) from error
-    return Asked(request, action == CHECK)
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
+        """Read the variable, which outranks the command line; returns None if it is not set. Raises Misconfigured."""
+        given = environ.get(Variable.RELEASE_AGENT_REQUEST)
+        if not given:
+            return None
+        try:
+            asked = json.loads(given)
+            action = asked.get("action", Action.DEPLOY)
+            request = Request(
+                str(asked["id"]),
+                Action.DEPLOY if action == _CHECK else Action(action),
+                str(asked.get("revision") or ""),
+                str(asked.get("release") or ""),
+                force=bool(asked.get("force")),
+                trigger=str(asked.get("trigger") or "rpc"),
+            )
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise Misconfigured(
+                Code.MISCONFIGURED,
+                f"{Variable.RELEASE_AGENT_REQUEST} is not a request: {error}",
+                hint="it is set by supervisor's plugin alone",
+            ) from error
+        return cls(request, action == _CHECK)

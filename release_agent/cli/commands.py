@@ -11,8 +11,9 @@ from release_agent import text
 from release_agent.config import load
 from release_agent.errors import Cancelled, Code, Exit, NoTarget, ReleaseError, exit_of
 from release_agent.model import Action, Record, Request, find_release, new_id
-from release_agent.request import Asked, asked_from_outside
+from release_agent.request import PluginRequest
 from release_agent.system.clock import SystemClock
+from release_agent.variables import Variable
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class Call:
         """The configuration; raises Misconfigured."""
         return self.parts.config
 
-    def asked(self) -> Asked | None:
+    def asked(self) -> PluginRequest | None:
         """What supervisor's plugin asked for: the run has its id from then on."""
-        asked = asked_from_outside()
+        asked = PluginRequest.from_environ()
         self.id = asked.request.id if asked else self.id
         return asked
 
@@ -78,7 +79,7 @@ def failed(call: Call, error: ReleaseError) -> int:
 
 def _trigger() -> str:
     """Under supervisor a bare run was started by it; otherwise a person typed the command."""
-    return "supervisor" if os.environ.get("SUPERVISOR_PROCESS_NAME") else "command"
+    return "supervisor" if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else "command"
 
 
 def deploy(call: Call) -> int:

@@ -14,13 +14,10 @@ from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import Problem
 from release_agent.config.sections import Config, Repository, Service, Shared, host_name
 from release_agent.errors import Code, Misconfigured
+from release_agent.variables import DEFAULT_CONFIG, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-DEFAULT_PATH = "/etc/release-agent.toml"
-PATH_VARIABLE = "RELEASE_AGENT_CONFIG"
-HOST_VARIABLE = "RELEASE_AGENT_HOST"
 
 
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -28,14 +25,15 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
 
     Raises Misconfigured with every problem at once.
     """
-    chosen = path or environ.get(PATH_VARIABLE) or DEFAULT_PATH
+    chosen = path or environ.get(Variable.RELEASE_AGENT_CONFIG) or DEFAULT_CONFIG
     try:
         table = tomllib.loads(Path(chosen).read_text(encoding="utf-8"))
     except OSError as error:
         raise Misconfigured(
             Code.MISCONFIGURED,
             f"cannot read {chosen}: {error.strerror}",
-            hint=f"write it (docs/configuration.md), let this user read it, or name another with --config or {PATH_VARIABLE}",
+            hint="write it (docs/configuration.md), let this user read it, or name another with "
+            f"--config or {Variable.RELEASE_AGENT_CONFIG}",
         ) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
         raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="mend the line it names") from error
@@ -64,11 +62,11 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
         problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))
     if config.revision.follow == "rollout" and not config.consul.enabled:
         problems.append(Problem("revision.follow", 'must not be "rollout" with [consul] enabled = false: it has the rollouts'))
-    host = config.app.host or environ.get(HOST_VARIABLE) or socket.gethostname()
+    host = config.app.host or environ.get(Variable.RELEASE_AGENT_HOST) or socket.gethostname()
     try:
         host_name(host)
     except WrongValueError as wrong:
-        problems.append(Problem("app.host", f"{wrong}, not {host!r} of {HOST_VARIABLE} or the hostname"))
+        problems.append(Problem("app.host", f"{wrong}, not {host!r} of {Variable.RELEASE_AGENT_HOST} or the hostname"))
     # A lone repository fills the release.
     repositories = tuple(replace(repository, into=repository.into or ".") for repository in config.repositories)
     return replace(config, app=replace(config.app, host=host), repositories=repositories, own=frozenset(table))

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from release_agent.variables import Variable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -88,7 +90,7 @@ class ConsulClient:
 
 def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
     """Read CONSUL_HTTP_ADDR and CONSUL_HTTP_SSL as HashiCorp's tools do: scheme, host, port; or ``unix``, path, 0."""
-    given = environ.get("CONSUL_HTTP_ADDR") or "127.0.0.1:8500"
+    given = environ.get(Variable.CONSUL_HTTP_ADDR) or "127.0.0.1:8500"
     if given.startswith("unix://") and given.removeprefix("unix://"):
         return "unix", given.removeprefix("unix://"), 0
     parts = urlsplit(given if "://" in given else f"//{given}")
@@ -96,7 +98,7 @@ def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
         message = f"CONSUL_HTTP_ADDR is {given}; it must be host:port, http://host:port, https://host:port or unix:///path"
         raise ValueError(message)
     # As with HashiCorp's tools, http:// does not undo CONSUL_HTTP_SSL.
-    scheme = "https" if _flag(environ, "CONSUL_HTTP_SSL", default=False) else parts.scheme or "http"
+    scheme = "https" if _flag(environ, Variable.CONSUL_HTTP_SSL, default=False) else parts.scheme or "http"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return scheme, host, parts.port or _PORTS[scheme]
 
@@ -124,7 +126,7 @@ def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) 
     context = _tls(environ)
     if context.verify_mode == ssl.CERT_NONE:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # switched off by who may; said once in docs
-    name = environ.get("CONSUL_TLS_SERVER_NAME") or None
+    name = environ.get(Variable.CONSUL_TLS_SERVER_NAME) or None
     return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
 
 
@@ -163,22 +165,22 @@ def _adapter(pool: Any) -> HTTPAdapter:
 
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Return what the server's certificate is checked against, and what is shown to it; the system's authorities by default."""
-    file, folder = environ.get("CONSUL_CACERT"), environ.get("CONSUL_CAPATH")
+    file, folder = environ.get(Variable.CONSUL_CACERT), environ.get(Variable.CONSUL_CAPATH)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if file:
-        _load("CONSUL_CACERT", file, context.load_verify_locations)
+        _load(Variable.CONSUL_CACERT, file, context.load_verify_locations)
     elif folder:
         for one in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
-            _load("CONSUL_CAPATH", str(one), context.load_verify_locations)
+            _load(Variable.CONSUL_CAPATH, str(one), context.load_verify_locations)
     else:
         context.load_default_certs()
-    certificate, key = environ.get("CONSUL_CLIENT_CERT"), environ.get("CONSUL_CLIENT_KEY")
+    certificate, key = environ.get(Variable.CONSUL_CLIENT_CERT), environ.get(Variable.CONSUL_CLIENT_KEY)
     if bool(certificate) != bool(key):
         message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"
         raise ConsulError(message)
     if certificate:
-        _load("CONSUL_CLIENT_CERT", certificate, lambda path: context.load_cert_chain(path, key))
-    if not _flag(environ, "CONSUL_HTTP_SSL_VERIFY", default=True):
+        _load(Variable.CONSUL_CLIENT_CERT, certificate, lambda path: context.load_cert_chain(path, key))
+    if not _flag(environ, Variable.CONSUL_HTTP_SSL_VERIFY, default=True):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -193,7 +195,7 @@ def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
 
 
 def _token(environ: Mapping[str, str]) -> str:
-    file = environ.get("CONSUL_HTTP_TOKEN_FILE")
+    file = environ.get(Variable.CONSUL_HTTP_TOKEN_FILE)
     token = ""
     if file:
         try:
@@ -201,7 +203,7 @@ def _token(environ: Mapping[str, str]) -> str:
         except OSError as error:
             message = f"cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error.strerror}"
             raise ConsulError(message) from error
-    token = token or environ.get("CONSUL_HTTP_TOKEN", "")
+    token = token or environ.get(Variable.CONSUL_HTTP_TOKEN, "")
     if not (token.isascii() and token.isprintable()):
         message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # and requests would say all of it
         raise ConsulError(message)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
 from release_agent.system.command import last_lines
+from release_agent.variables import WITHHELD, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Hook
     from release_agent.deploy.context import Context
 
-_NOT_FOR_HOOKS = (
-    "SUPERVISOR_USERNAME",
-    "SUPERVISOR_PASSWORD",
-    "CONSUL_HTTP_AUTH",
-    "CONSUL_HTTP_TOKEN",
-    "CONSUL_HTTP_TOKEN_FILE",
-    "RELEASE_AGENT_REQUEST",
-)
 _AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
 
 
@@ -157,24 +150,24 @@ class Run:
     def environment(self, release: Release, directory: Path, cwd: str = ".") -> dict[str, str]:
         """Return what hooks and exec probes see: docs/hooks.md lists every RELEASE_* variable."""
         config, store = self.context.config, self.context.store
-        environment = {name: value for name, value in self.context.environ.items() if name not in _NOT_FOR_HOOKS}
+        environment = {name: value for name, value in self.context.environ.items() if name not in WITHHELD}
         own = next((r.name for r in config.repositories if r.into == cwd), config.repositories[0].name)
         environment |= {
-            "RELEASE_ACTION": str(self.action),
-            "RELEASE_ID": self.request.id,
-            "RELEASE_APP": config.app.name,
-            "RELEASE_ENVIRONMENT": config.app.environment,
-            "RELEASE_HOST": config.app.host,
-            "RELEASE_NAME": release.name,
-            "RELEASE_NUMBER": str(release.number),
-            "RELEASE_REVISION": release.revision,
-            "RELEASE_COMMIT": release.commits.get(own, ""),
-            "RELEASE_PREVIOUS": self.record.previous or "",
-            "RELEASE_ROOT": config.app.root,
-            "RELEASE_SHARED": f"{config.app.root}/shared",
-            "RELEASE_DIRECTORY": str(directory),
-            "RELEASE_PATH": str(store.directory(release.name)),
+            Variable.RELEASE_ACTION: str(self.action),
+            Variable.RELEASE_ID: self.request.id,
+            Variable.RELEASE_APP: config.app.name,
+            Variable.RELEASE_ENVIRONMENT: config.app.environment,
+            Variable.RELEASE_HOST: config.app.host,
+            Variable.RELEASE_NAME: release.name,
+            Variable.RELEASE_NUMBER: str(release.number),
+            Variable.RELEASE_REVISION: release.revision,
+            Variable.RELEASE_COMMIT: release.commits.get(own, ""),
+            Variable.RELEASE_PREVIOUS: self.record.previous or "",
+            Variable.RELEASE_ROOT: config.app.root,
+            Variable.RELEASE_SHARED: f"{config.app.root}/shared",
+            Variable.RELEASE_DIRECTORY: str(directory),
+            Variable.RELEASE_PATH: str(store.directory(release.name)),
         }
         for name, commit in release.commits.items():
-            environment[f"RELEASE_COMMIT_{re.sub('[^A-Z0-9]', '_', name.upper())}"] = commit
+            environment[f"{Variable.RELEASE_COMMIT}_{re.sub('[^A-Z0-9]', '_', name.upper())}"] = commit
         return environment

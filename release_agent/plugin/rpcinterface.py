@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import re
 import traceback
 import xmlrpc.client
@@ -25,11 +24,11 @@ from supervisor.xmlrpc import Faults, RPCError
 from release_agent.config import load
 from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
 from release_agent.health import Process
-from release_agent.model import Action, Record, new_id
+from release_agent.model import Action, Record, Request, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Awaited, Started
 from release_agent.repository.revision import check_revision
-from release_agent.request import CHECK, REQUEST_VARIABLE
+from release_agent.request import PluginRequest
 from release_agent.store.lock import busy
 
 if TYPE_CHECKING:
@@ -105,9 +104,7 @@ class ReleaseRPCInterface:
         @param string trigger   What fired it, for the history
         @return struct result   The deployment's record, so far
         """
-        return self._run(
-            {"action": str(Action.DEPLOY), "revision": _checked(revision), "trigger": " ".join(_text(trigger).split())}, wait=wait
-        )
+        return self._run(Request(new_id(), revision=_checked(revision), trigger=_line(trigger)), wait=wait)
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
@@ -118,9 +115,7 @@ class ReleaseRPCInterface:
         @param string trigger  What fired it, for the history
         @return struct result  The deployment's record, so far
         """
-        return self._run(
-            {"action": str(Action.ROLLBACK), "release": _checked(release), "trigger": " ".join(_text(trigger).split())}, wait=wait
-        )
+        return self._run(Request(new_id(), Action.ROLLBACK, release=_checked(release), trigger=_line(trigger)), wait=wait)
 
     @_answering
     def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - XML-RPC
@@ -130,7 +125,7 @@ class ReleaseRPCInterface:
         @param boolean wait     Answer when it is known
         @return struct result   The answer, or its id so far
         """
-        return self._run({"action": CHECK, "revision": _checked(revision), "trigger": "rpc"}, wait=wait)
+        return self._run(Request(new_id(), revision=_checked(revision), trigger="rpc"), check=True, wait=wait)
 
     @_answering
     def getStatus(self) -> Any:  # noqa: N802 - XML-RPC, in supervisor's own style
@@ -166,13 +161,12 @@ class ReleaseRPCInterface:
 
     # Starting
 
-    def _run(self, request: dict[str, str], *, wait: bool) -> Any:
-        identity = new_id()
-        self._start({"id": identity, **request})
+    def _run(self, request: Request, *, wait: bool, check: bool = False) -> Any:
+        self._start(PluginRequest(request, check))
         # Nothing is read that could fail now: it runs, and its id is how to follow it.
-        return self._deferred(identity) if wait else Record(identity, revision=request.get("revision") or None).to_json()
+        return self._deferred(request.id) if wait else Record(request.id, revision=request.revision or None).to_json()
 
-    def _start(self, request: dict[str, str]) -> None:
+    def _start(self, wanted: PluginRequest) -> None:
         answers, runs = self._answers(), self._awaited()
         name, process = self._program()
         holder = answers.root.holder()
@@ -180,7 +174,7 @@ class ReleaseRPCInterface:
         if holder or process.pid or process.get_state() in RUNNING_STATES:
             raise busy(holder)
         kept = process.config.environment
-        process.config.environment = {**(kept or {}), REQUEST_VARIABLE: json.dumps(request)}
+        process.config.environment = {**(kept or {}), **wanted.to_environ()}
         try:
             SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)  # noqa: FBT003 - XML-RPC's
         except RPCError:
@@ -191,7 +185,7 @@ class ReleaseRPCInterface:
         finally:
             # At once: `reread` would see a changed program.
             process.config.environment = kept
-        runs.add(request["id"], process, request.get("revision", ""))
+        runs.add(wanted.request.id, process, wanted.request.revision)
 
     def _program(self) -> tuple[str, Any]:
         for group_name, group in self._supervisord.process_groups.items():
@@ -275,6 +269,10 @@ def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
 def _checked(name: Any) -> str:
     text = _text(name)
     return check_revision(text) if text else ""
+
+
+def _line(text: Any) -> str:
+    return " ".join(_text(text).split())
 
 
 def _text(value: Any) -> str:

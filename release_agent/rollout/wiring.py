@@ -16,6 +16,7 @@ from release_agent.rollout.host.client import HostClient
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote
 from release_agent.rollout.inventory import hosts
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     import argparse
@@ -116,7 +117,7 @@ class RolloutParts:
 
     @property
     def _is_in_consul(self) -> bool:
-        return bool(self._arguments.consul or self._environ.get("CONSUL_HTTP_ADDR"))
+        return bool(self._arguments.consul or self._environ.get(Variable.CONSUL_HTTP_ADDR))
 
     @cached_property
     def record(self) -> RolloutStore:
@@ -155,7 +156,7 @@ class RolloutParts:
     def again(self, rollout: Rollout, verb: str) -> str:
         """Return the command of a verb that goes on with a rollout."""
         words = ["release-agent", "rollout", verb, rollout.id]
-        if self._is_in_consul and not self._environ.get("CONSUL_HTTP_ADDR"):
+        if self._is_in_consul and not self._environ.get(Variable.CONSUL_HTTP_ADDR):
             words.append("--consul")
         user, password_file = self.user or rollout.user, self.password_file or rollout.password_file
         if user:

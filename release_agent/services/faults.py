@@ -7,8 +7,8 @@ from enum import IntEnum
 from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, Failed, SupervisorGone
+from release_agent.variables import Variable
 
-URL_VARIABLE = "SUPERVISOR_SERVER_URL"
 _UNAUTHORIZED = 401
 
 
@@ -27,8 +27,9 @@ def check_url(url: str) -> None:
     if not url:
         raise SupervisorGone(
             Code.SUPERVISOR_UNREACHABLE,
-            f"no supervisor to talk to: neither [supervisor] url nor {URL_VARIABLE} is set",
-            hint=f"set [supervisor] url, or export {URL_VARIABLE}=unix:///run/supervisor.sock; under supervisord it is set",
+            f"no supervisor to talk to: neither [supervisor] url nor {Variable.SUPERVISOR_SERVER_URL} is set",
+            hint=f"set [supervisor] url, or export {Variable.SUPERVISOR_SERVER_URL}=unix:///run/supervisor.sock; "
+            "under supervisord it is set",
         )
     if not url.startswith(("unix:///", "http://")):
         raise _no_supervisor(url, "is no URL: it must be unix:///path or http://host:port")
@@ -60,7 +61,7 @@ def _no_supervisor(url: str, why: str) -> Failed:
     return Failed(
         Code.SUPERVISOR_REFUSED,
         f"what is at {url} is no supervisor with [rpcinterface:supervisor]: it {why}",
-        hint=f"fix [supervisor] url or {URL_VARIABLE}, or supervisord's own configuration",
+        hint=f"fix [supervisor] url or {Variable.SUPERVISOR_SERVER_URL}, or supervisord's own configuration",
     )
 
 
@@ -69,7 +70,7 @@ def _refused(url: str, error: xmlrpc.client.ProtocolError) -> Failed:
         return Failed(
             Code.SUPERVISOR_REFUSED,
             f"supervisor at {url} wants a user and a password",
-            hint="set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in the program's environment",
+            hint=f"set {Variable.SUPERVISOR_USERNAME} and {Variable.SUPERVISOR_PASSWORD} in the program's environment",
         )
     return Failed(
         Code.SUPERVISOR_REFUSED,

@@ -9,7 +9,8 @@ import xmlrpc.client
 from typing import TYPE_CHECKING, Any
 from xml.parsers.expat import ExpatError
 
-from release_agent.services.faults import URL_VARIABLE, check_url, of_failure, of_fault
+from release_agent.services.faults import check_url, of_failure, of_fault
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +53,9 @@ class Rpc:
 
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
         """``url``: ``unix:///path`` or ``http://host:port``; credentials come from the environment."""
-        self.url = url or environ.get(URL_VARIABLE, "")
-        user = environ.get("SUPERVISOR_USERNAME", "")
-        self._credentials = f"{user}:{environ.get('SUPERVISOR_PASSWORD', '')}" if user else ""
+        self.url = url or environ.get(Variable.SUPERVISOR_SERVER_URL, "")
+        user = environ.get(Variable.SUPERVISOR_USERNAME, "")
+        self._credentials = f"{user}:{environ.get(Variable.SUPERVISOR_PASSWORD, '')}" if user else ""
 
     def __call__(self, method: str, *arguments: object) -> Any:
         """Call ``supervisor.METHOD``, or a method of another namespace.

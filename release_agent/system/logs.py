@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+
+from release_agent.variables import Exposure, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 
-_SECRET_VARIABLES = ("SUPERVISOR_PASSWORD", "CONSUL_HTTP_TOKEN")
-_SECRET_FILE_VARIABLES = ("CONSUL_HTTP_TOKEN_FILE",)
 _SHORTEST_SECRET = 4
 
 
@@ -38,10 +31,10 @@ class Redactor:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         """Read them from the environment, and from the files it names."""
-        found = [environ.get(name, "") for name in _SECRET_VARIABLES]
-        for name in _SECRET_FILE_VARIABLES:
+        found = [environ.get(variable, "") for variable in Variable if variable.exposure is Exposure.SECRET]
+        for variable in [variable for variable in Variable if variable.exposure is Exposure.SECRET_FILE]:
             try:
-                found.append(Path(environ[name]).read_text(encoding="utf-8").strip())
+                found.append(Path(environ[variable]).read_text(encoding="utf-8").strip())
             except (KeyError, OSError, UnicodeDecodeError):
                 continue
         # Shorter ones would blacken words that are none.

@@ -16,6 +16,7 @@ from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.file_lock import FileLock
 from release_agent.rollout.record.port import KEPT, SHOWN, locked, unknown
 from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, transaction
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ _NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # raised for JS
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return ``$XDG_STATE_HOME/release-agent/rollouts.db``, else that under ``~/.local/state``."""
-    given = environ.get("XDG_STATE_HOME", "")
+    given = environ.get(Variable.XDG_STATE_HOME, "")
     state = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"  # relative ones are to be ignored
     return state / "release-agent" / "rollouts.db"
 

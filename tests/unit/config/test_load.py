@@ -103,15 +103,10 @@ def test_the_argument_outranks_the_variable(tmp_path: Path) -> None:
     assert load.load(None, {"RELEASE_AGENT_CONFIG": variable}).app.name == "variable"
 
 
-def test_without_argument_and_variable_the_file_in_etc_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "DEFAULT_PATH", write(tmp_path / "etc.toml", MINIMAL.replace('"api"', '"etc"')))
-
-    assert load.load(None, {}).app.name == "etc"
-    assert load.load(None, {"RELEASE_AGENT_CONFIG": ""}).app.name == "etc"
-
-
-def test_the_file_in_etc_is_called_release_agent_toml() -> None:
-    assert load.DEFAULT_PATH == "/etc/release-agent.toml"
+@pytest.mark.parametrize("environ", [{}, {"RELEASE_AGENT_CONFIG": ""}])
+def test_without_argument_and_variable_the_file_in_etc_is_read(environ: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured, match=r"cannot read /etc/release-agent\.toml"):
+        load.load(None, environ)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Every environment variable that the agent reads, sets or withholds; other modules take the names from here."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Self
+
+DEFAULT_CONFIG = "/etc/release-agent.toml"  # if RELEASE_AGENT_CONFIG is not set
+
+
+class Exposure(Enum):
+    """Who may see a variable."""
+
+    OPEN = "hooks, exec probes and logs may"
+    WITHHELD = "hooks and exec probes may not"
+    SECRET = "hooks and exec probes may not, and the value is replaced in logs, records and reports"  # noqa: S105 - a description
+    SECRET_FILE = "hooks and exec probes may not; the content of the file it names is replaced, as a SECRET is"  # noqa: S105
+
+
+class Variable(StrEnum):
+    """A variable's name, with its reader (a module of this package, or another program), its meaning and its exposure."""
+
+    reader: str
+    meaning: str
+    exposure: Exposure
+
+    def __new__(cls, name: str, reader: str, meaning: str, exposure: Exposure = Exposure.OPEN) -> Self:
+        """Make a member, which is its name as a string."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.reader, member.meaning, member.exposure = reader, meaning, exposure
+        return member
+
+    # The agent's own
+    RELEASE_AGENT_CONFIG = "RELEASE_AGENT_CONFIG", "config.load", "path of the configuration, if --config is not given"
+    RELEASE_AGENT_HOST = "RELEASE_AGENT_HOST", "config.load", "name of this host, if [app] host is not set"
+    RELEASE_AGENT_REQUEST = (
+        "RELEASE_AGENT_REQUEST",
+        "request",
+        "request of supervisor's plugin to the program it starts, as JSON",
+        Exposure.WITHHELD,
+    )
+
+    # Set by supervisord for its programs, or by whoever starts the agent
+    SUPERVISOR_SERVER_URL = "SUPERVISOR_SERVER_URL", "services.rpc", "URL of supervisord's RPC, if [supervisor] url is not set"
+    SUPERVISOR_USERNAME = "SUPERVISOR_USERNAME", "services.rpc", "user of supervisord's RPC", Exposure.WITHHELD
+    SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET
+    SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.commands", "set if supervisord started the command: the run's trigger"
+
+    # As HashiCorp's own tools have them
+    CONSUL_HTTP_ADDR = "CONSUL_HTTP_ADDR", "consul.client", "address of the agent; if it is set, rollouts are recorded in Consul"
+    CONSUL_HTTP_SSL = "CONSUL_HTTP_SSL", "consul.client", "whether to use TLS"
+    CONSUL_HTTP_SSL_VERIFY = "CONSUL_HTTP_SSL_VERIFY", "consul.client", "whether to check the server's certificate"
+    CONSUL_CACERT = "CONSUL_CACERT", "consul.client", "file of the trusted authorities"
+    CONSUL_CAPATH = "CONSUL_CAPATH", "consul.client", "directory of the trusted authorities"
+    CONSUL_CLIENT_CERT = "CONSUL_CLIENT_CERT", "consul.client", "file of the client's certificate"
+    CONSUL_CLIENT_KEY = "CONSUL_CLIENT_KEY", "consul.client", "file of the client's key"
+    CONSUL_TLS_SERVER_NAME = "CONSUL_TLS_SERVER_NAME", "consul.client", "name in the server's certificate"
+    CONSUL_HTTP_TOKEN = "CONSUL_HTTP_TOKEN", "consul.client", "token for each call", Exposure.SECRET
+    CONSUL_HTTP_TOKEN_FILE = "CONSUL_HTTP_TOKEN_FILE", "consul.client", "file of the token", Exposure.SECRET_FILE
+    CONSUL_HTTP_AUTH = "CONSUL_HTTP_AUTH", "consul", "user and password of Consul's own tools", Exposure.WITHHELD
+
+    XDG_STATE_HOME = "XDG_STATE_HOME", "rollout.record.file", "directory of rollouts' records without Consul"
+
+    # Set by the agent for hooks and exec probes
+    RELEASE_ACTION = "RELEASE_ACTION", "hooks", "deploy, rollback or recover"
+    RELEASE_ID = "RELEASE_ID", "hooks", "id of the run"
+    RELEASE_APP = "RELEASE_APP", "hooks", "[app] name"
+    RELEASE_ENVIRONMENT = "RELEASE_ENVIRONMENT", "hooks", "[app] environment"
+    RELEASE_HOST = "RELEASE_HOST", "hooks", "name of this host"
+    RELEASE_NAME = "RELEASE_NAME", "hooks", "name of the release"
+    RELEASE_NUMBER = "RELEASE_NUMBER", "hooks", "number of the release"
+    RELEASE_REVISION = "RELEASE_REVISION", "hooks", "revision of the release"
+    RELEASE_COMMIT = "RELEASE_COMMIT", "hooks", "commit of the hook's own repository; RELEASE_COMMIT_NAME: of repository NAME"
+    RELEASE_PREVIOUS = "RELEASE_PREVIOUS", "hooks", "name of the release that was live before the run"
+    RELEASE_ROOT = "RELEASE_ROOT", "hooks", "[app] root"
+    RELEASE_SHARED = "RELEASE_SHARED", "hooks", "directory of the shared paths"
+    RELEASE_DIRECTORY = "RELEASE_DIRECTORY", "hooks", "directory of the release's files now"
+    RELEASE_PATH = "RELEASE_PATH", "hooks", "directory of the release's files once it is live"
+
+
+WITHHELD = frozenset(variable for variable in Variable if variable.exposure is not Exposure.OPEN)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from release_agent.errors import Misconfigured
+from release_agent.model import Action, Request
+from release_agent.request import PluginRequest
+
+WRITTEN = [
+    PluginRequest(Request("1", Action.DEPLOY, revision="v1.0.0", trigger="rpc")),
+    PluginRequest(Request("2", Action.DEPLOY, trigger="webhook of the forge")),
+    PluginRequest(Request("3", Action.ROLLBACK, release="000001-aaaaaaaaaaaa", trigger="supervisorctl")),
+    PluginRequest(Request("4", Action.DEPLOY, revision="main", trigger="rpc"), check=True),
+]
+
+
+@pytest.mark.parametrize("request_", WRITTEN, ids=lambda wanted: wanted.request.id)
+def test_the_program_reads_what_the_plugin_wrote(request_: PluginRequest) -> None:
+    assert PluginRequest.from_environ(request_.to_environ()) == request_
+
+
+def test_a_request_has_the_name_and_the_keys_that_older_and_newer_versions_know() -> None:
+    """supervisord may have loaded the plugin before the program was upgraded."""
+    written = [wanted.to_environ() for wanted in WRITTEN]
+
+    assert [list(environ) for environ in written] == [["RELEASE_AGENT_REQUEST"]] * 4
+    assert [json.loads(environ["RELEASE_AGENT_REQUEST"]) for environ in written] == [
+        {"id": "1", "action": "deploy", "revision": "v1.0.0", "trigger": "rpc"},
+        {"id": "2", "action": "deploy", "revision": "", "trigger": "webhook of the forge"},
+        {"id": "3", "action": "rollback", "release": "000001-aaaaaaaaaaaa", "trigger": "supervisorctl"},
+        {"id": "4", "action": "check", "revision": "main", "trigger": "rpc"},
+    ]
+
+
+def test_a_request_with_keys_of_a_newer_plugin_is_read() -> None:
+    read = PluginRequest.from_environ({"RELEASE_AGENT_REQUEST": '{"id": "1", "force": true, "unheard_of": 1}'})
+
+    assert read == PluginRequest(Request("1", Action.DEPLOY, force=True, trigger="rpc"))
+
+
+@pytest.mark.parametrize("environ", [{}, {"RELEASE_AGENT_REQUEST": ""}])
+def test_without_a_request_the_command_line_counts(environ: dict[str, str]) -> None:
+    assert PluginRequest.from_environ(environ) is None
+
+
+@pytest.mark.parametrize("value", ["{", "[]", "1", "{}", '{"id": "1", "action": "dance"}'])
+def test_what_is_no_request_is_refused(value: str) -> None:
+    with pytest.raises(Misconfigured, match="RELEASE_AGENT_REQUEST is not a request"):
+        PluginRequest.from_environ({"RELEASE_AGENT_REQUEST": value})
