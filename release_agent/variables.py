@@ -45,7 +45,7 @@ class Variable(StrEnum):
     SUPERVISOR_SERVER_URL = "SUPERVISOR_SERVER_URL", "services.rpc", "URL of supervisord's RPC, if [supervisor] url is not set"
     SUPERVISOR_USERNAME = "SUPERVISOR_USERNAME", "services.rpc", "user of supervisord's RPC", Exposure.WITHHELD
     SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET
-    SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.commands", "set if supervisord started the command: the run's trigger"
+    SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set if supervisord started the command: the run's trigger"
 
     # As HashiCorp's own tools have them
     CONSUL_HTTP_ADDR = "CONSUL_HTTP_ADDR", "consul.client", "address of the agent; if it is set, rollouts are recorded in Consul"

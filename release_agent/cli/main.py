@@ -1,4 +1,4 @@
-"""The commands: arguments in, one record or answer out. The only place that prints and exits."""
+"""The command line: choose the command, run it, exit with its code. The only place that exits."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from release_agent import __version__
-from release_agent.cli import commands
-from release_agent.errors import Code, ReleaseError
-from release_agent.rollout import arguments as fleet
+from release_agent.cli.commands import COMMANDS, load
+from release_agent.variables import DEFAULT_CONFIG, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
 _UMASK = 0o022
 _INTERRUPTED = 128 + signal.SIGINT  # a reading command; those that change something take INT as a request
@@ -24,15 +23,14 @@ _INTERRUPTED = 128 + signal.SIGINT  # a reading command; those that change somet
 def main() -> None:
     """Run one command and exit with its code."""
     # Started with stdout or stderr closed: the run goes on, unheard.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
-    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    sys.stdout = sys.stdout or _devnull()
+    sys.stderr = sys.stderr or _devnull()
     # What a release's files may be read by does not depend on who started the agent.
     os.umask(_UMASK)
     # Whoever called may be a git hook: its repository is not ours.
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
-    arguments = _parser().parse_args()
-    code = _guarded(arguments)
+    code = _run()
     # The outcome is out: a signal on the way out must not replace the exit code.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -40,62 +38,81 @@ def main() -> None:
     sys.exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="release-agent", description="Ship tagged code into this container.")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--config", metavar="PATH", help="default: $RELEASE_AGENT_CONFIG, else /etc/release-agent.toml")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> CommandParser:
+    """Make the parser of the whole command line; what a command takes is added when that command is parsed."""
+    whole = CommandParser(prog="release-agent", description="Deploy tagged code into this container.")
+    whole.add_argument("--version", action="version", version=__version__)
+    whole.add_argument(
+        "--config",
+        metavar="PATH",
+        help=f"read this configuration (default: ${Variable.RELEASE_AGENT_CONFIG}, else {DEFAULT_CONFIG})",
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.help, description=command.help, command=name)
+    return whole
 
-    def command(name: str, run: Callable[[commands.Call], int], text: str) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, help=text, description=text)
-        added.add_argument("--json", action="store_true", help="machine output, as docs/commands.md has it")
-        added.set_defaults(run=run)
-        return added
 
-    deploy = command("deploy", commands.deploy, "make a revision live: build, publish, restart, prove, or roll back")
-    deploy.add_argument("revision", nargs="?", help="a tag, a branch or a full commit id; default: what [revision] says")
-    deploy.add_argument("--force", action="store_true", help="build and restart even what is there")
-    deploy.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag that named another commit before")
-    deploy.add_argument("--dry-run", action="store_true", help="say what would be done")
-    rollback = command("rollback", commands.rollback, "go back to the release that was live before, or to the named one")
-    rollback.add_argument("release", nargs="?", default="", help="a release's name, number or revision")
-    command("boot", commands.boot, "at container start: recover, deploy if nothing is live, start what does not run")
-    command("monitor", commands.monitor, "the resident event listener: probes, Consul's check, unsent reports")
-    command("status", commands.status, "what is live and how it is")
-    history = command("history", commands.history, "what was done")
-    history.add_argument("id", nargs="?", help="one deployment, with its hooks' output")
-    history.add_argument("--limit", type=int, default=-1, metavar="N", help="the newest N")
-    command("releases", commands.releases, "what is kept")
-    command("pin", commands.pin, 'set what [revision] follow = "pin" takes').add_argument("revision")
-    command("unpin", commands.unpin, "forget what was pinned")
-    command("verify", commands.verify, "compare a release with its commit").add_argument("release", nargs="?", default="")
-    command("prune", commands.prune, "apply [app] keep")
-    doctor = command("doctor", commands.doctor, "check the whole set-up and say how to mend each fault")
-    doctor.add_argument("--repair", action="store_true", help="rebuild a lost or broken journal from what lies on disk")
-    rollout = subparsers.add_parser("rollout", help="a revision's deployment across a fleet")
-    fleet.add(rollout, commands.rollout)
-    return parser
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command, which imports the command's module when its arguments are parsed; or of no command at all."""
+
+    def __init__(self, *, command: str = "", **options: object) -> None:
+        """Take argparse's own options; ``command``: a name in COMMANDS."""
+        super().__init__(**options)  # type: ignore[arg-type]
+        self._command = command
+
+    def parse_known_args(  # type: ignore[override]  # argparse's own has a signature for every kind of namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, with the command's arguments."""
+        self.complete()
+        return super().parse_known_args(args, namespace)
+
+    def complete(self) -> None:
+        """Import the command's module and add its arguments, once."""
+        name, self._command = self._command, ""
+        if not name:
+            return
+        if COMMANDS[name].json:
+            self.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/commands.md)")
+        module = load(name)
+        if hasattr(module, "add_arguments"):
+            module.add_arguments(self)
+        self.set_defaults(run=module.run)
+
+
+def _run() -> int:
+    try:
+        arguments = parser().parse_args()
+        return _guarded(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _guarded(arguments: argparse.Namespace) -> int:
-    call = commands.Call(arguments)
+    from release_agent.cli.call import Call, failed, say
+    from release_agent.errors import Code, ReleaseError
+
+    call = Call(arguments)
     try:
         code: int = arguments.run(call)
     except ReleaseError as error:
-        return commands.failed(call, error)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+        return failed(call, error)
     except Exception as error:  # noqa: BLE001 - a bug must end in a record and a code, too
         import traceback
 
-        commands.say(traceback.format_exc(), sys.stderr)
+        say(traceback.format_exc(), sys.stderr)
         hint = "please report it; `release-agent boot`, or the next deploy, recovers what was half done"
-        return commands.failed(call, ReleaseError(Code.BUG, f"a bug in the agent: {type(error).__name__}: {error}", hint=hint))
+        return failed(call, ReleaseError(Code.BUG, f"a bug in the agent: {type(error).__name__}: {error}", hint=hint))
     return code
 
 
+def _devnull() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
 def _flush() -> None:
-    """Let go of stdout and stderr without a word where their reader has gone."""
+    """Flush stdout and stderr; drop what is left if their reader has gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

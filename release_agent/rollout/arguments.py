@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from release_agent.config import readers
-from release_agent.rollout.options import Options, amount
+from release_agent.rollout.options import Amount, Options, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ _VERBS = {
 }
 
 
-def add(parser: argparse.ArgumentParser, call: Callable[[Any], int]) -> None:
-    """Add the verbs of ``rollout``; ``call`` runs any of them."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs of ``rollout`` and what each takes."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
     start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
     start.add_argument("revision")
     start.add_argument("host", nargs="*", help="10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
@@ -41,8 +41,6 @@ def add(parser: argparse.ArgumentParser, call: Callable[[Any], int]) -> None:
             one.add_argument("--watch", action="store_true", help="until it ends")
         one.add_argument("--consul", action="store_true", help="the record is in Consul; said by CONSUL_HTTP_ADDR, too")
         _add_access(one)
-    for one in verbs.choices.values():
-        one.set_defaults(run=call)
 
 
 def _add_inventory(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +101,7 @@ def options(arguments: argparse.Namespace) -> Options:
     return Options(**{name: getattr(arguments, name) for name in Options.__dataclass_fields__})
 
 
-def _waves(text: str) -> tuple[Any, ...]:
+def _waves(text: str) -> tuple[Amount, ...]:
     sizes = tuple(_amount(part) for part in text.split(","))
     if not all(size.number for size in sizes):
         message = f"{text!r} has a wave of no hosts"
@@ -111,7 +109,7 @@ def _waves(text: str) -> tuple[Any, ...]:
     return sizes
 
 
-def _amount(text: str) -> Any:  # noqa: ANN401 - argparse
+def _amount(text: str) -> Amount:
     try:
         read = amount(text)
     except ValueError as error:

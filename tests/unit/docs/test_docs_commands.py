@@ -14,7 +14,7 @@ from xmlrpc.server import SimpleXMLRPCServer
 
 import pytest
 
-from release_agent.cli.main import _parser
+from release_agent.cli.main import CommandParser, parser
 from release_agent.model import Record
 from support.markdown import names, page
 from support.repositories import Repo
@@ -49,13 +49,16 @@ PROGRAM = {"group": "web", "name": "web", "command": "web", "startsecs": 1, "sto
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (subparsers,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no other way to ask
-    return dict(subparsers.choices)
+    (subparsers,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    found: dict[str, CommandParser] = dict(subparsers.choices)
+    for command in found.values():
+        command.complete()
+    return dict(found)
 
 
-def arguments(parser: argparse.ArgumentParser) -> set[str]:
+def arguments(one: argparse.ArgumentParser) -> set[str]:
     """What a parser takes, as the documentation writes it."""
-    taken = [a for a in parser._actions if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction)]  # noqa: SLF001 - as above
+    taken = [a for a in one._actions if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction)]
     return {action.option_strings[-1] if action.option_strings else action.dest.upper() for action in taken}
 
 
@@ -79,7 +82,7 @@ def test_every_argument_of_a_command_is_documented_and_no_other(command: str) ->
 def test_every_option_before_the_command_is_documented() -> None:
     intro = page("docs/commands.md").section("Commands", whole=False)
 
-    assert {names(row[0])[0].split()[0] for row in intro.rows()} == arguments(_parser()) | {"--json"}
+    assert {names(row[0])[0].split()[0] for row in intro.rows()} == arguments(parser()) | {"--json"}
 
 
 def test_every_json_example_is_json() -> None:

@@ -8,7 +8,8 @@ import tomllib
 
 import pytest
 
-from release_agent.cli.main import _parser
+from release_agent.cli.main import parser
+from release_agent.rollout import arguments
 from release_agent.rollout.inventory import hosts
 from release_agent.rollout.model import Host, HostStage
 from release_agent.rollout.options import Options, amount
@@ -19,17 +20,14 @@ FLEET = page("docs/fleet.md")
 
 
 def _verbs() -> dict[str, argparse.ArgumentParser]:
-    parser = _parser()
-    for name in ("rollout", None):
-        (subparsers,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001 - no other way to ask
-        if name is None:
-            return dict(subparsers.choices)
-        parser = subparsers.choices[name]
-    return {}
+    rollout = argparse.ArgumentParser()
+    arguments.add(rollout)
+    (subparsers,) = [a for a in rollout._actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(subparsers.choices)
 
 
-def _options(parser: argparse.ArgumentParser) -> set[str]:
-    return {a.option_strings[-1] for a in parser._actions if a.option_strings} - {"--help"}  # noqa: SLF001 - as above
+def _options(one: argparse.ArgumentParser) -> set[str]:
+    return {a.option_strings[-1] for a in one._actions if a.option_strings} - {"--help"}
 
 
 def test_every_verb_is_documented_and_no_other() -> None:
@@ -46,11 +44,11 @@ def test_every_option_of_a_start_is_documented_and_no_other() -> None:
 
 
 def test_documented_defaults_are_those_that_apply() -> None:
-    taken = vars(_parser().parse_args(["rollout", "start", "v1", "host"]))
+    taken = vars(parser().parse_args(["rollout", "start", "v1", "host"]))
     for row in FLEET.section("How it goes", whole=False).rows():
         option = names(row[0])[0].split()[0]
         if row[1]:
-            given = vars(_parser().parse_args(["rollout", "start", "v1", "host", option, names(row[1])[0]]))
+            given = vars(parser().parse_args(["rollout", "start", "v1", "host", option, names(row[1])[0]]))
             assert given == taken, option
 
 

@@ -1,0 +1,93 @@
+"""One call of a command: its arguments, what it works with, and how its answer is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from release_agent import text
+from release_agent.config import load
+from release_agent.errors import exit_of
+from release_agent.model import Record, new_id
+from release_agent.request import PluginRequest
+from release_agent.system.clock import SystemClock
+from release_agent.variables import Variable
+from release_agent.wiring import Parts
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
+
+    from release_agent.config.sections import Config
+    from release_agent.errors import ReleaseError
+
+_ENDS_IN_A_RECORD = ("deploy", "rollback", "boot")
+
+
+class Call:
+    """One call of a command: its arguments and, once asked for, what it works with."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Take the parsed arguments; the configuration is read when it is first used."""
+        self.arguments = arguments
+        self.clock = SystemClock()
+        self.id = new_id()
+        self._parts: Parts | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """The adapters; raises Misconfigured."""
+        if self._parts is None:
+            self._parts = Parts(load.load(self.arguments.config), self.clock)
+        return self._parts
+
+    @property
+    def config(self) -> Config:
+        """The configuration; raises Misconfigured."""
+        return self.parts.config
+
+    def plugin_request(self) -> PluginRequest | None:
+        """Return the request of supervisor's plugin, whose id becomes the run's; raises Misconfigured."""
+        asked = PluginRequest.from_environ()
+        self.id = asked.request.id if asked else self.id
+        return asked
+
+    def answer(self, body: object, said: str) -> None:
+        """Print the answer: ``body`` as JSON on one line, or ``said`` for a person."""
+        say(json.dumps(body) if self.arguments.json else said)
+
+    def print_record(self, record: Record) -> int:
+        """Print how a run ended, for a person a failure on stderr; returns the exit code."""
+        if self.arguments.json:
+            say(json.dumps(record.to_json()))
+        else:
+            say(text.record(record), sys.stderr if record.error else sys.stdout)
+        return exit_of(record.outcome)
+
+
+def failed(call: Call, error: ReleaseError) -> int:
+    """Print an error outside any run (bad configuration, a busy agent, a bug); returns its exit code."""
+    if call.arguments.command in _ENDS_IN_A_RECORD:
+        record = Record(call.id, revision=getattr(call.arguments, "revision", "") or None)
+        record.outcome, record.error = error.outcome, error.to_json()
+        call.print_record(record)
+    elif call.arguments.json:
+        say(json.dumps({"error": error.to_json()}))
+    else:
+        say(text.error(error.to_json()), sys.stderr)
+    return error.exit_code
+
+
+def trigger() -> str:
+    """Return ``supervisor`` for a process that supervisord started, else ``command``: a person typed it."""
+    return "supervisor" if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else "command"
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print to ``stream``, stdout by default; a reader that has gone changes nothing."""
+    try:
+        print(text, file=stream or sys.stdout, flush=True)
+    except (OSError, ValueError):
+        return

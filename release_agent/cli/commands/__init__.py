@@ -1,0 +1,42 @@
+"""The commands. Each is the module of its name in this folder, which is imported only when that command is chosen.
+
+Such a module has ``run(call)``, which returns the exit code, and ``add_arguments(parser)`` if the command takes arguments.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class Command(NamedTuple):
+    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, as all do but ``rollout``, whose verbs do."""
+
+    help: str
+    json: bool = True
+
+
+# In the order of `release-agent --help` and of docs/commands.md.
+COMMANDS = {
+    "deploy": Command("build and publish a revision, restart the services and prove them healthy, or roll back"),
+    "rollback": Command("roll back to the release that was live before, or to the named one"),
+    "boot": Command("recover, deploy if no release is live, start stopped services; run when the container starts"),
+    "monitor": Command("probe the live release, renew Consul's check, send queued reports; run by supervisord"),
+    "status": Command("show the live release and its health"),
+    "history": Command("list the deployments, newest first"),
+    "releases": Command("list the kept releases"),
+    "pin": Command('set the revision that [revision] follow = "pin" deploys'),
+    "unpin": Command("forget the pinned revision"),
+    "verify": Command("compare a release's files with its commit"),
+    "prune": Command("remove the releases beyond [app] keep"),
+    "doctor": Command("check the whole set-up and show how to fix each fault"),
+    "rollout": Command("deploy a revision across a fleet", json=False),
+}
+
+
+def load(name: str) -> ModuleType:
+    """Import the module of a command in COMMANDS."""
+    return import_module(f"{__name__}.{name}")

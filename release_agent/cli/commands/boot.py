@@ -1,0 +1,23 @@
+"""``release-agent boot``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.deploy.agent import Agent, boot_request
+from release_agent.errors import Cancelled, Exit
+
+if TYPE_CHECKING:
+    from release_agent.cli.call import Call
+
+
+def run(call: Call) -> int:
+    """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, else 21."""
+    call.clock.listen()
+    request = boot_request()
+    with call.parts.locked(request, wait=True) as context:
+        record, healthy = Agent(context).boot(request)
+    call.print_record(record)
+    if healthy:
+        return Exit.OK
+    return Exit.CANCELLED if record.outcome == Cancelled.outcome else Exit.ROLLBACK_FAILED

@@ -1,0 +1,42 @@
+"""``release-agent deploy``, which also runs the requests of supervisor's plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.cli.call import trigger
+from release_agent.cli.change import change
+from release_agent.cli.dry_run import dry_run
+from release_agent.model import Request
+from release_agent.repository.revision import check_revision
+
+if TYPE_CHECKING:
+    import argparse
+
+    from release_agent.cli.call import Call
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the revision and how it is deployed."""
+    parser.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (default: as [revision] says)")
+    parser.add_argument("--force", action="store_true", help="build and restart even if the revision is live")
+    parser.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag that named another commit before")
+    parser.add_argument("--dry-run", action="store_true", help="show what a deployment would do; change nothing")
+
+
+def run(call: Call) -> int:
+    """Make a revision live, or with ``--dry-run`` print what that would do; returns the exit code."""
+    arguments = call.arguments
+    asked = call.plugin_request()
+    if asked:
+        check = asked.check or arguments.dry_run
+        return dry_run(call, asked.request, keep=True) if check else change(call, asked.request)
+    request = Request(
+        call.id,
+        # An empty argument is a caller's unset variable, not a wish for the newest tag.
+        revision="" if arguments.revision is None else check_revision(arguments.revision),
+        force=arguments.force,
+        accept_moved_tag=arguments.accept_moved_tag,
+        trigger=trigger(),
+    )
+    return dry_run(call, request, keep=False) if arguments.dry_run else change(call, request)

@@ -1,0 +1,30 @@
+"""``release-agent doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.cli.call import trigger
+from release_agent.cli.doctor import FAULT, examine, findings
+from release_agent.errors import Exit
+from release_agent.model import Request, new_id
+
+if TYPE_CHECKING:
+    import argparse
+
+    from release_agent.cli.call import Call
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add whether to repair."""
+    parser.add_argument("--repair", action="store_true", help="rebuild a lost or broken journal from the releases on disk")
+
+
+def run(call: Call) -> int:
+    """Check the whole set-up and print the findings; returns 30 if one is a fault."""
+    if call.arguments.repair:
+        with call.parts.locked(Request(new_id(), trigger=trigger())):
+            pass  # opening the journal to write it rebuilds one that is lost or broken
+    found = examine(call.parts)
+    call.answer([finding.to_json() for finding in found], findings(found))
+    return Exit.FAULT_FOUND if any(finding.level == FAULT for finding in found) else Exit.OK

@@ -1,0 +1,39 @@
+"""``release-agent history``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from release_agent import text
+from release_agent.errors import Code, Exit, NoTarget
+
+if TYPE_CHECKING:
+    import argparse
+
+    from release_agent.cli.call import Call
+    from release_agent.journal.journal import StateDatabase
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which deployments to list."""
+    parser.add_argument("id", nargs="?", help="show only this deployment, with its hooks' output")
+    parser.add_argument("--limit", type=int, default=-1, metavar="N", help="list only the newest N deployments (default: all)")
+
+
+def run(call: Call) -> int:
+    """Print the deployments, newest first, or everything about one; raises NoTarget if that is unknown."""
+    with call.parts.journal() as journal:
+        entries = journal.history(call.arguments.limit)
+        if call.arguments.id:
+            return _print_one(call, journal, [entry for entry in entries if entry["id"] == call.arguments.id])
+        call.answer(entries, text.history(entries, journal.action_of))
+    return Exit.OK
+
+
+def _print_one(call: Call, journal: StateDatabase, entries: list[dict[str, Any]]) -> int:
+    identity = call.arguments.id
+    if not entries:
+        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="`release-agent history` lists them")
+    body = {**entries[0], "hooks": [vars(hook) for hook in journal.hooks_of(identity)]}
+    call.answer(body, text.deployment(body))
+    return Exit.OK

@@ -1,0 +1,18 @@
+"""``release-agent monitor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Exit
+from release_agent.monitor import resident
+
+if TYPE_CHECKING:
+    from release_agent.cli.call import Call
+
+
+def run(call: Call) -> int:
+    """Answer supervisor's events and watch the live release, until supervisor closes stdin."""
+    resident.run(call.parts, sys.stdin, sys.stdout)
+    return Exit.OK

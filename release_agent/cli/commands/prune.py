@@ -1,0 +1,21 @@
+"""``release-agent prune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.cli.call import trigger
+from release_agent.deploy.agent import prune
+from release_agent.errors import Exit
+from release_agent.model import Request, new_id
+
+if TYPE_CHECKING:
+    from release_agent.cli.call import Call
+
+
+def run(call: Call) -> int:
+    """Remove the releases beyond ``[app] keep`` and print their names."""
+    with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
+        removed = prune(context)
+    call.answer({"removed": removed}, "removed " + ", ".join(removed) if removed else "nothing to remove")
+    return Exit.OK

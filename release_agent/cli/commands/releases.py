@@ -1,0 +1,19 @@
+"""``release-agent releases``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent import status, text
+from release_agent.errors import Exit
+
+if TYPE_CHECKING:
+    from release_agent.cli.call import Call
+
+
+def run(call: Call) -> int:
+    """Print the kept releases."""
+    with call.parts.looking() as context:
+        found = status.releases(context)
+    call.answer(found, text.releases(found))
+    return Exit.OK

@@ -1,0 +1,24 @@
+"""``release-agent rollout``, which needs no configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.rollout import arguments
+
+if TYPE_CHECKING:
+    import argparse
+
+    from release_agent.cli.call import Call
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs of a rollout."""
+    arguments.add(parser)
+
+
+def run(call: Call) -> int:
+    """Run one verb of a rollout; returns the exit code."""
+    from release_agent.rollout import commands
+
+    return commands.call(call.arguments)

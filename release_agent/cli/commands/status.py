@@ -1,0 +1,21 @@
+"""``release-agent status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent import status, text
+from release_agent.errors import Exit
+
+if TYPE_CHECKING:
+    from release_agent.cli.call import Call
+
+
+def run(call: Call) -> int:
+    """Print the live release and its health; returns 0 if it is healthy, else 30."""
+    parts = call.parts
+    with parts.looking() as context, parts.journal() as journal:
+        found = status.status(context, journal, parts.root().holder(), parts.services().processes)
+        maintenance = journal.maintenance()
+    call.answer(found.body, text.status(found.body, found.problems, maintenance))
+    return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND

@@ -1,0 +1,20 @@
+"""``release-agent unpin``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.cli.call import trigger
+from release_agent.errors import Exit
+from release_agent.model import Request, new_id
+
+if TYPE_CHECKING:
+    from release_agent.cli.call import Call
+
+
+def run(call: Call) -> int:
+    """Forget the pinned revision."""
+    with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
+        context.journal.pin(None)
+    call.answer({"pinned": None}, "nothing is pinned")
+    return Exit.OK

@@ -1,0 +1,36 @@
+"""``release-agent verify``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent import status, text
+from release_agent.errors import Code, Exit, NoTarget
+from release_agent.model import find_release
+
+if TYPE_CHECKING:
+    import argparse
+
+    from release_agent.cli.call import Call
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the release."""
+    parser.add_argument(
+        "release", nargs="?", default="", help="compare the release of this name, number or revision (default: the live one)"
+    )
+
+
+def run(call: Call) -> int:
+    """Compare a release with its commit and print the differences; returns 30 if there are any. Raises NoTarget."""
+    parts, named = call.parts, call.arguments.release
+    root = parts.root()
+    release = find_release(root.releases(), named) if named else root.current()
+    if release is None:
+        what = f"there is no release {named!r}" if named else "no release is live"
+        raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
+    with parts.looking() as context:
+        drift = status.drift(context, release)
+    body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}
+    call.answer(body, text.drift(body))
+    return Exit.FAULT_FOUND if drift else Exit.OK

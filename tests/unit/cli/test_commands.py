@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from release_agent.cli import commands
+from release_agent.cli.commands import COMMANDS
+
+
+def test_every_module_of_the_folder_is_a_command_and_every_command_a_module() -> None:
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
+
+    assert modules == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_can_be_run(name: str) -> None:
+    assert callable(commands.load(name).run)
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules of the agent that a command has imported when it ends."""
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print(*[name for name in sys.modules if name.startswith("release_agent.")]))
+from release_agent.cli.main import main
+sys.argv = ["release-agent", *{list(arguments)}]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("name", ["deploy", "status", "doctor"])
+def test_only_the_module_of_the_chosen_command_is_imported(name: str) -> None:
+    # Without a configuration it ends as soon as it needs one.
+    found = imported_by("--config", "/nonexistent", name)
+
+    assert {module for module in found if module.startswith("release_agent.cli.commands.")} == {
+        f"release_agent.cli.commands.{name}"
+    }
+    assert not {module for module in found if module.startswith("release_agent.rollout")}
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_an_option_that_needs_no_command_imports_none(option: str) -> None:
+    assert imported_by(option) == {
+        "release_agent.cli",
+        "release_agent.cli.commands",
+        "release_agent.cli.main",
+        "release_agent.variables",
+    }
