@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 from release_agent.config import readers
 from release_agent.rollout.options import Amount, Options, amount
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ALL = 100  # percent
 _VERBS = {
-    "list": "rollouts, newest first",
-    "status": "how far a rollout is, and each host",
-    "pause": "begin no further host until it is resumed",
-    "resume": "go on: after a pause, or with what somebody left",
-    "approve": "let a rollout go on that waits for a person",
-    "abort": "begin no further host; what was changed stays as it is",
-    "revert": "put every host back that took the revision",
+    "list": "list the rollouts, newest first",
+    "status": "show how far a rollout is, and the state of each host",
+    "pause": "start no further host until the rollout is resumed",
+    "resume": "go on with a rollout that is paused, or whose process has ended",
+    "approve": "let a rollout go on that waits for approval",
+    "abort": "start no further host; hosts that changed stay as they are",
+    "revert": "roll back every host that took the revision",
 }
 
 
@@ -27,73 +28,117 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of ``rollout`` and what each takes."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
     start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
-    start.add_argument("revision")
-    start.add_argument("host", nargs="*", help="10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
+    start.add_argument("revision", help="deploy this tag, branch or full commit id")
+    start.add_argument("host", nargs="*", help="deploy to this host: 10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
     _add_inventory(start)
     _add_options(start)
-    start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan")
+    start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan; change nothing")
     _add_access(start)
     for verb, text in _VERBS.items():
         one = verbs.add_parser(verb, help=text)
         if verb != "list":
-            one.add_argument("id", help="the rollout's id")
+            one.add_argument("id", help="id of the rollout")
         if verb == "status":
-            one.add_argument("--watch", action="store_true", help="until it ends")
-        one.add_argument("--consul", action="store_true", help="the record is in Consul; said by CONSUL_HTTP_ADDR, too")
+            one.add_argument("--watch", action="store_true", help="show each change until the rollout ends")
+        one.add_argument(
+            "--consul", action="store_true", help=f"read the record from Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
+        )
         _add_access(one)
 
 
 def _add_inventory(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where the hosts come from")
     one = group.add_mutually_exclusive_group()
-    one.add_argument("--consul", metavar="SERVICE", help="the hosts that Consul's catalog has of this service")
-    one.add_argument("--fleet", metavar="FILE", help="a fleet.toml")
-    one.add_argument("--maestro", metavar="FILE", help="a maestro-ng file, schema 2")
-    group.add_argument("--service", action="append", default=[], help="of the maestro file; again for more; default: all")
-    group.add_argument("--environment", default="", help="with --consul: only hosts of this environment")
-    group.add_argument("--tag", action="append", default=[], help="with --consul: only hosts with this tag")
+    one.add_argument("--consul", metavar="SERVICE", help="take the hosts of this service from Consul's catalog")
+    one.add_argument("--fleet", metavar="FILE", help="take the hosts of this fleet.toml")
+    one.add_argument("--maestro", metavar="FILE", help="take the hosts of this maestro-ng file, schema 2")
     group.add_argument(
-        "--meta", action="append", default=[], metavar="KEY=VALUE", help="with --consul: only hosts with this meta"
+        "--service", action="append", default=[], help="with --maestro: take only this service; repeatable (default: all)"
+    )
+    group.add_argument("--environment", default="", help="with --consul: take only hosts of this environment (default: any)")
+    group.add_argument("--tag", action="append", default=[], help="with --consul: take only hosts with this tag; repeatable")
+    group.add_argument(
+        "--meta",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with --consul: take only hosts with this meta; repeatable",
     )
     group.add_argument(
-        "--limit", action="append", default=[], metavar="PATTERN", help="only these hosts; service=… and zone=…, too"
+        "--limit",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="take only these hosts, or service=PATTERN, zone=PATTERN; repeatable (default: all)",
     )
-    group.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="not these hosts")
+    group.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave these hosts out; repeatable")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     default = Options()
     group = parser.add_argument_group("how it goes")
     group.add_argument(
-        "--waves", type=_waves, default=default.waves, metavar="SIZES", help="default: 1,25%%,100%%; the last repeats"
+        "--waves",
+        type=_waves,
+        default=default.waves,
+        metavar="SIZES",
+        help="deploy in waves of these sizes; the last one repeats (default: 1,25%%,100%%)",
     )
     group.add_argument(
-        "--parallel", type=_at_least_one, default=default.parallel, metavar="N", help="hosts at a time; default: 50"
+        "--parallel",
+        type=_at_least_one,
+        default=default.parallel,
+        metavar="N",
+        help="deploy to at most N hosts at a time (default: 50)",
     )
-    group.add_argument("--bake", type=_seconds, default=default.bake, metavar="TIME", help="health between waves; default: 30s")
-    group.add_argument("--approve", action="store_true", help="wait for a person after the first wave")
     group.add_argument(
-        "--max-failed", type=_amount, default=default.max_failed, metavar="N", help="hosts, or a percentage; default: 0"
+        "--bake",
+        type=_seconds,
+        default=default.bake,
+        metavar="TIME",
+        help="watch the hosts' health for this long between waves (default: 30s)",
+    )
+    group.add_argument("--approve", action="store_true", help="wait for approval after the first wave")
+    group.add_argument(
+        "--max-failed",
+        type=_amount,
+        default=default.max_failed,
+        metavar="N",
+        help="go on with at most N failed hosts, or N%% (default: 0)",
     )
     group.add_argument(
-        "--max-unreachable", type=_amount, default=default.max_unreachable, metavar="N", help="likewise; default: 0"
+        "--max-unreachable",
+        type=_amount,
+        default=default.max_unreachable,
+        metavar="N",
+        help="go on with at most N unreachable hosts, or N%% (default: 0)",
     )
-    group.add_argument("--deadline", type=_some_time, default=default.deadline, metavar="TIME", help="for a host; default: 10m")
+    group.add_argument(
+        "--deadline",
+        type=_some_time,
+        default=default.deadline,
+        metavar="TIME",
+        help="give up on a host after this long (default: 10m)",
+    )
     group.add_argument(
         "--progress-deadline",
         type=_seconds,
         default=default.progress_deadline,
         metavar="TIME",
-        help="until a next host is well; default: 15m",
+        help="stop if no host becomes healthy for this long (default: 15m)",
     )
-    group.add_argument("--revert", action="store_true", help="where it is stopped, put back every host that took it")
+    group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", help="of the hosts' supervisors, where no fleet.toml names one")
-    parser.add_argument("--password-file", metavar="FILE", help="the password, alone in a file")
-    parser.add_argument("--prefix", default="release-agent", help="of the keys in Consul; default: release-agent")
-    parser.add_argument("--json", action="store_true", help="machine output, an event a line")
+    parser.add_argument("--user", help="log in to the hosts' supervisors as this user (default: [fleet] user of fleet.toml)")
+    parser.add_argument(
+        "--password-file", metavar="FILE", help="read the password from this file, which holds nothing else (default: as --user)"
+    )
+    parser.add_argument(
+        "--prefix", default="release-agent", help="keep rollouts under this prefix of Consul's KV store (default: release-agent)"
+    )
+    parser.add_argument("--json", action="store_true", help="print each event as one line of JSON")
 
 
 def options(arguments: argparse.Namespace) -> Options:

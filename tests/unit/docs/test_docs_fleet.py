@@ -52,6 +52,28 @@ def test_documented_defaults_are_those_that_apply() -> None:
             assert given == taken, option
 
 
+def test_defaults_in_the_help_are_those_that_apply() -> None:
+    given = ["rollout", "start", "v1", "host"]
+    shown = {
+        a.option_strings[-1]: re.search(r"\(default: ([0-9][^)]*)\)", a.help or "")
+        for a in _verbs()["start"]._actions
+        if a.option_strings
+    }
+    defaults = {option: found[1].replace("%%", "%") for option, found in shown.items() if found}
+
+    assert set(defaults) == {
+        "--waves",
+        "--parallel",
+        "--bake",
+        "--max-failed",
+        "--max-unreachable",
+        "--deadline",
+        "--progress-deadline",
+    }
+    for option, value in defaults.items():
+        assert vars(parser().parse_args([*given, option, value])) == vars(parser().parse_args(given)), option
+
+
 @pytest.mark.parametrize("row", FLEET.section("Waves").rows())
 def test_waves_of_the_table_are_those_that_are_made(row: list[str]) -> None:
     hosts = [Host(str(number), "", order=number) for number in range(int(row[0]))]
