@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Self
 
 DEFAULT_CONFIG = "/etc/release-agent.toml"  # if RELEASE_AGENT_CONFIG is not set
@@ -11,10 +11,10 @@ DEFAULT_CONFIG = "/etc/release-agent.toml"  # if RELEASE_AGENT_CONFIG is not set
 class Exposure(Enum):
     """Who may see a variable."""
 
-    OPEN = "hooks, exec probes and logs may"
-    WITHHELD = "hooks and exec probes may not"
-    SECRET = "hooks and exec probes may not, and the value is replaced in logs, records and reports"  # noqa: S105 - a description
-    SECRET_FILE = "hooks and exec probes may not; the content of the file it names is replaced, as a SECRET is"  # noqa: S105
+    OPEN = auto()
+    WITHHELD = auto()  # not hooks and exec probes
+    SECRET = auto()  # not hooks and exec probes; logs, records and reports have "[secret]" instead of the value
+    SECRET_FILE = auto()  # likewise, instead of the content of the file it names
 
 
 class Variable(StrEnum):

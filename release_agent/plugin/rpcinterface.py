@@ -96,7 +96,7 @@ class ReleaseRPCInterface:
         self._path = path
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
         """Deploy a revision, or what [revision] says.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
@@ -107,7 +107,7 @@ class ReleaseRPCInterface:
         return self._run(Request(new_id(), revision=_checked(revision), trigger=_line(trigger)), wait=wait)
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
         """Go back to the release before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
@@ -118,7 +118,7 @@ class ReleaseRPCInterface:
         return self._run(Request(new_id(), Action.ROLLBACK, release=_checked(release), trigger=_line(trigger)), wait=wait)
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - XML-RPC
+    def check(self, revision: str = "", wait: bool = False) -> Any:
         """Say what a deployment would do: commits, what would be built, free space. Not in the history.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
@@ -128,7 +128,7 @@ class ReleaseRPCInterface:
         return self._run(Request(new_id(), revision=_checked(revision), trigger="rpc"), check=True, wait=wait)
 
     @_answering
-    def getStatus(self) -> Any:  # noqa: N802 - XML-RPC, in supervisor's own style
+    def getStatus(self) -> Any:
         """Tell what is live, its services, and how it was last found.
 
         @return struct result  As `release-agent status --json`, with health_at, agent_version and maintenance
@@ -136,7 +136,7 @@ class ReleaseRPCInterface:
         return self._answers().status(self._processes_of)
 
     @_answering
-    def getDeployment(self, id: str) -> Any:  # noqa: A002, N802 - XML-RPC, in supervisor's own style
+    def getDeployment(self, id: str) -> Any:
         """Tell of one deployment; it has an outcome once its process is gone.
 
         @param string id       The deployment's id
@@ -145,7 +145,7 @@ class ReleaseRPCInterface:
         return self._record(_text(id))
 
     @_answering
-    def getHistory(self, limit: int = 20) -> Any:  # noqa: N802 - XML-RPC, in supervisor's own style
+    def getHistory(self, limit: int = 20) -> Any:
         """Tell what was done, newest first.
 
         @param int limit      How many at the most
@@ -176,7 +176,7 @@ class ReleaseRPCInterface:
         kept = process.config.environment
         process.config.environment = {**(kept or {}), **wanted.to_environ()}
         try:
-            SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)  # noqa: FBT003 - XML-RPC's
+            SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)
         except RPCError:
             if not process.pid:
                 # Supervisor keeps those of pipes it has closed; a client who gets such a number would never be heard.

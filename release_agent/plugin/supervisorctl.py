@@ -40,8 +40,8 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         """Run ``release VERB [ARGUMENT]``."""
         verb, _, rest = argument.strip().partition(" ")
         verbs: dict[str, Callable[[Any, str], int]] = {
-            "deploy": lambda release, name: self._follow(release, release.deploy(name, False, _TRIGGER)),  # noqa: FBT003 - XML-RPC
-            "rollback": lambda release, name: self._follow(release, release.rollback(name, False, _TRIGGER)),  # noqa: FBT003
+            "deploy": lambda release, name: self._follow(release, release.deploy(name, False, _TRIGGER)),
+            "rollback": lambda release, name: self._follow(release, release.rollback(name, False, _TRIGGER)),
             "status": self._status,
             "history": self._history,
         }

@@ -113,7 +113,7 @@ class GitRepository:
     def commit(self, object_id: str, revision: str) -> str:
         """Peel an object to its commit; raises Refused where there is none."""
         answer = self._view_git(["cat-file", "--batch-check"], stdin=f"{object_id}^{{commit}}\n").split()
-        if len(answer) < 2 or answer[1] != "commit":  # noqa: PLR2004 - "<id> commit <size>"
+        if answer[1:2] != ["commit"]:  # "<id> commit <size>"
             raise Refused(
                 Code.REVISION_NOT_A_COMMIT,
                 f"{revision} in repository {self.name} ({self.path}) leads to no commit that is there",

@@ -37,7 +37,7 @@ class SupervisorServices:
     def fire(self, method: str, trigger: str) -> str | None:
         """Fire ``release.METHOD`` of the plugin, bare; returns why it was refused, or None."""
         try:
-            self._rpc(f"release.{method}", "", False, trigger)  # noqa: FBT003 - XML-RPC: do not wait
+            self._rpc(f"release.{method}", "", False, trigger)
         except xmlrpc.client.Fault as fault:
             return fault.faultString
         except Failed as error:

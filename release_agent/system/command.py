@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from release_agent.errors import Code, Failed
 from release_agent.system import processes
@@ -166,8 +166,7 @@ class _Output:
     """A command's output: lines to a listener as they come, the last 64 KiB to keep."""
 
     def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
-        assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
-        self._pipe = process.stdout
+        self._pipe = cast("IO[bytes]", process.stdout)  # a pipe was asked for
         os.set_blocking(self._pipe.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)

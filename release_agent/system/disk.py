@@ -8,12 +8,13 @@ import shutil
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPACE_TO_SPARE = 1 << 20
@@ -85,7 +86,9 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, onerror=_make_removable)
 
 
-def _make_removable(function: Callable[[str], object], path: str, error: Any) -> None:  # noqa: ANN401 - sys.exc_info()
+def _make_removable(
+    function: Callable[[str], object], path: str, error: tuple[type[BaseException], BaseException, TracebackType]
+) -> None:
     """Read-only directories, such as Go's module cache, come from build hooks."""
     if not isinstance(error[1], PermissionError):
         raise error[1]

@@ -40,7 +40,7 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None]) -> s
     prefix = os.path.realpath(releases) + "/"
     for pid in _pids():
         try:
-            places = [os.readlink(f"/proc/{pid}/{link}") for link in ("cwd", "exe")]  # noqa: PTH115 - text, not a path
+            places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
         except PermissionError:
             release = live_at(started_at(pid))
             used |= {release} if release else set()

@@ -448,7 +448,7 @@ def test_stranger_is_not_let_in(subject: Subject) -> None:
         (Manner.REFUSE, False, "refused"),
     ],
 )
-def test_simulated_host_misbehaves(manner: Manner, heard: bool | None, why: str) -> None:  # noqa: FBT001 - a parameter
+def test_simulated_host_misbehaves(manner: Manner, heard: bool | None, why: str) -> None:
     with SimulatedFleet(2) as fleet:
         fleet.hosts[0].manner = manner
         remote = Remote(fleet.url(fleet.hosts[0]), None, timeout=0.2 if "within" in why else 10.0)

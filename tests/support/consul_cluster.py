@@ -113,7 +113,7 @@ class Proxy:
             def do_GET(self) -> None:
                 (proxy.fault or Proxy.passes_on)(proxy, self)
 
-            do_PUT = do_GET  # noqa: N815 - as http.server has it
+            do_PUT = do_GET
 
             def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""
@@ -295,10 +295,10 @@ class ConsulCluster:
         self._ask("DELETE", path)
 
     def _ask(self, method: str, path: str, body: bytes | None = None, token: str = _MASTER) -> Any:
-        request = urllib.request.Request(self.environment["CONSUL_HTTP_ADDR"] + path, data=body, method=method)  # noqa: S310
+        request = urllib.request.Request(self.environment["CONSUL_HTTP_ADDR"] + path, data=body, method=method)
         request.add_header("X-Consul-Token", token)
         trust = ssl.create_default_context(cafile=str(self.ca))
-        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:  # noqa: S310 - https
+        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:
             return json.loads(answer.read() or b"null")
 
     def well(self) -> bool:

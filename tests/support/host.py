@@ -333,7 +333,7 @@ class Host:
 
     def live(self) -> str | None:
         """Return the name of the release that ``current`` names."""
-        return os.path.basename(os.readlink(self.root / "current")) if (self.root / "current").is_symlink() else None  # noqa: PTH115, PTH119 - text
+        return os.path.basename(os.readlink(self.root / "current")) if (self.root / "current").is_symlink() else None  # noqa: PTH119 - text
 
     def serves(self) -> str | None:
         """Return the version that the service answers with."""

@@ -25,7 +25,7 @@ def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str]]]:
                 self.send_header(name, value)
             self.end_headers()
 
-        do_POST = do_GET  # noqa: N815 - as http.server has it
+        do_POST = do_GET
 
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""

@@ -35,10 +35,10 @@ class SimulatedFleet:
         self._authorisation = b"Basic " + base64.b64encode(":".join(credentials).encode()) if credentials else b""
         self._by_address = {self.address(number): host for number, host in enumerate(self.hosts)}
         self._numbers = {host.name: number for number, host in enumerate(self.hosts)}
-        self._socket = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)  # noqa: S104 - all of 127.0.0.0/8
+        self._socket = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
         # Bound, so that nobody else gets it, and not listening: who connects is refused.
         self._closed = socket.socket()
-        self._closed.bind(("0.0.0.0", 0))  # noqa: S104
+        self._closed.bind(("0.0.0.0", 0))
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None

@@ -177,25 +177,25 @@ class SimulatedHost:
         return getattr(self, name)(*arguments)
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
         """Deploy a revision."""
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._deployment(named, record, trigger), named, wait=wait)
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:  # noqa: FBT001, FBT002 - XML-RPC
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
         """Go back."""
         named = check_revision(str(release)) if release else ""
         return self._begun(lambda record: self._rollback(named, record, trigger), "", wait=wait)
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - XML-RPC
+    def check(self, revision: str = "", wait: bool = False) -> Any:
         """Say what a deployment would do."""
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._check(named, record), named, wait=wait)
 
     @_answering
-    def getStatus(self) -> dict[str, Any]:  # noqa: N802 - the plugin's name
+    def getStatus(self) -> dict[str, Any]:
         """Tell what is live."""
         running, current = self._settled(), self._published()
         locked = running is not None and time.monotonic() >= running.known
@@ -219,12 +219,12 @@ class SimulatedHost:
         return status
 
     @_answering
-    def getDeployment(self, id: str) -> dict[str, Any]:  # noqa: A002, N802 - the plugin's names
+    def getDeployment(self, id: str) -> dict[str, Any]:
         """Tell of one run."""
         return self.record(id)
 
     @_answering
-    def getHistory(self, limit: int = 20) -> list[dict[str, Any]]:  # noqa: N802 - the plugin's name
+    def getHistory(self, limit: int = 20) -> list[dict[str, Any]]:
         """Tell what was done."""
         self._settled()
         if not isinstance(limit, int):

@@ -142,7 +142,7 @@ def test_drift_for_people() -> None:
         (True, False, "000001-aaaaaaaaaaaa is live already"),
     ],
 )
-def test_a_dry_run_for_people(live: bool, build: bool, what_it_says: str) -> None:  # noqa: FBT001 - columns of a table
+def test_a_dry_run_for_people(live: bool, build: bool, what_it_says: str) -> None:
     what = {"live": live, "build": build, "needed_bytes": 2 << 20, "files": 3, "free_bytes": 4 << 20, "changes": {}}
 
     assert text.check({**record("checked").to_json(), **what}) == f"v1.0.0 (api {'a' * 12}): {what_it_says}"

@@ -115,7 +115,7 @@ class HostClient:
         tries = 0
         while True:
             try:
-                return await self._call("release.check", revision, False)  # noqa: FBT003 - XML-RPC: do not wait
+                return await self._call("release.check", revision, False)
             except Trouble as trouble:
                 tries += 1
                 if trouble.code != Code.HOST_BUSY or tries > _CHECKS:
@@ -147,7 +147,7 @@ class HostClient:
         began, heard = now(), False
         while True:
             try:
-                record = await self._call_remote(wish.method, wish.what, False, wish.trigger)  # noqa: FBT003 - do not wait
+                record = await self._call_remote(wish.method, wish.what, False, wish.trigger)
                 with _understood():
                     return str(record["id"])
             except Unreachable as error:

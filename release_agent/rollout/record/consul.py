@@ -217,7 +217,7 @@ class ConsulRolloutStore:
         return plan
 
 
-def _understood(key: str, value: Any, make: Callable[[Any], T]) -> T:  # noqa: ANN401 - text, or what JSON made of it
+def _understood(key: str, value: object, make: Callable[[Any], T]) -> T:
     """Make something of a key's value; what was written by hand may be anything."""
     try:
         return make(value)

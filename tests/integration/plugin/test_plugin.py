@@ -276,13 +276,13 @@ def _imported(more: str) -> set[str]:
 
 def test_plugin_leaves_no_file_of_its_own(host: Host) -> None:
     host.rpc.release.deploy("v1.0.0", True)
-    before = sorted(os.listdir(host.root / ".release-agent"))  # noqa: PTH208 - names
+    before = sorted(os.listdir(host.root / ".release-agent"))
 
     for _ in range(3):
         host.rpc.release.getStatus()
         host.rpc.release.getHistory(5)
 
-    assert sorted(os.listdir(host.root / ".release-agent")) == before == ["incoming", "lock", "releases", "shared", "state.db"]  # noqa: PTH208
+    assert sorted(os.listdir(host.root / ".release-agent")) == before == ["incoming", "lock", "releases", "shared", "state.db"]
 
 
 def test_broken_journal_is_a_fault_and_supervisord_lives(host: Host) -> None:

@@ -152,7 +152,7 @@ def _lives(host: Host) -> None:
 def _is_well(host: Host) -> None:
     """Supervisord lives, nothing of the journal is left open in it, and every method of the plugin answers."""
     _lives(host)
-    opened = [os.readlink(entry) for entry in Path(f"/proc/{_pid(host)}/fd").iterdir() if entry.is_symlink()]  # noqa: PTH115 - text
+    opened = [os.readlink(entry) for entry in Path(f"/proc/{_pid(host)}/fd").iterdir() if entry.is_symlink()]
     assert not [place for place in opened if "state.db" in place]
     eventually(lambda: host.rpc.supervisor.getProcessInfo("deploy")["pid"] == 0, "no run is left")
     record = host.rpc.release.deploy("v1.1.0", True)
@@ -522,7 +522,7 @@ def test_without_file_descriptors_every_method_is_told_until_there_are_some(host
     rpc = host.rpc
     rpc.supervisor.getPID()  # connected, and stays so: supervisord could accept nobody
     _, most = resource.prlimit(_pid(host), resource.RLIMIT_NOFILE)
-    taken = max(map(int, os.listdir(f"/proc/{_pid(host)}/fd"))) + 1  # noqa: PTH208 - names
+    taken = max(map(int, os.listdir(f"/proc/{_pid(host)}/fd"))) + 1
     numbers = set()
 
     for spare in range(9):
@@ -708,7 +708,7 @@ def test_descriptor_that_is_lost_or_a_strangers_is_let_go(host: Host, way: str) 
 
     assert waits
     assert waiting.result(_LONGEST_WAIT)["outcome"] == "deployed"
-    assert way == "closes" or os.readlink(stranger) == "/dev/zero"  # noqa: PTH115 - text
+    assert way == "closes" or os.readlink(stranger) == "/dev/zero"
     host.configure(service="")
     _is_well(host)
 

@@ -92,7 +92,7 @@ def test_a_probe_of_no_kind_or_of_two_is_refused(probe: str) -> None:
     assert problems_of(MINIMAL + PROBES + probe) == ["service[0].probe[0]: must have exactly one of http, tcp and exec"]
 
 
-@pytest.mark.parametrize("tcp", ["6379", ":6379", "host:", "host:http", "host:６"])  # noqa: RUF001 - a digit that is not 0 to 9
+@pytest.mark.parametrize("tcp", ["6379", ":6379", "host:", "host:http", "host:６"])
 def test_a_tcp_probe_needs_a_host_and_a_port(tcp: str) -> None:
     assert problems_of(MINIMAL + PROBES + f'tcp = "{tcp}"\n')[0].startswith('service[0].probe[0].tcp: must be "host:port"')
 
@@ -137,7 +137,7 @@ def test_something_healthy_is_always_kept(keep: object) -> None:
 @pytest.mark.parametrize(
     ("name", "right"), [("a" * 63, True), ("a" * 64, False), ("-a", False), ("a-", False), ("a.b", False), ("Ab-9", True)]
 )
-def test_the_applications_name_becomes_a_dns_label(name: str, right: bool) -> None:  # noqa: FBT001 - one column of a table
+def test_the_applications_name_becomes_a_dns_label(name: str, right: bool) -> None:
     assert (problems_of(APP.replace('"api"', f'"{name}"') + REPOSITORY) == []) is right
 
 

@@ -76,7 +76,7 @@ BAD = [
     (readers.duration, "5 s", "a duration"),
     (readers.duration, "-5s", "a duration"),
     (readers.duration, "1h30m", "a duration"),
-    (readers.duration, "٥s", "a duration"),  # noqa: RUF001 - a digit that is not 0 to 9
+    (readers.duration, "٥s", "a duration"),
     (readers.positive_duration, "0s", "longer than nothing"),
     (readers.optional_duration, "0s", "longer than nothing"),
     (readers.absolute_path, "srv/api", "an absolute path"),

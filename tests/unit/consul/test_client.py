@@ -206,7 +206,7 @@ def answering(status: int, body: bytes, length: int | None = None, **headers: st
             self.end_headers()
             self.wfile.write(body)
 
-        do_PUT = do_GET  # noqa: N815 - as http.server has it
+        do_PUT = do_GET
 
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""

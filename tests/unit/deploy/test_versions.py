@@ -110,6 +110,6 @@ def test_a_huge_number_in_a_prerelease_is_no_crash() -> None:
     assert highest_first("v1.0.0", f"v1.0.0-rc{'9' * 5000}", f"v1.0.0-{'9' * 5000}")[0] == "v1.0.0"
 
 
-@pytest.mark.parametrize("digit", ["٣", "³", "３", "Ⅷ"])  # noqa: RUF001 - digits that are not 0 to 9
+@pytest.mark.parametrize("digit", ["٣", "³", "３", "Ⅷ"])
 def test_digits_of_other_scripts_are_no_version(digit: str) -> None:
     assert versions.matching([f"v{digit}.0.0", f"v1.0.0-rc{digit}", "v1.0.0"], "v*", prereleases=True) == (["v1.0.0"], 2)

@@ -63,7 +63,7 @@ def test_symlinks_are_written_as_links_wherever_they_lead(repo: Repo, scratch: P
 
     write(scratch, place, api=repo)
 
-    assert {name: os.readlink(place / name) for name in links} == links  # noqa: PTH115 - text, not a path
+    assert {name: os.readlink(place / name) for name in links} == links
 
 
 def test_line_endings_are_those_of_a_checkout(repo: Repo, scratch: Path, place: Path, tmp_path: Path) -> None:

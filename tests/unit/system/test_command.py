@@ -239,8 +239,8 @@ def test_a_hook_that_ended_leaves_no_note(tmp_path: Path) -> None:
 
 def test_no_pipe_is_left_open(tmp_path: Path) -> None:
     def pipes() -> list[str]:
-        places = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]  # noqa: PTH208 - numbers
-        return sorted(os.readlink(place) for place in places if os.path.lexists(place))  # noqa: PTH115 - text
+        places = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        return sorted(os.readlink(place) for place in places if os.path.lexists(place))
 
     before = [pipe for pipe in pipes() if pipe.startswith("pipe:")]
     kept = [run(tmp_path, "echo x"), run(tmp_path, f"{ETERNITY} &")]

@@ -501,7 +501,7 @@ def test_the_question_is_answered_from_the_keyboard(
     open_terminal: Open,
     kind: str,
     keys: str,
-    answer: bool,  # noqa: FBT001 - a column of a table
+    answer: bool,
 ) -> None:
     terminal = open_terminal("scene_ask", TERM=kind, columns=120)
 
