@@ -1,4 +1,4 @@
-"""Everything is in setup.cfg."""
+"""For tools that run setup.py; the package is described in setup.cfg."""
 
 from setuptools import setup
 
