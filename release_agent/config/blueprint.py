@@ -1,4 +1,4 @@
-"""What a release is to be: the container's configuration and each repository's ``release.toml`` as one."""
+"""Combine the container's configuration and each repository's ``release.toml`` into the blueprint of a release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy")
 
 @dataclass(frozen=True)
 class ReleaseToml:
-    """``release.toml`` at a repository's root: the code says how it is built and checked."""
+    """``release.toml`` at a repository's root: how its code is built and checked."""
 
     shared: Shared = section(Shared, doc="what outlives releases, relative to the repository's place")
     hooks: Hooks = section(Hooks, doc="commands, run in the repository's place")
@@ -34,7 +34,7 @@ class ReleaseToml:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """All that a release's build, restart and proof need to know; paths are within the release."""
+    """Everything that building, restarting and proving a release needs; paths are within the release."""
 
     shared: Shared
     hooks: Hooks
@@ -62,7 +62,7 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
 
 
 def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint) -> str:
-    """What makes two releases the same: commits, where each goes, build hooks, shared links. 64 hex digits."""
+    """Return the digest (64 hex digits) of what makes two releases the same: commits, their places, build hooks, shared paths."""
     what = {
         "repositories": sorted([r.name, r.into, commits[r.name]] for r in config.repositories),
         "build": [[hook.run, hook.cwd] for hook in blueprint.hooks.build],
@@ -74,9 +74,9 @@ def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint
 def _parse(name: str, text: str) -> ReleaseToml:
     source = f"{FILE} of repository {name}"
     try:
-        text.encode()  # bytes that are no UTF-8 come as surrogates
+        text.encode()  # bytes that are not UTF-8 have become surrogates
         table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         raise Refused(
             Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="mend it in the repository and tag again"
         ) from error

@@ -35,7 +35,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
             hint="write it (docs/configuration.md), let this user read it, or name another with "
             f"--config or {Variable.RELEASE_AGENT_CONFIG}",
         ) from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="mend the line it names") from error
     problems: list[Problem] = []
     config = parse(table, problems, environ)
@@ -47,13 +47,13 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def describe(source: str, problems: list[Problem]) -> str:
-    """All problems of a file as one message, a line each."""
+    """Return all problems of a file as one message, each on its own line."""
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return "\n".join([f"{count} in {source}:", *(f"  {problem}" for problem in problems)])
 
 
 def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[str, str] = os.environ) -> Config:
-    """Make a Config of a TOML document; problems are added to the list."""
+    """Make a Config of a TOML document; adds every problem to the list."""
     config = schema.read_table(Config, table, "", problems)
     _check_places(config.repositories, problems)
     check_services(config.services, problems)
@@ -67,7 +67,7 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
         host_name(host)
     except WrongValueError as wrong:
         problems.append(Problem("app.host", f"{wrong}, not {host!r} of {Variable.RELEASE_AGENT_HOST} or the hostname"))
-    # A lone repository fills the release.
+    # A single repository fills the release.
     repositories = tuple(replace(repository, into=repository.into or ".") for repository in config.repositories)
     return replace(config, app=replace(config.app, host=host), repositories=repositories, own=frozenset(table))
 
@@ -88,7 +88,7 @@ def _check_names(path: str, names: list[str], problems: list[Problem]) -> None:
 
 
 def check_services(services: tuple[Service, ...], problems: list[Problem]) -> None:
-    """Add what is wrong with services as a whole: names used twice, probes of no or several kinds."""
+    """Add the problems of the services together: names used twice, probes of no kind or of several."""
     _check_names("service.name", [service.name for service in services], problems)
     for i, service in enumerate(services):
         for j, probe in enumerate(service.probes):
@@ -97,6 +97,6 @@ def check_services(services: tuple[Service, ...], problems: list[Problem]) -> No
 
 
 def check_shared(shared: Shared, problems: list[Problem]) -> None:
-    """Add the shared paths that are both a file and a directory, or one within the other."""
+    """Add the shared paths that are both a file and a directory, or one inside another."""
     for a, b in readers.overlapping([*shared.directories, *shared.files]):
         problems.append(Problem("shared", f'"{a}" and "{b}" overlap'))

@@ -25,7 +25,7 @@ class SecretInFileError(WrongValueError):
 
 
 def boolean(value: object) -> bool:
-    """``true`` or ``false``."""
+    """Return ``true`` or ``false``."""
     if not isinstance(value, bool):
         message = "must be true or false"
         raise WrongValueError(message)
@@ -97,7 +97,7 @@ def endpoint(value: object) -> str:
 
 
 def duration(value: object) -> float:
-    """``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"``, ``"1d"``: seconds."""
+    """Return the seconds of ``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"`` or ``"1d"``."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not found:
         message = 'must be a duration such as "500ms", "2s", "5m" or "1h"'
@@ -106,7 +106,7 @@ def duration(value: object) -> float:
 
 
 def positive_duration(value: object) -> float:
-    """Return a duration in seconds that is longer than nothing."""
+    """Return a duration in seconds, greater than zero."""
     seconds = duration(value)
     if seconds <= 0:
         message = "must be longer than nothing"
@@ -120,7 +120,7 @@ def optional_duration(value: object) -> float | None:
 
 
 def absolute_path(value: object) -> str:
-    """Return a path from ``/``."""
+    """Return a path that begins with ``/``."""
     if not text(value).startswith("/"):
         message = "must be an absolute path"
         raise WrongValueError(message)
@@ -128,7 +128,7 @@ def absolute_path(value: object) -> str:
 
 
 def inner_path(value: object) -> str:
-    """Return a relative path that stays inside, normal form; ``.`` is the directory itself."""
+    """Return a relative path in normal form that stays inside its directory; ``.`` is the directory itself."""
     parts = [part for part in text(value).split("/") if part not in ("", ".")]
     if not value:
         message = 'must not be empty; "." is the release itself'
@@ -165,7 +165,7 @@ def url(*schemes: str) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if isinstance(value, str) and "@" in value:
-            # Before anything else is said of it: what is wrong must not be shown.
+            # First of all: any other message would show the value.
             message = "must not hold credentials; they come from the environment or a file"
             raise SecretInFileError(message)
         address = text(value)

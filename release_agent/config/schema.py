@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a file: where (a dotted path) and what would be right."""
+    """One problem of a file: its place (a dotted path) and what would be right."""
 
     path: str
     text: str
 
     def __str__(self) -> str:
-        """As one line of an error."""
+        """Return it as one line of an error."""
         return f"{self.path}: {self.text}"
 
 
@@ -53,7 +53,7 @@ def key_of(name: str, metadata: Any) -> str:
 
 
 def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) -> T:
-    """Make a ``cls`` of a TOML table; problems are added, and a wrong value is replaced to go on looking."""
+    """Make a ``cls`` of a TOML table; adds every problem, and goes on with a default after a wrong value."""
     if not isinstance(table, dict):
         problems.append(Problem(path, "must be a table"))
         table = {}
@@ -100,6 +100,3 @@ def _join(path: str, key: str) -> str:
 def _nearest(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0)
     return f'; did you mean "{close[0]}"?' if close else ""
-
-
-# Readers: a value of the file to what the program works with, or WrongValueError.

@@ -84,7 +84,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Revision:
-    """``[revision]``: what a deployment that names no revision takes."""
+    """``[revision]``: which revision a deployment takes if it names none."""
 
     follow: str = setting(readers.one_of("tag", "branch", "pin", "rollout"), default="tag", doc="tag, branch, pin or rollout")
     pattern: str = setting(readers.required_text, default="v*", doc="tags that count as versions, as a shell pattern")
@@ -101,7 +101,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Shared:
-    """``[shared]``: what outlives a release, linked into each."""
+    """``[shared]``: paths that outlive a release, linked into each."""
 
     directories: tuple[str, ...] = setting(readers.inner_paths, default=(), doc="directories under `<root>/shared`")
     files: tuple[str, ...] = setting(readers.inner_paths, default=(), doc="files under `<root>/shared`")
@@ -160,7 +160,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Supervisor:
-    """``[supervisor]``: where its RPC listens."""
+    """``[supervisor]``: the address of its RPC."""
 
     url: str = setting(readers.url("unix", "http"), default="", doc="default: SUPERVISOR_SERVER_URL")
 
@@ -179,7 +179,7 @@ class Consul:
 
 @dataclass(frozen=True)
 class Metrics:
-    """``[metrics]``: what the monitor serves for Prometheus."""
+    """``[metrics]``: where the monitor serves Prometheus."""
 
     listen: str = setting(readers.endpoint, default="", doc='"host:port" that `monitor` serves them on; empty: not')
 
@@ -198,5 +198,5 @@ class Config:
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")
     consul: Consul = section(Consul, doc="reports")
     metrics: Metrics = section(Metrics, doc="for Prometheus")
-    # Sections that the file itself holds: they win over a repository's release.toml.
+    # Sections that the file itself has: they win over a repository's release.toml.
     own: frozenset[str] = frozenset()
