@@ -1,4 +1,4 @@
-"""One Consul agent's HTTP API, through py-consul: what that leaves open is closed here."""
+"""Call one Consul agent's HTTP API through py-consul, without the faults of that library."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT = 2.0
 _LONGEST_REASON = 500
-_PORTS = {"http": 80, "https": 443}  # of an address without one, as `consul` itself dials it
+_PORTS = {"http": 80, "https": 443}  # of an address without a port, as in the command `consul`
 
 
 class ConsulError(Exception):
-    """What kept Consul from being asked or told."""
+    """A call to Consul failed; the text says why."""
 
 
 class ConsulClient:
-    """Calls to one Consul agent, as the CONSUL_* variables say.
+    """Calls to one Consul agent, as the CONSUL_* variables say; connects at the first call.
 
-    py-consul's HTTP_PROXY for loopback, its tokens dropped on some calls, its inverted
-    CONSUL_HTTP_SSL_VERIFY and requests' exceptions stay inside.
+    py-consul uses HTTP_PROXY for loopback too, drops the token on some calls, inverts
+    CONSUL_HTTP_SSL_VERIFY and raises requests' exceptions: none of that leaves this class.
     """
 
     def __init__(self, environ: Mapping[str, str], timeout: float = CALL_TIMEOUT) -> None:
-        """Nothing is connected to yet; ``timeout``: seconds that one call may take to answer."""
+        """``timeout``: seconds that one call may take to connect, and to answer."""
         self._environ = environ
         self._timeout = timeout
-        self._client: Any = None  # py-consul's; made anew after an error of transport
+        self._client: Any = None  # of py-consul; replaced after an error of transport
 
     def reachable(self) -> None:
-        """Raise ConsulError where the agent does not answer, or has no leader."""
+        """Raise ConsulError if the agent does not answer or knows no leader."""
         if not self.leader():
             message = "Consul has no leader"
             raise ConsulError(message)
 
     def leader(self) -> str:
-        """Return the leader's address; empty where there is none."""
+        """Return the leader's address, or ``""`` if there is none; raises ConsulError."""
         leader = self.call(lambda consul: consul.status.leader())
         if not isinstance(leader, str):
             message = f"what answers is no Consul agent: {leader!r:.80}"
@@ -54,18 +54,18 @@ class ConsulClient:
         return leader
 
     def call(self, call: Callable[[Any], Any]) -> Any:
-        """Call py-consul; raises ConsulError."""
-        import consul  # 120 ms, in the thread that talks
+        """Return what ``call`` makes of a py-consul client; raises ConsulError."""
+        import consul  # 120 ms, in the thread that talks to Consul
         import requests
 
         try:
             if self._client is None:
                 self._client = self._connect()
-            # Before each call: a file is rotated under a process that stays. Once for all kinds of calls: some drop it.
+            # Read before each call: the file may have been rotated. Set in the session: some calls drop the token.
             self._client.http.session.headers["X-Consul-Token"] = _token(self._environ)
             return call(self._client)
         except requests.RequestException as error:
-            self._client = None  # certificates are rotated, too
+            self._client = None  # the certificates may have been rotated as well
             raise ConsulError(_explain(error, self._timeout)) from error
         except (consul.ConsulException, ValueError) as error:
             raise ConsulError(_explain(error, self._timeout)) from error
@@ -80,7 +80,7 @@ class ConsulClient:
         else:
             client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=self._timeout)
             adapter = _tcp_adapter(scheme, host, port, self._environ)
-        client.token = None  # by itself it reads CONSUL_HTTP_TOKEN, over which the file is to win
+        client.token = None  # py-consul has read CONSUL_HTTP_TOKEN, which the token file outranks
         session = client.http.session
         session.trust_env = False
         session.hooks["response"].append(_refuse_strangers)
@@ -112,7 +112,7 @@ def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def _refuse_strangers(answer: Response, **_: object) -> None:
-    """Raise where no Consul agent answers so: a redirection would be followed, token and all, and a page pass for a yes."""
+    """Raise ConsulError for a redirection, which would get the token, and a web page, which would pass for success."""
     if answer.is_redirect or answer.headers.get("Content-Type", "").startswith("text/html"):
         message = f"what answers is no Consul agent: {answer.status_code} {answer.reason}"
         raise ConsulError(message)
@@ -125,7 +125,7 @@ def _tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) 
         return _adapter(urllib3.HTTPConnectionPool(host, port))
     context = _tls(environ)
     if context.verify_mode == ssl.CERT_NONE:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # switched off by who may; said once in docs
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the operator chose this
     name = environ.get(Variable.CONSUL_TLS_SERVER_NAME) or None
     return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
 
@@ -147,7 +147,7 @@ def _unix_adapter(path: str, timeout: float) -> HTTPAdapter:
 
 
 def _adapter(pool: Any) -> HTTPAdapter:
-    """Make requests use one pool and its TLS: its own adapter knows no sockets, and authorities of its own alone."""
+    """Make requests use this pool and its TLS: its own adapter knows no Unix sockets, and trusts its own authorities only."""
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
@@ -158,13 +158,13 @@ def _adapter(pool: Any) -> HTTPAdapter:
             return pool
 
         def cert_verify(self, *_: object, **__: object) -> None:
-            """Do nothing: the pool's context does."""
+            """Do nothing: the pool's TLS context verifies."""
 
     return Adapter()
 
 
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what the server's certificate is checked against, and what is shown to it; the system's authorities by default."""
+    """Return a context with the trusted authorities (default: the system's) and the client's certificate; raises ConsulError."""
     file, folder = environ.get(Variable.CONSUL_CACERT), environ.get(Variable.CONSUL_CAPATH)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if file:
@@ -205,7 +205,7 @@ def _token(environ: Mapping[str, str]) -> str:
             raise ConsulError(message) from error
     token = token or environ.get(Variable.CONSUL_HTTP_TOKEN, "")
     if not (token.isascii() and token.isprintable()):
-        message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # and requests would say all of it
+        message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # the message of requests would show it
         raise ConsulError(message)
     return token
 
@@ -222,6 +222,6 @@ def _explain(error: Exception, timeout: float) -> str:
             return f"Consul's certificate is not trusted: {cause.verify_message}; CONSUL_CACERT names the authorities that are"
         if isinstance(cause, ssl.SSLError):
             return f"TLS with Consul failed: {cause.reason or cause}"
-        # urllib3 does not always raise what it wraps.
+        # urllib3 does not always set __cause__ to the error that it wraps.
         cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
     return "Consul cannot be connected to" if kind == "ConnectionError" else said

@@ -1,4 +1,4 @@
-"""What the fleet is to run: the key in Consul that a rollout sets when it has completed."""
+"""Read the fleet's last completed rollout from the key in Consul that it has set."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
 
 class ConsulFollowed:
-    """The hosts of the same app in the same environment, as Consul knows them."""
+    """The completed rollout of the hosts with the same app and environment; connects at the first call."""
 
     def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:
-        """Nothing is connected to yet."""
         self._key = f"{settings.prefix}/{app.environment}/{app.name}/rollout/completed"
         self._consul = ConsulClient(environ)
 
     def completed(self) -> Completed | None:
-        """Return what the last completed rollout says, or None; raises Refused (consul-unreachable). Two seconds at the most."""
+        """Return the last completed rollout, or None; takes two seconds at most. Raises Refused (consul-unreachable)."""
         try:
             _, entry = self._consul.call(lambda consul: consul.kv.get(self._key))
             if entry is None:
@@ -32,7 +31,12 @@ class ConsulFollowed:
             return Completed.from_json(json.loads(entry["Value"]))
         except ConsulError as error:
             raise _unknown(str(error)) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # written by hand, or no Consul
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:  # edited by hand, or not Consul's answer
             why = f"{self._key} has nothing that a rollout wrote: {error!r:.80}"
             raise _unknown(why) from error
 

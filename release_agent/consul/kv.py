@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from release_agent.consul.client import ConsulClient
 
-TTL = 15  # seconds a session lives without being renewed; Consul may take as long again to notice
-MOST_OPERATIONS = 64  # that Consul takes in one transaction
-MOST_BYTES = 400_000  # of a transaction's values; Consul takes 512 KB of JSON
+TTL = 15  # seconds that a session lives unless it is renewed; Consul may take twice as long to end it
+MOST_OPERATIONS = 64  # Consul's limit for one transaction
+MOST_BYTES = 400_000  # of the values of a transaction; Consul's limit is 512 KB of JSON
 _CONFLICT = 409
 _DENIED = "Permission denied"
 T = TypeVar("T")
 
 
 class Entry(NamedTuple):
-    """A key: its text, who holds it as a lock, how often it was one, and when it last changed."""
+    """A key: its text, the session that holds it as a lock, how often it was locked, and the index of its last change."""
 
     key: str
     text: str
@@ -33,48 +33,46 @@ class Entry(NamedTuple):
 
 
 class Conflict(Exception):
-    """A transaction was not done: ``operation``, counted from 0, did not hold."""
+    """A transaction changed nothing, because the check of ``operation``, counted from 0, failed."""
 
     def __init__(self, operation: int, why: str) -> None:
-        """Nothing of the transaction was done."""
         super().__init__(why)
         self.operation = operation
 
 
 class Kv:
-    """Keys, transactions and sessions; everything raises RecordUnreachable where Consul does not answer, or refuses."""
+    """Keys, transactions and sessions; every method raises RecordUnreachable if Consul does not answer or refuses."""
 
     def __init__(self, client: ConsulClient) -> None:
-        """Nothing is connected to yet."""
         self._client = client
 
     def get(self, key: str) -> Entry | None:
-        """Return a key; None where there is none."""
+        """Return a key, or None if it does not exist."""
         found = self._call(lambda consul: _entries([consul.kv.get(key)[1]]))
         return found[0] if found else None
 
     def tree(self, prefix: str) -> list[Entry]:
-        """Return all keys under a prefix. Those that the token may not read are left out without a word: ask get(), too."""
+        """Return the keys under a prefix that the token may read; Consul does not say if there are others, get() does."""
         return self._call(lambda consul: _entries(consul.kv.get(prefix, recurse=True)[1] or ()))
 
     def folders(self, prefix: str) -> list[str]:
-        """Return the next part of every key under a prefix, which ends with a slash."""
+        """Return the part after ``prefix``, which ends with a slash, and before the next slash of every key under it."""
         found = self._call(lambda consul: consul.kv.get(prefix, keys=True, separator="/")[1])
         if not found:
-            self.get(prefix)  # whoever may not read it is told so here; the list is merely empty
+            self.get(prefix)  # raises if the token may not read it; the list is empty in that case, too
         return [key.removeprefix(prefix).rstrip("/") for key in found or ()]
 
     def put(self, key: str, text: str) -> None:
-        """Set a key, whoever holds whatever."""
-        if self._call(lambda consul: consul.kv.put(key, text)) is not True:  # py-consul makes nothing of a 404
+        """Set a key, even if a session holds it."""
+        if self._call(lambda consul: consul.kv.put(key, text)) is not True:  # py-consul does not raise for a 404
             raise _no_consul(key)
 
     def delete(self, entry: Entry) -> bool:
-        """Remove a key; False where it has changed since it was read."""
+        """Remove a key; returns False if it has changed since it was read."""
         return bool(self._call(lambda consul: consul.kv.delete(entry.key, cas=entry.version)))
 
     def transact(self, operations: Sequence[dict[str, Any]]) -> list[Entry]:
-        """Do all of them or none; returns the keys as they are then. Raises Conflict."""
+        """Do all of the operations or none; returns the keys as they are afterwards. Raises Conflict."""
         body = json.dumps([{"KV": operation} for operation in operations])
         done = self._call(lambda consul: _Transacted.of(consul.http.put(_answered, "/v1/txn", data=body)))
         if done.error:
@@ -85,17 +83,17 @@ class Kv:
         return done.entries
 
     def open_session(self, name: str) -> str:
-        """Make a session of the local agent's node; it ends with the node, or unrenewed."""
-        # No lock delay: that would keep an old holder's writes from meeting a new one's. Every write here is
-        # fenced by the session instead, and whoever comes next need not wait.
+        """Open a session of the local agent's node, which ends with the node or ``TTL`` after its renewal; returns its id."""
+        # No lock delay, which protects a new holder from late writes of the old one: every write here is fenced by
+        # the session instead, and the next holder need not wait.
         session = self._call(lambda consul: consul.session.create(name, behavior="release", ttl=TTL, lock_delay=0))
         if not isinstance(session, str):
             raise _no_consul(session)
         return session
 
     def renew_session(self, session: str) -> bool:
-        """Let it live for another TTL; False where there is none of this id any more."""
-        import consul as library  # 120 ms, in the thread that talks
+        """Extend a session by ``TTL``; returns False if it has ended."""
+        import consul as library  # 120 ms, in the thread that talks to Consul
 
         try:
             self._client.call(lambda consul: consul.session.renew(session))
@@ -106,7 +104,7 @@ class Kv:
         return True
 
     def close_session(self, session: str) -> None:
-        """End it, and let go of what it holds."""
+        """End a session and release its locks."""
         self._call(lambda consul: consul.session.destroy(session))
 
     def _call(self, call: Callable[[Any], T]) -> T:
@@ -114,7 +112,7 @@ class Kv:
             return self._client.call(call)  # type: ignore[no-any-return]
         except ConsulError as error:
             raise unreachable(error) from error
-        except (KeyError, IndexError, TypeError, AttributeError) as error:  # of an answer
+        except (KeyError, IndexError, TypeError, AttributeError) as error:  # the answer has another shape
             raise _no_consul(error) from error
 
 
@@ -124,12 +122,12 @@ def written(key: str, body: Any) -> dict[str, Any]:
 
 
 def encoded(text: str) -> str:
-    """Write a value as transactions want it."""
+    """Encode a value for a transaction (base64)."""
     return base64.b64encode(text.encode()).decode()
 
 
 def batches(operations: Sequence[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
-    """Split operations into transactions of at most so many, and not too large."""
+    """Split operations into transactions of at most ``most`` operations and MOST_BYTES."""
     batch: list[dict[str, Any]] = []
     size = 0
     for operation in operations:
@@ -144,7 +142,7 @@ def batches(operations: Sequence[dict[str, Any]], most: int) -> Iterator[list[di
 
 
 def unreachable(error: ConsulError) -> RecordUnreachable:
-    """Make the error for a Consul that does not answer, or refuses the token."""
+    """Make the error for a Consul that does not answer or refuses the token."""
     return RecordUnreachable(
         Code.RECORD_UNREACHABLE,
         f"the record of rollouts in Consul cannot be used: {error}",
@@ -187,7 +185,7 @@ def _entries(found: Iterable[dict[str, Any] | None]) -> list[Entry]:
 
 
 def _answered(response: Any) -> Any:
-    """Read what a transaction answered: a conflict is an answer, too."""
+    """Read the answer to a transaction; py-consul would raise for a conflict."""
     from consul.callback import CB
 
     return json.loads(response.body) if response.code == _CONFLICT else CB.json()(response)

@@ -1,4 +1,4 @@
-"""What this host is in Consul: a service with its check, and a record."""
+"""Register this host in Consul: its service with a check, and its record in the KV store."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from release_agent.model import Release
 
 _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
-# What Consul answers with a 500, where ACLs are on and where not; newer ones with a 404.
+# Consul's answers if it does not know the check, with ACLs and without: a 500, in newer versions a 404.
 _FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
-_NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent, the kernel only picks a source address
+_NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent; the kernel only picks a source address
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the health check is to say."""
+    """The state of the health check and its text."""
 
     state: str
     output: str
 
 
 class ConsulAgent:
-    """What Consul is told of one host; every call raises ConsulError."""
+    """One host in Consul; every method raises ConsulError."""
 
     def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:
-        """Nothing is connected to yet; addresses, token and TLS come from the CONSUL_* variables."""
+        """``environ``: its CONSUL_* variables have address, token and TLS; connects at the first call."""
         self._settings = settings
         self._app = app
         self._service = f"release-agent:{app.name}:{app.host}"
@@ -42,19 +42,19 @@ class ConsulAgent:
 
     @property
     def key(self) -> str:
-        """The host's own key in KV."""
+        """The host's own key in the KV store."""
         app = self._app
         return f"{self._settings.prefix}/{app.environment}/{app.name}/hosts/{app.host}"
 
     def status(self) -> Status | None:
-        """Return what our check says, or None where Consul knows none."""
+        """Return the state of this host's check, or None if Consul does not know it."""
         check = self._checks().get(self._check)
         return Status(check["Status"], check["Output"]) if check else None
 
     def in_maintenance(self) -> str | None:
-        """Return why a person has put the service, or its whole node, into maintenance mode; None where nobody has.
+        """Return the reason why a person has put the service or its node into maintenance mode; None if nobody has.
 
-        The node's is seen only where the token may read the node.
+        The node's mode is seen only if the token may read the node.
         """
         checks = self._checks()
         for check in (f"_service_maintenance:{self._service}", "_node_maintenance"):
@@ -63,7 +63,7 @@ class ConsulAgent:
         return None
 
     def register(self, release: Release | None, status: Status, ttl: float) -> None:
-        """Register the service with its check; one that is there keeps its state."""
+        """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state."""
         app = self._app
         revision = release.revision if release else ""
         meta = {
@@ -93,7 +93,7 @@ class ConsulAgent:
         )
 
     def update(self, status: Status) -> bool:
-        """Set the check and renew its TTL; False where Consul does not know it (it forgets with its data)."""
+        """Set the check and renew its TTL; returns False if Consul does not know it, as after a loss of its data."""
         ways = {"passing": "ttl_pass", "warning": "ttl_warn", "critical": "ttl_fail"}
         output = status.output[:_LONGEST_OUTPUT]
         try:
@@ -108,7 +108,7 @@ class ConsulAgent:
         self._tell(lambda consul: consul.kv.put(self.key, json.dumps(record, sort_keys=True)))
 
     def reachable(self) -> None:
-        """Raise ConsulError where the agent does not answer, or has no leader."""
+        """Raise ConsulError if the agent does not answer or knows no leader."""
         self._consul.reachable()
 
     def _checks(self) -> dict[str, dict[str, Any]]:
@@ -119,18 +119,18 @@ class ConsulAgent:
         return checks
 
     def _tell(self, call: Callable[[Any], Any]) -> None:
-        if self._consul.call(call) is not True:  # py-consul makes nothing of a 404
+        if self._consul.call(call) is not True:  # py-consul does not raise for a 404
             message = "Consul did not take it"
             raise ConsulError(message)
 
 
 def _go(seconds: float) -> str:
-    """Write a duration as Go reads it: no exponents."""
+    """Write a duration in seconds as Go reads it, without an exponent."""
     return f"{round(seconds * 1000)}ms"
 
 
 def own_address() -> str:
-    """Return the address this container has towards others; empty where it has none."""
+    """Return the address of this container's outgoing connections, or ``""`` if it has no route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_NO_ROUTE)

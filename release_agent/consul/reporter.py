@@ -1,7 +1,7 @@
-"""Consul: the service, its health check, the host's record. Never decides, never holds up.
+"""Report a run to Consul: the service, its health check and the host's record. Consul never decides a run nor delays it.
 
-All talking is done by one thread; a run waits for it five seconds at the most,
-all its waits together. What was not sent by then stays in the journal.
+One thread talks to Consul. A run waits for it for BUDGET seconds at most, all
+waits together. Reports that were not sent by then stay in the journal.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
 
-BUDGET = 5.0
-_FIRST_WAIT = 2.0
-_UNKEPT = -1  # the number of a report that could not be kept
-_UNWATCHED_TTL = 24 * 3600.0  # nobody but deployments keeps the check alive
+BUDGET = 5.0  # seconds
+_FIRST_WAIT = 2.0  # seconds
+_UNKEPT = -1  # number of a report that could not be written to the journal
+_UNWATCHED_TTL = 24 * 3600.0  # seconds; only deployments renew the check
 
 
 class Spool(Protocol):
-    """Where reports wait."""
+    """The queue of reports that are not sent yet: the journal."""
 
     def keep_report(self, body: dict[str, Any]) -> None:
-        """Keep one until it is sent."""
+        """Add a report."""
 
     def forget_report(self, seq: int) -> None:
-        """Forget one that was sent."""
+        """Remove a report that was sent."""
 
     def reports(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return those not sent yet, oldest first."""
+        """Return the reports with their numbers, oldest first."""
 
 
 class ConsulReporter:
-    """Reports of one run, through one thread. Main thread only, but for what the thread itself does."""
+    """Reports of one run, sent by one thread; to be called from the main thread only."""
 
     def __init__(  # noqa: PLR0913 - made in one place
         self, agent: ConsulAgent, spool: Spool, clock: Clock, log: Log, *, watched: Callable[[], bool], ttl: float
     ) -> None:
-        """``watched``: whether a ``monitor`` keeps the check alive between runs; ``ttl`` is its time to live then."""
+        """``watched``: whether a ``monitor`` renews the check between runs, whose TTL is then ``ttl`` seconds, else a day."""
         self._agent = agent
         self._spool = spool
         self._clock = clock
@@ -68,7 +68,7 @@ class ConsulReporter:
         return self._worker
 
     def deploying(self, release: Release) -> None:
-        """Set the check to ``warning``: live, and not proved yet."""
+        """Set the check to ``warning``: the release is live and not proved yet."""
         status = Status("warning", f"deploying {release.revision} as {release.name}")
         ttl = self._ttl()
         error = self._ask(lambda: _show(self._agent, release, status, ttl), _FIRST_WAIT, status)
@@ -76,7 +76,7 @@ class ConsulReporter:
             self._log.warning("report.failed", what="deploying", why=error)
 
     def finish(self, told: dict[str, Any] | None, live: Release | None, wrong: str | None) -> None:
-        """Write down the report, send all that waits in order, forget what was sent."""
+        """Queue the report ``told``, send the queue in order, and set the check from ``wrong`` unless that is None."""
         status = None
         if wrong is not None:
             what = f"{live.revision} ({live.name})" if live else "nothing"
@@ -85,7 +85,7 @@ class ConsulReporter:
             if told:
                 self._spool.keep_report(told)
             waiting = self._spool.reports()
-        except ReleaseError as full:  # a full disk; Consul may still be told
+        except ReleaseError as full:  # a full disk; the report can still be sent
             self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
@@ -112,7 +112,7 @@ class ConsulReporter:
         return self._watched_ttl if self._is_watched() else _UNWATCHED_TTL
 
     def _ask(self, task: Callable[[], None], most: float, status: Status | None) -> str | None:
-        """Have the thread do something and wait for it within the budget; returns what went wrong."""
+        """Run a task in the thread and wait for it, for ``most`` seconds and within the budget; returns the error, or None."""
         worker = self._started()
         began = self._clock.now()
         error = worker.do(task, status, min(most, self._left))
@@ -121,7 +121,7 @@ class ConsulReporter:
 
 
 class NoReporter:
-    """Where ``[consul] enabled = false``."""
+    """The reporter for ``[consul] enabled = false``: it does nothing."""
 
     def begin(self) -> None:
         """Do nothing."""
@@ -134,7 +134,7 @@ class NoReporter:
 
 
 class _Worker:
-    """The thread that talks: tasks in order, and the check's renewal when there is nothing else to do."""
+    """The thread that talks to Consul: it runs tasks in order and, when idle, renews the check every ``interval`` seconds."""
 
     def __init__(self, agent: ConsulAgent, interval: float) -> None:
         self._agent = agent
@@ -144,7 +144,7 @@ class _Worker:
         threading.Thread(target=self._work, daemon=True).start()
 
     def do(self, task: Callable[[], None], status: Status | None, timeout: float) -> str | None:
-        """Queue a task and wait for it; returns what went wrong, or None."""
+        """Queue a task and wait for it, for ``timeout`` seconds; returns the error, or None."""
         answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._status = status or self._status
         self._tasks.put((task, answer))
@@ -165,7 +165,7 @@ class _Worker:
             try:
                 task()
                 answer.put(None)
-            except Exception as error:  # noqa: BLE001 - Consul never decides; what it was is logged by the run
+            except Exception as error:  # noqa: BLE001 - Consul never decides; the run logs the error
                 answer.put(str(error) or type(error).__name__)
 
     def _renew(self) -> None:
@@ -174,7 +174,7 @@ class _Worker:
             if status:
                 self._agent.update(status)
         except ConsulError:
-            return  # tried again at the next interval, and the run's report will say so
+            return  # the next interval tries again, and the run's report shows the error
 
 
 def _show(agent: ConsulAgent, release: Release | None, status: Status, ttl: float) -> None:
