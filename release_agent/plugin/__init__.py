@@ -1,4 +1,4 @@
-"""What lives inside supervisord and supervisorctl, whose configuration names this package."""
+"""The plugins of supervisord and supervisorctl, whose configurations name this package."""
 
 from release_agent.plugin.rpcinterface import make_rpcinterface
 from release_agent.plugin.supervisorctl import make_controller

@@ -1,7 +1,7 @@
-"""What supervisor's plugin answers from: the journal and a few small files, never a probe, git or the network.
+"""Answer supervisor's plugin from the journal and a few small files; never run a probe or git, never use the network.
 
 Every answer closes the journal before it returns. A descriptor that stayed open until Python collects it would be
-closed by supervisord at a reload, and later once more: by then its number is somebody else's.
+closed by supervisord at a reload and again by Python later, when its number belongs to another file.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
     from release_agent.health import Process
     from release_agent.model import Release
 
-# Seconds. All of supervisord waits with it: a commit takes milliseconds.
+# Seconds to wait for a commit, which takes milliseconds; supervisord stands still meanwhile.
 _PATIENCE = 0.2
 
 
 class Answers:
-    """Reads one container's state, afresh for every question."""
+    """Reads one container's state anew for each call."""
 
     def __init__(self, config: Config) -> None:
-        """Nothing is read yet."""
         self._config = config
         self.root = Root(Path(config.app.root), SystemClock())
 

@@ -1,8 +1,8 @@
 """The plugin inside supervisord: ``[rpcinterface:release]`` and ``[ctlplugin:release]``.
 
-It starts the program ``deploy`` and answers from the journal. Nothing in here
-blocks, nothing of supervisor is patched, and nothing that goes wrong in here
-can end supervisord. It imports the standard library and supervisor alone.
+It starts the program ``deploy`` and answers from the journal. It never blocks,
+patches nothing of supervisor, and no error in it can end supervisord. It
+imports only the standard library and supervisor.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _PROGRAM = "deploy"
 _ATTRIBUTE = "release_agent_runs"
 _MOST_HISTORY = 1000
 _LONGEST_NAME = 1000
-# What XML cannot say: a client could not read the answer, and lone surrogates were an HTTP 500.
+# Not allowed in XML: the client could not read the answer, and lone surrogates would be an HTTP 500.
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# Supervisor cuts a deferred answer off after as many bytes as it has characters.
+# Supervisor cuts a deferred answer after as many bytes as it has characters.
 _NO_ASCII = re.compile("[^\t\n\r -~]")
-# A turn of supervisord's loop; the answer itself is woken by the run's end.
+# Seconds, a turn of supervisord's loop; the end of the run wakes the answer.
 _DELAY = 0.01
 
 
 def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterface:
-    """Make what answers ``release.*``; supervisor calls it once for every HTTP server, and again on reload.
+    """Make the interface ``release.*``; supervisor calls this for each of its HTTP servers, and again on reload.
 
-    Supervisord would end with whatever is raised here, so nothing is done yet.
-    ``config``, in the section: the agent's configuration, found as the commands find it where it is not given.
+    Supervisord would end if this raised, so it reads nothing. ``config`` in the
+    section: path of the agent's configuration (default: as for the commands).
     """
     return ReleaseRPCInterface(supervisord, settings.get("config"))
 
@@ -70,7 +70,7 @@ def _faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) ->
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method answer or fault, whatever happens in it; what it answers lacks what is None."""
+    """Make a method always answer or raise a fault; its answer is without members that are None."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -88,10 +88,10 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ReleaseRPCInterface:
-    """``release.*``: every public method is one of the RPC."""
+    """``release.*``: every public method is a method of the RPC."""
 
     def __init__(self, supervisord: Any, path: str | None) -> None:
-        """Keep whom to ask; the configuration is read at each call, so that a bad one is told and can be mended."""
+        """``path``: of the configuration; each call reads it, so that an error in it is a fault and can be fixed."""
         self._supervisord = supervisord
         self._path = path
 
@@ -108,7 +108,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
-        """Go back to the release before, or to the named one.
+        """Roll back to the release that was live before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
         @param boolean wait    Answer when it has ended
@@ -119,7 +119,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def check(self, revision: str = "", wait: bool = False) -> Any:
-        """Say what a deployment would do: commits, what would be built, free space. Not in the history.
+        """Return what a deployment would do: commits, what would be built, free space. Not in the history.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it is known
@@ -129,7 +129,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def getStatus(self) -> Any:
-        """Tell what is live, its services, and how it was last found.
+        """Return the live release, its services and its last known health.
 
         @return struct result  As `release-agent status --json`, with health_at, agent_version and maintenance
         """
@@ -137,7 +137,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def getDeployment(self, id: str) -> Any:
-        """Tell of one deployment; it has an outcome once its process is gone.
+        """Return one deployment; it has an outcome once its process has ended.
 
         @param string id       The deployment's id
         @return struct result  Its record
@@ -146,9 +146,9 @@ class ReleaseRPCInterface:
 
     @_answering
     def getHistory(self, limit: int = 20) -> Any:
-        """Tell what was done, newest first.
+        """Return the deployments, newest first.
 
-        @param int limit      How many at the most
+        @param int limit      How many at most
         @return array result  Records, each with trigger and started_at
         """
         try:
@@ -163,14 +163,14 @@ class ReleaseRPCInterface:
 
     def _run(self, request: Request, *, wait: bool, check: bool = False) -> Any:
         self._start(PluginRequest(request, check))
-        # Nothing is read that could fail now: it runs, and its id is how to follow it.
+        # Reads nothing, which could fail: the run has started, and the client needs its id to follow it.
         return self._deferred(request.id) if wait else Record(request.id, revision=request.revision or None).to_json()
 
     def _start(self, wanted: PluginRequest) -> None:
         answers, runs = self._answers(), self._awaited()
         name, process = self._program()
         holder = answers.root.holder()
-        # One that is being stopped has a pid: supervisor would not start it, and say that it did.
+        # A process that is being stopped has a pid: supervisor would not start it, and answer that it did.
         if holder or process.pid or process.get_state() in RUNNING_STATES:
             raise busy(holder)
         kept = process.config.environment
@@ -179,11 +179,11 @@ class ReleaseRPCInterface:
             SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)
         except RPCError:
             if not process.pid:
-                # Supervisor keeps those of pipes it has closed; a client who gets such a number would never be heard.
+                # Supervisor keeps the dispatchers of closed pipes; a client that got such a number would not be answered.
                 process.dispatchers = {}
             raise
         finally:
-            # At once: `reread` would see a changed program.
+            # At once: `reread` would report a changed program.
             process.config.environment = kept
         runs.add(wanted.request.id, process, wanted.request.revision)
 
@@ -205,12 +205,12 @@ class ReleaseRPCInterface:
                     return NOT_DONE_YET
                 return sendable(self._record(identity), _NO_ASCII)
 
-        # A plain function with an attribute: supervisor answers anything else as it is.
+        # Supervisor defers only a plain function; it would send any other object as the answer.
         answer.delay = _DELAY  # type: ignore[attr-defined]
         return answer
 
     def _awaited(self) -> Awaited:
-        """The runs of this supervisord, which has an interface like this for each of its HTTP servers."""
+        """Return the runs of this supervisord; all of its interfaces, one per HTTP server, share them."""
         runs: Awaited | None = getattr(self._supervisord, _ATTRIBUTE, None)
         if runs is None:
             runs = Awaited()
@@ -236,7 +236,7 @@ class ReleaseRPCInterface:
         return _unjournaled(identity, run)
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """A deployment has ended, over RPC, only when its process is reaped."""
+        """Return the entry without its outcome if its process is not reaped yet: only then has it ended for clients."""
         run = self._awaited().get(entry["id"])
         if run and not run.is_over:
             return {**entry, "outcome": None, "error": None}
@@ -256,7 +256,7 @@ class ReleaseRPCInterface:
 
 
 def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
-    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, what is foreign escaped."""
+    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, ``foreign`` characters escaped."""
     if isinstance(value, dict):
         return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
     if isinstance(value, list):
@@ -276,7 +276,7 @@ def _line(text: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a name; a release's may be its number. What is neither must not pass for an empty one."""
+    """Return a name, which may be a release's number; raises RPCError for anything else, which must not pass for no name."""
     if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
         return str(value)
     if value is None:
@@ -288,13 +288,13 @@ def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:
     if not isinstance(error, ReleaseError):
         return RPCError(Faults.FAILED, f"a bug in the release plugin: {error!a}")
     fault = RPCError(FAULTS + error.exit_code)
-    # Without supervisor's own "UNKNOWN: " before it.
+    # Supervisor would put "UNKNOWN: " before it.
     fault.text = sendable(error.message, foreign)
     return fault
 
 
 def _unjournaled(identity: str, run: Started) -> dict[str, Any]:
-    """A run of which the journal knows nothing: it has not come that far, or could not begin."""
+    """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
     record = Record(identity, revision=run.revision or None)
     if run.is_over:
         error = error_of_exit(run.exit_code)

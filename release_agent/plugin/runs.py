@@ -1,4 +1,4 @@
-"""Runs that were started from inside supervisord, and the moment at which each has ended."""
+"""Keep the runs that were started from inside supervisord, and notice the end of each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
 
 _MOST_KEPT = 100
-# Supervisord looks at a deferred answer again only when something wakes it: how
-# long a finished run goes on waking it, so that who waits hears of it.
+# Seconds that a finished run goes on waking supervisord, which tries a deferred answer
+# again only when something wakes it.
 _LINGER = 0.1
 
 
 @dataclass(frozen=True)
 class Started:
-    """A run: its process, as supervisor has it, and the pid it had."""
+    """A run: supervisor's object for its process, and the pid at its start."""
 
     process: Any
     pid: int
@@ -27,57 +27,56 @@ class Started:
 
     @property
     def is_over(self) -> bool:
-        """Whether its process was reaped: the next start succeeds at once."""
-        # It may have been reaped before there was a pid to keep.
+        """Whether its process is reaped, so that the next start succeeds."""
+        # It may have been reaped before its pid could be read.
         return bool(self.process.pid != self.pid or not self.pid)
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, where it is over and nothing was started since."""
+        """The exit code, if the run is over and the program was not started again."""
         return None if self.process.pid else self.process.exitstatus
 
 
 class Awaited:
-    """The runs of one supervisord, by id; kept on the supervisord object, for reloads make the plugin anew."""
+    """The runs of one supervisord, by id; kept on the supervisord object, because a reload makes the plugin anew."""
 
     def __init__(self) -> None:
-        """Nothing was started yet."""
         self._runs: dict[str, Started] = {}
         self._watches: list[ExitWatch] = []
-        # A reload closes every descriptor it does not know, and their numbers are
-        # used again: a watch that stayed in the loop would answer for a stranger.
+        # A reload closes every descriptor it does not know, and the numbers are used
+        # again: a watch that stayed in the loop would read another file's descriptor.
         events.subscribe(events.SupervisorStoppingEvent, self.let_go)
 
     def add(self, identity: str, process: Any, revision: str) -> None:
-        """Remember a run whose process was just spawned, and wake supervisord when that ends."""
+        """Add a run whose process was just spawned, and wake supervisord when it ends."""
         run = Started(process, process.pid, revision)
         self._runs[identity] = run
         for oldest in list(self._runs)[:-_MOST_KEPT]:
             del self._runs[oldest]
         self._watches = [watch for watch in self._watches if watch.readable()]
-        # Where it has ended, or the kernel or Python's own build is older than 5.3: the next tick, within a second, will do.
+        # Without a pidfd (the process has ended, or Linux is older than 5.3) supervisord notices at its next tick, within 1 s.
         with contextlib.suppress(Exception):
             self._watches.append(ExitWatch(os.pidfd_open(run.pid), run))
 
     def let_go(self, _event: object = None) -> None:
-        """Leave supervisord's loop: it stops, or reloads."""
+        """Remove all watches from supervisord's loop, which stops or reloads."""
         for watch in self._watches:
             watch.close()
         self._watches = []
 
     def get(self, identity: str) -> Started | None:
-        """Return a run of this supervisord."""
+        """Return a run, or None if this supervisord did not start it."""
         return self._runs.get(identity)
 
 
 class ExitWatch:
-    """A dispatcher in supervisord's own event loop: a pidfd, readable from the moment its process ends.
+    """A dispatcher in supervisord's event loop for a pidfd, which is readable once the process has ended.
 
-    Supervisord catches what handle_read_event raises, and calls handle_error. The others raise nothing: it would end with it.
+    Supervisord catches what handle_read_event raises, and calls handle_error. It would end if another method raised.
     """
 
     def __init__(self, descriptor: int, run: Started) -> None:
-        """Join the loop."""
+        """Join the loop; ``descriptor``: a pidfd, which this object closes."""
         self._descriptor = descriptor
         self._file = os.fstat(descriptor)
         self._run = run
@@ -85,17 +84,17 @@ class ExitWatch:
         asyncore.socket_map[descriptor] = self
 
     def readable(self) -> bool:
-        """Whether to go on waiting; not on a descriptor that somebody closed: the loop would never rest."""
+        """Whether to wait for the descriptor; not if it was closed by somebody else, or the loop would spin."""
         if self._descriptor >= 0 and not self._is_own(self._descriptor):
             self.close()
         return self._descriptor >= 0
 
     def writable(self) -> bool:
-        """Nothing is ever written."""
+        """Return False: a pidfd is not written to."""
         return False
 
     def handle_read_event(self) -> None:
-        """Its process has ended: supervisord reaps it in this turn of the loop, and answers who waits in the next."""
+        """Keep the loop awake: supervisord reaps the process in this turn, and answers the waiting clients in the next."""
         if self._run.is_over:
             now = time.monotonic()
             self._until = self._until or now + _LINGER
@@ -103,14 +102,14 @@ class ExitWatch:
                 self.close()
 
     def handle_write_event(self) -> None:
-        """Nothing is ever written."""
+        """Do nothing: a pidfd is not written to."""
 
     def handle_error(self) -> None:
         """Leave the loop rather than disturb it."""
         self.close()
 
     def close(self) -> None:
-        """Leave the loop; a number that is a stranger's by now stays the stranger's."""
+        """Leave the loop and close the descriptor, unless its number belongs to another file by now."""
         descriptor, self._descriptor = self._descriptor, -1
         if asyncore.socket_map.get(descriptor) is self:
             del asyncore.socket_map[descriptor]

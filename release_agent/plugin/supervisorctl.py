@@ -1,4 +1,4 @@
-"""``supervisorctl release …``: fire a deployment and follow it to its end."""
+"""``supervisorctl release …``: start a deployment and follow it to its end."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from release_agent.model import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_POLL = 0.1
+_POLL = 0.1  # seconds
 _TRIES = 100  # polls
-_JOURNAL = FAULTS + Exit.FAILED  # it cannot be read
+_JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = "supervisorctl"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
@@ -27,12 +27,12 @@ release history [N]          what was done"""
 
 
 def make_controller(controller: Any, **_settings: str) -> ReleaseController:
-    """Make supervisorctl's plugin: supervisor's factory for ``[ctlplugin:release]``."""
+    """Make the plugin of ``[ctlplugin:release]``; supervisorctl calls this."""
     return ReleaseController(controller)
 
 
 class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
-    """The command ``release``; its exit code is the deployment's own."""
+    """The command ``release``, which exits with the deployment's exit code."""
 
     name = "release"
 
@@ -61,11 +61,11 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
 
     def help_release(self) -> None:
-        """Say what there is."""
+        """Print the usage."""
         self.ctl.output(_USAGE)
 
     def _follow(self, release: Any, record: dict[str, Any]) -> int:
-        """Print the phases as they come, and the end."""
+        """Print each phase when it has ended, and the outcome; returns the exit code."""
         told = 0
         while True:
             for phase in record["phases"][told:]:
@@ -91,7 +91,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
 
 def _asked(release: Any, identity: str) -> Any:
-    """Ask for a deployment; a journal that is being written is no end of it."""
+    """Return a deployment, after at most _TRIES tries while the journal is being written."""
     for _ in range(_TRIES):
         try:
             return release.getDeployment(identity)
