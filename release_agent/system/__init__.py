@@ -1,1 +1,1 @@
-"""What the operating system offers: time, processes, files, logs."""
+"""The operating system: time, processes, commands, files, logs, users."""

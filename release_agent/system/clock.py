@@ -22,35 +22,34 @@ _SLICE = 0.1
 
 
 class Clock(Protocol):
-    """Time that cannot go back, and a sleep that ends with Cancelled when a signal asks for it."""
+    """Time that cannot go back, and a sleep that a signal ends by raising Cancelled."""
 
     def now(self) -> float:
-        """Return seconds since some moment."""
+        """Return seconds since an arbitrary moment."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait; raises Cancelled where a signal asked to stop and nothing shields."""
+        """Wait; raises Cancelled if a signal has asked to stop, unless shielded."""
 
     def check(self) -> None:
-        """Raise Cancelled where a signal asked to stop and nothing shields."""
+        """Raise Cancelled if a signal has asked to stop, unless shielded."""
 
     def shielded(self) -> AbstractContextManager[None]:
-        """Return a context in which signals wait: a rollback is not to be cancelled."""
+        """Return a context in which signals wait, as for a rollback, which must not be cancelled."""
 
 
 class SystemClock:
     """The monotonic clock; TERM and INT make the next sleep or check raise Cancelled.
 
-    Handlers only take note: what must not be torn apart (swap and journal) is
-    never interrupted, since it does not sleep.
+    The handlers only set a mark, so that steps that belong together (swap and
+    journal) are never interrupted: they do not sleep.
     """
 
     def __init__(self) -> None:
-        """No signal has come."""
         self._signal: signal.Signals | None = None
         self._shields = 0
 
     def listen(self) -> None:
-        """Take TERM and INT as requests to stop; a terminal that hangs up changes nothing."""
+        """Take TERM and INT as requests to stop, and ignore HUP: a terminal that hangs up changes nothing."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -59,11 +58,11 @@ class SystemClock:
         self._signal = signal.Signals(number)
 
     def now(self) -> float:
-        """Return seconds since some moment."""
+        """Return seconds since an arbitrary moment."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait; a signal ends it within a tenth of a second, with Cancelled unless shielded."""
+        """Wait; raises Cancelled within 0.1 s after a signal, unless shielded."""
         end = self.now() + seconds
         while True:
             self.check()
@@ -73,13 +72,13 @@ class SystemClock:
             time.sleep(min(left, _SLICE))
 
     def check(self) -> None:
-        """Raise Cancelled where a signal asked to stop and nothing shields."""
+        """Raise Cancelled if a signal has asked to stop, unless shielded."""
         if self._signal and not self._shields:
             raise Cancelled(Code.CANCELLED, f"stopped by {self._signal.name}", hint="deploy again at will")
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Make signals wait: what goes on in here is not to be cancelled."""
+        """Make signals wait until the context ends."""
         self._shields += 1
         try:
             yield

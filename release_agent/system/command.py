@@ -1,8 +1,8 @@
 """Run a shell command with a time-out for its whole process group, streaming and keeping its output.
 
-Both hooks and exec probes run by it. A grandchild that holds the pipe open, or
-has left the group, can never hold up a deployment: the command's own end and
-the clock decide, not the end of its output.
+Hooks and exec probes run this way. A grandchild that holds the pipe open, or
+has left the group, can never delay a deployment: it waits for the command's own
+end or its time limit, not for the end of the output.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NOTE = "hook-"
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended: its exit code (negative: a signal's number), or ``timed_out``; and its last output."""
+    """The end of a command: its exit code (negative: the number of a signal), whether it timed out, its last output."""
 
     exit_code: int
     timed_out: bool
@@ -44,11 +44,11 @@ class CommandResult:
 
     @property
     def well(self) -> bool:
-        """It exited with 0, in time."""
+        """Whether it exited with 0 in time."""
         return self.exit_code == 0 and not self.timed_out
 
     def describe(self, timeout: float) -> str:
-        """Say it in words: ``exited with 3``, ``killed by SIGSEGV``, ``was still running after 2 s``."""
+        """Return it in words: ``exited with 3``, ``killed by SIGSEGV``, ``was still running after 2 s``."""
         if self.timed_out:
             return f"was still running after {timeout:g} s and was stopped"
         if self.exit_code < 0:
@@ -59,13 +59,13 @@ class CommandResult:
 
 
 class CommandRunner:
-    """Runs commands; what they print goes, line by line, to ``on_line``."""
+    """Runs commands; passes each line of their output to ``on_line``."""
 
     def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
         """``grace``: seconds between TERM and KILL.
 
-        ``notes``: where a group is written down while it runs, so that the next
-        run can end what a killed one left (:func:`end_left_behind`).
+        ``notes``: a directory for a note of each group while it runs, so that the next
+        run can end the groups that a killed run left (:func:`end_left_behind`).
         """
         self._clock = clock
         self._on_line = on_line
@@ -73,7 +73,7 @@ class CommandRunner:
         self._notes = notes
 
     def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
-        """Run a hook to its end; raises Failed only where it cannot be started."""
+        """Run a hook to its end; raises Failed only if it cannot be started, Cancelled if a signal ended it."""
         try:
             return self.run(run, timeout, directory, environment)
         except OSError as error:
@@ -84,7 +84,7 @@ class CommandRunner:
             ) from error
 
     def run(self, command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
-        """Run ``/bin/sh -euc command``; raises OSError where it cannot be started, Cancelled where a signal ended it."""
+        """Run ``/bin/sh -euc command``; raises OSError if it cannot be started, Cancelled if a signal ended it."""
         process = subprocess.Popen(  # noqa: S603 - hooks are commands of the configuration
             [*SHELL, command],
             cwd=directory,
@@ -101,8 +101,8 @@ class CommandRunner:
                 note.write_text(str(processes.started(process.pid)))
             timed_out = not self._wait(process, output, self._clock.now() + timeout)
         finally:
-            # What is left of the group, also on Cancelled: a stray that goes on
-            # writing into a release would make it something else than was proved.
+            # The rest of the group as well, also on Cancelled: a process that goes on
+            # writing into a release would change it after it was proved.
             self._end_group(process, output)
             output.close()
             if note:
@@ -132,7 +132,7 @@ class CommandRunner:
 
 
 def end_left_behind(notes: Path) -> list[int]:
-    """End the groups that a killed run left running, and say which; a number that another process has by now is spared."""
+    """Kill the process groups that a killed run left, unless another process has the number by now; returns their ids."""
     ended = []
     for note in notes.glob(f"{_NOTE}*"):
         pid = int(note.name.removeprefix(_NOTE))
@@ -152,21 +152,21 @@ def _signal_group(pid: int, number: signal.Signals) -> bool:
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a child not waited for would count as alive
+    process.poll()  # a child that is not waited for would count as alive
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it changed its user; alive
+    except PermissionError:  # it has changed its user, and is alive
         return True
     return True
 
 
 class _Output:
-    """A command's output: lines to a listener as they come, the last 64 KiB to keep."""
+    """A command's output: passes lines on as they come, keeps the last 64 KiB."""
 
     def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
-        self._pipe = cast("IO[bytes]", process.stdout)  # a pipe was asked for
+        self._pipe = cast("IO[bytes]", process.stdout)  # of Popen with stdout=PIPE
         os.set_blocking(self._pipe.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
@@ -177,7 +177,7 @@ class _Output:
         self._size = 0
 
     def read(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds for output and take what is there; returns early only for output."""
+        """Wait for output, up to ``timeout`` seconds, and take it."""
         if not self._selector.select(timeout):
             return
         data = os.read(self._pipe.fileno(), _READ)
@@ -202,7 +202,7 @@ class _Output:
             self._size -= len(self._kept.popleft())
 
     def close(self) -> None:
-        """Say the last line, which may lack its end, and let go of the pipe, whoever else holds it."""
+        """Pass on the last line, even if its end is missing, and close the pipe, even if another process holds it."""
         if self._line:
             self._on_line(self._line)
         self._selector.close()

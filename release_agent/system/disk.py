@@ -1,4 +1,4 @@
-"""What a file system does, and what it means when it fails."""
+"""Work with files durably, and explain the failures of a disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPACE_TO_SPARE = 1 << 20
 
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
-    """Say what a failing disk means."""
+    """Raise Failed (disk-full, build-failed) for an OSError."""
     try:
         yield
     except OSError as error:
@@ -79,7 +79,7 @@ def unusable(place: Path, error: OSError) -> Failed:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole directory, whatever its modes; nothing there is fine."""
+    """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
@@ -89,7 +89,7 @@ def remove(path: Path) -> None:
 def _make_removable(
     function: Callable[[str], object], path: str, error: tuple[type[BaseException], BaseException, TracebackType]
 ) -> None:
-    """Read-only directories, such as Go's module cache, come from build hooks."""
+    """Make what could not be removed writable, and remove it: build hooks leave read-only directories, as Go's module cache."""
     if not isinstance(error[1], PermissionError):
         raise error[1]
     for place in (Path(path).parent, Path(path)):
@@ -111,7 +111,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def sync_mount(place: Path) -> None:
-    """Make everything written to a mount durable, syncfs(2): far cheaper than a sync a file."""
+    """Make everything written to a mount durable by syncfs(2), which is far cheaper than an fsync per file."""
     import ctypes  # only a build needs it
 
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)

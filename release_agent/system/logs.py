@@ -1,4 +1,4 @@
-"""Structured logs on stderr: JSON, or something to read on a terminal. Events are ``noun.past_participle``."""
+"""Structured logs on stderr: JSON, or readable text on a terminal. Events are named ``noun.past_participle``."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ _SHORTEST_SECRET = 4
 
 
 class Log(Protocol):
-    """Structured logging: an event and what belongs to it."""
+    """Structured logging: an event and its values."""
 
     def info(self, event: str, **values: object) -> None:
-        """Log what happened."""
+        """Log an event."""
 
     def warning(self, event: str, **values: object) -> None:
-        """Log what a person should know."""
+        """Log an event that a person should know of."""
 
 
 class Redactor:
-    """Replaces the agent's own secrets wherever they turn up in text."""
+    """Replaces the agent's own secrets in text."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        """Read them from the environment, and from the files it names."""
+        """Read the secrets from the environment and from the files that it names."""
         found = [environ.get(variable, "") for variable in Variable if variable.exposure is Exposure.SECRET]
         for variable in [variable for variable in Variable if variable.exposure is Exposure.SECRET_FILE]:
             try:
                 found.append(Path(environ[variable]).read_text(encoding="utf-8").strip())
             except (KeyError, OSError, UnicodeDecodeError):
                 continue
-        # Shorter ones would blacken words that are none.
+        # Shorter ones would match parts of ordinary words.
         self._secrets = [secret for secret in found if len(secret) >= _SHORTEST_SECRET]
 
     def __call__(self, text: str) -> str:
-        """Return the text without them."""
+        """Return the text with ``[secret]`` instead of each secret."""
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return text
 
     def process(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Do so for every value of a log event (a structlog processor)."""
+        """Replace secrets in every value of a log event (a structlog processor)."""
         for name, value in event.items():
             if isinstance(value, str):
                 event[name] = self(value)
@@ -55,7 +55,7 @@ class Redactor:
 
 
 class _Stream:
-    """A stream whose reader may have gone: supervisord killed with 9 closes it, and the deployment goes on."""
+    """A stream that ignores a closed pipe: the deployment goes on if supervisord, its reader, was killed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -75,7 +75,7 @@ class _Stream:
 
 def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
     """Make the logger of a run."""
-    import structlog  # 120 ms that reading commands need not pay
+    import structlog  # 120 ms, which commands that log nothing save
 
     out = stream or sys.stderr
     readable = out.isatty()

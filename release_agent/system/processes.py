@@ -1,4 +1,4 @@
-"""What /proc tells about other processes: proc(5)."""
+"""Read other processes from /proc, see proc(5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STATE, _START_TIME = 0, 19  # fields 3 and 22, counted after the name in parent
 
 
 def started(pid: int) -> int | None:
-    """Return when a living process started, in clock ticks since boot; with the pid it names one process for good."""
+    """Return the start of a living process in clock ticks since boot, or None; pid and start together identify a process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -22,7 +22,7 @@ def started(pid: int) -> int | None:
 
 
 def owner(pid: int) -> int | None:
-    """Return the user id a process runs as."""
+    """Return the user id that a process runs as, or None if it has ended."""
     try:
         return Path(f"/proc/{pid}").stat().st_uid
     except OSError:
@@ -32,9 +32,8 @@ def owner(pid: int) -> int | None:
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None]) -> set[str]:
     """Return the names under ``releases`` that a process runs or works in.
 
-    Where a process cannot be looked into (another user's), the release that
-    was live when it started counts as used: only then could it have been
-    started from it.
+    If a process cannot be read (another user's), the release that was live when
+    it started counts as used: no other can have started it.
     """
     used: set[str] = set()
     prefix = os.path.realpath(releases) + "/"
@@ -44,7 +43,7 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None]) -> s
         except PermissionError:
             release = live_at(started_at(pid))
             used |= {release} if release else set()
-        except OSError:  # it ended, or is a thread of the kernel
+        except OSError:  # it has ended, or is a kernel thread
             continue
         else:
             used |= {place.removeprefix(prefix).split("/")[0] for place in places if place.startswith(prefix)}
@@ -56,6 +55,6 @@ def _pids() -> Iterator[int]:
 
 
 def started_at(pid: int) -> float:
-    """Return when a process started, in seconds since 1970."""
+    """Return the start of a process in seconds since 1970."""
     boot = next(line for line in Path("/proc/stat").read_text(encoding="ascii").splitlines() if line.startswith("btime "))
     return int(boot.split()[1]) + (started(pid) or 0) / os.sysconf("SC_CLK_TCK")

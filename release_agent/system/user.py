@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def become_owner(place: Path) -> str | None:
-    """Become the user who owns a directory, where root is asked to work in it; returns the user's name.
+    """Change from root to the owner of a directory; returns the owner's name, or None if nothing was changed.
 
-    Whoever enters a container is root. What root wrote, the agent's own user
-    could neither change nor remove later.
+    A person who enters a container is the root user. The agent's own user could
+    neither change nor remove files that root wrote.
     """
     if os.geteuid() != 0 or not place.exists() or place.stat().st_uid == 0 or not _is_open_to_all(Path(os.__file__)):
         return None
@@ -22,7 +22,7 @@ def become_owner(place: Path) -> str | None:
         name, home = user.pw_name, user.pw_dir
         os.initgroups(name, user.pw_gid)
         os.setgid(user.pw_gid)
-    except KeyError:  # a volume of a user this container does not know
+    except KeyError:  # the owner of a volume need not be a user of this container
         name, home = str(status.st_uid), "/"
         os.setgroups([])
         os.setgid(status.st_gid)
@@ -32,5 +32,5 @@ def become_owner(place: Path) -> str | None:
 
 
 def _is_open_to_all(file: Path) -> bool:
-    """Whether another user could go on importing: a Python in somebody's home cannot be shared."""
+    """Whether another user can read this Python: one in somebody's home cannot be shared."""
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in file.resolve().parents)
