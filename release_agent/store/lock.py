@@ -1,4 +1,4 @@
-"""The root's lock: one run at a time, and who it is."""
+"""The root's lock: one run at a time, and which run it is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Lock:
 
     @contextmanager
     def held(self, holder: Request, *, wait: bool) -> Iterator[None]:
-        """Hold the lock; raises Busy, or waits for it."""
+        """Hold the lock; if another run has it, wait (``wait``) or raise Busy."""
         self._acquire(wait=wait)
         try:
             self._sign(holder.id, holder.action, holder.revision or holder.release, time.time())
@@ -56,7 +56,7 @@ class Lock:
             raise unusable(self._path, error) from error
 
     def describe(self, revision: str) -> None:
-        """Say in the lock what is being deployed, once that is known; does nothing unless this lock is held."""
+        """Write the revision that is being deployed into the lock; do nothing unless this object holds it."""
         holder = self.holder() if self._file.is_held else None
         if holder:
             self._sign(holder["id"], holder["action"], revision, holder["since"])
@@ -67,7 +67,7 @@ class Lock:
 
 
 def busy(holder: dict[str, Any] | None) -> Busy:
-    """Make the error for a root that ``holder`` works in, as Lock.holder() tells of it."""
+    """Make the error for a lock that a run has; ``holder``: as Lock.holder() returns it."""
     if not holder:
         return Busy(Code.BUSY, "another run holds the lock", hint="try again when it is done")
     what = f"{holder['action']} {holder['revision']}".strip()

@@ -1,7 +1,7 @@
 """The root directory: releases, ``current``, ``shared``, the lock.
 
-Everything here is safe to be killed at any instant: what is being made lies in
-``incoming/`` until one rename(2) makes it whole, and the next run removes it.
+A run may be killed here at any instant: a release is made in ``incoming/`` until one
+rename(2) makes it complete, and the next run removes anything left there.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 
 
 class Root:
-    """One application's root directory and what the agent keeps in it."""
+    """One application's root directory, with its releases and the agent's own files."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """Nothing is touched yet."""
         self.path = path
         self.shared = path / "shared"
         self.link = path / "current"
@@ -51,7 +50,7 @@ class Root:
         try:
             for directory in (self.path, self._releases, self.shared, self.own, self._notes, self.incoming):
                 directory.mkdir(exist_ok=True)
-            # Relative shared links are right both in releases/NAME and in incoming/NAME, one level deeper.
+            # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
             if not (self.own / "shared").is_symlink():
                 (self.own / "shared").symlink_to("../shared")
         except OSError as error:
@@ -69,19 +68,19 @@ class Root:
 
     @contextmanager
     def lock(self, holder: Request, *, wait: bool) -> Iterator[None]:
-        """Hold the root's lock; raises Busy, or waits for it."""
+        """Hold the root's lock; if another run has it, wait (``wait``) or raise Busy."""
         self.prepare()
         with self._lock.held(holder, wait=wait):
             yield
 
     def describe(self, revision: str) -> None:
-        """Say in the lock what is being deployed, for whoever finds it held."""
+        """Write the revision that is being deployed into the lock, for readers of it."""
         self._lock.describe(revision)
 
     def clean(self) -> dict[str, str]:
-        """Remove what a killed run left; call it with the lock held and before anything is built.
+        """Remove the remains of a killed run; call it with the lock held and before anything is built.
 
-        Returns what could not be removed, and why: it is in nobody's way.
+        Returns the names that could not be removed, with the reason; they do no harm.
         """
         stuck = {}
         for left in self.incoming.iterdir():
@@ -98,7 +97,7 @@ class Root:
     # Building
 
     def next_number(self) -> int:
-        """Return a number higher than that of any release there is."""
+        """Return a number higher than that of any existing release."""
         there = self._releases.iterdir() if self._releases.is_dir() else ()
         names = [path.name for path in there if is_release_name(path.name)]
         return max(map(release_number, names), default=0) + 1
@@ -108,11 +107,11 @@ class Root:
         check_space(self.path, size, files)
 
     def free(self) -> int:
-        """Return the bytes that are free where releases go."""
+        """Return the free bytes on the disk of the releases."""
         return free_bytes(self.path)
 
     def build(self, name: str, write: Callable[[Path], None]) -> Path:
-        """Make ``incoming/NAME`` and let ``write`` fill it: the one door by which files get into a release."""
+        """Make ``incoming/NAME`` and let ``write`` fill it; no other method puts files into a release."""
         directory = self.incoming / name
         with explained(directory):
             directory.mkdir()
@@ -120,7 +119,7 @@ class Root:
         return directory
 
     def link_shared(self, directory: Path, shared: Shared) -> None:
-        """Replace shared paths by links to ``<root>/shared``, which is seeded from the release first."""
+        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release."""
         SharedLinks(self.shared, self.incoming).link(directory, shared)
 
     def sync(self) -> None:
@@ -128,21 +127,21 @@ class Root:
         sync_mount(self.path)
 
     def install(self, release: Release) -> None:
-        """Move ``incoming/NAME`` to ``releases/NAME``; what it is has been written down before it exists there."""
+        """Move ``incoming/NAME`` to ``releases/NAME``, after writing its note: a release never exists without one."""
         self.save(release)
         with explained(self._releases):
             (self.incoming / release.name).rename(self._releases / release.name)
             sync_directory(self._releases)
 
     def discard(self, name: str) -> None:
-        """Remove a release, whole or half built; never the one that is live."""
+        """Remove a release, complete or half built; never the live one."""
         if self._named() == name:
             message = f"{name} is live"
             raise AssertionError(message)
         remove(self.incoming / name)
         whole = self._releases / name
         if whole.exists():
-            # First out of releases/, where existing means complete.
+            # Moved out of releases/ first: a release that exists there is complete.
             trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
             whole.rename(trash)
             remove(trash)
@@ -152,7 +151,7 @@ class Root:
 
     def publish(self, name: str) -> None:
         """Swap ``current`` by rename(2): at every instant it names a complete release."""
-        # A name of its own: what a killed run left can never be in the way, nor be published.
+        # An unused name: the remains of a killed run can neither block it nor be published.
         fresh = self.incoming / f"current-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             fresh.symlink_to(f"releases/{name}")
@@ -187,12 +186,12 @@ class Root:
         return [place for place in (*places, *self._releases.glob("*"), *notes) if os.path.lexists(place)]
 
     def current(self) -> Release | None:
-        """Return the release that is live, or None where nothing usable is."""
+        """Return the live release, or None if ``current`` names no complete release."""
         name = self._named()
         return self.get(name) if name else None
 
     def get(self, name: str) -> Release | None:
-        """Return a release that is whole and known, or None."""
+        """Return a release, or None if it is not complete or its note cannot be read."""
         if not is_release_name(name) or not (self._releases / name).is_dir():
             return None
         try:
@@ -201,14 +200,14 @@ class Root:
             return None
 
     def releases(self) -> list[Release]:
-        """Return all releases that are whole and known, by number."""
+        """Return all complete releases with a readable note, by number."""
         if not self._releases.is_dir():
             return []
         found = [self.get(path.name) for path in self._releases.iterdir()]
         return sorted((release for release in found if release), key=lambda release: release.number)
 
     def directory(self, name: str) -> Path:
-        """Return where a release is."""
+        """Return the directory of a release."""
         return self._releases / name
 
     def read(self, name: str, path: str) -> str | None:
@@ -226,9 +225,10 @@ class Root:
     # Pruning
 
     def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
-        """Remove healthy releases but the newest ``keep``, and failed ones but the newest; by number, never by time.
+        """Remove all healthy releases except the newest ``keep``, and all failed ones except the newest, by number.
 
-        What is protected, live, or used by a process stays.
+        Protected releases, the live one and those that a process uses stay. Returns
+        the names removed, and those that could not be removed with the reason.
         """
         releases = self.releases()
         healthy = [release.name for release in releases if release.state is State.HEALTHY]
@@ -243,7 +243,7 @@ class Root:
             try:
                 self.discard(name)
                 removed.append(name)
-            except OSError as error:  # one that cannot be removed does not keep the others
+            except OSError as error:  # the others are removed all the same
                 stuck[name] = f"{error.filename}: {error.strerror}"
         return removed, stuck
 

@@ -1,4 +1,4 @@
-"""Shared paths: links from a release to what outlives it."""
+"""Shared paths: links from a release to files that outlive it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
 
 
 class SharedLinks:
-    """Links into ``<root>/shared``; ``scratch`` is on the same mount, for what is being seeded."""
+    """Links into ``<root>/shared``; ``scratch``: a directory on the same mount, for seeds that are being copied."""
 
     def __init__(self, shared: Path, scratch: Path) -> None:
-        """Nothing is touched yet."""
         self._shared = shared
         self._scratch = scratch
 
     def link(self, directory: Path, shared: Shared) -> None:
-        """Replace shared paths by links to ``<root>/shared``, which is seeded from the release first."""
+        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; raises Failed."""
         with explained(directory):
             for path in shared.directories:
                 self._link(directory, path, is_directory=True)
@@ -70,7 +69,7 @@ def _shared_conflict(path: str, why: str) -> Failed:
 
 
 def _refuse_foreign_parents(directory: Path, path: str) -> None:
-    """A release's own symlink on the way would lead the shared link out of the release."""
+    """Raise Failed if a parent is a symlink of the release, by which the shared link would be made outside it."""
     for parent in [*Path(path).parents][-2::-1]:
         place = directory / parent
         if place.is_symlink() or (place.exists() and not place.is_dir()):
