@@ -1,10 +1,10 @@
 """One git repository, read-only: references, commits, signatures, trees.
 
-Repositories belong to others and their configuration is not trusted: filters,
+Repositories belong to others, and their configuration is not trusted: filters,
 hooks, fsmonitor, gpg.program and lazy fetches of partial clones run programs.
-So only reference names are read through a repository itself; objects are read
-through a *view*, a git directory of our own with an empty configuration that
-borrows the repository's objects. Nothing is written into a repository.
+So the agent reads only reference names through a repository itself. It reads
+objects through a *view*, a git directory of its own with an empty configuration
+that borrows the repository's objects. It writes nothing into a repository.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ADDED, MISSING = "added", "missing"
 _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
 _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
-# What every call of git sees besides PATH and the like: no configuration but what is named here.
+# The environment of every call of git besides PATH and the like: git reads no configuration except the view's.
 _ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -67,7 +67,7 @@ _SUBJECTS = 10
 
 @dataclass(frozen=True)
 class _Tree:
-    """A commit's tree under work: where git keeps its index and where the files are."""
+    """A checkout of a commit: the path of git's index, and the directory of the files."""
 
     index: Path
     directory: Path
@@ -75,7 +75,7 @@ class _Tree:
 
 @dataclass(frozen=True)
 class Changes:
-    """What lies between two commits: how many are new, how many go away, and what the newest say of themselves."""
+    """The commits between two: how many are added, how many are removed, and the subjects of the newest ones."""
 
     count: int
     back: int
@@ -83,35 +83,34 @@ class Changes:
 
 
 class GitRepository:
-    """One repository, read-only. ``scratch`` is a directory of our own for views and indexes."""
+    """One repository, read-only; ``scratch``: a directory of the agent's own for views and indexes."""
 
     def __init__(self, repository: Repository, scratch: Path) -> None:
-        """Nothing is read yet."""
         self.name = repository.name
         self.path = repository.path
         self._scratch = scratch
 
     @cached_property
     def refs(self) -> dict[str, str]:
-        """All tags and branches: full reference name to object id, tags not peeled."""
+        """All tags and branches: object id by full reference name, tags not peeled."""
         command = [f"--git-dir={self._origin[0]}", "for-each-ref", "--format=%(objectname) %(refname)"]
         with self._readable():
             lines = self._git([*command, "refs/tags", "refs/heads", "refs/remotes"]).splitlines()
         return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
 
     def tags(self) -> dict[str, str]:
-        """Tag name to object id."""
+        """Return the object id of each tag, by name."""
         return {ref.removeprefix(_TAG_PREFIX): sha for ref, sha in self.refs.items() if ref.startswith(_TAG_PREFIX)}
 
     def find(self, revision: str, kind: Kind) -> str | None:
-        """Return the object that ``revision`` names as a ``kind`` here, or None."""
+        """Return the id of the object that ``revision`` names as a ``kind``, or None if this repository has none."""
         if kind is Kind.COMMIT:
             return revision if _COMMIT.fullmatch(revision) and self._exists(revision) else None
         prefixes = (_TAG_PREFIX,) if kind is Kind.TAG else _BRANCH_PREFIXES
         return next((self.refs[prefix + revision] for prefix in prefixes if prefix + revision in self.refs), None)
 
     def commit(self, object_id: str, revision: str) -> str:
-        """Peel an object to its commit; raises Refused where there is none."""
+        """Peel an object to its commit; raises Refused if it leads to none."""
         answer = self._view_git(["cat-file", "--batch-check"], stdin=f"{object_id}^{{commit}}\n").split()
         if answer[1:2] != ["commit"]:  # "<id> commit <size>"
             raise Refused(
@@ -122,21 +121,21 @@ class GitRepository:
         return answer[0]
 
     def read(self, commit: str, path: str) -> str | None:
-        """Return a regular file of a commit, or None where there is none."""
+        """Return the text of a regular file of a commit, or None if it has none of that path."""
         entry = self._view_git(["ls-tree", "-z", commit, "--", path]).partition("\t")[0].split()
         if not entry or entry[0] not in ("100644", "100755"):
             return None
         return self._view_git(["cat-file", "blob", entry[2]])
 
     def size(self, commit: str) -> tuple[int, int]:
-        """Return what a checkout of a commit takes: bytes in whole blocks, and files."""
+        """Return the size of a checkout of a commit: bytes in whole blocks, and number of files."""
         entries = self._view_git(["ls-tree", "-r", "-l", "-z", commit]).split("\0")
         sizes = [entry.partition("\t")[0].split()[3] for entry in entries if entry]
         blocks = sum(-(-int(size) // _BLOCK) for size in sizes if size != "-")
         return blocks * _BLOCK, len(sizes)
 
     def changes(self, old: str, new: str) -> Changes | None:
-        """Return what lies between two commits; None where history does not lead from one to the other, as in a shallow clone."""
+        """Return the commits between two; None if the history does not connect them, as in a shallow clone."""
         try:
             back, count = self._view_git(["rev-list", "--left-right", "--count", f"{old}...{new}"]).split()
             subjects = self._view_git(["log", f"--max-count={_SUBJECTS}", "--format=%s", f"{old}..{new}"]).splitlines()
@@ -150,11 +149,11 @@ class GitRepository:
             self._tree_git(_Tree(index, directory), ["read-tree", "-u", "--reset", commit])
 
     def drift(self, commit: str, directory: Path) -> dict[str, str]:
-        """Return what ``git status`` would list in ``directory``: path to a digest of what is there now.
+        """Return what ``git status`` would list in ``directory``: digest of the present content, by path.
 
         Files that the commit's own .gitignore names do not count. A path that
-        is gone has the digest ``missing``, one that the commit has not begins
-        with ``added``; an untracked directory ends in ``/``.
+        is gone has the digest ``missing``; the digest of one that the commit does not
+        have begins with ``added``. An untracked directory ends in ``/``.
         """
         with self._index() as index:
             tree = _Tree(index, directory)
@@ -208,7 +207,7 @@ class GitRepository:
         """The repository's git directory and its object format."""
         command = ["-c", "safe.directory=*", "-C", self.path, "rev-parse", "--path-format=absolute"]
         with self._readable():
-            # Never a repository around the one that was meant.
+            # Never a repository in a directory above.
             answer = self._git([*command, "--git-common-dir", "--show-object-format"], ceiling=True).splitlines()
         return answer[0], answer[1]
 
@@ -225,7 +224,7 @@ class GitRepository:
 
     @contextmanager
     def _index(self) -> Iterator[Path]:
-        """Name an index in the view, gone afterwards."""
+        """Return the path of an index in the view, and remove the file afterwards."""
         index = self._view / "index"
         index.unlink(missing_ok=True)
         yield index
@@ -252,12 +251,12 @@ class GitRepository:
             return self._git([*place, *command], objects=True, index=tree.index, cwd=tree.directory, check=check)
         except _GitFailedError as error:
             message = f"git could not write repository {self.name} into {tree.directory}: {str(error)[:_LONGEST_SAYING]}"
-            # git does not always say why it could not write.
+            # git does not always print why it could not write.
             if os.strerror(errno.ENOSPC) in str(error) or is_full(tree.directory):
                 raise disk_full(message) from error
             raise Failed(Code.BUILD_FAILED, message, hint="look at the disk and the repository") from error
 
-    def _git(  # noqa: PLR0913 - one place where git is called; each caller names what it needs
+    def _git(  # noqa: PLR0913 - the only call of git; each caller names what it needs
         self,
         command: Sequence[str],
         *,
@@ -269,7 +268,7 @@ class GitRepository:
         check: bool = True,
     ) -> str:
         try:
-            import git  # 90 ms that `status` and `history` need not pay
+            import git  # 90 ms, which `status` and `history` save
         except ImportError as error:
             message = "git is not installed"
             raise _GitFailedError(message) from error
@@ -302,7 +301,7 @@ class GitRepository:
 
 
 class _GitFailedError(Exception):
-    """What git said; translated to what it means where git was called."""
+    """The output of a git that failed; each caller translates it."""
 
 
 def _digest(path: Path) -> str:

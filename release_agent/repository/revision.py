@@ -1,4 +1,4 @@
-"""Names of revisions: what git could have given, checked before it reaches anything."""
+"""Check the name of a revision before anything uses it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 from release_agent.errors import Code, Refused
 
-# git check-ref-format(1), and nothing that reads as an option or a range.
+# As git check-ref-format(1), and nothing that git would take for an option or a range.
 _BAD_REVISION = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.|^@$")
 _LONGEST_REVISION = 200
 
 
 def check_revision(revision: str) -> str:
-    """Return ``revision`` if git could name a tag, branch or commit so; raises Refused (revision-invalid)."""
+    """Return ``revision`` if a tag, branch or commit can have that name; raises Refused (revision-invalid)."""
     if not revision or len(revision) > _LONGEST_REVISION or _BAD_REVISION.search(revision):
         raise Refused(
             Code.REVISION_INVALID,

@@ -21,7 +21,7 @@ class GitSource:
     """All repositories of the configuration: one revision, one commit of each."""
 
     def __init__(self, repositories: Sequence[Repository], scratch: Path) -> None:
-        """Keep them; nothing is read before it is asked for."""
+        """``scratch``: a directory for the views, which close() removes; each repository is read when it is first used."""
         self._scratch = scratch
         self.repositories = [GitRepository(repository, scratch) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
@@ -31,9 +31,9 @@ class GitSource:
         return {tag for repository in self.repositories for tag in repository.tags()}
 
     def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
-        """Resolve a revision to one commit of each repository, as the first of ``kinds`` that any has.
+        """Resolve a revision to one commit of each repository, as the first of ``kinds`` that any repository has.
 
-        Raises Refused, naming the repository where it is missing.
+        Raises Refused with the name of the repository that does not have it.
         """
         check_revision(revision)
         for kind in kinds:
@@ -60,17 +60,17 @@ class GitSource:
             repository.verify_signature(target.revision, object_id, allowed_signers)
 
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
-        """Return a file at each repository's root, by repository, where the commit has one."""
+        """Return a file at the root of each repository whose commit has it, by the repository's name."""
         texts = {r.name: r.read(commits[r.name], path) for r in self.repositories}
         return {name: text for name, text in texts.items() if text is not None}
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
-        """Return the bytes and files that a release of these commits takes."""
+        """Return the size of a release of these commits: bytes, and number of files."""
         sizes = [repository.size(commits[repository.name]) for repository in self.repositories]
         return sum(size for size, _ in sizes), sum(files for _, files in sizes)
 
     def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
-        """Return what lies between two releases, by repository: ``{"count", "back", "subjects"}``; not where nothing does."""
+        """Return the commits between two releases, ``{"count", "back", "subjects"}`` by each repository that has any."""
         both = [r for r in self.repositories if r.name in old and r.name in new and old[r.name] != new[r.name]]
         found = {repository.name: repository.changes(old[repository.name], new[repository.name]) for repository in both}
         return {name: vars(changes) for name, changes in found.items() if changes}
@@ -83,7 +83,7 @@ class GitSource:
             repository.write(commits[repository.name], place)
 
     def drift(self, commits: dict[str, str], directory: Path) -> dict[str, str]:
-        """Return what differs from the commits: path within the release to a digest of what is there."""
+        """Return what differs from the commits: digest of the present content, by path within the release."""
         found: dict[str, str] = {}
         for repository in self.repositories:
             if repository.name not in commits:
@@ -99,7 +99,7 @@ class GitSource:
         return found
 
     def close(self) -> None:
-        """Remove the views; a run that is killed leaves them to the next one's cleaning."""
+        """Remove the views; if a run is killed, the next one removes them."""
         for view in self._scratch.glob("view-*"):
             shutil.rmtree(view, ignore_errors=True)
 
