@@ -1,7 +1,7 @@
-"""One tree of errors: what happened, why, what to do next, and a stable code.
+"""All errors, each with a message, a hint and a stable code.
 
-The class says how a run ends (its exit code and outcome, docs/commands.md);
-the code says what the cause was (docs/operations.md lists every one).
+The class determines how a run ends: exit code and outcome (docs/commands.md).
+The code names the cause (docs/operations.md lists every one).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Exit(IntEnum):
     LOCKED = 44
 
 
-# Over XML-RPC a refusal is a fault of this number and its exit code: above supervisor's own numbers.
+# An error over XML-RPC is the fault of this number plus its exit code, above supervisor's own numbers.
 FAULTS = 100
 
 
 class Code(StrEnum):
-    """Stable names of causes; scripts may match on them."""
+    """Stable names of causes, which scripts may match."""
 
     # Before anything is touched
     MISCONFIGURED = "misconfigured"
@@ -105,23 +105,19 @@ class Code(StrEnum):
 
 
 class ReleaseError(Exception):
-    """Anything that ends a run with something to tell a person.
-
-    ``message`` says what happened and why, ``hint`` what to do next.
-    """
+    """An error for a person: ``message`` says what failed and why, ``hint`` what to do next."""
 
     exit_code: ClassVar[Exit] = Exit.ERROR
     outcome: ClassVar[str] = "error"
 
     def __init__(self, code: Code, message: str, *, hint: str = "") -> None:
-        """Keep the three parts apart, for JSON."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
 
     def to_json(self) -> dict[str, str]:
-        """``{"code", "message", "hint"}``, as the commands print it."""
+        """Return ``{"code", "message", "hint"}``, as the commands print it."""
         return {"code": str(self.code), "message": self.message, "hint": self.hint}
 
 
@@ -140,25 +136,25 @@ class Busy(ReleaseError):
 
 
 class Refused(ReleaseError):
-    """The revision, a repository or a signature will not do."""
+    """The revision, a repository or a signature cannot be used."""
 
     exit_code = Exit.REFUSED
     outcome = "refused"
 
 
 class Failed(ReleaseError):
-    """Something broke before publishing."""
+    """A step failed before publishing."""
 
     exit_code = Exit.FAILED
     outcome = "failed"
 
 
 class SupervisorGone(Failed):
-    """Supervisor does not answer, or is shutting down: says nothing about a release."""
+    """Supervisor does not answer, or is shutting down; the release is not at fault."""
 
 
 class Cancelled(ReleaseError):
-    """A signal asked the run to stop."""
+    """A signal stopped the run before publishing."""
 
     exit_code = Exit.CANCELLED
     outcome = "cancelled"
@@ -168,21 +164,21 @@ SERVICE_LOG_HINT = "check the service's log: the container's log, or `supervisor
 
 
 class Unhealthy(ReleaseError):
-    """A published release is not healthy; always answered with a rollback."""
+    """A published release is not healthy; the flow always answers with a rollback."""
 
     exit_code = Exit.ROLLED_BACK
     outcome = "rolled-back"
 
 
 class RolledBack(ReleaseError):
-    """The new release was not well, the one before it is live and proved healthy again."""
+    """The new release was not healthy; the previous one is live again and proved healthy."""
 
     exit_code = Exit.ROLLED_BACK
     outcome = "rolled-back"
 
 
 class RollbackFailed(ReleaseError):
-    """Nothing that is known to be healthy is live."""
+    """The live release is not known to be healthy, or there is none."""
 
     exit_code = Exit.ROLLBACK_FAILED
     outcome = "rollback-failed"
@@ -196,29 +192,29 @@ class NoTarget(ReleaseError):
 
 
 class FleetStopped(ReleaseError):
-    """A rollout went no further; what was changed stays as it is."""
+    """A rollout stopped; hosts that changed stay as they are."""
 
     exit_code = Exit.FLEET_FAILED
     outcome = "stopped"
 
 
 class RecordUnreachable(FleetStopped):
-    """What keeps the record of rollouts does not answer."""
+    """The record of rollouts cannot be read or written."""
 
 
 class LockLost(FleetStopped):
-    """Somebody else may run rollouts of this fleet now."""
+    """A rollout has lost the lock of its fleet; another one may run now."""
 
 
 class Locked(ReleaseError):
-    """Another rollout of the fleet is being run."""
+    """Another rollout of the fleet is running."""
 
     exit_code = Exit.LOCKED
     outcome = "locked"
 
 
 class Interrupted(ReleaseError):
-    """Stopped after publishing because supervisor is gone; the journal stays open for ``boot``."""
+    """The run stopped after publishing because supervisor is gone; ``boot`` recovers it from the journal."""
 
 
 _ENDINGS: tuple[type[ReleaseError], ...] = (
@@ -228,7 +224,7 @@ _ENDINGS: tuple[type[ReleaseError], ...] = (
 
 
 def error_of_exit(code: int | None) -> ReleaseError:
-    """Make the error for a run of which only the exit code is known."""
+    """Make the error for a run of which only the exit code is known (None: not even that)."""
     kind = next((kind for kind in _ENDINGS if kind.exit_code == code), ReleaseError)
     known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
     return kind(

@@ -1,4 +1,4 @@
-"""The nouns: what a run is asked for, what a release is, what is recorded of a deployment."""
+"""The nouns of the agent: requests, releases, records, processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=StrEnum)
 
-# What a rollout's id begins with: in a host's history it is what fired a deployment. Later ones sort after earlier ones.
+# Prefix of a rollout's id, which is the trigger of its deployments in a host's history. Later ids sort after earlier ones.
 ROLLOUT = "rollout-"
 
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
@@ -36,7 +36,7 @@ def known_member(value: str, otherwise: E) -> E:
 
 
 class Action(StrEnum):
-    """What a run does; hooks see it as RELEASE_ACTION (a boot deploys or recovers)."""
+    """The action of a run; hooks see it as RELEASE_ACTION (a boot deploys or recovers)."""
 
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
@@ -44,14 +44,14 @@ class Action(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a run ended well; every other outcome is that of its error (errors.py)."""
+    """The outcomes of a successful run; any other outcome is that of its error (errors.py)."""
 
     DEPLOYED = "deployed"
     UNCHANGED = "unchanged"
 
 
 class State(StrEnum):
-    """What is known of a release: built, and then proved healthy or failed."""
+    """The state of a release: built, then proved healthy or failed."""
 
     BUILT = "built"
     HEALTHY = "healthy"
@@ -59,7 +59,7 @@ class State(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far an open deployment got; what recovery has to do follows from it."""
+    """How far an open deployment got, which determines its recovery."""
 
     PREPARING = "preparing"
     PUBLISHING = "publishing"
@@ -67,7 +67,7 @@ class Stage(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a revision turned out to be."""
+    """The kind of a resolved revision."""
 
     TAG = "tag"
     BRANCH = "branch"
@@ -76,7 +76,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """What a run was asked to do, by whom."""
+    """The action that a run is to do, and its trigger."""
 
     id: str
     action: Action = Action.DEPLOY
@@ -89,7 +89,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Target:
-    """A revision resolved: one commit of each repository, by the repository's name."""
+    """A resolved revision: one commit of each repository, by the repository's name."""
 
     revision: str
     kind: Kind
@@ -98,7 +98,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Completed:
-    """What a fleet's last completed rollout says, and hosts with ``follow = "rollout"`` run: its id, a revision, the commits."""
+    """A fleet's last completed rollout, which hosts with ``follow = "rollout"`` deploy: its id, revision and commits."""
 
     id: str
     revision: str
@@ -113,10 +113,10 @@ class Completed:
 
 @dataclass(frozen=True)
 class Release:
-    """A release as ``releases/<name>.json`` keeps it.
+    """A release, as in its note ``releases/<name>.json``.
 
-    ``previous`` is the name of what was live before it, ``built`` what shared
-    links and build hooks made of the commit's files: path to digest.
+    ``previous`` is the name of the release that was live before it. ``built`` has the
+    files that shared links and build hooks made or changed: digest by path.
     ``published_at`` and ``created_at`` are RFC 3339, UTC.
     """
 
@@ -133,7 +133,7 @@ class Release:
 
     @property
     def number(self) -> int:
-        """Releases are ordered by it, never by time."""
+        """The number in its name; releases are ordered by it, never by time."""
         return release_number(self.name)
 
     def to_json(self) -> dict[str, Any]:
@@ -152,12 +152,12 @@ class Release:
 
 
 def release_name(number: int, fingerprint: str) -> str:
-    """``000042-1f3c9ab2d4e5``: the number and the fingerprint's first 12 digits."""
+    """Return ``000042-1f3c9ab2d4e5``: the number and the first 12 digits of the fingerprint."""
     return f"{number:06d}-{fingerprint[:12]}"
 
 
 def find_release(releases: Sequence[Release], named: str) -> Release | None:
-    """Find a release by its name, its number, or its revision: of that the newest healthy one, or the newest."""
+    """Find a release by its name, number or revision (the newest healthy one of it, else the newest); None if there is none."""
     exact = [release for release in releases if named in (release.name, str(release.number), f"{release.number:06d}")]
     alike = [release for release in releases if release.revision == named]
     healthy = [release for release in alike if release.state is State.HEALTHY]
@@ -165,7 +165,7 @@ def find_release(releases: Sequence[Release], named: str) -> Release | None:
 
 
 def is_release_name(name: str) -> bool:
-    """Whether a directory's name is that of a release."""
+    """Whether ``name`` is the name of a release."""
     return bool(_RELEASE_NAME.fullmatch(name))
 
 
@@ -176,7 +176,7 @@ def release_number(name: str) -> int:
 
 @dataclass
 class Record:
-    """What is told of a deployment: the JSON of ``deploy --json``."""
+    """The record of a deployment: the JSON of ``deploy --json``."""
 
     id: str
     outcome: str | None = None
@@ -189,7 +189,7 @@ class Record:
     error: dict[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the shape that docs/commands.md promise."""
+        """Return the record in the shape that docs/commands.md promises."""
         return {
             "id": self.id,
             "outcome": self.outcome,
@@ -215,7 +215,7 @@ class Record:
 
 @dataclass(frozen=True)
 class UnfinishedDeployment:
-    """A deployment that never ended, as recovery needs it."""
+    """A deployment without an outcome, as recovery needs it."""
 
     request: Request
     stage: Stage
@@ -233,10 +233,10 @@ class Deployed:
 
 
 def timestamp(moment: datetime | None = None) -> str:
-    """Return a moment, or now, in RFC 3339, UTC."""
+    """Return a moment (default: now) in RFC 3339, UTC."""
     return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def new_id() -> str:
-    """Return a deployment's id: its time, for people, and what makes it unique."""
+    """Return a new deployment's id: the time, for people, and random digits."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()

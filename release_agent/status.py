@@ -1,4 +1,4 @@
-"""What the reading commands answer, as the JSON they print; nothing is changed and no lock is taken."""
+"""The answers of the reading commands as JSON; takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNPROVED = ("publishing", "reverting")
 
 @dataclass(frozen=True)
 class Status:
-    """``status --json``, and why health is what it is."""
+    """The body of ``status --json``, and the problems behind its health."""
 
     body: dict[str, Any]
     problems: tuple[str, ...]
@@ -48,7 +48,7 @@ def status(
     running: dict[str, Any] | None,
     processes: Callable[[], dict[str, list[Process]]],
 ) -> Status:
-    """Look at everything once: what is live, its services, its probes, the deployment that runs."""
+    """Look once at the live release, its services, its probes and the running deployment."""
     live = context.store.current()
     services: list[dict[str, Any]] = []
     deployment = _deployment(journal, running)
@@ -98,7 +98,7 @@ def _deployment(journal: StateDatabase, running: dict[str, Any] | None) -> dict[
 
 
 def releases(context: Context) -> list[dict[str, Any]]:
-    """Return what is kept, newest first, as ``releases --json`` prints it."""
+    """Return the kept releases, newest first, as ``releases --json`` prints them."""
     live = context.store.current()
     return [
         {**(of_release(release) or {}), "state": str(release.state), "current": bool(live and live.name == release.name)}
@@ -109,11 +109,11 @@ def releases(context: Context) -> list[dict[str, Any]]:
 def drift(context: Context, release: Release) -> list[dict[str, str]]:
     """Compare a release with its commits, file by file: ``[{"path", "change"}]``.
 
-    What shared links and build hooks made when it was built is not drift.
+    The files that shared links and build hooks made when it was built are not drift.
     """
     there = context.source.drift(release.commits, context.store.directory(release.name))
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
-    # What was made when it was built, and is not there as it was made.
+    # Files that were made when it was built and are missing now.
     changes |= {path: "missing" for path in release.built if path not in there}
     return [{"path": path, "change": change} for path, change in sorted(changes.items())]
 

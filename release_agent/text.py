@@ -1,4 +1,4 @@
-"""Answers as text for people; scripts read the JSON."""
+"""The commands' answers as text for people; scripts read the JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from release_agent.model import Record
 
 _SHORT = 12
-# A hook's output, or a service's answer, must not move the cursor of who reads about it.
+# The output of a hook, or the answer of a service, must not move the cursor of a terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def record(run: Record) -> str:
-    """How a run ended."""
+    """Return how a run ended."""
     if run.error:
         return error(run.error, f"{run.outcome}: ")
     what = f"{run.revision} as {run.release}"
@@ -28,14 +28,14 @@ def record(run: Record) -> str:
 
 
 def error(what: dict[str, str], outcome: str = "") -> str:
-    """What happened, what to do next."""
+    """Return what failed, its code, and what to do next."""
     code = f" (exit {int(exit_of(outcome.rstrip(': ')))})" if outcome else ""
     message = plain(what["message"]).replace("\n", "\n  ")
     return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {plain(what['hint'])}"
 
 
 def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
-    """What is live and how it is; ``maintenance``: why a person has taken it out of service."""
+    """Return the live release and its health; ``maintenance``: the reason why a person has taken it out of service, or empty."""
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
     rows += [("", f"- {plain(problem)}") for problem in problems]
     rows += [("", f"in maintenance, says Consul: {plain(maintenance)}")] if maintenance else []
@@ -51,7 +51,7 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
 
 
 def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str]) -> str:
-    """What was done, a line each."""
+    """Return the deployments, each on its own line."""
     if not entries:
         return "nothing was deployed yet"
     lines = []
@@ -65,7 +65,7 @@ def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str]) 
 
 
 def deployment(body: dict[str, Any]) -> str:
-    """Everything about one deployment, its hooks' output too."""
+    """Return everything about one deployment, with its hooks' output."""
     phases = ", ".join(f"{phase['name']} {phase['seconds']:.2f} s" for phase in body["phases"])
     lines = [
         f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
@@ -81,7 +81,7 @@ def deployment(body: dict[str, Any]) -> str:
 
 
 def releases(found: Sequence[dict[str, Any]]) -> str:
-    """What is kept, a line each."""
+    """Return the kept releases, each on its own line."""
     if not found:
         return "there are no releases yet"
     return "\n".join(
@@ -91,7 +91,7 @@ def releases(found: Sequence[dict[str, Any]]) -> str:
 
 
 def drift(body: dict[str, Any]) -> str:
-    """What differs from the commit."""
+    """Return the differences between a release and its commit."""
     if not body["drift"]:
         return f"{body['release']} ({body['revision']}) is as it was built"
     lines = [f"{item['change']:<8} {plain(item['path'])}" for item in body["drift"]]
@@ -99,7 +99,7 @@ def drift(body: dict[str, Any]) -> str:
 
 
 def check(body: dict[str, Any]) -> str:
-    """What a deployment would do."""
+    """Return what a deployment would do."""
     commits = ", ".join(f"{name} {commit[:_SHORT]}" for name, commit in body["commits"].items())
     if body["live"]:
         what = f"{body['release']} is live already"
@@ -112,7 +112,7 @@ def check(body: dict[str, Any]) -> str:
 
 
 def changes(name: str, between: dict[str, Any]) -> str:
-    """What a repository's commits bring, and take back."""
+    """Return the commits of one repository that a deployment would add and remove."""
     back = f", {_commits(between['back'])} taken back" if between["back"] else ""
     subjects = [f"    {plain(subject)}" for subject in between["subjects"]]
     more = between["count"] - len(subjects)

@@ -1,4 +1,4 @@
-"""The composition root: the only place that knows which adapter stands behind which port."""
+"""The composition root: the only module that knows which adapter is behind which port."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ _PROBE_GRACE = 0.3
 
 
 class Parts:
-    """Makes the adapters of one process, each when it is first asked for: a command pays for what it uses."""
+    """Makes the adapters of one process, each when it is first used: a command imports only what it uses."""
 
     def __init__(self, config: Config, clock: SystemClock, environ: Mapping[str, str] = os.environ) -> None:
-        """Nothing is made yet."""
         self.config = config
         self.clock = clock
         self.environ = environ
@@ -53,7 +52,7 @@ class Parts:
         return self._log
 
     def root(self) -> Root:
-        """The store."""
+        """Make the store."""
         from release_agent.store.root import Root
 
         if self._root is None:
@@ -61,18 +60,18 @@ class Parts:
         return self._root
 
     def journal(self) -> StateDatabase:
-        """The journal, to read, as a context."""
+        """Make the journal, to be read; a context."""
         return StateDatabase(self.root().database)
 
     def services(self) -> SupervisorServices:
-        """Supervisor."""
+        """Make the services under supervisor."""
         from release_agent.services.rpc import Rpc
         from release_agent.services.supervisor import SupervisorServices
 
         return SupervisorServices(Rpc(self.config.supervisor.url, self.environ))
 
     def examiner(self, services: SupervisorServices) -> HealthExaminer:
-        """Health: supervisor's states and the probes."""
+        """Make the examiner of health, which reads supervisor's states and runs the probes."""
         from release_agent.services.health import HealthExaminer
         from release_agent.services.probes import Prober
         from release_agent.system.command import CommandRunner, last_lines
@@ -87,14 +86,14 @@ class Parts:
         return HealthExaminer(services, Prober(run))
 
     def consul(self) -> ConsulAgent:
-        """The Consul agent of this machine."""
+        """Make the client of this host's Consul agent."""
         from release_agent.consul.registration import ConsulAgent
 
         return ConsulAgent(self.config.consul, self.config.app, self.environ)
 
     @contextmanager
     def source(self, scratch: Path | None = None) -> Iterator[GitSource]:
-        """The repositories; without ``scratch`` what git needs lies in the machine's temporary directory."""
+        """Open the repositories; git's own files go to ``scratch`` (default: a temporary directory, removed afterwards)."""
         from release_agent.repository.source import GitSource
 
         place = scratch or Path(tempfile.mkdtemp(prefix="release-agent-"))
@@ -108,11 +107,11 @@ class Parts:
 
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[Context]:
-        """Hold the root's lock and have a context to change; raises Busy."""
+        """Hold the root's lock, as the root's owner, and make a context that may change it; raises Busy unless ``wait``."""
         from release_agent.system.command import end_left_behind
 
         root = self.root()
-        log = self.log  # made while this user may still read everything
+        log = self.log  # made before the user changes, who may not read every secret
         user = become_owner(root.path)
         if user:
             log.info("user.changed", user=user, why=f"owns {root.path}")
@@ -126,12 +125,12 @@ class Parts:
 
     @contextmanager
     def looking(self) -> Iterator[Context]:
-        """Have a context to look at: no lock is taken, and what is needed to look lies outside the root."""
+        """Make a context to read with: it takes no lock and writes nothing into the root."""
         with self.source() as source, self.journal() as journal:
             yield self.context(self.root(), journal, source)
 
     def context(self, root: Root, journal: StateDatabase, source: GitSource) -> Context:
-        """Put all of it together."""
+        """Make a context of the given store, journal and repositories, and of the other adapters."""
         from release_agent.system.command import CommandRunner
 
         services = self.services()
@@ -158,11 +157,11 @@ class Parts:
 
     @contextmanager
     def writable_journal(self, root: Root) -> Iterator[StateDatabase]:
-        """Have the journal open under the lock; a lost or broken one is rebuilt from the releases on disk, and logged."""
+        """Open the journal to write, under the lock; rebuild a lost or broken one from the releases on disk, with a warning."""
         if is_broken(root.database):
             self.log.warning("journal.set_aside", kept_as=str(set_aside(root.database)))
         with StateDatabase(root.database, write=True) as journal:
-            # Missing, or as good as: nothing was ever written into it.
+            # Missing, or empty: nothing was ever written into it.
             releases = [release for release in root.releases() if release.published_at] if journal.is_empty() else []
             if releases:
                 live = root.current()
