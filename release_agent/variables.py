@@ -14,7 +14,7 @@ class Exposure(Enum):
     OPEN = auto()
     WITHHELD = auto()  # not hooks and exec probes
     SECRET = auto()  # not hooks and exec probes; logs, records and reports have "[secret]" instead of the value
-    SECRET_FILE = auto()  # likewise, instead of the content of the file it names
+    SECRET_FILE = auto()  # as SECRET, but for the content of the file that it names
 
 
 class Variable(StrEnum):
@@ -41,7 +41,7 @@ class Variable(StrEnum):
         Exposure.WITHHELD,
     )
 
-    # Set by supervisord for its programs, or by whoever starts the agent
+    # Set by supervisord for its programs, or by the caller
     SUPERVISOR_SERVER_URL = "SUPERVISOR_SERVER_URL", "services.rpc", "URL of supervisord's RPC, if [supervisor] url is not set"
     SUPERVISOR_USERNAME = "SUPERVISOR_USERNAME", "services.rpc", "user of supervisord's RPC", Exposure.WITHHELD
     SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET

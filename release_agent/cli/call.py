@@ -1,4 +1,4 @@
-"""One call of a command: its arguments, what it works with, and how its answer is printed."""
+"""One call of a command: its arguments, its adapters, and the printing of its answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ENDS_IN_A_RECORD = ("deploy", "rollback", "boot")
 
 
 class Call:
-    """One call of a command: its arguments and, once asked for, what it works with."""
+    """One call of a command: its arguments and, made when first used, the adapters it works with."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Take the parsed arguments; the configuration is read when it is first used."""
@@ -86,7 +86,7 @@ def trigger() -> str:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print to ``stream``, stdout by default; a reader that has gone changes nothing."""
+    """Print to ``stream``, stdout by default; ignore a closed stream."""
     try:
         print(text, file=stream or sys.stdout, flush=True)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a deployment would do: ``deploy --dry-run``, and the plugin's ``release.check``."""
+"""Find out what a deployment would do, for ``deploy --dry-run`` and the plugin's ``release.check``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def dry_run(call: Call, request: Request, *, keep: bool) -> int:
-    """Print what a deployment would do; ``keep``: under the lock, and in the journal too, where the plugin reads it."""
+    """Print what a deployment would do; ``keep``: hold the lock, and write it into the journal for the plugin as well."""
     root = call.parts.root()
     with call.parts.locked(request) if keep else call.parts.looking() as context:
         run = Run(context, request, journaled=False)

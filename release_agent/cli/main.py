@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UMASK = 0o022
-_INTERRUPTED = 128 + signal.SIGINT  # a reading command; those that change something take INT as a request
+_INTERRUPTED = 128 + signal.SIGINT  # of a reading command; a changing one takes INT as a request to stop
 
 
 def main() -> None:
     """Run one command and exit with its code."""
-    # Started with stdout or stderr closed: the run goes on, unheard.
+    # stdout or stderr may be closed; the run goes on without them.
     sys.stdout = sys.stdout or _devnull()
     sys.stderr = sys.stderr or _devnull()
-    # What a release's files may be read by does not depend on who started the agent.
+    # The modes of a release's files must not depend on the caller's umask.
     os.umask(_UMASK)
-    # Whoever called may be a git hook: its repository is not ours.
+    # The caller may be a git hook, whose variables name its own repository.
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
     code = _run()
-    # The outcome is out: a signal on the way out must not replace the exit code.
+    # The outcome is printed: a signal from here on must not replace the exit code.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     _flush()
@@ -54,7 +54,7 @@ def parser() -> CommandParser:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """The parser of one command, which imports the command's module when its arguments are parsed; or of no command at all."""
+    """The parser of one command, or of the whole line; it imports the command's module when it has arguments to parse."""
 
     def __init__(self, *, command: str = "", **options: object) -> None:
         """Take argparse's own options; ``command``: a name in COMMANDS."""
