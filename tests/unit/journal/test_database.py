@@ -219,7 +219,7 @@ def opened(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("write", [False, True])
-def test_no_descriptor_is_open_after_the_context(path: Path, write: bool) -> None:  # noqa: FBT001 - a parameter
+def test_no_descriptor_is_open_after_the_context(path: Path, write: bool) -> None:
     with StateDatabase(written(path), write=write) as journal:
         journal.history()
         assert opened(path) == ["state.db"]

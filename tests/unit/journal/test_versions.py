@@ -67,7 +67,7 @@ def old(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("write", [False, True])
-def test_an_older_agents_file_is_read_as_it_is(old: Path, write: bool) -> None:  # noqa: FBT001 - a parameter
+def test_an_older_agents_file_is_read_as_it_is(old: Path, write: bool) -> None:
     with StateDatabase(old, write=write) as journal:
         assert journal.line() == ["000001-aaaaaaaaaaaa"]
         assert journal.last_deployed() == Deployed("000001-aaaaaaaaaaaa", "deploy", "command")
