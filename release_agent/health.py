@@ -36,7 +36,7 @@ class Process:
 
     @property
     def stopping(self) -> bool:
-        """Whether it has been told to stop and still runs."""
+        """Whether it still runs after supervisor has sent it a signal to stop."""
         return self.state == "STOPPING"
 
     @property
@@ -45,7 +45,7 @@ class Process:
         return self.state in ("FATAL", "UNKNOWN")
 
     def to_json(self) -> dict[str, Any]:
-        """``{"name", "state", "pid"}``."""
+        """Return ``{"name", "state", "pid"}``."""
         return {"name": self.name, "state": self.state, "pid": self.pid}
 
 
@@ -59,7 +59,7 @@ class ServiceLook:
 
     @property
     def well(self) -> bool:
-        """Nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
@@ -76,7 +76,7 @@ class Look:
 
     @property
     def well(self) -> bool:
-        """Nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     @property

@@ -33,7 +33,7 @@ def _monitor(services: SupervisorServices) -> Iterator[Finding]:
     try:
         programs = services.programs()
     except ReleaseError:
-        return  # a finding of supervisor's own
+        return  # reported by the check of supervisor
     if not any(is_own(program, ("monitor",)) for program in programs):
         yield Finding(
             "monitor",

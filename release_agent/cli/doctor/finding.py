@@ -25,7 +25,7 @@ class Finding:
     hint: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """``{"check", "level", "message", "hint"}``."""
+        """Return ``{"check", "level", "message", "hint"}``."""
         return asdict(self)
 
 

@@ -53,7 +53,7 @@ def signers(revision: Revision) -> Iterator[Finding]:
 
 
 def revision(context: Context) -> tuple[Finding, tuple[Service, ...]]:
-    """Resolve what a bare deploy would take; returns its services too, or else those the container names."""
+    """Resolve the revision of a bare deploy; returns also its services, or the container's if that fails."""
     try:
         target = Deployment(Run(context, Request("doctor"), journaled=False)).resolve()
         services = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE)).services

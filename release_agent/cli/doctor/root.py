@@ -1,4 +1,4 @@
-"""Checks of the root directory: who may write it, whether it is one mount, whose everything in it is."""
+"""Checks of the root directory: who may write it, whether it is one mount, who owns the files in it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
 
 
 def _mounts_inside(root: Path) -> set[str]:
-    """Return the mount points inside: a bind mount of the same disk has the same device, and still no rename into it."""
+    """Return the mount points inside; a bind mount of the same disk has the same device, but no rename(2) goes into it."""
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     points = {line.split()[4] for line in lines}
     return {point for point in points if point.startswith(f"{os.path.realpath(root)}/")}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Program = dict[str, Any]
 
-# What a one-shot needs, as supervisor answers it and as its section says it.
+# The settings of a one-shot: supervisor's values, and the text in the program's section.
 _ONE_SHOT = {"autostart": (False, "false"), "startsecs": (0, "0"), "startretries": (0, "0"), "exitcodes": ([0], "0")}
 
 
@@ -74,7 +74,7 @@ def _service(
     faults = list(_settings(check, programs))
     user = _user(supervisor, service.name, programs)
     root = Path(context.config.app.root)
-    # What is not there yet will be made by whoever runs the agent.
+    # A root that does not exist yet will be made by the user who runs the agent.
     if user == (root.stat().st_uid if root.exists() else os.geteuid()):
         message = f"runs as user {user}, who owns the releases: it could change them"
         faults.append(Finding(check, FAULT, message, "give it a user= of its own"))
