@@ -15,6 +15,7 @@ from xmlrpc.server import SimpleXMLRPCServer
 import pytest
 
 from release_agent.cli.main import CommandParser, parser
+from release_agent.errors import SERVICE_LOG_HINT
 from release_agent.model import Record
 from support.markdown import names, page
 from support.repositories import Repo
@@ -166,6 +167,13 @@ def test_examples_have_the_shape_of_what_the_commands_print(tmp_path: Path, supe
 def test_every_command_has_an_example() -> None:
     # `monitor` speaks supervisor's protocol and answers nobody else; `rollout` has a page of its own.
     assert {names(title)[0].split()[0] for title in TITLES} == set(commands()) - {"monitor", "rollout"}
+
+
+def test_hint_about_an_unhealthy_release_is_the_one_that_is_given() -> None:
+    examples = page("docs/commands.md").section("`deploy --json`").examples("json")
+    hints = [error["hint"] for error in (json.loads(example)["error"] for example in examples) if error]
+
+    assert hints == [SERVICE_LOG_HINT]
 
 
 def test_error_of_a_command_has_the_documented_shape(tmp_path: Path) -> None:
