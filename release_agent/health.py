@@ -1,8 +1,9 @@
-"""The nouns of health: a process, one look at a service, one look at all of them."""
+"""The nouns of health: a process, one look at a service, one look at all of them, and the verdict."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 
@@ -97,3 +98,29 @@ class Look:
     @property
     def _processes(self) -> list[Process]:
         return [process for service in self.services.values() for process in service.processes]
+
+
+class HealthState(StrEnum):
+    """A verdict in Consul's words: ``warning`` is live and not proved yet."""
+
+    PASSING = "passing"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class Health:
+    """The verdict on the live release, and why it is not ``passing``. If nobody looked, None stands in its place."""
+
+    state: HealthState
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, *problems: str) -> Health:
+        """Return ``critical`` with its problems; without any, ``passing``."""
+        return cls(HealthState.CRITICAL if problems else HealthState.PASSING, problems)
+
+    @property
+    def why(self) -> str:
+        """The problems in one line; empty if there are none."""
+        return "; ".join(self.problems)

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from release_agent.deploy.line import previous_of
-from release_agent.deploy.run import Run
+from release_agent.deploy.environment import Occasion
+from release_agent.deploy.line import before, replaced_by
+from release_agent.deploy.look import look
 from release_agent.errors import ReleaseError
-from release_agent.model import Release, Request, State
+from release_agent.health import Health, HealthState
+from release_agent.model import Release, Stage, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Config, Service
     from release_agent.deploy.context import Context
-    from release_agent.health import Look, Process
+    from release_agent.deploy.ports import Store
+    from release_agent.health import Process
     from release_agent.journal.journal import StateDatabase
 
-_UNPROVED = ("publishing", "reverting")
-
-
-@dataclass(frozen=True)
-class Status:
-    """The body of ``status --json``, and the problems behind its health."""
-
-    body: dict[str, Any]
-    problems: tuple[str, ...]
+_UNPROVED = (Stage.PUBLISHING, Stage.REVERTING)
 
 
 def of_release(release: Release | None) -> dict[str, Any] | None:
@@ -42,59 +36,67 @@ def of_release(release: Release | None) -> dict[str, Any] | None:
     }
 
 
-def status(
-    context: Context,
-    journal: StateDatabase,
-    running: dict[str, Any] | None,
-    processes: Callable[[], dict[str, list[Process]]],
-) -> Status:
-    """Look once at the live release, its services, its probes and the running deployment."""
-    live = context.store.current()
-    services: list[dict[str, Any]] = []
-    deployment = _deployment(journal, running)
-    problems: tuple[str, ...] = ("no release is live",)
-    if live:
-        try:
-            blueprint = context.blueprint(live)
-            groups = processes()
-            services = _services(blueprint, groups)
-            problems = _look(context, live, blueprint).problems
-        except ReleaseError as error:
-            problems = (error.message,)
-        if live.state is State.FAILED:
-            problems = (*problems, f"{live.name} failed when it was deployed")
-    unproved = deployment is not None and journal.stage_of(deployment["id"]) in _UNPROVED
-    body = {
-        "app": context.config.app.name,
-        "environment": context.config.app.environment,
-        "current": of_release(live),
-        "previous": of_release(previous_of(live, journal, context.store) if live else None),
-        "services": services,
-        "health": "warning" if unproved else "critical" if problems else "passing",
-        "deployment": deployment,
-    }
-    return Status(body, problems)
-
-
-def _look(context: Context, live: Release, blueprint: Blueprint) -> Look:
-    run = Run(context, Request("status", revision=live.revision), journaled=False)
-    directory = context.store.directory(live.name)
-    return context.examiner.look(blueprint, directory, run.environment(live, directory))
-
-
-def _services(blueprint: Blueprint, groups: dict[str, list[Process]]) -> list[dict[str, Any]]:
+def of_services(services: Sequence[Service], processes_of: Callable[[str], list[Process]]) -> list[dict[str, Any]]:
+    """Return the part of ``status --json`` that is about the services."""
     return [
-        {"name": service.name, "processes": [process.to_json() for process in groups.get(service.name, [])]}
-        for service in blueprint.services
+        {"name": service.name, "processes": [process.to_json() for process in processes_of(service.name)]} for service in services
     ]
 
 
-def _deployment(journal: StateDatabase, running: dict[str, Any] | None) -> dict[str, Any] | None:
-    if running is None:
+def of_deployment(journal: StateDatabase, holder: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the part of ``status --json`` that is about the run that holds the lock."""
+    if holder is None:
         return None
-    known = journal.running()
-    phase = known[1] if known and known[0] == running["id"] else None
-    return {"id": running["id"], "phase": phase}
+    running = journal.running()
+    phase = running[1] if running and running[0] == holder["id"] else None
+    return {"id": holder["id"], "phase": phase}
+
+
+def body(config: Config, store: Store, journal: StateDatabase, live: Release | None, found: dict[str, Any]) -> dict[str, Any]:
+    """Return ``status --json``: what files tell of the live release, then ``found``: services, health, deployment."""
+    previous = None
+    if live:
+        previous = before(journal.line(), store.releases(), live.name, replaced_by(live, journal.unfinished()))
+    return {
+        "app": config.app.name,
+        "environment": config.app.environment,
+        "current": of_release(live),
+        "previous": of_release(previous),
+        **found,
+    }
+
+
+def status(
+    context: Context,
+    journal: StateDatabase,
+    holder: dict[str, Any] | None,
+    processes: Callable[[], dict[str, list[Process]]],
+) -> tuple[dict[str, Any], Health]:
+    """Look at everything once; returns ``status --json``, and the health with all that is wrong."""
+    live = context.store.current()
+    services, health = _look(context, live, processes)
+    if holder and journal.stage_of(holder["id"]) in _UNPROVED:
+        health = Health(HealthState.WARNING, health.problems)
+    found = {"services": services, "health": str(health.state), "deployment": of_deployment(journal, holder)}
+    return body(context.config, context.store, journal, live, found), health
+
+
+def _look(
+    context: Context, live: Release | None, processes: Callable[[], dict[str, list[Process]]]
+) -> tuple[list[dict[str, Any]], Health]:
+    if live is None:
+        return [], Health.of("no release is live")
+    services: list[dict[str, Any]] = []
+    try:
+        blueprint = context.blueprint(live)
+        groups = processes()
+        services = of_services(blueprint.services, lambda name: groups.get(name, []))
+        problems = look(context, live, blueprint, Occasion("status")).problems
+    except ReleaseError as error:
+        problems = (error.message,)
+    if live.state is State.FAILED:
+        problems = (*problems, f"{live.name} failed when it was deployed")
+    return services, Health.of(*problems)
 
 
 def releases(context: Context) -> list[dict[str, Any]]:

@@ -52,10 +52,10 @@ class Parts:
         return self._log
 
     def root(self) -> Root:
-        """Make the store."""
-        from release_agent.store.root import Root
-
+        """Return the store; everybody gets the same one, so that there is one lock."""
         if self._root is None:
+            from release_agent.store.root import Root
+
             self._root = Root(Path(self.config.app.root), self.clock)
         return self._root
 

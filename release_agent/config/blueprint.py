@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from release_agent.config import schema
 from release_agent.config.load import check_services, check_shared, describe
 from release_agent.config.schema import Problem, section, sections
-from release_agent.config.sections import Config, Health, Hook, Hooks, Service, Shared
+from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Service, Shared
 from release_agent.errors import Code, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 FILE = "release.toml"
 HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy")
@@ -28,7 +28,7 @@ class ReleaseToml:
     shared: Shared = section(Shared, doc="what outlives releases, relative to the repository's place")
     hooks: Hooks = section(Hooks, doc="commands, run in the repository's place")
     services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
-    health: Health = section(Health, doc="when the release is healthy")
+    health: HealthSettings = section(HealthSettings, doc="when the release is healthy")
     own: frozenset[str] = frozenset()
 
 
@@ -39,7 +39,7 @@ class Blueprint:
     shared: Shared
     hooks: Hooks
     services: tuple[Service, ...]
-    health: Health
+    health: HealthSettings
 
 
 def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
@@ -59,6 +59,12 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
     check_shared(blueprint.shared, problems)
     _refuse(f"the {FILE} files together", problems)
     return blueprint
+
+
+def combine_from(config: Config, read: Callable[[str], str | None]) -> Blueprint:
+    """Combine the container's sections with each ``release.toml`` that ``read`` finds by its path in the release."""
+    texts = {repository.name: read(f"{repository.into}/{FILE}") for repository in config.repositories}
+    return combine(config, {name: text for name, text in texts.items() if text is not None})
 
 
 def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint) -> str:
@@ -122,11 +128,11 @@ def _services(parsed: _Parsed) -> tuple[Service, ...]:
     )
 
 
-def _health(config: Config, parsed: _Parsed) -> Health:
+def _health(config: Config, parsed: _Parsed) -> HealthSettings:
     # Several repositories: the most patient deadline, the longest proof.
     stated = [toml.health for _, toml in parsed if "health" in toml.own] or [config.health]
     watched = [health.watch for health in stated if health.watch is not None]
-    return Health(
+    return HealthSettings(
         deadline=max(health.deadline for health in stated),
         stable_for=max(health.stable_for for health in stated),
         watch=max(watched, default=None),

@@ -148,7 +148,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthSettings:
     """``[health]``: when a release counts as healthy."""
 
     deadline: float = setting(readers.positive_duration, default=60.0, doc="all probes must pass before this")
@@ -194,7 +194,7 @@ class Config:
     shared: Shared = section(Shared, doc="what outlives releases")
     hooks: Hooks = section(Hooks, doc="commands")
     services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
-    health: Health = section(Health, doc="when a release is healthy")
+    health: HealthSettings = section(HealthSettings, doc="when a release is healthy")
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")
     consul: Consul = section(Consul, doc="reports")
     metrics: Metrics = section(Metrics, doc="for Prometheus")

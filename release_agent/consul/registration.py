@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from release_agent.consul.client import ConsulClient, ConsulError
+from release_agent.health import Health, HealthState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,15 +18,8 @@ if TYPE_CHECKING:
 _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
 # Consul's answers if it does not know the check, with ACLs and without: a 500, in newer versions a 404.
 _FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
+_WAYS = {HealthState.PASSING: "ttl_pass", HealthState.WARNING: "ttl_warn", HealthState.CRITICAL: "ttl_fail"}
 _NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent; the kernel only picks a source address
-
-
-@dataclass(frozen=True)
-class Status:
-    """The state of the health check and its text."""
-
-    state: str
-    output: str
 
 
 class ConsulAgent:
@@ -46,10 +39,10 @@ class ConsulAgent:
         app = self._app
         return f"{self._settings.prefix}/{app.environment}/{app.name}/hosts/{app.host}"
 
-    def status(self) -> Status | None:
-        """Return the state of this host's check, or None if Consul does not know it."""
+    def health(self) -> Health | None:
+        """Return the verdict that this host's check has, its output as the only problem; None if Consul does not know it."""
         check = self._checks().get(self._check)
-        return Status(check["Status"], check["Output"]) if check else None
+        return Health(HealthState(check["Status"]), (check["Output"],) if check["Output"] else ()) if check else None
 
     def in_maintenance(self) -> str | None:
         """Return the reason why a person has put the service or its node into maintenance mode; None if nobody has.
@@ -62,7 +55,7 @@ class ConsulAgent:
                 return str(checks[check]["Notes"]) or "no reason was given"
         return None
 
-    def register(self, release: Release | None, status: Status, ttl: float) -> None:
+    def register(self, release: Release | None, health: Health, ttl: float) -> None:
         """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state."""
         app = self._app
         revision = release.revision if release else ""
@@ -77,7 +70,7 @@ class ConsulAgent:
             "CheckID": self._check,
             "Name": f"release of {app.name}",
             "TTL": _go(ttl),
-            "Status": status.state,
+            "Status": str(health.state),
             "DeregisterCriticalServiceAfter": _go(self._settings.deregister_after),
         }
         self._tell(
@@ -92,12 +85,12 @@ class ConsulAgent:
             )
         )
 
-    def update(self, status: Status) -> bool:
+    def update(self, release: Release | None, health: Health) -> bool:
         """Set the check and renew its TTL; returns False if Consul does not know it, as after a loss of its data."""
-        ways = {"passing": "ttl_pass", "warning": "ttl_warn", "critical": "ttl_fail"}
-        output = status.output[:_LONGEST_OUTPUT]
+        way = _WAYS[health.state]
+        output = (health.why or _healthy(release))[:_LONGEST_OUTPUT]
         try:
-            return bool(self._consul.call(lambda consul: getattr(consul.agent.check, ways[status.state])(self._check, output)))
+            return bool(self._consul.call(lambda consul: getattr(consul.agent.check, way)(self._check, output)))
         except ConsulError as error:
             if any(words.format(self._check) in str(error) for words in _FORGOTTEN):
                 return False
@@ -122,6 +115,10 @@ class ConsulAgent:
         if self._consul.call(call) is not True:  # py-consul does not raise for a 404
             message = "Consul did not take it"
             raise ConsulError(message)
+
+
+def _healthy(release: Release | None) -> str:
+    return f"{release.revision} ({release.name}) is live and healthy" if release else ""
 
 
 def _go(seconds: float) -> str:

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from release_agent.consul.client import ConsulError
-from release_agent.consul.registration import Status
 from release_agent.errors import ReleaseError
+from release_agent.health import Health, HealthState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from release_agent.model import Release
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
+
+_Shown = tuple["Release | None", Health]  # what the check was last set from: the live release and its health
 
 BUDGET = 5.0  # seconds
 _FIRST_WAIT = 2.0  # seconds
@@ -69,18 +71,15 @@ class ConsulReporter:
 
     def deploying(self, release: Release) -> None:
         """Set the check to ``warning``: the release is live and not proved yet."""
-        status = Status("warning", f"deploying {release.revision} as {release.name}")
+        health = Health(HealthState.WARNING, (f"deploying {release.revision} as {release.name}",))
         ttl = self._ttl()
-        error = self._ask(lambda: _show(self._agent, release, status, ttl), _FIRST_WAIT, status)
+        error = self._ask(lambda: _show(self._agent, release, health, ttl), _FIRST_WAIT, (release, health))
         if error:
             self._log.warning("report.failed", what="deploying", why=error)
 
-    def finish(self, told: dict[str, Any] | None, live: Release | None, wrong: str | None) -> None:
-        """Queue the report ``told``, send the queue in order, and set the check from ``wrong`` unless that is None."""
-        status = None
-        if wrong is not None:
-            what = f"{live.revision} ({live.name})" if live else "nothing"
-            status = Status("critical", wrong) if wrong or not live else Status("passing", f"{what} is live and healthy")
+    def finish(self, told: dict[str, Any] | None, live: Release | None, health: Health | None) -> None:
+        """Queue the report ``told``, send the queue in order, and set the check from ``health`` unless that is None."""
+        shown = (live, health if live else Health(HealthState.CRITICAL, health.problems)) if health else None
         try:
             if told:
                 self._spool.keep_report(told)
@@ -90,7 +89,7 @@ class ConsulReporter:
             waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
         sent: list[int] = []
-        error = self._ask(lambda: self._send(waiting, sent, live, status, ttl), self._left, status)
+        error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
         for seq in sent:
             self._spool.forget_report(seq)
         if error:
@@ -98,12 +97,10 @@ class ConsulReporter:
         else:
             self._log.info("report.sent", reports=len(sent))
 
-    def _send(
-        self, waiting: list[tuple[int, dict[str, Any]]], sent: list[int], live: Release | None, status: Status | None, ttl: float
-    ) -> None:
+    def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: list[int], shown: _Shown | None, ttl: float) -> None:
         self._agent.reachable()
-        if status:
-            _show(self._agent, live, status, ttl)
+        if shown:
+            _show(self._agent, *shown, ttl)
         for seq, body in waiting:
             self._agent.put(body)
             sent.append(seq)
@@ -111,11 +108,11 @@ class ConsulReporter:
     def _ttl(self) -> float:
         return self._watched_ttl if self._is_watched() else _UNWATCHED_TTL
 
-    def _ask(self, task: Callable[[], None], most: float, status: Status | None) -> str | None:
+    def _ask(self, task: Callable[[], None], most: float, shown: _Shown | None) -> str | None:
         """Run a task in the thread and wait for it, for ``most`` seconds and within the budget; returns the error, or None."""
         worker = self._started()
         began = self._clock.now()
-        error = worker.do(task, status, min(most, self._left))
+        error = worker.do(task, shown, min(most, self._left))
         self._left = max(0.0, self._left - (self._clock.now() - began))
         return error
 
@@ -129,7 +126,7 @@ class NoReporter:
     def deploying(self, release: Release) -> None:
         """Do nothing."""
 
-    def finish(self, told: dict[str, Any] | None, live: Release | None, wrong: str | None) -> None:
+    def finish(self, told: dict[str, Any] | None, live: Release | None, health: Health | None) -> None:
         """Do nothing."""
 
 
@@ -140,13 +137,13 @@ class _Worker:
         self._agent = agent
         self._interval = interval
         self._tasks: queue.SimpleQueue[tuple[Callable[[], None], queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
-        self._status: Status | None = None
+        self._shown: _Shown | None = None
         threading.Thread(target=self._work, daemon=True).start()
 
-    def do(self, task: Callable[[], None], status: Status | None, timeout: float) -> str | None:
+    def do(self, task: Callable[[], None], shown: _Shown | None, timeout: float) -> str | None:
         """Queue a task and wait for it, for ``timeout`` seconds; returns the error, or None."""
         answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._status = status or self._status
+        self._shown = shown or self._shown
         self._tasks.put((task, answer))
         try:
             return answer.get(timeout=timeout)
@@ -170,15 +167,16 @@ class _Worker:
 
     def _renew(self) -> None:
         try:
-            status = self._status or self._agent.status()
-            if status:
-                self._agent.update(status)
+            if self._shown:
+                self._agent.update(*self._shown)
+            elif known := self._agent.health():
+                self._agent.update(None, known)
         except ConsulError:
             return  # the next interval tries again, and the run's report shows the error
 
 
-def _show(agent: ConsulAgent, release: Release | None, status: Status, ttl: float) -> None:
-    agent.register(release, status, ttl)
-    if not agent.update(status):
+def _show(agent: ConsulAgent, release: Release | None, health: Health, ttl: float) -> None:
+    agent.register(release, health, ttl)
+    if not agent.update(release, health):
         message = "Consul does not know the check it was just given"
         raise ConsulError(message)

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.deployment import Deployment
-from release_agent.deploy.line import behind
+from release_agent.deploy.line import before
+from release_agent.deploy.look import look
 from release_agent.deploy.proof import prove
-from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import recover
+from release_agent.deploy.resolve import candidates
 from release_agent.deploy.restart import Restarter
-from release_agent.deploy.rollback import Rollback
-from release_agent.deploy.run import Run
+from release_agent.deploy.rollback import roll_back
+from release_agent.deploy.run import Ending, Run
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -24,13 +25,14 @@ from release_agent.errors import (
     RolledBack,
     SupervisorGone,
 )
+from release_agent.health import Health
 from release_agent.model import ROLLOUT, Action, Outcome, Record, Release, Request, State, new_id
-from release_agent.system import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.deploy.context import Context
+    from release_agent.health import Look
 
 # A boot with nothing live goes down the versions; an environment in which
 # these many in a row fail is not mended by an older one.
@@ -51,7 +53,6 @@ class Agent:
     """The verbs that change something. The root's lock is held by whoever makes one."""
 
     def __init__(self, context: Context) -> None:
-        """Nothing happens yet."""
         self._context = context
 
     def deploy(self, request: Request) -> Record:
@@ -60,7 +61,7 @@ class Agent:
 
     def roll_back(self, request: Request) -> Record:
         """Go back to the release before, or to the named one."""
-        return self._recorded(request, lambda run: Rollback(run).roll_back())
+        return self._recorded(request, roll_back)
 
     def boot(self, request: Request) -> tuple[Record, bool]:
         """Recover, deploy where nothing is live, start what does not run; returns whether something healthy is live."""
@@ -106,26 +107,26 @@ class Agent:
             return record
         return self._started(replace(request, id=new_id()), live)
 
-    def _recorded(self, request: Request, work: Callable[[Run], Outcome]) -> Record:
+    def _recorded(self, request: Request, work: Callable[[Run], Ending]) -> Record:
         context = self._context
-        run = Run(context, request)
+        run = Run.begin(context, request)
         context.reporter.begin()
         try:
             recover(context, keep_proved=False, besides=request.id)
             live = context.store.current()
             run.record.previous = live.name if live else None
-            run.record.outcome = work(run)
+            ending = work(run)
         except Interrupted as interrupted:
             # Left open in the journal: `boot` or the next deploy finishes it.
-            run.end(interrupted)
+            run.end(Ending.failed(interrupted))
             context.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
             return run.record
         except (Failed, Refused) as error:
             # A signal to the whole process group ends git, too.
-            run.end(self._stopped() or error)
+            ending = Ending.failed(self._stopped() or error)
         except ReleaseError as error:
-            run.end(error)
-        run.conclude(prune)
+            ending = Ending.failed(error)
+        run.conclude(ending, prune)
         return run.record
 
     def _first_deployment(self, request: Request) -> Record:
@@ -135,11 +136,11 @@ class Agent:
             return first
         record = first
         try:
-            candidates = Deployment(Run(self._context, request, journaled=False)).candidates()
+            tags = candidates(self._context)
         except ReleaseError:
             return first
         tries = 1
-        for tag in candidates[1:]:
+        for tag in tags[1:]:
             if tries >= _MOST_TRIES or self._stopped():
                 break
             self._context.log.warning("boot.fell_back", revision=tag)
@@ -166,34 +167,35 @@ class Agent:
         context.reporter.begin()
         try:
             self._start(run, live)
-            run.record.outcome = Outcome.UNCHANGED
+            ending = Ending(Outcome.UNCHANGED, Health.of())
         except (SupervisorGone, Cancelled) as stopped:
             # The container is being stopped: that says nothing about what is live.
-            run.end(stopped)
+            run.end(Ending.failed(stopped))
             return run.record
         except ReleaseError as error:
-            run.wrong = error.message
-            run.end(_not_well(live, error))
-        run.conclude(prune)
+            ending = Ending.failed(_not_well(live, error), Health.of(error.message))
+        run.conclude(ending, prune)
         return run.record
 
     def _start(self, run: Run, live: Release) -> None:
-        context, publication = self._context, Publication(run, live)
-        if not publication.look().well:
-            plans = context.blueprint(live)
+        context, blueprint = self._context, self._context.blueprint(live)
+
+        def once() -> Look:
+            return look(context, live, blueprint, run.occasion)
+
+        if not once().well:
             with run.phase("restart"):
-                Restarter(context.services, context.clock, context.log).start(plans.services)
+                Restarter(context.services, context.clock, context.log).start(blueprint.services)
             with run.phase("health"):
-                prove(publication.look, plans.health, context.clock)
-        run.wrong = ""
+                prove(once, blueprint.health, context.clock)
 
 
 def prune(context: Context) -> list[str]:
     """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
     live = context.store.current()
-    previous = behind(context.journal, context.store, live.name) if live else None
-    protected = {release.name for release in (live, previous) if release} | _served(context)
-    removed, stuck = context.store.prune(context.config.app.keep, protected, context.journal.live_at)
+    previous = before(context.journal.line(), context.store.releases(), live.name) if live else None
+    protected = {release.name for release in (live, previous) if release}
+    removed, stuck = context.store.prune(context.config.app.keep, protected, context.journal.live_at, _serving(context))
     for name, why in stuck.items():
         context.log.warning("prune.failed", release=name, why=why)
     if removed:
@@ -201,13 +203,12 @@ def prune(context: Context) -> list[str]:
     return removed
 
 
-def _served(context: Context) -> set[str]:
-    """The releases that were live when the services' processes started: an interpreter shows no file of its release."""
+def _serving(context: Context) -> list[int]:
+    """The pids of the services, as far as supervisor tells."""
     try:
-        pids = [process.pid for group in context.services.processes().values() for process in group if process.pid]
+        return [process.pid for group in context.services.processes().values() for process in group if process.pid]
     except ReleaseError:
-        return set()
-    return {release for release in map(context.journal.live_at, map(processes.started_at, pids)) if release}
+        return []
 
 
 def boot_request() -> Request:

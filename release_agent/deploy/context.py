@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from release_agent.config.blueprint import FILE, Blueprint, combine
+from release_agent.config.blueprint import Blueprint, combine_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,10 +37,5 @@ class Context:
     followed: FollowedRollout
 
     def blueprint(self, release: Release) -> Blueprint:
-        """What a release that exists says of itself, from its own files."""
-        files = {}
-        for repository in self.config.repositories:
-            text = self.store.read(release.name, f"{repository.into}/{FILE}")
-            if text is not None:
-                files[repository.name] = text
-        return combine(self.config, files)
+        """What a release that exists says of itself, from its own files; raises Refused (release-toml-invalid)."""
+        return combine_from(self.config, partial(self.store.read, release.name))

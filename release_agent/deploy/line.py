@@ -4,25 +4,61 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.model import Release, Stage, State
+from release_agent.errors import Code, NoTarget
+from release_agent.model import Release, Stage, State, find_release
 
 if TYPE_CHECKING:
-    from release_agent.deploy.ports import Journal, Store
+    from collections.abc import Sequence
+
+    from release_agent.model import UnfinishedDeployment
 
 
-def behind(journal: Journal, store: Store, *not_these: str | None) -> Release | None:
-    """Return the healthy release that was live before, back along the journal; failed and missing ones are skipped."""
-    line = journal.line()
-    # What lies before the last of `not_these` on the line, or all of it.
-    here = max((i for i, name in enumerate(line) if name in not_these), default=len(line))
-    found = (store.get(name) for name in reversed(line[:here]) if name not in not_these)
-    return next((release for release in found if release and release.state is State.HEALTHY), None)
+def before(line: Sequence[str], releases: Sequence[Release], leaving: str, replaced: str | None = None) -> Release | None:
+    """Return the release that a rollback from ``leaving`` goes to; None if there is none.
+
+    That is the release it ``replaced``, if an open deployment has put ``leaving``
+    there and the other is healthy; otherwise the nearest healthy one that lies
+    before both on the line, which names the oldest first.
+    """
+    healthy = {release.name: release for release in releases if release.state is State.HEALTHY and release.name != leaving}
+    if replaced in healthy:
+        return healthy[replaced]
+    here = max((place for place, name in enumerate(line) if name in (leaving, replaced)), default=len(line))
+    return next((healthy[name] for name in reversed(line[:here]) if name in healthy), None)
 
 
-def previous_of(live: Release, journal: Journal, store: Store) -> Release | None:
-    """Return where a rollback would go: back along the journal, or to what an open deployment replaced."""
-    left = [run for run in journal.unfinished() if run.stage is not Stage.PREPARING and run.record.release == live.name]
-    replaced = store.get(left[-1].record.previous or "") if left else None
-    if replaced and replaced.name != live.name and replaced.state is State.HEALTHY:
-        return replaced
-    return behind(journal, store, live.name)
+def replaced_by(live: Release, unfinished: Sequence[UnfinishedDeployment]) -> str | None:
+    """Return the release that an open deployment replaced by the live one; None if there is no such deployment."""
+    made = [run for run in unfinished if run.stage is not Stage.PREPARING and run.record.release == live.name]
+    return made[-1].record.previous if made else None
+
+
+def rollback_target(line: Sequence[str], releases: Sequence[Release], live: Release | None, asked: str) -> Release:
+    """Return the release that a rollback by command goes to; raises NoTarget.
+
+    ``asked`` is a release's name, its number or its revision; empty: the release before the live one.
+    """
+    if asked:
+        return _named(releases, asked)
+    target = before(line, releases, live.name) if live else None
+    if target is None:
+        raise NoTarget(
+            Code.NO_TARGET,
+            f"no healthy release lies behind {live.name} ({live.revision})" if live else "no release is live",
+            hint="`release-agent releases` lists what is kept; deploy a revision instead",
+        )
+    return target
+
+
+def _named(releases: Sequence[Release], asked: str) -> Release:
+    found = find_release(releases, asked)
+    if found is None:
+        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {asked!r}", hint="`release-agent releases` lists what is kept")
+    if found.state is not State.HEALTHY:
+        how = "was never proved healthy" if found.state is State.BUILT else "failed"
+        raise NoTarget(
+            Code.RELEASE_FAILED,
+            f"{found.name} ({found.revision}) {how}",
+            hint="name a healthy release of `release-agent releases`; to try again, deploy its revision",
+        )
+    return found

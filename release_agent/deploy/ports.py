@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service, Shared
-    from release_agent.health import Look, Process
+    from release_agent.health import Health, Look, Process
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult
 
@@ -52,7 +52,7 @@ class Store(Protocol):
         """Hold the root's lock; raises Busy."""
 
     def describe(self, revision: str) -> None:
-        """Say in the lock what is being deployed, for whoever finds it held."""
+        """Say in the lock what is being deployed, for whoever finds it held; does nothing if it is not held here."""
 
     def clean(self) -> dict[str, str]:
         """Remove what a killed run left half done; returns what could not be removed, and why."""
@@ -62,6 +62,9 @@ class Store(Protocol):
 
     def check_room(self, size: int, files: int) -> None:
         """Raise Failed (disk-full) where a release does not fit."""
+
+    def free(self) -> int:
+        """Return the bytes that are free where releases go."""
 
     def build(self, name: str, write: Callable[[Path], None]) -> Path:
         """Make the directory a release is built in and write its files into it."""
@@ -99,8 +102,14 @@ class Store(Protocol):
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""
 
-    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
-        """Remove what ``keep`` does not keep; returns the names, and why others could not be removed."""
+    def prune(
+        self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()
+    ) -> tuple[list[str], dict[str, str]]:
+        """Remove what ``keep`` does not keep; returns the names, and why others could not be removed.
+
+        ``serving``: pids of the services. The release that was live when one of them
+        started stays: an interpreter shows no file of its release.
+        """
 
 
 class Journal(Protocol):
@@ -148,8 +157,8 @@ class Journal(Protocol):
     def answer(self, request: str, body: dict[str, Any]) -> None:
         """Keep what a check found."""
 
-    def found(self, health: str, problems: str) -> None:
-        """Keep how what is live was last found."""
+    def found(self, health: Health) -> None:
+        """Keep the last verdict on the live release."""
 
     def hook(self, deployment: str, stage: str, run: str, ended: str, output: str) -> None:
         """Keep a hook's last output."""
@@ -219,9 +228,8 @@ class Reporter(Protocol):
     def deploying(self, release: Release) -> None:
         """Say that a release is live and not proved yet."""
 
-    def finish(self, told: dict[str, object] | None, live: Release | None, wrong: str | None) -> None:
-        """Report how a run ended, if there is something to tell, and whether what is live is well.
+    def finish(self, told: dict[str, object] | None, live: Release | None, health: Health | None) -> None:
+        """Report how a run ended, unless ``told`` is None, and the live release's health, unless nobody looked.
 
-        What cannot be sent is kept. ``wrong``: empty where it was found well, what is wrong
-        where it was not, None where nobody looked.
+        A report that cannot be sent is kept.
         """

@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.line import behind
+from release_agent.deploy.line import before
+from release_agent.deploy.look import look
 from release_agent.deploy.proof import prove
 from release_agent.deploy.restart import Restarter
+from release_agent.deploy.run import Ending
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -20,7 +22,8 @@ from release_agent.errors import (
     RolledBack,
     SupervisorGone,
 )
-from release_agent.model import Action, Release, Stage, State, timestamp
+from release_agent.health import Health
+from release_agent.model import Action, Outcome, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
@@ -33,13 +36,12 @@ class Publication:
     """Makes one release live for one run. From the swap on, any failure brings back what was live before."""
 
     def __init__(self, run: Run, release: Release) -> None:
-        """Nothing happens yet."""
         self._run = run
         self._context = run.context
         self._release = release
 
-    def go_live(self) -> None:
-        """Swap, restart, prove, mark; raises RolledBack or RollbackFailed where that does not end well."""
+    def go_live(self) -> Ending:
+        """Swap, restart, prove, mark; returns how that ended. Raises ReleaseError if the old release stayed live."""
         try:
             self._swap()
         except Failed as failure:
@@ -47,15 +49,17 @@ class Publication:
             if live is None or live.name != self._release.name or self._run.record.previous == live.name:
                 raise
             # The disk failed after the rename: it is live all the same.
-            self.roll_back(failure)
+            return self.roll_back(failure)
         try:
             self._run.note(lambda: self._context.journal.published(self._release.name, time.time()))
             self._context.reporter.deploying(self._release)
-            self.prove()
+            health = self.prove()
+            self.run_after_deploy()
         except (SupervisorGone, Interrupted):
             raise
         except ReleaseError as failure:
-            self.roll_back(failure)
+            return self.roll_back(failure)
+        return Ending(Outcome.DEPLOYED, health)
 
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
@@ -70,20 +74,23 @@ class Publication:
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
 
-    def prove(self) -> None:
-        """Restart the services on what is live and prove them healthy, then mark it so.
+    def prove(self) -> Health:
+        """Restart the services on what is live, prove them healthy and mark the release so.
 
-        Raises Interrupted where supervisor is gone: that says nothing about the release.
+        Raises Interrupted if supervisor is gone: that says nothing about the release.
         """
-        run, context, release = self._run, self._context, self._release
-        before = context.store.get(run.record.previous or "")
-        self.restart_and_prove(before, hooks_decide=True)
-        self._release = replace(release, state=State.HEALTHY)
-        context.store.save(self._release)
-        run.wrong = ""
-        run.hooks("after_deploy", release, context.store.directory(release.name), self._blueprint)
+        replaced = self._context.store.get(self._run.record.previous or "")
+        self._restart_and_prove(replaced, hooks_decide=True)
+        self._release = replace(self._release, state=State.HEALTHY)
+        self._context.store.save(self._release)
+        return Health.of()
 
-    def restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
+    def run_after_deploy(self) -> None:
+        """Run the ``after_deploy`` hooks of the proved release; raises Failed."""
+        release = self._release
+        self._run.hooks("after_deploy", release, self._context.store.directory(release.name), self._blueprint)
+
+    def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
         """Restart the services on what is live and prove them healthy; stop those that only ``replaced`` has.
 
         ``hooks_decide``: whether a failing ``after_publish`` hook fails it. Raises Unhealthy, Failed, Interrupted.
@@ -102,7 +109,7 @@ class Publication:
                 restarter.stop(self._dropped(replaced, blueprint))
                 restarter.restart(blueprint.services)
             with run.phase("health"):
-                prove(self.look, blueprint.health, context.clock)
+                prove(self._look, blueprint.health, context.clock)
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
@@ -119,82 +126,89 @@ class Publication:
         names = {service.name for service in blueprint.services}
         return [service for service in self._context.blueprint(replaced).services if service.name not in names]
 
-    def look(self) -> Look:
-        """Look once whether the release is well."""
-        context, release = self._context, self._release
-        directory = context.store.directory(release.name)
-        return context.examiner.look(self._blueprint, directory, self._run.environment(release, directory))
+    def _look(self) -> Look:
+        return look(self._context, self._release, self._blueprint, self._run.occasion)
 
-    def roll_back(self, failure: ReleaseError) -> None:
-        """Publish what was live before, restart and prove *that*; always raises: how it ended."""
+    def roll_back(self, failure: ReleaseError) -> Ending:
+        """Publish what was live before, restart and prove *that*; returns how it ended.
+
+        Raises Interrupted if supervisor is gone: a container that is being stopped
+        fails everything, and that is no sick release.
+        """
         context = self._context
         with context.clock.shielded():
-            try:
-                # A container that is being stopped fails everything; that is no sick release.
-                context.services.alive()
-            except Failed as gone:
-                raise _interrupted(gone) from gone
-            self._run.note(lambda: self._run.stage(Stage.REVERTING))
-            self._run.action = Action.ROLLBACK
-            self._run.wrong = failure.message
-            context.log.warning("release.failed", release=self._release.name, why=failure.message)
-            # A person who stops a run says nothing about a release that was proved healthy before.
-            if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
-                self._mark_failed()
+            self._begin_reverting(failure)
             target = self._target()
             if target is None:
-                raise RollbackFailed(
-                    Code.NOTHING_BEHIND,
-                    f"{self._name(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
-                    hint="deploy a revision that works; the failed release stays live for you to look at",
-                )
+                return self._nothing_behind(failure)
             try:
-                self._bring_back(target)
+                Publication(self._run, target).restore(self._release)
             except Interrupted:
                 raise
             except ReleaseError as second:
-                raise self._neither(target, failure, second) from second
-        self._run.wrong = ""
+                return self._neither(target, failure, second)
         context.log.info("release.rolled_back", release=self._release.name, live=target.name)
-        raise RolledBack(
+        back = RolledBack(
             failure.code,
-            f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} is live again and healthy",
+            f"{_title(self._release)} failed: {failure.message}\n{_title(target)} is live again and healthy",
             hint=failure.hint,
-        ) from failure
+        )
+        return Ending.failed(back, Health.of())
 
-    def _bring_back(self, target: Release) -> None:
+    def _begin_reverting(self, failure: ReleaseError) -> None:
+        """Journal that it reverts and mark the release failed."""
+        context, run = self._context, self._run
+        try:
+            context.services.alive()
+        except Failed as gone:
+            raise _interrupted(gone) from gone
+        run.note(lambda: run.stage(Stage.REVERTING))
+        run.action = Action.ROLLBACK
+        context.log.warning("release.failed", release=self._release.name, why=failure.message)
+        # A person who stops a run says nothing about a release that was proved healthy before.
+        if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
+            self._release = replace(self._release, state=State.FAILED)
+            run.note(lambda: context.store.save(self._release))
+
+    def _target(self) -> Release | None:
+        return before(self._line(), self._context.store.releases(), self._release.name, self._run.record.previous)
+
+    def _line(self) -> list[str]:
+        try:
+            return self._context.journal.line()
+        except ReleaseError as error:  # what was replaced is known without it
+            self._context.log.warning("journal.failed", why=error.message)
+            return []
+
+    def restore(self, instead_of: Release) -> None:
+        """Publish a release that was healthy once, restart and prove it; its own hook cannot keep it from coming back."""
         with self._run.phase("publish"):
-            self._context.store.publish(target.name)
-        self._run.note(lambda: self._context.journal.published(target.name, time.time()))
-        # It was healthy once: its own hook cannot keep it from coming back.
-        Publication(self._run, target).restart_and_prove(self._release, hooks_decide=False)
+            self._context.store.publish(self._release.name)
+        self._run.note(lambda: self._context.journal.published(self._release.name, time.time()))
+        self._restart_and_prove(instead_of, hooks_decide=False)
 
-    def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> RollbackFailed:
-        self._run.wrong = second.message
+    def _nothing_behind(self, failure: ReleaseError) -> Ending:
+        nothing = RollbackFailed(
+            Code.NOTHING_BEHIND,
+            f"{_title(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
+            hint="deploy a revision that works; the failed release stays live for you to look at",
+        )
+        return Ending.failed(nothing, Health.of(failure.message))
+
+    def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> Ending:
         live = self._context.store.current()
         back = live is not None and live.name == target.name
         how = "was published again and is live, but is not healthy either" if back else "could not be published again"
-        return RollbackFailed(
+        neither = RollbackFailed(
             Code.ROLLBACK_UNHEALTHY,
-            f"{self._name(self._release)} failed: {failure.message}\n{self._name(target)} {how}: {second.message}",
+            f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",
             hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
         )
+        return Ending.failed(neither, Health.of(second.message))
 
-    def _mark_failed(self) -> None:
-        self._release = replace(self._release, state=State.FAILED)
-        self._run.note(lambda: self._context.store.save(self._release))
 
-    def _target(self) -> Release | None:
-        before = self._run.record.previous
-        if before and before != self._release.name:
-            live = self._context.store.get(before)
-            if live and live.state is State.HEALTHY:
-                return live
-        return behind(self._context.journal, self._context.store, self._release.name, before)
-
-    @staticmethod
-    def _name(release: Release) -> str:
-        return f"{release.name} ({release.revision})"
+def _title(release: Release) -> str:
+    return f"{release.name} ({release.revision})"
 
 
 def _interrupted(gone: Failed) -> Interrupted:

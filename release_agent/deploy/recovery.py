@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.publication import Publication
-from release_agent.deploy.run import Run
+from release_agent.deploy.run import Ending, Run
 from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseError, RollbackFailed, Unhealthy
 from release_agent.model import Outcome, Release, Request, Stage, State, new_id
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
+    from release_agent.deploy.ports import Store
 
 
 def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
@@ -24,27 +25,27 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
     """
     for left in context.journal.unfinished():
         if left.request.id != besides:
-            run = Run.resumed(context, left.request, left.record, left.kind)
-            _Recovery(run, left.stage, keep_proved=keep_proved).recover()
+            _Recovery(Run.resumed(context, left), left.stage, keep_proved=keep_proved).recover()
     _adopt_unknown(context, keep_proved=keep_proved)
-    _discard_unpublished(context)
+    discard_unpublished(context.store)
+
+
+def discard_unpublished(store: Store) -> None:
+    """Remove what was built and is not live: nothing proved it, and nothing will."""
+    live = store.current()
+    for release in store.releases():
+        if release.state is State.BUILT and (live is None or live.name != release.name):
+            store.discard(release.name)
 
 
 def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
     """A live release that nobody proved, and of which the journal was lost: finish it all the same."""
     live = context.store.current()
     if live and live.state is State.BUILT:
-        run = Run(context, Request(new_id(), revision=live.revision, trigger="recovery"))
+        run = Run.begin(context, Request(new_id(), revision=live.revision, trigger="recovery"))
         run.about(live)
         run.record.previous = live.previous
         _Recovery(run, Stage.PUBLISHING, keep_proved=keep_proved).recover()
-
-
-def _discard_unpublished(context: Context) -> None:
-    live = context.store.current()
-    for release in context.store.releases():
-        if release.state is State.BUILT and (live is None or live.name != release.name):
-            context.store.discard(release.name)
 
 
 class _Recovery:
@@ -63,8 +64,7 @@ class _Recovery:
             "deployment.recovered", id=run.request.id, stage=str(self._stage), live=live.name if live else None
         )
         try:
-            self._finish(live)
-            run.record.outcome = Outcome.DEPLOYED
+            ending = self._finish(live)
         except Interrupted as gone:
             raise Failed(
                 Code.SUPERVISOR_UNREACHABLE,
@@ -72,31 +72,36 @@ class _Recovery:
                 hint="start supervisord; `release-agent boot`, or the next deploy, finishes it",
             ) from gone
         except ReleaseError as error:
-            run.end(error)
-        run.conclude()
+            ending = Ending.failed(error)
+        run.conclude(ending)
 
-    def _finish(self, live: Release | None) -> None:
+    def _finish(self, live: Release | None) -> Ending:
         tried = self._context.store.get(self._run.record.release or "")
         if self._stage is Stage.REVERTING and tried:
             failure_before = Unhealthy(
                 Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
             )
-            Publication(self._run, tried).roll_back(failure_before)
+            return Publication(self._run, tried).roll_back(failure_before)
         if self._stage is Stage.PREPARING or live is None or tried is None or live.name != tried.name:
             raise Cancelled(
                 Code.INTERRUPTED, "killed before it published anything; what it left was removed", hint="deploy again at will"
             )
         if self._context.journal.live_at(time.time()) != live.name:
             self._context.journal.published(live.name, time.time())
-        publication = Publication(self._run, live)
+        return self._prove(live)
+
+    def _prove(self, live: Release) -> Ending:
+        publication, health = Publication(self._run, live), None
         try:
-            publication.prove()
+            health = publication.prove()
+            publication.run_after_deploy()
         except Interrupted:
             raise
         except ReleaseError as failure:
             if self._keep_proved and live.state is State.HEALTHY:
-                raise _kept(live, failure) from failure
-            publication.roll_back(failure)
+                return Ending.failed(_kept(live, failure), health)
+            return publication.roll_back(failure)
+        return Ending(Outcome.DEPLOYED, health)
 
 
 def _kept(release: Release, failure: ReleaseError) -> RollbackFailed:

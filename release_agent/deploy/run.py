@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from release_agent.deploy.environment import Occasion, Place, environment
+from release_agent.deploy.look import look
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
+from release_agent.health import Health
 from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
 from release_agent.system.command import last_lines
-from release_agent.variables import WITHHELD, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,36 +20,59 @@ if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Hook
     from release_agent.deploy.context import Context
+    from release_agent.model import UnfinishedDeployment
+    from release_agent.system.clock import Clock
 
 _AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
 
 
-class Run:
-    """One run; ``journaled`` is false for a dry run and for a boot that only starts services."""
+@dataclass(frozen=True)
+class Ending:
+    """How the work of a run ended: its outcome, the live release's health then (None: nobody looked), and the error, if any."""
 
-    def __init__(self, context: Context, request: Request, *, journaled: bool = True) -> None:
-        """Begin: from here on the journal knows it."""
+    outcome: str
+    health: Health | None = None
+    error: ReleaseError | None = None
+
+    @classmethod
+    def failed(cls, error: ReleaseError, health: Health | None = None) -> Ending:
+        """Return the end that an error makes."""
+        return cls(error.outcome, health, error)
+
+
+class Run:
+    """One run: what was asked for, what is recorded of it so far, and the live release's health as last found."""
+
+    def __init__(self, context: Context, request: Request, record: Record | None = None, *, journaled: bool = True) -> None:
+        """Have a run that the journal knows, or with ``journaled`` false one that it never hears of."""
         self.context = context
         self.request = request
-        self.record = Record(request.id, revision=request.revision or None)
+        self.record = record or Record(request.id, revision=request.revision or None)
         self.kind: Kind | None = None
         self.action = request.action
         self.started_at = timestamp()
-        # Whether what is live was found well: see Reporter.finish.
-        self.wrong: str | None = None
+        self.health: Health | None = None
         self._journaled = journaled
         self._began = context.clock.now()
-        if journaled:
-            context.journal.begin(request, self.started_at)
 
     @classmethod
-    def resumed(cls, context: Context, request: Request, record: Record, kind: Kind | None) -> Run:
-        """Take up a run that was killed; hooks see RELEASE_ACTION=recover."""
-        run = cls.__new__(cls)
-        run.context, run.request, run.record, run.kind = context, request, record, kind
-        run.action, run.started_at, run.wrong = Action.RECOVER, timestamp(), None
-        run._journaled, run._began = True, context.clock.now()  # noqa: SLF001 - its own
+    def begin(cls, context: Context, request: Request) -> Run:
+        """Open a run in the journal."""
+        run = cls(context, request)
+        context.journal.begin(request, run.started_at)
         return run
+
+    @classmethod
+    def resumed(cls, context: Context, left: UnfinishedDeployment) -> Run:
+        """Take up a run that was killed; hooks see RELEASE_ACTION=recover."""
+        run = cls(context, left.request, left.record)
+        run.kind, run.action = left.kind, Action.RECOVER
+        return run
+
+    @property
+    def occasion(self) -> Occasion:
+        """What hooks and probes see of the run."""
+        return Occasion(self.request.id, self.action, self.record.previous)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -56,11 +81,8 @@ class Run:
         clock.check()
         if self._journaled:
             self.note(lambda: self.context.journal.phase(name, self.record))
-        began = clock.now()
-        try:
+        with timed(self.record, name, clock):
             yield
-        finally:
-            self.record.phases[name] = self.record.phases.get(name, 0.0) + clock.now() - began
 
     def about(self, release: Release) -> None:
         """The record is about this release."""
@@ -73,30 +95,48 @@ class Run:
         """Journal that it publishes or reverts."""
         self.context.journal.stage(stage, self.record)
 
-    def close(self) -> None:
-        """Journal the outcome; may be done again when more is known."""
+    def look(self, release: Release) -> Health:
+        """Look once at the live release, and keep the verdict."""
+        seen = look(self.context, release, self.context.blueprint(release), self.occasion)
+        self.health = Health.of(*seen.problems)
+        return self.health
+
+    def end(self, ending: Ending) -> None:
+        """Let the record say how the work ended; a later verdict on the live release replaces an earlier one."""
+        self.record.outcome = ending.outcome
+        self.record.error = ending.error.to_json() if ending.error else None
+        self.health = ending.health or self.health
+
+    def conclude(self, ending: Ending, prune: Callable[[Context], object] | None = None) -> None:
+        """Journal the outcome, tell Consul, log; and prune if something was published."""
+        self.end(ending)
+        with self.context.clock.shielded():
+            # First the outcome: killed from here on, nothing is left to recover.
+            self._close()
+            self._report()
+            if prune and self.record.outcome in _AFTER_PUBLISH:
+                with self.phase("prune"):
+                    prune(self.context)
+            self._close()
+        self._log_outcome()
+
+    def _close(self) -> None:
+        """Journal the outcome; done again when more is known."""
         self.record.seconds = self.context.clock.now() - self._began
         if self.record.error:
             self.record.error = {key: self.context.redact(value) for key, value in self.record.error.items()}
         if self._journaled:
             self.note(lambda: self.context.journal.end(self.record, self.kind))
 
-    def conclude(self, prune: Callable[[Context], object] | None = None) -> None:
-        """Journal the outcome, tell Consul, log; and prune where something was published."""
-        with self.context.clock.shielded():
-            # First the outcome: killed from here on, nothing is left to recover.
-            self.close()
-            self.wrong = self.context.redact(self.wrong) if self.wrong else self.wrong
-            if self.wrong is not None:
-                self.note(lambda: self.context.journal.found("critical" if self.wrong else "passing", self.wrong or ""))
-            with self.phase("report"):
-                told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
-                self.context.reporter.finish(told if self._journaled else None, self.context.store.current(), self.wrong)
-            if prune and self.record.outcome in _AFTER_PUBLISH:
-                with self.phase("prune"):
-                    prune(self.context)
-            self.close()
-        self._log_outcome()
+    def _report(self) -> None:
+        context, health = self.context, self.health
+        if health:
+            redacted = replace(health, problems=tuple(map(context.redact, health.problems)))
+            self.note(lambda: context.journal.found(redacted))
+            health = redacted
+        with self.phase("report"):
+            told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
+            context.reporter.finish(told if self._journaled else None, context.store.current(), health)
 
     def _log_outcome(self) -> None:
         record, log = self.record, self.context.log
@@ -118,11 +158,6 @@ class Run:
         except ReleaseError as error:
             self.context.log.warning("journal.failed", why=error.message)
 
-    def end(self, error: ReleaseError) -> None:
-        """Let an error be the outcome."""
-        self.record.outcome = error.outcome
-        self.record.error = error.to_json()
-
     def hooks(self, stage: str, release: Release, directory: Path, blueprint: Blueprint) -> None:
         """Run a stage's hooks in order; raises Failed (hook-failed, hook-timed-out)."""
         hooks: tuple[Hook, ...] = getattr(blueprint.hooks, stage)
@@ -130,7 +165,7 @@ class Run:
             return
         with self.phase("hooks"):
             for hook in hooks:
-                self._hook(hook, stage, directory, self.environment(release, directory, hook.cwd))
+                self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd))
 
     def _hook(self, hook: Hook, stage: str, directory: Path, environment: Mapping[str, str]) -> None:
         context = self.context
@@ -147,27 +182,17 @@ class Run:
                 hint=f"`release-agent history {self.request.id}` shows all that was kept of its output",
             )
 
-    def environment(self, release: Release, directory: Path, cwd: str = ".") -> dict[str, str]:
-        """Return what hooks and exec probes see: docs/hooks.md lists every RELEASE_* variable."""
-        config, store = self.context.config, self.context.store
-        environment = {name: value for name, value in self.context.environ.items() if name not in WITHHELD}
-        own = next((r.name for r in config.repositories if r.into == cwd), config.repositories[0].name)
-        environment |= {
-            Variable.RELEASE_ACTION: str(self.action),
-            Variable.RELEASE_ID: self.request.id,
-            Variable.RELEASE_APP: config.app.name,
-            Variable.RELEASE_ENVIRONMENT: config.app.environment,
-            Variable.RELEASE_HOST: config.app.host,
-            Variable.RELEASE_NAME: release.name,
-            Variable.RELEASE_NUMBER: str(release.number),
-            Variable.RELEASE_REVISION: release.revision,
-            Variable.RELEASE_COMMIT: release.commits.get(own, ""),
-            Variable.RELEASE_PREVIOUS: self.record.previous or "",
-            Variable.RELEASE_ROOT: config.app.root,
-            Variable.RELEASE_SHARED: f"{config.app.root}/shared",
-            Variable.RELEASE_DIRECTORY: str(directory),
-            Variable.RELEASE_PATH: str(store.directory(release.name)),
-        }
-        for name, commit in release.commits.items():
-            environment[f"{Variable.RELEASE_COMMIT}_{re.sub('[^A-Z0-9]', '_', name.upper())}"] = commit
-        return environment
+    def _environment(self, release: Release, directory: Path, cwd: str) -> dict[str, str]:
+        context = self.context
+        place = Place(directory, context.store.directory(release.name), cwd)
+        return environment(context.config, context.environ, release, self.occasion, place)
+
+
+@contextmanager
+def timed(record: Record, phase: str, clock: Clock) -> Iterator[None]:
+    """Add the time that is spent to a phase of a record; the same one may be entered again."""
+    began = clock.now()
+    try:
+        yield
+    finally:
+        record.phases[phase] = record.phases.get(phase, 0.0) + clock.now() - began

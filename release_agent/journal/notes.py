@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from release_agent.journal.database import Database
 from release_agent.model import timestamp
+
+if TYPE_CHECKING:
+    from release_agent.health import Health
 
 _PIN, _HEALTH, _MAINTENANCE = "pin", "health", "maintenance"
 _KEPT_ANSWERS = 20
@@ -30,9 +33,9 @@ class Notes(Database):
 
     # How the live release is
 
-    def found(self, health: str, problems: str) -> None:
-        """Keep how the live release was last found: ``passing`` or ``critical``, why, and when."""
-        self._set(_HEALTH, json.dumps({"health": health, "problems": problems, "at": timestamp()}))
+    def found(self, health: Health) -> None:
+        """Keep the last verdict on the live release, and when it was found."""
+        self._set(_HEALTH, json.dumps({"health": health.state, "problems": health.why, "at": timestamp()}))
 
     def last_found(self) -> dict[str, str] | None:
         """Return ``{"health", "problems", "at"}`` as found() kept it."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.journal.journal import StateDatabase
 
 
-class Publication(NamedTuple):
+class PastPublication(NamedTuple):
     """A release that was made live, by a deployment or a rollback."""
 
     release: Release
@@ -28,7 +28,7 @@ def rebuild(journal: StateDatabase, releases: Sequence[Release], current: str | 
             _write(journal, publication)
 
 
-def publications(releases: Sequence[Release], current: str | None) -> list[Publication]:
+def publications(releases: Sequence[Release], current: str | None) -> list[PastPublication]:
     """Work out in which order releases were live, oldest first; the one named ``current`` is live now.
 
     The live release was deployed after the release it replaced, and so on back. Others of a lower number came before all
@@ -44,13 +44,13 @@ def publications(releases: Sequence[Release], current: str | None) -> list[Publi
     others = [release for release in known.values() if release not in chain]
     higher = [release for release in others if live and release.number > live.number]
     lower = [release for release in others if release not in higher]
-    found = [Publication(release) for release in [*lower, *chain, *higher]]
+    found = [PastPublication(release) for release in [*lower, *chain, *higher]]
     if live and higher and live.state is State.HEALTHY:
-        found.append(Publication(live, Action.ROLLBACK))
+        found.append(PastPublication(live, Action.ROLLBACK))
     return found
 
 
-def _write(journal: StateDatabase, publication: Publication) -> None:
+def _write(journal: StateDatabase, publication: PastPublication) -> None:
     release, action = publication
     suffix = "" if action is Action.DEPLOY else "-live"
     published_at = release.published_at or release.created_at

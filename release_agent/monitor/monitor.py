@@ -9,16 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.consul.client import ConsulError
-from release_agent.consul.registration import ConsulAgent, Status
 from release_agent.errors import ReleaseError
-from release_agent.monitor.watch import Bake
-from release_agent.monitor.watched import Found, Watched
+from release_agent.health import Health, HealthState
+from release_agent.monitor.watch import HealthWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from release_agent.consul.registration import ConsulAgent
+    from release_agent.health import Look
     from release_agent.journal.journal import StateDatabase
+    from release_agent.model import Release
     from release_agent.monitor.listener import Wakeups
+    from release_agent.monitor.watched import Watched
     from release_agent.system.logs import Log
 
 
@@ -36,7 +39,7 @@ class Monitor:
         self._ttl = ttl
         self._registered: str | None = None  # which release Consul was told is live; None: it is to be told
         self._said: tuple[str, str] = ("", "")
-        self._bake = Bake(watched, log)
+        self._watch = HealthWatch(watched, log)
         self.services: Mapping[str, bool] = {}
         """Which service was well when last looked at; empty where nothing could be looked at."""
 
@@ -51,10 +54,12 @@ class Monitor:
             if self._watched.busy():
                 self._registered = None  # the run registers what it makes live; with its own idea of the TTL
                 return
-            found = self._look()
+            live = self._watched.live()
+            look, health = self._look(live)
+            self.services = {name: service.well for name, service in look.services.items()} if look else {}
             # A run may have begun while probes were asked: from then on the check is its own.
             if not self._watched.busy():
-                self._tell(found)
+                self._tell(live, look, health)
         except ReleaseError as error:
             self._log.warning("monitor.failed", why=error.message)
         except ConsulError as error:
@@ -63,37 +68,32 @@ class Monitor:
         except Exception as error:  # noqa: BLE001 - no more processes, say: the next look may do
             self._log.warning("monitor.failed", why=f"{type(error).__name__}: {error}")
 
-    def _look(self) -> Found:
-        live = self._watched.live()
+    def _look(self, live: Release | None) -> tuple[Look | None, Health]:
+        """Look once; no Look if nothing is live, or supervisor does not answer: that is no reason to roll back."""
         if live is None:
-            self.services = {}
-            return Found(None, Status("critical", "no release is live"))
+            return None, Health.of("no release is live")
         try:
             look = self._watched.look(live)
-        except ReleaseError as error:  # supervisor does not answer: that is nothing to take back
-            self.services = {}
-            return Found(live, Status("critical", error.message))
-        self.services = {name: service.well for name, service in look.services.items()}
-        problems = "; ".join(look.problems)
-        well = f"{live.revision} ({live.name}) is live and healthy"
-        return Found(live, Status("critical", problems) if problems else Status("passing", well), look.hopeless, look.failing)
+        except ReleaseError as error:
+            return None, Health.of(error.message)
+        return look, Health.of(*look.problems)
 
-    def _tell(self, found: Found) -> None:
-        wrong = found.status.output if found.status.state == "critical" else ""
+    def _tell(self, live: Release | None, look: Look | None, health: Health) -> None:
         try:
-            self._note(found, wrong)
+            self._note(live, look, health)
         except ReleaseError as error:  # a full disk takes no well host out of Consul
             self._log.warning("journal.failed", why=error.message)
         if self._consul:
-            self._show(self._consul, found)
+            self._show(self._consul, live, health)
             self._exchange(self._consul)
-        self._say(found.status.state, wrong)
+        self._say(health.state, health.why)
 
-    def _note(self, found: Found, wrong: str) -> None:
-        """Write down what was found, and take back what has to be: Consul may take its time, or not answer."""
+    def _note(self, live: Release | None, look: Look | None, health: Health) -> None:
+        """Write down what was found, and roll back if need be: Consul may take its time, or not answer."""
         with self._journal() as journal:
-            journal.found(found.status.state, wrong)
-            self._bake.consider(found, journal)
+            journal.found(health)
+            if live:
+                self._watch.consider(live, look, journal)
 
     def _exchange(self, consul: ConsulAgent) -> None:
         """Note a person's mode, which is respected: nothing here ends it. Send what waits."""
@@ -101,13 +101,13 @@ class Monitor:
             journal.maintained(consul.in_maintenance() or "")
             self._send(consul, journal)
 
-    def _show(self, consul: ConsulAgent, found: Found) -> None:
-        """Keep the check alive; register first, and again where Consul forgot."""
-        live = found.live.name if found.live else ""
-        if self._registered == live and consul.update(found.status):
+    def _show(self, consul: ConsulAgent, live: Release | None, health: Health) -> None:
+        """Keep the check alive. If Consul has lost the service, or another release is live, register it first."""
+        name = live.name if live else ""
+        if self._registered == name and consul.update(live, health):
             return
-        consul.register(found.live, found.status, self._ttl)
-        self._registered = live if consul.update(found.status) else None
+        consul.register(live, health, self._ttl)
+        self._registered = name if consul.update(live, health) else None
 
     def _send(self, consul: ConsulAgent, journal: StateDatabase) -> None:
         """Send what waits, in order; each is forgotten once it is sent."""
@@ -126,5 +126,5 @@ class Monitor:
         """Log what has changed, not every look."""
         if (state, why) != self._said:
             self._said = (state, why)
-            say = self._log.info if state == "passing" else self._log.warning
+            say = self._log.info if state == HealthState.PASSING else self._log.warning
             say("health.changed", health=state, why=why)

@@ -3,58 +3,87 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from release_agent.model import Action
-from release_agent.monitor.watched import WATCH, Found, Watched
+from release_agent.monitor.watched import WATCH, Watched
 
 if TYPE_CHECKING:
-    from release_agent.config.sections import Health
+    from release_agent.config.sections import HealthSettings
+    from release_agent.health import Look
     from release_agent.journal.journal import StateDatabase
-    from release_agent.model import Release
+    from release_agent.model import Deployed, Release
     from release_agent.system.logs import Log
 
+# One publication of a release: its name, and when it was published.
+Published = tuple[str, str | None]
 
-class Bake:
-    """``[health] watch``: for some time after a deployment, what turns sick is taken back, once."""
+
+@dataclass(frozen=True)
+class Sickness:
+    """Which publication the looks were at, and since when a probe of it has failed (monotonic seconds); None: none fails."""
+
+    of: Published = ("", None)
+    since: float | None = None
+
+    def after(self, live: Release, now: float, *, failing: bool) -> Sickness:
+        """Count one more look: only a probe that fails makes a release sick, not a service that a person stopped."""
+        published = publication_of(live)
+        if not failing:
+            return Sickness(published)
+        return self if self.of == published and self.since is not None else Sickness(published, now)
+
+
+def publication_of(release: Release) -> Published:
+    """Return what tells one publication of a release from another."""
+    return (release.name, release.published_at)
+
+
+def is_watched(live: Release, health: HealthSettings, today: datetime, newest: Deployed | None) -> bool:
+    """Whether the live release was deployed, not brought back by a rollback, at most ``watch`` seconds ago.
+
+    ``newest``: the newest run that ended with its release live.
+    """
+    if health.watch is None or not live.published_at:
+        return False
+    age = today - datetime.fromisoformat(live.published_at)
+    deployed = newest is not None and (newest.release, newest.action) == (live.name, Action.DEPLOY)
+    return deployed and age <= timedelta(seconds=health.watch)
+
+
+def is_given_up(sickness: Sickness, health: HealthSettings, now: float, *, hopeless: bool) -> bool:
+    """Whether supervisor has given up a service, or a probe has failed for ``deadline`` seconds."""
+    return hopeless or (sickness.since is not None and now - sickness.since >= health.deadline)
+
+
+class HealthWatch:
+    """Rolls back a release that turns sick within its time of watch, once."""
 
     def __init__(self, watched: Watched, log: Log) -> None:
-        """Nothing is sick yet."""
         self._watched = watched
         self._log = log
-        self._sick_since: float | None = None
-        self._of: tuple[str, str | None] = ("", None)  # which publication that is said of
-        self._taken_back: tuple[str, str | None] = ("", None)
+        self._sickness = Sickness()
+        self._rolled_back: Published = ("", None)
 
-    def consider(self, found: Found, journal: StateDatabase) -> None:
-        """Fire a rollback where the live release was deployed a while ago and is given up, or sick for ``deadline``."""
+    def consider(self, live: Release, look: Look | None, journal: StateDatabase) -> None:
+        """Fire a rollback if the live release is watched and given up; one that is refused is fired again at the next look.
+
+        ``look``: None if supervisor did not answer.
+        """
         now = time.monotonic()
-        if found.live is None:
+        self._sickness = self._sickness.after(live, now, failing=look is not None and look.failing)
+        if look is None or not (look.failing or look.hopeless) or self._rolled_back == self._sickness.of:
             return
-        publication = (found.live.name, found.live.published_at)
-        if publication != self._of or not found.failing:
-            # Sick is what a probe says, for this release: a service that a person stopped is none of it.
-            self._of, self._sick_since = publication, None
-        if found.failing and self._sick_since is None:
-            self._sick_since = now
-        if not (found.failing or found.hopeless):
+        health = self._watched.health(live)
+        if not is_given_up(self._sickness, health, now, hopeless=look.hopeless):
             return
-        health = self._watched.health(found.live)
-        if not self._is_watched(found.live, health, journal):
+        if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return
-        if found.hopeless or (self._sick_since is not None and now - self._sick_since >= health.deadline):
-            refused = self._watched.fire("rollback", WATCH)
-            if refused:  # tried again at the next look
-                self._log.warning("watch.refused", release=found.live.name, why=refused)
-                return
-            self._taken_back = publication
-            self._log.warning("watch.fired", release=found.live.name, why=found.status.output)
-
-    def _is_watched(self, live: Release, health: Health, journal: StateDatabase) -> bool:
-        if health.watch is None or (live.name, live.published_at) == self._taken_back or not live.published_at:
-            return False
-        age = (datetime.now(UTC) - datetime.fromisoformat(live.published_at)).total_seconds()
-        # What a rollback brought back is not taken back further.
-        last = journal.last_deployed()
-        return age <= health.watch and last is not None and (last.release, last.action) == (live.name, Action.DEPLOY)
+        refused = self._watched.fire("rollback", WATCH)
+        if refused:
+            self._log.warning("watch.refused", release=live.name, why=refused)
+            return
+        self._rolled_back = self._sickness.of
+        self._log.warning("watch.fired", release=live.name, why="; ".join(look.problems))

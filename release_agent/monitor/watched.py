@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.deploy.run import Run
+from release_agent.deploy.environment import Occasion
+from release_agent.deploy.look import look
+from release_agent.deploy.resolve import resolve
 from release_agent.model import Request
 
 if TYPE_CHECKING:
-    from release_agent.config.sections import Health
-    from release_agent.consul.registration import Status
+    from release_agent.config.sections import HealthSettings
     from release_agent.deploy.context import Context
     from release_agent.health import Look
     from release_agent.model import Release, Target
@@ -31,7 +31,7 @@ class Watched(Protocol):
     def look(self, live: Release) -> Look:
         """Look once at its services and probes."""
 
-    def health(self, live: Release) -> Health:
+    def health(self, live: Release) -> HealthSettings:
         """Return how long a release may be sick, and is watched."""
 
     def target(self) -> Target:
@@ -39,16 +39,6 @@ class Watched(Protocol):
 
     def fire(self, method: str, trigger: str) -> str | None:
         """Fire a deployment or a rollback through supervisor; returns why it was refused, or None."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a look found: what is live, Consul's status, whether it can never mend itself, whether a probe fails."""
-
-    live: Release | None
-    status: Status
-    hopeless: bool = False
-    failing: bool = False
 
 
 class LiveRelease:
@@ -70,21 +60,17 @@ class LiveRelease:
 
     def look(self, live: Release) -> Look:
         """Look once at its services and probes."""
-        run = Run(self._context, Request("monitor", revision=live.revision), journaled=False)
-        directory = self._root.directory(live.name)
-        return self._context.examiner.look(self._context.blueprint(live), directory, run.environment(live, directory))
+        return look(self._context, live, self._context.blueprint(live), Occasion("monitor"))
 
-    def health(self, live: Release) -> Health:
+    def health(self, live: Release) -> HealthSettings:
         """Return its health settings."""
         return self._context.blueprint(live).health
 
     def target(self) -> Target:
         """Resolve what a bare deploy would take."""
-        from release_agent.deploy.deployment import Deployment
-
         # Afresh: what was read of the repositories is not read again.
         with self._parts.looking() as context:
-            return Deployment(Run(context, Request("poll"), journaled=False)).resolve()
+            return resolve(context, Request("poll"))
 
     def fire(self, method: str, trigger: str) -> str | None:
         """Start a run through supervisor; returns why it was refused, or None."""

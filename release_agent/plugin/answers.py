@@ -6,14 +6,15 @@ closed by supervisord at a reload and again by Python later, when its number bel
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.config.blueprint import FILE, combine
-from release_agent.deploy.line import previous_of
+from release_agent.config.blueprint import combine_from
+from release_agent.health import HealthState
 from release_agent.journal.journal import StateDatabase
-from release_agent.status import of_release
+from release_agent.status import body, of_deployment, of_services
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 
@@ -45,22 +46,16 @@ class Answers:
             return self._status(journal, processes_of)
 
     def _status(self, journal: StateDatabase, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
-        live, holder = self.root.current(), self.root.holder()
-        found = journal.last_found() or {}
-        running = journal.running()
-        phase = running[1] if running and holder and running[0] == holder["id"] else None
+        live = self.root.current()
+        last = journal.last_found() or {}
+        found = {
+            "services": of_services(self._services(live), processes_of),
+            "health": last.get("health", str(HealthState.CRITICAL)),
+            "health_at": last.get("at"),
+            "deployment": of_deployment(journal, self.root.holder()),
+        }
         return {
-            "app": self._config.app.name,
-            "environment": self._config.app.environment,
-            "current": of_release(live),
-            "previous": of_release(previous_of(live, journal, self.root) if live else None),
-            "services": [
-                {"name": service.name, "processes": [process.to_json() for process in processes_of(service.name)]}
-                for service in self._services(live)
-            ],
-            "health": found.get("health", "critical"),
-            "health_at": found.get("at"),
-            "deployment": {"id": holder["id"], "phase": phase} if holder else None,
+            **body(self._config, self.root, journal, live, found),
             "agent_version": __version__,
             "maintenance": bool(journal.maintenance()),
         }
@@ -68,5 +63,4 @@ class Answers:
     def _services(self, live: Release | None) -> tuple[Service, ...]:
         if live is None:
             return self._config.services
-        texts = {r.name: self.root.read(live.name, f"{r.into}/{FILE}") for r in self._config.repositories}
-        return combine(self._config, {name: text for name, text in texts.items() if text is not None}).services
+        return combine_from(self._config, partial(self.root.read, live.name)).services

@@ -20,7 +20,7 @@ from release_agent.system import processes
 from release_agent.system.disk import check_space, explained, free_bytes, remove, sync_directory, sync_mount, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from release_agent.config.sections import Shared
@@ -224,11 +224,14 @@ class Root:
 
     # Pruning
 
-    def prune(self, keep: int, protected: set[str], live_at: Callable[[float], str | None]) -> tuple[list[str], dict[str, str]]:
+    def prune(
+        self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()
+    ) -> tuple[list[str], dict[str, str]]:
         """Remove all healthy releases except the newest ``keep``, and all failed ones except the newest, by number.
 
-        Protected releases, the live one and those that a process uses stay. Returns
-        the names removed, and those that could not be removed with the reason.
+        Protected releases, the live one and those that a process uses stay; the
+        processes in ``serving`` (pids) use the release that was live when they started.
+        Returns the names removed, and those that could not be removed with the reason.
         """
         releases = self.releases()
         healthy = [release.name for release in releases if release.state is State.HEALTHY]
@@ -236,7 +239,7 @@ class Root:
         kept = {*healthy[-keep:], *failed[-1:], *protected, self._named()}
         surplus = [release.name for release in releases if release.name not in kept]
         if surplus:
-            used = processes.releases_in_use(self._releases, live_at)
+            used = processes.releases_in_use(self._releases, live_at, serving)
             surplus = [name for name in surplus if name not in used]
         removed, stuck = [], {}
         for name in surplus:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _STATE, _START_TIME = 0, 19  # fields 3 and 22, counted after the name in parentheses
 
@@ -29,13 +29,14 @@ def owner(pid: int) -> int | None:
         return None
 
 
-def releases_in_use(releases: Path, live_at: Callable[[float], str | None]) -> set[str]:
+def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
     """Return the names under ``releases`` that a process runs or works in.
 
-    If a process cannot be read (another user's), the release that was live when
-    it started counts as used: no other can have started it.
+    If a process cannot be read (another user's), or is in ``serving`` (pids; an
+    interpreter shows no file of its release), the release that was live when it
+    started counts as used: no other can have started it.
     """
-    used: set[str] = set()
+    used = {release for release in map(live_at, map(started_at, serving)) if release}
     prefix = os.path.realpath(releases) + "/"
     for pid in _pids():
         try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from release_agent import status, text
 from release_agent.errors import Exit
+from release_agent.health import HealthState
 
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
@@ -15,7 +16,7 @@ def run(call: Call) -> int:
     """Print the live release and its health; returns 0 if it is healthy, else 30."""
     parts = call.parts
     with parts.looking() as context, parts.journal() as journal:
-        found = status.status(context, journal, parts.root().holder(), parts.services().processes)
+        body, health = status.status(context, journal, parts.root().holder(), parts.services().processes)
         maintenance = journal.maintenance()
-    call.answer(found.body, text.status(found.body, found.problems, maintenance))
-    return Exit.OK if found.body["health"] == "passing" else Exit.FAULT_FOUND
+    call.answer(body, text.status(body, health.problems, maintenance))
+    return Exit.OK if health.state is HealthState.PASSING else Exit.FAULT_FOUND

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, Finding, fault
 from release_agent.config import blueprint
-from release_agent.deploy.deployment import Deployment
-from release_agent.deploy.run import Run
+from release_agent.deploy.resolve import resolve
 from release_agent.errors import ReleaseError
 from release_agent.model import Request
 
@@ -55,7 +54,7 @@ def signers(revision: Revision) -> Iterator[Finding]:
 def revision(context: Context) -> tuple[Finding, tuple[Service, ...]]:
     """Resolve the revision of a bare deploy; returns also its services, or the container's if that fails."""
     try:
-        target = Deployment(Run(context, Request("doctor"), journaled=False)).resolve()
+        target = resolve(context, Request("doctor"))
         services = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE)).services
     except ReleaseError as error:
         return fault("revision", error), context.config.services

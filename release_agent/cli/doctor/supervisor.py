@@ -14,7 +14,7 @@ from release_agent.system import processes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from release_agent.config.sections import Health, Service
+    from release_agent.config.sections import HealthSettings, Service
     from release_agent.deploy.context import Context
     from release_agent.services.supervisor import SupervisorServices
 
@@ -44,7 +44,7 @@ def _own(programs: Sequence[Program], verb: str) -> list[Program]:
     return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
 
 
-def _deploy(health: Health, programs: Sequence[Program]) -> Iterator[Finding]:
+def _deploy(health: HealthSettings, programs: Sequence[Program]) -> Iterator[Finding]:
     found = _own(programs, "deploy")
     if not found:
         yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")

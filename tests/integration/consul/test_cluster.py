@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.consul.client import ConsulError
-from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.consul.registration import ConsulAgent
+from release_agent.health import Health, HealthState
 from support.configuration import configuration
 from support.consul_cluster import PATIENCE, ConsulCluster, Proxy, answers, breaks_off, resets
 from support.consul_process import binary
@@ -190,7 +191,7 @@ def test_no_rule_of_the_policy_is_one_too_many(cluster: ConsulCluster) -> None:
     no_service, no_key, no_node = (_agent(cluster, CONSUL_HTTP_TOKEN=token["SecretID"]) for token in without)
 
     with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):
-        no_service.register(None, Status("passing", ""), 30)
+        no_service.register(None, Health.of(), 30)
     with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):
         no_key.put({})
     cluster.put("/v1/agent/maintenance?enable=true&reason=kernel")
@@ -245,11 +246,12 @@ def test_every_form_of_the_address_reaches_it_for_every_call(cluster: ConsulClus
     for given in [*there, f"https://127.0.0.14:{tls}", f"https://[::1]:{tls}", f"unix://{cluster.socket}"]:
         agent = _agent(cluster, CONSUL_HTTP_ADDR=given, CONSUL_HTTP_TOKEN=token["SecretID"])
         agent.reachable()
-        assert agent.status() is None
-        assert not agent.update(Status("passing", given)), "it does not know the check yet"
-        agent.register(None, Status("passing", ""), 30)
-        assert agent.update(Status("passing", given))
-        assert agent.status() == Status("passing", given)
+        said = Health(HealthState.PASSING, (given,))
+        assert agent.health() is None
+        assert not agent.update(None, said), "it does not know the check yet"
+        agent.register(None, said, 30)
+        assert agent.update(None, said)
+        assert agent.health() == said
         agent.put({"by": given})
         assert cluster.record(KEY) == {"by": given}
         cluster.put(f"/v1/agent/service/deregister/{SERVICE}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.consul.registration import ConsulAgent
+from release_agent.health import Health, HealthState
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
 from support.host import eventually, free_port
@@ -169,9 +170,9 @@ def test_consul_without_acls_says_that_it_does_not_know_the_check(consul: Consul
     config = configuration(environ={"RELEASE_AGENT_HOST": "host-1"})
     agent = ConsulAgent(config.consul, config.app, {"CONSUL_HTTP_ADDR": consul.address})
 
-    assert not agent.update(Status("passing", ""))
-    agent.register(None, Status("critical", ""), 30)
-    assert agent.update(Status("passing", ""))
+    assert not agent.update(None, Health.of())
+    agent.register(None, Health(HealthState.CRITICAL), 30)
+    assert agent.update(None, Health.of())
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from release_agent.consul.client import ConsulClient
 from release_agent.consul.followed import ConsulFollowed
-from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.consul.registration import ConsulAgent
 from release_agent.errors import RecordUnreachable, Refused
+from release_agent.health import Health
 from release_agent.model import Completed
 from release_agent.rollout.inventory import consul
 from release_agent.rollout.model import HostStage, Order
@@ -62,7 +63,7 @@ def test_operator_may_run_rollouts_of_the_fleet_and_its_hosts_may_follow(
 ) -> None:
     config = configuration(environ={"RELEASE_AGENT_HOST": "api-1"})
     environ = cluster.environment | _environment(host)
-    ConsulAgent(config.consul, config.app, environ).register(None, Status("passing", ""), ttl=600)
+    ConsulAgent(config.consul, config.app, environ).register(None, Health.of(), ttl=600)
     fleet = ConsulFollowed(config.consul, config.app, environ)
     assert fleet.completed() is None
     record = ConsulRolloutStore(_client(cluster, operator))
@@ -92,13 +93,13 @@ def test_operator_sees_the_hosts_and_who_of_them_is_sick(
     text = f'[app]\nname = "api"\nenvironment = "production"\nroot = "/srv"\nrpc_url = "{_URL}"\n'
     config = configuration(app=text, environ={"RELEASE_AGENT_HOST": "api-1"})
     agent = ConsulAgent(config.consul, config.app, cluster.environment | _environment(host))
-    agent.register(None, Status("passing", ""), ttl=600)
+    agent.register(None, Health.of(), ttl=600)
     client = _client(cluster, operator)
     eventually(lambda: cluster.health("api"), "it is in the catalog")
 
     assert [(target.name, target.url) for target in consul.targets(client, "api")] == [("api-1", _URL)]
     assert consul.sick(client, "api") == {}
-    agent.update(Status("critical", "not well"))
+    agent.update(None, Health.of("not well"))
     eventually(lambda: consul.sick(client, "api") == {"api-1": "not well"}, "it is sick")
 
 

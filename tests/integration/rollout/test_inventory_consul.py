@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.consul.client import ConsulClient
-from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.consul.registration import ConsulAgent
 from release_agent.errors import Code, Misconfigured, RecordUnreachable
+from release_agent.health import Health, HealthState
 from release_agent.rollout.inventory import consul
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
@@ -45,7 +46,7 @@ class _Service:
         config = configuration()
         app = replace(config.app, name=self.name, environment=environment, host=name, rpc_url=url, address="10.0.0.1")
         agent = ConsulAgent(config.consul, app, self.environ)
-        agent.register(None, Status(state, ""), ttl=600)
+        agent.register(None, Health(HealthState(state)), ttl=600)
         return agent
 
     def entries(self) -> list[dict[str, Any]]:
@@ -156,12 +157,12 @@ def test_hosts_that_are_critical_are_sick_and_say_why(service: _Service) -> None
     service.shows(3)
     assert consul.sick(service.client, service.name) == {}
 
-    agents["host-2"].update(Status("critical", "web: http://127.0.0.1/health: answered 500, not 200\n"))
-    agents["host-3"].update(Status("warning", "deploying v1.1.0"))
+    agents["host-2"].update(None, Health.of("web: http://127.0.0.1/health: answered 500, not 200\n"))
+    agents["host-3"].update(None, Health(HealthState.WARNING, ("deploying v1.1.0",)))
 
     why = eventually(lambda: consul.sick(service.client, service.name))
     assert why == {"host-2": "web: http://127.0.0.1/health: answered 500, not 200"}
-    agents["host-2"].update(Status("passing", ""))
+    agents["host-2"].update(None, Health.of())
     eventually(lambda: consul.sick(service.client, service.name) == {}, "it is well again")
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.consul.client import ConsulClient, ConsulError, address
-from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.consul.registration import ConsulAgent
+from release_agent.health import Health
 from support.configuration import configuration
 from support.servers import listening, refusing
 
@@ -216,14 +217,13 @@ def answering(status: int, body: bytes, length: int | None = None, **headers: st
         yield agent(CONSUL_HTTP_ADDR=f"127.0.0.1:{server.server_port}")
 
 
-WELL = Status("passing", "well")
 OURS = "service:release-agent:api:blue"
 CALLS: dict[str, Callable[[ConsulAgent], object]] = {
     "reachable": lambda agent: agent.reachable(),
-    "status": lambda agent: agent.status(),
+    "health": lambda agent: agent.health(),
     "in_maintenance": lambda agent: agent.in_maintenance(),
-    "register": lambda agent: agent.register(None, WELL, 30),
-    "update": lambda agent: agent.update(WELL),
+    "register": lambda agent: agent.register(None, Health.of(), 30),
+    "update": lambda agent: agent.update(None, Health.of()),
     "put": lambda agent: agent.put({}),
 }
 
@@ -258,7 +258,7 @@ def test_an_answer_that_is_an_error_is_said_by_every_call(
 )
 def test_a_check_that_consul_forgot_is_told_from_an_error(status: int, body: str) -> None:
     with answering(status, body.encode()) as asked:
-        assert asked.update(WELL) is False
+        assert asked.update(None, Health.of()) is False
 
 
 @pytest.mark.parametrize("call", ["register", "put"])
@@ -273,7 +273,7 @@ def test_a_record_is_kept_where_consul_says_so_alone(body: bytes) -> None:
         asked.put({})
 
 
-@pytest.mark.parametrize("call", ["status", "in_maintenance"])
+@pytest.mark.parametrize("call", ["health", "in_maintenance"])
 @pytest.mark.parametrize("body", [b"[]", b"true", b'"checks"', b"null"])
 def test_checks_that_are_none_are_an_error_of_consul(call: str, body: bytes) -> None:
     with answering(200, body) as asked, pytest.raises(ConsulError, match="no Consul agent"):

@@ -1,4 +1,4 @@
-"""What hooks and exec probes see, and what becomes of a hook that fails."""
+"""What becomes of a hook, and what is told of a run that ends."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.config.blueprint import combine
-from release_agent.deploy.run import Run
-from release_agent.errors import Code, Failed
+from release_agent.deploy.run import Ending, Run
+from release_agent.errors import Code, Failed, Refused
+from release_agent.health import Health
 from release_agent.journal.journal import HookRun
 from release_agent.model import Action, Request
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
+from support.contexts import context
 from support.repositories import source_of
 from support.roots import release
 
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
     from release_agent.journal.journal import StateDatabase
 
 TWO = '[[repository]]\nname = "api"\npath = "/r/a"\ninto = "api"\n[[repository]]\nname = "web-ui"\npath = "/r/w"\ninto = "web"\n'
-SECRETS = {
-    "SUPERVISOR_USERNAME": "bob",
-    "SUPERVISOR_PASSWORD": "hunter2",
-    "CONSUL_HTTP_TOKEN": "s3cr3t",
-    "CONSUL_HTTP_TOKEN_FILE": "/run/secrets/token",
-    "RELEASE_AGENT_REQUEST": "{}",
-}
 
 
 def a_run(tmp_path: Path, journal: StateDatabase, config: Config, **environ: str) -> Run:
@@ -39,54 +34,12 @@ def a_run(tmp_path: Path, journal: StateDatabase, config: Config, **environ: str
     parts = Parts(config, SystemClock(), environ)
     root = Root(tmp_path / "root", SystemClock())
     root.prepare()
-    context = parts.context(root, journal, source_of(tmp_path))
-    return Run(context, Request("d-1", Action.ROLLBACK))
+    return Run.begin(parts.context(root, journal, source_of(tmp_path)), Request("d-1", Action.ROLLBACK))
 
 
 def two(tmp_path: Path, hooks: str = "") -> Config:
     app = f'[app]\nname = "api"\nenvironment = "test"\nhost = "blue"\nroot = "{tmp_path}/root"\n'
     return configuration(f"[consul]\nenabled = false\n{hooks}", app=app, repository=TWO)
-
-
-def test_a_hook_sees_what_is_done_to_what_and_where(tmp_path: Path, journal: StateDatabase) -> None:
-    run = a_run(tmp_path, journal, two(tmp_path), PATH="/bin", LANG="C")
-    run.record.previous = "000041-aaaaaaaaaaaa"
-    what = release(42)
-
-    seen = run.environment(what, tmp_path / "incoming", "web")
-
-    assert seen == {
-        "PATH": "/bin",
-        "LANG": "C",
-        "RELEASE_ACTION": "rollback",
-        "RELEASE_ID": "d-1",
-        "RELEASE_APP": "api",
-        "RELEASE_ENVIRONMENT": "test",
-        "RELEASE_HOST": "blue",
-        "RELEASE_NAME": what.name,
-        "RELEASE_NUMBER": "42",
-        "RELEASE_REVISION": "v42.0.0",
-        "RELEASE_COMMIT": "",
-        "RELEASE_COMMIT_API": what.commits["api"],
-        "RELEASE_PREVIOUS": "000041-aaaaaaaaaaaa",
-        "RELEASE_ROOT": f"{tmp_path}/root",
-        "RELEASE_SHARED": f"{tmp_path}/root/shared",
-        "RELEASE_DIRECTORY": f"{tmp_path}/incoming",
-        "RELEASE_PATH": f"{tmp_path}/root/releases/{what.name}",
-    }
-
-
-def test_a_repositorys_hook_sees_its_own_commit(tmp_path: Path, journal: StateDatabase) -> None:
-    run = a_run(tmp_path, journal, two(tmp_path))
-
-    assert run.environment(release(42), tmp_path, "api")["RELEASE_COMMIT"] == release(42).commits["api"]
-
-
-def test_a_hook_does_not_see_the_agents_secrets(tmp_path: Path, journal: StateDatabase) -> None:
-    seen = a_run(tmp_path, journal, two(tmp_path), **SECRETS).environment(release(42), tmp_path)
-
-    assert not {name for name in seen if name in SECRETS}
-    assert not [value for value in seen.values() if value in SECRETS.values()]
 
 
 HOOKS = """[hooks]
@@ -137,3 +90,57 @@ def test_without_hooks_there_is_no_such_phase(tmp_path: Path, journal: StateData
     run.hooks("build", release(42), tmp_path, combine(config, {}))
 
     assert run.record.phases == {}
+
+
+class Noted:
+    """A journal and a reporter that keep the verdict they are given."""
+
+    def __init__(self) -> None:
+        self.told: list[Health | None] = []
+
+    def found(self, health: Health) -> None:
+        self.told.append(health)
+
+    def finish(self, _told: object, _live: object, health: Health | None) -> None:
+        self.told.append(health)
+
+
+class NothingLive:
+    def current(self) -> None:
+        """Nothing is live."""
+
+
+def concluded(ending: Ending, *, looked: Health | None = None) -> list[Health | None]:
+    """Conclude a run that may have looked before; return what the journal and then Consul are told."""
+    noted = Noted()
+    there = context(journal=noted, reporter=noted, store=NothingLive(), redact=lambda text: text.replace("hunter2", "[secret]"))
+    run = Run(there, Request("d-1"), journaled=False)
+    run.health = looked
+    run.conclude(ending)
+    return noted.told
+
+
+SICK, WELL = Health.of("web: no connection"), Health.of()
+REFUSED = Refused(Code.NO_VERSION, "no tag")
+
+
+@pytest.mark.parametrize(
+    ("ending", "looked", "told"),
+    [
+        pytest.param(Ending("deployed", WELL), None, [WELL, WELL], id="proved"),
+        pytest.param(Ending("unchanged"), WELL, [WELL, WELL], id="looked-at"),
+        pytest.param(Ending("deployed", WELL), SICK, [WELL, WELL], id="looked-at-and-then-proved"),
+        pytest.param(Ending.failed(REFUSED), None, [None], id="nobody-looked"),
+        pytest.param(Ending.failed(REFUSED), SICK, [SICK, SICK], id="looked-at-and-then-refused"),
+    ],
+)
+def test_the_journal_and_consul_are_told_the_last_verdict(
+    ending: Ending, looked: Health | None, told: list[Health | None]
+) -> None:
+    assert concluded(ending, looked=looked) == told
+
+
+def test_no_secret_is_told_with_a_verdict() -> None:
+    sick = Health.of("web: wrong password hunter2", "worker is FATAL")
+
+    assert concluded(Ending("deployed", sick)) == [Health.of("web: wrong password [secret]", "worker is FATAL")] * 2

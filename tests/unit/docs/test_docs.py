@@ -16,12 +16,9 @@ import release_agent
 from release_agent import errors
 from release_agent.config import load, readers, schema, sections
 from release_agent.config.blueprint import HOOK_STAGES, ReleaseToml
-from release_agent.deploy.context import Context
-from release_agent.deploy.run import Run
+from release_agent.deploy.environment import Occasion, Place, environment
 from release_agent.errors import Code, Exit, exit_of
-from release_agent.model import Kind, Release, Request, State
-from release_agent.store.root import Root
-from release_agent.system.clock import SystemClock
+from release_agent.model import Kind, Release, State
 from release_agent.variables import WITHHELD, Variable
 from support.markdown import PROJECT, names, page, pages
 
@@ -192,12 +189,9 @@ def test_every_variable_of_hooks_is_documented_and_no_other(tmp_path: Path) -> N
     repository = {"name": "name", "path": "/repos/api"}
     table = {"app": {"name": "api", "environment": "test", "root": str(tmp_path)}, "repository": [repository]}
     parsed = load.parse(table, problems, {})
-    clock: Any = SystemClock()
-    nothing: Any = None
-    context = Context(parsed, {}, clock, *[nothing] * 3, Root(tmp_path, clock), *[nothing] * 6)
     release = Release("000001-0123456789ab", "v1.0.0", Kind.TAG, {"name": "0" * 40}, "f" * 64, State.BUILT, "")
 
-    found = Run(context, Request("1"), journaled=False).environment(release, tmp_path)
+    found = environment(parsed, {}, release, Occasion("1"), Place(tmp_path, tmp_path))
 
     documented = [names(row[0])[0] for row in page("docs/hooks.md").section("Variables").rows()]
     assert sorted(documented) == sorted(found)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from release_agent.health import Health
+
 if TYPE_CHECKING:
     from release_agent.journal.journal import StateDatabase
 
@@ -31,8 +33,9 @@ def test_a_pin_is_set_changed_and_taken_away(journal: StateDatabase) -> None:
 
 def test_how_what_is_live_was_last_found(journal: StateDatabase) -> None:
     assert journal.last_found() is None
-    journal.found("critical", "web: no connection")
-    journal.found("passing", "")
+    journal.found(Health.of("web: no connection", "worker is FATAL"))
+    assert (journal.last_found() or {})["problems"] == "web: no connection; worker is FATAL"
+    journal.found(Health.of())
 
     found = journal.last_found()
 

@@ -15,6 +15,7 @@ import pytest
 from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import RPCError
 
+from release_agent.health import Health
 from release_agent.journal.journal import StateDatabase
 from release_agent.plugin.rpcinterface import ReleaseRPCInterface, make_rpcinterface
 from support.configuration import write
@@ -50,7 +51,7 @@ def release(tmp_path: Path, root: Root) -> ReleaseRPCInterface:
     root.publish(install(root, 1).name)
     with StateDatabase(root.database, write=True) as journal:
         Runs(journal).deploy("1")
-        journal.found("passing", "")
+        journal.found(Health.of())
     config = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{root.path}"\n[[repository]]\nname = "api"\npath = "/nowhere"\n'
     options = SimpleNamespace(mood=SupervisorStates.RUNNING, logger=SimpleNamespace(error=lambda *_, **__: None))
     supervisord = SimpleNamespace(options=options, process_groups={})

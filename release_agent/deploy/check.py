@@ -1,0 +1,56 @@
+"""``deploy --dry-run`` and ``release.check``: what a deployment would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from release_agent.deploy.plan import plan
+from release_agent.deploy.resolve import accept, find
+from release_agent.deploy.run import timed
+from release_agent.errors import ReleaseError
+from release_agent.model import Record
+
+if TYPE_CHECKING:
+    from release_agent.deploy.context import Context
+    from release_agent.deploy.plan import Plan
+    from release_agent.model import Release, Request
+
+
+def check(context: Context, request: Request) -> tuple[Record, dict[str, Any]]:
+    """Resolve and plan, and change nothing; returns the record, and the JSON that docs/commands.md promises for it."""
+    live = context.store.current()
+    record = Record(request.id, revision=request.revision or None, previous=live.name if live else None)
+    began = context.clock.now()
+    try:
+        planned = _plan(context, request, record)
+    except ReleaseError as error:
+        record.outcome, record.error = error.outcome, error.to_json()
+        return record, record.to_json()
+    record.seconds = context.clock.now() - began
+    return record, record.to_json() | {"outcome": "checked"} | _takes(context, planned, live)
+
+
+def _plan(context: Context, request: Request, record: Record) -> Plan:
+    """Note in the record what is known by then: a refusal names the commits, too."""
+    with timed(record, "resolve", context.clock):
+        target = find(context, request)
+        record.revision, record.commits = target.revision, target.commits
+        accept(context, request, target)
+    context.store.describe(target.revision)
+    with timed(record, "plan", context.clock):
+        planned = plan(context, target, force=request.force)
+    record.release = planned.name
+    return planned
+
+
+def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
+    """Return what building and publishing it would take, and what is new in it."""
+    size, files = (0, 0) if planned.kept else context.source.size(planned.target.commits)
+    return {
+        "build": planned.kept is None,
+        "live": bool(planned.kept and live and planned.kept.name == live.name),
+        "needed_bytes": size,
+        "files": files,
+        "free_bytes": context.store.free(),
+        "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
+    }

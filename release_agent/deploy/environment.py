@@ -1,0 +1,62 @@
+"""What hooks and exec probes see of the deployment they belong to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.model import Action
+from release_agent.variables import WITHHELD, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from release_agent.config.sections import Config
+    from release_agent.model import Release
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """On whose behalf a command runs: the run, its action, and the release that was live before it."""
+
+    id: str
+    action: Action = Action.DEPLOY
+    previous: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a release lies now, where it is published from, and the repository's path in it that a hook runs in."""
+
+    directory: Path
+    published: Path
+    cwd: str = "."
+
+
+def environment(config: Config, environ: Mapping[str, str], release: Release, occasion: Occasion, place: Place) -> dict[str, str]:
+    """Return the agent's environment without its secrets, and every RELEASE_* variable that docs/hooks.md lists."""
+    own = next((r.name for r in config.repositories if r.into == place.cwd), config.repositories[0].name)
+    return {
+        **{name: value for name, value in environ.items() if name not in WITHHELD},
+        Variable.RELEASE_ACTION: str(occasion.action),
+        Variable.RELEASE_ID: occasion.id,
+        Variable.RELEASE_APP: config.app.name,
+        Variable.RELEASE_ENVIRONMENT: config.app.environment,
+        Variable.RELEASE_HOST: config.app.host,
+        Variable.RELEASE_NAME: release.name,
+        Variable.RELEASE_NUMBER: str(release.number),
+        Variable.RELEASE_REVISION: release.revision,
+        Variable.RELEASE_COMMIT: release.commits.get(own, ""),
+        Variable.RELEASE_PREVIOUS: occasion.previous or "",
+        Variable.RELEASE_ROOT: config.app.root,
+        Variable.RELEASE_SHARED: f"{config.app.root}/shared",
+        Variable.RELEASE_DIRECTORY: str(place.directory),
+        Variable.RELEASE_PATH: str(place.published),
+        **{_commit_variable(name): commit for name, commit in release.commits.items()},
+    }
+
+
+def _commit_variable(repository: str) -> str:
+    return f"{Variable.RELEASE_COMMIT}_{re.sub('[^A-Z0-9]', '_', repository.upper())}"

@@ -1,0 +1,20 @@
+"""One look at a release: its services' states and its probes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.deploy.environment import Occasion, Place, environment
+
+if TYPE_CHECKING:
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.deploy.context import Context
+    from release_agent.health import Look
+    from release_agent.model import Release
+
+
+def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occasion) -> Look:
+    """Look once at the services and probes of a release that is published; raises SupervisorGone."""
+    directory = context.store.directory(release.name)
+    place = Place(directory, published=directory)
+    return context.examiner.look(blueprint, directory, environment(context.config, context.environ, release, occasion, place))

@@ -1,0 +1,48 @@
+"""What a deployment is going to do, decided while everything is still as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from release_agent.config import blueprint
+from release_agent.model import Release, State, Target, release_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.deploy.context import Context
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deployment is going to do: make ``name``, or take ``kept`` as it is."""
+
+    target: Target
+    blueprint: Blueprint
+    fingerprint: str
+    name: str
+    kept: Release | None
+
+
+def plan(context: Context, target: Target, *, force: bool) -> Plan:
+    """Decide what to make or take; raises Failed or Refused."""
+    store = context.store
+    plans = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
+    context.services.check(plans.services)
+    fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
+    number = max(store.next_number(), context.journal.last_number() + 1)
+    kept = None if force else same_content(store.current(), store.releases(), fingerprint)
+    if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
+        kept = replace(kept, revision=target.revision, kind=target.kind)
+    else:
+        store.check_room(*context.source.size(target.commits))
+    return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept)
+
+
+def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str) -> Release | None:
+    """Return a release of the same fingerprint: the live one, whatever is known of it, otherwise the newest healthy one."""
+    if live and live.fingerprint == fingerprint:
+        return live
+    return next((r for r in reversed(releases) if r.fingerprint == fingerprint and r.state is State.HEALTHY), None)

@@ -1,0 +1,103 @@
+"""Resolve what is asked for, or what ``[revision]`` follows, to one commit of each repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.deploy import versions
+from release_agent.errors import Code, Refused
+from release_agent.model import Kind, Target
+
+if TYPE_CHECKING:
+    from release_agent.deploy.context import Context
+    from release_agent.model import Request
+
+_ANY_KIND = (Kind.TAG, Kind.BRANCH, Kind.COMMIT)
+
+
+def resolve(context: Context, request: Request) -> Target:
+    """Return what a deployment would take; raises Refused."""
+    target = find(context, request)
+    accept(context, request, target)
+    return target
+
+
+def find(context: Context, request: Request) -> Target:
+    """Name one commit of each repository, not yet checked; raises Refused."""
+    source, follow = context.source, context.config.revision
+    if request.revision:
+        return source.resolve(request.revision, _ANY_KIND)
+    if follow.follow == "branch":
+        return source.resolve(follow.branch, (Kind.BRANCH,))
+    if follow.follow == "pin":
+        return source.resolve(_pinned(context), _ANY_KIND)
+    if follow.follow == "rollout":
+        return _followed(context)
+    return source.resolve(candidates(context)[0], (Kind.TAG,))
+
+
+def accept(context: Context, request: Request, target: Target) -> None:
+    """Raise Refused if the target lacks a signature that it needs, or its tag names other commits than before."""
+    follow = context.config.revision
+    if follow.signed:
+        context.source.verify_signatures(target, follow.allowed_signers)
+    if not request.accept_moved_tag:
+        _refuse_moved_tag(context, target)
+    context.log.info("revision.resolved", revision=target.revision, kind=str(target.kind), commits=target.commits)
+
+
+def candidates(context: Context) -> list[str]:
+    """Return the tags that are versions, highest first; raises Refused (no-version) if there are none."""
+    follow = context.config.revision
+    found, ignored = versions.matching(context.source.tags(), follow.pattern, prereleases=follow.prereleases)
+    if ignored:
+        context.log.info("tags.ignored", count=ignored, pattern=follow.pattern, why="not versions")
+    if not found:
+        raise Refused(
+            Code.NO_VERSION,
+            f"no tag like {follow.pattern} is a version{'' if follow.prereleases else ' (pre-releases do not count here)'}",
+            hint="tag a version such as v1.0.0 and fetch it, or change [revision]",
+        )
+    return found
+
+
+def _pinned(context: Context) -> str:
+    pinned = context.journal.pinned()
+    if pinned is None:
+        raise Refused(Code.NOT_PINNED, 'nothing is pinned, and [revision] follow = "pin"', hint="release-agent pin REVISION")
+    return pinned
+
+
+def _followed(context: Context) -> Target:
+    """Take what the fleet's last completed rollout says, if it means the same commits here."""
+    app, followed = context.config.app, context.followed.completed()
+    if followed is None:
+        raise Refused(
+            Code.NO_ROLLOUT,
+            f'no rollout of {app.name} in {app.environment} has completed, and [revision] follow = "rollout"',
+            hint="`release-agent rollout start REVISION`; or name a revision: `release-agent deploy REVISION`",
+        )
+    target = context.source.resolve(followed.revision, _ANY_KIND)
+    for name in {**target.commits, **followed.commits}:
+        here, there = (commits.get(name, "nothing")[:12] for commits in (target.commits, followed.commits))
+        if here != there:
+            raise Refused(
+                Code.TAG_MOVED,
+                f"{followed.revision} names {here} of repository {name} here, and {followed.id} rolled out {there}",
+                hint="is the repository fetched here? where the tag was moved on purpose, make a new one and roll that out",
+            )
+    return target
+
+
+def _refuse_moved_tag(context: Context, target: Target) -> None:
+    """A tag names what it named when it was deployed, or deployments are not reproducible."""
+    before = context.journal.deployed_commits(target.revision) if target.kind is Kind.TAG else None
+    moved = [name for name, commit in (before or {}).items() if target.commits.get(name, commit) != commit]
+    if before and moved:
+        name = moved[0]
+        raise Refused(
+            Code.TAG_MOVED,
+            f"tag {target.revision} was deployed as {before[name][:12]} of repository {name}, "
+            f"and now names {target.commits[name][:12]}",
+            hint="make a new tag; or, where it was moved on purpose, deploy with --accept-moved-tag",
+        )

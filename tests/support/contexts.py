@@ -1,0 +1,43 @@
+"""Contexts that tests start from: what is named is there, everything else says who used it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from release_agent.deploy.context import Context
+from release_agent.system.clock import SystemClock
+from support.configuration import configuration
+
+
+class Unheard:
+    """A log that nobody reads."""
+
+    def info(self, event: str, **told: object) -> None:
+        """Forget it."""
+
+    warning = error = info
+
+
+class Absent:
+    """A port that a test does not expect to be used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        message = f"{self._name}.{attribute} was used; give the context a {self._name}"
+        raise AssertionError(message)
+
+
+def context(**parts: Any) -> Context:
+    """Return a context of these parts, by the names of its fields."""
+    there = {
+        "config": configuration(),
+        "environ": {},
+        "clock": SystemClock(),
+        "log": Unheard(),
+        "redact": lambda text: text,
+        **parts,
+    }
+    return Context(**{field.name: there.get(field.name, Absent(field.name)) for field in fields(Context)})

@@ -1,0 +1,112 @@
+"""What a deployment takes, by what was asked for and what [revision] follows; no repository is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.deploy.resolve import candidates, resolve
+from release_agent.errors import Code, Refused
+from release_agent.model import Completed, Kind, Request, Target
+from support.configuration import configuration
+from support.contexts import context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.deploy.context import Context
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+class Source:
+    """A repository of three tags and a branch; every name is one commit."""
+
+    def tags(self) -> set[str]:
+        return {"v1.9.0", "v1.10.0", "nightly"}
+
+    def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
+        return Target(revision, kinds[0], {"api": NEW})
+
+
+class Journal:
+    """A journal that knows what was pinned, and what a tag named before."""
+
+    def __init__(self, pinned: str | None = None, before: str = NEW) -> None:
+        self._pinned, self._before = pinned, before
+
+    def pinned(self) -> str | None:
+        return self._pinned
+
+    def deployed_commits(self, _tag: str) -> dict[str, str]:
+        return {"api": self._before}
+
+
+class Followed:
+    """What the fleet's last completed rollout says."""
+
+    def __init__(self, commit: str | None) -> None:
+        self._commit = commit
+
+    def completed(self) -> Completed | None:
+        return Completed("rollout-1", "v1.9.0", {"api": self._commit}) if self._commit else None
+
+
+def following(revision: str, *, pinned: str | None = None, before: str = NEW, rolled_out: str | None = None) -> Context:
+    return context(
+        config=configuration(f"[revision]\n{revision}\n"),
+        source=Source(),
+        journal=Journal(pinned, before),
+        followed=Followed(rolled_out),
+    )
+
+
+@pytest.mark.parametrize(
+    ("revision", "asked", "takes"),
+    [
+        pytest.param("", "", ("v1.10.0", Kind.TAG), id="the-newest-tag"),
+        pytest.param("", "v1.9.0", ("v1.9.0", Kind.TAG), id="what-was-asked-for"),
+        pytest.param('follow = "branch"\nbranch = "main"', "", ("main", Kind.BRANCH), id="the-tip-of-a-branch"),
+        pytest.param('follow = "pin"', "", ("v1.4", Kind.TAG), id="what-is-pinned"),
+        pytest.param('follow = "rollout"', "", ("v1.9.0", Kind.TAG), id="what-the-fleet-rolled-out"),
+        pytest.param('follow = "rollout"', "v1.10.0", ("v1.10.0", Kind.TAG), id="what-was-asked-for-whatever-it-follows"),
+    ],
+)
+def test_what_a_deployment_takes(revision: str, asked: str, takes: tuple[str, Kind]) -> None:
+    target = resolve(following(revision, pinned="v1.4", rolled_out=NEW), Request("d-1", revision=asked))
+
+    assert (target.revision, target.kind) == takes
+
+
+@pytest.mark.parametrize(
+    ("there", "code"),
+    [
+        pytest.param(following('pattern = "w*"'), Code.NO_VERSION, id="no-version"),
+        pytest.param(following('follow = "pin"'), Code.NOT_PINNED, id="nothing-is-pinned"),
+        pytest.param(following('follow = "rollout"'), Code.NO_ROLLOUT, id="no-rollout-has-completed"),
+        pytest.param(following('follow = "rollout"', rolled_out=OLD), Code.TAG_MOVED, id="other-commits-than-the-fleet"),
+        pytest.param(following("", before=OLD), Code.TAG_MOVED, id="a-tag-that-was-moved"),
+    ],
+)
+def test_what_is_refused(there: Context, code: Code) -> None:
+    with pytest.raises(Refused) as refused:
+        resolve(there, Request("d-1"))
+
+    assert refused.value.code is code
+
+
+def test_a_tag_that_was_moved_on_purpose_is_taken() -> None:
+    request = Request("d-1", accept_moved_tag=True)
+
+    assert resolve(following("", before=OLD), request).commits == {"api": NEW}
+
+
+def test_a_branch_may_move() -> None:
+    there = following('follow = "branch"\nbranch = "main"', before=OLD)
+
+    assert resolve(there, Request("d-1")).commits == {"api": NEW}
+
+
+def test_versions_are_tried_highest_first() -> None:
+    assert candidates(following("")) == ["v1.10.0", "v1.9.0"]
