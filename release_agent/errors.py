@@ -217,7 +217,7 @@ class Interrupted(ReleaseError):
     """The run stopped after publishing because supervisor is gone; ``boot`` recovers it from the journal."""
 
 
-_ENDINGS: tuple[type[ReleaseError], ...] = (
+ENDINGS: tuple[type[ReleaseError], ...] = (
     *(Misconfigured, Busy, Refused, Failed, Cancelled, RolledBack, RollbackFailed, NoTarget),
     *(FleetStopped, Locked),
 )
@@ -225,16 +225,10 @@ _ENDINGS: tuple[type[ReleaseError], ...] = (
 
 def error_of_exit(code: int | None) -> ReleaseError:
     """Make the error for a run of which only the exit code is known (None: not even that)."""
-    kind = next((kind for kind in _ENDINGS if kind.exit_code == code), ReleaseError)
+    kind = next((kind for kind in ENDINGS if kind.exit_code == code), ReleaseError)
     known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
     return kind(
         known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG,
         f"it ended with {code} before it was journaled",
         hint="`supervisorctl tail deploy stderr` shows what it said",
     )
-
-
-def exit_of(outcome: str | None) -> Exit:
-    """Return the exit code of an outcome."""
-    outcomes = {"deployed": Exit.OK, "unchanged": Exit.OK, **{kind.outcome: kind.exit_code for kind in _ENDINGS}}
-    return outcomes.get(outcome or "", Exit.ERROR)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from release_agent.errors import ENDINGS, Exit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -50,6 +52,29 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
 
 
+SUCCESSES = frozenset(Outcome)
+
+
+def exit_of(outcome: str | None) -> Exit:
+    """Return the exit code of an outcome."""
+    exits = {kind.outcome: kind.exit_code for kind in ENDINGS} | dict.fromkeys(SUCCESSES, Exit.OK)
+    return exits.get(outcome or "", Exit.ERROR)
+
+
+class Trigger(StrEnum):
+    """What fired a run, as the history keeps it. A rollout's is its id (ROLLOUT); callers of the RPC may name others."""
+
+    COMMAND = "command"
+    SUPERVISOR = "supervisor"  # a command that supervisord started
+    SUPERVISORCTL = "supervisorctl"
+    RPC = "rpc"
+    BOOT = "boot"
+    POLL = "poll"
+    WATCH = "watch"
+    RECOVERY = "recovery"
+    REBUILT = "rebuilt"  # written by a repair of the journal, from what lay on disk
+
+
 class State(StrEnum):
     """The state of a release: built, then proved healthy or failed."""
 
@@ -84,7 +109,7 @@ class Request:
     release: str = ""
     force: bool = False
     accept_moved_tag: bool = False
-    trigger: str = "command"
+    trigger: str = Trigger.COMMAND
 
 
 @dataclass(frozen=True)

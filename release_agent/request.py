@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from release_agent.errors import Code, Misconfigured
-from release_agent.model import Action, Request
+from release_agent.model import Action, Request, Trigger
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class PluginRequest:
                 str(asked.get("revision") or ""),
                 str(asked.get("release") or ""),
                 force=bool(asked.get("force")),
-                trigger=str(asked.get("trigger") or "rpc"),
+                trigger=str(asked.get("trigger") or Trigger.RPC),
             )
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise Misconfigured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from release_agent.errors import exit_of
+from release_agent.model import Outcome, exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ def record(run: Record) -> str:
     if run.error:
         return error(run.error, f"{run.outcome}: ")
     what = f"{run.revision} as {run.release}"
-    if run.outcome == "unchanged":
+    if run.outcome == Outcome.UNCHANGED:
         return f"unchanged: {what} is live and healthy ({run.seconds:.1f} s)"
     return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent import text
 from release_agent.config import load
-from release_agent.errors import exit_of
-from release_agent.model import Record, new_id
+from release_agent.model import Record, Trigger, exit_of, new_id
 from release_agent.request import PluginRequest
 from release_agent.system.clock import SystemClock
 from release_agent.variables import Variable
@@ -82,7 +81,7 @@ def failed(call: Call, error: ReleaseError) -> int:
 
 def trigger() -> str:
     """Return ``supervisor`` for a process that supervisord started, else ``command``: a person typed it."""
-    return "supervisor" if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else "command"
+    return Trigger.SUPERVISOR if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else Trigger.COMMAND
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

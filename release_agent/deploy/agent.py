@@ -26,7 +26,7 @@ from release_agent.errors import (
     SupervisorGone,
 )
 from release_agent.health import Health
-from release_agent.model import ROLLOUT, Action, Outcome, Record, Release, Request, State, new_id
+from release_agent.model import ROLLOUT, SUCCESSES, Action, Outcome, Record, Release, Request, State, Trigger, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 # A boot with nothing live goes down the versions; an environment in which
 # these many in a row fail is not mended by an older one.
 _MOST_TRIES = 5
-_WELL = (Outcome.DEPLOYED, Outcome.UNCHANGED)
 # Causes that an older version would not change.
 _NOT_THE_VERSION = {
     Code.SUPERVISOR_UNREACHABLE,
@@ -75,10 +74,10 @@ class Agent:
             record = self._first_deployment(request)
         elif self._is_behind(live):
             record = self._catch_up(request, live)
-            return record, record.outcome in (*_WELL, RolledBack.outcome)  # rolled back: what was live is again, and well
+            return record, record.outcome in (*SUCCESSES, RolledBack.outcome)  # rolled back: what was live is again, and well
         else:
             record = self._started(request, live)
-        return record, record.outcome in _WELL
+        return record, record.outcome in SUCCESSES
 
     def _is_behind(self, live: Release) -> bool:
         """Whether the fleet's last completed rollout says something else than what is live, as far as that can be known."""
@@ -132,7 +131,7 @@ class Agent:
     def _first_deployment(self, request: Request) -> Record:
         """Deploy, and where the newest version is refused or sick, the next lower one."""
         first = self.deploy(request)
-        if first.outcome in _WELL or self._context.config.revision.follow != "tag" or _is_no_fault_of(first):
+        if first.outcome in SUCCESSES or self._context.config.revision.follow != "tag" or _is_no_fault_of(first):
             return first
         record = first
         try:
@@ -145,7 +144,7 @@ class Agent:
                 break
             self._context.log.warning("boot.fell_back", revision=tag)
             record = self.deploy(replace(request, id=new_id(), revision=tag))
-            if record.outcome in _WELL or _is_no_fault_of(record):
+            if record.outcome in SUCCESSES or _is_no_fault_of(record):
                 break
             # A tag that not every repository has is no version to try.
             tries += not _is_incomplete(record)
@@ -213,7 +212,7 @@ def _serving(context: Context) -> list[int]:
 
 def boot_request() -> Request:
     """Return what a boot deploys where nothing is live."""
-    return Request(new_id(), Action.DEPLOY, trigger="boot")
+    return Request(new_id(), Action.DEPLOY, trigger=Trigger.BOOT)
 
 
 def _is_incomplete(record: Record) -> bool:

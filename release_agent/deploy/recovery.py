@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.run import Ending, Run
 from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseError, RollbackFailed, Unhealthy
-from release_agent.model import Outcome, Release, Request, Stage, State, new_id
+from release_agent.model import Outcome, Release, Request, Stage, State, Trigger, new_id
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
@@ -42,7 +42,7 @@ def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
     """A live release that nobody proved, and of which the journal was lost: finish it all the same."""
     live = context.store.current()
     if live and live.state is State.BUILT:
-        run = Run.begin(context, Request(new_id(), revision=live.revision, trigger="recovery"))
+        run = Run.begin(context, Request(new_id(), revision=live.revision, trigger=Trigger.RECOVERY))
         run.about(live)
         run.record.previous = live.previous
         _Recovery(run, Stage.PUBLISHING, keep_proved=keep_proved).recover()

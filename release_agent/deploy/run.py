@@ -10,7 +10,7 @@ from release_agent.deploy.environment import Occasion, Place, environment
 from release_agent.deploy.look import look
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.health import Health
-from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
+from release_agent.model import SUCCESSES, Action, Kind, Record, Release, Request, Stage, timestamp
 from release_agent.system.command import last_lines
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from release_agent.model import UnfinishedDeployment
     from release_agent.system.clock import Clock
 
-_AFTER_PUBLISH = {Outcome.DEPLOYED, Outcome.UNCHANGED, RolledBack.outcome, RollbackFailed.outcome}
+_AFTER_PUBLISH = {*SUCCESSES, RolledBack.outcome, RollbackFailed.outcome}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from release_agent.errors import RolledBack
-from release_agent.model import Action, Outcome, Record, Release, Request, Stage, State
+from release_agent.model import Action, Outcome, Record, Release, Request, Stage, State, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _write(journal: StateDatabase, publication: PastPublication) -> None:
     release, action = publication
     suffix = "" if action is Action.DEPLOY else "-live"
     published_at = release.published_at or release.created_at
-    request = Request(f"rebuilt-{release.name}{suffix}", action, release.revision, trigger="rebuilt")
+    request = Request(f"rebuilt-{release.name}{suffix}", action, release.revision, trigger=Trigger.REBUILT)
     record = Record(request.id, None, release.name, release.revision, release.commits, release.previous)
     journal.begin(request, published_at)
     journal.stage(Stage.PUBLISHING, record)

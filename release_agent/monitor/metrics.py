@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from release_agent import __version__
 from release_agent.errors import ReleaseError
 from release_agent.journal import statistics
-from release_agent.model import ROLLOUT
+from release_agent.model import ROLLOUT, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)  # seconds: from a swap to an npm build
 _RETRY = 5.0
-_TRIGGERS = ("boot", "command", "poll", "rpc", "supervisor", "supervisorctl", "watch", "recovery", "rebuilt")
 
 
 class JournalCollector:
@@ -97,7 +96,7 @@ def kind_of_trigger(trigger: str) -> str:
     """Return a trigger as a label, of which there must not be ever more: rollouts have ids, and callers names."""
     if trigger.startswith(ROLLOUT):
         return "rollout"
-    return trigger if trigger in _TRIGGERS else "other"
+    return trigger if trigger in set(Trigger) else "other"
 
 
 def _phases(journal: StateDatabase) -> Metric:

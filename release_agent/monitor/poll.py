@@ -6,12 +6,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from release_agent.errors import ReleaseError
-from release_agent.monitor.watched import POLL, Watched
+from release_agent.model import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from release_agent.journal.journal import StateDatabase
+    from release_agent.monitor.watched import Watched
     from release_agent.system.logs import Log
 
 
@@ -38,7 +39,7 @@ class Poll:
             return
         if tried:
             return
-        refused = self._watched.fire("deploy", POLL)
+        refused = self._watched.fire("deploy", Trigger.POLL.value)
         if refused:
             self._say(refused)
         else:

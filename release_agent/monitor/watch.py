@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from release_agent.model import Action
-from release_agent.monitor.watched import WATCH, Watched
+from release_agent.model import Action, Trigger
 
 if TYPE_CHECKING:
     from release_agent.config.sections import HealthSettings
     from release_agent.health import Look
     from release_agent.journal.journal import StateDatabase
     from release_agent.model import Deployed, Release
+    from release_agent.monitor.watched import Watched
     from release_agent.system.logs import Log
 
 # One publication of a release: its name, and when it was published.
@@ -81,7 +81,7 @@ class HealthWatch:
             return
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return
-        refused = self._watched.fire("rollback", WATCH)
+        refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:
             self._log.warning("watch.refused", release=live.name, why=refused)
             return

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from release_agent.model import Release, Target
     from release_agent.wiring import Parts
 
-WATCH, POLL = "watch", "poll"
-
 
 class Watched(Protocol):
     """What is watched."""

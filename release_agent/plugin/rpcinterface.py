@@ -24,7 +24,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from release_agent.config import load
 from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
 from release_agent.health import Process
-from release_agent.model import Action, Record, Request, new_id
+from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Awaited, Started
 from release_agent.repository.revision import check_revision
@@ -96,7 +96,7 @@ class ReleaseRPCInterface:
         self._path = path
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = Trigger.RPC) -> Any:
         """Deploy a revision, or what [revision] says.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
@@ -107,7 +107,7 @@ class ReleaseRPCInterface:
         return self._run(Request(new_id(), revision=_checked(revision), trigger=_line(trigger)), wait=wait)
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = Trigger.RPC) -> Any:
         """Roll back to the release that was live before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
@@ -125,7 +125,7 @@ class ReleaseRPCInterface:
         @param boolean wait     Answer when it is known
         @return struct result   The answer, or its id so far
         """
-        return self._run(Request(new_id(), revision=_checked(revision), trigger="rpc"), check=True, wait=wait)
+        return self._run(Request(new_id(), revision=_checked(revision), trigger=Trigger.RPC), check=True, wait=wait)
 
     @_answering
     def getStatus(self) -> Any:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
 
 from release_agent import text
-from release_agent.errors import FAULTS, Exit, exit_of
-from release_agent.model import Record
+from release_agent.errors import FAULTS, Exit
+from release_agent.model import Record, Trigger, exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _POLL = 0.1  # seconds
 _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
-_TRIGGER = "supervisorctl"
+_TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
 release rollback [RELEASE]   go back to the release before, or to the named one

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, NoTarget
-from release_agent.model import timestamp
+from release_agent.model import SUCCESSES, timestamp
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
@@ -267,7 +267,7 @@ def _count_converged(access: RolloutParts, rollout: Rollout) -> None:
     """Count hosts that were down and have taken the revision since, by `boot`; they tell Consul themselves."""
     lost = [host.name for host in rollout.at(HostStage.UNREACHABLE)]
     for name, report in access.record.reported(rollout, lost).items():
-        if report.get("outcome") in ("deployed", "unchanged") and report.get("commits") == rollout.commits:
+        if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits:
             rollout.hosts[name].stage = HostStage.CONVERGED
 
 

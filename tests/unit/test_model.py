@@ -5,8 +5,18 @@ from datetime import UTC, datetime
 import pytest
 
 from release_agent import errors
-from release_agent.errors import Code, Exit, ReleaseError, exit_of
-from release_agent.model import Record, State, find_release, is_release_name, new_id, release_name, release_number, timestamp
+from release_agent.errors import Code, Exit, ReleaseError
+from release_agent.model import (
+    Record,
+    State,
+    exit_of,
+    find_release,
+    is_release_name,
+    new_id,
+    release_name,
+    release_number,
+    timestamp,
+)
 from support.roots import release
 
 

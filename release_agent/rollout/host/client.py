@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Exit, Refused
+from release_agent.model import SUCCESSES, Trigger
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 from release_agent.rollout.model import REVERT
+from release_agent.services.faults import FaultCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +22,11 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.pace import Pace
     from release_agent.rollout.host.rpc import Remote
 
-_UNKNOWN_METHOD = 1  # supervisor.xmlrpc.Faults
 _BUSY = FAULTS + Exit.BUSY
 FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
 _BUSY_PATIENCE = 60.0  # seconds a host that does something else, a check perhaps, is asked again
 _CHECKS = 15  # tries, a second apart
 _RECENT = 20  # of a history: enough to find what was just fired
-_TOOK_IT = ("deployed", "unchanged")
 
 
 class Trouble(Exception):
@@ -136,10 +136,10 @@ class HostClient:
         history = await self._call("release.getHistory", _RECENT)
         with _understood():
             newest: dict[str, Any] = next(
-                (e for e in history if e.get("release") == release and e.get("outcome") in _TOOK_IT), {}
+                (e for e in history if e.get("release") == release and e.get("outcome") in SUCCESSES), {}
             )
             trigger = newest.get("trigger")
-            return bool(trigger == rollout or (trigger == "boot" and newest["started_at"] > since))
+            return bool(trigger == rollout or (trigger == Trigger.BOOT and newest["started_at"] > since))
 
     async def _start(self, wish: Wish, after: str | None, deadline: float) -> str:
         """Fire, and fire again only where it is known that nothing came of it."""
@@ -222,14 +222,14 @@ def _understood() -> Iterator[None]:
 
 
 def _fault(fault: xmlrpc.client.Fault) -> Trouble:
-    if fault.faultCode == _UNKNOWN_METHOD:
+    if fault.faultCode == FaultCode.UNKNOWN_METHOD:
         return Trouble(Code.HOST_UNFIT, "its supervisord has no [rpcinterface:release]: include supervisor.d/plugin.conf")
     return Trouble(Code.HOST_BUSY if fault.faultCode == _BUSY else Code.HOST_UNFIT, fault.faultString)
 
 
 def took_it(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
     """Raise Trouble unless a deployment ended well, and with the commits that were meant."""
-    if record["outcome"] not in _TOOK_IT:
+    if record["outcome"] not in SUCCESSES:
         raise _refused(record)
     if commits is not None and record.get("commits") != commits:
         raise Trouble(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved meanwhile")

@@ -17,8 +17,8 @@ from release_agent import errors
 from release_agent.config import load, readers, schema, sections
 from release_agent.config.blueprint import HOOK_STAGES, ReleaseToml
 from release_agent.deploy.environment import Occasion, Place, environment
-from release_agent.errors import Code, Exit, exit_of
-from release_agent.model import Kind, Release, State
+from release_agent.errors import Code, Exit
+from release_agent.model import Kind, Release, State, exit_of
 from release_agent.variables import WITHHELD, Variable
 from support.markdown import PROJECT, names, page, pages
 
