@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from release_agent.config import readers
-from release_agent.rollout.options import Amount, Options, amount
+from release_agent.rollout.policy.options import Amount, Options, amount
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:

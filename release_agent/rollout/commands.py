@@ -16,7 +16,7 @@ from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
 from release_agent.rollout.host.client import Trouble
 from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout, rollout_id, who_am_i
-from release_agent.rollout.plan import assign_waves, over_budget
+from release_agent.rollout.policy.waves import assign_waves, over_budget
 from release_agent.rollout.preflight import Preflight
 from release_agent.rollout.record.port import locked
 from release_agent.rollout.run import RolloutRun
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
-    from release_agent.rollout.options import Options
+    from release_agent.rollout.policy.options import Options
     from release_agent.rollout.preflight import PreflightResult
 
 _LOOK = 1.0  # seconds

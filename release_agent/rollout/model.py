@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from release_agent.model import ROLLOUT, Completed, known_fields, known_member, new_id, timestamp
-from release_agent.rollout.options import Options
+from release_agent.rollout.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

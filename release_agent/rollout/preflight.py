@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, FleetStopped, Refused
+from release_agent.rollout.gate import Gate, each
 from release_agent.rollout.host.client import Trouble
 from release_agent.rollout.model import HostStage
-from release_agent.rollout.window import Gate, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

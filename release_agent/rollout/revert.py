@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code
+from release_agent.rollout.gate import Gate, each
 from release_agent.rollout.host.client import FIRST_CONTACT, Trouble, roll_back, took_it
 from release_agent.rollout.model import HostStage
-from release_agent.rollout.window import Gate, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable

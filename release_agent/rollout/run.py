@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Exit, FleetStopped
 from release_agent.model import Completed, timestamp
+from release_agent.rollout.gate import Gate, Stopped, each
 from release_agent.rollout.host.client import Trouble, deploy, took_it
 from release_agent.rollout.model import ASKED, HostStage, Phase
-from release_agent.rollout.plan import in_turn, over_budget, whole_wave_lost
+from release_agent.rollout.policy.waves import in_turn, over_budget, whole_wave_lost
 from release_agent.rollout.revert import Revert
-from release_agent.rollout.window import Gate, Stopped, each
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

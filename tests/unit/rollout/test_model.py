@@ -10,7 +10,7 @@ import pytest
 
 from release_agent.model import Completed
 from release_agent.rollout.model import Holder, Host, HostStage, Order, Phase, Rollout
-from release_agent.rollout.options import Options
+from release_agent.rollout.policy.options import Options
 from support.rollouts import a_rollout
 
 REPLACED = {"id": "rollout-1", "revision": "v1.3.0", "commits": {"api": "b" * 40}}

@@ -22,7 +22,7 @@ from release_agent.errors import Exit
 from release_agent.rollout.console.progress import Progress
 from release_agent.rollout.console.table import Table
 from release_agent.rollout.model import Host, HostStage, Phase, Rollout
-from release_agent.rollout.options import Options
+from release_agent.rollout.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
