@@ -113,14 +113,17 @@ def check(body: dict[str, Any]) -> str:
 
 def changes(name: str, between: dict[str, Any]) -> str:
     """Return the commits of one repository that a deployment would add and remove."""
-    back = f", {_commits(between['back'])} taken back" if between["back"] else ""
+    back = f", {count_of(between['back'], 'commit')} taken back" if between["back"] else ""
     subjects = [f"    {plain(subject)}" for subject in between["subjects"]]
     more = between["count"] - len(subjects)
-    return "\n".join([f"  {name}: {_commits(between['count'])} more{back}", *subjects, *([f"    … {more} more"] if more else [])])
+    return "\n".join(
+        [f"  {name}: {count_of(between['count'], 'commit')} more{back}", *subjects, *([f"    … {more} more"] if more else [])]
+    )
 
 
-def _commits(count: int) -> str:
-    return f"{count} commit" if count == 1 else f"{count} commits"
+def count_of(count: int, noun: str) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def plain(text: str) -> str:

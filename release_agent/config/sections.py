@@ -11,6 +11,7 @@ from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import section, sections, setting
 
 DEFAULT_HOOK_TIMEOUT = 600.0
+DEFAULT_PREFIX = "release-agent"  # of the keys in Consul
 DEFAULT_PROBE_TIMEOUT = 2.0
 
 # A name that is a DNS label: it becomes <name>.service.consul.
@@ -170,7 +171,7 @@ class Consul:
     """``[consul]``: address, token and TLS come from the standard CONSUL_* variables."""
 
     enabled: bool = setting(readers.boolean, default=True, doc="false: nothing is reported")
-    prefix: str = setting(_key, default="release-agent", doc="of the keys in KV")
+    prefix: str = setting(_key, default=DEFAULT_PREFIX, doc="of the keys in KV")
     ttl: float = setting(readers.positive_duration, default=30.0, doc="of the health check that `monitor` keeps alive")
     deregister_after: float = setting(
         readers.positive_duration, default=600.0, doc="a container gone this long leaves the catalog"

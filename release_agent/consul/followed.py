@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from release_agent.consul.client import ConsulClient, ConsulError
+from release_agent.consul.client import ConsulClient
+from release_agent.consul.connection import ConsulError
+from release_agent.consul.keys import FleetKeys
+from release_agent.consul.kv import read_entry
 from release_agent.errors import Code, Refused
 from release_agent.model import Completed
 
@@ -19,16 +22,16 @@ class ConsulFollowed:
     """The completed rollout of the hosts with the same app and environment; connects at the first call."""
 
     def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:
-        self._key = f"{settings.prefix}/{app.environment}/{app.name}/rollout/completed"
+        self._key = FleetKeys(settings.prefix, app.name, app.environment).completed
         self._consul = ConsulClient(environ)
 
     def completed(self) -> Completed | None:
         """Return the last completed rollout, or None; takes two seconds at most. Raises Refused (consul-unreachable)."""
         try:
-            _, entry = self._consul.call(lambda consul: consul.kv.get(self._key))
+            entry = read_entry(self._consul, self._key)
             if entry is None:
                 return None
-            return Completed.from_json(json.loads(entry["Value"]))
+            return Completed.from_json(json.loads(entry.text))
         except ConsulError as error:
             raise _unknown(str(error)) from error
         except (

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from release_agent.consul.client import ConsulError
+from release_agent.consul.connection import ConsulError
 from release_agent.errors import Code, RecordUnreachable
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 TTL = 15  # seconds that a session lives unless it is renewed; Consul may take twice as long to end it
 MOST_OPERATIONS = 64  # Consul's limit for one transaction
 MOST_BYTES = 400_000  # of the values of a transaction; Consul's limit is 512 KB of JSON
-_CONFLICT = 409
 _DENIED = "Permission denied"
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ class Conflict(Exception):
         self.operation = operation
 
 
-class Kv:
+class KeyValueStore:
     """Keys, transactions and sessions; every method raises RecordUnreachable if Consul does not answer or refuses."""
 
     def __init__(self, client: ConsulClient) -> None:
@@ -48,33 +47,32 @@ class Kv:
 
     def get(self, key: str) -> Entry | None:
         """Return a key, or None if it does not exist."""
-        found = self._call(lambda consul: _entries([consul.kv.get(key)[1]]))
-        return found[0] if found else None
+        return self._understood(lambda: read_entry(self._client, key))
 
     def tree(self, prefix: str) -> list[Entry]:
         """Return the keys under a prefix that the token may read; Consul does not say if there are others, get() does."""
-        return self._call(lambda consul: _entries(consul.kv.get(prefix, recurse=True)[1] or ()))
+        return self._understood(lambda: _entries(self._client.get_indexed(_path(prefix), recurse=1) or ()))
 
     def folders(self, prefix: str) -> list[str]:
         """Return the part after ``prefix``, which ends with a slash, and before the next slash of every key under it."""
-        found = self._call(lambda consul: consul.kv.get(prefix, keys=True, separator="/")[1])
+        found = self._understood(lambda: self._client.get_indexed(_path(prefix), keys=1, separator="/"))
         if not found:
             self.get(prefix)  # raises if the token may not read it; the list is empty in that case, too
         return [key.removeprefix(prefix).rstrip("/") for key in found or ()]
 
     def put(self, key: str, text: str) -> None:
         """Set a key, even if a session holds it."""
-        if self._call(lambda consul: consul.kv.put(key, text)) is not True:  # py-consul does not raise for a 404
+        if self._understood(lambda: self._client.put(_path(key), text)) is not True:
             raise _no_consul(key)
 
     def delete(self, entry: Entry) -> bool:
         """Remove a key; returns False if it has changed since it was read."""
-        return bool(self._call(lambda consul: consul.kv.delete(entry.key, cas=entry.version)))
+        return bool(self._understood(lambda: self._client.delete(_path(entry.key), cas=entry.version)))
 
     def transact(self, operations: Sequence[dict[str, Any]]) -> list[Entry]:
         """Do all of the operations or none; returns the keys as they are afterwards. Raises Conflict."""
-        body = json.dumps([{"KV": operation} for operation in operations])
-        done = self._call(lambda consul: _Transacted.of(consul.http.put(_answered, "/v1/txn", data=body)))
+        body = [{"KV": operation} for operation in operations]
+        done = self._understood(lambda: _Transacted.of(self._client.put("/v1/txn", body)))
         if done.error:
             index, why = done.error
             if _DENIED in why:
@@ -86,34 +84,37 @@ class Kv:
         """Open a session of the local agent's node, which ends with the node or ``TTL`` after its renewal; returns its id."""
         # No lock delay, which protects a new holder from late writes of the old one: every write here is fenced by
         # the session instead, and the next holder need not wait.
-        session = self._call(lambda consul: consul.session.create(name, behavior="release", ttl=TTL, lock_delay=0))
+        wanted = {"Name": name, "Behavior": "release", "TTL": f"{TTL}s", "LockDelay": "0s"}
+        session = self._understood(lambda: self._client.put("/v1/session/create", wanted)["ID"])
         if not isinstance(session, str):
             raise _no_consul(session)
         return session
 
     def renew_session(self, session: str) -> bool:
         """Extend a session by ``TTL``; returns False if it has ended."""
-        import consul as library  # 120 ms, in the thread that talks to Consul
-
-        try:
-            self._client.call(lambda consul: consul.session.renew(session))
-        except ConsulError as error:
-            if isinstance(error.__cause__, library.NotFound):
-                return False
-            raise unreachable(error) from error
-        return True
+        return self._understood(lambda: self._client.put(f"/v1/session/renew/{session}")) is not None
 
     def close_session(self, session: str) -> None:
         """End a session and release its locks."""
-        self._call(lambda consul: consul.session.destroy(session))
+        self._understood(lambda: self._client.put(f"/v1/session/destroy/{session}"))
 
-    def _call(self, call: Callable[[Any], T]) -> T:
+    def _understood(self, ask: Callable[[], T]) -> T:
         try:
-            return self._client.call(call)  # type: ignore[no-any-return]
+            return ask()
         except ConsulError as error:
             raise unreachable(error) from error
         except (KeyError, IndexError, TypeError, AttributeError) as error:  # the answer has another shape
             raise _no_consul(error) from error
+
+
+def read_entry(client: ConsulClient, key: str) -> Entry | None:
+    """Return a key, or None if it does not exist; raises ConsulError, and KeyError and the like for another shape."""
+    found = _entries(client.get_indexed(_path(key)) or ())
+    return found[0] if found else None
+
+
+def _path(key: str) -> str:
+    return f"/v1/kv/{key}"
 
 
 def written(key: str, body: Any) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _entries(found: Iterable[dict[str, Any] | None]) -> list[Entry]:
     return [
         Entry(
             one["Key"],
-            (one.get("Value") or b"").decode(errors="replace"),
+            base64.b64decode(one.get("Value") or "").decode(errors="replace"),
             one.get("Session"),
             one["LockIndex"],
             one["ModifyIndex"],
@@ -182,10 +183,3 @@ def _entries(found: Iterable[dict[str, Any] | None]) -> list[Entry]:
         for one in found
         if one
     ]
-
-
-def _answered(response: Any) -> Any:
-    """Read the answer to a transaction; py-consul would raise for a conflict."""
-    from consul.callback import CB
-
-    return json.loads(response.body) if response.code == _CONFLICT else CB.json()(response)

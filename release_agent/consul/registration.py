@@ -6,11 +6,13 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.client import ConsulClient, ConsulError
+from release_agent.consul.client import ConsulClient
+from release_agent.consul.connection import ConsulError
+from release_agent.consul.keys import FleetKeys
 from release_agent.health import Health, HealthState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from release_agent.config.sections import App, Consul
     from release_agent.model import Release
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
 # Consul's answers if it does not know the check, with ACLs and without: a 500, in newer versions a 404.
 _FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
-_WAYS = {HealthState.PASSING: "ttl_pass", HealthState.WARNING: "ttl_warn", HealthState.CRITICAL: "ttl_fail"}
+_WAYS = {HealthState.PASSING: "pass", HealthState.WARNING: "warn", HealthState.CRITICAL: "fail"}
 _NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent; the kernel only picks a source address
 
 
@@ -37,7 +39,7 @@ class ConsulAgent:
     def key(self) -> str:
         """The host's own key in the KV store."""
         app = self._app
-        return f"{self._settings.prefix}/{app.environment}/{app.name}/hosts/{app.host}"
+        return FleetKeys(self._settings.prefix, app.name, app.environment).host(app.host)
 
     def health(self) -> Health | None:
         """Return the verdict that this host's check has, its output as the only problem; None if Consul does not know it."""
@@ -73,24 +75,23 @@ class ConsulAgent:
             "Status": str(health.state),
             "DeregisterCriticalServiceAfter": _go(self._settings.deregister_after),
         }
-        self._tell(
-            lambda consul: consul.agent.service.register(
-                app.name,
-                service_id=self._service,
-                address=app.address or own_address(),
-                port=app.port or None,
-                tags=[tag for tag in (app.environment, revision) if tag],
-                meta=meta,
-                check=check,
-            )
-        )
+        service = {
+            "Name": app.name,
+            "ID": self._service,
+            "Address": app.address or own_address(),
+            "Port": app.port,
+            "Tags": [tag for tag in (app.environment, revision) if tag],
+            "Meta": meta,
+            "Checks": [check],
+        }
+        self._put("/v1/agent/service/register", service)
 
     def update(self, release: Release | None, health: Health) -> bool:
         """Set the check and renew its TTL; returns False if Consul does not know it, as after a loss of its data."""
         way = _WAYS[health.state]
         output = (health.why or _healthy(release))[:_LONGEST_OUTPUT]
         try:
-            return bool(self._consul.call(lambda consul: getattr(consul.agent.check, way)(self._check, output)))
+            return bool(self._consul.put(f"/v1/agent/check/{way}/{self._check}", note=output))
         except ConsulError as error:
             if any(words.format(self._check) in str(error) for words in _FORGOTTEN):
                 return False
@@ -98,21 +99,25 @@ class ConsulAgent:
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Write the host's record."""
-        self._tell(lambda consul: consul.kv.put(self.key, json.dumps(record, sort_keys=True)))
+        self._put(f"/v1/kv/{self.key}", json.dumps(record, sort_keys=True))
+
+    def warm_up(self) -> None:
+        """Load what the first call needs, for a thread that has the time."""
+        self._consul.warm_up()
 
     def reachable(self) -> None:
         """Raise ConsulError if the agent does not answer or knows no leader."""
         self._consul.reachable()
 
     def _checks(self) -> dict[str, dict[str, Any]]:
-        checks = self._consul.call(lambda consul: consul.agent.checks())
+        checks = self._consul.get("/v1/agent/checks")
         if not isinstance(checks, dict):
             message = f"what answers is no Consul agent: {checks!r:.80}"
             raise ConsulError(message)
         return checks
 
-    def _tell(self, call: Callable[[Any], Any]) -> None:
-        if self._consul.call(call) is not True:  # py-consul does not raise for a 404
+    def _put(self, path: str, body: object) -> None:
+        if self._consul.put(path, body) is not True:
             message = "Consul did not take it"
             raise ConsulError(message)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from release_agent.consul.client import ConsulError
+from release_agent.consul.connection import ConsulError
 from release_agent.errors import ReleaseError
 from release_agent.health import Health, HealthState
 
@@ -151,7 +150,7 @@ class _Worker:
             return f"no answer within {timeout:.1f} s"
 
     def _work(self) -> None:
-        import_module("consul")  # 120 ms, while the main thread waits for git
+        self._agent.warm_up()  # while the main thread waits for git
 
         while True:
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.consul.client import ConsulError
+from release_agent.consul.connection import ConsulError
 from release_agent.errors import ReleaseError
 from release_agent.health import Health, HealthState
 from release_agent.monitor.watch import HealthWatch

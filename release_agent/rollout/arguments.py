@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from release_agent.config import readers
+from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.rollout.policy.options import Amount, Options, amount
 from release_agent.variables import Variable
 
@@ -136,7 +137,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="read the password from this file, which holds nothing else (default: as --user)"
     )
     parser.add_argument(
-        "--prefix", default="release-agent", help="keep rollouts under this prefix of Consul's KV store (default: release-agent)"
+        "--prefix", default=DEFAULT_PREFIX, help="keep rollouts under this prefix of Consul's KV store (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print each event as one line of JSON")
 

@@ -136,6 +136,11 @@ class Rollout:
         """Return the hosts that are that far."""
         return [host for host in self.hosts.values() if host.stage in stages]
 
+    def enter(self, phase: Phase, why: str = "") -> None:
+        """Set the phase and the reason for it, and since when it has ended, if that is an end."""
+        self.phase, self.why = phase, why
+        self.ended_at = timestamp() if phase in ENDED else None
+
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will be done."""

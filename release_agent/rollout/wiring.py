@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.bake import AskAgents, AskConsul
 from release_agent.rollout.host.client import HostClient
@@ -161,6 +162,6 @@ class RolloutParts:
         user, password_file = self.user or rollout.user, self.password_file or rollout.password_file
         if user:
             words += ["--user", user, "--password-file", password_file]
-        if self._arguments.prefix != "release-agent":
+        if self._arguments.prefix != DEFAULT_PREFIX:
             words += ["--prefix", self._arguments.prefix]
         return shlex.join(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
-from release_agent.consul.client import ConsulError
+from release_agent.consul.connection import ConsulError
 from release_agent.errors import ReleaseError
 from release_agent.services.programs import is_own
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.rollout.console import text
 from release_agent.rollout.model import HostStage, Phase
+from release_agent.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ class Progress:
         if rollout.phase is Phase.WAITING:
             notes.append("waiting for approval")
         elif rollout.phase is not Phase.REVERTING and now < until:
-            notes.append(f"watching {count_of(hosts)} for {until - now:.0f} s more")
+            notes.append(f"watching {count_of(hosts, 'host')} for {until - now:.0f} s more")
         elif rollout.phase is Phase.RUNNING and self._rows[False]:
             deadline = rollout.options.progress_deadline
             left = deadline - (now - max(self._progressed, until))
@@ -121,8 +122,3 @@ class Progress:
 def flat(words: str) -> str:
     """Return it in one line, without what would move a cursor."""
     return " ".join(text.one_line(words).split())
-
-
-def count_of(count: int) -> str:
-    """Return how many hosts, in words."""
-    return f"{count} host" if count == 1 else f"{count} hosts"

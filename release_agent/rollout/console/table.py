@@ -20,8 +20,9 @@ from rich.text import Text
 
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
-from release_agent.rollout.console.progress import Progress, count_of
+from release_agent.rollout.console.progress import Progress
 from release_agent.rollout.model import HostStage
+from release_agent.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,11 @@ class Table(Lines):
         self._hide(transient=False)
         done, left = self._seen.counts[HostStage.DONE], self._seen.counts[HostStage.PENDING]
         revision = text.one_line(self._seen.rollout.revision)
-        well = f"{count_of(done)} runs {revision} and is well" if done == 1 else f"{count_of(done)} run {revision} and are well"
+        well = (
+            f"{count_of(done, 'host')} runs {revision} and is well"
+            if done == 1
+            else f"{count_of(done, 'host')} run {revision} and are well"
+        )
         self.say(f"(from elsewhere: {self._again('approve')})")
         answer = await self._answer(f"{well}. Go on with the other {left}? [y/N] ", approved)
         self._show()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.policy.options import Amount
 
 _MOST_NAMED = 20
 _SHORT = 12
@@ -21,11 +22,11 @@ _SHORT = 12
 def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
-    lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {_hosts(len(hosts))}"]
+    lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
     lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
     lines += [text.changes(name, between) for name, between in changes.items()]
     for number, wave in enumerate(rollout.waves, 1):
-        lines.append(f"wave {number}: {_hosts(len(wave))}")
+        lines.append(f"wave {number}: {text.count_of(len(wave), 'host')}")
         lines += [f"  {_before(host)}" for host in wave[:_MOST_NAMED]]
         lines += [f"  … and {len(wave) - _MOST_NAMED} more"] if len(wave) > _MOST_NAMED else []
     for title, stage in (
@@ -34,7 +35,11 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
         ("unreachable", HostStage.UNREACHABLE),
     ):
         left = rollout.at(stage)
-        lines += [f"{title}: {_hosts(len(left))}", *(f"  {host.name}: {one_line(host.why)}" for host in left)] if left else []
+        lines += (
+            [f"{title}: {text.count_of(len(left), 'host')}", *(f"  {host.name}: {one_line(host.why)}" for host in left)]
+            if left
+            else []
+        )
     lines.append(
         f"{chosen.parallel} at a time, {chosen.bake:g} s of health between waves"
         + (", a person's approval after the first" if chosen.approve else "")
@@ -70,7 +75,9 @@ def headline(rollout: Rollout, *, running: bool) -> str:
 def summary(rollout: Rollout) -> str:
     """How many hosts are how far."""
     counts = Counter(host.stage for host in rollout.hosts.values())
-    return f"{_hosts(len(rollout.hosts))}: " + ", ".join(f"{counts[stage]} {stage}" for stage in HostStage if counts[stage])
+    return f"{text.count_of(len(rollout.hosts), 'host')}: " + ", ".join(
+        f"{counts[stage]} {stage}" for stage in HostStage if counts[stage]
+    )
 
 
 def line(host: Host) -> str:
@@ -117,9 +124,5 @@ def _before(host: Host) -> str:
     return f"{host.name}{where}: {host.before_revision or 'nothing'} now{unwell}"
 
 
-def _hosts(count: int) -> str:
-    return f"{count} host" if count == 1 else f"{count} hosts"
-
-
-def _budget(budget: Any, hosts: Sequence[Host]) -> str:  # noqa: ANN401 - an Amount
+def _budget(budget: Amount, hosts: Sequence[Host]) -> str:
     return f"{budget.of(len(hosts))} ({budget} of {len(hosts)})" if budget.percent else str(budget)

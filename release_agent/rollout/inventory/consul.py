@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.client import ConsulError
+from release_agent.consul.connection import ConsulError
 from release_agent.errors import Code, Misconfigured, RecordUnreachable
 from release_agent.rollout.model import InventoryHost
+from release_agent.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -72,9 +73,7 @@ def _registered(client: ConsulClient, service: str) -> list[dict[str, Any]]:
 
 
 def _ask(client: ConsulClient, path: str, **parameters: str) -> list[dict[str, Any]]:
-    from consul.callback import CB  # 120 ms
-
-    found = client.call(lambda consul: consul.http.get(CB.json(), path, params=list(parameters.items())))
+    found = client.get(path, **parameters)
     if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("ServiceID"), str) for one in found):
         message = f"what answers is no Consul: {found!r:.80}"
         raise ConsulError(message)
@@ -97,8 +96,7 @@ def _url(entry: dict[str, Any]) -> str:
 def _empty(service: str, registered: int, tags: Collection[str], meta: Mapping[str, str]) -> Misconfigured:
     asked = [f"tag {tag}" for tag in tags] + [f"{key}={value}" for key, value in meta.items()]
     if registered:
-        hosts = f"{registered} host{'s' if registered > 1 else ''}"
-        message = f"service {service} has {hosts} in Consul, but none with {', '.join(asked)}"
+        message = f"service {service} has {count_of(registered, 'host')} in Consul, but none with {', '.join(asked)}"
         return Misconfigured(
             Code.FLEET_EMPTY, message, hint=f"`consul catalog nodes -service={service} -detailed` shows what there is"
         )
@@ -114,7 +112,7 @@ def _refuse_without_url(service: str, names: list[str]) -> None:
     if names:
         raise Misconfigured(
             Code.INVENTORY_INVALID,
-            f"nobody knows where the RPC of {len(names)} host{'s' if len(names) > 1 else ''} of {service} is: {', '.join(names)}",
+            f"nobody knows where the RPC of {count_of(len(names), 'host')} of {service} is: {', '.join(names)}",
             hint="set [app] rpc_url there and deploy once, or restart its `monitor`",
         )
 

@@ -6,14 +6,14 @@ import difflib
 import ipaddress
 import os
 import re
-import traceback
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from release_agent.config.load import describe
 from release_agent.config.schema import Problem
-from release_agent.errors import Code, Misconfigured
+from release_agent.rollout.inventory.maestro_problems import refusal
+from release_agent.rollout.inventory.maestro_template import render
+from release_agent.rollout.inventory.maestro_yaml import load
 from release_agent.rollout.model import InventoryHost
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def read(
     """
     source = Path(path)
     problems: list[Problem] = []
-    targets = _Environment(_load(source, _render(source, environ), problems), problems).targets(services, port)
+    targets = _Environment(load(source, render(source, environ), problems), problems).targets(services, port)
     if problems:
-        raise _refusal(source, problems)
+        raise refusal(source, problems)
     return targets
 
 
@@ -207,95 +207,3 @@ def _side(value: object) -> tuple[range, str] | None:
 def _unknown(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f'there is no "{name}"' + (f'; did you mean "{close[0]}"?' if close else "")
-
-
-def _render(path: Path, environ: Mapping[str, str]) -> str:
-    """Do as maestro does, but in a sandbox, and without writing nothing where a variable is not set."""
-    import jinja2  # most commands do not need it
-    from jinja2.sandbox import SandboxedEnvironment  # likewise
-
-    variables = dict(environ)
-
-    class Unset(jinja2.Undefined):
-        """False, as maestro's, for ``env.X or "y"`` and ``if env.X``; but neither an empty text nor an empty list."""
-
-        __slots__ = ()
-
-        @property
-        def _undefined_message(self) -> str:
-            of_env = self._undefined_obj is variables
-            return f"the environment variable {self._undefined_name} is not set" if of_env else super()._undefined_message
-
-        def __str__(self) -> str:
-            return self._fail_with_undefined_error()
-
-        def __iter__(self) -> NoReturn:
-            self._fail_with_undefined_error()
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
-    except ValueError as error:
-        raise _refusal(path, [Problem("its text", "must be UTF-8")]) from error
-    # As in maestro, templates that it includes or imports are beside it.
-    engine = SandboxedEnvironment(loader=jinja2.FileSystemLoader(path.parent), undefined=Unset, autoescape=False)
-    try:
-        return engine.from_string(text).render(env=variables)
-    except jinja2.TemplateSyntaxError as error:
-        raise _refusal(path, [Problem(_where(error.filename, error.lineno), str(error.message))]) from error
-    except Exception as error:
-        # A template may do anything. Its frames are those that are of no program.
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
-        where = _where(frames[-1].filename, frames[-1].lineno) if frames else "its template"
-        words = str(error.message) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
-        raise _refusal(path, [Problem(where, words)]) from error
-
-
-def _where(file: str | None, line: int | None) -> str:
-    return f"line {line}" if file in (None, "<template>", "<unknown>") else f"{Path(str(file)).name}, line {line}"
-
-
-def _load(path: Path, text: str, problems: list[Problem]) -> _Table:
-    """Read YAML; a key that is there twice is a problem, as it is to maestro, not a host that is lost."""
-    import yaml  # most commands do not need it
-
-    rendered = "of what it renders to"
-    try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-        node = loader.get_single_node()
-        problems += [Problem(f"line {line} {rendered}", f'"{key}" is there already') for line, key in _repeated(node)]
-        root = loader.construct_document(node) if node else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        wrong = Problem(f"line {mark.line + 1 if mark else '?'} {rendered}", f"is not YAML: {error.problem}")
-        raise _refusal(path, [wrong]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # and what PyYAML runs into
-        raise _refusal(path, [Problem("what it renders to", f"is not YAML: {' '.join(str(error).split())}")]) from error
-    if not isinstance(root, dict):
-        raise _refusal(path, [Problem("what it renders to", "must be a mapping, of __maestro, ships and services")])
-    return root
-
-
-def _repeated(root: Any) -> Iterator[tuple[int, str]]:  # noqa: ANN401 - a node of PyYAML or none
-    """Find keys that a mapping has already: their lines, from 1, and themselves."""
-    pending, met = [root], set()
-    while pending:
-        node = pending.pop()
-        if id(node) in met or not isinstance(getattr(node, "value", None), list):
-            continue
-        met.add(id(node))  # an alias may lead back
-        keys: set[str] = set()
-        for item in node.value:
-            key, value = item if isinstance(item, tuple) else (None, item)
-            pending.append(value)
-            if key is not None and isinstance(key.value, str):
-                if key.value in keys:
-                    yield key.start_mark.line + 1, key.value
-                keys.add(key.value)
-
-
-def _refusal(path: Path, problems: list[Problem]) -> Misconfigured:
-    hint = "a maestro-ng file has `__maestro: {schema: 2}`, ships.NAME.ip and services.NAME.instances.NAME.ship"
-    return Misconfigured(Code.INVENTORY_INVALID, describe(str(path), problems), hint=hint)

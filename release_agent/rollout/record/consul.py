@@ -1,13 +1,6 @@
-"""The record of rollouts in Consul's KV: whoever can reach Consul may go on with a rollout.
+"""The record of rollouts in Consul's KV store: anybody who can reach Consul can go on with a rollout.
 
-``PREFIX/ENVIRONMENT/APP/rollout/lock``       held by a session; who holds it
-``PREFIX/ENVIRONMENT/APP/rollout/kept``       the ids of the fleet's rollouts, oldest first
-``PREFIX/ENVIRONMENT/APP/rollout/completed``  what the fleet is to run
-``PREFIX/_rollouts/ID/plan``                  all but the hosts; written last: where it is, the rollout is whole
-``PREFIX/_rollouts/ID/hosts/NAME``            one host
-``PREFIX/_rollouts/ID/order``                 what a person asked for and nobody has heard yet
-
-No environment's name begins with "_". Every write but an order is fenced by the lock.
+The keys are those of release_agent.consul.keys. The lock fences every write except an order.
 """
 
 from __future__ import annotations
@@ -16,9 +9,10 @@ import json
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
-from release_agent.consul.kv import Kv, written
+from release_agent.config.sections import DEFAULT_PREFIX
+from release_agent.consul.keys import FleetKeys, RolloutKeys, rollouts
+from release_agent.consul.kv import KeyValueStore, written
 from release_agent.errors import Code, LockLost, RecordUnreachable
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
     from release_agent.consul.client import ConsulClient
     from release_agent.rollout.model import Host
 
-PREFIX = "release-agent"
 T = TypeVar("T")
 
 
@@ -43,9 +36,9 @@ class _Plan(NamedTuple):
 class ConsulRolloutStore:
     """The record in Consul; as the port has it."""
 
-    def __init__(self, client: ConsulClient, prefix: str = PREFIX) -> None:
+    def __init__(self, client: ConsulClient, prefix: str = DEFAULT_PREFIX) -> None:
         """Nothing is connected to yet; ``client`` should have time for all hosts at once."""
-        self._kv = Kv(client)
+        self._kv = KeyValueStore(client)
         self._prefix = prefix
         self._lock: FleetLock | None = None
         self._id = ""  # of the rollout whose lock is held
@@ -63,7 +56,7 @@ class ConsulRolloutStore:
                 [
                     self._planned(rollout, len(rollout.hosts)),
                     *(self._superseded(plan, rollout) for plan in before.values() if plan and not plan.rollout.has_ended),
-                    *({"Verb": "delete-tree", "Key": self._of(identity, "")} for identity in kept if identity not in newest),
+                    *({"Verb": "delete-tree", "Key": self._keys(identity).folder} for identity in kept if identity not in newest),
                     self._keeping(rollout, newest),
                 ]
             )
@@ -77,7 +70,7 @@ class ConsulRolloutStore:
     def read(self, identity: str) -> Rollout:
         """Return a rollout as it is now; raises NoTarget."""
         rollout, size = self._known(identity)
-        folder = self._of(identity, "hosts/")
+        folder = self._keys(identity).hosts
         hosts = [_understood(entry.key, entry.text, json.loads) for entry in self._kv.tree(folder)]
         if len(hosts) != size:  # rights that cover the plan alone leave hosts out without a word
             raise RecordUnreachable(
@@ -90,7 +83,7 @@ class ConsulRolloutStore:
     def all(self) -> list[Rollout]:
         """Return the rollouts of all fleets, newest first, without their hosts."""
         found: list[Rollout] = []
-        for identity in sorted(self._kv.folders(f"{self._prefix}/_rollouts/"), reverse=True):
+        for identity in sorted(self._kv.folders(rollouts(self._prefix)), reverse=True):
             plan = self._plan(identity)
             if plan:
                 found.append(plan.rollout)
@@ -109,7 +102,8 @@ class ConsulRolloutStore:
 
     def reported(self, rollout: Rollout, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what hosts have told of their last deployment."""
-        entries = {name: self._kv.get(f"{self._prefix}/{rollout.environment}/{rollout.app}/hosts/{name}") for name in names}
+        keys = self._fleet(rollout.app, rollout.environment)
+        entries = {name: self._kv.get(keys.host(name)) for name in names}
         return {name: _understood(entry.key, entry.text, json.loads) for name, entry in entries.items() if entry}
 
     def save_hosts(self, hosts: Sequence[Host]) -> None:
@@ -122,12 +116,12 @@ class ConsulRolloutStore:
 
     def follow(self, rollout: Rollout, completed: Completed | None) -> None:
         """Set what the fleet is to run; raises LockLost."""
-        key = self._fleet(rollout.app, rollout.environment, "completed")
+        key = self._fleet(rollout.app, rollout.environment).completed
         self._held().write([written(key, asdict(completed)) if completed else {"Verb": "delete", "Key": key}])
 
     def completed(self, app: str, environment: str) -> Completed | None:
         """Return what the fleet's last completed rollout says."""
-        key = self._fleet(app, environment, "completed")
+        key = self._fleet(app, environment).completed
         entry = self._kv.get(key)
         return _understood(key, entry.text, lambda text: Completed.from_json(json.loads(text))) if entry else None
 
@@ -138,12 +132,12 @@ class ConsulRolloutStore:
     def order(self, identity: str, order: Order) -> None:
         """Leave an order for whoever runs a rollout; raises NoTarget."""
         self._known(identity)
-        self._kv.put(self._of(identity, "order"), json.dumps(asdict(order)))
+        self._kv.put(self._keys(identity).order, json.dumps(asdict(order)))
 
     def take_order(self) -> Order | None:
         """Return an order that was left for the rollout whose lock is held, once."""
         self._held()
-        entry = self._kv.get(self._of(self._id, "order"))
+        entry = self._kv.get(self._keys(self._id).order)
         if entry is None or not self._kv.delete(entry):  # replaced meanwhile: the next look has it
             return None
         return _understood(entry.key, entry.text, lambda text: Order.from_json(json.loads(text)))
@@ -172,37 +166,37 @@ class ConsulRolloutStore:
         return self._lock
 
     def _lock_of(self, app: str, environment: str) -> FleetLock:
-        return FleetLock(self._kv, self._fleet(app, environment, "lock"), app, environment)
+        return FleetLock(self._kv, self._fleet(app, environment).lock, app, environment)
 
     # Keys and what is under them
 
-    def _fleet(self, app: str, environment: str, what: str) -> str:
-        return f"{self._prefix}/{environment}/{app}/rollout/{what}"
+    def _fleet(self, app: str, environment: str) -> FleetKeys:
+        return FleetKeys(self._prefix, app, environment)
 
-    def _of(self, identity: str, what: str) -> str:
-        return f"{self._prefix}/_rollouts/{identity}/{what}"
+    def _keys(self, identity: str) -> RolloutKeys:
+        return RolloutKeys(self._prefix, identity)
 
     def _kept(self, rollout: Rollout) -> list[str]:
-        key = self._fleet(rollout.app, rollout.environment, "kept")
+        key = self._fleet(rollout.app, rollout.environment).kept
         entry = self._kv.get(key)
         return _understood(key, entry.text, lambda text: [str(one) for one in json.loads(text)]) if entry else []
 
     def _keeping(self, rollout: Rollout, identities: list[str]) -> dict[str, Any]:
-        return written(self._fleet(rollout.app, rollout.environment, "kept"), identities)
+        return written(self._fleet(rollout.app, rollout.environment).kept, identities)
 
     def _host(self, identity: str, host: Host) -> dict[str, Any]:
-        return written(self._of(identity, f"hosts/{quote(host.name, safe='')}"), host.to_json())
+        return written(self._keys(identity).host(host.name), host.to_json())
 
     def _planned(self, rollout: Rollout, size: int) -> dict[str, Any]:
-        return written(self._of(rollout.id, "plan"), {**rollout.to_json(), "size": size})
+        return written(self._keys(rollout.id).plan, {**rollout.to_json(), "size": size})
 
     def _superseded(self, plan: _Plan, by: Rollout) -> dict[str, Any]:
         left = plan.rollout
-        left.phase, left.ended_at, left.why = Phase.SUPERSEDED, timestamp(), f"rollout {by.id} was started"
+        left.enter(Phase.SUPERSEDED, f"rollout {by.id} was started")
         return self._planned(left, plan.size)
 
     def _plan(self, identity: str) -> _Plan | None:
-        key = self._of(identity, "plan")
+        key = self._keys(identity).plan
         entry = self._kv.get(key)
         if entry is None:
             return None

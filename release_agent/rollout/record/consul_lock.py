@@ -16,7 +16,7 @@ from release_agent.rollout.record.port import lock_lost, locked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from release_agent.consul.kv import Entry, Kv
+    from release_agent.consul.kv import Entry, KeyValueStore
 
 _TRIES = 3
 
@@ -24,7 +24,7 @@ _TRIES = 3
 class FleetLock:
     """The lock of one fleet. The key's value says who holds it, or held it last."""
 
-    def __init__(self, kv: Kv, key: str, app: str, environment: str) -> None:
+    def __init__(self, kv: KeyValueStore, key: str, app: str, environment: str) -> None:
         """Nothing is held yet."""
         self._kv = kv
         self._key = key

@@ -67,7 +67,7 @@ class FileRolloutStore:
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), transaction(self._db):
             for left in self._plans("WHERE app = ? AND environment = ?", fleet):
                 if not left.has_ended:
-                    left.phase, left.ended_at, left.why = Phase.SUPERSEDED, timestamp(), f"rollout {rollout.id} was started"
+                    left.enter(Phase.SUPERSEDED, f"rollout {rollout.id} was started")
                     self._write_plan(left)
             values = (rollout.id, *fleet, json.dumps(rollout.to_json()))
             self._db.execute("INSERT INTO rollout (id, app, environment, plan) VALUES (?,?,?,?)", values)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from release_agent.consul.client import ConsulError
+from release_agent.consul.connection import ConsulError
 from release_agent.consul.registration import ConsulAgent
 from release_agent.health import Health, HealthState
 from support.configuration import configuration

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.consul.client import ConsulClient, ConsulError, address
+from release_agent.consul.client import ConsulClient
+from release_agent.consul.connection import ConsulError, address
 from release_agent.consul.registration import ConsulAgent
 from release_agent.health import Health
 from support.configuration import configuration

@@ -1,0 +1,141 @@
+"""How Consul's agent is connected to: the address, TLS and token that the CONSUL_* variables name."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from release_agent.variables import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from requests.adapters import HTTPAdapter
+
+_PORTS = {"http": 80, "https": 443}  # of an address without a port, as in the command `consul`
+
+
+class ConsulError(Exception):
+    """A call to Consul failed; the text says why."""
+
+
+def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
+    """Read CONSUL_HTTP_ADDR and CONSUL_HTTP_SSL as HashiCorp's tools do: scheme, host, port; or ``unix``, path, 0."""
+    given = environ.get(Variable.CONSUL_HTTP_ADDR) or "127.0.0.1:8500"
+    if given.startswith("unix://") and given.removeprefix("unix://"):
+        return "unix", given.removeprefix("unix://"), 0
+    parts = urlsplit(given if "://" in given else f"//{given}")
+    if parts.scheme not in ("", "http", "https") or not parts.hostname or parts.path.strip("/"):
+        message = f"CONSUL_HTTP_ADDR is {given}; it must be host:port, http://host:port, https://host:port or unix:///path"
+        raise ValueError(message)
+    # As with HashiCorp's tools, http:// does not undo CONSUL_HTTP_SSL.
+    scheme = "https" if _flag(environ, Variable.CONSUL_HTTP_SSL, default=False) else parts.scheme or "http"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return scheme, host, parts.port or _PORTS[scheme]
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environ.get(name, "").lower()
+    if value not in ("", "1", "t", "true", "0", "f", "false"):
+        message = f"{name} is {value}; it must be true or false"
+        raise ValueError(message)
+    return value in ("1", "t", "true") if value else default
+
+
+def tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> HTTPAdapter:
+    """Return an adapter that connects to a port, with TLS for https; raises ConsulError for certificates it cannot use."""
+    import urllib3
+
+    if scheme == "http":
+        return _adapter(urllib3.HTTPConnectionPool(host, port))
+    context = _tls(environ)
+    if context.verify_mode == ssl.CERT_NONE:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the operator chose this
+    name = environ.get(Variable.CONSUL_TLS_SERVER_NAME) or None
+    return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
+
+
+def unix_adapter(path: str, timeout: float) -> HTTPAdapter:
+    """Return an adapter that connects to a socket; ``timeout`` in seconds."""
+    import urllib3
+    from urllib3.connection import HTTPConnection
+
+    class Connection(HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(timeout)
+            self.sock.connect(path)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    return _adapter(Pool("localhost"))
+
+
+def _adapter(pool: Any) -> HTTPAdapter:
+    """Make requests use this pool and its TLS: its own adapter knows no Unix sockets, and trusts its own authorities only."""
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:
+            return pool
+
+        def get_connection(self, *_: object, **__: object) -> Any:
+            return pool
+
+        def cert_verify(self, *_: object, **__: object) -> None:
+            """Do nothing: the pool's TLS context verifies."""
+
+    return Adapter()
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return a context with the trusted authorities (default: the system's) and the client's certificate; raises ConsulError."""
+    file, folder = environ.get(Variable.CONSUL_CACERT), environ.get(Variable.CONSUL_CAPATH)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if file:
+        _load(Variable.CONSUL_CACERT, file, context.load_verify_locations)
+    elif folder:
+        for one in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            _load(Variable.CONSUL_CAPATH, str(one), context.load_verify_locations)
+    else:
+        context.load_default_certs()
+    certificate, key = environ.get(Variable.CONSUL_CLIENT_CERT), environ.get(Variable.CONSUL_CLIENT_KEY)
+    if bool(certificate) != bool(key):
+        message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"
+        raise ConsulError(message)
+    if certificate:
+        _load(Variable.CONSUL_CLIENT_CERT, certificate, lambda path: context.load_cert_chain(path, key))
+    if not _flag(environ, Variable.CONSUL_HTTP_SSL_VERIFY, default=True):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
+    try:
+        load(file)
+    except OSError as error:  # ssl.SSLError is one
+        message = f"cannot use {variable} {file}: {error.strerror or error}"
+        raise ConsulError(message) from error
+
+
+def token(environ: Mapping[str, str]) -> str:
+    """Read CONSUL_HTTP_TOKEN_FILE, else CONSUL_HTTP_TOKEN; empty if neither is set. Raises ConsulError, never repeating it."""
+    file = environ.get(Variable.CONSUL_HTTP_TOKEN_FILE)
+    found = ""
+    if file:
+        try:
+            found = Path(file).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError as error:
+            message = f"cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error.strerror}"
+            raise ConsulError(message) from error
+    found = found or environ.get(Variable.CONSUL_HTTP_TOKEN, "")
+    if not (found.isascii() and found.isprintable()):
+        message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # the message of requests would show it
+        raise ConsulError(message)
+    return found

@@ -1,0 +1,62 @@
+"""A maestro-ng file's template, rendered as maestro does it."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from release_agent.config.schema import Problem
+from release_agent.errors import Code, Misconfigured
+from release_agent.rollout.inventory.maestro_problems import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def render(path: Path, environ: Mapping[str, str]) -> str:
+    """Render the file's text in a sandbox; a variable that is not set is an error, not an empty text. Raises Misconfigured."""
+    import jinja2  # most commands do not need it
+    from jinja2.sandbox import SandboxedEnvironment  # likewise
+
+    variables = dict(environ)
+
+    class Unset(jinja2.Undefined):
+        """False, as maestro's, for ``env.X or "y"`` and ``if env.X``; but neither an empty text nor an empty list."""
+
+        __slots__ = ()
+
+        @property
+        def _undefined_message(self) -> str:
+            of_env = self._undefined_obj is variables
+            return f"the environment variable {self._undefined_name} is not set" if of_env else super()._undefined_message
+
+        def __str__(self) -> str:
+            return self._fail_with_undefined_error()
+
+        def __iter__(self) -> NoReturn:
+            self._fail_with_undefined_error()
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
+    except ValueError as error:
+        raise refusal(path, [Problem("its text", "must be UTF-8")]) from error
+    # As in maestro, templates that it includes or imports are beside it.
+    engine = SandboxedEnvironment(loader=jinja2.FileSystemLoader(path.parent), undefined=Unset, autoescape=False)
+    try:
+        return engine.from_string(text).render(env=variables)
+    except jinja2.TemplateSyntaxError as error:
+        raise refusal(path, [Problem(_where(error.filename, error.lineno), str(error.message))]) from error
+    except Exception as error:
+        # A template may do anything. Its frames are those that are of no program.
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
+        where = _where(frames[-1].filename, frames[-1].lineno) if frames else "its template"
+        words = str(error.message) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+        raise refusal(path, [Problem(where, words)]) from error
+
+
+def _where(file: str | None, line: int | None) -> str:
+    return f"line {line}" if file in (None, "<template>", "<unknown>") else f"{Path(str(file)).name}, line {line}"
