@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from release_agent.errors import Code
-from release_agent.rollout.host.client import Trouble
+from release_agent.rollout.host.model import HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ _SICK = "critical"
 class Watch(Protocol):
     """Watches hosts for some seconds."""
 
-    def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
+    def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
         """Yield each host that is found sick or is lost, once, when it is."""
 
 
@@ -33,33 +33,33 @@ class AskAgents:
         """Nothing is asked yet."""
         self._client_of = client_of
 
-    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
+    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
         """Look at all of them every two seconds; one that does not answer at the last look is lost."""
         now = asyncio.get_running_loop().time
         end, watched = now() + seconds, list(hosts)
         while True:
             last = now() >= end
-            for host, trouble in await self._look(watched):
-                if not trouble.unreachable or last:
+            for host, error in await self._look(watched):
+                if not error.unreachable or last:
                     watched.remove(host)
-                    yield host, trouble
+                    yield host, error
             if last:
                 return
             await asyncio.sleep(min(_LOOK, max(0.0, end - now())))
 
-    async def _look(self, hosts: Sequence[Host]) -> list[tuple[Host, Trouble]]:
+    async def _look(self, hosts: Sequence[Host]) -> list[tuple[Host, HostError]]:
         at_once = asyncio.Semaphore(_AT_ONCE)
 
-        async def ask(host: Host) -> Trouble | None:
+        async def ask(host: Host) -> HostError | None:
             async with at_once:
                 try:
                     seen = await self._client_of(host).look()
-                except Trouble as trouble:
-                    return trouble
-                return Trouble(Code.HOST_SICK, "it is critical after its deployment") if seen.health == _SICK else None
+                except HostError as error:
+                    return error
+                return HostError(Code.HOST_SICK, "it is critical after its deployment") if seen.health == _SICK else None
 
         found = await asyncio.gather(*(ask(host) for host in hosts))
-        return [(host, trouble) for host, trouble in zip(hosts, found, strict=True) if trouble]
+        return [(host, error) for host, error in zip(hosts, found, strict=True) if error]
 
 
 class AskConsul:
@@ -70,7 +70,7 @@ class AskConsul:
         self._sick = sick
         self._otherwise = otherwise
 
-    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, Trouble]]:
+    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
         """Look every two seconds; where Consul is away, the agents are asked for what is left of the time.
 
         At the end they are asked in any case: of a host that is gone Consul knows after its check's time to live.
@@ -86,7 +86,7 @@ class AskConsul:
                     yield found
                 return
             for name in set(sick) & set(watched):
-                yield watched.pop(name), Trouble(Code.HOST_SICK, f"Consul has it critical: {sick[name]}")
+                yield watched.pop(name), HostError(Code.HOST_SICK, f"Consul has it critical: {sick[name]}")
             if last:
                 async for found in self._otherwise(list(watched.values()), 0.0):
                     yield found

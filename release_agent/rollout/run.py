@@ -1,62 +1,67 @@
-"""One rollout: wave after wave, watched in between; stopped when it goes wrong, and put back where that was asked for."""
+"""One rollout from wherever it is to its end: asks the policy for the next step, and does it."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Exit, FleetStopped
-from release_agent.model import Completed, timestamp
-from release_agent.rollout.gate import Gate, Stopped, each
-from release_agent.rollout.host.client import Trouble, deploy, took_it
+from release_agent.model import Completed
+from release_agent.rollout.gate import Gate
+from release_agent.rollout.host.answers import require_success
+from release_agent.rollout.host.model import HostError, deployment, note_failure
 from release_agent.rollout.model import ASKED, HostStage, Phase
-from release_agent.rollout.policy.waves import in_turn, over_budget, whole_wave_lost
+from release_agent.rollout.parallel import alongside, in_parallel
+from release_agent.rollout.policy import steps
+from release_agent.rollout.policy.budgets import too_many_lost
 from release_agent.rollout.revert import Revert
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Callable, Sequence
 
     from release_agent.rollout.bake import Watch
-    from release_agent.rollout.console.lines import Console
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.model import Host, Order, Rollout
+    from release_agent.rollout.observer import Observer
     from release_agent.rollout.writer import Writer
 
+_LEAVING = 3.0  # seconds to write down how a rollout is left
 
-class AwaitsApproval(Exception):
+
+@dataclass(frozen=True)
+class HostAccess:
+    """How the hosts of a rollout are reached."""
+
+    client_of: Callable[[Host], HostClient]
+    watch: Watch
+
+
+class _AwaitsApprovalError(Exception):
     """Nobody is here to ask."""
 
 
 class RolloutRun:
-    """Runs one rollout from wherever it is to its end; what it does to a host is written down before and after."""
+    """Runs one rollout, whose lock is held; what it does to a host is written down before and after."""
 
-    def __init__(
-        self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], watch: Watch, console: Console
-    ) -> None:
-        """The lock is held, the plan written down."""
+    def __init__(self, rollout: Rollout, writer: Writer, hosts: HostAccess, observer: Observer) -> None:
+        """Make it in the event loop that runs it."""
         self._rollout = rollout
         self._writer = writer
-        self._client_of = client_of
-        self._watch = watch
-        self._console = console
+        self._hosts = hosts
+        self._observer = observer
         self._gate = Gate(rollout.options.progress_deadline)
-        self._resumed = {host.name for host in rollout.at(HostStage.STARTING, HostStage.DEPLOYING)}
+        self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
+        self._entered = self._baked = self._put_back = False
 
     async def go(self) -> Exit:
-        """Run it on, forwards or back; returns how it ended. Cancelled, it leaves hosts as they are and says so in the record."""
-        return await self._guarded(self._revert if self._rollout.reverting else self._forwards)
-
-    async def revert(self) -> Exit:
-        """Put back every host that took the revision; cancelled as go()."""
-        self._rollout.reverting, self._rollout.ended_at = ASKED, None
-        return await self._guarded(self._revert)
-
-    async def _guarded(self, work: Callable[[], Awaitable[Exit]]) -> Exit:
+        """Run it on, forwards or back, and return how it ended; cancelled, it leaves hosts as they are and records that."""
         try:
-            async with self._kept():
-                return await work()
-        except AwaitsApproval:
+            # A lock that is lost ends it all.
+            async with alongside(self._writer.keep_lock(), self._writer.orders(self._obey), self._gate.watch()):
+                return await self._steps()
+        except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
         except asyncio.CancelledError:
             await self._leave("interrupted by whoever ran it")
@@ -68,79 +73,86 @@ class RolloutRun:
             await self._leave(f"a bug: {bug!r:.200}")
             raise
 
-    async def _forwards(self) -> Exit:
-        try:
-            await self._waves()
-        except Stopped as stopped:
-            return await self._stopped(stopped)
-        return await self._complete()
+    async def revert(self) -> Exit:
+        """Put back every host that took the revision; cancelled as go()."""
+        self._rollout.reverting = ASKED
+        return await self.go()
 
-    # Waves
+    async def _steps(self) -> Exit:
+        while True:
+            step = steps.next_step(self._rollout, self._situation())
+            if isinstance(step, steps.Finish):
+                await self._finish(step)
+                return step.exit
+            await self._do(step)
 
-    async def _waves(self) -> None:
-        rollout, waves = self._rollout, self._rollout.waves
-        # What somebody left in the middle is followed to its end, whatever comes then.
-        left = rollout.at(HostStage.STARTING, HostStage.DEPLOYING)
-        await each(left, rollout.options.parallel, Gate(float("inf")), self._deploy)
-        self._judge()  # what preflight found counts
-        for number in range(rollout.wave, len(waves)):
-            await self._gate.passable()
-            rollout.wave = number
-            await self._enter_and_save(Phase.RUNNING)
-            self._console.tell("wave.started", wave=number + 1, waves=len(waves), hosts=len(waves[number]))
-            for hosts in in_turn(waves[number]):
-                await each(hosts, rollout.options.parallel, self._gate, self._deploy)
-                self._gate.raise_if_stopped()
-            if number + 1 < len(waves):
-                await self._bake()
-                if number == 0 and rollout.options.approve and not rollout.approved:
-                    await self._approval()
+    def _situation(self) -> steps.Situation:
+        gate = self._gate
+        return steps.Situation(gate.stopped, gate.is_paused, self._entered, self._baked, self._put_back)
+
+    async def _do(self, step: steps.Step) -> None:
+        match step:
+            case steps.FollowLeftover(hosts):
+                await in_parallel(hosts, self._rollout.options.parallel, self._deploy)
+            case steps.EnterWave(wave):
+                await self._enter_wave(wave)
+            case steps.Deploy(hosts):
+                await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=self._gate)
+            case steps.Bake(hosts, seconds):
+                await self._bake(hosts, seconds)
+            case steps.AskApproval():
+                await self._ask_approval()
+            case steps.WaitWhilePaused():
+                await self._gate.opened()
+            case steps.PutBack(why):
+                await self._revert(why)
+
+    # Forwards
+
+    async def _enter_wave(self, wave: int) -> None:
+        rollout = self._rollout
+        rollout.wave, self._entered, self._baked = wave, True, False
+        await self._enter(Phase.RUNNING)
+        waves = rollout.waves
+        self._observer.tell("wave.started", wave=wave + 1, waves=len(waves), hosts=len(waves[wave]))
 
     async def _deploy(self, host: Host) -> None:
-        """Take one host to its end, whatever that is; it never raises for the host's own trouble."""
-        if host.stage not in (HostStage.PENDING, HostStage.STARTING, HostStage.DEPLOYING):
-            return
-        rollout, deadline = self._rollout, self._rollout.options.deadline
+        """Take one host to its end, whatever that is; it never raises for the host's own errors."""
         host.stage = HostStage.STARTING
         await self._writer.host(host)
-        self._console.tell("host.started", host)
-        agent, again, wish = self._client_of(host), host.name in self._resumed, deploy(rollout.revision, rollout.id)
+        self._observer.tell("host.started", host)
         try:
-            began = asyncio.get_running_loop().time()
-            host.deployment = await agent.fire(wish, deadline, again=again)
-            host.stage = HostStage.DEPLOYING
-            self._console.tell("host.deploying", host, deployment=host.deployment)
-            left = deadline - (asyncio.get_running_loop().time() - began)
-            record = await agent.follow(host.deployment, left, wish.method)
-            host.release = record.get("release")
-            took_it(record, rollout.commits)
-        except Trouble as trouble:
-            host.stage = HostStage.UNREACHABLE if trouble.unreachable else HostStage.FAILED
-            host.code, host.why = trouble.code, trouble.why
-            self._judge()
+            await self._deployed(host)
+        except HostError as error:
+            note_failure(host, error)
+            self._stop_if_too_many_lost()
         else:
             host.stage = HostStage.DONE
             self._gate.progressed()
         await self._writer.host(host)
-        self._console.tell("host.finished", host)
+        self._observer.tell("host.finished", host)
 
-    def _judge(self) -> None:
-        """Stop where a budget is exceeded, or where no host of the wave is left, whatever the budgets."""
-        rollout = self._rollout
-        exceeded = over_budget(list(rollout.hosts.values()), rollout.options)
-        if exceeded:
-            self._gate.stop(exceeded)
-        elif rollout.waves and whole_wave_lost(rollout.waves[rollout.wave]):
-            self._gate.stop(f"no host of wave {rollout.wave + 1} took it, or stayed well")
+    async def _deployed(self, host: Host) -> None:
+        rollout, now = self._rollout, asyncio.get_running_loop().time
+        client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id)
+        end = now() + rollout.options.deadline
+        host.deployment = await client.start(wanted, rollout.options.deadline, again=host.name in self._leftover)
+        host.stage = HostStage.DEPLOYING
+        self._observer.tell("host.deploying", host, deployment=host.deployment)
+        record = await client.follow(host.deployment, end - now(), wanted.method)
+        host.release = record.get("release")
+        require_success(record, rollout.commits)
 
-    async def _bake(self) -> None:
-        """Watch the hosts done so far, for a while or until something stops the rollout."""
-        rollout = self._rollout
-        if not rollout.options.bake:
-            return
-        self._console.tell("bake.started", seconds=rollout.options.bake, hosts=len(rollout.at(HostStage.DONE)))
+    def _stop_if_too_many_lost(self) -> None:
+        why = too_many_lost(self._rollout)
+        if why:
+            self._gate.stop(why)
+
+    async def _bake(self, hosts: Sequence[Host], seconds: float) -> None:
+        """Watch hosts for a while, or until something stops the rollout."""
+        self._observer.tell("bake.started", seconds=seconds, hosts=len(hosts))
         with self._gate.resting():
-            watching = asyncio.create_task(self._watch_done())
+            watching = asyncio.create_task(self._watch(hosts, seconds))
             shut = asyncio.create_task(self._gate.shut.wait())
             try:
                 await asyncio.wait((watching, shut), return_when=asyncio.FIRST_COMPLETED)
@@ -148,134 +160,88 @@ class RolloutRun:
                 shut.cancel()
                 if not watching.done():
                     watching.cancel()
-            self._gate.raise_if_stopped()
-            await watching
-            await self._gate.passable()
+            if not self._gate.stopped:
+                await watching
+        self._baked = True
 
-    async def _watch_done(self) -> None:
-        async for host, trouble in self._watch(self._rollout.at(HostStage.DONE), self._rollout.options.bake):
-            host.stage = HostStage.UNREACHABLE if trouble.unreachable else HostStage.FAILED
-            host.code, host.why = trouble.code, trouble.why
+    async def _watch(self, hosts: Sequence[Host], seconds: float) -> None:
+        async for host, error in self._hosts.watch(hosts, seconds):
+            note_failure(host, error)
             await self._writer.host(host)
-            self._console.tell("host.finished", host)
-            self._judge()
+            self._observer.tell("host.finished", host)
+            self._stop_if_too_many_lost()
 
-    async def _approval(self) -> None:
-        await self._gate.passable()
-        await self._enter_and_save(Phase.WAITING)
-        self._console.tell("approval.awaited")
+    async def _ask_approval(self) -> None:
+        await self._enter(Phase.WAITING)
+        self._observer.tell("approval.awaited")
         with self._gate.resting():
-            answer = await self._console.ask(self._gate.approved)
+            answer = await self._observer.ask(self._gate.approved)
             if answer is None:
-                raise AwaitsApproval
+                raise _AwaitsApprovalError
             if not answer:
                 self._gate.abort("not approved")
-            self._gate.raise_if_stopped()
-            self._rollout.approved = True
-            await self._gate.passable()
-        await self._enter_and_save(Phase.RUNNING)
+            self._rollout.approved = self._rollout.approved or answer
+        if not self._gate.stopped and not self._gate.is_paused:
+            await self._enter(Phase.RUNNING)
+
+    # Back
+
+    async def _revert(self, why: str) -> None:
+        rollout = self._rollout
+        rollout.reverting = why
+        await self._enter(Phase.REVERTING, why)
+        followed = await self._writer.completed(rollout)
+        if followed and followed.id == rollout.id:
+            await self._writer.follow(rollout, rollout.replaced)
+        await Revert(rollout, self._writer, self._hosts.client_of, self._observer).go()
+        self._put_back = True
 
     # Ends
 
-    async def _complete(self) -> Exit:
-        rollout = self._rollout
-        whole = not rollout.at(HostStage.FAILED, HostStage.UNREACHABLE)
-        # First what hosts follow: killed in between, whoever resumes comes here again.
-        await self._follow(Completed(rollout.id, rollout.revision, rollout.commits))
-        await self._end(Phase.COMPLETED if whole else Phase.PARTIAL)
-        return Exit.OK if whole else Exit.FLEET_PARTIAL
+    async def _finish(self, end: steps.Finish) -> None:
+        if end.is_success:
+            await self._let_hosts_follow()
+        await self._enter(end.phase, end.why)
 
-    async def _follow(self, completed: Completed) -> None:
-        """Let the fleet's hosts follow this rollout; what they followed before is kept, to go back to."""
+    async def _let_hosts_follow(self) -> None:
+        """Set what the fleet follows; what it followed before is kept, for a revert.
+
+        Before the end is written down: an operator who is killed in between comes here again when it is resumed.
+        """
         rollout = self._rollout
         before = await self._writer.completed(rollout)
         if before is None or before.id != rollout.id:
             rollout.replaced = before
             await self._writer.rollout(rollout)
-            await self._writer.follow(rollout, completed)
+            await self._writer.follow(rollout, Completed(rollout.id, rollout.revision, rollout.commits))
 
-    async def _stopped(self, stopped: Stopped) -> Exit:
-        if stopped.aborted:
-            await self._end(Phase.ABORTED, str(stopped))
-            return Exit.FLEET_FAILED
-        if self._rollout.options.revert and self._rollout.at(HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE):
-            self._rollout.reverting = str(stopped)
-            return await self._revert()
-        await self._end(Phase.FAILED, str(stopped))
-        return Exit.FLEET_FAILED
-
-    async def _revert(self) -> Exit:
-        rollout, why = self._rollout, self._rollout.reverting
-        await self._enter_and_save(Phase.REVERTING, why)
-        followed = await self._writer.completed(rollout)
-        if followed and followed.id == rollout.id:
-            await self._writer.follow(rollout, rollout.replaced)
-        whole = await Revert(rollout, self._writer, self._client_of, self._console).go()
-        await self._end(Phase.REVERTED if whole else Phase.FAILED, why if whole else f"not all hosts could be put back ({why})")
-        if not whole:
-            return Exit.FLEET_FAILED
-        return Exit.OK if why == ASKED else Exit.FLEET_REVERTED
-
-    async def _end(self, phase: Phase, why: str = "") -> None:
-        self._rollout.ended_at = timestamp()
-        await self._enter_and_save(phase, why)
-
-    async def _enter_and_save(self, phase: Phase, why: str = "") -> None:
-        self._enter(phase, why)
+    async def _enter(self, phase: Phase, why: str = "") -> None:
+        self._show(phase, why)
         await self._writer.rollout(self._rollout)
 
-    def _enter(self, phase: Phase, why: str = "") -> None:
+    def _show(self, phase: Phase, why: str = "") -> None:
         changed = phase is not self._rollout.phase
-        self._rollout.phase, self._rollout.why = phase, why
+        self._rollout.enter(phase, why)
         if changed:
-            self._console.tell(f"rollout.{phase}", why=why)
+            self._observer.tell(f"rollout.{phase}", why=why)
 
     async def _leave(self, why: str) -> None:
-        aborted = self._gate.is_aborted and not self._rollout.reverting
-        self._rollout.ended_at = timestamp() if aborted else None
-        self._enter(Phase.ABORTED if aborted else Phase.INTERRUPTED, why)
+        self._show(steps.left_as(self._rollout, self._gate.stopped), why)
         with suppress(FleetStopped, TimeoutError):
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(_LEAVING):
                 await self._writer.rollout(self._rollout)
 
-    # Meanwhile
-
-    @asynccontextmanager
-    async def _kept(self) -> AsyncIterator[None]:
-        """Keep the lock, hear orders and watch the progress meanwhile; a lock that is lost ends it all."""
-        tasks = [
-            asyncio.create_task(work) for work in (self._writer.keep_lock(), self._writer.orders(self._obey), self._gate.watch())
-        ]
-        main = asyncio.current_task()
-        failed: list[BaseException] = []
-
-        def ended(task: asyncio.Task[None]) -> None:
-            error = None if task.cancelled() else task.exception()
-            if error and main:
-                failed.append(error)
-                main.cancel()
-
-        for task in tasks:
-            task.add_done_callback(ended)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if failed:
-                raise failed[0] from None
-            raise
-        finally:
-            for task in tasks:
-                task.cancel()
+    # Orders
 
     async def _obey(self, order: Order) -> None:
-        self._console.tell("order.heard", verb=order.verb, who=order.who)
+        self._observer.tell("order.heard", verb=order.verb, who=order.who)
         if self._rollout.reverting:
             return  # it came before the way back began, on which there is nothing to wait for
         if order.verb == "pause":
             self._gate.pause()
-            await self._enter_and_save(Phase.PAUSED, f"by {order.who}")
+            await self._enter(Phase.PAUSED, f"by {order.who}")
         elif order.verb == "resume":
-            await self._enter_and_save(Phase.RUNNING)
+            await self._enter(Phase.RUNNING)
             self._gate.resume()
         elif order.verb == "approve":
             self._rollout.approved = True

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from release_agent.errors import Code
-from release_agent.rollout.host.client import HostClient, Trouble, deploy
+from release_agent.rollout.host.client import HostClient
+from release_agent.rollout.host.model import HostError, deployment
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote, Unauthorised, Unreachable
 from support.host import Host, eventually, free_port
@@ -404,7 +405,7 @@ def test_connection_ends_with_the_answer(subject: Subject) -> None:
     connection.close()
 
 
-def test_rollouts_own_client_looks_checks_fires_and_follows(subject: Subject, rpc: Rpc) -> None:
+def test_rollouts_own_client_looks_checks_starts_and_follows(subject: Subject, rpc: Rpc) -> None:
     rpc.deploy("v1.0.0", True)
     agent = HostClient(Remote(subject.url, (USER, PASSWORD)), Pace())
 
@@ -414,12 +415,12 @@ def test_rollouts_own_client_looks_checks_fires_and_follows(subject: Subject, rp
         assert not seen.busy
         assert not seen.maintenance
         assert (await agent.check("v1.1.0", 30))["live"] is False
-        with pytest.raises(Trouble, match="refused: no tag") as refused:
+        with pytest.raises(HostError, match="refused: no tag") as refused:
             await agent.check("v9", 30)
         assert refused.value.code == Code.REVISION_UNKNOWN
-        identity = await agent.fire(deploy("v1.1.0", "rollout-1"), 30, again=False)
+        identity = await agent.start(deployment("v1.1.0", "rollout-1"), 30, again=False)
         record = await agent.follow(identity, 30, "release.deploy")
-        assert await agent.fire(deploy("v1.1.0", "rollout-1"), 30, again=True) == identity, "once for a trigger"
+        assert await agent.start(deployment("v1.1.0", "rollout-1"), 30, again=True) == identity, "once for a trigger"
         return record
 
     record = asyncio.run(roll())

@@ -1,4 +1,4 @@
-"""Which hosts are deployed to, in which order and in which waves; and what stops a rollout."""
+"""The order and the waves in which hosts are deployed to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from release_agent.rollout.model import Host
-    from release_agent.rollout.policy.options import Amount, Options
+    from release_agent.rollout.policy.options import Amount
 
 
 def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:
@@ -37,19 +37,3 @@ def in_turn(wave: Sequence[Host]) -> list[list[Host]]:
     ranks = sorted({host.rank for host in wave})
     ordered = sorted(wave, key=lambda host: (not host.unwell, host.order))
     return [[host for host in ordered if host.rank == rank] for rank in ranks]
-
-
-def over_budget(hosts: Sequence[Host], options: Options) -> str:
-    """Return which budget is exceeded, in words; empty where none is: a budget is the most that may happen."""
-    budgets = (("failed", HostStage.FAILED, options.max_failed), ("unreachable", HostStage.UNREACHABLE, options.max_unreachable))
-    for name, stage, budget in budgets:
-        count, most = sum(host.stage is stage for host in hosts), budget.of(len(hosts))
-        if count > most:
-            which = f" ({budget} of {len(hosts)})" if budget.percent else ""
-            return f"{count} of {len(hosts)} hosts {name}, and --max-{name} allows {most}{which}"
-    return ""
-
-
-def whole_wave_lost(wave: Sequence[Host]) -> bool:
-    """Whether no host of a wave took the revision: that stops everything, whatever the budgets."""
-    return bool(wave) and all(host.stage in (HostStage.FAILED, HostStage.UNREACHABLE) for host in wave)

@@ -1,0 +1,22 @@
+"""Which console shows rollouts: a table on a terminal, else lines, or JSON if it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from release_agent.rollout.console.lines import Json, Lines
+
+if TYPE_CHECKING:
+    from release_agent.rollout.console.lines import Console
+
+
+def console(*, json: bool) -> Console:
+    """Return the console for this process's stdin and stdout."""
+    if json:
+        return Json()
+    if sys.stdout.isatty() and sys.stdin.isatty():
+        from release_agent.rollout.console.table import Table  # rich
+
+        return Table()
+    return Lines()

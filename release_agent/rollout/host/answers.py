@@ -1,0 +1,81 @@
+"""What the answers of one host's plugin mean."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from release_agent import __version__
+from release_agent.errors import FAULTS, Code, Exit, Refused
+from release_agent.model import SUCCESSES, Trigger
+from release_agent.rollout.host.model import HostError, HostStatus
+from release_agent.services.faults import FaultCode
+
+if TYPE_CHECKING:
+    import xmlrpc.client
+    from collections.abc import Iterator
+
+BUSY = FAULTS + Exit.BUSY
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Raise HostError if reading an answer fails: it is not the plugin's."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise HostError(Code.HOST_UNFIT, f"what it answers is no release agent's: {error!r:.80}") from error
+
+
+def status_of(answer: Any) -> HostStatus:
+    """Read what release.getStatus answers; raises HostError, also for an agent of another major version."""
+    with understood():
+        _check_version(str(answer.get("agent_version", "")))
+        current = answer.get("current") or {}
+        return HostStatus(
+            app=str(answer["app"]),
+            environment=str(answer["environment"]),
+            release=current.get("release"),
+            revision=current.get("revision"),
+            commits=dict(current.get("commits", {})),
+            health=str(answer.get("health", "critical")),
+            busy=bool(answer.get("deployment")),
+            maintenance=bool(answer.get("maintenance")),
+        )
+
+
+def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
+    """Whether a rollout, or a boot since it began, made a release live, as far as release.getHistory goes back."""
+    with understood():
+        newest: dict[str, Any] = next((e for e in history if e.get("release") == release and e.get("outcome") in SUCCESSES), {})
+        trigger = newest.get("trigger")
+        return bool(trigger == rollout or (trigger == Trigger.BOOT and newest["started_at"] > since))
+
+
+def require_success(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
+    """Raise HostError unless a deployment ended well, and with the given commits."""
+    if record["outcome"] not in SUCCESSES:
+        raise failure(record)
+    if commits is not None and record.get("commits") != commits:
+        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved meanwhile")
+
+
+def failure(record: dict[str, Any]) -> HostError:
+    """Make the error for a run that ended otherwise than it should."""
+    with understood():
+        error = record.get("error") or {}
+        why = f"{record['outcome']}: {error.get('message', 'it does not say why')}"
+        return HostError(error.get("code", record["outcome"]), why, refused=record["outcome"] == Refused.outcome)
+
+
+def error_of(fault: xmlrpc.client.Fault) -> HostError:
+    """Make the error for a fault."""
+    if fault.faultCode == FaultCode.UNKNOWN_METHOD:
+        return HostError(Code.HOST_UNFIT, "its supervisord has no [rpcinterface:release]: include supervisor.d/plugin.conf")
+    return HostError(Code.HOST_BUSY if fault.faultCode == BUSY else Code.HOST_UNFIT, fault.faultString)
+
+
+def _check_version(version: str) -> None:
+    """Hosts of another major version may understand something else."""
+    if version.split(".", maxsplit=1)[0] != __version__.split(".")[0]:
+        raise HostError(Code.HOST_UNFIT, f"its agent is {version or 'of an unknown version'}, this one is {__version__}")

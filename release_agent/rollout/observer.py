@@ -1,0 +1,26 @@
+"""Who follows a rollout while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from release_agent.rollout.model import Host, Rollout
+
+
+class Observer(Protocol):
+    """Follows a rollout, and answers for a person: a terminal, a log, a web page."""
+
+    def begin(self, rollout: Rollout) -> None:
+        """Show a rollout from now on; it changes while it runs."""
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Show one transition; ``host`` has its new stage."""
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Ask whether to go on; ``approved`` is set when the answer came from elsewhere. None: there is nobody to ask."""
+
+    def end(self) -> None:
+        """Show it no more."""

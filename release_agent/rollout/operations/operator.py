@@ -1,0 +1,203 @@
+"""Whoever runs a rollout: plans it, starts it, goes on with it, puts it back."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from release_agent.errors import Code, Exit, Misconfigured
+from release_agent.model import timestamp
+from release_agent.repository.revision import check_revision
+from release_agent.rollout.host.model import HostError
+from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout, rollout_id, who_am_i
+from release_agent.rollout.operations.look import standing
+from release_agent.rollout.operations.results import Plan, Result, ended
+from release_agent.rollout.policy.budgets import over_budget
+from release_agent.rollout.policy.waves import assign_waves
+from release_agent.rollout.preflight import Preflight
+from release_agent.rollout.record.port import locked
+from release_agent.rollout.run import HostAccess, RolloutRun
+from release_agent.rollout.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from release_agent.rollout.host.client import HostClient
+    from release_agent.rollout.observer import Observer
+    from release_agent.rollout.operations.results import StartRequest
+    from release_agent.rollout.preflight import PreflightResult
+    from release_agent.rollout.record.port import RolloutStore
+
+_LOOK = 1.0  # seconds
+_LOOKS = 5  # until a paused rollout has resumed; whoever runs it looks for orders once a second
+_ASKED = 3  # hosts, before a rollout goes on
+_PATIENCE = 900.0  # seconds to wait for a record that is away
+
+
+class Access(Protocol):
+    """How hosts and the record are reached, and with which credentials."""
+
+    user: str
+    password_file: str
+
+    @property
+    def record(self) -> RolloutStore:
+        """The record of rollouts."""
+
+    def adopt(self, rollout: Rollout) -> None:
+        """Use the credentials that a rollout was started with; raises Misconfigured if they are not on this machine."""
+
+    def host_access(self, rollout: Rollout) -> HostAccess:
+        """Return how the hosts of a rollout are reached."""
+
+    def client_of(self, host: Host) -> HostClient:
+        """Return the client of one host."""
+
+
+class Operator:
+    """Runs one rollout at a time, in one event loop. Everything raises RecordUnreachable if the record does not answer."""
+
+    def __init__(self, access: Access, observer: Observer, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """``observer`` follows what runs; ``sleep`` waits for some seconds."""
+        self._access = access
+        self._observer = observer
+        self._sleep = sleep
+
+    @cached_property
+    def _writer(self) -> Writer:
+        def away(why: str) -> None:
+            self._observer.tell("record.away" if why else "record.back", why=why)
+
+        return Writer(self._access.record, _PATIENCE, away)
+
+    async def plan(self, wanted: StartRequest) -> Plan:
+        """Look at every host and plan a rollout; nothing is changed.
+
+        Raises Refused, FleetStopped if no host answers and, unless it is a dry run, Locked if another rollout of the fleet runs.
+        """
+        check_revision(wanted.revision)
+        writer = None if wanted.dry_run else self._writer
+        hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
+        preflight = Preflight(self._access.client_of, wanted.options.parallel)
+        found = await preflight.look(hosts)
+        # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
+        await _refuse_if_held(writer, found)
+        await preflight.wait_for_busy(hosts)
+        await preflight.check(hosts, wanted.revision, found)
+        await _refuse_if_held(writer, found)
+        assign_waves(hosts, wanted.options.waves)
+        rollout = self._planned(wanted, hosts, found)
+        nobody = "" if rollout.at(HostStage.PENDING, HostStage.SKIPPED) else "no host is left to deploy to"
+        return Plan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody)
+
+    def _planned(self, wanted: StartRequest, hosts: list[Host], found: PreflightResult) -> Rollout:
+        return Rollout(
+            id=rollout_id(),
+            app=found.app,
+            environment=found.environment,
+            revision=wanted.revision,
+            commits=found.commits,
+            options=wanted.options,
+            hosts={host.name: host for host in hosts},
+            who=who_am_i(),
+            started_at=timestamp(),
+            user=self._access.user,
+            password_file=self._access.password_file,
+            service=wanted.service,
+        )
+
+    async def start(self, plan: Plan) -> Result:
+        """Write a plan down and run it to its end; raises Locked."""
+        rollout = plan.rollout
+        for left in await self._writer.once(lambda record: record.all()):
+            if not left.has_ended and (left.app, left.environment) == (rollout.app, rollout.environment):
+                self._observer.tell("rollout.supersedes", id=left.id, phase=str(left.phase), revision=left.revision)
+        await self._writer.once(lambda record: record.begin(rollout))
+        return await self._run(rollout, lambda run: run.go())
+
+    async def resume(self, identity: str) -> Result:
+        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured."""
+        record = self._access.record
+        found = await asyncio.to_thread(standing, record, identity)
+        if found.rollout.phase is Phase.PAUSED and found.running:
+            await asyncio.to_thread(record.order, identity, Order("resume", who_am_i()))
+            resumed = await self._resumed_elsewhere(identity)
+            if resumed:
+                return Result(resumed, Exit.OK, elsewhere=True)
+        rollout = await self._taken(identity, may_have_ended=False)
+        # Of what was ordered while nobody ran it only an approval counts: to resume is the last word.
+        left = await self._writer.once(lambda record: record.take_order())
+        rollout.approved = rollout.approved or bool(left and left.verb == "approve")
+        return await self._run(rollout, lambda run: run.go())
+
+    async def _resumed_elsewhere(self, identity: str) -> Rollout | None:
+        """Return the rollout once whoever runs it has resumed it; an operator who was killed holds the lock for a while."""
+        for _ in range(_LOOKS):
+            await self._sleep(_LOOK)
+            rollout = await asyncio.to_thread(self._access.record.read, identity)
+            if rollout.phase is not Phase.PAUSED:
+                return rollout
+        return None
+
+    async def revert(self, identity: str) -> Result:
+        """Put back every host that took the revision, even if the rollout has ended; raises NoTarget, Locked, Misconfigured."""
+        rollout = await self._taken(identity, may_have_ended=True)
+        return await self._run(rollout, lambda run: run.revert())
+
+    async def _taken(self, identity: str, *, may_have_ended: bool) -> Rollout:
+        """Take the lock of a rollout that may go on, and let go of it if something speaks against that."""
+        rollout = await self._writer.once(lambda record: record.take(identity))
+        try:
+            if not may_have_ended:
+                _refuse_if_ended(rollout)
+            self._access.adopt(rollout)
+            await self._require_password(rollout)
+        except BaseException:
+            await self._writer.let_go()
+            raise
+        return rollout
+
+    async def _require_password(self, rollout: Rollout) -> None:
+        """Raise Misconfigured if hosts want another password: that is no reason to give a rollout up."""
+        asked = [host for host in rollout.hosts.values() if host.wave >= 0][:_ASKED]
+        codes = await asyncio.gather(*map(self._code_of, asked))
+        refusing = [host.name for host, code in zip(asked, codes, strict=True) if code == Code.HOST_UNAUTHORISED]
+        if refusing and "" not in codes:
+            raise Misconfigured(
+                Code.HOST_UNAUTHORISED,
+                f"another user or password is wanted by {', '.join(refusing)}; nothing was done",
+                hint="give --user and --password-file",
+            )
+
+    async def _code_of(self, host: Host) -> str:
+        try:
+            await self._access.client_of(host).look()
+        except HostError as error:
+            return error.code
+        return ""
+
+    async def _run(self, rollout: Rollout, go: Callable[[RolloutRun], Awaitable[Exit]]) -> Result:
+        """Run a rollout whose lock is held, and let go of the lock; cancelled, it leaves hosts as they are."""
+        try:
+            self._observer.begin(rollout)
+            try:
+                code = await go(RolloutRun(rollout, self._writer, self._access.host_access(rollout), self._observer))
+            except asyncio.CancelledError:
+                code = Exit.CANCELLED
+            finally:
+                self._observer.end()
+        finally:
+            await self._writer.let_go()
+        return Result(rollout, code)
+
+
+def _refuse_if_ended(rollout: Rollout) -> None:
+    if rollout.has_ended:
+        raise ended(rollout)
+
+
+async def _refuse_if_held(writer: Writer | None, found: PreflightResult) -> None:
+    holder = await writer.once(lambda record: record.holder(found.app, found.environment)) if writer else None
+    if holder:
+        raise locked(found.app, found.environment, holder)

@@ -1,0 +1,64 @@
+"""What the operations are given, and what they return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import Code, NoTarget
+from release_agent.rollout.policy.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.errors import Exit
+    from release_agent.rollout.model import InventoryHost, Rollout
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """A rollout to plan: a revision and the hosts, in the order of the inventory.
+
+    ``service``: of Consul's catalog, if the hosts come from it. ``dry_run``: the record is not used.
+    """
+
+    revision: str
+    hosts: Sequence[InventoryHost]
+    options: Options = field(default_factory=Options)
+    service: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rollout would do. ``exceeded``: why it must not be started; empty: it may."""
+
+    rollout: Rollout
+    changes: dict[str, Any]
+    exceeded: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a rollout stands when its run is over; ``elsewhere``: another process runs it on."""
+
+    rollout: Rollout
+    exit: Exit
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A rollout as the record has it, and whether somebody runs it at this moment."""
+
+    rollout: Rollout
+    running: bool
+
+
+def ended(rollout: Rollout) -> NoTarget:
+    """Make the error for an operation that a rollout cannot take any more."""
+    return NoTarget(
+        Code.ROLLOUT_ENDED,
+        f"{rollout.id} {'has ended' if rollout.has_ended else 'is on its way back'}: {rollout.phase}",
+        hint=f"`release-agent rollout status {rollout.id}` shows it; start another, or revert this one",
+    )

@@ -1,0 +1,43 @@
+"""How many hosts may fail or be unreachable before a rollout stops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.rollout.model import HostStage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.policy.options import Options
+
+
+def too_many_lost(rollout: Rollout) -> str:
+    """Return in words why a rollout must stop; empty if it may go on.
+
+    It stops if a budget is exceeded, and if no host of the current wave is left, whatever the budgets.
+    """
+    exceeded = over_budget(list(rollout.hosts.values()), rollout.options)
+    if exceeded:
+        return exceeded
+    waves = rollout.waves
+    if waves and whole_wave_lost(waves[rollout.wave]):
+        return f"no host of wave {rollout.wave + 1} took it, or stayed well"
+    return ""
+
+
+def over_budget(hosts: Sequence[Host], options: Options) -> str:
+    """Return in words which budget is exceeded; empty if none is: exactly as many as a budget says are allowed."""
+    budgets = (("failed", HostStage.FAILED, options.max_failed), ("unreachable", HostStage.UNREACHABLE, options.max_unreachable))
+    for name, stage, budget in budgets:
+        count, most = sum(host.stage is stage for host in hosts), budget.of(len(hosts))
+        if count > most:
+            which = f" ({budget} of {len(hosts)})" if budget.percent else ""
+            return f"{count} of {len(hosts)} hosts {name}, and --max-{name} allows {most}{which}"
+    return ""
+
+
+def whole_wave_lost(wave: Sequence[Host]) -> bool:
+    """Whether no host of a wave took the revision and stayed healthy."""
+    return bool(wave) and all(host.stage in (HostStage.FAILED, HostStage.UNREACHABLE) for host in wave)

@@ -1,0 +1,162 @@
+"""What a rollout does next: decided from what is known, step by step, until it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Exit
+from release_agent.rollout.model import ASKED, HostStage, Phase
+from release_agent.rollout.policy.budgets import too_many_lost
+from release_agent.rollout.policy.waves import in_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.rollout.model import Host, Rollout
+
+IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING)
+_CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE)  # perhaps: a failed host may be changed as well
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why no further host is begun; ``aborted``: a person ordered it."""
+
+    why: str
+    aborted: bool = False
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What whoever runs a rollout knows besides the rollout itself."""
+
+    stop: Stop | None = None
+    paused: bool = False
+    entered: bool = False  # whether this run has begun the current wave
+    baked: bool = False  # whether it has watched the hosts after that wave
+    put_back: bool = False  # whether it has tried to put back every host
+
+
+@dataclass(frozen=True)
+class FollowLeftover:
+    """Follow hosts that an earlier operator left in the middle, whatever comes then."""
+
+    hosts: Sequence[Host]
+
+
+@dataclass(frozen=True)
+class EnterWave:
+    """Begin a wave; its number counts from 0."""
+
+    wave: int
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Deploy to hosts that may go side by side."""
+
+    hosts: Sequence[Host]
+
+
+@dataclass(frozen=True)
+class Bake:
+    """Watch the hosts that are done for some seconds."""
+
+    hosts: Sequence[Host]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class WaitWhilePaused:
+    """Wait until somebody resumes, aborts, or something stops the rollout."""
+
+
+@dataclass(frozen=True)
+class AskApproval:
+    """Ask a person whether to go on."""
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """Put back every host that the rollout changed."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """End the rollout."""
+
+    phase: Phase
+    exit: Exit
+    why: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the fleet is to run the revision from now on."""
+        return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
+
+
+Step = FollowLeftover | EnterWave | Deploy | Bake | WaitWhilePaused | AskApproval | PutBack | Finish
+
+
+def next_step(rollout: Rollout, situation: Situation) -> Step:
+    """Return what to do next; the last step is always Finish."""
+    if rollout.reverting:
+        return _after_revert(rollout) if situation.put_back else PutBack(rollout.reverting)
+    leftover = rollout.at(*IN_FLIGHT)
+    if leftover:
+        return FollowLeftover(leftover)
+    lost = too_many_lost(rollout)
+    stop = situation.stop or (Stop(lost) if lost else None)
+    if stop:
+        return _stopped(rollout, stop)
+    if not rollout.waves:
+        return _complete(rollout)
+    if not situation.entered:
+        return WaitWhilePaused() if situation.paused else EnterWave(rollout.wave)
+    return _in_wave(rollout, situation)
+
+
+def _in_wave(rollout: Rollout, situation: Situation) -> Step:
+    options, waves = rollout.options, rollout.waves
+    for hosts in in_turn(waves[rollout.wave]):
+        pending = [host for host in hosts if host.stage is HostStage.PENDING]
+        if pending:
+            return Deploy(pending)
+    if rollout.wave + 1 == len(waves):
+        return _complete(rollout)
+    if options.bake and not situation.baked:
+        return Bake(rollout.at(HostStage.DONE), options.bake)
+    if situation.paused:
+        return WaitWhilePaused()
+    if rollout.wave == 0 and options.approve and not rollout.approved:
+        return AskApproval()
+    return EnterWave(rollout.wave + 1)
+
+
+def _stopped(rollout: Rollout, stop: Stop) -> Step:
+    if stop.aborted:
+        return Finish(Phase.ABORTED, Exit.FLEET_FAILED, stop.why)
+    if rollout.options.revert and rollout.at(*_CHANGED):
+        return PutBack(stop.why)
+    return Finish(Phase.FAILED, Exit.FLEET_FAILED, stop.why)
+
+
+def _complete(rollout: Rollout) -> Finish:
+    if rollout.at(HostStage.FAILED, HostStage.UNREACHABLE):
+        return Finish(Phase.PARTIAL, Exit.FLEET_PARTIAL)
+    return Finish(Phase.COMPLETED, Exit.OK)
+
+
+def _after_revert(rollout: Rollout) -> Finish:
+    why = rollout.reverting
+    if rollout.at(HostStage.STUCK):
+        return Finish(Phase.FAILED, Exit.FLEET_FAILED, f"not all hosts could be put back ({why})")
+    return Finish(Phase.REVERTED, Exit.OK if why == ASKED else Exit.FLEET_REVERTED, why)
+
+
+def left_as(rollout: Rollout, stop: Stop | None) -> Phase:
+    """Return the phase of a rollout that nobody runs any more; an abort that was heard stays one."""
+    return Phase.ABORTED if stop and stop.aborted and not rollout.reverting else Phase.INTERRUPTED

@@ -1,0 +1,68 @@
+"""What a revert does with one host."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from release_agent.rollout.model import HostStage
+
+if TYPE_CHECKING:
+    from release_agent.rollout.host.model import HostStatus
+    from release_agent.rollout.model import Host, Rollout
+
+# Stages of a host that a revert looks at: also hosts that preflight left out, which may follow the rollout since.
+TOUCHED = (
+    HostStage.DONE,
+    HostStage.FAILED,
+    HostStage.UNREACHABLE,
+    HostStage.STARTING,
+    HostStage.DEPLOYING,
+    HostStage.REVERTING,
+    HostStage.STUCK,
+)
+_TOOK_IT = (HostStage.DONE, HostStage.STARTING, HostStage.DEPLOYING)  # or may have
+
+
+class WayBack(StrEnum):
+    """What to do with a host."""
+
+    READ_HISTORY = "read its history: only that says whether this rollout brought what is live there"
+    ROLL_BACK = "roll back"
+    NOTE_BACK = "note that it is back already"
+    LEAVE_ALONE = "leave it alone: it never took the revision, or went back by itself"
+    MOVED_ON = "name it: something else is live there that this rollout did not bring"
+    NO_TARGET = "name it: nothing was live there before"
+
+
+def way_back(host: Host, live: HostStatus, rollout: Rollout, *, brought: bool | None = None) -> WayBack:
+    """Return what a revert does with a host that is not busy.
+
+    ``brought``: whether its history says that this rollout made live what is live there; None: it was not read.
+    """
+    if host.stage is not HostStage.REVERTING:
+        ours = _is_ours(host, live, rollout) if brought is None else brought
+        if ours is None:
+            return WayBack.READ_HISTORY
+        if not ours:
+            return _not_ours(host, live)
+    return WayBack.NO_TARGET if host.before is None and host.wave >= 0 else WayBack.ROLL_BACK
+
+
+def _is_ours(host: Host, live: HostStatus, rollout: Rollout) -> bool | None:
+    if live.release is None or live.release == host.before:
+        return False
+    if host.deployment is None:
+        return None  # it is not known to have deployed for this rollout: a person may have deployed the same commits
+    return live.commits == rollout.commits or live.release == host.release
+
+
+def _not_ours(host: Host, live: HostStatus) -> WayBack:
+    if live.release == host.before and host.stage in (*_TOOK_IT, HostStage.STUCK):
+        return WayBack.NOTE_BACK
+    return WayBack.MOVED_ON if host.stage in _TOOK_IT else WayBack.LEAVE_ALONE
+
+
+def stays_as_noted(host: Host) -> bool:
+    """Whether a host that cannot be asked keeps its stage: nobody deployed to it, and why it was left out stays to be read."""
+    return host.wave < 0 and host.stage is not HostStage.REVERTING
