@@ -30,7 +30,7 @@ class AskAgents:
     """Asks each host's agent how it was last found."""
 
     def __init__(self, client_of: Callable[[Host], HostClient]) -> None:
-        """Nothing is asked yet."""
+        """``client_of`` makes the client of a host."""
         self._client_of = client_of
 
     async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:

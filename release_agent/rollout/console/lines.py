@@ -71,7 +71,7 @@ class Lines:
         return True if approved.is_set() else None
 
     def end(self) -> None:
-        """Nothing is left."""
+        """Do nothing: lines stay."""
 
     def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
         """Print it."""

@@ -37,7 +37,7 @@ class Table(Lines):
     """The table. Events only change what is known; a thread draws it, so that a terminal that stands still holds up nothing."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is shown yet."""
+        """``now`` is a clock that only goes forward, in seconds."""
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal need not know every character
         self._console = Console(highlight=False, markup=False, emoji=False)

@@ -37,7 +37,7 @@ class ConsulRolloutStore:
     """The record in Consul; as the port has it."""
 
     def __init__(self, client: ConsulClient, prefix: str = DEFAULT_PREFIX) -> None:
-        """Nothing is connected to yet; ``client`` should have time for all hosts at once."""
+        """``client`` needs a time limit that is enough to read all hosts at once."""
         self._kv = KeyValueStore(client)
         self._prefix = prefix
         self._lock: FleetLock | None = None

@@ -25,7 +25,7 @@ class FleetLock:
     """The lock of one fleet. The key's value says who holds it, or held it last."""
 
     def __init__(self, kv: KeyValueStore, key: str, app: str, environment: str) -> None:
-        """Nothing is held yet."""
+        """``key`` is the lock's; app and environment name the fleet in errors."""
         self._kv = kv
         self._key = key
         self._fleet = (app, environment)

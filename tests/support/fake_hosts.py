@@ -1,0 +1,137 @@
+"""Hosts without a network, for tests of what a rollout decides; tests/contract holds the real client to its promises."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from release_agent.rollout.host.model import HostError, HostStatus
+from release_agent.rollout.run import HostAccess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from release_agent.rollout.host.model import RunRequest
+    from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.record.port import RolloutStore
+
+OLD, NEW = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
+COMMITS = {"v1": {"api": "a" * 40}, "v2": {"api": "b" * 40}}
+
+
+@dataclass
+class FakeHost:
+    """One host, and the client that asks it. It runs v1 and takes v2 at once, unless it is told otherwise."""
+
+    release: str | None = OLD
+    revision: str | None = "v1"
+    error: HostError | None = None  # of everything it is asked
+    fails: bool = False  # it rolls back by itself
+    stays: bool = False  # it cannot be put back
+    sick_later: bool = False  # a bake finds it so
+    health: str = "passing"
+    triggers: list[str] = field(default_factory=list)
+    held: asyncio.Event | None = None  # what a deployment waits for
+
+    async def look(self, _patience: float = 0.0) -> HostStatus:
+        """Tell what is live."""
+        if self.error:
+            raise self.error
+        return HostStatus("api", "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
+
+    async def check(self, revision: str, _patience: float) -> dict[str, Any]:
+        """Tell what a deployment would do."""
+        if revision not in COMMITS:
+            code, why = "revision-unknown", f"refused: no tag {revision}"
+            raise HostError(code, why, refused=True)
+        return {"commits": COMMITS[revision], "changes": {}, "live": revision == self.revision}
+
+    async def start(self, wanted: RunRequest, _deadline: float, *, again: bool, after: str | None = None) -> str:
+        """Begin a run, once for a trigger."""
+        if self.error:
+            raise self.error
+        if not (again and wanted.trigger in self.triggers):
+            self.triggers.append(wanted.trigger)
+        return f"{wanted.trigger}+{after}" if after else wanted.trigger
+
+    async def follow(self, identity: str, _patience: float, method: str) -> dict[str, Any]:
+        """End the run."""
+        if self.held:
+            await self.held.wait()
+        if method == "release.rollback":
+            if self.stays:
+                return {"id": identity, "outcome": "rollback-failed", "error": {"code": "rollback-unhealthy", "message": "sick"}}
+            self.release, self.revision = OLD, "v1"
+        elif self.fails:
+            return {"id": identity, "outcome": "rolled-back", "error": {"code": "unhealthy", "message": "no answer"}}
+        else:
+            self.release, self.revision = NEW, "v2"
+        return {"id": identity, "outcome": "deployed", "release": self.release, "commits": COMMITS[self.revision or ""]}
+
+    async def brought(self, _release: str, rollout: str, _since: str) -> bool:
+        """Whether a rollout made live what is live."""
+        return rollout in self.triggers
+
+
+class FakeAccess:
+    """Hosts by name, and a record."""
+
+    user, password_file = "", ""
+
+    def __init__(self, store: RolloutStore | None, count: int = 3) -> None:
+        """``host-1`` to ``host-N``; without a store nobody may ask for the record."""
+        self._store = store
+        self.by_name = {f"host-{number}": FakeHost() for number in range(1, count + 1)}
+
+    @property
+    def record(self) -> RolloutStore:
+        """The record."""
+        assert self._store, "the record is not to be used"
+        return self._store
+
+    def adopt(self, _rollout: Rollout) -> None:
+        """Know all passwords."""
+
+    def client_of(self, host: Host) -> Any:
+        """Return a host."""
+        return self.by_name[host.name]
+
+    def host_access(self, _rollout: Rollout) -> HostAccess:
+        """Return how they are reached, and a bake that takes no time."""
+        return HostAccess(self.client_of, self._watch)
+
+    async def _watch(self, hosts: Sequence[Host], _seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
+        for host in hosts:
+            if self.by_name[host.name].sick_later:
+                yield host, HostError("host-sick", "it is critical after its deployment")
+
+
+class Heard:
+    """An observer that keeps what it is told; ``answer`` is what a person says."""
+
+    def __init__(self, answer: bool | None = None) -> None:
+        self.events: list[str] = []
+        self.answer = answer
+        self._awaited: dict[str, asyncio.Event] = {}
+
+    def begin(self, rollout: Rollout) -> None:
+        """Keep it."""
+        self.tell("begin", id=rollout.id)
+
+    def tell(self, event: str, host: Host | None = None, **_details: object) -> None:
+        """Keep it."""
+        self.events.append(f"{event} {host.name} {host.stage}" if host else event)
+        self.when(event).set()
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Answer."""
+        return True if approved.is_set() else self.answer
+
+    def end(self) -> None:
+        """Keep it."""
+        self.tell("end")
+
+    def when(self, event: str) -> asyncio.Event:
+        """Return what is set once an event was told."""
+        return self._awaited.setdefault(event, asyncio.Event())

@@ -1,0 +1,278 @@
+"""The operations as anything but a command line calls them: arguments in, results out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Code, Exit, FleetStopped, Locked, Misconfigured, NoTarget, Refused
+from release_agent.rollout.host.model import HostError
+from release_agent.rollout.model import HostStage, InventoryHost, Order, Phase
+from release_agent.rollout.operations import look, orders
+from release_agent.rollout.operations.operator import Operator
+from release_agent.rollout.operations.results import Plan, Result, StartRequest
+from release_agent.rollout.policy.options import Options
+from release_agent.rollout.record.file import FileRolloutStore
+from support.fake_hosts import FakeAccess, Heard
+from support.rollouts import a_rollout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTS = [InventoryHost(f"host-{number}", f"http://10.0.0.{number}:9001") for number in (1, 2, 3)]
+REQUEST = StartRequest("v2", HOSTS, Options(bake=0.0))
+DRY = StartRequest("v2", HOSTS, Options(bake=0.0), dry_run=True)
+LEFT = "rollout-20261122T100000Z-aaaaaa"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the record is."""
+    return tmp_path / "rollouts.db"
+
+
+@pytest.fixture
+def access(path: Path) -> FakeAccess:
+    """Three hosts that run v1, and a record."""
+    return FakeAccess(FileRolloutStore(path))
+
+
+def test_plan_changes_nothing_and_a_dry_run_needs_no_record() -> None:
+    access = FakeAccess(None)
+    access.by_name["host-2"].revision = "v2"
+
+    plan = asyncio.run(Operator(access, Heard()).plan(DRY))
+
+    assert plan.exceeded == ""
+    assert [[host.name for host in wave] for wave in plan.rollout.waves] == [["host-1"], ["host-3"]]
+    assert plan.rollout.hosts["host-2"].stage is HostStage.SKIPPED
+    assert [host.triggers for host in access.by_name.values()] == [[], [], []]
+
+
+def test_plan_says_which_budget_is_exceeded_before_anything_is_changed() -> None:
+    access = FakeAccess(None)
+    access.by_name["host-2"].error = HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)
+
+    plan = asyncio.run(Operator(access, Heard()).plan(DRY))
+
+    assert plan.exceeded == "1 of 3 hosts unreachable, and --max-unreachable allows 0"
+
+
+def test_revision_that_no_host_has_is_refused() -> None:
+    with pytest.raises(Refused, match="every host refuses v9"):
+        asyncio.run(Operator(FakeAccess(None), Heard()).plan(StartRequest("v9", HOSTS, dry_run=True)))
+
+
+def test_no_host_that_answers_ends_it() -> None:
+    access = FakeAccess(None)
+    for host in access.by_name.values():
+        host.error = HostError(Code.HOST_UNFIT, "no plugin")
+
+    with pytest.raises(FleetStopped, match="none of 3 hosts answers as it should: host-1: no plugin"):
+        asyncio.run(Operator(access, Heard()).plan(DRY))
+
+
+async def _started(operator: Operator) -> tuple[Plan, Result]:
+    plan = await operator.plan(REQUEST)
+    return plan, await operator.start(plan)
+
+
+def test_start_runs_a_plan_to_its_end_and_lets_go_of_the_lock(access: FakeAccess) -> None:
+    heard = Heard()
+
+    plan, result = asyncio.run(_started(Operator(access, heard)))
+
+    assert (result.exit, result.elsewhere, result.rollout.phase) == (Exit.OK, False, Phase.COMPLETED)
+    assert result.rollout.id == plan.rollout.id
+    assert [host.revision for host in access.by_name.values()] == ["v2"] * 3
+    assert access.record.holder("api", "test") is None
+    assert (heard.events[0], heard.events[-1]) == ("begin", "end")
+
+
+def test_start_is_refused_while_another_rollout_of_the_fleet_runs(access: FakeAccess, path: Path) -> None:
+    other = FileRolloutStore(path)
+    other.begin(a_rollout(LEFT, environment="test"))
+
+    with pytest.raises(Locked, match=LEFT):
+        asyncio.run(_started(Operator(access, Heard())))
+    assert [host.triggers for host in access.by_name.values()] == [[], [], []]
+
+
+def test_start_supersedes_a_rollout_that_was_left(access: FakeAccess, path: Path) -> None:
+    other = FileRolloutStore(path)
+    other.begin(a_rollout(LEFT, environment="test"))
+    other.release()
+    heard = Heard()
+
+    asyncio.run(_started(Operator(access, heard)))
+
+    assert "rollout.supersedes" in heard.events
+    assert look.status(access.record, LEFT).rollout.phase is Phase.SUPERSEDED
+
+
+def _left(path: Path, phase: Phase = Phase.INTERRUPTED) -> FileRolloutStore:
+    """Leave a rollout of v2; returns the record of whoever left it, which holds the lock."""
+    store = FileRolloutStore(path)
+    rollout = a_rollout(LEFT, environment="test", revision="v2")
+    rollout.commits = {"api": "b" * 40}
+    rollout.phase = phase
+    for host in rollout.hosts.values():
+        host.before = "000001-aaaaaaaaaaaa"
+    store.begin(rollout)
+    return store
+
+
+def test_resume_goes_on_with_a_rollout_that_was_left(access: FakeAccess, path: Path) -> None:
+    _left(path).release()
+
+    result = asyncio.run(Operator(access, Heard()).resume(LEFT))
+
+    assert (result.exit, result.rollout.phase) == (Exit.OK, Phase.COMPLETED)
+    assert [host.triggers for host in access.by_name.values()] == [[LEFT]] * 3
+
+
+def test_resume_of_a_paused_rollout_is_heard_by_whoever_runs_it(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.PAUSED)
+
+    async def hear(_seconds: float) -> None:
+        order = running.take_order()
+        assert order
+        assert order.verb == "resume"
+        rollout = running.read(LEFT)
+        rollout.enter(Phase.RUNNING)
+        running.save(rollout)
+
+    result = asyncio.run(Operator(access, Heard(), sleep=hear).resume(LEFT))
+
+    assert (result.elsewhere, result.exit) == (True, Exit.OK)
+    assert [host.triggers for host in access.by_name.values()] == [[], [], []]
+
+
+def test_resume_of_a_paused_rollout_whose_operator_does_not_hear_is_refused_while_it_holds_the_lock(
+    access: FakeAccess, path: Path
+) -> None:
+    _running = _left(path, Phase.PAUSED)
+    looks = []
+
+    async def nothing(seconds: float) -> None:
+        looks.append(seconds)
+
+    with pytest.raises(Locked):
+        asyncio.run(Operator(access, Heard(), sleep=nothing).resume(LEFT))
+    assert looks == [1.0] * 5
+
+
+def test_approval_given_while_nobody_ran_it_counts(access: FakeAccess, path: Path) -> None:
+    _left(path, Phase.WAITING).release()
+    access.record.order(LEFT, Order("approve", "bob"))
+
+    result = asyncio.run(Operator(access, Heard()).resume(LEFT))
+
+    assert result.rollout.approved
+
+
+def test_rollout_that_has_ended_is_not_resumed_and_may_be_reverted(access: FakeAccess) -> None:
+    _, started = asyncio.run(_started(Operator(access, Heard())))
+
+    with pytest.raises(NoTarget, match="has ended: completed"):
+        asyncio.run(Operator(access, Heard()).resume(started.rollout.id))
+    assert access.record.holder("api", "test") is None, "the lock is free again"
+    reverted = asyncio.run(Operator(access, Heard()).revert(started.rollout.id))
+    assert (reverted.exit, reverted.rollout.phase) == (Exit.OK, Phase.REVERTED)
+    assert [host.revision for host in access.by_name.values()] == ["v1"] * 3
+
+
+def test_wrong_password_is_no_reason_to_give_a_rollout_up(access: FakeAccess, path: Path) -> None:
+    _left(path).release()
+    for host in access.by_name.values():
+        host.error = HostError(Code.HOST_UNAUTHORISED, "it wants another user or password")
+
+    with pytest.raises(Misconfigured, match="another user or password is wanted by host-1, host-2, host-3"):
+        asyncio.run(Operator(access, Heard()).resume(LEFT))
+
+    found = look.standing(access.record, LEFT)
+    assert (found.rollout.phase, found.running) == (Phase.INTERRUPTED, False)
+
+
+def test_cancelled_run_is_a_result_and_is_left_as_it_is(access: FakeAccess, path: Path) -> None:
+    _left(path).release()
+    heard = Heard()
+    access.by_name["host-1"].held = asyncio.Event()
+
+    async def cancelled() -> Result:
+        run = asyncio.create_task(Operator(access, heard).resume(LEFT))
+        await heard.when("host.deploying").wait()
+        run.cancel()
+        return await run
+
+    result = asyncio.run(cancelled())
+
+    assert (result.exit, result.rollout.phase) == (Exit.CANCELLED, Phase.INTERRUPTED)
+    assert access.record.holder("api", "test") is None
+
+
+def test_abort_ends_a_rollout_that_nobody_runs(access: FakeAccess, path: Path) -> None:
+    _left(path).release()
+
+    found = orders.abort(access.record, LEFT)
+
+    assert (found.running, found.rollout.phase) == (False, Phase.ABORTED)
+    assert found.rollout.ended_at
+    assert access.record.holder("api", "test") is None
+    with pytest.raises(NoTarget, match="has ended: aborted"):
+        orders.abort(access.record, LEFT)
+
+
+def test_abort_is_an_order_to_whoever_runs_it(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+
+    assert orders.abort(access.record, LEFT).running
+    order = running.take_order()
+    assert order
+    assert order.verb == "abort"
+
+
+def test_order_is_kept_for_whoever_resumes_and_is_refused_on_the_way_back(access: FakeAccess, path: Path) -> None:
+    store = _left(path)
+    rollout = store.read(LEFT)
+    store.release()
+
+    assert not orders.order(access.record, LEFT, "approve").running
+    taken = access.record.take(LEFT)
+    taken.reverting = "it failed"
+    access.record.save(taken)
+    access.record.release()
+    with pytest.raises(NoTarget, match="is on its way back"):
+        orders.order(access.record, rollout.id, "pause")
+
+
+def test_listing_says_who_is_run(access: FakeAccess, path: Path) -> None:
+    _running = _left(path, Phase.RUNNING)
+
+    assert [(one.rollout.id, one.running) for one in look.listing(access.record)] == [(LEFT, True)]
+
+
+class ReportedStore(FileRolloutStore):
+    """A record that hosts report to, as Consul's."""
+
+    def reported(self, rollout: object, names: object) -> dict[str, dict[str, object]]:  # noqa: ARG002 - the port's
+        return {
+            "host-1": {"outcome": "deployed", "commits": {"api": "b" * 40}},
+            "host-2": {"outcome": "rolled-back", "commits": {"api": "b" * 40}},
+            "host-3": {"outcome": "unchanged", "commits": {"api": "a" * 40}},
+        }
+
+
+def test_host_that_was_down_and_took_the_revision_since_has_converged(path: Path) -> None:
+    store = _left(path)
+    lost = list(store.read(LEFT).hosts.values())
+    for host in lost:
+        host.stage = HostStage.UNREACHABLE
+    store.save_hosts(lost)
+    store.release()
+
+    found = look.status(ReportedStore(path), LEFT)
+
+    assert [str(host.stage) for host in found.rollout.hosts.values()] == ["converged", "unreachable", "unreachable"]

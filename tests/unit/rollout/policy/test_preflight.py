@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from release_agent.errors import Code, FleetStopped, Refused
+from release_agent.rollout.host.model import HostError, HostStatus
+from release_agent.rollout.model import Host, HostStage
+from release_agent.rollout.policy.preflight import (
+    fleet_of,
+    note_status,
+    refuse_if_all_refuse,
+    same_commits,
+    skip_up_to_date,
+    usual_changes,
+)
+
+
+def host(name: str, **settings: object) -> Host:
+    return Host(name, "", **settings)  # type: ignore[arg-type]
+
+
+def status(app: str = "api", environment: str = "test", health: str = "passing", **settings: bool) -> HostStatus:
+    return HostStatus(app, environment, "000001-aaaaaaaaaaaa", "v1", {"api": "a" * 40}, health, **settings)
+
+
+@pytest.mark.parametrize(("health", "unwell"), [("passing", False), ("warning", True), ("critical", True)])
+def test_what_is_live_is_noted_and_whether_it_is_well(health: str, unwell: bool) -> None:
+    noted = host("host-1")
+
+    note_status(noted, status(health=health))
+
+    assert (noted.before, noted.before_revision, noted.unwell) == ("000001-aaaaaaaaaaaa", "v1", unwell)
+
+
+@pytest.mark.parametrize(("setting", "code"), [("busy", Code.HOST_BUSY), ("maintenance", Code.HOST_IN_MAINTENANCE)])
+def test_host_that_must_not_be_deployed_to_is_an_error_of_its_own_and_noted_all_the_same(setting: str, code: Code) -> None:
+    noted = host("host-1")
+
+    with pytest.raises(HostError) as refused:
+        note_status(noted, status(**{setting: True}))
+
+    assert (refused.value.code, noted.before) == (code, "000001-aaaaaaaaaaaa")
+
+
+def test_all_hosts_are_of_one_fleet() -> None:
+    hosts = [host("host-1"), host("host-2")]
+
+    assert fleet_of(hosts, {"host-1": status(), "host-2": status()}) == ("api", "test")
+    with pytest.raises(Refused, match=r"api \(test\) on host-1, host-3; web \(test\) on host-2") as refused:
+        fleet_of(hosts, {"host-1": status(), "host-2": status("web"), "host-3": status()})
+    assert refused.value.code is Code.FLEET_MIXED
+
+
+def test_no_answer_from_any_host_is_said_with_the_first_ones_reason() -> None:
+    with pytest.raises(FleetStopped, match="none of 2 hosts answers as it should: host-1: Connection refused"):
+        fleet_of([host("host-1", why="Connection refused"), host("host-2")], {})
+
+
+@pytest.mark.parametrize(
+    ("stages", "refusing", "refused"),
+    [
+        ("..", "", False),
+        ("..", "1", False),
+        ("..", "12", True),
+        (".U", "1", True),  # the other cannot be reached
+        (".F", "1", False),  # the other has another error
+        ("UU", "", False),
+    ],
+)
+def test_revision_is_refused_only_if_every_host_that_is_reached_refuses_it(stages: str, refusing: str, refused: bool) -> None:
+    letters = {".": HostStage.FAILED, "U": HostStage.UNREACHABLE, "F": HostStage.FAILED}
+    hosts = [host(f"host-{number}", stage=letters[letter]) for number, letter in enumerate(stages, 1)]
+    refusals = {f"host-{number}": HostError("revision-unknown", "no tag v9", refused=True) for number in refusing}
+
+    if not refused:
+        refuse_if_all_refuse(hosts, "v9", refusals)
+        return
+    with pytest.raises(Refused, match="every host refuses v9: no tag v9") as error:
+        refuse_if_all_refuse(hosts, "v9", refusals)
+    assert error.value.code is Code.REVISION_UNKNOWN
+
+
+def test_code_of_a_newer_agent_is_read_as_an_unknown_revision() -> None:
+    with pytest.raises(Refused) as error:
+        refuse_if_all_refuse([host("host-1")], "v9", {"host-1": HostError("of-a-newer-agent", "no", refused=True)})
+
+    assert error.value.code is Code.REVISION_UNKNOWN
+
+
+def test_revision_must_be_the_same_commits_on_every_host() -> None:
+    one, other = {"api": "a" * 40}, {"api": "b" * 40}
+
+    assert same_commits({"host-1": {"commits": one}, "host-2": {"commits": one}}) == one
+    assert same_commits({}) == {}
+    with pytest.raises(Refused, match="api aaaaaaaaaaaa on host-1, host-3; api bbbbbbbbbbbb on host-2") as refused:
+        same_commits({"host-1": {"commits": one}, "host-2": {"commits": other}, "host-3": {"commits": one}})
+    assert refused.value.code is Code.COMMITS_DIFFER
+
+
+def test_changes_shown_are_those_on_the_release_that_most_hosts_run() -> None:
+    hosts = [host("host-1", before="x"), host("host-2", before="y"), host("host-3", before="y"), host("host-4", before="x")]
+    answers = {name: {"changes": {"api": name}} for name in ("host-1", "host-2", "host-3")}
+
+    assert usual_changes(hosts, answers) == {"api": "host-2"}
+    assert usual_changes(hosts, {}) == {}
+
+
+def test_healthy_hosts_that_run_it_already_are_skipped() -> None:
+    hosts = [host("host-1"), host("host-2", unwell=True), host("host-3"), host("host-4")]
+
+    skip_up_to_date(hosts, {"host-1": {"live": True}, "host-2": {"live": True}, "host-3": {"live": False}}, "v2")
+
+    assert [one.stage for one in hosts] == [HostStage.SKIPPED, *[HostStage.PENDING] * 3]
+    assert hosts[0].why == "runs v2 already, and is well"

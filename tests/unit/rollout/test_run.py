@@ -1,0 +1,239 @@
+"""A rollout run to its end over hosts without a network, with a real record in a file."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from release_agent.errors import Code, Exit, LockLost
+from release_agent.rollout.host.model import HostError
+from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout
+from release_agent.rollout.policy.options import Options
+from release_agent.rollout.record.file import FileRolloutStore
+from release_agent.rollout.run import RolloutRun
+from release_agent.rollout.writer import Writer
+from support.fake_hosts import COMMITS, NEW, OLD, FakeAccess, Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+ID = "rollout-20261124T100000Z-aaaaaa"
+
+
+class Scene:
+    """A rollout of v2 over three hosts, the first of them a wave of its own."""
+
+    def __init__(self, store: FileRolloutStore, **options: Any) -> None:
+        self.store = store
+        self.access = FakeAccess(store)
+        self.heard = Heard()
+        hosts = {
+            name: Host(name, "", order=number, wave=min(number, 1), before=OLD, before_revision="v1")
+            for number, name in enumerate(self.access.by_name)
+        }
+        chosen = Options(**{"bake": 1.0, **options})
+        self.rollout = Rollout(ID, "api", "test", "v2", COMMITS["v2"], chosen, hosts, "ada", "2026-11-24T10:00:00.000000Z")
+        store.begin(self.rollout)
+
+    async def run(self, go: Callable[[RolloutRun], Awaitable[Exit]] = RolloutRun.go) -> Exit:
+        """Run it with whoever is there."""
+        writer = Writer(self.store, 0.0, lambda _why: None)
+        return await go(RolloutRun(self.rollout, writer, self.access.host_access(self.rollout), self.heard))
+
+    def run_to_its_end(self, go: Callable[[RolloutRun], Awaitable[Exit]] = RolloutRun.go) -> Exit:
+        """Run it to its end."""
+        return asyncio.run(self.run(go))
+
+    @property
+    def stages(self) -> list[str]:
+        """How far each host is, as the record has it."""
+        return [str(host.stage) for host in self.store.read(ID).hosts.values()]
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is, as the record has it."""
+        return self.store.read(ID).phase
+
+    @property
+    def begun(self) -> list[str]:
+        """The hosts that were begun, in order."""
+        return [event.split()[1] for event in self.heard.events if event.startswith("host.started")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileRolloutStore:
+    """A record in a file."""
+    return FileRolloutStore(tmp_path / "rollouts.db")
+
+
+def test_healthy_fleet_takes_it_wave_after_wave(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+
+    assert scene.run_to_its_end() is Exit.OK
+    assert scene.begun == ["host-1", "host-2", "host-3"]
+    waves = [event for event in scene.heard.events if not event.startswith("host.")]
+    assert waves == ["wave.started", "bake.started", "wave.started", "rollout.completed"]
+    assert (scene.phase, scene.stages) == (Phase.COMPLETED, ["done"] * 3)
+    followed = store.completed("api", "test")
+    assert followed
+    assert (followed.id, followed.revision) == (ID, "v2")
+    assert store.read(ID).ended_at is not None
+
+
+def test_host_that_rolls_back_stops_it_and_no_other_is_begun(store: FileRolloutStore) -> None:
+    scene = Scene(store, parallel=1)
+    scene.access.by_name["host-2"].fails = True
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.FAILED, ["done", "failed", "pending"])
+    assert store.read(ID).hosts["host-2"].code == "unhealthy"
+    assert store.completed("api", "test") is None
+
+
+def test_stopped_rollout_is_put_back_where_that_was_asked_for(store: FileRolloutStore) -> None:
+    scene = Scene(store, revert=True)
+    scene.access.by_name["host-3"].fails = True
+
+    assert scene.run_to_its_end() is Exit.FLEET_REVERTED
+    assert (scene.phase, scene.stages) == (Phase.REVERTED, ["reverted", "reverted", "failed"])
+    assert [host.revision for host in scene.access.by_name.values()] == ["v1"] * 3
+    assert scene.access.by_name["host-1"].triggers == [ID, f"{ID}-revert"]
+
+
+def test_host_that_cannot_be_put_back_is_named(store: FileRolloutStore) -> None:
+    scene = Scene(store, revert=True)
+    scene.access.by_name["host-3"].fails = scene.access.by_name["host-1"].stays = True
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.FAILED, ["stuck", "reverted", "failed"])
+    assert "not all hosts could be put back" in store.read(ID).why
+
+
+def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-1"].sick_later = True
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert scene.begun == ["host-1"]
+    assert scene.stages == ["failed", "pending", "pending"]
+
+
+def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
+    from release_agent.rollout.policy.options import amount
+
+    scene = Scene(store, max_unreachable=amount("100%"))
+    scene.access.by_name["host-1"].error = HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.begun, scene.stages) == (["host-1"], ["unreachable", "pending", "pending"])
+
+
+def test_nobody_to_ask_for_approval_leaves_it_waiting_and_an_approval_lets_it_go_on(store: FileRolloutStore) -> None:
+    scene = Scene(store, approve=True)
+
+    assert scene.run_to_its_end() is Exit.AWAITS_APPROVAL
+    assert (scene.phase, scene.begun) == (Phase.WAITING, ["host-1"])
+    scene.rollout.approved = True
+    assert scene.run_to_its_end() is Exit.OK
+    assert scene.stages == ["done"] * 3
+
+
+@pytest.mark.parametrize(("answer", "code", "phase"), [(True, Exit.OK, "completed"), (False, Exit.FLEET_FAILED, "aborted")])
+def test_person_at_hand_is_asked(store: FileRolloutStore, answer: bool, code: Exit, phase: str) -> None:
+    scene = Scene(store, approve=True)
+    scene.heard.answer = answer
+
+    assert scene.run_to_its_end() is code
+    assert scene.phase == phase
+
+
+def _hold_first_until(scene: Scene, event: str) -> None:
+    scene.access.by_name["host-1"].held = scene.heard.when(event)
+
+
+def test_abort_lets_what_is_in_flight_end_and_begins_no_other(store: FileRolloutStore) -> None:
+    scene = Scene(store, revert=True)
+    _hold_first_until(scene, "order.heard")
+    store.order(ID, Order("abort", "bob"))
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+    assert store.read(ID).why == "aborted by bob"
+
+
+def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:
+    scene = Scene(store, bake=0.0)
+    _hold_first_until(scene, "rollout.paused")
+    store.order(ID, Order("pause", "bob"))
+
+    async def leave_once_paused() -> None:
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("host.finished").wait()
+        run.cancel()
+        await run
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(leave_once_paused())
+    assert (scene.phase, scene.stages) == (Phase.INTERRUPTED, ["done", "pending", "pending"])
+    assert store.read(ID).ended_at is None
+    scene.heard = Heard()
+    assert scene.run_to_its_end() is Exit.OK
+    assert scene.begun == ["host-2", "host-3"]
+
+
+def test_resumed_rollout_asks_hosts_in_flight_what_became_of_them_and_deploys_to_none_twice(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-1"].triggers = [ID]  # it had heard; the operator was killed before it wrote that down
+    scene.rollout.hosts["host-1"].stage = HostStage.STARTING
+
+    assert scene.run_to_its_end() is Exit.OK
+    assert [host.triggers for host in scene.access.by_name.values()] == [[ID]] * 3
+
+
+def test_revert_of_a_completed_rollout_takes_back_what_the_fleet_follows(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    assert scene.run_to_its_end() is Exit.OK
+
+    assert scene.run_to_its_end(RolloutRun.revert) is Exit.OK
+
+    assert (scene.phase, scene.stages) == (Phase.REVERTED, ["reverted"] * 3)
+    assert store.completed("api", "test") is None
+
+
+def test_revert_leaves_alone_a_host_that_somebody_moved_on(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    assert scene.run_to_its_end() is Exit.OK
+    scene.access.by_name["host-2"].release, scene.access.by_name["host-2"].revision = "000003-cccccccccccc", "v3"
+
+    assert scene.run_to_its_end(RolloutRun.revert) is Exit.FLEET_FAILED
+
+    assert scene.access.by_name["host-2"].revision == "v3"
+    assert store.read(ID).hosts["host-2"].code == "host-moved-on"
+
+
+class LosingStore(FileRolloutStore):
+    """A record whose lock is lost once a host is done."""
+
+    def save_hosts(self, hosts: Sequence[Host]) -> None:
+        if any(host.release == NEW for host in hosts):
+            self.renew()
+        super().save_hosts(hosts)
+
+    def renew(self) -> None:
+        raise LockLost(Code.LOCK_LOST, "the lock was lost")
+
+
+def test_lost_lock_ends_the_run_and_no_other_host_is_begun(tmp_path: Path) -> None:
+    scene = Scene(LosingStore(tmp_path / "rollouts.db"))
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.begun, scene.phase) == (["host-1"], Phase.INTERRUPTED)
+    assert store_why(scene) == "the lock was lost"
+
+
+def store_why(scene: Scene) -> str:
+    """Why it was left, as the record has it."""
+    return scene.store.read(ID).why
