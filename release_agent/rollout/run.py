@@ -180,8 +180,11 @@ class RolloutRun:
                 raise _AwaitsApprovalError
             if not answer:
                 self._gate.abort("not approved")
-            self._rollout.approved = self._rollout.approved or answer
-        if not self._gate.stopped and not self._gate.is_paused:
+            if self._gate.stopped:  # an abort answers as well
+                return
+            self._rollout.approved = True
+            await self._gate.opened()
+        if not self._gate.stopped:
             await self._enter(Phase.RUNNING)
 
     # Back
