@@ -20,9 +20,11 @@ from release_agent.rollout.host.client import HostClient
 from release_agent.rollout.host.model import HostError, deployment
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote, Unauthorised, Unreachable
-from support.host import Host, eventually, free_port
+from support.host import Host
+from support.servers import free_port
 from support.simulated_fleet import SimulatedFleet
 from support.simulated_host import DEPLOY, Manner, commit_of
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,9 @@ from release_agent.rollout.model import Holder, Host, HostStage, Order, Phase
 from release_agent.rollout.record.consul import ConsulRolloutStore
 from release_agent.rollout.record.file import FileRolloutStore
 from support.consul_process import ConsulProcess
-from support.host import clean_environment, eventually
+from support.environment import clean_environment
 from support.rollouts import a_rollout
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

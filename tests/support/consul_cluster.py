@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.consul_process import binary
-from support.host import clean_environment, eventually, free_port
+from support.environment import clean_environment
+from support.servers import free_port
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,14 +13,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from support.host import clean_environment, eventually, free_port
-
-_PROJECT = Path(__file__).parents[2]
+from support.environment import PROJECT, clean_environment
+from support.servers import free_port
+from support.waiting import eventually
 
 
 def binary() -> str:
     """Return Consul's binary: scripts/get-consul has put it into .tools, or it is on the PATH."""
-    own = _PROJECT / ".tools" / "consul"
+    own = PROJECT / ".tools" / "consul"
     found = str(own) if own.exists() else shutil.which("consul")
     assert found, "no Consul: run scripts/get-consul"
     return found

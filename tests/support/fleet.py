@@ -8,7 +8,10 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from support.host import BIN, Host, Ran, clean_environment, eventually, free_port
+from support.environment import BIN, clean_environment
+from support.host import Host, Ran
+from support.servers import free_port
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     import signal

@@ -8,51 +8,27 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 import urllib.error
 import urllib.request
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from support import warm
+from support.environment import BIN, clean_environment
+from support.repositories import Repository
+from support.servers import free_port
+from support.waiting import eventually
 
-BIN = Path(sys.executable).parent
 # The service uses the standard library alone, and its user may not reach into the agent's environment.
 SERVICE_PYTHON = "/usr/bin/python3"
 SERVICE_USER = "nobody"
-_PATIENCE = 30.0
-
-# The service: what its commit's file `behaviour` says. It runs from `current`.
-WEB = """\
-import http.server, os, pathlib, sys, time
-here = pathlib.Path(__file__).resolve().parent
-behaviour = (here / "behaviour").read_text().strip()
-if behaviour == "crash":
-    sys.exit(3)
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if behaviour == "hang":
-            time.sleep(3600)
-        well = behaviour == "ok" and not pathlib.Path(os.environ["SICK_FILE"]).exists()
-        self.send_response(200 if well else 500)
-        self.end_headers()
-        self.wfile.write((here / "version").read_bytes())
-    def log_message(self, *arguments):
-        pass
-class Server(http.server.ThreadingHTTPServer):
-    allow_reuse_address = True
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
+_LONGEST = 120.0  # seconds, for any command
 
 SUPERVISORD = """\
 [unix_http_server]
@@ -102,7 +78,7 @@ stderr_logfile={path}/boot.err
 
 SERVICE = """\
 [program:{name}]
-command={python} {root}/current/{script}
+command={python} -IS {root}/current/{script}
 environment=PORT="{port}",SICK_FILE="{path}/sick"
 user={user}
 autostart=false
@@ -111,19 +87,6 @@ startsecs=1
 startretries=1
 stopwaitsecs=10
 """
-
-
-def eventually(what: Callable[[], Any], because: str = "", patience: float = _PATIENCE) -> Any:
-    """Return the first true answer; fails where none comes."""
-    deadline = time.monotonic() + patience
-    pause = threading.Event()
-    while time.monotonic() < deadline:
-        answer = what()
-        if answer:
-            return answer
-        pause.wait(0.02)
-    message = f"never came true: {because or what}"
-    raise AssertionError(message)
 
 
 @dataclass
@@ -144,56 +107,6 @@ class Ran:
         return [event for event in logged if event.get("event") == name]
 
 
-class Repository:
-    """A git repository that tests commit to."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir(parents=True)
-        self.git("init", "-q", "-b", "main")
-
-    def git(self, *arguments: str) -> str:
-        """Run git in it."""
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        # Whatever the test makes of its owner.
-        safe = ["-c", f"safe.directory={self.path}"]
-        done = subprocess.run(
-            ["git", *identity, *safe, *arguments],
-            cwd=self.path,
-            check=True,
-            capture_output=True,
-            text=True,
-            env=clean_environment(),
-        )
-        return done.stdout.strip()
-
-    def release(self, tag: str | None = None, behaviour: str = "ok", **files: str) -> str:
-        """Commit a version of the service, tag it, return the commit."""
-        wanted = {"web.py": WEB, "behaviour": behaviour, "version": tag or "untagged", **files}
-        for name, text in wanted.items():
-            file = self.path / name.replace("__", "/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        self.git("add", "-A")
-        self.git("commit", "-q", "--allow-empty", "-m", tag or "change")
-        if tag:
-            self.git("tag", tag)
-        return self.git("rev-parse", "HEAD")
-
-
-def clean_environment() -> dict[str, str]:
-    """Return an environment in which nothing of this machine's Consul, supervisor or git shows."""
-    foreign = ("CONSUL_", "SUPERVISOR_", "GIT_", "RELEASE_AGENT_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Host:
     """One container, as far as the agent can tell."""
 
@@ -209,7 +122,7 @@ class Host:
             "RELEASE_AGENT_CONFIG": str(self.config),
             "SUPERVISOR_SERVER_URL": f"unix://{self.path}/supervisor.sock",
         }
-        self.supervisord: subprocess.Popen[bytes] | None = None
+        self.supervisord: warm.Program | None = None
         self.services = [self.service("web")]
         self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
         self.configure()
@@ -228,7 +141,7 @@ class Host:
             "repository": f'[[repository]]\nname = "api"\npath = "{self.repository.path}"',
             "revision": "",
             "service": f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{self.port}/"\ntimeout = "1s"',
-            "health": '[health]\ndeadline = "8s"\nstable_for = "100ms"',
+            "health": "",  # each version says it itself
             "consul": f"[consul]\n{consul}",
         } | replaced
         self.config.write_text("\n".join([*sections.values(), extra]))
@@ -248,14 +161,17 @@ class Host:
             boot=str(boot).lower(),
         )
         (self.path / "supervisord.conf").write_text(text)
-        self.supervisord = subprocess.Popen(
-            [BIN / "supervisord", "-n", "-c", self.path / "supervisord.conf"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=clean_environment(),
-        )
-        eventually(lambda: self.supervisorctl("pid").code == 0, "supervisord answers")
+        with Path(os.devnull).open("w") as nowhere:
+            command = ["supervisord", "-n", "-c", self.path / "supervisord.conf"]
+            self.supervisord = warm.start(command, clean_environment(), stdout=nowhere.fileno(), stderr=nowhere.fileno())
+        eventually(self._answers, "supervisord answers")
         return self
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.rpc.supervisor.getState()["statename"] == "RUNNING")
+        except (OSError, http.client.HTTPException):
+            return False
 
     def reload(self) -> None:
         """Let supervisord reload, and wait until the new one answers: the old one does, too, for a moment."""
@@ -265,7 +181,7 @@ class Host:
         with contextlib.suppress(OSError, http.client.HTTPException):
             self.rpc.supervisor.restart()
         eventually(lambda: log.read_text().count("supervisord started") > before, "it has reloaded")
-        eventually(lambda: self.supervisorctl("pid").code == 0, "supervisord answers")
+        eventually(self._answers, "supervisord answers")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop supervisord and wait for its end; its children outlive a KILL."""
@@ -276,7 +192,7 @@ class Host:
 
     def supervisorctl(self, *arguments: str) -> Ran:
         """Run supervisorctl."""
-        return self._run([str(BIN / "supervisorctl"), "-c", str(self.path / "supervisord.conf"), *arguments])
+        return self._run(["supervisorctl", "-c", self.path / "supervisord.conf", *arguments])
 
     @property
     def rpc(self) -> Any:
@@ -286,14 +202,14 @@ class Host:
 
     def process(self, name: str = "web") -> tuple[str, int]:
         """Return a process' state and pid, as supervisor has it."""
-        words = self.supervisorctl("status", name).out.split()
-        return words[1], int(words[3].rstrip(",")) if "pid" in words else 0
+        info = self.rpc.supervisor.getProcessInfo(name)
+        return info["statename"], info["pid"]
 
     # The agent
 
     def agent(self, *arguments: str, **environment: str) -> Ran:
         """Run a command of the agent to its end."""
-        return self._run([str(BIN / "release-agent"), *arguments], environment)
+        return self._run(["release-agent", *arguments], environment)
 
     def deploy(self, *arguments: str, **environment: str) -> Ran:
         """Run ``deploy --json``."""
@@ -323,11 +239,8 @@ class Host:
         """Return release names and states."""
         return {release["release"]: release["state"] for release in self.agent("releases", "--json").json}
 
-    def _run(self, command: list[str], environment: dict[str, str] | None = None) -> Ran:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=self.environment | (environment or {}), check=False, timeout=120
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+    def _run(self, command: list[object], environment: dict[str, str] | None = None) -> Ran:
+        return Ran(*warm.run(command, self.environment | (environment or {}), _LONGEST))
 
     # What is live
 
@@ -363,7 +276,7 @@ class Host:
 
     def close(self) -> None:
         """End everything that was started and remove the directory."""
-        if self.supervisord and self.supervisord.poll() is None:
-            self.stop()
+        if self.supervisord:
+            self.stop(signal.SIGKILL)  # it looks once a second whether its children have stopped
         subprocess.run(["pkill", "-KILL", "-f", str(self.path)], check=False)
         shutil.rmtree(self.path, ignore_errors=True)

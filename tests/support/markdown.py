@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from support.environment import PROJECT
+
 _HEADING = re.compile(r"(#+) (.+)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _SPAN = re.compile(r"`([^`]+)`")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
 from release_agent.config import sections
 from release_agent.repository.source import GitSource
+from support.environment import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,26 +16,47 @@ if TYPE_CHECKING:
 
 ALL_MODES = 0o7777
 
-
-def clean_environment() -> dict[str, str]:
-    """Return an environment in which git sees no configuration but the repository's own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    people = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in _PERSON.items()}
-    return inherited | people | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+# The service: what its commit's file `behaviour` says. It runs from `current`.
+# By sockets alone: every deployment starts it anew, and http.server costs more than all of this.
+WEB = """\
+import os, socket, sys, threading, time
+here = os.path.dirname(os.path.realpath(__file__))
+behaviour, version = (open(os.path.join(here, name)).read().strip() for name in ("behaviour", "version"))
+if behaviour == "crash":
+    sys.exit(3)
+def answer(connection):
+    with connection:
+        connection.recv(65536)
+        if behaviour == "hang":
+            time.sleep(3600)
+        well = behaviour == "ok" and not os.path.exists(os.environ["SICK_FILE"])
+        status = "200 OK" if well else "500 Internal Server Error"
+        head = f"HTTP/1.0 {status}\\r\\nContent-Length: {len(version)}\\r\\n\\r\\n"
+        connection.sendall((head + version).encode())
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=64)
+while True:
+    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+"""
 
 
 _PERSON = {"NAME": "Ada", "EMAIL": "ada@example.org"}
+_PEOPLE = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in _PERSON.items()}
+
+
+def git_environment() -> dict[str, str]:
+    """Return an environment in which git sees no configuration but the repository's own."""
+    return clean_environment() | _PEOPLE | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def git(place: Path, *arguments: str, stdin: str = "", check: bool = True) -> str:
     """Run git in ``place`` and return what it printed."""
     done = subprocess.run(
-        ["git", *arguments], cwd=place, env=clean_environment(), input=stdin, check=check, capture_output=True, text=True
+        ["git", *arguments], cwd=place, env=git_environment(), input=stdin, check=check, capture_output=True, text=True
     )
     return done.stdout.strip()
 
 
-class Repo:
+class Repository:
     """A repository that tests write to; the agent only reads it."""
 
     def __init__(self, path: Path, *options: str) -> None:
@@ -46,7 +67,8 @@ class Repo:
 
     def git(self, *arguments: str, stdin: str = "") -> str:
         """Run git in it."""
-        return git(self.path, *arguments, stdin=stdin)
+        # Whatever a test makes of its owner.
+        return git(self.path, "-c", f"safe.directory={self.path}", *arguments, stdin=stdin)
 
     def commit(self, files: Mapping[str, str | bytes] | None = None, *, tag: str = "") -> str:
         """Write files, commit all there is, return the commit's id."""
@@ -60,17 +82,25 @@ class Repo:
             self.git("tag", tag)
         return self.head
 
+    def release(self, tag: str | None = None, behaviour: str = "ok", **files: str) -> str:
+        """Commit a version of the service that hosts run, tag it, return the commit; ``a__b`` is the file ``a/b``."""
+        # Who is to be found unhealthy is found so soon; who is healthy may take as long as a busy machine needs.
+        deadline = "60s" if behaviour == "ok" else "2s"
+        health = f'[health]\ndeadline = "{deadline}"\nstable_for = "100ms"\n'
+        wanted = {"web.py": WEB, "behaviour": behaviour, "version": tag or "untagged", "release.toml": health, **files}
+        return self.commit({name.replace("__", "/"): text for name, text in wanted.items()}, tag=tag or "")
+
     @property
     def head(self) -> str:
         """The commit that is checked out."""
         return self.git("rev-parse", "HEAD")
 
 
-def source_of(scratch: Path, /, **repositories: Repo | Path) -> GitSource:
+def source_of(scratch: Path, /, **repositories: Repository | Path) -> GitSource:
     """Return the agent's view of repositories: a lone one fills the release, several go into their names."""
     several = len(repositories) > 1
     scratch.mkdir(exist_ok=True)
-    paths = {name: there.path if isinstance(there, Repo) else there for name, there in repositories.items()}
+    paths = {name: there.path if isinstance(there, Repository) else there for name, there in repositories.items()}
     places = [sections.Repository(name, str(path), name if several else ".") for name, path in paths.items()]
     return GitSource(places, scratch)
 

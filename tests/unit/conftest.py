@@ -13,25 +13,24 @@ import pytest
 from release_agent.journal.journal import StateDatabase
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
-from support.repositories import Repo
+from support.environment import FOREIGN
+from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FOREIGN = ("GIT_", "CONSUL_", "SUPERVISOR_", "RELEASE_", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
-
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine's git, Consul or supervisor shows."""
-    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
+def repo(tmp_path: Path) -> Repository:
     """A repository with one commit, tagged v1.0.0."""
-    made = Repo(tmp_path / "repos" / "api")
+    made = Repository(tmp_path / "repos" / "api")
     made.commit({"app.py": "print('one')\n"}, tag="v1.0.0")
     return made
 

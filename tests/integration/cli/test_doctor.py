@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.host import free_port
+from support.servers import free_port
 
 if TYPE_CHECKING:
     from support.host import Host

@@ -17,12 +17,14 @@ from release_agent.health import Health, HealthState
 from support.configuration import configuration
 from support.consul_cluster import PATIENCE, ConsulCluster, Proxy, answers, breaks_off, resets
 from support.consul_process import binary
-from support.host import BIN, Host, Ran, clean_environment, eventually
+from support.environment import BIN, clean_environment
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.consul_cluster import Fault
+    from support.host import Host, Ran
 
 KEY = "release-agent/test/api/hosts/host-1"
 SERVICE = "release-agent:api:host-1"

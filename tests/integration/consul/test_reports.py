@@ -11,7 +11,8 @@ from release_agent.consul.registration import ConsulAgent
 from release_agent.health import Health, HealthState
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
-from support.host import eventually, free_port
+from support.servers import free_port
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from support.host import Host
 
 KEY = "release-agent/test/api/hosts/host-1"
-_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
 _POLICY = """
 service "api" { policy = "write" }
 key "release-agent/test/api/hosts/host-1" { policy = "write" }
@@ -95,7 +95,7 @@ def test_check_warns_between_publish_and_outcome_only(host: Host, consul: Consul
 
 
 def test_rolled_back_host_is_passing_and_says_what_happened(host: Host, consul: ConsulProcess) -> None:
-    _reporting(host, consul, health=_FAST)
+    _reporting(host, consul)
     host.deploy("v1.0.0")
     host.repository.release("v1.2.0", "sick")
 
@@ -109,7 +109,7 @@ def test_rolled_back_host_is_passing_and_says_what_happened(host: Host, consul: 
 
 
 def test_host_on_which_nothing_is_healthy_is_critical_with_the_reason(host: Host, consul: ConsulProcess) -> None:
-    _reporting(host, consul, health=_FAST)
+    _reporting(host, consul)
     host.repository.release("v1.2.0", "sick")
 
     assert host.deploy().code == 21

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from support.host import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -47,7 +47,6 @@ def test_boot_leaves_what_runs_well_alone(host: Host) -> None:
 
 
 def test_sick_newest_version_makes_boot_take_the_next_lower_one(host: Host) -> None:
-    host.configure(health=_FAST)
     host.repository.release("v1.2.0", "sick")
 
     boot = host.agent("boot", "--json")
@@ -75,9 +74,9 @@ def test_nothing_that_can_be_deployed_is_twenty_one(cold_host: Host) -> None:
 
 
 def test_live_release_that_is_sick_stays_and_boot_says_so(host: Host) -> None:
-    host.configure(health=_FAST)
     host.deploy("v1.0.0")
     live = host.deploy("v1.1.0").json["release"]
+    host.configure(health=_FAST)
     (host.path / "sick").touch()
 
     boot = host.agent("boot", "--json")
@@ -124,10 +123,8 @@ def _listens(pid: int) -> bool:
 
 
 def test_boot_that_was_killed_on_its_way_down_goes_on(host: Host) -> None:
-    host.configure(health=_FAST)
-    host.repository.release(
-        "v1.2.0", "sick", **{"release.toml": f"[hooks]\nafter_publish = [{{ run = '{host.gate('held')}' }}]\n"}
-    )
+    hooks = f"[hooks]\nafter_publish = [{{ run = '{host.gate('held')}' }}]\n"
+    host.repository.release("v1.2.0", "sick", **{"release.toml": hooks + _FAST})
     boot = host.begin("boot")
     host.reached("held")
     boot.kill()

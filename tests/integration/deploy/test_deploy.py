@@ -7,7 +7,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
-from support.host import Repository, eventually
+from support.repositories import Repository
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("behaviour", ["sick", "crash", "hang"])
 def test_old_release_is_back_when_the_new_one_is_not_well(host: Host, behaviour: str) -> None:
-    host.configure(health='[health]\ndeadline = "3s"\nstable_for = "100ms"')
     good = host.deploy("v1.1.0").json["release"]
     host.repository.release("v1.2.0", behaviour)
 
@@ -36,7 +35,6 @@ def test_crashing_release_is_given_up_long_before_the_deadline(host: Host) -> No
 
 
 def test_only_the_newest_failed_release_is_kept(host: Host) -> None:
-    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     good = host.deploy("v1.1.0").json["release"]
     host.repository.release("v1.2.0", "sick")
     host.deploy()
@@ -47,7 +45,6 @@ def test_only_the_newest_failed_release_is_kept(host: Host) -> None:
 
 
 def test_first_release_that_is_sick_stays_for_a_person_to_see(host: Host) -> None:
-    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     host.repository.release("v1.2.0", "sick")
 
     ran = host.deploy()
@@ -60,7 +57,6 @@ def test_first_release_that_is_sick_stays_for_a_person_to_see(host: Host) -> Non
 
 
 def test_sick_release_behind_a_failed_one_has_nothing_to_go_back_to(host: Host) -> None:
-    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     host.repository.release("v1.2.0", "sick")
     host.deploy()
     host.repository.release("v1.3.0", "sick")
@@ -72,9 +68,9 @@ def test_sick_release_behind_a_failed_one_has_nothing_to_go_back_to(host: Host) 
 
 
 def test_rollback_that_is_not_healthy_either_says_what_is_live_and_what_to_do(host: Host) -> None:
-    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     good = host.deploy("v1.1.0").json["release"]
     host.repository.release("v1.2.0", "sick")
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     (host.path / "sick").touch()  # something both need is gone
 
     ran = host.deploy()
@@ -111,10 +107,9 @@ def test_after_deploy_hook_that_fails_is_a_failure_too(host: Host) -> None:
 
 
 def test_live_release_that_a_restart_does_not_mend_is_rolled_back(host: Host) -> None:
-    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     old = host.deploy("v1.0.0").json["release"]
     new = host.deploy("v1.1.0").json["release"]
-    (host.root / "releases" / new / "behaviour").write_text("sick")
+    (host.root / "releases" / new / "behaviour").write_text("crash")
     host.supervisorctl("restart", "web")
 
     ran = host.deploy("v1.1.0")

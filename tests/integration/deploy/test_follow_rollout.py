@@ -10,8 +10,8 @@ import pytest
 from release_agent.consul.client import ConsulClient
 from release_agent.model import Completed
 from release_agent.rollout.record.consul import ConsulRolloutStore
-from support.host import eventually
 from support.rollouts import a_rollout
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EARLIER, COMPLETED, LATER = (f"rollout-20261122T10000{n}Z-aaaaaa" for n in (1, 2, 3))
 _FOLLOW = '[revision]\nfollow = "rollout"'
-_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
 _AWAY = "127.0.0.1:9"
 _PREFIX = "release-agent/test/api/rollout"
 
@@ -33,7 +32,7 @@ class _Fleet:
         self.host = host
         self.consul = consul
         host.environment["CONSUL_HTTP_ADDR"] = consul.address
-        host.configure(consul="enabled = true", revision=_FOLLOW, health=_FAST)
+        host.configure(consul="enabled = true", revision=_FOLLOW)
 
     def completed(self, revision: str, **commits: str) -> None:
         """Have a rollout complete, as far as hosts see it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.host import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.host import BIN, eventually
+from support.environment import BIN
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
 
-_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
-
 
 def _held(host: Host, stage: str, action: str = "deploy") -> None:
     """Hold the next deployment in a hook; recovery and rollback pass by."""
-    host.configure(
-        f"[hooks]\n{stage} = [{{ run = '[ $RELEASE_ACTION != {action} ] || {{ {host.gate('held')}; }}' }}]", health=_FAST
-    )
+    host.configure(f"[hooks]\n{stage} = [{{ run = '[ $RELEASE_ACTION != {action} ] || {{ {host.gate('held')}; }}' }}]")
 
 
 def _outcomes(host: Host) -> list[str]:
@@ -168,6 +165,7 @@ def test_boot_does_not_roll_back_a_release_that_was_proved_healthy_once(host: Ho
     host.reached("held")
     run.kill()
     run.wait()
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
     (host.path / "sick").touch()
     host.open("held")
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from support.host import BIN, Repository, eventually
+from support.environment import BIN
+from support.repositories import Repository
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -18,15 +20,13 @@ _FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
 def test_killed_while_it_found_nothing_to_do_restarts_nothing(host: Host) -> None:
     host.deploy("v1.1.0")
     _, pid = host.process()
-    host.configure(
-        service=f"[[service]]\nname = 'web'\n[[service.probe]]\nexec = '{host.gate('looked')}'\ntimeout = '1m'", health=_FAST
-    )
+    host.configure(service=f"[[service]]\nname = 'web'\n[[service.probe]]\nexec = '{host.gate('looked')}'\ntimeout = '1m'")
     run = host.begin("deploy", "v1.1.0")
     host.reached("looked")
     run.kill()
     run.wait()
+    host.open("looked")  # who asks for the status probes, too
     previous = host.status()["previous"]
-    host.open("looked")
 
     ran = host.deploy("v1.1.0")
 
@@ -38,9 +38,7 @@ def test_killed_while_it_found_nothing_to_do_restarts_nothing(host: Host) -> Non
 def test_stopping_a_run_does_not_brand_a_release_that_was_proved_before(host: Host) -> None:
     one = host.deploy("v1.0.0").json["release"]
     two = host.deploy("v1.1.0").json["release"]
-    host.configure(
-        f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || {{ {host.gate('held')}; }}' }}]", health=_FAST
-    )
+    host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || {{ {host.gate('held')}; }}' }}]")
     run = host.begin("deploy", "v1.0.0")
     host.reached("held")
     run.send_signal(signal.SIGTERM)
@@ -106,7 +104,6 @@ def test_release_that_a_service_still_runs_from_is_kept(host: Host) -> None:
     host.configure(
         app=f'[app]\nname = "api"\nenvironment = "test"\nroot = "{host.root}"\nkeep = 1',
         service='[[service]]\nname = "web"\nrestart = "none"',
-        health=_FAST,
     )
     first = host.deploy("v1.0.0").json["release"]
     for _ in range(3):
@@ -122,8 +119,8 @@ def test_service_that_only_the_failed_release_has_ends_with_it(cold_host: Host) 
     host.services = [host.service("web"), extra]
     web = f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{host.port}/"\n'
     host.repository.release("v1.0.0", **{"release.toml": web})
-    host.repository.release("v1.1.0", "sick", **{"release.toml": web + '[[service]]\nname = "extra"\n'})
-    host.configure(service="", health=_FAST)
+    host.repository.release("v1.1.0", "sick", **{"release.toml": web + '[[service]]\nname = "extra"\n' + _FAST})
+    host.configure(service="")
     host.start()
     host.deploy("v1.0.0")
 

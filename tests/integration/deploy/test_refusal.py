@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.host import Repository
+from support.repositories import Repository
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from support.host import Host
 
-_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
-
 
 def _deployed(host: Host, *revisions: str) -> list[str]:
     return [host.deploy(revision).json["release"] for revision in revisions]
@@ -43,7 +41,6 @@ def test_rollback_after_a_deployment_from_an_older_release_follows_the_journal(h
 
 
 def test_failed_releases_are_skipped(host: Host) -> None:
-    host.configure(health=_FAST)
     one, two = _deployed(host, "v1.0.0", "v1.1.0")
     host.repository.release("v1.2.0", "sick")
     assert host.deploy().code == 20
@@ -63,7 +60,6 @@ def test_named_release_is_taken_by_name_number_or_revision(host: Host) -> None:
 
 
 def test_missing_or_failed_release_is_no_target(host: Host) -> None:
-    host.configure(health=_FAST)
     live = _deployed(host, "v1.0.0")[0]
     host.repository.release("v1.2.0", "sick")
     failed = host.deploy().json["release"]
@@ -83,9 +79,8 @@ def test_nothing_was_ever_deployed(host: Host) -> None:
 
 
 def test_rollback_whose_target_is_sick_returns_to_what_was_live(host: Host) -> None:
-    host.configure(health=_FAST)
     one, two = _deployed(host, "v1.0.0", "v1.1.0")
-    (host.root / "releases" / one / "behaviour").write_text("sick")
+    (host.root / "releases" / one / "behaviour").write_text("crash")
 
     ran = host.agent("rollback", "--json")
 

@@ -16,11 +16,15 @@ from release_agent.model import Kind, Release, State
 from release_agent.monitor.monitor import Monitor
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
-from support.host import BIN, Host, eventually, free_port
+from support.environment import BIN
+from support.servers import free_port
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.host import Host
 
 KEY = "release-agent/test/api/hosts/host-1"
 _LISTENER = """
@@ -209,7 +213,7 @@ def test_maintenance_that_a_person_set_is_respected_and_shown(watched: Host, con
 
 
 def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: Host, consul: ConsulProcess) -> None:
-    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "20s"\nstable_for = "100ms"', consul="enabled = true")
+    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "60s"\nstable_for = "100ms"', consul="enabled = true")
     watched.supervisorctl("restart", "monitor")
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
@@ -226,10 +230,10 @@ def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: H
 
 
 def test_release_whose_probe_fails_for_the_deadline_is_taken_back(watched: Host, consul: ConsulProcess) -> None:
-    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "3s"\nstable_for = "0s"', consul="enabled = true")
-    watched.supervisorctl("restart", "monitor")
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
+    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "3s"\nstable_for = "0s"', consul="enabled = true")
+    watched.supervisorctl("restart", "monitor")
     _becomes(consul, "passing")
 
     (watched.path / "sick").touch()
@@ -238,10 +242,10 @@ def test_release_whose_probe_fails_for_the_deadline_is_taken_back(watched: Host,
 
 
 def test_service_that_a_person_stopped_is_not_taken_back(watched: Host, consul: ConsulProcess) -> None:
-    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "1s"\nstable_for = "0s"', consul="enabled = true")
-    watched.supervisorctl("restart", "monitor")
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
+    watched.configure(health='[health]\nwatch = "10m"\ndeadline = "1s"\nstable_for = "0s"', consul="enabled = true")
+    watched.supervisorctl("restart", "monitor")
     watched.supervisorctl("stop", "web")
     eventually(lambda: "web is STOPPED" in _status(consul)[1], "the monitor has seen it")
 
@@ -347,8 +351,7 @@ def test_metrics_are_served_to_prometheus(cold_host: Host, consul: ConsulProcess
 
 
 def test_what_moved_is_deployed_by_itself_and_what_failed_is_not_tried_again(watched: Host) -> None:
-    health = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
-    watched.configure(revision='[revision]\npoll = "200ms"', health=health)
+    watched.configure(revision='[revision]\npoll = "200ms"')
     watched.supervisorctl("restart", "monitor")
     eventually(lambda: watched.serves() == "v1.1.0", "the newest tag is deployed")
 

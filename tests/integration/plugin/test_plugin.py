@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.host import clean_environment, eventually, free_port
+from support.environment import clean_environment
+from support.servers import free_port
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
-
-_FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
 
 
 def _ended(host: Host, identity: str) -> dict[str, Any]:
@@ -100,7 +100,6 @@ def test_check_says_what_would_be_done_and_is_not_in_the_history(host: Host) -> 
 
 
 def test_sick_release_is_told_over_rpc(host: Host) -> None:
-    host.configure(health=_FAST)
     host.rpc.release.deploy("v1.0.0", True)
     host.repository.release("v1.2.0", "sick")
 
@@ -186,7 +185,6 @@ def test_client_that_hangs_up_changes_nothing(host: Host) -> None:
 
 
 def test_supervisorctl_follows_to_the_end_and_exits_with_the_deployments_code(host: Host) -> None:
-    host.configure(health=_FAST)
     good = host.supervisorctl("release", "deploy", "v1.0.0")
     host.repository.release("v1.2.0", "sick")
     sick = host.supervisorctl("release", "deploy")

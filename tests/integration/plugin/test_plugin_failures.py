@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from support.host import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,9 +17,9 @@ from release_agent.rollout.model import HostStage, Order
 from release_agent.rollout.record.consul import ConsulRolloutStore
 from support.configuration import configuration
 from support.consul_cluster import NODE, ConsulCluster
-from support.host import eventually
 from support.markdown import page
 from support.rollouts import a_rollout
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

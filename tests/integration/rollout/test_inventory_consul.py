@@ -15,7 +15,7 @@ from release_agent.health import Health, HealthState
 from release_agent.rollout.inventory import consul
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
-from support.host import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

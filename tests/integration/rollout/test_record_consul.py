@@ -13,8 +13,8 @@ from release_agent.model import Completed
 from release_agent.rollout.model import HostStage, Order, Phase
 from release_agent.rollout.record.consul import ConsulRolloutStore
 from support.consul_process import ConsulProcess
-from support.host import eventually
 from support.rollouts import a_rollout
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.environment import BIN
 from support.fleet import Fleet, Operator
-from support.host import BIN, eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 
 from support.consul_process import ConsulProcess
 from support.fleet import Fleet, Operator
-from support.host import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.host import BIN, Ran, clean_environment
+from support.environment import BIN, clean_environment
+from support.host import Ran
 from support.simulated_fleet import SimulatedFleet
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
 from support.privileges import unprivileged
-from support.repositories import Repo, listing
+from support.repositories import Repository, listing
 from support.roots import install, small_disk
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place(tmp_path: Path, repo: Repo) -> Path:
+def place(tmp_path: Path, repo: Repository) -> Path:
     """Where the root is to be; the repository is beside it."""
     assert repo.path == tmp_path / "repos/api"
     return tmp_path / "root"
@@ -69,7 +69,7 @@ def test_a_root_whose_parent_is_missing_is_a_fault(place: Path) -> None:
 
 
 def test_a_root_that_belongs_to_somebody_else_is_a_fault(open_place: Path) -> None:
-    Repo(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
+    Repository(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
     (open_place / "root").mkdir()
 
     with unprivileged():
@@ -150,14 +150,14 @@ def test_a_lost_journal_is_a_fault_where_there_are_releases(place: Path, root: R
     assert (found.level, found.message) == (FAULT, f"{root.database} is lost, though there are releases")
 
 
-def test_a_repository_that_is_fine_is_told_with_its_tags(place: Path, repo: Repo) -> None:
+def test_a_repository_that_is_fine_is_told_with_its_tags(place: Path, repo: Repository) -> None:
     found = examined(place)
 
     assert (found["repository api"].level, found["repository api"].message) == (OK, f"{repo.path} is readable, 1 tags")
     assert (found["revision"].level, found["revision"].message) == (OK, "a bare deploy takes v1.0.0")
 
 
-def test_a_repository_that_is_missing_is_a_fault_and_everything_else_is_looked_at(place: Path, repo: Repo) -> None:
+def test_a_repository_that_is_missing_is_a_fault_and_everything_else_is_looked_at(place: Path, repo: Repository) -> None:
     repo.path.rename(repo.path.with_name("elsewhere"))
 
     found = examined(place)
@@ -167,7 +167,7 @@ def test_a_repository_that_is_missing_is_a_fault_and_everything_else_is_looked_a
     assert found["root"].level == OK
 
 
-def test_no_version_to_deploy_is_a_fault(place: Path, repo: Repo) -> None:
+def test_no_version_to_deploy_is_a_fault(place: Path, repo: Repository) -> None:
     repo.git("tag", "--delete", "v1.0.0")
 
     found = examined(place)["revision"]
@@ -175,7 +175,7 @@ def test_no_version_to_deploy_is_a_fault(place: Path, repo: Repo) -> None:
     assert (found.level, "no tag like v* is a version" in found.message) == (FAULT, True)
 
 
-def test_a_wrong_release_toml_is_a_fault(place: Path, repo: Repo) -> None:
+def test_a_wrong_release_toml_is_a_fault(place: Path, repo: Repository) -> None:
     repo.commit({"release.toml": "[hook]\n"}, tag="v2.0.0")
 
     found = examined(place)["revision"]

@@ -20,7 +20,8 @@ from release_agent.deploy.environment import Occasion, Place, environment
 from release_agent.errors import Code, Exit
 from release_agent.model import Kind, Release, State, exit_of
 from release_agent.variables import WITHHELD, Variable
-from support.markdown import PROJECT, names, page, pages
+from support.environment import PROJECT
+from support.markdown import names, page, pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from release_agent.cli.main import CommandParser, parser
 from release_agent.errors import SERVICE_LOG_HINT
 from release_agent.model import Record
 from support.markdown import names, page
-from support.repositories import Repo
+from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def supervisor_url() -> Iterator[str]:
 
 def printed(place: Path, url: str) -> dict[str, Any]:
     """Return what each command prints, once two versions were deployed, in the order of the page."""
-    repository = Repo(place / "repository")
+    repository = Repository(place / "repository")
     (place / "agent.toml").write_text(CONFIGURATION.format(place=place, url=url))
     for tag in ("v1.0.0", "v1.1.0"):
         repository.commit({"version": tag}, tag=tag)

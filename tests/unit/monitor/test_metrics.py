@@ -14,7 +14,8 @@ from release_agent.journal.journal import StateDatabase
 from release_agent.model import Action, Kind, Record, Release, Request, State
 from release_agent.monitor.metrics import JournalCollector, kind_of_trigger, serve
 from support.configuration import configuration
-from support.host import eventually, free_port
+from support.servers import free_port
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

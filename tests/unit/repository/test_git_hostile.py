@@ -9,7 +9,7 @@ import pytest
 
 from release_agent.errors import Failed, Refused
 from release_agent.model import Kind
-from support.repositories import Repo, clean_environment, git, source_of
+from support.repositories import Repository, git, git_environment, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def program(tmp_path: Path, marker: Path, name: str = "evil") -> str:
     return str(path)
 
 
-def everything(scratch: Path, repo: Repo, revision: str = "v1.0.0") -> Path:
+def everything(scratch: Path, repo: Repository, revision: str = "v1.0.0") -> Path:
     """Do all that the agent ever does with a repository."""
     source = source_of(scratch, api=repo)
     target = source.resolve(revision, ANY)
@@ -53,7 +53,7 @@ def provoke(place: Path, *arguments: str) -> None:
     subprocess.run(
         ["git", *arguments],
         cwd=place,
-        env=clean_environment(),
+        env=git_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -61,7 +61,7 @@ def provoke(place: Path, *arguments: str) -> None:
     )
 
 
-def test_its_fsmonitor_is_not_run(repo: Repo, scratch: Path, tmp_path: Path, marker: Path) -> None:
+def test_its_fsmonitor_is_not_run(repo: Repository, scratch: Path, tmp_path: Path, marker: Path) -> None:
     repo.git("config", "core.fsmonitor", program(tmp_path, marker))
     provoke(repo.path, "status")
     assert marker.exists()
@@ -74,7 +74,7 @@ def test_its_fsmonitor_is_not_run(repo: Repo, scratch: Path, tmp_path: Path, mar
 
 @pytest.mark.parametrize("kind", ["smudge", "process"])
 def test_its_filters_are_not_run_and_the_file_is_as_it_was_committed(
-    repo: Repo, scratch: Path, tmp_path: Path, marker: Path, kind: str
+    repo: Repository, scratch: Path, tmp_path: Path, marker: Path, kind: str
 ) -> None:
     repo.commit({".gitattributes": "* filter=evil\n", "secret.bin": "as committed"}, tag="v2.0.0")
     repo.git("config", f"filter.evil.{kind}", program(tmp_path, marker))
@@ -92,7 +92,7 @@ def test_its_filters_are_not_run_and_the_file_is_as_it_was_committed(
 
 
 @pytest.mark.parametrize("where", ["configured", "its own"])
-def test_its_hooks_are_not_run(repo: Repo, scratch: Path, tmp_path: Path, marker: Path, where: str) -> None:
+def test_its_hooks_are_not_run(repo: Repository, scratch: Path, tmp_path: Path, marker: Path, where: str) -> None:
     hooks = tmp_path / "hooks" if where == "configured" else repo.path / ".git/hooks"
     hooks.mkdir(exist_ok=True)
     for name in ("post-checkout", "post-index-change", "reference-transaction", "post-merge", "fsmonitor-watchman"):
@@ -109,7 +109,7 @@ def test_its_hooks_are_not_run(repo: Repo, scratch: Path, tmp_path: Path, marker
 
 
 @pytest.mark.parametrize("signature", ["PGP SIGNATURE", "SSH SIGNATURE", "PGP MESSAGE", "SIGNED MESSAGE"])
-def test_its_signature_program_is_not_run(repo: Repo, scratch: Path, tmp_path: Path, marker: Path, signature: str) -> None:
+def test_its_signature_program_is_not_run(repo: Repository, scratch: Path, tmp_path: Path, marker: Path, signature: str) -> None:
     for key in ("gpg.program", "gpg.openpgp.program", "gpg.ssh.program", "gpg.x509.program"):
         repo.git("config", key, program(tmp_path, marker))
     repo.git("config", "gpg.ssh.allowedSignersFile", "/dev/null")
@@ -125,7 +125,7 @@ def test_its_signature_program_is_not_run(repo: Repo, scratch: Path, tmp_path: P
     assert not marker.exists()
 
 
-def test_its_attributes_do_not_count(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+def test_its_attributes_do_not_count(repo: Repository, scratch: Path, tmp_path: Path) -> None:
     (tmp_path / "attributes").write_text("*.py text eol=crlf\n")
     repo.git("config", "core.attributesFile", str(tmp_path / "attributes"))
     (repo.path / ".git/info").mkdir(exist_ok=True)
@@ -135,7 +135,7 @@ def test_its_attributes_do_not_count(repo: Repo, scratch: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("setting", ["core.autocrlf true", "core.eol crlf", "core.symlinks false", "core.fileMode false"])
-def test_its_configuration_does_not_change_what_is_written(repo: Repo, scratch: Path, setting: str) -> None:
+def test_its_configuration_does_not_change_what_is_written(repo: Repository, scratch: Path, setting: str) -> None:
     (repo.path / "link").symlink_to("app.py")
     repo.commit({".gitattributes": "*.txt text\n", "text.txt": "line\n"}, tag="v2.0.0")
     repo.git("config", *setting.split())
@@ -147,7 +147,7 @@ def test_its_configuration_does_not_change_what_is_written(repo: Repo, scratch: 
     assert source_of(scratch, api=repo).drift({"api": repo.head}, place) == {}
 
 
-def test_its_ignored_files_count_as_drift(repo: Repo, scratch: Path) -> None:
+def test_its_ignored_files_count_as_drift(repo: Repository, scratch: Path) -> None:
     (repo.path / ".git/info").mkdir(exist_ok=True)
     (repo.path / ".git/info/exclude").write_text("*.evil\n")
     place = everything(scratch, repo)
@@ -156,7 +156,7 @@ def test_its_ignored_files_count_as_drift(repo: Repo, scratch: Path) -> None:
     assert list(source_of(scratch, api=repo).drift({"api": repo.head}, place)) == ["x.evil"]
 
 
-def test_its_replacement_worktree_is_not_touched(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+def test_its_replacement_worktree_is_not_touched(repo: Repository, scratch: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     repo.git("config", "core.worktree", str(elsewhere))
@@ -166,7 +166,7 @@ def test_its_replacement_worktree_is_not_touched(repo: Repo, scratch: Path, tmp_
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_partial_clone_fetches_nothing(repo: Repo, scratch: Path, tmp_path: Path, marker: Path) -> None:
+def test_a_partial_clone_fetches_nothing(repo: Repository, scratch: Path, tmp_path: Path, marker: Path) -> None:
     repo.git("config", "uploadpack.allowFilter", "true")
     git(tmp_path, "clone", "--quiet", "--filter=blob:none", "--no-checkout", f"file://{repo.path}", "partial")
     partial = tmp_path / "partial"

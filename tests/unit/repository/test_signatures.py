@@ -9,7 +9,7 @@ import pytest
 
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
-from support.repositories import Repo, source_of
+from support.repositories import Repository, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ class Signer:
         """The line of an allowed_signers file that allows this one."""
         return f"{self.name}@example.org {self.key.with_suffix('.pub').read_text()}"
 
-    def sign(self, repo: Repo, tag: str, *options: str) -> str:
+    def sign(self, repo: Repository, tag: str, *options: str) -> str:
         """Make a signed tag; return the tag object's id."""
         how = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={self.key}"]
         repo.git(*how, "tag", "--sign", "--message", f"release {tag}", *options, tag)
@@ -65,25 +65,25 @@ def verify(source: GitSource, tag: str, allowed: str) -> Target:
     return target
 
 
-def refusal(scratch: Path, repo: Repo, tag: str, allowed: str) -> Refused:
+def refusal(scratch: Path, repo: Repository, tag: str, allowed: str) -> Refused:
     with pytest.raises(Refused) as refused:
         verify(source_of(scratch, api=repo), tag, allowed)
     assert "repository api" in refused.value.message or refused.value.code is Code.SIGNERS_MISSING
     return refused.value
 
 
-def forge(repo: Repo, tag: str, text: str) -> None:
+def forge(repo: Repository, tag: str, text: str) -> None:
     """Put any text into the repository as a tag's object."""
     repo.git("update-ref", f"refs/tags/{tag}", repo.git("hash-object", "-t", "tag", "-w", "--literally", "--stdin", stdin=text))
 
 
-def test_a_tag_signed_by_an_allowed_signer_passes(repo: Repo, scratch: Path, ada: Signer, allowed: str) -> None:
+def test_a_tag_signed_by_an_allowed_signer_passes(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
     ada.sign(repo, "v1.4")
 
     assert verify(source_of(scratch, api=repo), "v1.4", allowed).commits == {"api": repo.head}
 
 
-def test_a_tag_signed_by_somebody_else_is_refused(repo: Repo, scratch: Path, eve: Signer, allowed: str) -> None:
+def test_a_tag_signed_by_somebody_else_is_refused(repo: Repository, scratch: Path, eve: Signer, allowed: str) -> None:
     eve.sign(repo, "v1.4")
 
     error = refusal(scratch, repo, "v1.4", allowed)
@@ -92,7 +92,7 @@ def test_a_tag_signed_by_somebody_else_is_refused(repo: Repo, scratch: Path, eve
     assert "not signed by an allowed signer" in error.message
 
 
-def test_several_signers_may_be_allowed(repo: Repo, scratch: Path, ada: Signer, eve: Signer, tmp_path: Path) -> None:
+def test_several_signers_may_be_allowed(repo: Repository, scratch: Path, ada: Signer, eve: Signer, tmp_path: Path) -> None:
     (tmp_path / "both").write_text(ada.line + eve.line)
     ada.sign(repo, "v1.4")
     eve.sign(repo, "v1.5")
@@ -102,7 +102,9 @@ def test_several_signers_may_be_allowed(repo: Repo, scratch: Path, ada: Signer, 
     assert verify(source, "v1.5", str(tmp_path / "both"))
 
 
-def test_the_repositorys_own_signers_do_not_count(repo: Repo, scratch: Path, eve: Signer, allowed: str, tmp_path: Path) -> None:
+def test_the_repositorys_own_signers_do_not_count(
+    repo: Repository, scratch: Path, eve: Signer, allowed: str, tmp_path: Path
+) -> None:
     (tmp_path / "its-own").write_text(eve.line)
     repo.git("config", "gpg.ssh.allowedSignersFile", str(tmp_path / "its-own"))
     eve.sign(repo, "v1.4")
@@ -110,13 +112,13 @@ def test_the_repositorys_own_signers_do_not_count(repo: Repo, scratch: Path, eve
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
 
 
-def test_an_annotated_tag_without_signature_is_refused(repo: Repo, scratch: Path, allowed: str) -> None:
+def test_an_annotated_tag_without_signature_is_refused(repo: Repository, scratch: Path, allowed: str) -> None:
     repo.git("tag", "--annotate", "--message=x", "v1.4")
 
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.TAG_UNSIGNED
 
 
-def test_a_lightweight_tag_is_refused(repo: Repo, scratch: Path, allowed: str) -> None:
+def test_a_lightweight_tag_is_refused(repo: Repository, scratch: Path, allowed: str) -> None:
     repo.git("tag", "v1.4")
 
     error = refusal(scratch, repo, "v1.4", allowed)
@@ -125,7 +127,7 @@ def test_a_lightweight_tag_is_refused(repo: Repo, scratch: Path, allowed: str) -
     assert "tag v1.4 in repository api is not signed" in error.message
 
 
-def test_a_signed_tag_under_another_tags_name_is_refused(repo: Repo, scratch: Path, ada: Signer, allowed: str) -> None:
+def test_a_signed_tag_under_another_tags_name_is_refused(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
     repo.git("update-ref", "refs/tags/v1.4", ada.sign(repo, "v1.3"))
 
     error = refusal(scratch, repo, "v1.4", allowed)
@@ -135,7 +137,7 @@ def test_a_signed_tag_under_another_tags_name_is_refused(repo: Repo, scratch: Pa
 
 
 def test_a_tag_whose_name_only_begins_like_the_signed_one_is_refused(
-    repo: Repo, scratch: Path, ada: Signer, allowed: str
+    repo: Repository, scratch: Path, ada: Signer, allowed: str
 ) -> None:
     repo.git("update-ref", "refs/tags/v1.4", ada.sign(repo, "v1.4-rc.1"))
 
@@ -143,7 +145,7 @@ def test_a_tag_whose_name_only_begins_like_the_signed_one_is_refused(
 
 
 def test_a_tag_that_was_moved_to_another_commit_after_it_was_signed_is_refused(
-    repo: Repo, scratch: Path, ada: Signer, allowed: str
+    repo: Repository, scratch: Path, ada: Signer, allowed: str
 ) -> None:
     ada.sign(repo, "v1.4")
     repo.git("update-ref", "refs/tags/v1.4", repo.commit({"app.py": "evil"}))
@@ -151,7 +153,7 @@ def test_a_tag_that_was_moved_to_another_commit_after_it_was_signed_is_refused(
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.TAG_UNSIGNED
 
 
-def test_a_signature_pasted_under_another_commit_is_refused(repo: Repo, scratch: Path, ada: Signer, allowed: str) -> None:
+def test_a_signature_pasted_under_another_commit_is_refused(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
     signed = repo.git("cat-file", "tag", ada.sign(repo, "v1.4")) + "\n"
     good = repo.head
     forge(repo, "v1.4", signed.replace(good, repo.commit({"app.py": "evil"})))
@@ -159,7 +161,7 @@ def test_a_signature_pasted_under_another_commit_is_refused(repo: Repo, scratch:
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
 
 
-def test_a_name_in_the_message_is_not_the_tags_name(repo: Repo, scratch: Path, ada: Signer, allowed: str) -> None:
+def test_a_name_in_the_message_is_not_the_tags_name(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
     how = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={ada.key}"]
     repo.git(*how, "tag", "--sign", "--message", "notes\n\ntag v1.4\n", "v1.3")
     repo.git("update-ref", "refs/tags/v1.4", repo.git("rev-parse", "refs/tags/v1.3"))
@@ -167,7 +169,7 @@ def test_a_name_in_the_message_is_not_the_tags_name(repo: Repo, scratch: Path, a
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
 
 
-def test_a_pgp_signature_is_no_ssh_signature(repo: Repo, scratch: Path, allowed: str) -> None:
+def test_a_pgp_signature_is_no_ssh_signature(repo: Repository, scratch: Path, allowed: str) -> None:
     forge(repo, "v1.4", f"object {repo.head}\ntype commit\ntag v1.4\ntagger A <a@b> 1700000000 +0000\n\nx\n{PGP}")
 
     error = refusal(scratch, repo, "v1.4", allowed)
@@ -176,14 +178,14 @@ def test_a_pgp_signature_is_no_ssh_signature(repo: Repo, scratch: Path, allowed:
     assert "carries no SSH signature" in error.message
 
 
-def test_a_pgp_signature_after_the_words_of_an_ssh_signature_is_refused(repo: Repo, scratch: Path, allowed: str) -> None:
+def test_a_pgp_signature_after_the_words_of_an_ssh_signature_is_refused(repo: Repository, scratch: Path, allowed: str) -> None:
     words = "-----BEGIN SSH SIGNATURE-----\nabcd\n-----END SSH SIGNATURE-----\n"
     forge(repo, "v1.4", f"object {repo.head}\ntype commit\ntag v1.4\ntagger A <a@b> 1700000000 +0000\n\n{words}{PGP}")
 
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
 
 
-def test_a_garbled_signature_is_refused(repo: Repo, scratch: Path, ada: Signer, allowed: str) -> None:
+def test_a_garbled_signature_is_refused(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
     lines = repo.git("cat-file", "tag", ada.sign(repo, "v1.4")).splitlines()
     lines[-3] = lines[-3][::-1]
     forge(repo, "v1.4", "\n".join(lines) + "\n")
@@ -193,7 +195,7 @@ def test_a_garbled_signature_is_refused(repo: Repo, scratch: Path, ada: Signer, 
 
 @pytest.mark.parametrize("kind", ["missing", "a directory's child"])
 def test_a_missing_file_of_signers_is_told_apart_from_a_bad_signature(
-    repo: Repo, scratch: Path, ada: Signer, tmp_path: Path, kind: str
+    repo: Repository, scratch: Path, ada: Signer, tmp_path: Path, kind: str
 ) -> None:
     ada.sign(repo, "v1.4")
     path = {"missing": tmp_path / "nowhere", "a directory's child": ada.key / "x"}[kind]
@@ -204,7 +206,7 @@ def test_a_missing_file_of_signers_is_told_apart_from_a_bad_signature(
     assert str(path) in error.message
 
 
-def test_an_empty_file_of_signers_allows_nobody(repo: Repo, scratch: Path, ada: Signer, tmp_path: Path) -> None:
+def test_an_empty_file_of_signers_allows_nobody(repo: Repository, scratch: Path, ada: Signer, tmp_path: Path) -> None:
     ada.sign(repo, "v1.4")
     (tmp_path / "empty").touch()
 
@@ -212,7 +214,7 @@ def test_an_empty_file_of_signers_allows_nobody(repo: Repo, scratch: Path, ada: 
 
 
 @pytest.mark.parametrize("revision", ["main", "HEAD^{commit}"])
-def test_only_tags_are_signed(repo: Repo, scratch: Path, allowed: str, revision: str) -> None:
+def test_only_tags_are_signed(repo: Repository, scratch: Path, allowed: str, revision: str) -> None:
     kind = Kind.BRANCH if revision == "main" else Kind.COMMIT
     name = revision if kind is Kind.BRANCH else repo.head
     source = source_of(scratch, api=repo)
@@ -224,8 +226,10 @@ def test_only_tags_are_signed(repo: Repo, scratch: Path, allowed: str, revision:
     assert f"is a {kind}; only signed tags are deployed here" in refused.value.message
 
 
-def test_the_tag_must_be_signed_in_every_repository(repo: Repo, scratch: Path, ada: Signer, allowed: str, tmp_path: Path) -> None:
-    web = Repo(tmp_path / "web")
+def test_the_tag_must_be_signed_in_every_repository(
+    repo: Repository, scratch: Path, ada: Signer, allowed: str, tmp_path: Path
+) -> None:
+    web = Repository(tmp_path / "web")
     web.commit({"index.html": "x"}, tag="v1.4")
     ada.sign(repo, "v1.4")
 
@@ -234,7 +238,7 @@ def test_the_tag_must_be_signed_in_every_repository(repo: Repo, scratch: Path, a
 
 
 def test_a_signed_tag_of_a_sha256_repository_passes(scratch: Path, ada: Signer, allowed: str, tmp_path: Path) -> None:
-    modern = Repo(tmp_path / "modern", "--object-format=sha256")
+    modern = Repository(tmp_path / "modern", "--object-format=sha256")
     modern.commit({"app.py": "x"})
     ada.sign(modern, "v1.4")
 

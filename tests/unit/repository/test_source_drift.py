@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.model import Kind
-from support.repositories import Repo, listing, source_of
+from support.repositories import Repository, listing, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ class Written:
 
 
 @pytest.fixture
-def written(repo: Repo, scratch: Path, tmp_path: Path) -> Written:
+def written(repo: Repository, scratch: Path, tmp_path: Path) -> Written:
     """A release of one repository."""
     repo.commit(FILES)
     (repo.path / "run").chmod(0o755)
@@ -142,7 +142,7 @@ def test_names_in_other_alphabets_and_with_line_breaks_are_told_whole(written: W
     assert set(written.drift) == {"ünï ✓.txt", "new\nline", '"quoted"'}
 
 
-def test_line_endings_that_a_checkout_makes_are_no_drift(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+def test_line_endings_that_a_checkout_makes_are_no_drift(repo: Repository, scratch: Path, tmp_path: Path) -> None:
     repo.commit({".gitattributes": "*.bat text eol=crlf\n", "x.bat": "a\nb\n"})
     (tmp_path / "release").mkdir()
     written = Written(source_of(scratch, api=repo), tmp_path / "release")
@@ -151,8 +151,10 @@ def test_line_endings_that_a_checkout_makes_are_no_drift(repo: Repo, scratch: Pa
     assert written.drift == {}
 
 
-def test_drift_of_several_repositories_is_told_by_its_place_in_the_release(repo: Repo, scratch: Path, tmp_path: Path) -> None:
-    web = Repo(tmp_path / "web")
+def test_drift_of_several_repositories_is_told_by_its_place_in_the_release(
+    repo: Repository, scratch: Path, tmp_path: Path
+) -> None:
+    web = Repository(tmp_path / "web")
     web.commit({"index.html": "x"})
     (tmp_path / "release").mkdir()
     written = Written(source_of(scratch, api=repo, web=web), tmp_path / "release")
@@ -162,7 +164,7 @@ def test_drift_of_several_repositories_is_told_by_its_place_in_the_release(repo:
     assert set(written.drift) == {"web/index.html", "api/new"}
 
 
-def test_an_empty_submodule_is_no_drift(repo: Repo, scratch: Path, tmp_path: Path) -> None:
+def test_an_empty_submodule_is_no_drift(repo: Repository, scratch: Path, tmp_path: Path) -> None:
     repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},vendor")
     repo.git("commit", "--quiet", "--message=submodule")
     (tmp_path / "release").mkdir()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.model import Kind
-from support.repositories import Repo, source_of
+from support.repositories import Repository, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 FILE = "release.toml"
 
 
-def read(scratch: Path, revision: str = "main", /, **repositories: Repo) -> dict[str, str]:
+def read(scratch: Path, revision: str = "main", /, **repositories: Repository) -> dict[str, str]:
     source = source_of(scratch, **repositories)
     return source.read(source.resolve(revision, (Kind.TAG, Kind.BRANCH)).commits, FILE)
 
 
-def test_a_file_is_read_as_the_revision_has_it(repo: Repo, scratch: Path) -> None:
+def test_a_file_is_read_as_the_revision_has_it(repo: Repository, scratch: Path) -> None:
     repo.commit({FILE: "one\n"}, tag="v2")
     repo.commit({FILE: "two\n"})
     (repo.path / FILE).write_text("not committed\n")
@@ -25,34 +25,34 @@ def test_a_file_is_read_as_the_revision_has_it(repo: Repo, scratch: Path) -> Non
     assert read(scratch, "main", api=repo) == {"api": "two\n"}
 
 
-def test_a_repository_without_the_file_is_left_out(repo: Repo, tmp_path: Path, scratch: Path) -> None:
-    web = Repo(tmp_path / "web")
+def test_a_repository_without_the_file_is_left_out(repo: Repository, tmp_path: Path, scratch: Path) -> None:
+    web = Repository(tmp_path / "web")
     web.commit({FILE: "web", "deeper/release.toml": "deeper"})
 
     assert read(scratch, api=repo, web=web) == {"web": "web"}
 
 
-def test_a_symlink_of_that_name_is_not_read(repo: Repo, scratch: Path) -> None:
+def test_a_symlink_of_that_name_is_not_read(repo: Repository, scratch: Path) -> None:
     (repo.path / FILE).symlink_to("/etc/passwd")
     repo.commit()
 
     assert read(scratch, api=repo) == {}
 
 
-def test_a_symlink_to_a_file_of_the_repository_is_not_read_either(repo: Repo, scratch: Path) -> None:
+def test_a_symlink_to_a_file_of_the_repository_is_not_read_either(repo: Repository, scratch: Path) -> None:
     (repo.path / FILE).symlink_to("app.py")
     repo.commit()
 
     assert read(scratch, api=repo) == {}
 
 
-def test_a_directory_of_that_name_is_no_file(repo: Repo, scratch: Path) -> None:
+def test_a_directory_of_that_name_is_no_file(repo: Repository, scratch: Path) -> None:
     repo.commit({f"{FILE}/x": "x"})
 
     assert read(scratch, api=repo) == {}
 
 
-def test_an_executable_file_is_a_file(repo: Repo, scratch: Path) -> None:
+def test_an_executable_file_is_a_file(repo: Repository, scratch: Path) -> None:
     repo.commit({FILE: "x"})
     (repo.path / FILE).chmod(0o755)
     repo.commit()
@@ -60,7 +60,7 @@ def test_an_executable_file_is_a_file(repo: Repo, scratch: Path) -> None:
     assert read(scratch, api=repo) == {"api": "x"}
 
 
-def test_views_are_removed_when_the_source_is_closed(repo: Repo, scratch: Path) -> None:
+def test_views_are_removed_when_the_source_is_closed(repo: Repository, scratch: Path) -> None:
     source = source_of(scratch, api=repo)
     source.read(source.resolve("v1.0.0", (Kind.TAG,)).commits, FILE)
     assert [view.name[:9] for view in scratch.iterdir()] == ["view-api-"]
@@ -70,8 +70,8 @@ def test_views_are_removed_when_the_source_is_closed(repo: Repo, scratch: Path) 
     assert list(scratch.iterdir()) == []
 
 
-def test_what_lies_between_two_releases_is_told_by_repository(repo: Repo, tmp_path: Path, scratch: Path) -> None:
-    web = Repo(tmp_path / "web")
+def test_what_lies_between_two_releases_is_told_by_repository(repo: Repository, tmp_path: Path, scratch: Path) -> None:
+    web = Repository(tmp_path / "web")
     same = web.commit({"a": "1"})
     old = repo.commit({"a": "1"}, tag="one")
     repo.commit({"a": "2"}, tag="two")
@@ -84,11 +84,11 @@ def test_what_lies_between_two_releases_is_told_by_repository(repo: Repo, tmp_pa
     assert source.changes({"api": new}, {"api": old}) == {"api": {"count": 0, "back": 2, "subjects": []}}
 
 
-def test_history_that_is_not_there_is_no_reason_to_refuse(repo: Repo, tmp_path: Path, scratch: Path) -> None:
+def test_history_that_is_not_there_is_no_reason_to_refuse(repo: Repository, tmp_path: Path, scratch: Path) -> None:
     old = repo.commit({"a": "1"})
     repo.commit({"a": "2"})
     new = repo.commit({"a": "3"})
-    shallow = Repo(tmp_path / "clone")
+    shallow = Repository(tmp_path / "clone")
     shallow.git("fetch", "--quiet", "--depth=1", f"file://{repo.path}", "main")
     source = source_of(scratch, api=shallow)
 

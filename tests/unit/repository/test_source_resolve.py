@@ -6,7 +6,7 @@ import pytest
 
 from release_agent.errors import Code, Exit, Refused
 from release_agent.model import Kind
-from support.repositories import Repo, source_of
+from support.repositories import Repository, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ANY = (Kind.TAG, Kind.BRANCH, Kind.COMMIT)
 
 
-def resolve(scratch: Path, repo: Repo, revision: str, kinds: tuple[Kind, ...] = ANY) -> Target:
+def resolve(scratch: Path, repo: Repository, revision: str, kinds: tuple[Kind, ...] = ANY) -> Target:
     return source_of(scratch, api=repo).resolve(revision, kinds)
 
 
@@ -29,19 +29,19 @@ def refusal(source: GitSource, revision: str, kinds: tuple[Kind, ...] = ANY) -> 
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Repo:
-    made = Repo(tmp_path / "repos" / "web")
+def web(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "repos" / "web")
     made.commit({"index.html": "one"}, tag="v1.0.0")
     return made
 
 
-def test_a_tag_names_its_commit(repo: Repo, scratch: Path) -> None:
+def test_a_tag_names_its_commit(repo: Repository, scratch: Path) -> None:
     found = resolve(scratch, repo, "v1.0.0")
 
     assert (found.revision, found.kind, found.commits) == ("v1.0.0", Kind.TAG, {"api": repo.head})
 
 
-def test_an_annotated_tag_is_peeled_to_its_commit(repo: Repo, scratch: Path) -> None:
+def test_an_annotated_tag_is_peeled_to_its_commit(repo: Repository, scratch: Path) -> None:
     repo.git("tag", "--annotate", "--message=two", "v2.0.0")
     repo.git("tag", "--annotate", "--message=a tag of a tag", "v2.0.0-again", "v2.0.0")
 
@@ -49,7 +49,7 @@ def test_an_annotated_tag_is_peeled_to_its_commit(repo: Repo, scratch: Path) -> 
     assert resolve(scratch, repo, "v2.0.0-again").commits == {"api": repo.head}
 
 
-def test_a_branch_names_its_tip(repo: Repo, scratch: Path) -> None:
+def test_a_branch_names_its_tip(repo: Repository, scratch: Path) -> None:
     tip = repo.commit({"app.py": "two"})
 
     assert resolve(scratch, repo, "main") == resolve(scratch, repo, "main", (Kind.BRANCH,))
@@ -57,21 +57,21 @@ def test_a_branch_names_its_tip(repo: Repo, scratch: Path) -> None:
     assert resolve(scratch, repo, "main").commits == {"api": tip}
 
 
-def test_a_remotes_branch_is_written_with_its_remote(repo: Repo, scratch: Path) -> None:
+def test_a_remotes_branch_is_written_with_its_remote(repo: Repository, scratch: Path) -> None:
     repo.git("update-ref", "refs/remotes/origin/main", repo.head)
     repo.commit({"app.py": "two"})
 
     assert resolve(scratch, repo, "origin/main").commits == {"api": repo.git("rev-parse", "v1.0.0")}
 
 
-def test_a_branch_of_ones_own_hides_a_remotes_namesake(repo: Repo, scratch: Path) -> None:
+def test_a_branch_of_ones_own_hides_a_remotes_namesake(repo: Repository, scratch: Path) -> None:
     repo.git("update-ref", "refs/remotes/origin/main", repo.head)
     repo.git("update-ref", "refs/heads/origin/main", repo.commit())
 
     assert resolve(scratch, repo, "origin/main").commits == {"api": repo.head}
 
 
-def test_a_full_commit_id_needs_no_reference(repo: Repo, scratch: Path) -> None:
+def test_a_full_commit_id_needs_no_reference(repo: Repository, scratch: Path) -> None:
     lost = repo.commit({"app.py": "lost"})
     repo.git("reset", "--quiet", "--hard", "v1.0.0")
 
@@ -81,34 +81,34 @@ def test_a_full_commit_id_needs_no_reference(repo: Repo, scratch: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda commit: commit[:12], lambda commit: commit.upper(), lambda commit: "0" * len(commit)])
-def test_a_commit_id_that_is_short_shouted_or_unknown_is_refused(repo: Repo, scratch: Path, change: object) -> None:
+def test_a_commit_id_that_is_short_shouted_or_unknown_is_refused(repo: Repository, scratch: Path, change: object) -> None:
     assert callable(change)
 
     assert refusal(source_of(scratch, api=repo), change(repo.head)).code is Code.REVISION_UNKNOWN
 
 
-def test_a_tag_outranks_a_branch_of_the_same_name(repo: Repo, scratch: Path) -> None:
+def test_a_tag_outranks_a_branch_of_the_same_name(repo: Repository, scratch: Path) -> None:
     tagged = repo.head
     repo.git("branch", "v1.0.0", repo.commit())
 
     assert resolve(scratch, repo, "v1.0.0").commits == {"api": tagged}
 
 
-def test_a_name_like_a_commit_id_is_a_tag_first(repo: Repo, scratch: Path) -> None:
+def test_a_name_like_a_commit_id_is_a_tag_first(repo: Repository, scratch: Path) -> None:
     first, second = repo.head, repo.commit()
     repo.git("update-ref", f"refs/tags/{second}", first)
 
     assert resolve(scratch, repo, second).commits == {"api": first}
 
 
-def test_only_the_kinds_that_are_asked_for_count(repo: Repo, scratch: Path) -> None:
+def test_only_the_kinds_that_are_asked_for_count(repo: Repository, scratch: Path) -> None:
     error = refusal(source_of(scratch, api=repo), "main", (Kind.TAG,))
 
     assert error.code is Code.REVISION_UNKNOWN
     assert error.message == f"no tag main in repository api ({repo.path})"
 
 
-def test_an_unknown_revision_is_answered_with_what_there_is(repo: Repo, scratch: Path) -> None:
+def test_an_unknown_revision_is_answered_with_what_there_is(repo: Repository, scratch: Path) -> None:
     repo.git("tag", "v1.1.0")
 
     error = refusal(source_of(scratch, api=repo), "v9.9.9")
@@ -118,21 +118,21 @@ def test_an_unknown_revision_is_answered_with_what_there_is(repo: Repo, scratch:
 
 
 def test_a_repository_without_tags_says_so(tmp_path: Path, scratch: Path) -> None:
-    empty = Repo(tmp_path / "empty")
+    empty = Repository(tmp_path / "empty")
 
     assert "no tags at all" in refusal(source_of(scratch, api=empty), "v1.0.0").hint
 
 
 @pytest.mark.parametrize("revision", ["HEAD", "refs/tags/v1.0.0", "tags/v1.0.0", "heads/main", "FETCH_HEAD"])
-def test_gits_own_shorthands_are_no_revisions(repo: Repo, scratch: Path, revision: str) -> None:
+def test_gits_own_shorthands_are_no_revisions(repo: Repository, scratch: Path, revision: str) -> None:
     assert refusal(source_of(scratch, api=repo), revision).code is Code.REVISION_UNKNOWN
 
 
-def test_one_commit_of_each_repository(repo: Repo, web: Repo, scratch: Path) -> None:
+def test_one_commit_of_each_repository(repo: Repository, web: Repository, scratch: Path) -> None:
     assert source_of(scratch, api=repo, web=web).resolve("v1.0.0", ANY).commits == {"api": repo.head, "web": web.head}
 
 
-def test_a_tag_missing_in_one_of_two_repositories_names_that_one(repo: Repo, web: Repo, scratch: Path) -> None:
+def test_a_tag_missing_in_one_of_two_repositories_names_that_one(repo: Repository, web: Repository, scratch: Path) -> None:
     repo.git("tag", "v1.1.0")
 
     error = refusal(source_of(scratch, api=repo, web=web), "v1.1.0")
@@ -142,14 +142,14 @@ def test_a_tag_missing_in_one_of_two_repositories_names_that_one(repo: Repo, web
     assert "api" not in error.message
 
 
-def test_a_branch_in_the_one_makes_up_for_no_tag_in_the_other(repo: Repo, web: Repo, scratch: Path) -> None:
+def test_a_branch_in_the_one_makes_up_for_no_tag_in_the_other(repo: Repository, web: Repository, scratch: Path) -> None:
     repo.git("tag", "next")
     web.git("branch", "next")
 
     assert refusal(source_of(scratch, api=repo, web=web), "next").code is Code.REPOSITORY_INCOMPLETE
 
 
-def test_tags_are_those_of_all_repositories(repo: Repo, web: Repo, scratch: Path) -> None:
+def test_tags_are_those_of_all_repositories(repo: Repository, web: Repository, scratch: Path) -> None:
     repo.git("tag", "v1.1.0")
     web.git("tag", "nested/v2")
 
@@ -172,14 +172,14 @@ def test_a_hostile_name_is_refused_before_git_hears_of_it(tmp_path: Path, scratc
 @pytest.mark.parametrize(
     "tag", ["v1.0.0-rc.1+build.7", "release/2024-01", "ünïcode-✓", "a-b_c=d,e'f\"g;h&i$j", "x.locked", "a@b", "v" * 200]
 )
-def test_an_unusual_name_that_git_allows_is_allowed(repo: Repo, scratch: Path, tag: str) -> None:
+def test_an_unusual_name_that_git_allows_is_allowed(repo: Repository, scratch: Path, tag: str) -> None:
     repo.git("tag", tag)
 
     assert resolve(scratch, repo, tag).commits == {"api": repo.head}
 
 
 @pytest.mark.parametrize("what", ["blob", "tree"])
-def test_a_tag_of_something_else_than_a_commit_is_refused(repo: Repo, scratch: Path, what: str) -> None:
+def test_a_tag_of_something_else_than_a_commit_is_refused(repo: Repository, scratch: Path, what: str) -> None:
     repo.git("tag", "v2.0.0", repo.git("rev-parse", {"blob": "HEAD:app.py", "tree": "HEAD^{tree}"}[what]))
 
     error = refusal(source_of(scratch, api=repo), "v2.0.0")
@@ -188,19 +188,19 @@ def test_a_tag_of_something_else_than_a_commit_is_refused(repo: Repo, scratch: P
     assert "v2.0.0 in repository api" in error.message
 
 
-def test_the_id_of_a_file_is_no_revision(repo: Repo, scratch: Path) -> None:
+def test_the_id_of_a_file_is_no_revision(repo: Repository, scratch: Path) -> None:
     blob = repo.git("rev-parse", "HEAD:app.py")
 
     assert refusal(source_of(scratch, api=repo), blob).code is Code.REVISION_NOT_A_COMMIT
 
 
-def test_a_tag_whose_commit_was_never_fetched_is_refused(repo: Repo, scratch: Path) -> None:
+def test_a_tag_whose_commit_was_never_fetched_is_refused(repo: Repository, scratch: Path) -> None:
     (repo.path / ".git/refs/tags/v2.0.0").write_text("1" * 40 + "\n")
 
     assert refusal(source_of(scratch, api=repo), "v2.0.0").code is Code.REVISION_NOT_A_COMMIT
 
 
-def test_what_a_commit_takes_on_disk_is_counted_in_whole_blocks(repo: Repo, web: Repo, scratch: Path) -> None:
+def test_what_a_commit_takes_on_disk_is_counted_in_whole_blocks(repo: Repository, web: Repository, scratch: Path) -> None:
     repo.commit({"big": b"x" * 4097, "empty": b"", "small": b"x"}, tag="v2")
     web.git("tag", "v2")
     source = source_of(scratch, api=repo, web=web)

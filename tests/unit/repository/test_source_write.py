@@ -9,7 +9,7 @@ import pytest
 from release_agent.errors import Code, Failed
 from release_agent.model import Kind
 from support.privileges import unprivileged
-from support.repositories import Repo, git, modes, source_of
+from support.repositories import Repository, git, modes, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> Path:
     return made
 
 
-def write(scratch: Path, place: Path, revision: str = "main", /, **repositories: Repo) -> Path:
+def write(scratch: Path, place: Path, revision: str = "main", /, **repositories: Repository) -> Path:
     source = source_of(scratch, **repositories)
     source.write(source.resolve(revision, ANY).commits, place)
     return place
@@ -35,7 +35,7 @@ def entries(place: Path) -> set[str]:
     return {str(path.relative_to(place)) for path in place.rglob("*")}
 
 
-def test_the_commits_files_and_nothing_of_the_agents(repo: Repo, scratch: Path, place: Path) -> None:
+def test_the_commits_files_and_nothing_of_the_agents(repo: Repository, scratch: Path, place: Path) -> None:
     repo.commit({"a/b/c.txt": "deep", ".hidden": "h", "ünïcode ✓.txt": "u", "new\nline": "n"})
     (repo.path / "untracked").touch()
     (repo.path / "app.py").write_text("not committed")
@@ -46,7 +46,7 @@ def test_the_commits_files_and_nothing_of_the_agents(repo: Repo, scratch: Path, 
     assert (place / "app.py").read_text() == "print('one')\n"
 
 
-def test_files_are_644_and_executables_755(repo: Repo, scratch: Path, place: Path) -> None:
+def test_files_are_644_and_executables_755(repo: Repository, scratch: Path, place: Path) -> None:
     repo.commit({"run": "#!/bin/sh\n", "private": "x"})
     (repo.path / "run").chmod(0o700)
     (repo.path / "private").chmod(0o600)
@@ -55,7 +55,7 @@ def test_files_are_644_and_executables_755(repo: Repo, scratch: Path, place: Pat
     assert modes(write(scratch, place, api=repo)) == {"app.py": 0o644, "run": 0o755, "private": 0o644}
 
 
-def test_symlinks_are_written_as_links_wherever_they_lead(repo: Repo, scratch: Path, place: Path) -> None:
+def test_symlinks_are_written_as_links_wherever_they_lead(repo: Repository, scratch: Path, place: Path) -> None:
     links = {"inside": "app.py", "broken": "nowhere", "outside": "/etc/passwd", "up": "../.."}
     for name, target in links.items():
         (repo.path / name).symlink_to(target)
@@ -66,7 +66,7 @@ def test_symlinks_are_written_as_links_wherever_they_lead(repo: Repo, scratch: P
     assert {name: os.readlink(place / name) for name in links} == links
 
 
-def test_line_endings_are_those_of_a_checkout(repo: Repo, scratch: Path, place: Path, tmp_path: Path) -> None:
+def test_line_endings_are_those_of_a_checkout(repo: Repository, scratch: Path, place: Path, tmp_path: Path) -> None:
     attributes = "*.bat text eol=crlf\n*.sh text eol=lf\n*.bin -text\n*.id ident\n"
     repo.commit(
         {
@@ -88,7 +88,7 @@ def test_line_endings_are_those_of_a_checkout(repo: Repo, scratch: Path, place: 
         assert (place / name).read_bytes() == (tmp_path / "checkout" / name).read_bytes()
 
 
-def test_files_that_an_archive_would_leave_out_are_there(repo: Repo, scratch: Path, place: Path) -> None:
+def test_files_that_an_archive_would_leave_out_are_there(repo: Repository, scratch: Path, place: Path) -> None:
     repo.commit({".gitattributes": "tests/** export-ignore\nversion export-subst\n", "tests/x": "x", "version": "$Format:%H$\n"})
 
     write(scratch, place, api=repo)
@@ -97,14 +97,14 @@ def test_files_that_an_archive_would_leave_out_are_there(repo: Repo, scratch: Pa
     assert (place / "version").read_text() == "$Format:%H$\n"
 
 
-def test_files_that_are_committed_though_ignored_are_there(repo: Repo, scratch: Path, place: Path) -> None:
+def test_files_that_are_committed_though_ignored_are_there(repo: Repository, scratch: Path, place: Path) -> None:
     repo.commit({".gitignore": "*.log\n", "kept.log": "x"})
 
     assert (write(scratch, place, api=repo) / "kept.log").exists()
 
 
-def test_a_submodule_is_an_empty_directory(repo: Repo, scratch: Path, place: Path, tmp_path: Path) -> None:
-    library = Repo(tmp_path / "library")
+def test_a_submodule_is_an_empty_directory(repo: Repository, scratch: Path, place: Path, tmp_path: Path) -> None:
+    library = Repository(tmp_path / "library")
     library.commit({"lib.py": "x"})
     repo.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library.path), "vendor/library")
     repo.commit()
@@ -115,7 +115,7 @@ def test_a_submodule_is_an_empty_directory(repo: Repo, scratch: Path, place: Pat
     assert (place / ".gitmodules").exists()
 
 
-def test_a_submodule_takes_no_room(repo: Repo, scratch: Path) -> None:
+def test_a_submodule_takes_no_room(repo: Repository, scratch: Path) -> None:
     repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},vendor")
     repo.git("commit", "--quiet", "--message=submodule")
     source = source_of(scratch, api=repo)
@@ -123,22 +123,22 @@ def test_a_submodule_takes_no_room(repo: Repo, scratch: Path) -> None:
     assert source.size(source.resolve("main", ANY).commits) == (4096, 2)
 
 
-def test_several_repositories_each_go_to_their_place(repo: Repo, scratch: Path, place: Path, tmp_path: Path) -> None:
-    web = Repo(tmp_path / "web")
+def test_several_repositories_each_go_to_their_place(repo: Repository, scratch: Path, place: Path, tmp_path: Path) -> None:
+    web = Repository(tmp_path / "web")
     web.commit({"index.html": "x"})
 
     assert entries(write(scratch, place, api=repo, web=web)) == {"api", "api/app.py", "web", "web/index.html"}
 
 
 def test_an_empty_commit_is_an_empty_release(tmp_path: Path, scratch: Path, place: Path) -> None:
-    empty = Repo(tmp_path / "empty")
+    empty = Repository(tmp_path / "empty")
     empty.commit()
 
     assert entries(write(scratch, place, api=empty)) == set()
 
 
 def test_what_cannot_be_written_fails_the_build_and_names_the_place(open_place: Path) -> None:
-    repo = Repo(open_place / "repo")
+    repo = Repository(open_place / "repo")
     repo.commit({"app.py": "x"})
     for name, mode in (("scratch", 0o777), ("release", 0o555)):
         (open_place / name).mkdir()

@@ -1,0 +1,188 @@
+"""The installed programs, started without importing everything anew: a process that has done so forks for each start.
+
+Most of what a command costs is Python's imports, and the tests start thousands. What is run is the program's own entry
+point in a process of its own, with its own arguments, environment, user and signals.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from support.environment import BIN, clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ENTRIES = {
+    "release-agent": "release_agent.cli.main:main",
+    "supervisord": "supervisor.supervisord:main",
+    "supervisorctl": "supervisor.supervisorctl:main",
+}
+# What the programs import, at their start or later. Not the plugin: it is supervisord's to find.
+_IMPORTED = (
+    *("release_agent.cli.main", "release_agent.cli.doctor", "release_agent.deploy.agent", "release_agent.wiring"),
+    *("release_agent.rollout.commands", "release_agent.consul.reporter", "release_agent.repository.source"),
+    *("structlog", "git", "requests", "consul", "sqlite3", "supervisor.supervisord", "supervisor.supervisorctl"),
+)
+_LONGEST = 1 << 20
+
+
+class Program:
+    """A program that was started, as subprocess.Popen has it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._told = connection.makefile("r")
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code, negative for a signal; raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+            self.returncode = int(self._told.readline())
+            self._told.close()
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return its exit code, if it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send it KILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def start(command: Sequence[object], environment: Mapping[str, str], *, stdout: int, stderr: int) -> Program:
+    """Start one of the programs; ``stdout`` and ``stderr`` are descriptors, its input is empty."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(_server())
+    words = [str(word) for word in command]
+    request = json.dumps({"argv": [str(BIN / words[0]), *words[1:]], "environ": dict(environment), "cwd": str(Path.cwd())})
+    socket.send_fds(connection, [request.encode() + b"\n"], [stdout, stderr])
+    return Program(connection)
+
+
+def run(command: Sequence[object], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
+    """Run one of the programs to its end; returns its exit code and what it printed."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        code = start(command, environment, stdout=out.fileno(), stderr=err.fileno()).wait(timeout)
+        printed = []
+        for file in (out, err):
+            file.seek(0)
+            printed.append(file.read().decode())
+    return code, *printed
+
+
+@cache
+def _server() -> str:
+    """Start what forks, and return where it listens; it ends with this process."""
+    place = Path(tempfile.mkdtemp(prefix="ra-warm-"))
+    environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [BIN / "python", "-c", "import sys; from support.warm import serve; serve(sys.argv[1])", place / "socket"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    atexit.register(process.communicate)
+    return str(place / "socket")
+
+
+def serve(place: str) -> None:
+    """Fork a program for each connection, until the input ends."""
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    # They belong to these tests, not to what is run.
+    sys.path[:] = [path for path in sys.path if path != os.environ["PYTHONPATH"]]
+    gc.collect()
+    gc.freeze()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(place)
+        listening.listen(64)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            ready, _, _ = select.select([listening, sys.stdin], [], [])
+            if sys.stdin in ready:
+                break
+            connection, _ = listening.accept()
+            if os.fork() == 0:
+                listening.close()
+                _keep(connection)
+            connection.close()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+    Path(place).unlink()
+    Path(place).parent.rmdir()
+
+
+def _keep(connection: socket.socket) -> NoReturn:
+    """Start the program, say its id, wait for its end, say how it ended."""
+    text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 2)
+    while not text.endswith(b"\n"):
+        text += connection.recv(_LONGEST)
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        _become(json.loads(text), *descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    connection.sendall(f"{pid}\n".encode())
+    _, status = os.waitpid(pid, 0)
+    with contextlib.suppress(OSError):  # nobody waits any more
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def _become(request: dict[str, object], stdout: int, stderr: int) -> NoReturn:
+    """Be the program."""
+    for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    code = 1
+    try:
+        argv, environ, cwd = request["argv"], request["environ"], request["cwd"]
+        assert isinstance(argv, list)
+        assert isinstance(environ, dict)
+        os.environ.clear()
+        os.environ.update(environ)
+        os.chdir(str(cwd))
+        sys.path[:0] = environ.get("PYTHONPATH", "").split(":") if environ.get("PYTHONPATH") else []
+        sys.argv = argv
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - as Python has them
+        module, _, name = ENTRIES[Path(argv[0]).name].partition(":")
+        getattr(importlib.import_module(module), name)()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 - as Python has it
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
