@@ -161,9 +161,9 @@ class Host:
             boot=str(boot).lower(),
         )
         (self.path / "supervisord.conf").write_text(text)
-        with Path(os.devnull).open("w") as nowhere:
+        with Path(os.devnull).open("r+") as nothing:
             command = ["supervisord", "-n", "-c", self.path / "supervisord.conf"]
-            self.supervisord = warm.start(command, clean_environment(), stdout=nowhere.fileno(), stderr=nowhere.fileno())
+            self.supervisord = warm.start(command, clean_environment(), [nothing.fileno()] * 3)
         eventually(self._answers, "supervisord answers")
         return self
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from release_agent.rollout.model import Host, Rollout
 from release_agent.rollout.policy.options import Amount, Options
 
@@ -20,3 +22,11 @@ def a_rollout(  # noqa: PLR0913 - each test names what it is about
     options = Options(max_failed=Amount(10, percent=True))
     found = {host.name: host for host in named}
     return Rollout(identity, app, environment, revision, {"api": "c" * 40}, options, found, who, "2026-11-22T10:00:00.000000Z")
+
+
+def a_wave(count: int, **options: Any) -> Rollout:
+    """Return a rollout over hosts h0, h1, … in one wave, none of them begun."""
+    hosts = {f"h{number}": Host(f"h{number}", "http://", order=number, wave=0) for number in range(count)}
+    return Rollout(
+        "rollout-1", "api", "production", "v1.4.2", {}, Options(**options), hosts, "joe@laptop", "2024-01-01T00:00:00.0Z"
+    )

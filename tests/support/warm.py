@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -32,14 +33,21 @@ ENTRIES = {
     "release-agent": "release_agent.cli.main:main",
     "supervisord": "supervisor.supervisord:main",
     "supervisorctl": "supervisor.supervisorctl:main",
+    "scene": "support.terminal_scenes:play",
 }
 # What the programs import, at their start or later. Not the plugin: it is supervisord's to find.
 _IMPORTED = (
     *("release_agent.cli.main", "release_agent.cli.doctor", "release_agent.deploy.agent", "release_agent.wiring"),
-    *("release_agent.rollout.commands", "release_agent.consul.reporter", "release_agent.repository.source"),
+    *(
+        "release_agent.rollout.commands",
+        "release_agent.rollout.console.table",
+        "support.terminal_scenes",
+        "release_agent.consul.reporter",
+        "release_agent.repository.source",
+    ),
     *("structlog", "git", "requests", "consul", "sqlite3", "supervisor.supervisord", "supervisor.supervisorctl"),
 )
-_LONGEST = 1 << 20
+_LONGEST, _MOST = 1 << 20, 8  # bytes and descriptors of a request
 
 
 class Program:
@@ -77,20 +85,20 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
-def start(command: Sequence[object], environment: Mapping[str, str], *, stdout: int, stderr: int) -> Program:
-    """Start one of the programs; ``stdout`` and ``stderr`` are descriptors, its input is empty."""
+def start(command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int]) -> Program:
+    """Start one of the programs; ``descriptors`` are its own from 0 on."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(_server())
     words = [str(word) for word in command]
     request = json.dumps({"argv": [str(BIN / words[0]), *words[1:]], "environ": dict(environment), "cwd": str(Path.cwd())})
-    socket.send_fds(connection, [request.encode() + b"\n"], [stdout, stderr])
+    socket.send_fds(connection, [request.encode() + b"\n"], list(descriptors))
     return Program(connection)
 
 
 def run(command: Sequence[object], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
-    """Run one of the programs to its end; returns its exit code and what it printed."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = start(command, environment, stdout=out.fileno(), stderr=err.fileno()).wait(timeout)
+    """Run one of the programs to its end, with no input; returns its exit code and what it printed."""
+    with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        code = start(command, environment, [nothing.fileno(), out.fileno(), err.fileno()]).wait(timeout)
         printed = []
         for file in (out, err):
             file.seek(0)
@@ -142,7 +150,7 @@ def serve(place: str) -> None:
 
 def _keep(connection: socket.socket) -> NoReturn:
     """Start the program, say its id, wait for its end, say how it ended."""
-    text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 2)
+    text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _MOST)
     while not text.endswith(b"\n"):
         text += connection.recv(_LONGEST)
     pid = os.fork()
@@ -158,9 +166,12 @@ def _keep(connection: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _become(request: dict[str, object], stdout: int, stderr: int) -> NoReturn:
+def _become(request: dict[str, object], *descriptors: int) -> NoReturn:
     """Be the program."""
-    for descriptor, number in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout, 1), (stderr, 2)):
+    # First out of the way of those that they become.
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in descriptors]
+    os.closerange(3, 100)
+    for number, descriptor in enumerate(moved):
         os.dup2(descriptor, number)
         os.close(descriptor)
     code = 1
@@ -171,9 +182,9 @@ def _become(request: dict[str, object], stdout: int, stderr: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(environ)
         os.chdir(str(cwd))
-        sys.path[:0] = environ.get("PYTHONPATH", "").split(":") if environ.get("PYTHONPATH") else []
+        sys.path[:0] = [path for path in environ.get("PYTHONPATH", "").split(":") if path]
         sys.argv = argv
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - as Python has them
+        _open_streams(environ.get("PYTHONIOENCODING", "utf-8"))
         module, _, name = ENTRIES[Path(argv[0]).name].partition(":")
         getattr(importlib.import_module(module), name)()
         code = 0
@@ -186,3 +197,10 @@ def _become(request: dict[str, object], stdout: int, stderr: int) -> NoReturn:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+
+
+def _open_streams(encoding: str) -> None:
+    """Open what Python opens at its start."""
+    sys.stdin = os.fdopen(0, encoding=encoding)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding)
+    sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace")

@@ -17,6 +17,7 @@ import pytest
 from release_agent.cli.main import CommandParser, parser
 from release_agent.errors import SERVICE_LOG_HINT
 from release_agent.model import Record
+from support import warm
 from support.markdown import names, page
 from support.repositories import Repository
 
@@ -132,10 +133,9 @@ def printed(place: Path, url: str) -> dict[str, Any]:
 
 def ask(place: Path, *arguments: str) -> Any:
     environment = {"PATH": os.environ["PATH"], "HOME": str(place)}
-    command = [sys.executable, "-m", "release_agent", "--config", str(place / "agent.toml"), *arguments]
-    done = subprocess.run(command, cwd=place, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode in (0, 30), done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    code, out, err = warm.run(["release-agent", "--config", place / "agent.toml", *arguments], environment, 60)
+    assert code in (0, 30), err
+    return json.loads(out.splitlines()[-1])
 
 
 def same_shape(example: Any, answer: Any, place: str = "") -> list[str]:

@@ -15,9 +15,10 @@ from release_agent.errors import Busy, Cancelled, Code, Exit, Failed
 from release_agent.model import Action, Request
 from release_agent.store.lock import Lock
 from release_agent.system.clock import SystemClock
+from support.clocks import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 HOLDER = """
@@ -30,18 +31,6 @@ with Lock(Path(sys.argv[1]), SystemClock()).held(Request("d-1", revision="v1.4.2
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-class ActingClock(SystemClock):
-    """A clock that does something instead of waiting."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        super().__init__()
-        self.act = act
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.act()
 
 
 @pytest.fixture
@@ -174,7 +163,7 @@ def test_a_run_that_waits_gets_the_lock_when_it_is_free(path: Path) -> None:
             holder.wait()
             waited.append(holder.returncode)
 
-        with Lock(path, ActingClock(release)).held(Request("d-2"), wait=True):
+        with Lock(path, FakeClock(release)).held(Request("d-2"), wait=True):
             assert waited == [0]
 
 
@@ -183,7 +172,7 @@ def test_a_signal_ends_the_waiting(path: Path) -> None:
         raise Cancelled(Code.CANCELLED, "stopped by SIGTERM")
 
     with another_process(path), pytest.raises(Cancelled):
-        take(Lock(path, ActingClock(cancel)), wait=True)
+        take(Lock(path, FakeClock(cancel)), wait=True)
 
 
 def test_a_rollback_says_which_release_it_goes_to(lock: Lock, path: Path) -> None:

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.system import processes, user
+from release_agent.system import processes
 from support.privileges import NOBODY, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -63,56 +62,6 @@ def test_whose_a_process_is(sleeper: subprocess.Popen[bytes]) -> None:
     sleeper.kill()
     sleeper.wait()
     assert processes.owner(sleeper.pid) is None
-
-
-BECOME = """
-import os, sys
-from pathlib import Path
-from release_agent.system.user import become_owner
-name = become_owner(Path(sys.argv[1]))
-print(name, *os.getresuid(), *os.getresgid(), os.getgroups(), os.environ["HOME"])
-"""
-# A Python that every user may run; the tests' own may lie in somebody's home.
-SYSTEM_PYTHON = "/usr/bin/python3"
-
-
-def become_owner(place: Path) -> str:
-    """Have another process become the owner of a place; return who it is then."""
-    environ = {"HOME": "/root", "PYTHONPATH": str(Path(processes.__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [SYSTEM_PYTHON, "-c", BECOME, place], env=environ, capture_output=True, check=True, text=True, extra_groups=[]
-    )
-    return done.stdout.strip()
-
-
-STRANGER = 12345
-
-
-def test_root_becomes_the_owner_of_where_it_works(tmp_path: Path) -> None:
-    os.chown(tmp_path, STRANGER, STRANGER + 1)
-
-    assert become_owner(tmp_path) == "12345 12345 12345 12345 12346 12346 12346 [] /"
-
-
-def test_root_becomes_a_user_of_the_machine_with_their_home_and_groups(tmp_path: Path) -> None:
-    user = pwd.getpwnam("nobody")
-    os.chown(tmp_path, user.pw_uid, STRANGER)
-    groups = os.getgrouplist("nobody", user.pw_gid)
-
-    assert become_owner(tmp_path) == " ".join(
-        str(word) for word in ["nobody", *[user.pw_uid] * 3, *[user.pw_gid] * 3, groups, user.pw_dir]
-    )
-
-
-def test_where_root_owns_all_it_stays_root(tmp_path: Path) -> None:
-    assert become_owner(tmp_path).startswith("None 0 0 0 0 0 0 ")
-    assert become_owner(tmp_path / "nowhere").startswith("None 0 0 0 ")
-
-
-def test_others_stay_who_they_are(open_place: Path) -> None:
-    with unprivileged():
-        assert user.become_owner(open_place) is None
-        assert os.geteuid() != 0
 
 
 def nothing_known(_moment: float) -> str | None:

@@ -1,0 +1,133 @@
+"""A real terminal with a scene on it, and a screen that is drawn as it is written to."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import struct
+import termios
+import threading
+
+from support import warm
+
+COLUMNS, LINES = 80, 24
+_PATIENCE = 60  # seconds
+_PART = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|(.)", re.DOTALL)
+
+
+class Screen:
+    """A terminal as far as a table needs one: lines, a cursor that goes up to the first that is seen, and erasing."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        """Empty."""
+        self.columns, self.height = columns, lines
+        self.lines, self.row, self.column = [""], 0, 0
+        self.has_cursor, self.pending, self.raw = True, "", ""
+
+    def feed(self, data: bytes) -> None:
+        """Draw what was written."""
+        written = data.decode(errors="surrogateescape").encode(errors="surrogateescape").decode(errors="replace")
+        self.raw += written
+        written = self.pending + written
+        cut = re.search(r"\x1b(\[[?0-9;]*)?\Z", written)
+        self.pending = cut[0] if cut else ""
+        for part in _PART.finditer(written, 0, cut.start() if cut else len(written)):
+            self._control(part[2], part[1]) if part[2] else self._put(part[3])
+
+    def _control(self, letter: str, number: str) -> None:
+        if letter == "A":
+            self.row = max(self.row - int(number or 1), len(self.lines) - self.height, 0)
+        elif letter == "K":
+            assert number == "2"
+            self.lines[self.row] = ""
+        elif number == "?25":
+            self.has_cursor = letter == "h"
+        else:
+            assert letter == "m", letter
+
+    def _put(self, character: str) -> None:
+        if character == "\r":
+            self.column = 0
+        elif character == "\n":
+            self._down()
+        elif character >= " ":
+            if self.column == self.columns:
+                self._down()
+                self.column = 0
+            line = self.lines[self.row].ljust(self.column)
+            self.lines[self.row] = line[: self.column] + character + line[self.column + 1 :]
+            self.column += 1
+
+    def _down(self) -> None:
+        self.row += 1
+        if self.row == len(self.lines):
+            self.lines.append("")
+
+
+class Terminal:
+    """A real one, with a scene on it and a screen that is drawn as it is written to."""
+
+    def __init__(self, scene: str, *, columns: int = COLUMNS, lines: int = LINES, **environment: str) -> None:
+        """Start the scene."""
+        self.screen = Screen(columns, lines)
+        self._master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        control, self._control = os.pipe()
+        self._reply, reply = os.pipe()
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
+        named = {"TERM": "xterm", "PYTHONUTF8": "1"}
+        descriptors = (slave, slave, slave, control, reply)
+        self.process = warm.start(["scene", scene], kept | named | environment, descriptors)
+        for descriptor in (slave, control, reply):
+            os.close(descriptor)
+        self._drawn, self._abandoned = threading.Condition(), threading.Event()
+        self._thread = threading.Thread(target=self._draw)
+        self._thread.start()
+
+    def _draw(self) -> None:
+        with contextlib.suppress(OSError):  # its last process is gone
+            while not self._abandoned.is_set():
+                if not select.select([self._master], [], [], 0.1)[0]:
+                    continue
+                data = os.read(self._master, 65536)
+                with self._drawn:
+                    self.screen.feed(data)
+                    self._drawn.notify_all()
+
+    def see(self, what: str) -> list[str]:
+        """Return the lines of the screen once this is on it."""
+        with self._drawn:
+            seen = self._drawn.wait_for(lambda: what in "\n".join(self.screen.lines), _PATIENCE)
+            assert seen, "\n".join(self.screen.lines)
+            return [line.rstrip() for line in self.screen.lines]
+
+    def type(self, what: str) -> None:
+        """Press keys."""
+        os.write(self._master, what.encode())
+
+    def go(self) -> None:
+        """Let the scene go on."""
+        os.write(self._control, b".")
+
+    def reply(self) -> str:
+        """Return what the scene tells the test."""
+        assert select.select([self._reply], [], [], _PATIENCE)[0], "\n".join(self.screen.lines)
+        return os.read(self._reply, 1000).decode().strip()
+
+    def close(self) -> list[str]:
+        """Return the lines of the screen at the end of the scene, to the last that is not empty."""
+        self.process.wait(_PATIENCE)
+        self._thread.join(_PATIENCE)
+        return [line.rstrip() for line in "\n".join(self.screen.lines).rstrip().split("\n")]
+
+    def abandon(self) -> None:
+        """Leave nothing, however the test went."""
+        self._abandoned.set()
+        self.process.kill()
+        self.process.wait()
+        self._thread.join()
+        for descriptor in (self._master, self._control, self._reply):
+            os.close(descriptor)

@@ -1,0 +1,210 @@
+"""Scenes: what goes on on a terminal, in a process of its own. They go on when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import Exit
+from release_agent.rollout.console.table import Table
+from release_agent.rollout.model import Host, HostStage, Phase
+from support.rollouts import a_wave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONTROL, REPLY = 3, 4  # descriptors: what the test writes to and reads from
+
+
+def started(table: Table, host: Host) -> None:
+    """Begin one host, and let it say its deployment."""
+    host.stage = HostStage.STARTING
+    table.tell("host.started", host)
+    host.stage, host.deployment = HostStage.DEPLOYING, f"d-{host.name}"
+    table.tell("host.deploying", host, deployment=host.deployment)
+
+
+def finished(table: Table, host: Host, stage: HostStage = HostStage.DONE, code: str = "", why: str = "") -> None:
+    """End one host."""
+    host.stage, host.code, host.why = stage, code, why
+    table.tell("host.finished", host)
+
+
+def play() -> None:
+    """Play the one that is named, with the terminal as its own."""
+    os.setsid()
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    globals()[sys.argv[1]]()
+
+
+def wait() -> None:
+    """Wait for the test."""
+    os.read(CONTROL, 1)
+
+
+def reply(what: object) -> None:
+    """Tell the test."""
+    os.write(REPLY, f"{what}\n".encode())
+
+
+def scene_events() -> None:
+    rollout, table = a_wave(6), Table()
+    hosts = list(rollout.hosts.values())
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
+    table.tell("wave.started", wave=1, waves=1, hosts=6)
+    for host in hosts[:4]:
+        started(table, host)
+    finished(table, hosts[0])
+    finished(table, hosts[1], HostStage.FAILED, "hook-failed", "`make` exited with 2")
+    finished(table, hosts[2], HostStage.UNREACHABLE, "host-unreachable", "no answer")
+    wait()
+    rollout.phase, rollout.why = Phase.FAILED, "2 failed"
+    table.end()
+    table.ended(rollout, Exit.FLEET_FAILED, str)
+
+
+def scene_many() -> None:
+    rollout, table = a_wave(60), Table()
+    hosts = list(rollout.hosts.values())
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
+    for host in hosts[:50]:
+        started(table, host)
+    for host in hosts[:20]:
+        finished(table, host, HostStage.FAILED, "hook-failed", "long " * 50)
+    wait()
+    table.end()
+
+
+def scene_markup() -> None:
+    rollout, table = a_wave(1), Table()
+    host = Host("[red]h0[/red]", "http://", wave=0)
+    rollout.hosts = {host.name: host}
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
+    finished(table, host, HostStage.FAILED, "x", "[bold]a[/] [/nope] :smile:\x1b[2J\nb")
+    wait()
+    table.end()
+    table.say("[bold]c[/]\x1b[2J")
+
+
+def scene_exception() -> None:
+    table = Table()
+    table.begin(a_wave(1), str)
+    try:
+        wait()
+        raise ZeroDivisionError
+    finally:
+        table.end()
+
+
+class Counted(dict[str, Host]):
+    """Counts how often it was gone through."""
+
+    times = 0
+
+    def values(self) -> Any:
+        """Count it."""
+        self.times += 1
+        return super().values()
+
+    def __iter__(self) -> Iterator[str]:
+        """Count it."""
+        self.times += 1
+        return super().__iter__()
+
+
+def scene_ten_thousand() -> None:
+    rollout, table = a_wave(10_000), Table()
+    hosts = list(rollout.hosts.values())
+    counted = rollout.hosts = Counted(rollout.hosts)
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
+    counted.times = 0
+    for host in hosts:
+        started(table, host)
+        finished(table, host)
+    wait()
+    reply(counted.times)
+    table.end()
+
+
+def scene_standstill() -> None:
+    rollout, table = a_wave(100), Table()
+    table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
+    wait()
+    for host in rollout.hosts.values():
+        started(table, host)
+    time.sleep(0.5)  # the table is drawn meanwhile, which takes until the terminal goes on
+    for host in rollout.hosts.values():
+        finished(table, host)
+    reply("went on")
+    wait()
+    table.end()
+
+
+def ask(before: Callable[[asyncio.Event], None] = lambda _: None) -> None:
+    """Ask after one host of three, and go on with the second."""
+
+    async def run() -> None:
+        rollout, table, approved = a_wave(3), Table(), asyncio.Event()
+        hosts = list(rollout.hosts.values())
+        table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
+        started(table, hosts[0])
+        finished(table, hosts[0])
+        rollout.phase = Phase.WAITING
+        table.tell("approval.awaited")
+        before(approved)
+        answer: object
+        try:
+            answer = await table.ask(approved)
+        except asyncio.CancelledError:
+            answer = "cancelled"
+        reply(f"{answer} {asyncio.get_running_loop().remove_reader(0)}")
+        rollout.phase = Phase.RUNNING
+        started(table, hosts[1])
+        await asyncio.to_thread(wait)
+        table.end()
+        table.say("at its end")
+
+    asyncio.run(run())
+
+
+def scene_ask() -> None:
+    ask()
+
+
+def scene_ask_late() -> None:
+    ask(lambda _: wait())
+
+
+def scene_ask_elsewhere() -> None:
+    def heard(approved: asyncio.Event) -> None:
+        asyncio.get_running_loop().remove_reader(CONTROL)
+        wait()
+        approved.set()
+
+    ask(lambda approved: asyncio.get_running_loop().add_reader(CONTROL, heard, approved))
+    reply(sys.stdin.readline())
+
+
+def scene_ask_cancelled() -> None:
+    def before(_: asyncio.Event) -> None:
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+
+    ask(before)
+
+
+def scene_ask_in_the_background() -> None:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    os.setpgid(0, 0)
+    ask()
