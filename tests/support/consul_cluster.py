@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from support.consul_process import binary
 from support.environment import clean_environment
 from support.servers import free_port
-from support.waiting import eventually
+from support.waiting import eventually, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class Agent:
     def hang(self) -> None:
         """Let it accept connections and answer nothing."""
         assert self.process
-        os.kill(self.process.pid, signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def go_on(self) -> None:
         """Let it answer again."""
@@ -304,10 +304,10 @@ class ConsulCluster:
             return json.loads(answer.read() or b"null")
 
     def well(self) -> bool:
-        """Whether there is a leader, ACLs work, and the client agent's node is in the catalog."""
+        """Whether there is a leader, ACLs work, and every node is in the catalog and healthy."""
         try:
-            nodes = {node["Node"] for node in self.get("/v1/catalog/nodes")}
-            return bool(self.get("/v1/status/leader")) and NODE in nodes and len(nodes) == len(self.servers) + 1
+            well = {check["Node"] for check in self.get("/v1/health/state/passing") if check["CheckID"] == "serfHealth"}
+            return bool(self.get("/v1/status/leader")) and NODE in well and len(well) == len(self.servers) + 1
         except (OSError, urllib.error.URLError):
             return False
 

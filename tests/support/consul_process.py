@@ -15,7 +15,7 @@ from typing import Any
 
 from support.environment import PROJECT, clean_environment
 from support.servers import free_port
-from support.waiting import eventually
+from support.waiting import eventually, freeze
 
 
 def binary() -> str:
@@ -40,19 +40,20 @@ class ConsulProcess:
             settings["acl"] = {"enabled": True, "default_policy": "deny", "tokens": {"master": self.token, "agent": self.token}}
         (self.path / "consul.json").write_text(json.dumps(settings))
         self.process = self._start()
-        eventually(self._leads, "Consul has a leader")
+        eventually(self._is_ready, "Consul has a leader and knows itself")
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A directory of its own for data: -dev keeps none.
         command = [binary(), "agent", "-dev", "-bind=127.0.0.1", "-log-level=err", f"-config-file={self.path}/consul.json"]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
 
-    def _leads(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            # Registering needs the node itself in the catalog, a moment after the election.
-            return bool(self.get("/v1/status/leader")) and bool(self.get("/v1/catalog/nodes"))
+            # A service registered before its node's own check is there is not in the catalog with it, and counts as healthy.
+            checks = self.get(f"/v1/health/node/n{self.port}") if self.get("/v1/status/leader") else []
         except (OSError, urllib.error.URLError):
             return False
+        return any(check["CheckID"] == "serfHealth" and check["Status"] == "passing" for check in checks)
 
     @property
     def address(self) -> str:
@@ -85,7 +86,7 @@ class ConsulProcess:
 
     def hang(self) -> None:
         """Let it accept connections and answer nothing."""
-        os.kill(self.process.pid, signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def go_on(self) -> None:
         """Let it answer again."""

@@ -23,7 +23,7 @@ from support import warm
 from support.environment import BIN, clean_environment
 from support.repositories import Repository
 from support.servers import free_port
-from support.waiting import eventually
+from support.waiting import eventually, freeze
 
 # The service uses the standard library alone, and its user may not reach into the agent's environment.
 SERVICE_PYTHON = "/usr/bin/python3"
@@ -189,6 +189,11 @@ class Host:
             self.supervisord.send_signal(number)
             self.supervisord.wait(timeout=60)
             self.supervisord = None
+
+    def freeze(self) -> None:
+        """Let supervisord accept connections and answer nothing, from the moment this returns."""
+        assert self.supervisord
+        freeze(self.supervisord.pid)
 
     def supervisorctl(self, *arguments: str) -> Ran:
         """Run supervisorctl."""

@@ -161,6 +161,11 @@ class SimulatedHost:
         with self.lock:
             return [run.trigger for run in self._history]
 
+    def runs(self, revision: str) -> None:
+        """Let it have run another revision from the beginning."""
+        self.live = revision
+        self.__post_init__()
+
     def let_go(self) -> None:
         """Let what runs end now."""
         with self.lock:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,3 +28,14 @@ def eventually(what: Callable[[], Any], because: str = "", patience: float = _PA
         pause.wait(_PAUSE)
     message = f"never came true: {because or what}"
     raise AssertionError(message)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until it stands still: a signal takes effect when its process next runs."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: _state(pid) == "T", f"process {pid} stands still")
+
+
+def _state(pid: int) -> str:
+    """Return a process' state as proc(5) has it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

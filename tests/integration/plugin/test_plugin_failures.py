@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from support.waiting import eventually
+from support.waiting import eventually, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -605,7 +605,7 @@ def test_run_that_was_reaped_with_its_very_start_is_answered(host: Host) -> None
 def test_run_that_is_being_stopped_is_waited_for_and_not_taken_for_the_new_one(host: Host) -> None:
     with _waiting(host, hook="build") as answer:
         pid = host.process("deploy")[1]
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         (host.root / ".release-agent" / "lock").write_text("")  # as before it has the lock, and after
         host.rpc.supervisor.stopProcess("deploy", False)
         busy = _fault(host.rpc.release.deploy, "v1.0.0", False)

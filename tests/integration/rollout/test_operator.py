@@ -1,0 +1,76 @@
+"""Operators who are stopped, killed, or not read any more, over simulated hosts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import warm
+from support.desk import KilledAtWrites
+from support.simulated_host import commit_of
+
+if TYPE_CHECKING:
+    from support.simulated_rollouts import SimulatedRollouts
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
+    fleet: SimulatedRollouts, number: signal.Signals
+) -> None:
+    fleet.hold(1)
+    operator = fleet.begin()
+    fleet.held(1)
+
+    assert operator.send(number) == 14
+
+    (ended,) = operator.events("rollout.ended")
+    assert ended["resume"].startswith(f"release-agent rollout resume {operator.id}")
+    assert fleet.rollout("status", operator.id).json["phase"] == "interrupted"
+    fleet.let_go(1)
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.live() == [NEW] * 5
+    assert [fleet.fired(n) for n in range(5)] == [[operator.id]] * 5
+
+
+def test_reader_that_goes_away_leaves_the_rollout_to_go_on(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    reading, writing = os.pipe()
+    with Path(os.devnull).open("r+") as nothing:
+        command = fleet.start_command(revision=NEW)
+        run = warm.start(command, fleet.environment, [nothing.fileno(), writing, nothing.fileno()])
+    os.close(writing)
+    assert os.read(reading, 1)
+    os.close(reading)
+    fleet.let_go(0)
+
+    assert run.wait(60) == 0
+    assert fleet.live() == [NEW] * 5
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to_twice_or_left_out(
+    fleet: SimulatedRollouts, first: int
+) -> None:
+    """Signal 9 at the N-th time that the record is made durable, for every third N: a revision of its own each time."""
+    killer, numbers, begun = KilledAtWrites(fleet), range(first, 21, 3), 0
+    for number in numbers:
+        revision = f"v1.1.{number}"
+        for host in fleet.hosts:
+            host.commits |= {revision: commit_of(revision)}
+        before = [fleet.fired(n) for n in range(5)]
+
+        killed = killer.rollout(number, revision)
+
+        assert killed is not None, "a rollout writes more often than that"
+        if killed:
+            begun += 1
+            assert fleet.rollout("resume", killed).code == 0
+            assert fleet.live() == [revision] * 5
+            assert [fleet.fired(n) for n in range(5)] == [[*fired, killed] for fired in before]
+    assert (killer.kills, begun >= 4) == (len(numbers), True)

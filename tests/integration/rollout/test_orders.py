@@ -1,0 +1,138 @@
+"""What people ask of a rollout that runs, and of one that nobody runs, over simulated hosts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from support.desk import Operator
+from support.simulated_host import commit_of
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from support.simulated_rollouts import SimulatedRollouts
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+def test_paused_rollout_begins_no_host_until_it_is_resumed(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin()
+    fleet.held(0)
+    assert fleet.rollout("pause", operator.id).code == 0
+    operator.seen("rollout.paused")
+    fleet.let_go(0)
+    operator.seen("host.finished", host="host-1", stage="done")
+
+    status = fleet.rollout("status", operator.id).json
+    assert (status["running"], status["phase"]) == (True, "paused")
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert operator.end() == 0
+    assert [event["event"] for event in operator.events() if event["event"] in ("rollout.paused", "rollout.running")] == [
+        *("rollout.paused", "rollout.running"),
+    ]
+    assert fleet.live() == [NEW] * 5
+
+
+def test_status_that_is_watched_is_told_at_each_change_until_the_end(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin()
+    fleet.held(0)
+    watching = Operator(fleet, fleet.command("status", operator.id, "--watch"))
+    eventually(watching.events, "it is told")
+    fleet.let_go(0)
+
+    assert (operator.end(), watching.end()) == (0, 0)
+    told = watching.events()
+    assert (told[0]["phase"], told[-1]["phase"]) == ("running", "completed")
+    assert all(one != other for one, other in pairwise(told))
+
+
+def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin("--approve")
+
+    assert operator.end() == 43
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.rollout("status", operator.id).json["phase"] == "waiting"
+    assert fleet.rollout("resume", operator.id).code == 43
+    assert fleet.rollout("approve", operator.id).code == 0
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.live() == [NEW] * 5
+
+
+def test_revision_that_was_moved_while_a_rollout_waited_is_not_taken_for_the_same(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin("--approve")
+    assert operator.end() == 43
+    for host in fleet.hosts:
+        host.commits |= {NEW: commit_of("moved")}
+    fleet.rollout("approve", operator.id)
+
+    done = fleet.rollout("resume", operator.id)
+
+    assert done.code == 40
+    assert [host["code"] for host in done.json["hosts"]] == ["", "commits-differ", "", "", ""]
+
+
+def test_aborted_rollout_leaves_hosts_as_they_are(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--revert")
+    fleet.held(0)
+    assert fleet.rollout("abort", operator.id).code == 0
+    operator.seen("order.heard", verb="abort")
+    fleet.let_go(0)
+
+    assert operator.end() == 40
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.rollout("status", operator.id).json["phase"] == "aborted"
+    assert fleet.rollout("resume", operator.id).code == 22
+
+
+def test_abort_while_hosts_are_watched_is_heard_at_once_and_reverts_nothing(fleet: SimulatedRollouts) -> None:
+    operator = Operator(fleet, fleet.command("start", NEW, "--fleet", fleet.file, "--bake", "10m", "--revert"))
+    operator.seen("bake.started")
+
+    assert fleet.rollout("abort", operator.id).code == 0
+
+    assert operator.end() == 40
+    assert fleet.rollout("status", operator.id).json["phase"] == "aborted"
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+
+
+def test_second_operator_is_refused_and_told_who_runs_what_since_when(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin()
+    fleet.held(0)
+
+    second = fleet.start("--max-failed", "1")
+    fleet.let_go(0)
+
+    assert second.code == 44
+    assert operator.id in second.json["error"]["message"]
+    assert f" {NEW} " in second.json["error"]["message"]
+    assert operator.end() == 0
+
+
+def test_two_starts_at_once_are_one_rollout_and_one_refusal(fleet: SimulatedRollouts) -> None:
+    for number in range(5):
+        fleet.hosts[number].seconds = 0.5  # whoever is second meets the first
+    operators = [fleet.begin(), fleet.begin()]
+
+    assert sorted(operator.end() for operator in operators) == [0, 44]
+    assert fleet.live() == [NEW] * 5
+    assert [len(fleet.fired(number)) for number in range(5)] == [1] * 5
+
+
+def test_rollout_is_not_gone_on_with_by_another_password_and_knows_its_own(locked_fleet: SimulatedRollouts) -> None:
+    fleet = locked_fleet
+    operator = fleet.begin("--approve")
+    assert operator.end() == 43
+    fleet.rollout("approve", operator.id)
+    bare = [word for word in fleet.command("resume", operator.id) if word not in fleet.access]
+    (fleet.path / "other").write_text("another")
+
+    refused = fleet.run([*bare, "--user", "agent", "--password-file", str(fleet.path / "other")])
+
+    assert (refused.code, refused.json["error"]["code"]) == (10, "host-unauthorised")
+    assert fleet.run(bare).code == 0
+    assert fleet.live() == [NEW] * 3

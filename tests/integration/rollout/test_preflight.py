@@ -1,0 +1,168 @@
+"""What is found before any host is changed, over simulated hosts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import xmlrpc.client
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.desk import Desk
+from support.simulated_host import Manner, commit_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.simulated_rollouts import SimulatedRollouts
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+def test_host_that_is_down_is_found_before_anything_is_changed(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[2].manner = Manner.REFUSE
+    fleet.write_fleet()
+
+    refused = fleet.start()
+    untouched = fleet.live()
+    allowed = fleet.start("--max-unreachable", "1")
+
+    assert refused.code == 40
+    assert "nothing was changed: host-3: Connection refused" in refused.json["error"]["message"]
+    assert untouched == [OLD] * 5
+    assert allowed.code == 42
+    assert fleet.live() == [NEW, NEW, OLD, NEW, NEW]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code", "why"),
+    [
+        ("agent_version", "9.0.0", "host-unfit", "its agent is 9.0.0"),
+        ("maintenance", True, "host-in-maintenance", "maintenance mode"),
+    ],
+)
+def test_host_that_must_not_be_deployed_to_counts_as_failed_before_anything_is_touched(
+    fleet: SimulatedRollouts, setting: str, value: object, code: str, why: str
+) -> None:
+    setattr(fleet.hosts[1], setting, value)
+
+    refused = fleet.start()
+    planned = fleet.start("--max-failed", "1", "--dry-run")
+
+    assert refused.code == 40
+    assert "host-2: " in refused.json["error"]["message"]
+    assert why in refused.json["error"]["message"]
+    assert planned.code == 0
+    assert {host["name"]: host["code"] for host in planned.json["hosts"] if host["code"]} == {"host-2": code}
+    assert [fleet.fired(number) for number in range(5)] == [[]] * 5
+
+
+def test_wrong_password_on_one_host_is_that_hosts_alone(locked_fleet: SimulatedRollouts) -> None:
+    fleet = locked_fleet
+    fleet.hosts[1].manner = Manner.UNAUTHORISED
+
+    refused = fleet.start()
+    done = fleet.start("--max-failed", "1")
+
+    assert refused.code == 40
+    assert "host-2: it wants another user or password" in refused.json["error"]["message"]
+    assert done.code == 42
+    assert fleet.live() == [NEW, OLD, NEW]
+    assert "a secret of the fleet" not in refused.out + refused.err + done.out + done.err
+
+
+def test_revision_that_is_not_the_same_everywhere_is_refused(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[4].commits |= {NEW: commit_of("moved")}
+
+    done = fleet.start()
+
+    assert done.code == 12
+    assert done.json["error"]["code"] == "commits-differ"
+    assert "on host-5" in done.json["error"]["message"]
+    assert [fleet.fired(number) for number in range(5)] == [[]] * 5
+
+
+def test_unknown_revision_is_refused_with_what_the_hosts_say(fleet: SimulatedRollouts) -> None:
+    done = fleet.start(revision="v9.9.9")
+
+    assert (done.code, done.json["error"]["code"]) == (12, "revision-unknown")
+    assert "no tag, branch or commit v9.9.9" in done.json["error"]["message"]
+
+
+def test_hosts_of_two_fleets_are_refused(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[3].app = "web"
+
+    done = fleet.start()
+
+    assert (done.code, done.json["error"]["code"]) == (12, "fleet-mixed")
+    assert "web (test) on host-4" in done.json["error"]["message"]
+
+
+def test_no_host_left_to_deploy_to_is_no_completed_rollout(fleet: SimulatedRollouts) -> None:
+    for number, host in enumerate(fleet.hosts):
+        fleet.hold(number)
+        host.deploy(NEW, False, "command")  # a person's
+
+    done = fleet.start("--max-failed", "100%")
+
+    assert done.code == 40
+    assert "no host is left to deploy to" in done.json["error"]["message"]
+    assert "host-1: a deployment is running there" in done.json["error"]["message"]
+    for number in range(5):
+        fleet.let_go(number)
+    assert fleet.live() == [NEW] * 5
+    assert [fleet.fired(number) for number in range(5)] == [["command"]] * 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"220\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + xmlrpc.client.dumps((1,), methodresponse=True).encode()],
+    ids=["no HTTP", "no status"],
+)
+def test_stranger_at_a_hosts_port_is_that_hosts_trouble_alone(fleet: SimulatedRollouts, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answer_always, args=(server, answer), daemon=True).start()
+        stranger = f"127.0.0.1:{server.getsockname()[1]}"
+        hosts = [fleet.urls()[0].removeprefix("http://"), stranger]
+        done = fleet.rollout("start", NEW, *hosts, "--dry-run", "--max-failed", "1", "--max-unreachable", "1")
+
+    assert done.code == 0
+    (odd,) = [host for host in done.json["hosts"] if host["name"] == stranger]
+    assert odd["stage"] in ("failed", "unreachable")
+
+
+def _answer_always(server: socket.socket, answer: bytes) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--deadline", "0"),
+        ("--waves", "0"),
+        ("--waves", ""),
+        ("--max-failed", "200%"),
+        ("--max-failed", "-1"),
+        ("--parallel", "0"),
+        ("--bake", "soon"),
+    ],
+)
+def test_option_that_makes_no_sense_is_refused_before_any_host_is_asked(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    done = Desk(tmp_path).run(["release-agent", "rollout", "start", NEW, "192.0.2.1", *wrong])
+
+    assert (done.code, done.out) == (2, "")
+    assert wrong[0] in done.err
+
+
+@pytest.mark.parametrize("wrong", [("--service", "api"), ("--tag", "canary"), ("--environment", "test"), ("--meta", "a=b")])
+def test_filter_of_another_inventory_is_refused(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    done = Desk(tmp_path).rollout("start", NEW, "192.0.2.1", *wrong)
+
+    assert (done.code, done.json["error"]["code"]) == (10, "inventory-invalid")

@@ -1,0 +1,100 @@
+"""Rollouts over real hosts, each a supervisord with the plugin: what simulated ones cannot show."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.desk import KilledAtWrites
+from support.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """Three hosts that run v1.0.0; rollouts are written down in a file."""
+    made = Fleet(3)
+    yield made
+    made.close()
+
+
+def test_all_hosts_well_take_the_revision_and_go_back_to_their_own(fleet: Fleet) -> None:
+    operator = fleet.begin()
+
+    assert operator.end() == 0
+    assert fleet.live() == [NEW] * 3
+    assert all(fleet.fired(number) == [operator.id] for number in range(3))
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.live() == [OLD] * 3
+    assert all(fleet.fired(number) == [operator.id, f"{operator.id}-revert"] for number in range(3))
+
+
+def test_host_that_rolls_back_by_itself_stops_the_rollout_and_the_others_are_put_back(fleet: Fleet) -> None:
+    fleet.refuse(2)
+
+    done = fleet.start("--waves", "1,100%", "--revert")
+
+    assert done.code == 41
+    assert fleet.live() == [OLD] * 3
+    assert {host["host"]: host["code"] for host in done.json["hosts"] if host["code"]} == {"host-3": "hook-failed"}
+    assert fleet.fired(2) == [done.json["id"]]
+
+
+def test_host_that_hangs_after_accepting_hides_no_other_host(fleet: Fleet) -> None:
+    fleet.hold(2)
+    operator = fleet.begin("--waves", "100%", "--deadline", "8s", "--max-unreachable", "1")
+    fleet.held(2)
+    fleet.hosts[2].freeze()
+
+    assert operator.end() == 42
+    assert [fleet.hosts[number].serves() for number in (0, 1)] == [NEW] * 2
+    assert operator.events("rollout.ended")[0]["hosts"][2]["code"] == "host-unreachable"
+
+
+def test_wrong_password_on_one_host_is_that_hosts_alone(fleet: Fleet) -> None:
+    configuration = fleet.hosts[1].path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("a secret of the fleet", "another"))
+    fleet.hosts[1].reload()
+
+    refused = fleet.start("--dry-run")
+
+    assert refused.code == 40
+    assert "host-2: it wants another user or password" in refused.json["error"]["message"]
+    assert "a secret of the fleet" not in refused.out + refused.err
+
+
+def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to_twice_or_left_out(fleet: Fleet) -> None:
+    """Signal 9 at a write before, while and after the first host deploys: a revision of its own each time."""
+    killer = KilledAtWrites(fleet)
+    for number in (6, 9, 16):
+        revision = f"v1.1.{number}"
+        fleet.repository.release(revision)
+        before = [fleet.fired(n) for n in range(3)]
+
+        killed = killer.rollout(number, revision)
+
+        assert killed
+        assert fleet.rollout("resume", killed).code == 0
+        assert fleet.live() == [revision] * 3
+        assert [fleet.fired(n) for n in range(3)] == [[*fired, killed] for fired in before]
+    assert killer.kills == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_operator_who_goes_away_leaves_hosts_to_go_on_by_themselves(fleet: Fleet, number: signal.Signals) -> None:
+    fleet.hold(0)
+    operator = fleet.begin()
+    fleet.held(0)
+
+    operator.send(number)
+
+    fleet.let_go(0)
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.live() == [NEW] * 3
+    assert [fleet.fired(n) for n in range(3)] == [[operator.id]] * 3

@@ -1,0 +1,144 @@
+"""The way back, and what it leaves alone, over simulated hosts."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from support.desk import Operator
+from support.simulated_host import Manner, commit_of
+
+if TYPE_CHECKING:
+    from support.simulated_rollouts import SimulatedRollouts
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+def test_what_was_changed_is_put_back_at_once_where_that_was_asked_for(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[1].deploy(NEW, True, "command")  # its own way: there is nothing to change, and nothing to put back
+    fleet.refuse(3)
+
+    done = fleet.start("--waves", "1,3", "--revert")
+
+    assert done.code == 41
+    assert fleet.live() == [OLD, NEW, OLD, OLD, OLD]
+    assert done.json["phase"] == "reverted"
+    assert fleet.fired(0) == [done.json["id"], f"{done.json['id']}-revert"]
+    assert fleet.fired(1) == ["command"]
+    # It went back by itself.
+    assert fleet.fired(3) == [done.json["id"]]
+
+
+def test_revert_names_the_host_that_could_not_be_put_back(fleet: SimulatedRollouts) -> None:
+    # A host that never answers is tried for as long as the deadline, at most.
+    operator = fleet.begin("--deadline", "2s")
+    assert operator.end() == 0
+    fleet.hosts[2].manner = Manner.RESET
+
+    done = fleet.rollout("revert", operator.id)
+
+    assert done.code == 40
+    assert fleet.live() == [OLD, OLD, NEW, OLD, OLD]
+    assert fleet.stages(operator.id) == {f"host-{n}": "stuck" if n == 3 else "reverted" for n in range(1, 6)}
+    assert fleet.rollout("revert", "rollout-unknown").code == 22
+
+
+def test_reverting_a_completed_rollout_takes_every_host_to_its_own_release(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[2].runs("v0.9.0")
+    operator = fleet.begin()
+    assert operator.end() == 0
+    assert fleet.live() == [NEW] * 5
+
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.live() == [OLD, OLD, "v0.9.0", OLD, OLD]
+
+
+def test_revert_waits_for_what_is_being_deployed(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin()
+    fleet.held(0, operator.id)
+    operator.send(signal.SIGKILL)
+
+    reverting = Operator(fleet, fleet.command("revert", operator.id))
+    reverting.seen("revert.started")
+    assert fleet.is_busy(0)
+    fleet.let_go(0)
+
+    assert reverting.end() == 0
+    assert fleet.live() == [OLD] * 5
+    assert fleet.fired(0) == [operator.id, f"{operator.id}-revert"]
+
+
+def test_revert_that_was_interrupted_goes_on_backwards(fleet: SimulatedRollouts) -> None:
+    fleet.refuse(3)
+    fleet.hold(3)
+    operator = fleet.begin("--waves", "1,3", "--revert")
+    operator.seen("host.finished", host="host-1", stage="done")
+    fleet.hold(0)
+    fleet.held(3)
+    fleet.let_go(3)
+    fleet.held(0, "-revert")
+    assert operator.send(signal.SIGINT) == 14
+    assert fleet.rollout("pause", operator.id).code == 22
+    fleet.let_go(0)
+
+    assert fleet.rollout("resume", operator.id).code == 41
+    assert fleet.live() == [OLD] * 5
+    assert fleet.rollout("status", operator.id).json["phase"] == "reverted"
+
+
+def test_revert_of_a_completed_rollout_that_was_interrupted_goes_on_backwards(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin()
+    assert operator.end() == 0
+    fleet.hold(0)
+    reverting = Operator(fleet, fleet.command("revert", operator.id))
+    fleet.held(0, "-revert")
+
+    assert reverting.send(signal.SIGINT) == 14
+    assert fleet.rollout("status", operator.id).json["phase"] == "interrupted"
+    fleet.let_go(0)
+
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.live() == [OLD] * 5
+
+
+def test_host_that_still_deploys_after_its_deadline_is_not_said_to_be_put_back(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+
+    done = fleet.start("--waves", "100%", "--deadline", "2s", "--revert")
+
+    assert done.code == 40
+    stages = {host["host"]: (host["stage"], host["code"]) for host in done.json["hosts"]}
+    assert stages["host-1"] == ("stuck", "host-late")
+    fleet.let_go(0)
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD], "it goes on by itself"
+    assert fleet.rollout("revert", done.json["id"]).code == 0
+    assert fleet.live() == [OLD] * 5
+
+
+def test_revert_leaves_alone_what_a_person_deployed_on_a_host_that_was_not_there(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[2].deploy(NEW, True, "command")
+    fleet.hosts[2].manner = Manner.RESET
+    operator = fleet.begin("--max-unreachable", "1")
+    assert operator.end() == 42
+    fleet.hosts[2].manner = Manner.ANSWER
+
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.live() == [OLD, OLD, NEW, OLD, OLD]
+
+
+def test_revert_leaves_alone_what_a_later_rollout_brought(fleet: SimulatedRollouts) -> None:
+    fleet.refuse(2)
+    first = fleet.begin("--waves", "100%", "--max-failed", "1")
+    assert first.end() == 42
+    for host in fleet.hosts:
+        host.commits |= {"v1.2.0": commit_of("v1.2.0")}
+    assert fleet.start(revision="v1.2.0").code == 0
+
+    done = fleet.rollout("revert", first.id)
+
+    assert done.code == 40
+    assert fleet.live() == ["v1.2.0"] * 5
+    ended = {host["host"]: (host["stage"], host["code"]) for host in done.json["hosts"]}
+    assert ended["host-1"] == ("stuck", "host-moved-on")
+    assert ended["host-3"] == ("failed", "unhealthy")

@@ -1,0 +1,161 @@
+"""Which hosts take the revision, in which wave, and what stops that: the policy, over simulated hosts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.environment import PROJECT
+from support.simulated_rollouts import SimulatedRollouts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD, NEW = "v1.0.0", "v1.1.0"
+
+
+def test_all_hosts_well_take_the_revision_wave_after_wave(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin()
+
+    assert operator.end() == 0
+    assert fleet.live() == [NEW] * 5
+    assert [event["hosts"] for event in operator.events("wave.started")] == [1, 1, 3]
+    assert all(fleet.fired(number) == [operator.id] for number in range(5))
+    (listed,) = fleet.rollout("list").json
+    assert (listed["id"], listed["phase"], listed["revision"]) == (operator.id, "completed", NEW)
+    assert set(fleet.stages(operator.id).values()) == {"done"}
+
+
+def test_percentages_are_of_all_hosts(tmp_path: Path) -> None:
+    fleet = SimulatedRollouts(tmp_path, 20)
+    try:
+        done = fleet.start("--waves", "1,10%,100%")
+    finally:
+        fleet.close()
+
+    planned = json.loads(done.out.splitlines()[0])
+    assert done.code == 0
+    assert [len(wave) for wave in planned["waves"]] == [1, 2, 17]
+    assert all(host.triggers == [done.json["id"]] for host in fleet.hosts)
+
+
+def test_hosts_already_there_are_skipped_and_those_not_well_come_first(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[0].runs(NEW)
+    fleet.hosts[3].health = "critical"
+
+    planned = fleet.start("--dry-run").json
+    done = fleet.start()
+
+    assert planned["waves"] == [["host-4"], ["host-2"], ["host-3", "host-5"]]
+    skipped = next(host for host in planned["hosts"] if host["name"] == "host-1")
+    assert (skipped["stage"], skipped["why"]) == ("skipped", f"runs {NEW} already, and is well")
+    assert planned["changes"]["api"]["count"] == 1
+    assert (done.code, fleet.live()) == (0, [NEW] * 5)
+    assert fleet.fired(0) == []
+
+
+def test_canary_that_fails_stops_everything_whatever_the_budget(fleet: SimulatedRollouts) -> None:
+    fleet.refuse(0)
+
+    done = fleet.start("--max-failed", "3")
+
+    assert done.code == 40
+    assert fleet.live() == [OLD] * 5
+    assert [fleet.fired(number) for number in range(1, 5)] == [[]] * 4
+    assert done.json["why"] == "no host of wave 1 took it, or stayed well"
+    assert {host["host"]: host["code"] for host in done.json["hosts"] if host["stage"] == "failed"} == {"host-1": "unhealthy"}
+
+
+def test_one_more_than_the_budget_stops_it(fleet: SimulatedRollouts) -> None:
+    fleet.refuse(1)
+    fleet.refuse(2)
+
+    stopped = fleet.start("--waves", "1,2,1", "--max-failed", "1", "--max-unreachable", "5")
+
+    assert (stopped.code, stopped.json["phase"]) == (40, "failed")
+    assert stopped.json["why"] == "2 of 5 hosts failed, and --max-failed allows 1"
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+
+
+def test_budget_that_is_exactly_met_lets_it_go_on_and_who_failed_is_named(fleet: SimulatedRollouts) -> None:
+    fleet.refuse(2)
+
+    done = fleet.start("--waves", "2,100%", "--max-failed", "20%")
+
+    assert done.code == 42
+    assert fleet.live() == [NEW, NEW, OLD, NEW, NEW]
+    assert done.json["phase"] == "partial"
+    (failed,) = [host for host in done.json["hosts"] if host["stage"] == "failed"]
+    assert (failed["host"], failed["code"]) == ("host-3", "unhealthy")
+    assert "rolled-back" in failed["why"]
+
+
+def test_host_that_is_late_has_failed_and_goes_on_by_itself(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+
+    done = fleet.start("--deadline", "1s")
+
+    assert done.code == 40
+    assert done.json["hosts"][0]["code"] == "host-late"
+    fleet.let_go(0)
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+
+
+def test_rollout_on_which_no_host_becomes_well_for_too_long_is_stopped(fleet: SimulatedRollouts) -> None:
+    for number in range(5):
+        fleet.hold(number)
+
+    stopped = fleet.start(
+        *("--waves", "5", "--parallel", "1", "--deadline", "4s", "--progress-deadline", "1s", "--max-failed", "5")
+    )
+
+    assert stopped.code == 40
+    assert stopped.json["why"] == "no host became healthy within 1 s"
+    assert [host["stage"] for host in stopped.json["hosts"]] == ["failed", *["pending"] * 4]
+
+
+def test_services_of_a_maestro_file_are_taken_in_the_order_of_what_they_require(locked_fleet: SimulatedRollouts) -> None:
+    fleet = locked_fleet
+    places = [url.removeprefix("http://").split(":") for url in fleet.urls()]
+    ships = "".join(f"  ship-{number}: {{ip: {address}}}\n" for number, (address, _) in enumerate(places))
+    ports = [f"ports: {{supervisor: '9001:{port}'}}" for _, port in places]
+    file = fleet.path / "maestro.yaml"
+    file.write_text(
+        f"__maestro: {{schema: 2}}\nname: test\nships:\n{ships}services:\n"
+        f"  web:\n    image: web\n    requires: [api]\n    instances:\n      web-1: {{ship: ship-0, {ports[0]}}}\n"
+        f"  api:\n    image: api\n    requires: [store]\n    instances:\n      api-1: {{ship: ship-1, {ports[1]}}}\n"
+        f"  store:\n    image: store\n    instances:\n      store-1: {{ship: ship-2, {ports[2]}}}\n"
+    )
+
+    start = ("start", NEW, "--maestro", file, "--bake", "0", "--waves", "100%", *fleet.access)
+    chosen = fleet.rollout(*start, "--service", "api", "--service", "web", "--dry-run").json
+    done = fleet.rollout(*start)
+
+    assert chosen["waves"] == [["api-1", "web-1"]]
+    assert done.code == 0
+    ends = [event["host"] for event in map(json.loads, done.out.splitlines()) if event["event"] == "host.finished"]
+    assert ends == ["store-1", "api-1", "web-1"]
+    began = [fleet.hosts[number].getHistory()[0]["started_at"] for number in (2, 1, 0)]
+    assert began == sorted(began)
+
+
+def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(locked_fleet: SimulatedRollouts) -> None:
+    fleet = locked_fleet
+    hosts = [url.removeprefix("http://") for url in fleet.urls()]
+
+    done = fleet.script(PROJECT / "scripts" / "fanout", NEW, *hosts, "--bake", "0", *fleet.access)
+
+    assert (done.code, fleet.live()) == (0, [NEW] * 3)
+    lines = done.out.splitlines()
+    assert lines[0] == f"{NEW} for api (test), 3 hosts"
+    assert sum(line.split()[1] == "host.finished" for line in lines if " host.finished " in line) == 3
+    assert lines[-1] == f"completed: {NEW} on api (test); 3 hosts: 3 done"
+
+
+@pytest.mark.parametrize("filters", [("--limit", "host-2"), ("--exclude", "host-[1345]")])
+def test_hosts_that_were_not_chosen_are_left_alone(fleet: SimulatedRollouts, filters: tuple[str, str]) -> None:
+    done = fleet.start(*filters)
+
+    assert (done.code, fleet.live()) == (0, [OLD, NEW, OLD, OLD, OLD])

@@ -1,0 +1,163 @@
+"""The desk of whoever runs rollouts: the commands that are typed there, and what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support import warm
+from support.environment import BIN, clean_environment
+from support.host import Ran
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONGEST = 300.0  # seconds, for any rollout
+
+
+class Desk:
+    """A directory of somebody's own, with the fleet.toml of some hosts in it."""
+
+    def __init__(self, path: Path, *, credentials: tuple[str, str] | None = None, consul: dict[str, str] | None = None) -> None:
+        """``consul``: the CONSUL_* variables; none: rollouts are written down in a file."""
+        self.path = path
+        self.file = path / "fleet.toml"
+        self.consul = consul or {}
+        self.user = credentials[0] if credentials else ""
+        self.password_file = path / "password"
+        if credentials:
+            self.password_file.write_text(credentials[1] + "\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the shell has."""
+        return clean_environment() | {"XDG_STATE_HOME": str(self.path / "operator")} | self.consul
+
+    @property
+    def access(self) -> list[str]:
+        """The arguments that verbs without a fleet.toml need."""
+        return ["--user", self.user, "--password-file", str(self.password_file)] if self.user else []
+
+    def command(self, verb: str, *arguments: object) -> list[str]:
+        """Return a verb's command line."""
+        access = [] if verb == "start" else self.access
+        return ["release-agent", "rollout", verb, *map(str, arguments), *access, "--json"]
+
+    def start_command(self, *arguments: str, revision: str) -> list[str]:
+        """Return the command line that starts a rollout on all hosts, without waits between waves."""
+        return self.command("start", revision, "--fleet", self.file, "--bake", "0", *arguments)
+
+    def run(self, command: Sequence[str]) -> Ran:
+        """Run a command to its end."""
+        return Ran(*warm.run(command, self.environment, _LONGEST))
+
+    def script(self, script: Path, *arguments: str) -> Ran:
+        """Run a program of the project's that runs ``release-agent`` in its turn."""
+        environment = self.environment | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            [script, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=_LONGEST
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def rollout(self, verb: str, *arguments: object) -> Ran:
+        """Run a verb of ``rollout`` to its end."""
+        return self.run(self.command(verb, *arguments))
+
+    def start(self, *arguments: str, revision: str = "v1.1.0") -> Ran:
+        """Start a rollout on all hosts, without waits between waves, and run it to its end."""
+        return self.run(self.start_command(*arguments, revision=revision))
+
+    def begin(self, *arguments: str, revision: str = "v1.1.0") -> Operator:
+        """Start a rollout as start() does, and do not wait for it."""
+        return Operator(self, self.start_command(*arguments, revision=revision))
+
+    def stages(self, identity: str) -> dict[str, str]:
+        """Return how far each host is."""
+        return {host["name"]: host["stage"] for host in self.rollout("status", identity).json["hosts"]}
+
+
+class Operator:
+    """A rollout that is being run by a process of its own."""
+
+    def __init__(self, desk: Desk, command: Sequence[str]) -> None:
+        self._out = desk.path / f"operator-{os.urandom(4).hex()}.out"
+        with Path(os.devnull).open() as nothing, self._out.open("w") as out, self._out.with_suffix(".err").open("w") as err:
+            descriptors = [nothing.fileno(), out.fileno(), err.fileno()]
+            self.process = self._started(command, desk.environment, descriptors)
+
+    @staticmethod
+    def _started(
+        command: Sequence[str], environment: dict[str, str], descriptors: Sequence[int]
+    ) -> warm.Program | subprocess.Popen[bytes]:
+        return warm.start(command, environment, descriptors)
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """Return the events so far, or those of a name."""
+        told = [json.loads(line) for line in self._out.read_text().splitlines() if line.endswith("}")]
+        return [event for event in told if name in ("", event.get("event"))]
+
+    def seen(self, name: str, **details: object) -> dict[str, Any]:
+        """Wait for an event."""
+
+        def look() -> dict[str, Any] | None:
+            return next((e for e in self.events(name) if all(e.get(key) == value for key, value in details.items())), None)
+
+        event: dict[str, Any] = eventually(look, f"{name} {details} in {self._out.read_text()}")
+        return event
+
+    @property
+    def id(self) -> str:
+        """The rollout's id, once it has begun."""
+        return str(self.seen("rollout.started")["id"])
+
+    def end(self) -> int:
+        """Wait for its end."""
+        return self.process.wait(_LONGEST)
+
+    def send(self, number: signal.Signals) -> int:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        return self.end()
+
+
+class _Traced(Operator):
+    """The same under strace, which runs programs by their files."""
+
+    @staticmethod
+    def _started(command: Sequence[str], environment: dict[str, str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+        stdin, stdout, stderr = descriptors
+        return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment)
+
+
+class KilledAtWrites:
+    """Rollouts that are killed at the N-th time that their record is made durable."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.kills = 0
+
+    def rollout(self, number: int, revision: str) -> str | None:
+        """Run a rollout that is killed at its ``number``-th fdatasync(2); returns its id, "" before it had one.
+
+        None if it came to its end without writing that often.
+        """
+        kill = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=fdatasync:signal=KILL:when={number}"]
+        program, *arguments = self._desk.start_command(revision=revision)
+        operator = _Traced(self._desk, [*kill, str(BIN / program), *arguments])
+        code = operator.end()
+        if code == 0:
+            return None
+        # strace ends as its tracee did; with any other code of its own if it could not trace.
+        assert code == -signal.SIGKILL, code
+        self.kills += 1
+        return next((event["id"] for event in operator.events("rollout.started")), self._last(revision))
+
+    def _last(self, revision: str) -> str:
+        """Return a rollout that was written down and not told of."""
+        listed = self._desk.rollout("list").json
+        return next((rollout["id"] for rollout in listed if rollout["revision"] == revision), "")

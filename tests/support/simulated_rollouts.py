@@ -1,0 +1,92 @@
+"""Rollouts by the real command over simulated hosts, in the words that :class:`support.fleet.Fleet` has for real ones."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from release_agent.consul.registration import ConsulAgent, Status
+from support.configuration import configuration
+from support.desk import Desk
+from support.simulated_fleet import SimulatedFleet
+from support.simulated_host import DEPLOY, commit_of
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REVISIONS = ("v0.9.0", "v1.0.0", "v1.1.0")
+
+
+class SimulatedRollouts(Desk):
+    """Hosts ``host-1`` to ``host-N``; every one runs v1.0.0, and knows v1.1.0."""
+
+    def __init__(
+        self, path: Path, size: int = 5, *, credentials: tuple[str, str] | None = None, consul: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(path, credentials=credentials, consul=consul)
+        self._fleet = SimulatedFleet(size, credentials=credentials).start()
+        self.hosts = self._fleet.hosts
+        for host in self.hosts:
+            host.commits = {revision: commit_of(revision) for revision in REVISIONS}
+        self.write_fleet()
+
+    def write_fleet(self) -> None:
+        """Write the fleet.toml, again where a host has moved."""
+        self.file.write_text(self._fleet.toml(user=self.user, password_file=str(self.password_file) if self.user else ""))
+
+    def urls(self) -> list[str]:
+        """Return where each host's RPC is."""
+        return [self._fleet.url(host) for host in self.hosts]
+
+    def register(self) -> str:
+        """Let each host register in Consul, as its agent does; returns the service's name, which is no other test's."""
+        service = f"api-{uuid.uuid4().hex[:8]}"
+        for host in self.hosts:
+            app = f'[app]\nname = "{service}"\nenvironment = "test"\nroot = "/srv"\nrpc_url = "{self._fleet.url(host)}"\n'
+            config = configuration(app=app, environ={"RELEASE_AGENT_HOST": host.name})
+            ConsulAgent(config.consul, config.app, self.consul).register(None, Status("passing", ""), ttl=600)
+            host.app = service
+        return service
+
+    # The hosts
+
+    def live(self) -> list[str | None]:
+        """Return what each host runs."""
+        return [host.revision for host in self.hosts]
+
+    def fired(self, number: int) -> list[str]:
+        """Return the triggers of what one host did, oldest first."""
+        return self.hosts[number].triggers
+
+    def refuse(self, number: int, revision: str = "v1.1.0") -> None:
+        """Let one host find a revision wanting, once it runs it: it rolls back by itself."""
+        self.hosts[number].fails = {revision: DEPLOY}
+
+    def hold(self, number: int) -> None:
+        """Keep what one host begins from ending."""
+        self.hosts[number].seconds = math.inf
+
+    def held(self, number: int, trigger: str = "") -> None:
+        """Wait until one host has begun something, or what a trigger fired."""
+
+        def begun() -> bool:
+            fired = self.fired(number)
+            return bool(fired) and fired[-1].endswith(trigger) and self.is_busy(number)
+
+        eventually(begun, f"host-{number + 1} has begun")
+
+    def is_busy(self, number: int) -> bool:
+        """Whether one host has something running."""
+        status: dict[str, Any] = self.hosts[number].getStatus()
+        return "deployment" in status
+
+    def let_go(self, number: int) -> None:
+        """Let it end, and what comes."""
+        self.hosts[number].seconds = 0.0
+        self.hosts[number].let_go()
+
+    def close(self) -> None:
+        """End everything."""
+        self._fleet.close()
