@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from support import warm
 from support.environment import BIN, clean_environment
 from support.host import Ran
+from support.tracing import killed_at
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -88,13 +89,7 @@ class Operator:
         self._out = desk.path / f"operator-{os.urandom(4).hex()}.out"
         with Path(os.devnull).open() as nothing, self._out.open("w") as out, self._out.with_suffix(".err").open("w") as err:
             descriptors = [nothing.fileno(), out.fileno(), err.fileno()]
-            self.process = self._started(command, desk.environment, descriptors)
-
-    @staticmethod
-    def _started(
-        command: Sequence[str], environment: dict[str, str], descriptors: Sequence[int]
-    ) -> warm.Program | subprocess.Popen[bytes]:
-        return warm.start(command, environment, descriptors)
+            self.process = warm.start(command, desk.environment, descriptors)
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """Return the events so far, or those of a name."""
@@ -125,15 +120,6 @@ class Operator:
         return self.end()
 
 
-class _Traced(Operator):
-    """The same under strace, which runs programs by their files."""
-
-    @staticmethod
-    def _started(command: Sequence[str], environment: dict[str, str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-        stdin, stdout, stderr = descriptors
-        return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment)
-
-
 class KilledAtWrites:
     """Rollouts that are killed at the N-th time that their record is made durable."""
 
@@ -146,18 +132,17 @@ class KilledAtWrites:
 
         None if it came to its end without writing that often.
         """
-        kill = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=fdatasync:signal=KILL:when={number}"]
-        program, *arguments = self._desk.start_command(revision=revision)
-        operator = _Traced(self._desk, [*kill, str(BIN / program), *arguments])
-        code = operator.end()
+        with Path(os.devnull).open("r+") as nothing:
+            descriptors = [nothing.fileno()] * 3
+            command = self._desk.start_command(revision=revision)
+            code = killed_at("fdatasync", number, command, self._desk.environment, descriptors)
         if code == 0:
             return None
-        # strace ends as its tracee did; with any other code of its own if it could not trace.
         assert code == -signal.SIGKILL, code
         self.kills += 1
-        return next((event["id"] for event in operator.events("rollout.started")), self._last(revision))
+        return self._last(revision)
 
     def _last(self, revision: str) -> str:
-        """Return a rollout that was written down and not told of."""
+        """Return a rollout that was written down."""
         listed = self._desk.rollout("list").json
         return next((rollout["id"] for rollout in listed if rollout["revision"] == revision), "")

@@ -33,9 +33,9 @@ def eventually(what: Callable[[], Any], because: str = "", patience: float = _PA
 def freeze(pid: int) -> None:
     """Stop a process, and wait until it stands still: a signal takes effect when its process next runs."""
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: _state(pid) == "T", f"process {pid} stands still")
+    eventually(lambda: is_frozen(pid), f"process {pid} stands still")
 
 
-def _state(pid: int) -> str:
-    """Return a process' state as proc(5) has it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def is_frozen(pid: int) -> bool:
+    """Whether a process is stopped, by proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

@@ -85,12 +85,15 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
-def start(command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int]) -> Program:
-    """Start one of the programs; ``descriptors`` are its own from 0 on."""
+def start(
+    command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int], *, stopped: bool = False
+) -> Program:
+    """Start one of the programs; ``descriptors`` are its own from 0 on. ``stopped``: it waits for SIGCONT first."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(_server())
     words = [str(word) for word in command]
-    request = json.dumps({"argv": [str(BIN / words[0]), *words[1:]], "environ": dict(environment), "cwd": str(Path.cwd())})
+    argv = [str(BIN / words[0]), *words[1:]]
+    request = json.dumps({"argv": argv, "environ": dict(environment), "cwd": str(Path.cwd()), "stopped": stopped})
     socket.send_fds(connection, [request.encode() + b"\n"], list(descriptors))
     return Program(connection)
 
@@ -184,6 +187,8 @@ def _become(request: dict[str, object], *descriptors: int) -> NoReturn:
         os.chdir(str(cwd))
         sys.path[:0] = [path for path in environ.get("PYTHONPATH", "").split(":") if path]
         sys.argv = argv
+        if request["stopped"]:
+            os.kill(os.getpid(), signal.SIGSTOP)
         _open_streams(environ.get("PYTHONIOENCODING", "utf-8"))
         module, _, name = ENTRIES[Path(argv[0]).name].partition(":")
         getattr(importlib.import_module(module), name)()

@@ -133,9 +133,11 @@ def test_hook_of_a_killed_run_ends_before_the_next_one_begins(host: Host) -> Non
     host.configure(f"[hooks]\nbuild = [{{ run = 'echo $$ > {host.path}/pid; {host.gate('held')}' }}]")
     run = host.begin("deploy")
     host.reached("held")
+    hook = int((host.path / "pid").read_text())
+    incoming = host.root / ".release-agent" / "incoming"
+    eventually(lambda: any(note.read_text() for note in incoming.glob(f"*{hook}")), "it is written down that the hook runs")
     run.kill()
     run.wait()
-    hook = int((host.path / "pid").read_text())
     host.configure()
 
     ran = host.deploy()

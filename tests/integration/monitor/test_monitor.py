@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.host import Host
 
@@ -148,14 +148,23 @@ def test_deployment_owns_the_check_while_it_runs(watched: Host, consul: ConsulPr
     watched.reached("held")
 
     # Something happens that makes the monitor look, and it leaves the check alone.
-    before = (watched.path / "monitor.err").read_text()
+    before, answered = (watched.path / "monitor.err").read_text(), _answered(watched)
     watched.supervisorctl("stop", "web")
-    eventually(lambda: watched.process()[0] == "STOPPED", "web is stopped")
+    assert watched.process()[0] == "STOPPED"
+    # Of the stop it hears twice; once it has answered what comes after, it has looked.
+    eventually(lambda: _answered(watched) >= answered + 3, "the monitor has answered")
     assert _status(consul)[0] == "warning"
     assert (watched.path / "monitor.err").read_text() == before
     watched.open("held")
     assert run.wait(60) == 0
     _becomes(consul, "passing")
+
+
+def _answered(host: Host) -> int:
+    """Return how many events the monitor has answered, by what it has written (proc(5))."""
+    told = Path(f"/proc/{host.process('monitor')[1]}/io").read_text().split()
+    written = int(told[told.index("wchar:") + 1]) - len((host.path / "monitor.err").read_bytes())
+    return written // len("READY\nRESULT 2\nOK")
 
 
 def test_monitor_survives_a_reload_and_a_consul_that_went_away(cold_host: Host) -> None:
@@ -225,7 +234,7 @@ def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: H
     # What was brought back is not taken back further, sick or not.
     _crash(watched)
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
-    eventually(lambda: watched.status()["deployment"] is None, "nothing runs")
+    _looks_again(watched)
     assert [entry["trigger"] for entry in watched.history()] == ["watch", "command", "command"]
 
 
@@ -250,8 +259,7 @@ def test_service_that_a_person_stopped_is_not_taken_back(watched: Host, consul: 
     eventually(lambda: "web is STOPPED" in _status(consul)[1], "the monitor has seen it")
 
     for _ in range(2):  # looks, five seconds apart: the deadline is over
-        before = watched.rpc.release.getStatus()["health_at"]
-        eventually(lambda before=before: watched.rpc.release.getStatus()["health_at"] != before, "it looks again")
+        _looks_again(watched)
 
     assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
     assert watched.process()[0] == "STOPPED"
@@ -271,6 +279,12 @@ def test_journal_that_cannot_be_written_takes_no_well_host_out_of_consul(watched
     assert _status(consul)[0] == "passing"
 
 
+def _looks_again(host: Host) -> None:
+    """Wait for the monitor's next look: what came of the one before has begun by then."""
+    before = host.rpc.release.getStatus()["health_at"]
+    eventually(lambda: host.rpc.release.getStatus()["health_at"] != before, "it looks again")
+
+
 def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watched: Host, consul: ConsulProcess) -> None:
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
@@ -278,6 +292,7 @@ def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watc
     _crash(watched)
 
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
+    _looks_again(watched)
     assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
 
 

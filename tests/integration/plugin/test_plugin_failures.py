@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
+from support.tracing import traced
 from support.waiting import eventually, freeze
 
 if TYPE_CHECKING:
@@ -213,15 +214,8 @@ def _waiting(host: Host, revision: str = "v1.0.0", hook: str = "after_publish") 
 @contextmanager
 def _failing_calls(host: Host, *injected: str) -> Iterator[None]:
     """The kernel refuses supervisord what it asks for."""
-    command = ["strace", "-qq", "-o", "/dev/null", "-p", str(_pid(host)), *injected]
-    tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    status = Path(f"/proc/{_pid(host)}/status")
-    eventually(lambda: f"TracerPid:\t{tracer.pid}\n" in status.read_text(), "it is traced")
-    try:
+    with traced(_pid(host), *injected):
         yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(timeout=_LONGEST_WAIT)
 
 
 def test_every_public_method_is_among_those_made_to_fail(host: Host) -> None:

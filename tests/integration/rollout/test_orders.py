@@ -114,10 +114,12 @@ def test_second_operator_is_refused_and_told_who_runs_what_since_when(fleet: Sim
 
 
 def test_two_starts_at_once_are_one_rollout_and_one_refusal(fleet: SimulatedRollouts) -> None:
-    for number in range(5):
-        fleet.hosts[number].seconds = 0.5  # whoever is second meets the first
+    fleet.hold(0)  # whoever is second meets the first
     operators = [fleet.begin(), fleet.begin()]
 
+    refused = eventually(lambda: next((one for one in operators if one.process.poll() is not None), None), "one is refused")
+    assert refused.end() == 44
+    fleet.let_go(0)
     assert sorted(operator.end() for operator in operators) == [0, 44]
     assert fleet.live() == [NEW] * 5
     assert [len(fleet.fired(number)) for number in range(5)] == [1] * 5

@@ -95,6 +95,7 @@ def test_operator_who_goes_away_leaves_hosts_to_go_on_by_themselves(fleet: Fleet
     operator.send(number)
 
     fleet.let_go(0)
-    assert fleet.rollout("resume", operator.id).code == 0
+    resumed = fleet.rollout("resume", operator.id)
+    assert resumed.code == 0, resumed.out
     assert fleet.live() == [NEW] * 3
     assert [fleet.fired(n) for n in range(3)] == [[operator.id]] * 3
