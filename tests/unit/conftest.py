@@ -27,12 +27,18 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    """A repository with one commit, tagged v1.0.0."""
-    made = Repository(tmp_path / "repos" / "api")
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository that nobody changes, with one commit, tagged v1.0.0."""
+    made = Repository(tmp_path_factory.mktemp("template") / "api")
     made.commit({"app.py": "print('one')\n"}, tag="v1.0.0")
     return made
+
+
+@pytest.fixture
+def repo(template: Repository, tmp_path: Path) -> Repository:
+    """A repository with one commit, tagged v1.0.0."""
+    return Repository.copied(template, tmp_path / "repos" / "api")
 
 
 @pytest.fixture

@@ -1,0 +1,186 @@
+"""A supervisord in which what the plugin works with fails on demand, and what has to be true of it all the same."""
+
+from __future__ import annotations
+
+import os
+import xmlrpc.client
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.tracing import traced
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.host import Host
+
+
+READING: dict[str, tuple[Any, ...]] = {"getStatus": (), "getDeployment": ("somebody",), "getHistory": (5,)}
+STARTING: dict[str, tuple[Any, ...]] = {"deploy": ("v1.0.0", True), "rollback": ("", True), "check": ("v1.0.0", True)}
+CALLS = READING | STARTING
+LONGEST_WAIT = 30.0
+
+# It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone.
+SABOTEUR = """\
+import gc, importlib, os, sys
+from supervisor.medusa import asyncore_25 as asyncore
+
+def from_plugin():
+    return sys._getframe(2).f_globals["__name__"].startswith("release_agent.")
+
+def failing(kept, name):
+    if callable(kept):
+        def function(*arguments, **named):
+            if from_plugin():
+                raise RuntimeError("sabotaged")
+            return kept(*arguments, **named)
+        return function
+    def read(self):
+        if from_plugin():
+            raise RuntimeError("sabotaged")
+        return self.__dict__.get(name, kept)
+    return property(read, lambda self, value: self.__dict__.update({name: value}))
+
+kept = []
+
+class Saboteur:
+    def __init__(self, supervisord):
+        self._supervisord = supervisord
+    def dawdles(self, command):
+        process, reap = self._supervisord.process_groups["deploy"].processes["deploy"], self._supervisord.reap
+        def late(*arguments, **named):
+            if process.pid:
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            reap(*arguments, **named)
+        kept.extend([(self._supervisord, "reap", reap), (process.config, "command", process.config.command)])
+        self._supervisord.reap, process.config.command = late, command
+        return True
+    def fails(self, place):
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        owner = importlib.import_module(module)
+        for each in owners:
+            owner = getattr(owner, each)
+        kept.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, failing(kept[-1][2], name))
+        return True
+    def lacks(self, module, name):
+        owner = importlib.import_module(module)
+        kept.append((owner, name, getattr(owner, name)))
+        delattr(owner, name)
+        return True
+    def mends(self):
+        while kept:
+            setattr(*kept.pop())
+        return True
+    def collects(self):
+        return gc.collect() >= 0
+    def watches(self):
+        return sorted(fd for fd, each in asyncore.socket_map.items() if type(each).__name__ == "ExitWatch")
+    def closes(self, descriptor):
+        os.close(descriptor)
+        return True
+    def replaces(self, descriptor):
+        other = os.open("/dev/zero", os.O_RDONLY)
+        os.dup2(other, descriptor)
+        os.close(other)
+        return True
+
+def make_rpcinterface(supervisord, **settings):
+    return Saboteur(supervisord)
+"""
+SECTIONS = """\
+[rpcinterface:saboteur]
+supervisor.rpcinterface_factory = saboteur:make_rpcinterface
+"""
+
+
+def pid_of(host: Host) -> int:
+    assert host.supervisord
+    return host.supervisord.pid
+
+
+def state_db(host: Host) -> Path:
+    return host.root / ".release-agent" / "state.db"
+
+
+def assert_lives(host: Host) -> None:
+    assert host.supervisord
+    assert host.supervisord.poll() is None, "supervisord has ended"
+    assert host.rpc.supervisor.getPID() == host.supervisord.pid
+    assert host.rpc.supervisor.getState()["statename"] == "RUNNING"
+
+
+def _opened(host: Host) -> list[str]:
+    found = []
+    for entry in Path(f"/proc/{pid_of(host)}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            found.append(str(entry.readlink()))
+    return found
+
+
+def assert_well(host: Host) -> None:
+    """Supervisord lives, nothing of the journal is left open in it, and every method of the plugin answers."""
+    assert_lives(host)
+    assert not [place for place in _opened(host) if "state.db" in place]
+    eventually(lambda: host.rpc.supervisor.getProcessInfo("deploy")["pid"] == 0, "no run is left")
+    record = host.rpc.release.deploy("v1.1.0", True)
+    assert record["outcome"] in ("deployed", "unchanged"), record
+    assert host.rpc.release.getDeployment(record["id"]) == host.rpc.release.getHistory(1)[0]
+    assert host.rpc.release.getStatus()["current"]["revision"] == "v1.1.0"
+    assert host.rpc.release.check("v1.0.0", True)["outcome"] == "checked"
+    assert "outcome" in host.rpc.release.rollback("", True)
+
+
+def answer_of(call: Callable[..., Any], *arguments: object) -> Any:
+    """Return the answer, or the fault; anything else (an HTTP 500, XML that nobody can read, silence) is raised."""
+    try:
+        return call(*arguments)
+    except xmlrpc.client.Fault as fault:
+        told = fault
+    assert len(told.faultString) > 5
+    assert "Traceback" not in told.faultString
+    return told
+
+
+def fault_of(call: Callable[..., Any], *arguments: object) -> xmlrpc.client.Fault:
+    answer = answer_of(call, *arguments)
+    assert isinstance(answer, xmlrpc.client.Fault), answer
+    return answer
+
+
+def answers_of(host: Host, calls: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+    return {name: answer_of(getattr(host.rpc.release, name), *arguments) for name, arguments in calls.items()}
+
+
+def fault_codes(answers: dict[str, Any]) -> dict[str, int | None]:
+    return {name: answer.faultCode if isinstance(answer, xmlrpc.client.Fault) else None for name, answer in answers.items()}
+
+
+@contextmanager
+def somebody_waits(host: Host, revision: str = "v1.0.0", hook: str = "after_publish") -> Iterator[Future[Any]]:
+    """Somebody waits for the end of a deployment, which is held; it goes on where this ends."""
+    host.configure(f"[hooks]\n{hook} = [{{ run = '{host.gate('held')}' }}]", service="")
+    for name in ("held.reached", "held.open"):
+        (host.path / name).unlink(missing_ok=True)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(answer_of, host.rpc.release.deploy, revision, True)
+        host.reached("held")
+        try:
+            yield answer
+        finally:
+            host.open("held")
+
+
+@contextmanager
+def failing_calls(host: Host, *injected: str) -> Iterator[None]:
+    """The kernel refuses supervisord what it asks for."""
+    with traced(pid_of(host), *injected):
+        yield
+
+
+def ended_record(record: dict[str, Any]) -> dict[str, Any] | None:
+    return record if "outcome" in record else None
