@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, NoReturn
 from support.environment import BIN, clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ENTRIES = {
     "release-agent": "release_agent.cli.main:main",
@@ -35,18 +36,8 @@ ENTRIES = {
     "supervisorctl": "supervisor.supervisorctl:main",
     "scene": "support.terminal_scenes:play",
 }
-# What the programs import, at their start or later. Not the plugin: it is supervisord's to find.
-_IMPORTED = (
-    *("release_agent.cli.main", "release_agent.cli.doctor", "release_agent.deploy.agent", "release_agent.wiring"),
-    *(
-        "release_agent.rollout.commands",
-        "release_agent.rollout.console.table",
-        "support.terminal_scenes",
-        "release_agent.consul.reporter",
-        "release_agent.repository.source",
-    ),
-    *("structlog", "git", "requests", "consul", "sqlite3", "supervisor.supervisord", "supervisor.supervisorctl"),
-)
+# What the programs import besides the agent, at their start or later.
+_IMPORTED = ("structlog", "git", "requests", "consul", "rich.live", "supervisor.supervisord", "supervisor.supervisorctl")
 _LONGEST, _MOST = 1 << 20, 8  # bytes and descriptors of a request
 
 
@@ -124,7 +115,7 @@ def _server() -> str:
 
 def serve(place: str) -> None:
     """Fork a program for each connection, until the input ends."""
-    for module in _IMPORTED:
+    for module in (*_of_the_agent(), "support.terminal_scenes", *_IMPORTED):
         importlib.import_module(module)
     # They belong to these tests, not to what is run.
     sys.path[:] = [path for path in sys.path if path != os.environ["PYTHONPATH"]]
@@ -149,6 +140,14 @@ def serve(place: str) -> None:
                     pass
     Path(place).unlink()
     Path(place).parent.rmdir()
+
+
+def _of_the_agent() -> Iterator[str]:
+    """Name the agent's modules, but for the plugin: that is supervisord's to find."""
+    package = importlib.import_module("release_agent")
+    for module in pkgutil.walk_packages(package.__path__, "release_agent."):
+        if not module.name.startswith(("release_agent.plugin", "release_agent.__main__")):
+            yield module.name
 
 
 def _keep(connection: socket.socket) -> NoReturn:

@@ -40,7 +40,7 @@ def test_without_file_descriptors_every_method_is_told_until_there_are_some(sabo
     rpc = sabotaged.rpc
     rpc.supervisor.getPID()  # connected, and stays so: supervisord could accept nobody
     _, most = resource.prlimit(pid_of(sabotaged), resource.RLIMIT_NOFILE)
-    taken = max(map(int, os.listdir(f"/proc/{pid_of(sabotaged)}/fd"))) + 1  # noqa: PTH208 - names
+    taken = max(map(int, os.listdir(f"/proc/{pid_of(sabotaged)}/fd"))) + 1
     numbers = set()
 
     for spare in range(9):
@@ -226,7 +226,7 @@ def test_descriptor_that_is_lost_or_a_strangers_is_let_go(sabotaged: Host, way: 
 
     assert waits
     assert waiting.result(LONGEST_WAIT)["outcome"] == "deployed"
-    assert way == "closes" or os.readlink(stranger) == "/dev/zero"  # noqa: PTH115 - text
+    assert way == "closes" or os.readlink(stranger) == "/dev/zero"
     sabotaged.configure(service="")
     assert_well(sabotaged)
 

@@ -5,18 +5,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
-from release_agent.errors import Code, Exit, Misconfigured
+from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.inventory import maestro
 from release_agent.rollout.model import InventoryHost
-from support.configuration import write
+from support.maestro_files import HEAD, SHIPS, one, problems_of, read, services
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAD = "__maestro: {schema: 2}\nname: shop\n"
-SHIPS = "ships: {one: {ip: 10.0.0.1}, two: {ip: 10.0.0.2}, three: {ip: 10.0.0.3}}\n"
 
 # One file as maestro-ng's documentation describes them: templates that make instances, ports of every form.
 TEMPLATED = """\
@@ -107,40 +104,6 @@ services:
     instances:
       look: {ship: one, command: "bash -c 'env'"}
 """
-
-
-def read(
-    tmp_path: Path, text: str, *services: str, environ: dict[str, str] | None = None, port: int = maestro.PORT
-) -> list[InventoryHost]:
-    return maestro.read(write(tmp_path / "maestro.yaml", text), services, port=port, environ=environ or {})
-
-
-def problems_of(tmp_path: Path, text: str, *services: str, environ: dict[str, str] | None = None) -> list[str]:
-    with pytest.raises(Misconfigured) as refused:
-        read(tmp_path, text, *services, environ=environ)
-    assert (refused.value.exit_code, refused.value.code) == (Exit.MISCONFIGURED, Code.INVENTORY_INVALID)
-    first, *problems = refused.value.message.splitlines()
-    assert first.endswith(f"in {tmp_path / 'maestro.yaml'}:")
-    return [problem.strip() for problem in problems]
-
-
-def services(requires: dict[str, str]) -> str:
-    """Return a file with services of one instance each, on ships of their own, named after them."""
-    ships = "".join(f"  {name}: {{ip: {name}.example.org}}\n" for name in requires)
-    of = "".join(
-        f"  {name}:\n    image: i\n    requires: [{others}]\n    instances: {{{name}-1: {{ship: {name}}}}}\n"
-        for name, others in requires.items()
-    )
-    return f"{HEAD}ships:\n{ships}services:\n{of}"
-
-
-def ranks(targets: list[InventoryHost]) -> dict[str, int]:
-    return {target.service: target.rank for target in targets}
-
-
-def one(body: str, *, common: str = "") -> str:
-    """Return a file with one instance."""
-    return f"{HEAD}{SHIPS}services:\n  web:\n    image: i\n{common}    instances:\n      web-1: {body}\n"
 
 
 def with_ports(ports: str) -> str:
@@ -260,58 +223,6 @@ def test_an_instance_of_two_services_is_refused(tmp_path: Path) -> None:
     assert problems_of(tmp_path, text) == ["services.db.instances.a: is an instance of web already"]
 
 
-def test_what_a_service_requires_comes_before_it_whatever_the_files_order(tmp_path: Path) -> None:
-    targets = read(tmp_path, services({"front": "api, cache", "api": "db", "cache": "", "db": ""}))
-
-    assert [(target.name, target.rank) for target in targets] == [
-        ("cache-1", 0),
-        ("db-1", 0),
-        ("api-1", 1),
-        ("front-1", 2),
-    ]
-
-
-def test_a_service_comes_after_what_it_requires_by_way_of_one_that_is_not_chosen(tmp_path: Path) -> None:
-    text = services({"front": "api", "api": "db", "db": "disk", "disk": ""})
-
-    assert ranks(read(tmp_path, text, "front", "db")) == {"db": 0, "front": 1}
-    assert ranks(read(tmp_path, text, "front", "api", "disk")) == {"disk": 0, "api": 1, "front": 2}
-
-
-def test_the_longest_way_decides_the_rank(tmp_path: Path) -> None:
-    assert ranks(read(tmp_path, services({"d": "a, c", "a": "", "c": "b", "b": "a"}))) == {"a": 0, "b": 1, "c": 2, "d": 3}
-
-
-def test_wants_info_makes_no_order_and_requires_nobody(tmp_path: Path) -> None:
-    text = services({"a": "", "b": ""}).replace("requires: []", "wants_info: [b, elsewhere]", 1)
-
-    assert ranks(read(tmp_path, text)) == {"a": 0, "b": 0}
-
-
-def test_requires_that_goes_round_is_refused_every_round_of_it(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, services({"a": "b", "b": "c", "c": "a", "d": "d", "e": "a"}))
-
-    assert len(problems) == 2
-    assert "services.d.requires: goes round: d -> d" in problems
-    (way,) = [problem.partition(": goes round: ")[2] for problem in problems if "d -> d" not in problem]
-    assert way in ("a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c")
-
-
-def test_rounds_that_share_a_service_are_each_refused(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, services({"a": "b, c", "b": "a", "c": "a"}))
-
-    assert sorted("".join(sorted(set(problem.partition(": goes round: ")[2]) & set("abc"))) for problem in problems) == [
-        "ab",
-        "ac",
-    ]
-
-
-def test_a_round_among_services_that_are_not_chosen_is_refused_as_maestro_does(tmp_path: Path) -> None:
-    (problem,) = problems_of(tmp_path, services({"a": "", "b": "b"}), "a")
-
-    assert problem == "services.b.requires: goes round: b -> b"
-
-
 def test_every_unknown_name_is_told_with_the_nearest_one(tmp_path: Path) -> None:
     text = (
         f"{HEAD}{SHIPS}services:\n  web: {{requires: [db, dbb, 7], instances: {{a: {{ship: tow}}}}}}\n  db: {{instances: {{}}}}\n"
@@ -384,112 +295,6 @@ def test_a_file_of_another_schema_is_refused(tmp_path: Path, schema: str) -> Non
     (problem,) = problems_of(tmp_path, with_ports("{}").replace("{schema: 2}", schema))
 
     assert problem == "__maestro.schema: must be 2; where it is missing it is 1, which is not read here"
-
-
-def test_the_template_knows_the_environment_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHIP", "one")
-    text = one("{ship: {{ env.SHIP or 'two' }}}")
-
-    assert read(tmp_path, text, environ={"SHIP": "three"})[0].url == "http://10.0.0.3:9001"
-    assert read(tmp_path, text, environ={})[0].url == "http://10.0.0.2:9001"
-    assert maestro.read(write(tmp_path / "f", text), [])[0].url == "http://10.0.0.1:9001"
-
-
-@pytest.mark.parametrize(
-    "ship",
-    [
-        "{{ env.SHIP or 'one' }}",
-        "{{ env.SHIP|default('one') }}",
-        "{{ env.get('SHIP', 'one') }}",
-        "{% if env.SHIP %}two{% else %}one{% endif %}",
-        "{% if env.SHIP is defined %}two{% else %}one{% endif %}",
-        "{% if env.SHIP == 'x' %}two{% else %}one{% endif %}",
-    ],
-)
-def test_a_variable_may_be_unset_where_the_template_provides_for_it(tmp_path: Path, ship: str) -> None:
-    assert read(tmp_path, one(f"{{ship: {ship}}}"))[0].url == "http://10.0.0.1:9001"
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("# {{ env.ZONE }}", "line 3: the environment variable ZONE is not set"),
-        ("# {{ 'x' ~ env['ZONE'] }}", "line 3: the environment variable ZONE is not set"),
-        ("# {{ env.ZONE.name }}", "line 3: the environment variable ZONE is not set"),
-        ("# {{ [env.ZONE]|join }}", "line 3: the environment variable ZONE is not set"),
-        ("# {{ zone }}", "line 3: 'zone' is undefined"),
-        ("{% for zone in zones %}{% endfor %}", "line 3: 'zones' is undefined"),
-        ("# {% if %}", "line 3: Expected an expression, got 'end of statement block'"),
-        ("# {{ 1 / 0 }}", "line 3: ZeroDivisionError: division by zero"),
-        ("# {{ ''.__class__ }}", "line 3: access to attribute '__class__' of 'str' object is unsafe."),
-        ("# {% include 'broken' %}", "broken, line 2: "),
-        ("# {% include 'unset' %}", "unset, line 1: 'zone' is undefined"),
-        ("# {% include '../outside' %}", "line 3: ../outside"),
-    ],
-)
-def test_what_a_template_stumbles_over_is_told_with_its_line(tmp_path: Path, line: str, problem: str) -> None:
-    write(tmp_path / "broken", "\n{{ }\n")
-    write(tmp_path / "unset", "{{ zone }}")
-
-    (found,) = problems_of(tmp_path, f"# a comment\n\n{line}\n{one('{ship: one}')}")
-
-    assert found.startswith(problem)
-
-
-def test_a_template_includes_and_imports_what_is_beside_it(tmp_path: Path) -> None:
-    write(tmp_path / "ships.yaml", SHIPS)
-    write(tmp_path / "names.j2", "{% set ship = 'two' %}")
-    text = one("{ship: {{ names.ship }}}").replace(SHIPS, "{% import 'names.j2' as names %}\n{% include 'ships.yaml' %}\n")
-
-    assert read(tmp_path, text)[0].url == "http://10.0.0.2:9001"
-
-
-@pytest.mark.parametrize("libyaml", [True, False])
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("a: 1\nb: [1\nc: 2\n", "line 3 of what it renders to: is not YAML: "),
-        ("a: 1\nb: *c\n", "line 2 of what it renders to: is not YAML: found undefined alias"),
-        ("a: 1\n---\nb: 1\n", "line 2 of what it renders to: is not YAML: but found another document"),
-        ("a: !!python/name:os.system\n", "line 1 of what it renders to: is not YAML: could not determine a constructor"),
-        ("a: \x00\n", "what it renders to: is not YAML: unacceptable character"),
-        ("a: 2001-99-99\n", "what it renders to: is not YAML: month must be in 1..12"),
-        ("", "what it renders to: must be a mapping"),
-        ("- a\n", "what it renders to: must be a mapping"),
-        ("text\n", "what it renders to: must be a mapping"),
-    ],
-)
-def test_what_is_no_yaml_or_no_mapping_is_refused_with_libyaml_and_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str, *, libyaml: bool
-) -> None:
-    if not libyaml:
-        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
-
-    (found,) = problems_of(tmp_path, text)
-
-    assert found.startswith(problem)
-
-
-def test_a_key_that_is_there_twice_is_refused_not_lost(tmp_path: Path) -> None:
-    text = one("{ship: one}") + "      web-1: {ship: two}\n"
-
-    assert problems_of(tmp_path, text) == ['line 9 of what it renders to: "web-1" is there already']
-
-
-def test_yamls_references_and_merges_work(tmp_path: Path) -> None:
-    text = f"""{HEAD}ships: {{demo: {{ip: &demo 192.168.10.2}}}}
-_common: &common {{ship: demo, ports: {{rpc: {{exposed: 9001, external: [*demo, 19001]}}}}}}
-services:
-  web:
-    instances:
-      a: *common
-      b: {{<<: *common, ports: {{rpc: '9001:19002'}}}}
-"""
-    assert [target.url for target in read(tmp_path, text)] == ["http://192.168.10.2:19001", "http://192.168.10.2:19002"]
-
-
-def test_yaml_that_holds_itself_is_no_endless_loop(tmp_path: Path) -> None:
-    assert problems_of(tmp_path, f"{HEAD}{SHIPS}services: &s {{web: *s}}\n") == ["services.web.instances: is missing"]
 
 
 def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path) -> None:
