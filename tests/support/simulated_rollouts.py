@@ -6,7 +6,8 @@ import math
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.registration import ConsulAgent, Status
+from release_agent.consul.registration import ConsulAgent
+from release_agent.health import Health
 from support.configuration import configuration
 from support.desk import Desk
 from support.simulated_fleet import SimulatedFleet
@@ -46,7 +47,7 @@ class SimulatedRollouts(Desk):
         for host in self.hosts:
             app = f'[app]\nname = "{service}"\nenvironment = "test"\nroot = "/srv"\nrpc_url = "{self._fleet.url(host)}"\n'
             config = configuration(app=app, environ={"RELEASE_AGENT_HOST": host.name})
-            ConsulAgent(config.consul, config.app, self.consul).register(None, Status("passing", ""), ttl=600)
+            ConsulAgent(config.consul, config.app, self.consul).register(None, Health.of(), ttl=600)
             host.app = service
         return service
 
