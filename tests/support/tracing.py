@@ -37,7 +37,10 @@ def killed_at(
 ) -> int:
     """Run a program that gets signal 9 at its ``number``-th call of a kind; returns how it ended, -9 or its exit code."""
     program = warm.start(command, environment, descriptors, stopped=True)
-    eventually(lambda: is_frozen(program.pid), "it stands still")
-    with traced(program.pid, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"):
-        os.kill(program.pid, signal.SIGCONT)
-        return program.wait(_LONGEST * 5)
+    try:
+        eventually(lambda: is_frozen(program.pid), "it stands still")
+        with traced(program.pid, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"):
+            os.kill(program.pid, signal.SIGCONT)
+            return program.wait(_LONGEST * 5)
+    finally:
+        program.kill()

@@ -109,8 +109,15 @@ def _server() -> str:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
-    atexit.register(process.communicate)
+    atexit.register(_end, process)
     return str(place / "socket")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let it go; what it has started and nobody has ended goes on."""
+    assert process.stdin
+    process.stdin.close()
+    process.wait()
 
 
 def serve(place: str) -> None:
