@@ -96,15 +96,20 @@ class Restarter:
         self._start(service)
 
     def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], patience: float) -> None:
-        """Look at each process that is not done until it is; all of them have ``patience`` seconds."""
+        """Return once all processes of a service are done; raises Unhealthy after ``patience`` seconds.
+
+        One is polled, which is cheap however many there are; when it is done, the others have usually come as far.
+        """
         deadline = self._clock.now() + patience
-        for process in processes:
-            if is_done(process):
-                continue
-            while (seen := self._services.look(process)) and not is_done(seen):
-                if self._clock.now() > deadline:
-                    raise self._does_not_stop(seen, is_done)
-                self._clock.sleep(_POLL)
+        while waiting := [process for process in processes if not is_done(process)]:
+            self._poll(waiting[0], is_done, deadline)
+            processes = self._processes(waiting[0].service)
+
+    def _poll(self, process: Process, is_done: Callable[[Process], bool], deadline: float) -> None:
+        while (seen := self._services.look(process)) and not is_done(seen):
+            if self._clock.now() > deadline:
+                raise self._does_not_stop(seen, is_done)
+            self._clock.sleep(_POLL)
 
     def _does_not_stop(self, seen: Process, is_done: Callable[[Process], bool]) -> Unhealthy:
         left = [process for process in self._processes(seen.service) if not is_done(process)] or [seen]
