@@ -48,16 +48,20 @@ class Variable(StrEnum):
     SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set if supervisord started the command: the run's trigger"
 
     # As HashiCorp's own tools have them
-    CONSUL_HTTP_ADDR = "CONSUL_HTTP_ADDR", "consul.client", "address of the agent; if it is set, rollouts are recorded in Consul"
-    CONSUL_HTTP_SSL = "CONSUL_HTTP_SSL", "consul.client", "whether to use TLS"
-    CONSUL_HTTP_SSL_VERIFY = "CONSUL_HTTP_SSL_VERIFY", "consul.client", "whether to check the server's certificate"
-    CONSUL_CACERT = "CONSUL_CACERT", "consul.client", "file of the trusted authorities"
-    CONSUL_CAPATH = "CONSUL_CAPATH", "consul.client", "directory of the trusted authorities"
-    CONSUL_CLIENT_CERT = "CONSUL_CLIENT_CERT", "consul.client", "file of the client's certificate"
-    CONSUL_CLIENT_KEY = "CONSUL_CLIENT_KEY", "consul.client", "file of the client's key"
-    CONSUL_TLS_SERVER_NAME = "CONSUL_TLS_SERVER_NAME", "consul.client", "name in the server's certificate"
-    CONSUL_HTTP_TOKEN = "CONSUL_HTTP_TOKEN", "consul.client", "token for each call", Exposure.SECRET
-    CONSUL_HTTP_TOKEN_FILE = "CONSUL_HTTP_TOKEN_FILE", "consul.client", "file of the token", Exposure.SECRET_FILE
+    CONSUL_HTTP_ADDR = (
+        "CONSUL_HTTP_ADDR",
+        "consul.connection",
+        "address of the agent; if it is set, rollouts are recorded in Consul",
+    )
+    CONSUL_HTTP_SSL = "CONSUL_HTTP_SSL", "consul.connection", "whether to use TLS"
+    CONSUL_HTTP_SSL_VERIFY = "CONSUL_HTTP_SSL_VERIFY", "consul.connection", "whether to check the server's certificate"
+    CONSUL_CACERT = "CONSUL_CACERT", "consul.connection", "file of the trusted authorities"
+    CONSUL_CAPATH = "CONSUL_CAPATH", "consul.connection", "directory of the trusted authorities"
+    CONSUL_CLIENT_CERT = "CONSUL_CLIENT_CERT", "consul.connection", "file of the client's certificate"
+    CONSUL_CLIENT_KEY = "CONSUL_CLIENT_KEY", "consul.connection", "file of the client's key"
+    CONSUL_TLS_SERVER_NAME = "CONSUL_TLS_SERVER_NAME", "consul.connection", "name in the server's certificate"
+    CONSUL_HTTP_TOKEN = "CONSUL_HTTP_TOKEN", "consul.connection", "token for each call", Exposure.SECRET
+    CONSUL_HTTP_TOKEN_FILE = "CONSUL_HTTP_TOKEN_FILE", "consul.connection", "file of the token", Exposure.SECRET_FILE
     CONSUL_HTTP_AUTH = "CONSUL_HTTP_AUTH", "consul", "user and password of Consul's own tools", Exposure.WITHHELD
 
     XDG_STATE_HOME = "XDG_STATE_HOME", "rollout.record.file", "directory of rollouts' records without Consul"
