@@ -95,7 +95,7 @@ class Repository:
     def release(self, tag: str | None = None, behaviour: str = "ok", **files: str) -> str:
         """Commit a version of the service that hosts run, tag it, return the commit; ``a__b`` is the file ``a/b``."""
         # Who is to be found unhealthy is found so soon; who is healthy may take as long as a busy machine needs.
-        deadline = "60s" if behaviour == "ok" else "2s"
+        deadline = "60s" if behaviour == "ok" else "4s"
         health = f'[health]\ndeadline = "{deadline}"\nstable_for = "100ms"\n'
         wanted = {"web.py": WEB, "behaviour": behaviour, "version": tag or "untagged", "release.toml": health, **files}
         return self.commit({name.replace("__", "/"): text for name, text in wanted.items()}, tag=tag or "")
