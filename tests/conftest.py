@@ -4,5 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Files with tests that take long, the longest first.
+_LONG = ("test_real_hosts", "test_operator", "test_interruption", "test_record", "test_rollout_consul", "test_sabotage")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take long: one that begins last would keep every other worker waiting."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    name = item.path.stem
+    return (_LONG.index(name) if name in _LONG else len(_LONG), "unit" in item.path.parts)

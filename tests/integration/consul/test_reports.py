@@ -221,7 +221,7 @@ def test_token_that_is_too_weak_is_said_and_the_report_waits(host: Host) -> None
 
         ran = host.deploy(CONSUL_HTTP_TOKEN=weak)
 
-        assert (ran.code, ran.json["outcome"]) == (0, "deployed")
+        assert (ran.code, ran.json["outcome"]) == (0, "deployed"), ran
         assert "refused the token" in ran.events("report.spooled")[0]["why"]
         assert weak not in ran.out + ran.err
     finally:
