@@ -56,7 +56,7 @@ def body(config: Config, store: Store, journal: StateDatabase, live: Release | N
     """Return ``status --json``: what files tell of the live release, then ``found``: services, health, deployment."""
     previous = None
     if live:
-        previous = before(journal.line(), store.releases(), live.name, replaced_by(live, journal.unfinished()))
+        previous = before(journal.line(), store.get, live.name, replaced_by(live, journal.unfinished()))
     return {
         "app": config.app.name,
         "environment": config.app.environment,

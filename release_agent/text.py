@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from release_agent.model import Record
 
 _SHORT = 12
+_SHOWN_LINES = 5
 # The output of a hook, or the answer of a service, must not move the cursor of a terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -129,3 +130,8 @@ def count_of(count: int, noun: str) -> str:
 def plain(text: str) -> str:
     """Replace control characters, so that text from elsewhere cannot move the cursor."""
     return _CONTROL.sub("?", text)
+
+
+def last_lines(output: str) -> list[str]:
+    """Return the last lines of an output that are not empty, as many as a message shows."""
+    return [line for line in output.splitlines() if line.strip()][-_SHOWN_LINES:]

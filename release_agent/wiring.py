@@ -74,7 +74,8 @@ class Parts:
         """Make the examiner of health, which reads supervisor's states and runs the probes."""
         from release_agent.services.health import HealthExaminer
         from release_agent.services.probes import Prober
-        from release_agent.system.command import CommandRunner, last_lines
+        from release_agent.system.command import CommandRunner
+        from release_agent.text import last_lines
 
         runner = CommandRunner(self.clock, on_line=lambda _line: None, grace=_PROBE_GRACE)
 

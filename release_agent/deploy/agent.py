@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.health import Look
 
-# A boot with nothing live goes down the versions; an environment in which
-# these many in a row fail is not mended by an older one.
+# A boot with nothing live goes down the versions. If this many fail in a row,
+# the cause is not the version.
 _MOST_TRIES = 5
 # Causes that an older version would not change.
 _NOT_THE_VERSION = {
@@ -192,7 +192,7 @@ class Agent:
 def prune(context: Context) -> list[str]:
     """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
     live = context.store.current()
-    previous = before(context.journal.line(), context.store.releases(), live.name) if live else None
+    previous = before(context.journal.line(), context.store.get, live.name) if live else None
     protected = {release.name for release in (live, previous) if release}
     removed, stuck = context.store.prune(context.config.app.keep, protected, context.journal.live_at, _serving(context))
     for name, why in stuck.items():

@@ -8,23 +8,25 @@ from release_agent.errors import Code, NoTarget
 from release_agent.model import Release, Stage, State, find_release
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from release_agent.model import UnfinishedDeployment
 
 
-def before(line: Sequence[str], releases: Sequence[Release], leaving: str, replaced: str | None = None) -> Release | None:
+def before(
+    line: Sequence[str], get: Callable[[str], Release | None], leaving: str, replaced: str | None = None
+) -> Release | None:
     """Return the release that a rollback from ``leaving`` goes to; None if there is none.
 
     That is the release it ``replaced``, if an open deployment has put ``leaving``
     there and the other is healthy; otherwise the nearest healthy one that lies
-    before both on the line, which names the oldest first.
+    before both on the line, which names the oldest first. ``get`` finds a release
+    that is still there by its name; it is asked for no more than it takes.
     """
-    healthy = {release.name: release for release in releases if release.state is State.HEALTHY and release.name != leaving}
-    if replaced in healthy:
-        return healthy[replaced]
     here = max((place for place, name in enumerate(line) if name in (leaving, replaced)), default=len(line))
-    return next((healthy[name] for name in reversed(line[:here]) if name in healthy), None)
+    names = [*([replaced] if replaced else []), *reversed(line[:here])]
+    found = (get(name) for name in names if name != leaving)
+    return next((release for release in found if release and release.state is State.HEALTHY), None)
 
 
 def replaced_by(live: Release, unfinished: Sequence[UnfinishedDeployment]) -> str | None:
@@ -40,7 +42,7 @@ def rollback_target(line: Sequence[str], releases: Sequence[Release], live: Rele
     """
     if asked:
         return _named(releases, asked)
-    target = before(line, releases, live.name) if live else None
+    target = before(line, {release.name: release for release in releases}.get, live.name) if live else None
     if target is None:
         raise NoTarget(
             Code.NO_TARGET,

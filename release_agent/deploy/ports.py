@@ -216,11 +216,11 @@ class FollowedRollout(Protocol):
     """The hosts of the same app in the same environment."""
 
     def completed(self) -> Completed | None:
-        """Return what their last completed rollout says; None where none has completed. Raises Refused (consul-unreachable)."""
+        """Return the last completed rollout, or None if there is none. Raises Refused (consul-unreachable)."""
 
 
 class Reporter(Protocol):
-    """Tells Consul. Nothing here raises, and all of it together takes five seconds at the most."""
+    """Reports to Consul. No method raises, and together they take at most five seconds per run."""
 
     def begin(self) -> None:
         """Keep the health check alive while the lock is held."""

@@ -171,7 +171,7 @@ class Publication:
             run.note(lambda: context.store.save(self._release))
 
     def _target(self) -> Release | None:
-        return before(self._line(), self._context.store.releases(), self._release.name, self._run.record.previous)
+        return before(self._line(), self._context.store.get, self._release.name, self._run.record.previous)
 
     def _line(self) -> list[str]:
         try:

@@ -104,6 +104,8 @@ class Restarter:
         while waiting := [process for process in processes if not is_done(process)]:
             self._poll(waiting[0], is_done, deadline)
             processes = self._processes(waiting[0].service)
+            if self._clock.now() > deadline and not all(map(is_done, processes)):
+                raise self._does_not_stop(waiting[0], is_done)
 
     def _poll(self, process: Process, is_done: Callable[[Process], bool], deadline: float) -> None:
         while (seen := self._services.look(process)) and not is_done(seen):

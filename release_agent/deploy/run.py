@@ -11,7 +11,7 @@ from release_agent.deploy.look import look
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.health import Health
 from release_agent.model import SUCCESSES, Action, Kind, Record, Release, Request, Stage, timestamp
-from release_agent.system.command import last_lines
+from release_agent.text import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

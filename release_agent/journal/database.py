@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # One string for each migration: see migrate(). An older agent may run beside this one, so what it reads and writes stays.
-# deployment.published: an older agent sets it. This one reads the same from the stage.
+# deployment.published: an older agent reads it, and this one the stage, which says the same.
 _MIGRATIONS = (
     """
 CREATE TABLE deployment (

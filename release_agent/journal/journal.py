@@ -54,13 +54,14 @@ class StateDatabase(Notes):
 
     def stage(self, stage: Stage, record: Record) -> None:
         """Note, durably, that a deployment publishes or reverts: from here on a killed run is finished instead of undone."""
-        self._update(record, stage=stage)
+        # The column `published` is for an older agent beside this one.
+        self._update(record, stage=stage, published=1)
 
     def end(self, record: Record, kind: Kind | None) -> None:
         """Write down how a deployment ended; again, when more is known."""
         self._update(record, outcome=record.outcome, kind=kind, record=json.dumps(record.to_json()))
 
-    def _update(self, known: Record, /, **columns: str | None) -> None:
+    def _update(self, known: Record, /, **columns: str | int | None) -> None:
         columns |= {"release": known.release, "revision": known.revision, "previous": known.previous}
         columns["commits"] = json.dumps(known.commits)
         assignments = ", ".join(f"{name} = ?" for name in columns)

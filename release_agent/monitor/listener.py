@@ -35,7 +35,6 @@ class Wakeups:
     """Events for the thread that looks; many that came meanwhile are one."""
 
     def __init__(self) -> None:
-        """Nothing has happened."""
         self._queue: queue.Queue[str | None] = queue.Queue(maxsize=1)
 
     def put(self, event: str | None) -> None:

@@ -116,7 +116,7 @@ def _last(journal: StateDatabase) -> Metric:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """One thread a scrape: who connects and says nothing holds up nobody."""
+    """One thread per scrape: a silent client delays no other."""
 
     daemon_threads = True
 
@@ -126,7 +126,7 @@ class _Server6(_Server):
 
 
 class _Quiet(WSGIRequestHandler):
-    timeout = 10.0  # seconds for who connects and says nothing
+    timeout = 10.0  # seconds until a silent client is dropped
 
     def log_message(self, *_: object) -> None:
         """A scrape is no event."""

@@ -20,7 +20,6 @@ class Poll:
     """``[revision] poll``: deploys by itself when what it follows has moved; nothing is tried a second time."""
 
     def __init__(self, watched: Watched, journal: Callable[[], StateDatabase], log: Log) -> None:
-        """Nothing was looked at yet."""
         self._watched = watched
         self._journal = journal
         self._log = log

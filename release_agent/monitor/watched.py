@@ -43,7 +43,6 @@ class LiveRelease:
     """The live release of a root, looked at through the agent's adapters."""
 
     def __init__(self, parts: Parts, context: Context) -> None:
-        """Keep what to look with."""
         self._parts = parts
         self._context = context
         self._root = parts.root()

@@ -26,7 +26,7 @@ from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, e
 from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin.answers import Answers
-from release_agent.plugin.runs import Awaited, Started
+from release_agent.plugin.runs import Started, StartedRuns
 from release_agent.repository.revision import check_revision
 from release_agent.request import PluginRequest
 from release_agent.store.lock import busy
@@ -58,7 +58,7 @@ def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterfa
 
 @contextmanager
 def _faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> Iterator[None]:
-    """Let whatever goes wrong be a fault with words; anything else were an HTTP 500."""
+    """Let whatever goes wrong be a fault with words; otherwise the client would get an HTTP 500."""
     try:
         yield
     except RPCError:
@@ -167,7 +167,7 @@ class ReleaseRPCInterface:
         return self._deferred(request.id) if wait else Record(request.id, revision=request.revision or None).to_json()
 
     def _start(self, wanted: PluginRequest) -> None:
-        answers, runs = self._answers(), self._awaited()
+        answers, runs = self._answers(), self._runs_of_supervisord()
         name, process = self._program()
         holder = answers.root.holder()
         # A process that is being stopped has a pid: supervisor would not start it, and answer that it did.
@@ -200,7 +200,7 @@ class ReleaseRPCInterface:
     def _deferred(self, identity: str) -> Callable[[], Any]:
         def answer() -> Any:
             with _faulting(self._log, _NO_ASCII):
-                run = self._awaited().get(identity)
+                run = self._runs_of_supervisord().get(identity)
                 if run and not run.is_over:
                     return NOT_DONE_YET
                 return sendable(self._record(identity), _NO_ASCII)
@@ -209,11 +209,11 @@ class ReleaseRPCInterface:
         answer.delay = _DELAY  # type: ignore[attr-defined]
         return answer
 
-    def _awaited(self) -> Awaited:
+    def _runs_of_supervisord(self) -> StartedRuns:
         """Return the runs of this supervisord; all of its interfaces, one per HTTP server, share them."""
-        runs: Awaited | None = getattr(self._supervisord, _ATTRIBUTE, None)
+        runs: StartedRuns | None = getattr(self._supervisord, _ATTRIBUTE, None)
         if runs is None:
-            runs = Awaited()
+            runs = StartedRuns()
             setattr(self._supervisord, _ATTRIBUTE, runs)
         return runs
 
@@ -228,7 +228,7 @@ class ReleaseRPCInterface:
             answered = None if entry else journal.answer_to(identity)
         if entry:
             return self._as_running(entry)
-        run = self._awaited().get(identity)
+        run = self._runs_of_supervisord().get(identity)
         if answered and not (run and not run.is_over):
             return answered
         if run is None:
@@ -237,7 +237,7 @@ class ReleaseRPCInterface:
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Return the entry without its outcome if its process is not reaped yet: only then has it ended for clients."""
-        run = self._awaited().get(entry["id"])
+        run = self._runs_of_supervisord().get(entry["id"])
         if run and not run.is_over:
             return {**entry, "outcome": None, "error": None}
         return entry

@@ -37,7 +37,7 @@ class Started:
         return None if self.process.pid else self.process.exitstatus
 
 
-class Awaited:
+class StartedRuns:
     """The runs of one supervisord, by id; kept on the supervisord object, because a reload makes the plugin anew."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.config import readers
 from release_agent.config.sections import DEFAULT_PREFIX
-from release_agent.rollout.policy.options import Amount, Options, amount
+from release_agent.rollout.options import Amount, Options, amount
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from release_agent.errors import Code
+from release_agent.health import HealthState
 from release_agent.rollout.host.model import HostError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _LOOK = 2.0
 _AT_ONCE = 200
-_SICK = "critical"
+_SICK = HealthState.CRITICAL
 
 
 class Watch(Protocol):

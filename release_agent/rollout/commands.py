@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, Rollout
-    from release_agent.rollout.operations.results import Plan, Result
+    from release_agent.rollout.operations.results import Result, RolloutPlan
 
 _LOOK = 1.0  # seconds
 
 
 def call(arguments: argparse.Namespace) -> int:
     """Run one verb and return its exit code; raises ReleaseError."""
-    verbs: dict[str, Callable[[Command], int]] = {
+    verbs: dict[str, Callable[[RolloutCommand], int]] = {
         "start": start,
         "list": list_all,
         "status": status,
@@ -43,10 +43,10 @@ def call(arguments: argparse.Namespace) -> int:
         "approve": order,
         "abort": abort,
     }
-    return verbs[arguments.verb](Command(arguments))
+    return verbs[arguments.verb](RolloutCommand(arguments))
 
 
-class Command:
+class RolloutCommand:
     """One call of a verb. It is the observer of what it runs: it shows that on the console."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -126,7 +126,7 @@ def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
     )
 
 
-def start(command: Command) -> int:
+def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
     wanted = StartRequest(
@@ -139,7 +139,7 @@ def start(command: Command) -> int:
     return _run(_start(command, wanted))
 
 
-async def _start(command: Command, wanted: StartRequest) -> int:
+async def _start(command: RolloutCommand, wanted: StartRequest) -> int:
     plan = await command.operator.plan(wanted)
     command.console.plan(plan.rollout, plan.changes, plan.exceeded)
     if plan.exceeded:
@@ -147,7 +147,7 @@ async def _start(command: Command, wanted: StartRequest) -> int:
     return Exit.OK if wanted.dry_run else command.show(await command.operator.start(plan))
 
 
-def _exceeded(plan: Plan) -> FleetStopped:
+def _exceeded(plan: RolloutPlan) -> FleetStopped:
     failed = [host for host in plan.rollout.hosts.values() if host.code]
     return FleetStopped(
         Code.FLEET_STOPPED,
@@ -156,7 +156,7 @@ def _exceeded(plan: Plan) -> FleetStopped:
     )
 
 
-def resume(command: Command) -> int:
+def resume(command: RolloutCommand) -> int:
     """Go on after a pause, or with a rollout that was left."""
 
     async def run() -> int:
@@ -165,7 +165,7 @@ def resume(command: Command) -> int:
     return _run(run())
 
 
-def revert(command: Command) -> int:
+def revert(command: RolloutCommand) -> int:
     """Put back every host that took the revision."""
 
     async def run() -> int:
@@ -174,7 +174,7 @@ def revert(command: Command) -> int:
     return _run(run())
 
 
-def abort(command: Command) -> int:
+def abort(command: RolloutCommand) -> int:
     """Begin no further host; what was changed stays as it is."""
     found = orders.abort(command.parts.record, command.arguments.id)
     if found.running:
@@ -184,7 +184,7 @@ def abort(command: Command) -> int:
     return Exit.OK
 
 
-def order(command: Command) -> int:
+def order(command: RolloutCommand) -> int:
     """Leave an order for whoever runs the rollout."""
     verb = command.arguments.verb
     found = orders.order(command.parts.record, command.arguments.id, verb)
@@ -196,7 +196,7 @@ def order(command: Command) -> int:
     return Exit.OK
 
 
-def status(command: Command) -> int:
+def status(command: RolloutCommand) -> int:
     """Show a rollout and each host; watched, whenever that changes."""
     shown: Rollout | None = None
     while True:
@@ -209,7 +209,7 @@ def status(command: Command) -> int:
         time.sleep(_LOOK)
 
 
-def list_all(command: Command) -> int:
+def list_all(command: RolloutCommand) -> int:
     """List rollouts, newest first."""
     found = look.listing(command.parts.record)
     command.console.listing([one.rollout for one in found], [one.rollout.id for one in found if one.running])

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from release_agent.model import ROLLOUT, Completed, known_fields, known_member, new_id, timestamp
-from release_agent.rollout.policy.options import Options
+from release_agent.rollout.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,10 +47,11 @@ class Phase(StrEnum):
     FAILED = "failed"
     REVERTED = "reverted"
     ABORTED = "aborted"
+    UNKNOWN = "unknown"  # only a newer agent knows its phase; this one leaves it alone
     SUPERSEDED = "superseded"  # another rollout was started after it was left
 
 
-ENDED = (Phase.COMPLETED, Phase.PARTIAL, Phase.FAILED, Phase.REVERTED, Phase.ABORTED, Phase.SUPERSEDED)
+ENDED = (Phase.UNKNOWN, Phase.COMPLETED, Phase.PARTIAL, Phase.FAILED, Phase.REVERTED, Phase.ABORTED, Phase.SUPERSEDED)
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,14 @@ class Rollout:
 
     @classmethod
     def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:
-        """Read what an older or a newer agent kept. A phase that only a newer agent has is none that this one can go on with."""
+        """Read what an older or a newer agent kept. This one does not go on with a phase that only a newer agent has."""
         read = sorted((Host.from_json(host) for host in hosts), key=lambda host: host.order)
         return cls(
             **known_fields(cls, body)
             | {
                 "options": Options.from_json(body["options"]),
                 "hosts": {host.name: host for host in read},
-                "phase": known_member(body.get("phase", Phase.RUNNING), Phase.INTERRUPTED),
+                "phase": known_member(body.get("phase", Phase.RUNNING), Phase.UNKNOWN),
                 "replaced": Completed.from_json(body["replaced"]) if body.get("replaced") else None,
             }
         )

@@ -75,7 +75,7 @@ class Revert:
         return True
 
     async def _idle(self, client: HostClient, deadline: float) -> HostStatus:
-        """Return a host's status once it is not busy: what it runs, this rollout began mostly, and it ends by itself."""
+        """Return a host's status once it is not busy: usually it is still finishing this rollout's deployment."""
         now = asyncio.get_running_loop().time
         end = now() + deadline
         live = await client.look(min(FIRST_CONTACT, deadline))

@@ -39,7 +39,7 @@ class HostAccess:
 
 
 class _AwaitsApprovalError(Exception):
-    """Nobody is here to ask."""
+    """Nobody can be asked for approval."""
 
 
 class RolloutRun:

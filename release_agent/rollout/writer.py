@@ -86,7 +86,7 @@ class Writer:
         return await self._call(lambda: call(self._record))
 
     async def let_go(self) -> None:
-        """Let go of the lock, as well as that goes: its life ends by itself."""
+        """Release the lock, best effort; the session expires on its own."""
         with suppress(ReleaseError, TimeoutError):
             async with asyncio.timeout(_LETTING_GO):
                 await self._call(self._record.release)
@@ -111,7 +111,7 @@ class Writer:
             try:
                 await self._call(self._record.renew)
             except RecordUnreachable:
-                continue  # who writes next waits
+                continue  # the next write waits until the record is back
 
     async def orders(self, obey: Callable[[Order], Awaitable[None]]) -> None:
         """Hand on what people ask of the rollout from elsewhere, for ever."""

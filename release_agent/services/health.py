@@ -1,4 +1,4 @@
-"""When a release is healthy: one look at everything, and the proof that takes many."""
+"""One look at everything: supervisor's states and the probes."""
 
 from __future__ import annotations
 

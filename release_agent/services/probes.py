@@ -24,7 +24,7 @@ class Prober:
         self._run_command = run_command
 
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
-        """Return one answer a probe, in order; none takes much longer than its time-out.
+        """Return one answer per probe, in order; none takes much longer than its time-out.
 
         An answer that dribbles in byte by byte would outlive the library's own
         time-out, so each probe has a thread that is left behind when it is late.

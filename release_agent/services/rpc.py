@@ -45,7 +45,7 @@ class _Transport(xmlrpc.client.Transport):
         return http.client.HTTPConnection(host, timeout=_CALL_TIMEOUT)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: each call closes its own connection."""
 
 
 class Rpc:

@@ -30,7 +30,6 @@ _TAIL = 64 * 1024
 _LONGEST_LINE = 8 * 1024
 _POLL = 0.05
 _READ = 64 * 1024
-_SHOWN_LINES = 5
 _NOTE = "hook-"
 
 
@@ -211,8 +210,3 @@ class _Output:
     def tail(self) -> str:
         """Return the last 64 KiB."""
         return "".join(self._kept)[-_TAIL:]
-
-
-def last_lines(output: str) -> list[str]:
-    """Return the last lines of an output that are not empty, as many as a message shows."""
-    return [line for line in output.splitlines() if line.strip()][-_SHOWN_LINES:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from release_agent.rollout.model import Host, Rollout
-from release_agent.rollout.policy.options import Amount, Options
+from release_agent.rollout.options import Amount, Options
 
 
 def a_rollout(  # noqa: PLR0913 - each test names what it is about

@@ -165,3 +165,8 @@ def test_a_dry_run_says_what_the_commits_bring_and_take_back() -> None:
     assert text.changes("api", between["api"]) == (
         "  api: 12 commits more, 1 commit taken back\n    newest?[2J\n    older\n    … 10 more"
     )
+
+
+def test_the_last_lines_of_an_output_leave_out_the_empty_ones() -> None:
+    assert text.last_lines("1\n2\n\n3\n4\n  \n5\n6\n\n") == ["2", "3", "4", "5", "6"]
+    assert text.last_lines("") == []

@@ -22,7 +22,7 @@ class Console(Protocol):
     """Tells of rollouts, and asks."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
-        """Show what is going to be done; ``exceeded``: why it is not."""
+        """Show what is going to be done; ``exceeded``: the reason why the plan will not run."""
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Show a rollout from now on; ``again`` makes the command of a verb, to go on with it from elsewhere."""
@@ -67,7 +67,7 @@ class Lines:
         self.say(f"{timestamp()[:19]}Z  {event:<19} {what}".rstrip())
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Nobody reads; who approved before is heard."""
+        """Nobody can answer here: return True if it was approved already."""
         return True if approved.is_set() else None
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from release_agent.rollout.model import Host, Rollout
-    from release_agent.rollout.policy.options import Amount
+    from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
 _SHORT = 12

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Exit, Refused
+from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
 from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.services.faults import FaultCode
@@ -38,7 +39,7 @@ def status_of(answer: Any) -> HostStatus:
             release=current.get("release"),
             revision=current.get("revision"),
             commits=dict(current.get("commits", {})),
-            health=str(answer.get("health", "critical")),
+            health=str(answer.get("health", HealthState.CRITICAL)),
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
         )

@@ -12,7 +12,6 @@ class Pace:
     """How long hosts of a fleet take for the same thing: they are asked when it is about time, and seldom before."""
 
     def __init__(self) -> None:
-        """Nobody has done anything yet."""
         self._shortest: dict[str, float] = {}
 
     def took(self, method: str, seconds: float) -> None:

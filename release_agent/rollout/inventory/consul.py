@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.consul.connection import ConsulError
 from release_agent.errors import Code, Misconfigured, RecordUnreachable
+from release_agent.health import HealthState
 from release_agent.rollout.model import InventoryHost
 from release_agent.text import count_of
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from release_agent.consul.client import ConsulClient
 
 _OWN = "release-agent:"  # what the ids of its services begin with: release-agent:APP:HOST
-_CRITICAL = 'Status == "critical"'
+_CRITICAL = f'Status == "{HealthState.CRITICAL}"'
 
 
 def targets(

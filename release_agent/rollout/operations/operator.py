@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,7 @@ from release_agent.repository.revision import check_revision
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout, rollout_id, who_am_i
 from release_agent.rollout.operations.look import standing
-from release_agent.rollout.operations.results import Plan, Result, ended
+from release_agent.rollout.operations.results import Result, RolloutPlan, ended
 from release_agent.rollout.policy.budgets import over_budget
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
@@ -35,7 +36,7 @@ _ASKED = 3  # hosts, before a rollout goes on
 _PATIENCE = 900.0  # seconds to wait for a record that is away
 
 
-class Access(Protocol):
+class FleetAccess(Protocol):
     """How hosts and the record are reached, and with which credentials."""
 
     user: str
@@ -58,7 +59,9 @@ class Access(Protocol):
 class Operator:
     """Runs one rollout at a time, in one event loop. Everything raises RecordUnreachable if the record does not answer."""
 
-    def __init__(self, access: Access, observer: Observer, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self, access: FleetAccess, observer: Observer, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         """``observer`` follows what runs; ``sleep`` waits for some seconds."""
         self._access = access
         self._observer = observer
@@ -71,7 +74,7 @@ class Operator:
 
         return Writer(self._access.record, _PATIENCE, away)
 
-    async def plan(self, wanted: StartRequest) -> Plan:
+    async def plan(self, wanted: StartRequest) -> RolloutPlan:
         """Look at every host and plan a rollout; nothing is changed.
 
         Raises Refused, FleetStopped if no host answers and, unless it is a dry run, Locked if another rollout of the fleet runs.
@@ -89,7 +92,7 @@ class Operator:
         assign_waves(hosts, wanted.options.waves)
         rollout = self._planned(wanted, hosts, found)
         nobody = "" if rollout.at(HostStage.PENDING, HostStage.SKIPPED) else "no host is left to deploy to"
-        return Plan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody)
+        return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody)
 
     def _planned(self, wanted: StartRequest, hosts: list[Host], found: PreflightResult) -> Rollout:
         return Rollout(
@@ -107,7 +110,7 @@ class Operator:
             service=wanted.service,
         )
 
-    async def start(self, plan: Plan) -> Result:
+    async def start(self, plan: RolloutPlan) -> Result:
         """Write a plan down and run it to its end; raises Locked."""
         rollout = plan.rollout
         for left in await self._writer.once(lambda record: record.all()):
@@ -188,7 +191,9 @@ class Operator:
             finally:
                 self._observer.end()
         finally:
-            await self._writer.let_go()
+            # It has ended: a signal now must not hide how.
+            with suppress(asyncio.CancelledError):
+                await self._writer.let_go()
         return Result(rollout, code)
 
 

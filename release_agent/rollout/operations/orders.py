@@ -27,7 +27,10 @@ def abort(record: RolloutStore, identity: str) -> Standing:
     """
     rollout = record.read(identity)
     if record.running(rollout):
-        return order(record, identity, "abort")
+        ordered = order(record, identity, "abort")
+        if ordered.running:
+            return ordered
+    # Nobody runs it, or nobody any more: the order would wait for whoever resumes it.
     rollout = record.take(identity)
     try:
         if rollout.has_ended:

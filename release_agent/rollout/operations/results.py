@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, NoTarget
-from release_agent.rollout.policy.options import Options
+from release_agent.rollout.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class StartRequest:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RolloutPlan:
     """What a rollout would do. ``exceeded``: why it must not be started; empty: it may."""
 
     rollout: Rollout

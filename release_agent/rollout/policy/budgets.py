@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from release_agent.rollout.model import Host, Rollout
-    from release_agent.rollout.policy.options import Options
+    from release_agent.rollout.options import Options
 
 
 def too_many_lost(rollout: Rollout) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, FleetStopped, Refused
+from release_agent.health import HealthState
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import HostStage
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host
 
-_HEALTHY = "passing"
+_HEALTHY = HealthState.PASSING
 _SHORT = 12
 _MOST_NAMED = 5  # hosts
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from release_agent.rollout.model import Host
-    from release_agent.rollout.policy.options import Amount
+    from release_agent.rollout.options import Amount
 
 
 def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:

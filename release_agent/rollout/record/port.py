@@ -73,7 +73,7 @@ class RolloutStore(Protocol):
         """Return an order that was left for the rollout whose lock is held, once."""
 
     def release(self) -> None:
-        """Let go of the lock. Never raises: one that cannot be told lapses."""
+        """Let go of the lock. Never raises: if the store does not answer, the lock expires."""
 
 
 def locked(app: str, environment: str, holder: Holder | None) -> Locked:

@@ -45,7 +45,8 @@ def there(*numbers: int, **states: State) -> list[Release]:
 def test_a_rollback_goes_to_the_healthy_release_before(
     line: list[int], releases: list[Release], leaving: int, replaced: int | None, goes_to: int | None
 ) -> None:
-    found = before([name(number) for number in line], releases, name(leaving), name(replaced) if replaced else None)
+    get = {release.name: release for release in releases}.get
+    found = before([name(number) for number in line], get, name(leaving), name(replaced) if replaced else None)
 
     assert (found.number if found else None) == goes_to
 

@@ -179,3 +179,18 @@ def test_stopping_and_starting_alone() -> None:
     world.restarter.stop(services)
     assert world.services.calls == ["start web:two", "stop web:one", "stop web:two"]
     assert world.clock.spent == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_process_that_is_listed_but_not_found_alone_is_not_waited_for_without_end() -> None:
+    class Odd(FakeServices):
+        def look(self, _process: Process) -> None:
+            self.clock.sleep(1.0)
+
+    world = World(web_one="RUNNING")
+    world.services = Odd(world.clock, world.services.all, stop_takes=NEVER)
+    world.restarter = Restarter(world.services, world.clock, world.log)
+
+    spent, message = world.fails("web")
+
+    assert spent < 60
+    assert message == "could not stop web: web:one is STOPPING"

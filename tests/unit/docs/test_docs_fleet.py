@@ -12,8 +12,8 @@ from release_agent.cli.main import parser
 from release_agent.rollout import arguments
 from release_agent.rollout.inventory import hosts
 from release_agent.rollout.model import Host, HostStage
+from release_agent.rollout.options import Options, amount
 from release_agent.rollout.policy.budgets import over_budget
-from release_agent.rollout.policy.options import Options, amount
 from release_agent.rollout.policy.waves import assign_waves
 from support.markdown import names, page
 

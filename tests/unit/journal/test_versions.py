@@ -96,9 +96,8 @@ def test_an_older_agents_file_is_gone_on_with_and_it_can_read_it_still(old: Path
 
     with closing(sqlite3.connect(old)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
-        # What it asks for and sets, though this agent does not.
-        db.execute("UPDATE deployment SET published = 1 WHERE id = 'd-5' AND published = 0")
-        assert db.total_changes == 1
+        # The question by which it refuses a tag that was moved.
+        assert db.execute("SELECT commits FROM deployment WHERE published AND revision = 'v5'").fetchone() == ('{"api": "c5"}',)
 
 
 def test_a_new_file_has_the_tables_an_older_agent_knows(old: Path, tmp_path: Path) -> None:

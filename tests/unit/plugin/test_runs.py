@@ -11,7 +11,7 @@ from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.plugin.rpcinterface import _answering, sendable
-from release_agent.plugin.runs import Awaited, ExitWatch, Started
+from release_agent.plugin.runs import ExitWatch, Started, StartedRuns
 
 
 def _ended_child() -> subprocess.Popen[bytes]:
@@ -23,7 +23,7 @@ def _ended_child() -> subprocess.Popen[bytes]:
 def test_run_is_over_when_its_process_was_reaped_and_not_before() -> None:
     child = _ended_child()
     process = SimpleNamespace(pid=child.pid, exitstatus=None)
-    runs = Awaited()
+    runs = StartedRuns()
     runs.add("r-1", process, "v1")
 
     run = runs.get("r-1")
@@ -71,7 +71,7 @@ def test_watch_that_fails_leaves_the_loop() -> None:
 def test_run_that_ended_before_it_could_be_watched_is_waited_for_by_the_tick() -> None:
     child = subprocess.Popen(["/bin/true"])
     child.wait()
-    runs = Awaited()
+    runs = StartedRuns()
 
     runs.add("r-1", SimpleNamespace(pid=child.pid, exitstatus=0), "v1")
 
@@ -79,7 +79,7 @@ def test_run_that_ended_before_it_could_be_watched_is_waited_for_by_the_tick() -
 
 
 def test_only_the_newest_hundred_runs_are_remembered() -> None:
-    runs = Awaited()
+    runs = StartedRuns()
     for number in range(150):
         runs.add(f"r-{number}", SimpleNamespace(pid=2**30), "")
 

@@ -10,7 +10,7 @@ import pytest
 
 from release_agent.model import Completed
 from release_agent.rollout.model import Holder, Host, HostStage, Order, Phase, Rollout
-from release_agent.rollout.policy.options import Options
+from release_agent.rollout.options import Options
 from support.rollouts import a_rollout
 
 REPLACED = {"id": "rollout-1", "revision": "v1.3.0", "commits": {"api": "b" * 40}}
@@ -57,12 +57,12 @@ def test_an_older_agents_rollout_may_lack_what_was_added_since() -> None:
     assert hosts, "the others are of today"
 
 
-def test_a_phase_and_a_stage_that_only_a_newer_agent_has_hide_no_rollout() -> None:
+def test_a_phase_that_only_a_newer_agent_has_hides_no_rollout_and_is_not_gone_on_with() -> None:
     plan, hosts = kept(a_rollout())
 
     read = Rollout.from_json(plan | {"phase": "rehearsing"}, [hosts[0] | {"stage": "draining"}, *hosts[1:]])
 
-    assert (read.phase, read.has_ended) == (Phase.INTERRUPTED, False)
+    assert (read.phase, read.has_ended) == (Phase.UNKNOWN, True)
     assert [host.stage for host in read.hosts.values()] == [HostStage.UNREACHABLE, HostStage.PENDING, HostStage.PENDING]
 
 

@@ -10,7 +10,7 @@ import pytest
 from release_agent.errors import Code, Exit, LockLost
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout
-from release_agent.rollout.policy.options import Options
+from release_agent.rollout.options import Options
 from release_agent.rollout.record.file import FileRolloutStore
 from release_agent.rollout.run import RolloutRun
 from release_agent.rollout.writer import Writer
@@ -122,7 +122,7 @@ def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRo
 
 
 def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
-    from release_agent.rollout.policy.options import amount
+    from release_agent.rollout.options import amount
 
     scene = Scene(store, max_unreachable=amount("100%"))
     scene.access.by_name["host-1"].error = HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)

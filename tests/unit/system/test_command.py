@@ -14,7 +14,7 @@ import pytest
 from release_agent.errors import Cancelled, Code, Exit, Failed
 from release_agent.system import processes
 from release_agent.system.clock import SystemClock
-from release_agent.system.command import CommandResult, CommandRunner, end_left_behind, last_lines
+from release_agent.system.command import CommandResult, CommandRunner, end_left_behind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,8 +247,3 @@ def test_no_pipe_is_left_open(tmp_path: Path) -> None:
 
     assert [pipe for pipe in pipes() if pipe.startswith("pipe:")] == before
     assert all(ended.well for ended in kept)
-
-
-def test_the_last_lines_of_an_output_leave_out_the_empty_ones() -> None:
-    assert last_lines("1\n2\n\n3\n4\n  \n5\n6\n\n") == ["2", "3", "4", "5", "6"]
-    assert last_lines("") == []

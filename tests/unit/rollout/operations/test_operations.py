@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, Exit, FleetStopped, Locked, Misconfigured, NoTarget, Refused
 from release_agent.rollout.host.model import HostError
-from release_agent.rollout.model import HostStage, InventoryHost, Order, Phase
+from release_agent.rollout.model import HostStage, InventoryHost, Order, Phase, Rollout
 from release_agent.rollout.operations import look, orders
 from release_agent.rollout.operations.operator import Operator
-from release_agent.rollout.operations.results import Plan, Result, StartRequest
-from release_agent.rollout.policy.options import Options
+from release_agent.rollout.operations.results import Result, RolloutPlan, StartRequest
+from release_agent.rollout.options import Options
 from release_agent.rollout.record.file import FileRolloutStore
 from support.fake_hosts import FakeAccess, Heard
 from support.rollouts import a_rollout
@@ -74,7 +75,7 @@ def test_no_host_that_answers_ends_it() -> None:
         asyncio.run(Operator(access, Heard()).plan(DRY))
 
 
-async def _started(operator: Operator) -> tuple[Plan, Result]:
+async def _started(operator: Operator) -> tuple[RolloutPlan, Result]:
     plan = await operator.plan(REQUEST)
     return plan, await operator.start(plan)
 
@@ -223,6 +224,46 @@ def test_abort_ends_a_rollout_that_nobody_runs(access: FakeAccess, path: Path) -
     assert access.record.holder("api", "test") is None
     with pytest.raises(NoTarget, match="has ended: aborted"):
         orders.abort(access.record, LEFT)
+
+
+def test_abort_ends_a_rollout_whose_operator_goes_away_in_between(access: FakeAccess, path: Path) -> None:
+    class GoesAway(FileRolloutStore):
+        asked = 0
+
+        def running(self, _rollout: Rollout) -> bool:
+            self.asked += 1
+            return self.asked == 1
+
+    _left(path, Phase.RUNNING).release()
+
+    found = orders.abort(GoesAway(path), LEFT)
+
+    assert (found.running, found.rollout.phase) == (False, Phase.ABORTED)
+    assert look.status(access.record, LEFT).rollout.phase is Phase.ABORTED
+
+
+def test_signal_while_the_lock_is_released_does_not_hide_how_it_ended(path: Path) -> None:
+    class SlowToLetGo(FileRolloutStore):
+        releasing, may_end = threading.Event(), threading.Event()
+
+        def release(self) -> None:
+            self.releasing.set()
+            self.may_end.wait(60)
+            super().release()
+
+    _left(path).release()
+    store = SlowToLetGo(path)
+
+    async def cancelled_late() -> Result:
+        run = asyncio.create_task(Operator(FakeAccess(store), Heard()).resume(LEFT))
+        await asyncio.to_thread(store.releasing.wait, 60)
+        run.cancel()
+        store.may_end.set()
+        return await run
+
+    result = asyncio.run(cancelled_late())
+
+    assert (result.exit, result.rollout.phase) == (Exit.OK, Phase.COMPLETED)
 
 
 def test_abort_is_an_order_to_whoever_runs_it(access: FakeAccess, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from release_agent.rollout.model import ASKED, Host, HostStage, Phase, Rollout
-from release_agent.rollout.policy.options import Options, amount
+from release_agent.rollout.options import Options, amount
 from release_agent.rollout.policy.steps import (
     AskApproval,
     Bake,

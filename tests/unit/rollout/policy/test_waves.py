@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from release_agent.rollout.model import Host, HostStage
-from release_agent.rollout.policy.options import amount
+from release_agent.rollout.options import amount
 from release_agent.rollout.policy.waves import assign_waves, in_turn
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from release_agent.rollout.host.model import HostStatus
 from release_agent.rollout.model import Host, HostStage, Rollout
-from release_agent.rollout.policy.options import Options
+from release_agent.rollout.options import Options
 from release_agent.rollout.policy.way_back import WayBack, stays_as_noted, way_back
 
 OLD, NEW, OTHER = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb", "000003-cccccccccccc"
