@@ -12,6 +12,7 @@ class Exposure(Enum):
     """Who may see a variable."""
 
     OPEN = auto()
+    URL = auto()  # all; but a user and a password in it are a secret, and taken out for hooks and exec probes
     WITHHELD = auto()  # not hooks and exec probes
     SECRET = auto()  # not hooks and exec probes; logs, records and reports have "[secret]" instead of the value
     SECRET_FILE = auto()  # as SECRET, but for the content of the file that it names
@@ -42,7 +43,12 @@ class Variable(StrEnum):
     )
 
     # Set by supervisord for its programs, or by the caller
-    SUPERVISOR_SERVER_URL = "SUPERVISOR_SERVER_URL", "services.rpc", "URL of supervisord's RPC, if [supervisor] url is not set"
+    SUPERVISOR_SERVER_URL = (
+        "SUPERVISOR_SERVER_URL",
+        "services.rpc",
+        "URL of supervisord's RPC, if [supervisor] url is not set",
+        Exposure.URL,
+    )
     SUPERVISOR_USERNAME = "SUPERVISOR_USERNAME", "services.rpc", "user of supervisord's RPC", Exposure.WITHHELD
     SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET
     SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set if supervisord started the command: the run's trigger"
@@ -52,6 +58,7 @@ class Variable(StrEnum):
         "CONSUL_HTTP_ADDR",
         "consul.connection",
         "address of the agent; if it is set, rollouts are recorded in Consul",
+        Exposure.URL,
     )
     CONSUL_HTTP_SSL = "CONSUL_HTTP_SSL", "consul.connection", "whether to use TLS"
     CONSUL_HTTP_SSL_VERIFY = "CONSUL_HTTP_SSL_VERIFY", "consul.connection", "whether to check the server's certificate"
@@ -83,4 +90,5 @@ class Variable(StrEnum):
     RELEASE_PATH = "RELEASE_PATH", "hooks", "directory of the release's files once it is live"
 
 
-WITHHELD = frozenset(variable for variable in Variable if variable.exposure is not Exposure.OPEN)
+WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
+URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)

@@ -101,9 +101,12 @@ def _guarded(arguments: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - a bug must end in a record and a code, too
         import traceback
 
-        say(traceback.format_exc(), sys.stderr)
+        from release_agent.system.logs import Redactor
+
+        redact = Redactor()
+        say(redact(traceback.format_exc()), sys.stderr)
         hint = "please report it; `release-agent boot`, or the next deploy, recovers what was half done"
-        return failed(call, ReleaseError(Code.BUG, f"a bug in the agent: {type(error).__name__}: {error}", hint=hint))
+        return failed(call, ReleaseError(Code.BUG, redact(f"a bug in the agent: {type(error).__name__}: {error}"), hint=hint))
     return code
 
 

@@ -7,7 +7,7 @@ import ssl
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.connection import ConsulError, address, tcp_adapter, token, unix_adapter
+from release_agent.consul.connection import ConsulError, address, login, tcp_adapter, token, unix_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,6 +99,7 @@ class ConsulClient:
         client.token = None  # py-consul has read CONSUL_HTTP_TOKEN, which the token file outranks
         session = client.http.session
         session.trust_env = False
+        session.auth = login(self._environ)
         session.hooks["response"].append(_refuse_strangers)
         session.mount(f"{client.scheme}://", adapter)
         return client

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from release_agent.system.urls import Address
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class ConsulError(Exception):
 
 def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
     """Read CONSUL_HTTP_ADDR and CONSUL_HTTP_SSL as HashiCorp's tools do: scheme, host, port; or ``unix``, path, 0."""
-    given = environ.get(Variable.CONSUL_HTTP_ADDR) or "127.0.0.1:8500"
+    given = _given(environ).url or "127.0.0.1:8500"
     if given.startswith("unix://") and given.removeprefix("unix://"):
         return "unix", given.removeprefix("unix://"), 0
     parts = urlsplit(given if "://" in given else f"//{given}")
@@ -36,6 +37,15 @@ def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
     scheme = "https" if _flag(environ, Variable.CONSUL_HTTP_SSL, default=False) else parts.scheme or "http"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return scheme, host, parts.port or _PORTS[scheme]
+
+
+def login(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Read the user and the password in CONSUL_HTTP_ADDR, which a proxy before the agent may want; None if it has none."""
+    return _given(environ).login
+
+
+def _given(environ: Mapping[str, str]) -> Address:
+    return Address.of(environ.get(Variable.CONSUL_HTTP_ADDR, ""))
 
 
 def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:

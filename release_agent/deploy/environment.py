@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.model import Action
-from release_agent.variables import WITHHELD, Variable
+from release_agent.system.urls import Address
+from release_agent.variables import URLS, WITHHELD, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def environment(config: Config, environ: Mapping[str, str], release: Release, oc
     """Return the agent's environment without its secrets, and every RELEASE_* variable that docs/hooks.md lists."""
     own = next((r.name for r in config.repositories if r.into == place.cwd), config.repositories[0].name)
     return {
-        **{name: value for name, value in environ.items() if name not in WITHHELD},
+        **{name: _shown(name, value) for name, value in environ.items() if name not in WITHHELD},
         Variable.RELEASE_ACTION: str(occasion.action),
         Variable.RELEASE_ID: occasion.id,
         Variable.RELEASE_APP: config.app.name,
@@ -56,6 +57,10 @@ def environment(config: Config, environ: Mapping[str, str], release: Release, oc
         Variable.RELEASE_PATH: str(place.published),
         **{_commit_variable(name): commit for name, commit in release.commits.items()},
     }
+
+
+def _shown(name: str, value: str) -> str:
+    return Address.of(value).url if name in URLS else value
 
 
 def _commit_variable(repository: str) -> str:

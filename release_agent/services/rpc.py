@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xml.parsers.expat import ExpatError
 
 from release_agent.services.faults import check_url, of_failure, of_fault
+from release_agent.system.urls import Address
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ class Rpc:
     """Calls to one supervisord."""
 
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
-        """``url``: ``unix:///path`` or ``http://host:port``; credentials come from the environment."""
-        self.url = url or environ.get(Variable.SUPERVISOR_SERVER_URL, "")
+        """``url``: ``unix:///path`` or ``http://host:port``.
+
+        Credentials come from the environment, which outranks those in a URL.
+        """
+        given = Address.of(url or environ.get(Variable.SUPERVISOR_SERVER_URL, ""))
+        self.url = given.url
         user = environ.get(Variable.SUPERVISOR_USERNAME, "")
-        self._credentials = f"{user}:{environ.get(Variable.SUPERVISOR_PASSWORD, '')}" if user else ""
+        login = (user, environ.get(Variable.SUPERVISOR_PASSWORD, "")) if user else given.login
+        self._credentials = ":".join(login) if login else ""
 
     def __call__(self, method: str, *arguments: object) -> Any:
         """Call ``supervisor.METHOD``, or a method of another namespace.

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
-from release_agent.variables import Exposure, Variable
+from release_agent.system.urls import Address
+from release_agent.variables import URLS, Exposure, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -37,8 +38,11 @@ class Redactor:
                 found.append(Path(environ[variable]).read_text(encoding="utf-8").strip())
             except (KeyError, OSError, UnicodeDecodeError):
                 continue
+        for variable in URLS:
+            found += Address.of(environ.get(variable, "")).secrets()
         # Shorter ones would match parts of ordinary words.
-        self._secrets = [secret for secret in found if len(secret) >= _SHORTEST_SECRET]
+        # The longest first: one may be a part of another.
+        self._secrets = sorted({secret for secret in found if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return the text with ``[secret]`` instead of each secret."""

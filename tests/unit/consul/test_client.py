@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import socketserver
 import threading
@@ -18,6 +19,7 @@ from support.configuration import configuration
 from support.servers import listening, refusing
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -311,3 +313,25 @@ def test_a_long_answer_is_cut_to_a_line() -> None:
         asked.reachable()
     assert str(told.value).startswith("500 panic panic ")
     assert len(str(told.value)) <= 500
+
+
+def test_credentials_in_the_address_are_sent_and_not_said() -> None:
+    heard: list[bytes] = []
+
+    def take(connection: socket.socket) -> None:
+        heard.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n")
+
+    with listening(take) as there, pytest.raises(ConsulError) as failed:
+        agent(CONSUL_HTTP_ADDR=f"http://bob:hunter2@{there}").reachable()
+
+    assert b"Authorization: Basic " + base64.b64encode(b"bob:hunter2") in heard[0]
+    assert "hunter2" not in str(failed.value)
+
+
+@pytest.mark.parametrize("given", ["ftp://bob:hunter2@consul", "http://bob:hunter2@", "http://bob:hunter2@consul:x"])
+def test_credentials_in_an_address_that_is_none_are_not_said(given: str) -> None:
+    with pytest.raises(ConsulError) as failed:
+        agent(CONSUL_HTTP_ADDR=given).reachable()
+
+    assert "hunter2" not in str(failed.value)

@@ -61,3 +61,11 @@ def test_a_hook_does_not_see_the_agents_secrets() -> None:
 
     assert not WITHHELD & set(seen)
     assert "hunter2" not in seen.values()
+
+
+def test_a_hook_sees_urls_without_the_credentials_in_them() -> None:
+    urls = {"SUPERVISOR_SERVER_URL": "http://bob:hunter2@host:9001", "CONSUL_HTTP_ADDR": "bob:hunter2@consul:8500"}
+
+    seen = environment(CONFIG, urls, WHAT, OCCASION, Place(PUBLISHED, PUBLISHED))
+
+    assert (seen["SUPERVISOR_SERVER_URL"], seen["CONSUL_HTTP_ADDR"]) == ("http://host:9001", "consul:8500")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from release_agent.errors import Code, Failed, SupervisorGone
 from release_agent.services.programs import is_own
 from release_agent.services.rpc import Rpc
-from support.servers import answering, refusing
+from support.servers import answering, listening, refusing
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 
@@ -79,3 +81,26 @@ def test_a_supervisor_that_refuses_is_not_gone(status: int, words: str) -> None:
 
     assert failed.value.code is Code.SUPERVISOR_REFUSED
     assert not isinstance(failed.value, SupervisorGone)
+
+
+def test_credentials_in_the_address_are_used_and_not_said() -> None:
+    heard: list[bytes] = []
+
+    def take(connection: socket.socket) -> None:
+        heard.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 401 no\r\nContent-Length: 0\r\n\r\n")
+
+    with listening(take) as there, pytest.raises(Failed) as failed:
+        Rpc("", {"SUPERVISOR_SERVER_URL": f"http://bob:hunter2@{there}"})("getState")
+
+    assert b"Authorization: Basic " + base64.b64encode(b"bob:hunter2") in heard[0]
+    assert f"http://{there}" in failed.value.message
+    assert "hunter2" not in failed.value.message + failed.value.hint
+
+
+@pytest.mark.parametrize("url", ["ftp://bob:hunter2@host", "bob:hunter2@host:9001", "http://bob:hunter2@"])
+def test_credentials_in_an_address_that_is_none_are_not_said(url: str) -> None:
+    with pytest.raises(Failed) as failed:
+        Rpc(url, {})("getState")
+
+    assert "hunter2" not in failed.value.message + failed.value.hint

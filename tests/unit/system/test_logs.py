@@ -92,3 +92,11 @@ def test_a_closed_stream_changes_nothing() -> None:
     stream.close()
 
     log.info("deploy.finished")
+
+
+@pytest.mark.parametrize("variable", ["SUPERVISOR_SERVER_URL", "CONSUL_HTTP_ADDR"])
+@pytest.mark.parametrize("shown", ["http://bob:hunter%32@host:1", "bob:hunter2", "hunter%32", "hunter2"])
+def test_a_password_in_a_url_is_blackened_in_every_form(variable: str, shown: str) -> None:
+    redact = Redactor({variable: "http://bob:hunter%32@host:1"})
+
+    assert "hunter" not in redact(f"at {shown}!")
