@@ -109,7 +109,7 @@ class Parts:
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[Context]:
         """Hold the root's lock, as the root's owner, and make a context that may change it; raises Busy unless ``wait``."""
-        from release_agent.system.command import end_left_behind
+        from release_agent.system.left_behind import end_left_behind
 
         root = self.root()
         log = self.log  # made before the user changes, who may not read every secret

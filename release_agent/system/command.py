@@ -13,11 +13,12 @@ import selectors
 import signal
 import subprocess
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
 from release_agent.errors import Code, Failed
-from release_agent.system import processes
+from release_agent.system import left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 SHELL = ("/bin/sh", "-euc")
+# It becomes the shell of the command when it is told to; if whoever would tell it has ended, it ends.
+_HELD = ("/bin/sh", "-c", 'read -r go && exec "$0" "$@" </dev/null')
 _TAIL = 64 * 1024
 _LONGEST_LINE = 8 * 1024
 _POLL = 0.05
 _READ = 64 * 1024
-_NOTE = "hook-"
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class CommandRunner:
     def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
         """``grace``: seconds between TERM and KILL.
 
-        ``notes``: a directory for a note of each group while it runs, so that the next
-        run can end the groups that a killed run left (:func:`end_left_behind`).
+        ``notes``: a directory for a note of each group before it runs, so that the next
+        run can end the groups that a killed run left (:mod:`release_agent.system.left_behind`).
         """
         self._clock = clock
         self._on_line = on_line
@@ -85,31 +87,32 @@ class CommandRunner:
     def run(self, command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         """Run ``/bin/sh -euc command``; raises OSError if it cannot be started, Cancelled if a signal ended it."""
         process = subprocess.Popen(  # noqa: S603 - hooks are commands of the configuration
-            [*SHELL, command],
+            [*(_HELD if self._notes else ()), *SHELL, command],
             cwd=directory,
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self._notes else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         output = _Output(process, self._on_line)
-        note = self._note(process.pid)
+        note = None
         try:
-            if note:
-                note.write_text(str(processes.started(process.pid)))
+            if self._notes:
+                note = left_behind.note(self._notes, process.pid)
+                _let_go(process)
             timed_out = not self._wait(process, output, self._clock.now() + timeout)
         finally:
             # The rest of the group as well, also on Cancelled: a process that goes on
             # writing into a release would change it after it was proved.
             self._end_group(process, output)
             output.close()
+            if process.stdin:
+                process.stdin.close()
             if note:
-                note.unlink(missing_ok=True)
+                with suppress(OSError):  # what it names has ended: it does no harm
+                    note.unlink()
         return CommandResult(process.returncode, timed_out, output.tail())
-
-    def _note(self, pid: int) -> Path | None:
-        return self._notes / f"{_NOTE}{pid}" if self._notes else None
 
     def _wait(self, process: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
         while process.poll() is None:
@@ -130,16 +133,10 @@ class CommandRunner:
         output.read(0)
 
 
-def end_left_behind(notes: Path) -> list[int]:
-    """Kill the process groups that a killed run left, unless another process has the number by now; returns their ids."""
-    ended = []
-    for note in notes.glob(f"{_NOTE}*"):
-        pid = int(note.name.removeprefix(_NOTE))
-        started = processes.started(pid)
-        if started is not None and str(started) == note.read_text():
-            _signal_group(pid, signal.SIGKILL)
-            ended.append(pid)
-    return ended
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """Let a held command begin; somebody may have killed it already."""
+    with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as gate:
+        gate.write(b"go\n")
 
 
 def _signal_group(pid: int, number: signal.Signals) -> bool:
@@ -147,6 +144,8 @@ def _signal_group(pid: int, number: signal.Signals) -> bool:
         os.killpg(pid, number)
     except ProcessLookupError:
         return False
+    except PermissionError:  # all of it has changed its user
+        return True
     return True
 
 

@@ -21,6 +21,18 @@ def started(pid: int) -> int | None:
     return None if fields[_STATE] in "ZX" else int(fields[_START_TIME])
 
 
+def in_group(group: int) -> list[int]:
+    """Return the ids of the living processes of a process group."""
+    return [pid for pid in _pids() if _group_of(pid) == group and started(pid) is not None]
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
+
+
 def owner(pid: int) -> int | None:
     """Return the user id that a process runs as, or None if it has ended."""
     try:

@@ -14,7 +14,8 @@ import pytest
 from release_agent.errors import Cancelled, Code, Exit, Failed
 from release_agent.system import processes
 from release_agent.system.clock import SystemClock
-from release_agent.system.command import CommandResult, CommandRunner, end_left_behind
+from release_agent.system.command import CommandResult, CommandRunner
+from release_agent.system.left_behind import end_left_behind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,3 +248,100 @@ def test_no_pipe_is_left_open(tmp_path: Path) -> None:
 
     assert [pipe for pipe in pipes() if pipe.startswith("pipe:")] == before
     assert all(ended.well for ended in kept)
+
+
+# A parent that inherits what a killed run left, and a run that is killed at the moment at which it opens its note.
+KILLED_BEFORE_ITS_NOTE = """
+import ctypes, os, signal, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+run = '''
+import os, signal, sys
+from pathlib import Path
+from release_agent.system.clock import SystemClock
+from release_agent.system.command import CommandRunner
+def die(event, arguments):
+    if event == "open" and "hook-" in str(arguments[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(die)
+notes = Path(sys.argv[1])
+CommandRunner(SystemClock(), print, notes=notes).run("echo > ran", 10000, notes, os.environ)
+'''
+print(subprocess.run([sys.executable, "-c", run, sys.argv[1]]).returncode)
+try:
+    while True:
+        os.waitpid(-1, 0)
+except ChildProcessError:
+    pass
+"""
+
+
+def test_a_run_that_is_killed_before_it_noted_its_hook_has_not_begun_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_ITS_NOTE, tmp_path], capture_output=True, text=True, env=dict(os.environ), check=True
+    )
+
+    assert done.stdout.strip() == str(-signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_runs_hook_left_in_its_group_is_ended_though_the_hook_has_ended(tmp_path: Path) -> None:
+    leader = subprocess.Popen(
+        ["/bin/sh", "-c", f"{ETERNITY} & echo $!"], stdout=subprocess.PIPE, env={**ENVIRONMENT, "RELEASE_ID": "d-1"}, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    with leader:
+        assert leader.stdout
+        left = leader.stdout.readline().strip()
+        leader.stdout.close()
+        leader.wait()
+    (tmp_path / f"hook-{leader.pid}").write_text("12345")
+
+    assert end_left_behind(tmp_path) == [leader.pid]
+    assert not runs(left)
+
+
+def test_a_group_of_somebody_else_with_the_number_of_a_killed_hook_is_spared(tmp_path: Path) -> None:
+    leader = subprocess.Popen(
+        ["/bin/sh", "-c", f"{ETERNITY} & echo $!"], stdout=subprocess.PIPE, env=ENVIRONMENT, text=True, start_new_session=True
+    )
+    with leader:
+        assert leader.stdout
+        left = leader.stdout.readline().strip()
+        leader.stdout.close()
+        leader.wait()
+    (tmp_path / f"hook-{leader.pid}").write_text("12345")
+
+    assert end_left_behind(tmp_path) == []
+    assert runs(left)
+    os.kill(int(left), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["name", "bytes", "empty", "directory", "pipe", "link", "zero"])
+def test_a_stray_file_that_looks_like_a_note_is_passed_over(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / f"hook-{os.getpid()}"
+    if kind == "name":
+        (tmp_path / "hook-x").touch()
+        (tmp_path / "hook-²").touch()
+    elif kind == "zero":
+        (tmp_path / "hook-0").write_text("None")
+    elif kind == "directory":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "link":
+        (tmp_path / "real").write_text(str(processes.started(os.getpid())))
+        place.symlink_to(tmp_path / "real")
+    else:
+        place.write_bytes(b"\xff\xfe\0" if kind == "bytes" else b"")
+
+    assert end_left_behind(tmp_path) == []
+
+
+def test_a_hook_that_removes_the_directory_of_the_notes_is_no_error(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+
+    ended = CommandRunner(SystemClock(), lambda _line: None, notes=notes).run("rm -rf notes", 60, tmp_path, ENVIRONMENT)
+
+    assert ended.well
