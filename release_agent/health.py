@@ -11,7 +11,7 @@ from typing import Any
 class Process:
     """One process of a service as supervisor sees it: ``state`` is supervisor's word, ``why`` its reason for not running it.
 
-    ``pid`` is 0 if it does not run.
+    ``pid`` is 0 if it does not run. ``started``: whether this supervisord has ever tried to start it.
     """
 
     service: str
@@ -19,6 +19,7 @@ class Process:
     state: str
     pid: int
     why: str = ""
+    started: bool = True
 
     @property
     def full_name(self) -> str:
@@ -94,6 +95,11 @@ class Look:
     def pids(self) -> frozenset[int]:
         """Return the ids of all processes: a process that was replaced changes them."""
         return frozenset(process.pid for process in self._processes)
+
+    @property
+    def unstarted(self) -> tuple[str, ...]:
+        """Return the full names of the processes that this supervisord has never tried to start."""
+        return tuple(process.full_name for process in self._processes if not process.started)
 
     @property
     def _processes(self) -> list[Process]:

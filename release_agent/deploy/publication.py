@@ -127,7 +127,15 @@ class Publication:
         return [service for service in self._context.blueprint(replaced).services if service.name not in names]
 
     def _look(self) -> Look:
-        return look(self._context, self._release, self._blueprint, self._run.occasion)
+        """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
+        seen = look(self._context, self._release, self._blueprint, self._run.occasion)
+        if seen.unstarted:
+            raise SupervisorGone(
+                Code.SUPERVISOR_UNREACHABLE,
+                f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
+                hint="`boot` goes on when it is back",
+            )
+        return seen
 
     def roll_back(self, failure: ReleaseError) -> Ending:
         """Publish what was live before, restart and prove *that*; returns how it ended.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import xmlrpc.client
 from enum import IntEnum
-from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, Failed, SupervisorGone
 from release_agent.variables import Variable
@@ -35,10 +35,21 @@ def check_url(url: str) -> None:
         raise _no_supervisor(url, "is no URL: it must be unix:///path or http://host:port")
 
 
+def check_state(state: str) -> None:
+    """Raise SupervisorGone if supervisor's word for its own state says that it goes away."""
+    if state in ("RESTARTING", "SHUTDOWN"):
+        raise _going()
+
+
+def strange(url: str, method: str, error: ValueError) -> Failed:
+    """Make the error for an answer that no supervisor gives."""
+    return _no_supervisor(url, f"answers {method} with something else: {error}")
+
+
 def of_fault(url: str, method: str, fault: xmlrpc.client.Fault) -> Failed | None:
     """Return the error for a fault that no caller can expect; None for one that answers the call."""
     if fault.faultCode == FaultCode.SHUTDOWN_STATE:
-        return SupervisorGone(Code.SUPERVISOR_UNREACHABLE, "supervisor is shutting down", hint="`boot` goes on when it is back")
+        return _going()
     if fault.faultCode == FaultCode.UNKNOWN_METHOD and "." not in method:
         return _no_supervisor(url, f"does not know supervisor.{method}")
     return None
@@ -48,8 +59,17 @@ def of_failure(url: str, error: Exception) -> Failed:
     """Return the error for a call that brought no answer in XML-RPC: a refusal, another program's answer, or silence."""
     if isinstance(error, xmlrpc.client.ProtocolError):
         return _refused(url, error)
-    if isinstance(error, ExpatError | xmlrpc.client.ResponseError):
-        return _no_supervisor(url, f"does not speak XML-RPC: {error}")
+    if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected | OSError):
+        return _silent(url, error)
+    said = str(error) or type(error).__name__
+    return _no_supervisor(url, f"does not speak XML-RPC: {said!a:.200}")
+
+
+def _going() -> SupervisorGone:
+    return SupervisorGone(Code.SUPERVISOR_UNREACHABLE, "supervisor is shutting down", hint="`boot` goes on when it is back")
+
+
+def _silent(url: str, error: Exception) -> SupervisorGone:
     return SupervisorGone(
         Code.SUPERVISOR_UNREACHABLE,
         f"supervisor at {url} does not answer: {error or type(error).__name__}",

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import xmlrpc.client
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from release_agent.errors import SERVICE_LOG_HINT, Code, Failed, Unhealthy
-from release_agent.health import Process
-from release_agent.services.faults import FaultCode
+from release_agent.services import answers
+from release_agent.services.faults import FaultCode, check_state, strange
 from release_agent.services.programs import is_own
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from signal import Signals
 
     from release_agent.config.sections import Service
+    from release_agent.health import Process
     from release_agent.services.rpc import Rpc
+
+_T = TypeVar("_T")
 
 
 class SupervisorServices:
@@ -32,26 +34,25 @@ class SupervisorServices:
 
     def alive(self) -> None:
         """Raise SupervisorGone if supervisor does not answer or is shutting down."""
-        self._rpc("getState")
+        check_state(self._ask(answers.state, "getState"))
 
     def fire(self, method: str, trigger: str) -> str | None:
         """Fire ``release.METHOD`` of the plugin, bare; returns why it was refused, or None."""
         try:
             self._rpc(f"release.{method}", "", False, trigger)
         except xmlrpc.client.Fault as fault:
-            return fault.faultString
+            return str(fault.faultString)
         except Failed as error:
             return error.message
         return None
 
     def supervisor_pid(self) -> int:
         """Return supervisord's process id."""
-        return int(self._rpc("getPID"))
+        return self._ask(answers.pid, "getPID")
 
     def programs(self) -> list[dict[str, Any]]:
         """Return supervisor's configuration of every process, as getAllConfigInfo gives it."""
-        programs: list[dict[str, Any]] = self._rpc("getAllConfigInfo")
-        return programs
+        return self._ask(answers.programs, "getAllConfigInfo")
 
     def stop_seconds(self, service: str) -> float:
         """Return the longest ``stopwaitsecs`` of a service's programs, 0 if there are none."""
@@ -64,14 +65,14 @@ class SupervisorServices:
     def processes(self) -> dict[str, list[Process]]:
         """Return every group's processes."""
         groups: dict[str, list[Process]] = {}
-        for process in map(_process, self._rpc("getAllProcessInfo")):
+        for process in self._ask(answers.processes, "getAllProcessInfo"):
             groups.setdefault(process.service, []).append(process)
         return groups
 
     def look(self, process: Process) -> Process | None:
         """Return a process as it is now; None if supervisor no longer knows it."""
         try:
-            return _process(self._rpc("getProcessInfo", process.full_name))
+            return self._ask(answers.process, "getProcessInfo", process.full_name)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == FaultCode.BAD_NAME:
                 return None
@@ -106,6 +107,14 @@ class SupervisorServices:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
         self._change("signalProcess", process, str(int(signal)), allowed=FaultCode.NOT_RUNNING)
 
+    def _ask(self, read: Callable[[object], _T], method: str, *arguments: object) -> _T:
+        """Call and read the answer; raises Failed (supervisor-refused) for one that no supervisor gives."""
+        answer = self._rpc(method, *arguments)
+        try:
+            return read(answer)
+        except ValueError as error:
+            raise strange(self._rpc.url, method, error) from error
+
     def _change(
         self,
         method: str,
@@ -123,12 +132,6 @@ class SupervisorServices:
                     f"supervisor could not {method.removesuffix('Process')} {process.full_name}: {fault.faultString}",
                     hint=SERVICE_LOG_HINT,
                 ) from fault
-
-
-def _process(info: Mapping[str, Any]) -> Process:
-    process = Process(info["group"], info["name"], info["statename"], info["pid"], info["spawnerr"])
-    # Supervisor says why it gave a process up in one of two places.
-    return replace(process, why=info["description"]) if process.hopeless and not process.why else process
 
 
 def _unknown(name: str, groups: Mapping[str, Collection[Process]]) -> Failed:

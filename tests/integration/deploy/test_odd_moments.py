@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from support.environment import BIN
 from support.repositories import Repository
-from support.waiting import eventually
+from support.waiting import eventually, freeze
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -192,3 +193,21 @@ def test_release_of_before_a_repository_was_added_cannot_be_verified(host: Host)
     ran = host.agent("verify", "--json")
 
     assert (ran.code, ran.json["error"]["code"]) == (12, "repository-incomplete")
+
+
+def test_supervisor_that_is_reloaded_unseen_in_the_middle_says_nothing_about_the_release(host: Host) -> None:
+    one = host.deploy("v1.0.0").json["release"]
+    host.configure(health='[health]\ndeadline = "3s"\nstable_for = "2s"')
+    run = host.begin("deploy", "--json", "v1.1.0")
+    eventually(lambda: host.serves() == "v1.1.0" and host.process()[0] == "RUNNING", "the new release runs")
+    freeze(run.pid)
+    host.reload()
+    run.send_signal(signal.SIGCONT)
+    out, _ = run.communicate(timeout=60)
+    two = host.live()
+
+    assert (run.returncode, json.loads(out)["error"]["code"]) == (1, "interrupted"), out
+    assert two
+    assert host.releases() == {two: "built", one: "healthy"}
+    assert host.agent("boot", "--json").code == 0
+    assert (host.live(), host.releases()) == (two, {two: "healthy", one: "healthy"})

@@ -1,0 +1,84 @@
+"""What supervisor answers, read: the only place that knows the form of it. Every reader raises ValueError for another form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from release_agent.health import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Form = Mapping[str, type | tuple[type, ...]]
+
+_PROCESS: Form = {"group": str, "name": str, "statename": str, "pid": int, "spawnerr": str, "description": str, "start": int}
+_PROGRAM: Form = {
+    "group": str,
+    "name": str,
+    "command": str,
+    "autostart": bool,
+    "startsecs": int,
+    "startretries": int,
+    "exitcodes": list,
+    "stopwaitsecs": int,
+    "uid": (int, str),  # "none" is a word in some versions
+}
+_LARGEST = 1 << 31  # of XML-RPC
+
+
+def state(answer: object) -> str:
+    """Read the word for supervisor's own state."""
+    word: str = _members(answer, {"statename": str})["statename"]
+    return word
+
+
+def pid(answer: object) -> int:
+    """Read a process id."""
+    if type(answer) is not int or not 0 <= answer < _LARGEST:
+        raise ValueError(_shown(answer))
+    return answer
+
+
+def programs(answer: object) -> list[dict[str, Any]]:
+    """Read the configuration of every process."""
+    return [_members(program, _PROGRAM) for program in _listed(answer)]
+
+
+def processes(answer: object) -> list[Process]:
+    """Read every process."""
+    return [process(one) for one in _listed(answer)]
+
+
+def process(answer: object) -> Process:
+    """Read one process. Supervisor says why it gave one up in one of two places."""
+    info = _members(answer, _PROCESS)
+    seen = Process(info["group"], info["name"], info["statename"], pid(info["pid"]), info["spawnerr"], started=info["start"] != 0)
+    if seen.hopeless and not seen.why:
+        return Process(seen.service, seen.name, seen.state, seen.pid, info["description"], started=seen.started)
+    return seen
+
+
+def _listed(answer: object) -> list[object]:
+    if not isinstance(answer, list):
+        raise ValueError(_shown(answer))  # noqa: TRY004 - what comes from outside is a wrong value
+    return answer
+
+
+def _members(answer: object, types: Form) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise ValueError(_shown(answer))  # noqa: TRY004
+    for name, kind in types.items():
+        if name not in answer:
+            message = f"{name} is missing"
+            raise ValueError(message)
+        value = answer[name]
+        if not isinstance(value, kind) or (isinstance(value, int) and abs(value) > _LARGEST):
+            message = f"{name} is {_shown(value)}"
+            raise ValueError(message)
+        if isinstance(value, str):
+            value.encode()  # half a character could not be written down
+    return answer
+
+
+def _shown(value: object) -> str:
+    return f"{value!a:.60}"
