@@ -49,7 +49,9 @@ class PluginRequest:
                 force=bool(asked.get("force")),
                 trigger=str(asked.get("trigger") or Trigger.RPC),
             )
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            for text in (request.id, request.revision, request.release, request.trigger):
+                text.encode()  # half a character could not be written down
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise Misconfigured(
                 Code.MISCONFIGURED,
                 f"{Variable.RELEASE_AGENT_REQUEST} is not a request: {error}",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Config
     from release_agent.errors import ReleaseError
 
-_ENDS_IN_A_RECORD = ("deploy", "rollback", "boot")
+ENDS_IN_A_RECORD = ("deploy", "rollback", "boot")
 
 
 class Call:
@@ -68,7 +68,7 @@ class Call:
 
 def failed(call: Call, error: ReleaseError) -> int:
     """Print an error outside any run (bad configuration, a busy agent, a bug); returns its exit code."""
-    if call.arguments.command in _ENDS_IN_A_RECORD:
+    if call.arguments.command in ENDS_IN_A_RECORD:
         record = Record(call.id, revision=getattr(call.arguments, "revision", "") or None)
         record.outcome, record.error = error.outcome, error.to_json()
         call.print_record(record)

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UMASK = 0o022
+_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 _INTERRUPTED = 128 + signal.SIGINT  # of a reading command; a changing one takes INT as a request to stop
 
 
 def main() -> None:
     """Run one command and exit with its code."""
+    early: list[int] = []  # signals that came before it is known what they mean
+    for number in _TO_STOP:
+        signal.signal(number, lambda number, _frame: early.append(number))
     # stdout or stderr may be closed; the run goes on without them.
     sys.stdout = sys.stdout or _devnull()
     sys.stderr = sys.stderr or _devnull()
@@ -30,9 +34,9 @@ def main() -> None:
     # The caller may be a git hook, whose variables name its own repository.
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
-    code = _run()
+    code = _run(early)
     # The outcome is printed: a signal from here on must not replace the exit code.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _TO_STOP:
         signal.signal(number, signal.SIG_IGN)
     _flush()
     sys.exit(code)
@@ -81,20 +85,28 @@ class CommandParser(argparse.ArgumentParser):
         self.set_defaults(run=module.run)
 
 
-def _run() -> int:
+def _run(early: Sequence[int]) -> int:
     try:
         arguments = parser().parse_args()
-        return _guarded(arguments)
+        return _guarded(arguments, early)
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
-def _guarded(arguments: argparse.Namespace) -> int:
-    from release_agent.cli.call import Call, failed, say
+def _guarded(arguments: argparse.Namespace, early: Sequence[int]) -> int:
+    from release_agent.cli.call import ENDS_IN_A_RECORD, Call, failed, say
     from release_agent.errors import Code, ReleaseError
+    from release_agent.system.clock import cancel
 
     call = Call(arguments)
     try:
+        for number in _TO_STOP:
+            if arguments.command in ENDS_IN_A_RECORD:  # nothing is begun before the clock listens: end at once, with a record
+                signal.signal(number, lambda number, _frame: cancel(number))
+            else:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if early:
+            signal.raise_signal(early[0])
         code: int = arguments.run(call)
     except ReleaseError as error:
         return failed(call, error)

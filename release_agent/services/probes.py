@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ class Prober:
         An answer that dribbles in byte by byte would outlive the library's own
         time-out, so each probe has a thread that is left behind when it is late.
         """
+        began = time.monotonic()
         answers = [self._start(probe, directory, environment) for probe in probes]
-        return [_await(answer, probe) for answer, probe in zip(answers, probes, strict=True)]
+        return [_await(answer, probe, began) for answer, probe in zip(answers, probes, strict=True)]
 
     def _start(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> queue.SimpleQueue[str | None]:
         answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -59,11 +61,12 @@ def describe(probe: Probe) -> str:
     return probe.http or (f"tcp {probe.tcp}" if probe.tcp else f"exec `{probe.command}`")
 
 
-def _await(answer: queue.SimpleQueue[str | None], probe: Probe) -> str | None:
+def _await(answer: queue.SimpleQueue[str | None], probe: Probe, began: float) -> str | None:
+    """Return an answer, or that there is none once the probe's time is up, which runs while others are awaited."""
     # An exec probe ends its own process group in time; give it the moment that takes.
     margin = 2 * _MARGIN if probe.command else _MARGIN
     try:
-        return answer.get(timeout=probe.timeout + margin)
+        return answer.get(timeout=max(0.0, began + probe.timeout + margin - time.monotonic()))
     except queue.Empty:
         return f"{describe(probe)}: no answer within {probe.timeout:g} s"
 

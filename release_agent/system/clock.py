@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-
 import signal
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from release_agent.errors import Cancelled, Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _SLICE = 0.1
+
+
+def cancel(number: int) -> NoReturn:
+    """Raise Cancelled for a signal."""
+    raise Cancelled(Code.CANCELLED, f"stopped by {signal.Signals(number).name}", hint="deploy again at will")
 
 
 class Clock(Protocol):
@@ -74,7 +74,7 @@ class SystemClock:
     def check(self) -> None:
         """Raise Cancelled if a signal has asked to stop, unless shielded."""
         if self._signal and not self._shields:
-            raise Cancelled(Code.CANCELLED, f"stopped by {self._signal.name}", hint="deploy again at will")
+            cancel(self._signal)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:

@@ -49,3 +49,21 @@ def test_without_a_request_the_command_line_counts(environ: dict[str, str]) -> N
 def test_what_is_no_request_is_refused(value: str) -> None:
     with pytest.raises(Misconfigured, match="RELEASE_AGENT_REQUEST is not a request"):
         PluginRequest.from_environ({"RELEASE_AGENT_REQUEST": value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"id": "1", "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"id": "\\ud800"}',
+        '{"id": "1", "revision": "v1\\udfff"}',
+        '{"id": "1", "revision": "v1\udcff"}',
+        '{"id": ' + "9" * 10_000 + "}",
+    ],
+    ids=["nesting", "surrogate in the id", "surrogate in the revision", "byte that is no text", "digits"],
+)
+def test_a_request_that_cannot_be_read_or_written_down_is_refused(value: str) -> None:
+    with pytest.raises(Misconfigured, match="RELEASE_AGENT_REQUEST is not a request") as failed:
+        PluginRequest.from_environ({"RELEASE_AGENT_REQUEST": value})
+
+    failed.value.message.encode()

@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
     from release_agent.journal.journal import StateDatabase
 
+_MOST = (1 << 63) - 1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which deployments to list."""
     parser.add_argument("id", nargs="?", help="show only this deployment, with its hooks' output")
-    parser.add_argument("--limit", type=int, default=-1, metavar="N", help="list only the newest N deployments (default: all)")
+    parser.add_argument("--limit", type=_count, default=-1, metavar="N", help="list only the newest N deployments (default: all)")
+
+
+def _count(text: str) -> int:
+    """Read a number of deployments, as far as SQLite can count."""
+    return max(-1, min(int(text), _MOST))
 
 
 def run(call: Call) -> int:

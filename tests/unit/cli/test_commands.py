@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from release_agent.cli import commands
-from release_agent.cli.commands import COMMANDS
+from release_agent.cli.commands import COMMANDS, history
 
 
 def test_every_module_of_the_folder_is_a_command_and_every_command_a_module() -> None:
@@ -53,3 +54,11 @@ def test_an_option_that_needs_no_command_imports_none(option: str) -> None:
         "release_agent.cli.main",
         "release_agent.variables",
     }
+
+
+@pytest.mark.parametrize(("given", "read"), [("3", 3), ("0", 0), ("-7", -1), ("9" * 40, (1 << 63) - 1)])
+def test_history_takes_any_number_as_its_limit(given: str, read: int) -> None:
+    parser = argparse.ArgumentParser()
+    history.add_arguments(parser)
+
+    assert parser.parse_args([f"--limit={given}"]).limit == read

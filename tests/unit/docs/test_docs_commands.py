@@ -46,8 +46,27 @@ url = "{url}"
 [consul]
 enabled = false
 """
-PROCESS = {"group": "web", "name": "web", "state": 20, "statename": "RUNNING", "pid": 1, "spawnerr": "", "description": ""}
-PROGRAM = {"group": "web", "name": "web", "command": "web", "startsecs": 1, "stopwaitsecs": 1, "autostart": False, "uid": 1}
+PROCESS = {
+    "group": "web",
+    "name": "web",
+    "state": 20,
+    "statename": "RUNNING",
+    "pid": 1,
+    "spawnerr": "",
+    "description": "",
+    "start": 1,
+}
+PROGRAM = {
+    "group": "web",
+    "name": "web",
+    "command": "web",
+    "startsecs": 1,
+    "stopwaitsecs": 1,
+    "autostart": False,
+    "uid": 1,
+    "startretries": 3,
+    "exitcodes": [0],
+}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -103,7 +122,7 @@ def test_record_example_has_the_keys_of_a_record() -> None:
 @pytest.fixture
 def supervisor_url() -> Iterator[str]:
     """A supervisor that has one service, which runs."""
-    answers = {"getState": {}, "getPID": 1, "getAllProcessInfo": [PROCESS], "getAllConfigInfo": [PROGRAM]}
+    answers = {"getState": {"statename": "RUNNING"}, "getPID": 1, "getAllProcessInfo": [PROCESS], "getAllConfigInfo": [PROGRAM]}
     with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
         for method, answer in answers.items():
             server.register_function(lambda answer=answer: answer, f"supervisor.{method}")

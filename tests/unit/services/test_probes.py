@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,3 +221,20 @@ def test_what_a_probe_asks_in_words() -> None:
         "tcp h:1",
         "exec `./ready`",
     ]
+
+
+def test_late_probes_are_awaited_side_by_side() -> None:
+    """With twenty of them, one after the other would wait their margins twenty times."""
+    over = threading.Event()
+
+    def dawdle(_command: str, _timeout: float, _directory: Path, _environment: Mapping[str, str]) -> None:
+        over.wait()
+
+    late = [Probe("", 200, "", f"late {i}", 0.2) for i in range(20)]
+    before = time.monotonic()
+    answers = Prober(dawdle).run(late, NOWHERE, {})
+    spent = time.monotonic() - before
+    over.set()
+
+    assert answers == [f"exec `late {i}`: no answer within 0.2 s" for i in range(20)]
+    assert spent < 20 * 1.2 / 2
