@@ -14,10 +14,13 @@ from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import Problem
 from release_agent.config.sections import Config, Repository, Service, Shared, host_name
 from release_agent.errors import Code, Misconfigured
+from release_agent.system.disk import read_regular
 from release_agent.variables import DEFAULT_CONFIG, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_LARGEST = 1 << 20  # bytes of a configuration
 
 
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -27,7 +30,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
     """
     chosen = path or environ.get(Variable.RELEASE_AGENT_CONFIG) or DEFAULT_CONFIG
     try:
-        table = tomllib.loads(Path(chosen).read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(Path(chosen), _LARGEST).decode())
     except OSError as error:
         raise Misconfigured(
             Code.MISCONFIGURED,

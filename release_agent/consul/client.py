@@ -7,7 +7,7 @@ import ssl
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.connection import ConsulError, address, login, tcp_adapter, token, unix_adapter
+from release_agent.consul.connection import ConsulError, Deadline, address, login, tcp_adapter, token, unix_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from requests import Response
 
 CALL_TIMEOUT = 2.0
+_LARGEST = 32 << 20  # bytes of an answer: the records of a fleet of thousands
+_PIECE = 1 << 16
 _LONGEST_REASON = 500
 _CONFLICT = 409
 
@@ -30,6 +32,7 @@ class ConsulClient:
         """``timeout``: seconds that one call may take to connect, and to answer."""
         self._environ = environ
         self._timeout = timeout
+        self._deadline = Deadline()
         self._client: Any = None  # of py-consul; replaced after an error of transport
 
     def reachable(self) -> None:
@@ -79,12 +82,28 @@ class ConsulClient:
                 self._client = self._connect()
             # Read before each call: the file may have been rotated. Set in the session: some calls drop the token.
             self._client.http.session.headers["X-Consul-Token"] = token(self._environ)
-            return call(self._client.http)
+            answer = call(self._client.http)
         except requests.RequestException as error:
             self._client = None  # the certificates may have been rotated as well
-            raise ConsulError(_explain(error, self._timeout)) from error
+            raise ConsulError(self._late() or _explain(error, self._timeout, self._place())) from error
         except (consul.ConsulException, ValueError) as error:
-            raise ConsulError(_explain(error, self._timeout)) from error
+            raise ConsulError(self._late() or _explain(error, self._timeout, "")) from error
+        except ConsulError:
+            self._deadline.end()
+            raise
+        if late := self._late():  # what has neither a length nor an end looks whole where it was cut
+            self._client = None
+            raise ConsulError(late)
+        return answer
+
+    def _late(self) -> str:
+        """End the call; returns what to say if its time was over."""
+        return f"Consul did not answer within {self._timeout:g} s" if self._deadline.end() else ""
+
+    def _place(self) -> str:
+        """Return where Consul is, without credentials."""
+        scheme, host, port = address(self._environ)
+        return f"unix://{host}" if scheme == "unix" else f"{scheme}://{host}:{port}"
 
     def _connect(self) -> Any:
         import consul
@@ -92,15 +111,15 @@ class ConsulClient:
         scheme, host, port = address(self._environ)
         if scheme == "unix":
             client = consul.Consul(host="localhost", scheme="http", verify=True, connections_timeout=self._timeout)
-            adapter = unix_adapter(host, self._timeout)
+            adapter = unix_adapter(host, self._timeout, self._deadline)
         else:
             client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=self._timeout)
-            adapter = tcp_adapter(scheme, host, port, self._environ)
+            adapter = tcp_adapter(scheme, host, port, self._environ, self._deadline)
         client.token = None  # py-consul has read CONSUL_HTTP_TOKEN, which the token file outranks
         session = client.http.session
         session.trust_env = False
         session.auth = login(self._environ)
-        session.hooks["response"].append(_refuse_strangers)
+        session.hooks["response"] += [_refuse_strangers, _read_body]
         session.mount(f"{client.scheme}://", adapter)
         return client
 
@@ -127,7 +146,19 @@ def _refuse_strangers(answer: Response, **_: object) -> None:
         raise ConsulError(message)
 
 
-def _explain(error: Exception, timeout: float) -> str:
+def _read_body(answer: Response, **_: object) -> None:
+    """Read the answer in pieces, before requests reads whatever comes; raises ConsulError for one that is too large."""
+    body = bytearray()
+    for piece in answer.iter_content(_PIECE):
+        body += piece
+        if len(body) > _LARGEST:
+            answer.close()
+            message = f"what answers is no Consul agent: the answer is larger than {_LARGEST >> 20} MiB"
+            raise ConsulError(message)
+    answer._content = bytes(body)  # noqa: SLF001 - requests has no other way to hand over what was read
+
+
+def _explain(error: Exception, timeout: float, place: str) -> str:
     kind, said = type(error).__name__, " ".join(str(error).split())[:_LONGEST_REASON]
     if kind == "ACLPermissionDenied":
         return f"Consul refused the token: {said}; docs/consul.md has the policy it needs"
@@ -141,4 +172,4 @@ def _explain(error: Exception, timeout: float) -> str:
             return f"TLS with Consul failed: {cause.reason or cause}"
         # urllib3 does not always set __cause__ to the error that it wraps.
         cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
-    return "Consul cannot be connected to" if kind == "ConnectionError" else said
+    return f"Consul cannot be connected to at {place}" if kind == "ConnectionError" else said

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from release_agent.system.disk import read_regular
+from release_agent.system.logs import LARGEST_SECRET
 from release_agent.system.urls import Address
 from release_agent.variables import Variable
 
@@ -22,6 +26,39 @@ _PORTS = {"http": 80, "https": 443}  # of an address without a port, as in the c
 
 class ConsulError(Exception):
     """A call to Consul failed; the text says why."""
+
+
+class Deadline(threading.local):
+    """The end of each thread's call: when its time is over, whatever it has got by then, its connection is shut down.
+
+    A time-out of a socket does not do: it begins again with every byte.
+    """
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+        self._over = threading.Event()
+
+    def begin(self, connection: socket.socket, seconds: float) -> None:
+        """Shut the connection down in so many seconds, unless end() comes before."""
+        self.end()
+        over = self._over = threading.Event()
+
+        def expire() -> None:
+            over.set()
+            with contextlib.suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_RDWR)
+
+        self._timer = threading.Timer(seconds, expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> bool:
+        """End the call; returns whether its time was over."""
+        timer, self._timer = self._timer, None
+        if timer is None:
+            return False
+        timer.cancel()
+        return self._over.is_set()
 
 
 def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
@@ -56,20 +93,20 @@ def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     return value in ("1", "t", "true") if value else default
 
 
-def tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> HTTPAdapter:
+def tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str], deadline: Deadline) -> HTTPAdapter:
     """Return an adapter that connects to a port, with TLS for https; raises ConsulError for certificates it cannot use."""
     import urllib3
 
     if scheme == "http":
-        return _adapter(urllib3.HTTPConnectionPool(host, port))
+        return _adapter(urllib3.HTTPConnectionPool(host, port), deadline)
     context = _tls(environ)
     if context.verify_mode == ssl.CERT_NONE:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the operator chose this
     name = environ.get(Variable.CONSUL_TLS_SERVER_NAME) or None
-    return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name))
+    return _adapter(urllib3.HTTPSConnectionPool(host, port, ssl_context=context, server_hostname=name), deadline)
 
 
-def unix_adapter(path: str, timeout: float) -> HTTPAdapter:
+def unix_adapter(path: str, timeout: float, deadline: Deadline) -> HTTPAdapter:
     """Return an adapter that connects to a socket; ``timeout`` in seconds."""
     import urllib3
     from urllib3.connection import HTTPConnection
@@ -83,12 +120,19 @@ def unix_adapter(path: str, timeout: float) -> HTTPAdapter:
     class Pool(urllib3.HTTPConnectionPool):
         ConnectionCls = Connection
 
-    return _adapter(Pool("localhost"))
+    return _adapter(Pool("localhost"), deadline)
 
 
-def _adapter(pool: Any) -> HTTPAdapter:
+def _adapter(pool: Any, deadline: Deadline) -> HTTPAdapter:
     """Make requests use this pool and its TLS: its own adapter knows no Unix sockets, and trusts its own authorities only."""
     from requests.adapters import HTTPAdapter
+
+    class Bounded(pool.ConnectionCls):  # type: ignore[misc]  # of TCP, TLS or a Unix socket
+        def getresponse(self) -> Any:
+            deadline.begin(self.sock, self.timeout)
+            return super().getresponse()
+
+    pool.ConnectionCls = Bounded
 
     class Adapter(HTTPAdapter):
         def get_connection_with_tls_context(self, *_: object, **__: object) -> Any:
@@ -140,7 +184,7 @@ def token(environ: Mapping[str, str]) -> str:
     found = ""
     if file:
         try:
-            found = Path(file).read_text(encoding="utf-8", errors="replace").strip()
+            found = read_regular(Path(file), LARGEST_SECRET).decode(errors="replace").strip()
         except OSError as error:
             message = f"cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error.strerror}"
             raise ConsulError(message) from error

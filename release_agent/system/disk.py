@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPACE_TO_SPARE = 1 << 20
+_PIECE = 1 << 20  # bytes read at once
 
 
 @contextmanager
@@ -76,6 +77,25 @@ def unusable(place: Path, error: OSError) -> Failed:
         f"cannot use {error.filename or place}: {error.strerror}",
         hint="make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY",
     )
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return what a regular file of at most ``most`` bytes holds; raises OSError for anything else. A pipe is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        held = bytearray()
+        while piece := os.read(descriptor, min(_PIECE, most + 1 - len(held))):
+            held += piece
+            if len(held) > most:
+                raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
+        return bytes(held)
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
+from release_agent.system.disk import read_regular
 from release_agent.system.urls import Address
 from release_agent.variables import URLS, Exposure, Variable
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _SHORTEST_SECRET = 4
+LARGEST_SECRET = 1 << 16  # bytes of a file that holds one
 
 
 class Log(Protocol):
@@ -35,7 +37,7 @@ class Redactor:
         found = [environ.get(variable, "") for variable in Variable if variable.exposure is Exposure.SECRET]
         for variable in [variable for variable in Variable if variable.exposure is Exposure.SECRET_FILE]:
             try:
-                found.append(Path(environ[variable]).read_text(encoding="utf-8").strip())
+                found.append(read_regular(Path(environ[variable]), LARGEST_SECRET).decode().strip())
             except (KeyError, OSError, UnicodeDecodeError):
                 continue
         for variable in URLS:

@@ -17,6 +17,8 @@ from release_agent.config.readers import SecretInFileError, WrongValueError
 from release_agent.config.schema import Problem, section, sections, setting
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.model import InventoryHost
+from release_agent.system.disk import read_regular
+from release_agent.system.logs import LARGEST_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,7 @@ _name = readers.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits,
 _word = readers.matching(r"|[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
 _user = readers.matching(r"[^:\x00-\x1f\x7f]*", 'a user without ":" and control characters')  # as HTTP has it
 _web = readers.url("http", "https")
+_LARGEST = 1 << 22  # bytes of a fleet.toml
 _SHOWN = 5  # names of hosts in a hint
 
 
@@ -118,7 +121,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
 def from_file(path: str | Path) -> Fleet:
     """Read a fleet.toml; raises Misconfigured (10) with every problem at once."""
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(Path(path), _LARGEST).decode())
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
@@ -137,7 +140,7 @@ def from_file(path: str | Path) -> Fleet:
 def password(path: str | Path) -> str:
     """Return what a file holds, without one newline at its end; raises Misconfigured (10), never repeating it."""
     try:
-        held = Path(path).read_bytes().decode()
+        held = read_regular(Path(path), LARGEST_SECRET).decode()
     except OSError as error:
         wrong = f"cannot read the password file {path}: {error.strerror}"
     except UnicodeDecodeError:  # which holds what was read: it is left behind here

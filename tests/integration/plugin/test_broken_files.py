@@ -218,6 +218,7 @@ _MISTAKES: dict[str, Callable[[Path], object]] = {
     "removed": lambda config: config.unlink(),
     "unreadable": _unreadable,
     "a directory": lambda config: (config.unlink(), config.mkdir()),
+    "a pipe": lambda config: (config.unlink(), os.mkfifo(config)),
     "not TOML": lambda config: config.write_bytes(os.urandom(1000)),
     "too deep": lambda config: config.write_text("a = " + "[" * 100_000),
     "of another": lambda config: config.write_text('[čeština]\n"\\u0001€€€€€€€" = 1\n'),

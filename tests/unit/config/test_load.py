@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from signal import Signals
 from typing import TYPE_CHECKING
@@ -153,3 +154,20 @@ def test_an_empty_file_lacks_a_repository() -> None:
 
 def test_a_repository_alone_fills_the_release_and_may_lie_deeper() -> None:
     assert configuration(repository=REPOSITORY + 'into = "src/"\n').repositories[0].into == "src"
+
+
+def test_a_pipe_in_the_configurations_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "agent.toml")
+
+    assert "it is no regular file" in refusal(str(tmp_path / "agent.toml")).message
+
+
+def test_a_configuration_without_end_is_refused() -> None:
+    assert "it is no regular file" in refusal("/dev/zero").message
+
+
+def test_a_huge_configuration_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "agent.toml").open("wb") as file:
+        file.truncate(1 << 31)
+
+    assert "it is larger than 1048576 bytes" in refusal(str(tmp_path / "agent.toml")).message

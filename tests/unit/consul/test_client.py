@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import os
 import socketserver
 import threading
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def test_a_host_has_a_key_of_its_own() -> None:
 
 
 def test_consul_that_refuses_is_told_so() -> None:
-    with refusing() as closed, pytest.raises(ConsulError, match="Consul cannot be connected to"):
+    with refusing() as closed, pytest.raises(ConsulError, match=f"Consul cannot be connected to at http://{closed}$"):
         agent(CONSUL_HTTP_ADDR=closed).reachable()
 
 
@@ -105,7 +106,7 @@ def test_an_address_that_is_none_is_an_error_of_consul() -> None:
 
 
 def test_a_socket_that_is_missing_is_an_error_of_consul() -> None:
-    with pytest.raises(ConsulError, match="Consul cannot be connected to"):
+    with pytest.raises(ConsulError, match=r"Consul cannot be connected to at unix:///nowhere/consul\.sock"):
         agent(CONSUL_HTTP_ADDR="unix:///nowhere/consul.sock").reachable()
 
 
@@ -301,6 +302,40 @@ def test_a_redirection_is_not_followed_with_the_token(call: Callable[[ConsulAgen
         with pytest.raises(ConsulError, match="what answers is no Consul agent: 302 Found"):
             call(asked)
         assert told == []
+
+
+def _without_end(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+    for _ in range(100):
+        connection.sendall(b" " * (1 << 20))
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_answer_without_end_is_not_read_to_its_end(call: Callable[[ConsulAgent], object]) -> None:
+    with listening(_without_end) as there, pytest.raises(ConsulError, match=r"larger than 32 MiB|did not answer within"):
+        call(agent(CONSUL_HTTP_ADDR=there))
+
+
+@pytest.mark.parametrize("from_byte", [0, 15, 60], ids=["the-status", "a-header", "the-body"])
+def test_an_answer_that_comes_byte_by_byte_has_an_end(from_byte: int) -> None:
+    body = b'"10.0.0.1:8300"'
+    told = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Padding: %s\r\n\r\n%s" % (len(body), b"x" * 20, body)
+    left = threading.Event()
+
+    def dribble(connection: socket.socket) -> None:
+        connection.sendall(told[:from_byte])
+        for byte in told[from_byte:]:
+            left.wait(0.15)  # less than the time-out, which every byte would begin anew
+            connection.sendall(bytes([byte]))
+
+    with listening(dribble) as there, pytest.raises(ConsulError, match=r"Consul did not answer within 0\.3 s"):
+        ConsulClient({"CONSUL_HTTP_ADDR": there}, timeout=0.3).leader()
+
+
+def test_a_pipe_in_the_place_of_the_token_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(ConsulError, match="it is no regular file"):
+        agent(CONSUL_HTTP_TOKEN_FILE=str(tmp_path / "token")).reachable()
 
 
 def test_a_leader_that_is_none_is_an_error_of_consul() -> None:

@@ -15,6 +15,7 @@ from release_agent.system.disk import (
     explained,
     free_bytes,
     is_full,
+    read_regular,
     remove,
     sync_directory,
     sync_mount,
@@ -158,3 +159,19 @@ def test_syncing_a_directory_that_is_missing_says_so(tmp_path: Path) -> None:
         sync_directory(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError):
         sync_mount(tmp_path / "nowhere")
+
+
+def test_a_file_is_read_to_its_limit_and_no_further(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+
+    assert read_regular(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        read_regular(tmp_path / "file", 4)
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match=r"no regular file|Is a directory"):
+            read_regular(place, 100)

@@ -100,3 +100,9 @@ def test_a_password_in_a_url_is_blackened_in_every_form(variable: str, shown: st
     redact = Redactor({variable: "http://bob:hunter%32@host:1"})
 
     assert "hunter" not in redact(f"at {shown}!")
+
+
+def test_a_pipe_in_a_secrets_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+
+    assert Redactor({"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token")})("a token") == "a token"
