@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 def run(call: Call) -> int:
     """Answer supervisor's events and watch the live release, until supervisor closes stdin."""
-    resident.run(call.parts, sys.stdin, sys.stdout)
+    resident.run(lambda: call.parts, sys.stdin, sys.stdout)
     return Exit.OK
