@@ -11,7 +11,7 @@ from release_agent.model import timestamp
 if TYPE_CHECKING:
     from release_agent.health import Health
 
-_PIN, _HEALTH, _MAINTENANCE = "pin", "health", "maintenance"
+_PIN, _HEALTH, _MAINTENANCE, _TAKEN_BACK = "pin", "health", "maintenance", "taken-back"
 _KEPT_ANSWERS = 20
 
 
@@ -49,6 +49,14 @@ class Notes(Database):
     def maintenance(self) -> str:
         """Return what maintained() kept."""
         return self._get(_MAINTENANCE) or ""
+
+    def take_back(self, release: str, published_at: str | None) -> None:
+        """Keep which publication of a release the monitor fired a rollback for."""
+        self._set(_TAKEN_BACK, json.dumps([release, published_at]))
+
+    def is_taken_back(self, release: str, published_at: str | None) -> bool:
+        """Whether take_back() last kept this publication."""
+        return self._get(_TAKEN_BACK) == json.dumps([release, published_at])
 
     # Answers of checks
 

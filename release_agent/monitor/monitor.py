@@ -6,6 +6,8 @@ talking is done by another: however long a probe or Consul takes, no event waits
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from release_agent.consul.connection import ConsulError
@@ -14,7 +16,7 @@ from release_agent.health import Health, HealthState
 from release_agent.monitor.watch import HealthWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from release_agent.consul.registration import ConsulAgent
     from release_agent.health import Look
@@ -39,6 +41,7 @@ class Monitor:
         self._ttl = ttl
         self._registered: str | None = None  # which release Consul was told is live; None: it is to be told
         self._said: tuple[str, str] = ("", "")
+        self._shown: tuple[Release | None, Health] | None = None  # what Consul's check was last set from
         self._watch = HealthWatch(watched, log)
         self.services: Mapping[str, bool] = {}
         """Which service was well when last looked at; empty where nothing could be looked at."""
@@ -53,9 +56,11 @@ class Monitor:
         try:
             if self._watched.busy():
                 self._registered = None  # the run registers what it makes live; with its own idea of the TTL
+                self._shown = None
                 return
             live = self._watched.live()
-            look, health = self._look(live)
+            with self._renewing(live):
+                look, health = self._look(live)
             self.services = {name: service.well for name, service in look.services.items()} if look else {}
             # A run may have begun while probes were asked: from then on the check is its own.
             if not self._watched.busy():
@@ -67,6 +72,27 @@ class Monitor:
             self._say("unreachable", str(error))
         except Exception as error:  # noqa: BLE001 - no more processes, say: the next look may do
             self._log.warning("monitor.failed", why=f"{type(error).__name__}: {error}")
+
+    @contextmanager
+    def _renewing(self, live: Release | None) -> Iterator[None]:
+        """Renew the check with the last verdict while a look goes on, which may take longer than the TTL."""
+        shown, consul, over = self._shown, self._consul, threading.Event()
+        if not consul or not shown or shown[0] != live:
+            yield
+            return
+
+        def renew() -> None:
+            while not over.wait(self._ttl / 3) and not self._watched.busy():
+                with suppress(ConsulError):  # the end of the look says what is wrong
+                    consul.update(*shown)
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()  # or the last verdict might come after the new one
 
     def _look(self, live: Release | None) -> tuple[Look | None, Health]:
         """Look once; no Look if nothing is live, or supervisor does not answer: that is no reason to roll back."""
@@ -85,6 +111,7 @@ class Monitor:
             self._log.warning("journal.failed", why=error.message)
         if self._consul:
             self._show(self._consul, live, health)
+            self._shown = (live, health)
             self._exchange(self._consul)
         self._say(health.state, health.why)
 

@@ -81,9 +81,12 @@ class HealthWatch:
             return
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return
+        if journal.is_taken_back(*self._sickness.of):  # by the monitor that ran before this one
+            return
         refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:
             self._log.warning("watch.refused", release=live.name, why=refused)
             return
         self._rolled_back = self._sickness.of
         self._log.warning("watch.fired", release=live.name, why="; ".join(look.problems))
+        journal.take_back(*self._sickness.of)

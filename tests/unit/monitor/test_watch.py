@@ -9,13 +9,15 @@ import pytest
 
 from release_agent.config.sections import HealthSettings
 from release_agent.health import Look, Process, ServiceLook
-from release_agent.model import Action, Deployed
+from release_agent.journal.journal import StateDatabase
+from release_agent.model import Action, Deployed, Outcome, Record, Request
 from release_agent.monitor.watch import HealthWatch, Sickness, is_given_up, is_watched
 from support.contexts import Unheard
 from support.roots import release
 
 if TYPE_CHECKING:
-    from release_agent.journal.journal import StateDatabase
+    from pathlib import Path
+
     from release_agent.model import Release, Target
 
 PUBLISHED = "2024-01-01T12:00:00.000000Z"
@@ -110,6 +112,12 @@ class Journal:
     def last_deployed(self) -> Deployed:
         return DEPLOYED
 
+    def is_taken_back(self, *_of: object) -> bool:
+        return False
+
+    def take_back(self, *_of: object) -> None:
+        """Forget it, as a journal that was lost."""
+
 
 JOURNAL: Any = Journal()
 LOST = Look({"web": ServiceLook((Process("web", "web", "FATAL", 0),), ("web is FATAL",))})
@@ -129,6 +137,17 @@ def test_a_release_is_rolled_back_once() -> None:
 
 def test_a_release_that_was_deployed_again_may_be_rolled_back_again() -> None:
     assert considered(Host(), (LIVE, LOST), (AGAIN, LOST)) == 2
+
+
+def test_a_monitor_that_was_started_anew_does_not_fire_again(tmp_path: Path) -> None:
+    host = Host()
+    with StateDatabase(tmp_path / "state.db", write=True) as journal:
+        journal.begin(Request("d-1"), PUBLISHED)
+        journal.end(Record("d-1", Outcome.DEPLOYED, LIVE.name), None)
+        considered(host, (LIVE, LOST), journal=journal)
+
+        assert considered(host, (LIVE, LOST), journal=journal) == 1
+        assert considered(host, (AGAIN, LOST), journal=journal) == 2, "it was deployed again"
 
 
 def test_a_rollback_that_was_refused_is_fired_again() -> None:
