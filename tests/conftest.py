@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from support.environment import FOREIGN
 
 # Files with tests that take long, the longest first.
 _LONG = ("test_real_hosts", "test_operator", "test_interruption", "test_record", "test_rollout_consul", "test_sabotage")
@@ -23,3 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> tuple[int, bool]:
     name = item.path.stem
     return (_LONG.index(name) if name in _LONG else len(_LONG), "unit" in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's git, Consul or supervisor shows."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        monkeypatch.delenv(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
-# Python reads its own modules when it first needs them, and may not be nobody's to read.
+# Python reads modules when it first needs them, and they may not be nobody's to read.
 codecs.lookup("ascii")
+for _module in ("git", "structlog"):
+    importlib.import_module(_module)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,18 +12,10 @@ import pytest
 from release_agent.journal.journal import StateDatabase
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
-from support.environment import FOREIGN
 from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's git, Consul or supervisor shows."""
-    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")
