@@ -98,7 +98,7 @@ class Parts:
         from release_agent.repository.source import GitSource
 
         place = scratch or Path(tempfile.mkdtemp(prefix="release-agent-"))
-        source = GitSource(self.config.repositories, place)
+        source = GitSource(self.config.repositories, place, self.clock)
         try:
             yield source
         finally:

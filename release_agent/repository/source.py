@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config.sections import Repository
+    from release_agent.system.clock import Clock
 
 
 class GitSource:
     """All repositories of the configuration: one revision, one commit of each."""
 
-    def __init__(self, repositories: Sequence[Repository], scratch: Path) -> None:
-        """``scratch``: a directory for the views, which close() removes; each repository is read when it is first used."""
+    def __init__(self, repositories: Sequence[Repository], scratch: Path, clock: Clock) -> None:
+        """``scratch``: a directory for the views, which close() removes; each repository is read when it is first used.
+
+        ``clock``: the time limits of git, and the signals that stop it.
+        """
         self._scratch = scratch
-        self.repositories = [GitRepository(repository, scratch) for repository in repositories]
+        self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
 
     def tags(self) -> set[str]:

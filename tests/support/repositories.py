@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.config import sections
 from release_agent.repository.source import GitSource
+from release_agent.system.clock import SystemClock
 from support.environment import clean_environment
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def source_of(scratch: Path, /, **repositories: Repository | Path) -> GitSource:
     scratch.mkdir(exist_ok=True)
     paths = {name: there.path if isinstance(there, Repository) else there for name, there in repositories.items()}
     places = [sections.Repository(name, str(path), name if several else ".") for name, path in paths.items()]
-    return GitSource(places, scratch)
+    return GitSource(places, scratch, SystemClock())
 
 
 def listing(directory: Path) -> dict[str, tuple[object, ...]]:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.model import Kind
+from release_agent.repository.files import digest
+from release_agent.system.clock import SystemClock
+from support.privileges import unprivileged
 from support.repositories import Repository, listing, source_of
 
 if TYPE_CHECKING:
@@ -164,9 +168,32 @@ def test_drift_of_several_repositories_is_told_by_its_place_in_the_release(
     assert set(written.drift) == {"web/index.html", "api/new"}
 
 
-def test_an_empty_submodule_is_no_drift(repo: Repository, scratch: Path, tmp_path: Path) -> None:
-    repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},vendor")
-    repo.git("commit", "--quiet", "--message=submodule")
-    (tmp_path / "release").mkdir()
+def test_a_fifo_or_a_directory_in_place_of_a_file_is_named_and_not_read(written: Written) -> None:
+    (written.place / "app.py").unlink()
+    os.mkfifo(written.place / "app.py")
+    (written.place / "run").unlink()
+    (written.place / "run").mkdir()
 
-    assert Written(source_of(scratch, api=repo), tmp_path / "release").drift == {}
+    assert written.drift == {"app.py": "fifo", "run": "directory"}
+
+
+def test_a_file_that_may_not_be_read_is_named(open_place: Path) -> None:
+    file = open_place / "secret"
+    file.touch(mode=0)
+
+    with unprivileged():
+        assert digest(file, SystemClock()) == "unreadable: Permission denied"
+
+
+def test_a_huge_file_is_not_read_into_memory(written: Written) -> None:
+    with (written.place / "huge").open("wb") as file:
+        file.truncate(300 << 20)
+    written.source.drift(written.commits, written.place / "sub")  # what is imported at the first use does not count
+
+    tracemalloc.start()
+    drift = written.drift
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert drift["huge"].startswith("added file:-:")
+    assert most < 8 << 20

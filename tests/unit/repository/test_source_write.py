@@ -103,26 +103,6 @@ def test_files_that_are_committed_though_ignored_are_there(repo: Repository, scr
     assert (write(scratch, place, api=repo) / "kept.log").exists()
 
 
-def test_a_submodule_is_an_empty_directory(repo: Repository, scratch: Path, place: Path, tmp_path: Path) -> None:
-    library = Repository(tmp_path / "library")
-    library.commit({"lib.py": "x"})
-    repo.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library.path), "vendor/library")
-    repo.commit()
-
-    write(scratch, place, api=repo)
-
-    assert list((place / "vendor/library").iterdir()) == []
-    assert (place / ".gitmodules").exists()
-
-
-def test_a_submodule_takes_no_room(repo: Repository, scratch: Path) -> None:
-    repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},vendor")
-    repo.git("commit", "--quiet", "--message=submodule")
-    source = source_of(scratch, api=repo)
-
-    assert source.size(source.resolve("main", ANY).commits) == (4096, 2)
-
-
 def test_several_repositories_each_go_to_their_place(repo: Repository, scratch: Path, place: Path, tmp_path: Path) -> None:
     web = Repository(tmp_path / "web")
     web.commit({"index.html": "x"})

@@ -1,0 +1,83 @@
+"""Look at the files of a release: regular files only, in pieces."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from release_agent.repository.objects import SYMLINK, hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from release_agent.repository.objects import Entry
+    from release_agent.system.clock import Clock
+
+MISSING = "missing"
+_PIECE = 1 << 20
+_KINDS = {
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFDIR: "directory",
+}
+
+
+def differing(entries: Iterable[Entry], directory: Path, clock: Clock) -> list[Entry]:
+    """Return the entries whose file is not there as the commit has it, byte by byte; raises Cancelled."""
+    return [entry for entry in entries if not _is_as_committed(entry, f"{directory}/{entry.path}", clock)]
+
+
+def digest(path: Path, clock: Clock) -> str:
+    """Return what a path holds: kind, mode and hash of a regular file or a link; only the kind of anything else.
+
+    A FIFO or a device is never opened; ``unreadable`` stands for a file that may not be read.
+    """
+    try:
+        there = path.lstat()
+        if stat.S_ISLNK(there.st_mode):
+            return "link:" + hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
+        if not stat.S_ISREG(there.st_mode):
+            return _KINDS.get(stat.S_IFMT(there.st_mode), "special")
+        made, mode = hashlib.sha256(), "x" if there.st_mode & stat.S_IXUSR else "-"
+        _hash_file(str(path), made, clock)
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+    return f"file:{mode}:{made.hexdigest()}"
+
+
+def _is_as_committed(entry: Entry, path: str, clock: Clock) -> bool:
+    try:
+        there = os.lstat(path)
+        if entry.mode == SYMLINK:
+            target = os.fsencode(os.readlink(path))  # noqa: PTH115 - Path would shorten `a//b`
+            made = hasher(entry.object_id, "blob", len(target))
+            made.update(target)
+        elif not stat.S_ISREG(there.st_mode):
+            return False
+        else:
+            made = hasher(entry.object_id, "blob", there.st_size)
+            _hash_file(path, made, clock)
+    except OSError:
+        return False
+    return made.hexdigest() == entry.object_id
+
+
+def _hash_file(path: str, made: hashlib._Hash, clock: Clock) -> None:
+    """Add a file's content to a hash; raises OSError, also where another kind of file took its place."""
+    clock.check()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "no regular file any more")
+        while piece := os.read(descriptor, _PIECE):
+            clock.check()
+            made.update(piece)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""Read git's objects and check each against its id.
+
+git does not: the content of a loose object that somebody replaced in the store
+under the same id is checked out without a word. From the id of a commit
+on, everything that this module returns is proved by its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.repository.process import GitFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    # Streams `git cat-file --batch` of ids into a function.
+    Cat = Callable[[Iterable[str], Callable[[bytes], None]], None]
+
+_DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
+_ALGORITHMS = {40: "sha1", 64: "sha256"}
+_LONGEST_HEADER = 200
+_MOST_FILES = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a commit: its mode as git writes it, the id of its object, its path."""
+
+    mode: str
+    object_id: str
+    path: str
+
+
+def hasher(object_id: str, kind: str, size: int) -> hashlib._Hash:
+    """Begin the hash of an object, in the algorithm of an id; its content is still to be added."""
+    made = hashlib.new(_ALGORITHMS[len(object_id)], usedforsecurity=False)
+    made.update(f"{kind} {size}\0".encode())
+    return made
+
+
+def check(cat: Cat, object_ids: Iterable[str]) -> None:
+    """Raise GitFailedError unless every object is there and its content has its id; memory does not grow with their size."""
+    wanted = list(dict.fromkeys(object_ids))
+    if wanted:
+        batch = _Batch(wanted)
+        cat(wanted, batch.feed)
+        batch.finish()
+
+
+def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+    """Return kind and content of objects by id, each checked against its id; raises GitFailedError."""
+    wanted = list(dict.fromkeys(object_ids))
+    batch = _Batch(wanted, keep=True)
+    if wanted:
+        cat(wanted, batch.feed)
+        batch.finish()
+    return batch.kept
+
+
+def files(cat: Cat, commit: str) -> list[Entry]:
+    """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
+    kind, content = contents(cat, [commit])[commit]
+    if kind != "commit":
+        message = f"object {commit} is a {kind}"
+        raise GitFailedError(message)
+    level = [("", content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace"))]
+    found: list[Entry] = []
+    while level:
+        trees = contents(cat, [object_id for _, object_id in level])
+        below: list[tuple[str, str]] = []
+        for prefix, object_id in level:
+            for mode, name, entry_id in _entries(trees[object_id][1], len(object_id) // 2):
+                if mode == _DIRECTORY:
+                    below.append((f"{prefix}{name}/", entry_id))
+                else:
+                    found.append(Entry(mode, entry_id, prefix + name))
+            if len(found) + len(below) > _MOST_FILES:
+                message = f"commit {commit} has more than {_MOST_FILES} files"
+                raise GitFailedError(message)
+        level = below
+    return found
+
+
+def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
+    place = 0
+    while place < len(tree):
+        end = tree.index(b"\0", place)
+        mode, _, name = tree[place:end].partition(b" ")
+        place = end + 1 + id_bytes
+        yield mode.decode("ascii"), os.fsdecode(name), tree[end + 1 : place].hex()
+
+
+class _Batch:
+    """Takes the output of ``git cat-file --batch`` in pieces: header, content, line break, for each object asked for."""
+
+    def __init__(self, wanted: list[str], *, keep: bool = False) -> None:
+        self.kept: dict[str, tuple[str, bytes]] = {}
+        self._wanted = wanted
+        self._keep = keep
+        self._next = 0
+        self._header = b""
+        self._left = 0  # bytes of content, and of its line break, that are still to come
+        self._kind = ""
+        self._hash = hashlib.sha1(usedforsecurity=False)
+        self._content: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece; raises GitFailedError for an object that is missing or has other content."""
+        view = memoryview(data)
+        while view:
+            view = self._take_content(view) if self._left else self._take_header(view)
+
+    def finish(self) -> None:
+        """Raise GitFailedError unless every object came, whole."""
+        if self._left or self._header or self._next != len(self._wanted):
+            message = f"git gave {self._next} of {len(self._wanted)} objects and ended"
+            raise GitFailedError(message)
+
+    def _take_header(self, view: memoryview) -> memoryview:
+        data = bytes(view[:_LONGEST_HEADER])
+        line, found, _ = data.partition(b"\n")
+        self._header += line
+        if not found:
+            if len(self._header) > _LONGEST_HEADER:
+                raise GitFailedError(_unexpected(self._header))
+            return view[len(data) :]
+        words, self._header = self._header.decode("utf-8", "replace").split(" "), b""
+        wanted = self._wanted[self._next] if self._next < len(self._wanted) else ""
+        if words[1:] == ["missing"]:
+            message = f"object {wanted} is missing"
+            raise GitFailedError(message)
+        if len(words) != len(("id", "kind", "size")) or words[0] != wanted or not words[2].isdecimal():
+            raise GitFailedError(_unexpected(" ".join(words).encode()))
+        self._kind, size = words[1], int(words[2])
+        self._hash, self._content = hasher(wanted, self._kind, size), []
+        self._left = size + 1
+        return view[len(line) + 1 :]
+
+    def _take_content(self, view: memoryview) -> memoryview:
+        piece = view[: self._left]
+        self._left -= len(piece)
+        content = piece if self._left else piece[:-1]  # without the line break
+        self._hash.update(content)
+        if self._keep:
+            self._content.append(bytes(content))
+        if not self._left:
+            self._complete()
+        return view[len(piece) :]
+
+    def _complete(self) -> None:
+        object_id = self._wanted[self._next]
+        if self._hash.hexdigest() != object_id:
+            message = f"the content of object {object_id} ({self._kind}) does not have this id: it was damaged or replaced"
+            raise GitFailedError(message)
+        if self._keep:
+            self.kept[object_id] = (self._kind, b"".join(self._content))
+        self._next += 1
+
+
+def _unexpected(header: bytes) -> str:
+    return f"git cat-file printed {header[:_LONGEST_HEADER]!r}"

@@ -1,0 +1,150 @@
+"""Run git with limits: every call has an end, everything it prints has a size, and a run that is told to stop stops git."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import IO
+
+    from release_agent.system.clock import Clock
+
+# Seconds. Reading takes milliseconds; a whole tree on a slow disk takes minutes.
+READING, WHOLE_TREE = 60.0, 1800.0
+# Bytes that are kept: a tree of more than a million files; the text of one file or tag.
+LARGEST_LIST, LARGEST_TEXT = 256 << 20, 4 << 20
+_LONGEST_ERROR = 64 << 10
+_PIECE = 1 << 20
+_POLL = 0.05
+_GRACE = 1.0
+
+
+class GitFailedError(Exception):
+    """The output of a git that failed; each caller translates it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of git: its arguments, input, surroundings and limits (seconds, bytes of output)."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/"
+    stdin: bytes = b""
+    seconds: float = READING
+    size: int = LARGEST_LIST
+    check: bool = True
+
+
+def output(call: Call, clock: Clock) -> bytes:
+    """Return what git prints; raises GitFailedError, Cancelled if a signal has asked to stop."""
+    kept: list[bytes] = []
+    size = 0
+
+    def keep(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if size > call.size:
+            message = f"git {_verb(call)} printed more than {call.size >> 20} MiB and was stopped"
+            raise GitFailedError(message)
+        kept.append(data)
+
+    stream(call, clock, keep)
+    return b"".join(kept)
+
+
+def stream(call: Call, clock: Clock, take: Callable[[bytes], None]) -> None:
+    """Pass on what git prints, in pieces; raises GitFailedError, Cancelled if a signal has asked to stop."""
+    process, errors = _start(call), bytearray()
+    try:
+        _attend(call, clock, process, {process.stdout: take, process.stderr: lambda data: _keep_first(errors, data)})
+    finally:
+        _end(process)
+    if process.returncode and call.check:
+        said = errors.decode("utf-8", "replace").strip()
+        raise GitFailedError(said or f"git exited with {process.returncode}")
+
+
+def _start(call: Call) -> subprocess.Popen[bytes]:
+    try:
+        import git  # 90 ms, which `status` and `history` save
+    except ImportError as error:
+        message = "git is not installed"
+        raise GitFailedError(message) from error
+    try:
+        with os.fdopen(os.memfd_create("git-stdin"), "w+b") as given:
+            given.write(call.stdin)
+            given.seek(0)
+            started = git.Git(call.directory).execute(
+                ["git", *call.arguments], istream=given, env=dict(call.environment), as_process=True
+            )
+    except (git.exc.GitCommandNotFound, OSError) as error:
+        message = f"git could not be started: {error.strerror}" if isinstance(error, OSError) else "git is not installed"
+        raise GitFailedError(message) from error
+    # GitPython's holder of the process would end it as soon as nobody holds the holder.
+    process, started.proc = started.proc, None
+    return cast("subprocess.Popen[bytes]", process)
+
+
+def _attend(
+    call: Call,
+    clock: Clock,
+    process: subprocess.Popen[bytes],
+    takers: dict[IO[bytes] | None, Callable[[bytes], None]],
+) -> None:
+    """Read until git has ended, whoever still holds its pipes; raises GitFailedError at the time limit."""
+    deadline = clock.now() + call.seconds
+    with selectors.DefaultSelector() as selector:
+        for pipe, take in takers.items():
+            selector.register(cast("IO[bytes]", pipe), selectors.EVENT_READ, take)
+        while selector.get_map() or process.poll() is None:
+            clock.check()
+            if clock.now() >= deadline:
+                message = f"git {_verb(call)} had not ended after {call.seconds:g} s and was stopped"
+                raise GitFailedError(message)
+            if not selector.get_map():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL)
+                continue
+            ended = process.poll() is not None
+            ready = selector.select(0 if ended else _POLL)
+            if ended and not ready:
+                break
+            for key, _ in ready:
+                data = os.read(key.fd, _PIECE)
+                if data:
+                    key.data(data)
+                else:
+                    selector.unregister(key.fileobj)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop git if it still runs, and close its pipes."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
+
+
+def _keep_first(kept: bytearray, data: bytes) -> None:
+    kept += data[: max(_LONGEST_ERROR - len(kept), 0)]
+
+
+def _verb(call: Call) -> str:
+    """The command of git, without the options before it."""
+    arguments = list(call.arguments)
+    while arguments and arguments[0].startswith("-"):
+        del arguments[: 2 if arguments[0] in ("-c", "-C") else 1]
+    return arguments[0] if arguments else ""

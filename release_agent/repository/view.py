@@ -1,0 +1,147 @@
+"""One repository as git sees it for the agent: with none of the repository's own configuration.
+
+Repositories belong to others, and their configuration is not trusted: filters,
+hooks, fsmonitor, gpg.program and lazy fetches of partial clones run programs.
+So the agent reads only reference names through a repository itself. It reads
+objects through a *view*, a git directory of its own with an empty configuration
+that borrows the repository's objects. It writes nothing into a repository.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Refused
+from release_agent.repository.process import READING, WHOLE_TREE, Call, GitFailedError, output, stream
+from release_agent.system.disk import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from release_agent.config.sections import Repository
+    from release_agent.system.clock import Clock
+
+# The environment of every call of git besides PATH and the like: git reads no configuration except the view's.
+_ENVIRONMENT = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C.UTF-8",
+}
+_VIEW_CONFIG = """[core]
+\trepositoryformatversion = {version}
+\tbare = true
+\thooksPath = /dev/null
+\tattributesFile = /dev/null
+\texcludesFile = /dev/null
+\tfsync = none
+[extensions]
+\tobjectFormat = {object_format}
+[gpg]
+\tprogram = /bin/false
+[gpg "x509"]
+\tprogram = /bin/false
+"""
+
+
+class View:
+    """The calls of git that read one repository; ``scratch``: a directory of the agent's own for views and indexes."""
+
+    def __init__(self, repository: Repository, scratch: Path, clock: Clock) -> None:
+        self._name = repository.name
+        self._path = repository.path
+        self._scratch = scratch
+        self._clock = clock
+
+    def references(self) -> str:
+        """Return the object id and the full name of each tag and branch, each pair on its own line; raises Refused."""
+        command = [f"--git-dir={self._origin[0]}", "for-each-ref", "--format=%(objectname) %(refname)"]
+        with self.readable():
+            return self._text(Call([*command, "refs/tags", "refs/heads", "refs/remotes"], _ENVIRONMENT))
+
+    def read(self, command: Sequence[str], stdin: str = "", *, size: int = Call.size) -> str:
+        """Return what a command that reads objects prints; raises Refused if it fails or prints more than ``size`` bytes."""
+        with self.readable():
+            return self.attempt(command, stdin, size=size)
+
+    def attempt(self, command: Sequence[str], stdin: str = "", *, size: int = Call.size) -> str:
+        """Do the same; raises GitFailedError."""
+        return self._text(self._call(command, stdin=stdin.encode(), size=size))
+
+    def cat(self, object_ids: Iterable[str], take: Callable[[bytes], None]) -> None:
+        """Stream objects as ``git cat-file --batch`` prints them; raises GitFailedError."""
+        given = "".join(f"{object_id}\n" for object_id in object_ids).encode()
+        stream(self._call(["cat-file", "--batch"], stdin=given, seconds=WHOLE_TREE), self._clock, take)
+
+    def with_tree(self, index: Path, directory: Path, command: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
+        """Return what a command on a directory of files and its index prints; raises GitFailedError."""
+        given = stdin.encode("utf-8", "surrogateescape")
+        call = self._call([f"--work-tree={directory}", *command], stdin=given, seconds=WHOLE_TREE)
+        environment = {**call.environment, "GIT_INDEX_FILE": str(index)}
+        return self._text(replace(call, environment=environment, directory=str(directory), check=check))
+
+    @contextmanager
+    def index(self) -> Iterator[Path]:
+        """Return the path of an index in the view, and remove the file afterwards."""
+        index = self._view / "index"
+        index.unlink(missing_ok=True)
+        yield index
+        index.unlink(missing_ok=True)
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """Raise Refused (repository-unreadable) for a git that failed."""
+        try:
+            yield
+        except GitFailedError as error:
+            raise Refused(
+                Code.REPOSITORY_UNREADABLE,
+                f"repository {self._name} at {self._path} cannot be read: {error}",
+                hint="mount it, or let this user read it; `release-agent doctor` looks at every part of the set-up",
+            ) from error
+
+    @cached_property
+    def _origin(self) -> tuple[str, str]:
+        """The repository's git directory and its object format."""
+        command = ["-c", "safe.directory=*", "-C", self._path, "rev-parse", "--path-format=absolute"]
+        # Never a repository in a directory above.
+        environment = {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(Path(self._path).parent)}
+        with self.readable():
+            answer = self._text(Call([*command, "--git-common-dir", "--show-object-format"], environment)).splitlines()
+            if len(answer) != 2 or answer[1] not in ("sha1", "sha256"):  # noqa: PLR2004 - what was asked for
+                message = f"git rev-parse printed {answer!r}"
+                raise GitFailedError(message)
+        return answer[0], answer[1]
+
+    @cached_property
+    def _view(self) -> Path:
+        object_format = self._origin[1]
+        with explained(self._scratch):
+            view = Path(tempfile.mkdtemp(prefix=f"view-{self._name}-", dir=self._scratch))
+            for directory in ("objects", "refs"):
+                (view / directory).mkdir()
+            (view / "HEAD").write_text("ref: refs/heads/none\n")
+            (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=object_format))
+        return view
+
+    def _call(self, command: Sequence[str], *, stdin: bytes = b"", size: int = Call.size, seconds: float = READING) -> Call:
+        environment = {**_ENVIRONMENT, "GIT_OBJECT_DIRECTORY": f"{self._origin[0]}/objects"}
+        return Call([f"--git-dir={self._view}", *command], environment, stdin=stdin, size=size, seconds=seconds)
+
+    def _text(self, call: Call) -> str:
+        return output(call, self._clock).decode("utf-8", "surrogateescape")
+
+
+def is_regular(path: str) -> bool:
+    """Whether a path is a regular file that this user may read."""
+    return Path(path).is_file() and os.access(path, os.R_OK)

@@ -1,0 +1,103 @@
+"""What is written into a release is what the commit's id stands for, whatever somebody put into the repository's store."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Code, Failed
+from release_agent.model import Kind
+from support.repositories import Repository, git, source_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=["sha1", "sha256"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
+    """A repository with a file at its root and one below a directory."""
+    made = Repository(tmp_path / "store", f"--object-format={request.param}")
+    made.commit({"app.py": "print('one')\n", "sub/deep/x.txt": "x\n", "crlf.bat": "a\nb\n", ".gitattributes": "*.bat eol=crlf\n"})
+    (made.path / "link").symlink_to(".//app.py")
+    made.commit(tag="v1.0.0")
+    return made
+
+
+def replace(repo: Repository, name: str, content: bytes) -> None:
+    """Put other content into the store under the id of an object."""
+    object_id, kind = repo.git("rev-parse", name), repo.git("cat-file", "-t", name)
+    loose = repo.path / ".git/objects" / object_id[:2] / object_id[2:]
+    loose.chmod(0o644)
+    loose.write_bytes(zlib.compress(f"{kind} {len(content)}\0".encode() + content))
+
+
+def written(scratch: Path, repo: Repository) -> Path:
+    source = source_of(scratch, api=repo)
+    place = scratch / "release"
+    place.mkdir()
+    source.write(source.resolve("v1.0.0", (Kind.TAG,)).commits, place)
+    return place
+
+
+def test_an_untouched_repository_is_written_whole(store: Repository, scratch: Path) -> None:
+    place = written(scratch, store)
+
+    assert (place / "crlf.bat").read_bytes() == b"a\r\nb\r\n"
+    assert (place / "sub/deep/x.txt").read_text() == "x\n"
+    assert (place / "link").is_symlink()
+
+
+@pytest.mark.parametrize("path", ["app.py", "sub/deep/x.txt", "crlf.bat", "link", ".gitattributes"])
+def test_a_file_that_was_replaced_in_the_store_is_not_written(store: Repository, scratch: Path, path: str) -> None:
+    replace(store, f"HEAD:{path}", b"foreign\n")
+
+    with pytest.raises(Failed, match="damaged or replaced") as failed:
+        written(scratch, store)
+
+    assert failed.value.code is Code.BUILD_FAILED
+
+
+def test_a_file_that_was_replaced_by_one_of_the_same_size_is_not_written(store: Repository, scratch: Path) -> None:
+    replace(store, "HEAD:app.py", b"print('two')\n")
+
+    with pytest.raises(Failed):
+        written(scratch, store)
+
+
+@pytest.mark.parametrize("name", ["HEAD:sub", "HEAD:sub/deep", "HEAD^{tree}"])
+def test_a_directory_that_was_replaced_in_the_store_is_not_written(store: Repository, scratch: Path, name: str) -> None:
+    foreign = store.git("hash-object", "-w", "--stdin", stdin="foreign\n")
+    replace(store, name, b"100644 evil.py\0" + bytes.fromhex(foreign))
+
+    with pytest.raises(Failed, match=r"damaged or replaced|corrupt|hash"):
+        written(scratch, store)
+
+
+def test_many_repositories_with_every_conversion_are_written(tmp_path: Path, scratch: Path) -> None:
+    repo = Repository(tmp_path / "converted")
+    attributes = "*.bat text eol=crlf\n*.id ident\n*.u16 working-tree-encoding=UTF-16LE\n*.auto text=auto eol=crlf\n"
+    files = {".gitattributes": attributes, "a.bat": "a\nb\n", "sub/b.id": "$Id$\n", "c.auto": "a\nb\n", "ünï\n.bat": "x\n"}
+    repo.commit({**files, "d.u16": "ü\n".encode("utf-16-le")}, tag="v1.0.0")
+
+    place = written(scratch, repo)
+
+    assert (place / "sub/b.id").read_text() == f"$Id: {repo.git('rev-parse', 'HEAD:sub/b.id')} $\n"
+    assert (place / "d.u16").read_bytes() == "ü\n".encode("utf-16-le")
+    assert (place / "ünï\n.bat").read_bytes() == b"x\r\n"
+
+
+def test_a_large_file_is_hashed_in_pieces(repo: Repository, scratch: Path) -> None:
+    large = bytes(range(256)) * (5 << 12)
+    repo.commit({"large": large, ".gitattributes": "large ident\n"})
+    repo.git("tag", "--force", "v1.0.0")
+
+    assert hashlib.sha256((written(scratch, repo) / "large").read_bytes()).digest() == hashlib.sha256(large).digest()
+
+
+def test_packed_objects_are_written_as_well(store: Repository, scratch: Path) -> None:
+    git(store.path, "gc", "--quiet")
+
+    assert (written(scratch, store) / "app.py").read_text() == "print('one')\n"
