@@ -50,6 +50,7 @@ class Code(StrEnum):
     NO_ROLLOUT = "no-rollout"
     CONSUL_UNREACHABLE = "consul-unreachable"
     TAG_MOVED = "tag-moved"
+    WOULD_GO_BACK = "would-go-back"
     TAG_UNSIGNED = "tag-unsigned"
     SIGNATURE_BAD = "signature-bad"
     SIGNERS_MISSING = "signers-missing"

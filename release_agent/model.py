@@ -109,6 +109,7 @@ class Request:
     release: str = ""
     force: bool = False
     accept_moved_tag: bool = False
+    allow_lower: bool = False
     trigger: str = Trigger.COMMAND
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy import versions
 from release_agent.errors import Code, Refused
-from release_agent.model import Kind, Target
+from release_agent.model import Kind, State, Target
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
@@ -33,7 +33,10 @@ def find(context: Context, request: Request) -> Target:
         return source.resolve(_pinned(context), _ANY_KIND)
     if follow.follow == "rollout":
         return _followed(context)
-    return source.resolve(candidates(context)[0], (Kind.TAG,))
+    highest = candidates(context)[0]
+    if not request.allow_lower:
+        _refuse_lower(context, highest)
+    return source.resolve(highest, (Kind.TAG,))
 
 
 def accept(context: Context, request: Request, target: Target) -> None:
@@ -87,6 +90,19 @@ def _followed(context: Context) -> Target:
                 hint="is the repository fetched here? where the tag was moved on purpose, make a new one and roll that out",
             )
     return target
+
+
+def _refuse_lower(context: Context, highest: str) -> None:
+    """A deleted tag or a mirror that was reset must not take a host back automatically; a failed release may be left for any."""
+    live = context.store.current()
+    if live is None or live.kind is not Kind.TAG or live.state is State.FAILED:
+        return
+    if versions.is_lower(highest, live.revision, context.config.revision.pattern):
+        raise Refused(
+            Code.WOULD_GO_BACK,
+            f"the highest tag is {highest}, and {live.revision}, which is higher, is live",
+            hint="fetch the missing tags; to go back on purpose: `release-agent rollback`, or deploy with --allow-lower",
+        )
 
 
 def _refuse_moved_tag(context: Context, target: Target) -> None:

@@ -52,10 +52,20 @@ def _identifier(part: str) -> Key:
 
 def matching(tags: Iterable[str], pattern: str, *, prereleases: bool) -> tuple[list[str], int]:
     """Return the tags that count, highest first, and how many that match ``pattern`` are no versions."""
-    literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    # "v1.4*" fixes a part of the version; what is left of that is the prefix.
-    prefix = _BEGUN.sub("", literal)
+    prefix = _prefix(pattern)
     keyed = {tag: key(tag, prefix) for tag in set(tags) if fnmatchcase(tag, pattern)}
     versions = {tag: found for tag, found in keyed.items() if found is not None}
     wanted = [tag for tag, found in versions.items() if prereleases or not is_prerelease(found)]
     return sorted(wanted, key=lambda tag: versions[tag], reverse=True), len(keyed) - len(versions)
+
+
+def is_lower(tag: str, live: str, pattern: str) -> bool:
+    """Whether a tag is a lower version than a live one that ``pattern`` matches; False if either is no version."""
+    new, old = (key(name, _prefix(pattern)) for name in (tag, live))
+    # Without the tags' own text: v1.2 and v1.2.0 are the same version.
+    return new is not None and old is not None and fnmatchcase(live, pattern) and new[:-1] < old[:-1]
+
+
+def _prefix(pattern: str) -> str:
+    """The text before the version; a pattern such as "v1.4*" fixes a part of the version itself."""
+    return _BEGUN.sub("", re.split(r"[*?\[]", pattern, maxsplit=1)[0])

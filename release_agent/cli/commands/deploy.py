@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (default: as [revision] says)")
     parser.add_argument("--force", action="store_true", help="build and restart even if the revision is live")
     parser.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag that named another commit before")
+    parser.add_argument("--allow-lower", action="store_true", help="deploy the highest tag even if a higher version is live")
     parser.add_argument("--dry-run", action="store_true", help="show what a deployment would do; change nothing")
 
 
@@ -37,6 +38,7 @@ def run(call: Call) -> int:
         revision="" if arguments.revision is None else check_revision(arguments.revision),
         force=arguments.force,
         accept_moved_tag=arguments.accept_moved_tag,
+        allow_lower=arguments.allow_lower,
         trigger=trigger(),
     )
     return dry_run(call, request, keep=False) if arguments.dry_run else change(call, request)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.deploy.resolve import candidates, resolve
 from release_agent.errors import Code, Refused
-from release_agent.model import Completed, Kind, Request, Target
+from release_agent.model import Completed, Kind, Release, Request, State, Target
 from support.configuration import configuration
 from support.contexts import context
+from support.roots import release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +55,30 @@ class Followed:
         return Completed("rollout-1", "v1.9.0", {"api": self._commit}) if self._commit else None
 
 
-def following(revision: str, *, pinned: str | None = None, before: str = NEW, rolled_out: str | None = None) -> Context:
+class Store:
+    """A root with a live release, or none."""
+
+    def __init__(self, live: Release | None) -> None:
+        self._live = live
+
+    def current(self) -> Release | None:
+        return self._live
+
+
+def live(revision: str, state: State = State.HEALTHY, kind: Kind = Kind.TAG) -> Release:
+    return replace(release(1, state), revision=revision, kind=kind)
+
+
+def following(
+    revision: str,
+    *,
+    pinned: str | None = None,
+    before: str = NEW,
+    rolled_out: str | None = None,
+    live: Release | None = None,
+) -> Context:
     return context(
+        store=Store(live),
         config=configuration(f"[revision]\n{revision}\n"),
         source=Source(),
         journal=Journal(pinned, before),
@@ -110,3 +134,29 @@ def test_a_branch_may_move() -> None:
 
 def test_versions_are_tried_highest_first() -> None:
     assert candidates(following("")) == ["v1.10.0", "v1.9.0"]
+
+
+@pytest.mark.parametrize("there", [live("v1.11.0"), live("v2"), live("v1.11.0", State.BUILT), live("v1.11.0-rc.1")])
+def test_a_bare_deploy_never_goes_back_when_tags_vanish(there: Release) -> None:
+    with pytest.raises(Refused, match=r"the highest tag is v1\.10\.0") as refused:
+        resolve(following("", live=there), Request("d-1"))
+
+    assert refused.value.code is Code.WOULD_GO_BACK
+    assert "--allow-lower" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("there", "request_"),
+    [
+        pytest.param(live("v1.11.0"), Request("d-1", allow_lower=True), id="on-purpose"),
+        pytest.param(live("v1.11.0"), Request("d-1", revision="v1.10.0"), id="by-its-name"),
+        pytest.param(live("v1.11.0", State.FAILED), Request("d-1"), id="the-live-one-failed"),
+        pytest.param(live("v1.10"), Request("d-1"), id="the-same-version"),
+        pytest.param(live("v1.9.0"), Request("d-1"), id="a-lower-one-is-live"),
+        pytest.param(live("v9", kind=Kind.BRANCH), Request("d-1"), id="a-branch-of-that-name-is-live"),
+        pytest.param(live("w2.0"), Request("d-1"), id="a-tag-that-does-not-count-is-live"),
+        pytest.param(None, Request("d-1"), id="nothing-is-live"),
+    ],
+)
+def test_what_may_be_lower(there: Release | None, request_: Request) -> None:
+    assert resolve(following("", live=there), request_).revision == "v1.10.0"
