@@ -168,13 +168,26 @@ class Release:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Release:
-        """Read what an older or a newer agent kept; raises TypeError or KeyError for anything else.
+        """Read what an older or a newer agent kept; raises TypeError, KeyError or AttributeError for anything else.
 
         A state that only a newer agent has counts as failed: the release is seen, never gone back to, and not
         removed as one that was never live. Such a kind counts as a commit, whose meaning cannot move.
         """
         state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
-        return cls(**known_fields(cls, body) | {"state": state, "kind": kind})
+        read = cls(**known_fields(cls, body) | {"state": state, "kind": kind})
+        texts = (read.name, read.revision, read.fingerprint, read.created_at, read.previous or "", read.published_at or "")
+        _require_texts(*texts, *read.commits.items(), *read.built.items())
+        return read
+
+
+def _require_texts(*values: object) -> None:
+    """Raise TypeError unless each value is a string, or a tuple of strings: a person may have edited the note."""
+    for value in values:
+        if isinstance(value, tuple):
+            _require_texts(*value)
+        elif not isinstance(value, str):
+            message = f"must be a string: {value!r}"
+            raise TypeError(message)
 
 
 def release_name(number: int, fingerprint: str) -> str:

@@ -117,6 +117,7 @@ class Parts:
         if user:
             log.info("user.changed", user=user, why=f"owns {root.path}")
         with root.lock(request, wait=wait):
+            root.claim(self.config.app.name)
             for pid in end_left_behind(root.incoming):
                 self.log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
             for name, why in root.clean().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -120,11 +121,11 @@ def optional_duration(value: object) -> float | None:
 
 
 def absolute_path(value: object) -> str:
-    """Return a path that begins with ``/``."""
+    """Return a path that begins with ``/``, without ``.``, ``..`` and doubled slashes: SQLite refuses what the kernel takes."""
     if not text(value).startswith("/"):
         message = "must be an absolute path"
         raise WrongValueError(message)
-    return text(value)
+    return "/" + posixpath.normpath(text(value)).lstrip("/")
 
 
 def inner_path(value: object) -> str:

@@ -26,7 +26,7 @@ from release_agent.errors import (
     SupervisorGone,
 )
 from release_agent.health import Health
-from release_agent.model import ROLLOUT, SUCCESSES, Action, Outcome, Record, Release, Request, State, Trigger, new_id
+from release_agent.model import ROLLOUT, SUCCESSES, Action, Outcome, Record, Release, Request, Stage, State, Trigger, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,10 @@ class Agent:
         try:
             recover(self._context, keep_proved=True)
         except ReleaseError as error:
-            return Record(request.id, error.outcome, error=error.to_json()), False
+            if error.code is Code.SUPERVISOR_UNREACHABLE:
+                return Record(request.id, error.outcome, error=error.to_json()), False
+            # What recovery could not do must not keep what is live from starting.
+            self._context.log.warning("recovery.failed", why=error.message)
         live = self._context.store.current()
         # A failed release is live where nothing healthy ever was: go on looking for something that is.
         if live is None or live.state is State.FAILED:
@@ -125,8 +128,19 @@ class Agent:
             ending = Ending.failed(self._stopped() or error)
         except ReleaseError as error:
             ending = Ending.failed(error)
+        except Exception as error:
+            self._close(run, error)
+            raise
         run.conclude(ending, prune)
         return run.record
+
+    def _close(self, run: Run, bug: Exception) -> None:
+        """Close a run that a bug ended, so that the history says so; one that published stays open for recovery."""
+        left = [left for left in self._context.journal.unfinished() if left.request.id == run.request.id]
+        if left and left[0].stage is Stage.PREPARING:
+            what = f"a bug in the agent: {type(bug).__name__}: {bug}"
+            run.end(Ending.failed(ReleaseError(Code.BUG, what, hint="please report it; deploy again")))
+            run.close()
 
     def _first_deployment(self, request: Request) -> Record:
         """Deploy, and where the newest version is refused or sick, the next lower one."""

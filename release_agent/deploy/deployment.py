@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.deploy import resolve
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.publication import Publication
-from release_agent.deploy.recovery import discard_unpublished
+from release_agent.deploy.recovery import discard, discard_unpublished
 from release_agent.deploy.run import Ending
 from release_agent.health import HealthState
 from release_agent.model import Outcome, Release, State, Target, timestamp
@@ -76,7 +76,7 @@ class Deployment:
         try:
             return self._made(release, planned.blueprint)
         except BaseException:
-            self._context.store.discard(release.name)
+            discard(self._context, release.name)
             raise
 
     def _made(self, release: Release, plans: Blueprint) -> Release:
@@ -85,6 +85,7 @@ class Deployment:
             directory = store.build(release.name, lambda place: source.write(release.commits, place))
             store.link_shared(directory, plans.shared)
         run.hooks("build", release, directory, plans)
+        store.check_built(release.name)
         with run.phase("sync"):
             release = self._with_what_was_made(release, directory, plans)
             store.sync()
@@ -105,7 +106,7 @@ class Deployment:
             ending = Publication(self._run, release).go_live()
         finally:
             # Failed before the swap: as if it had never been built.
-            discard_unpublished(self._context.store)
+            discard_unpublished(self._context)
         # The live release, published once more: restarted and proved, and nothing else.
         again = ending.outcome == Outcome.DEPLOYED and self._was_live(release)
         return replace(ending, outcome=Outcome.UNCHANGED) if again else ending

@@ -69,6 +69,9 @@ class Store(Protocol):
     def build(self, name: str, write: Callable[[Path], None]) -> Path:
         """Make the directory a release is built in and write its files into it."""
 
+    def check_built(self, name: str) -> None:
+        """Raise Failed if a hook removed or replaced the directory that build() made."""
+
     def link_shared(self, directory: Path, shared: Shared) -> None:
         """Replace the shared paths by links, seeding ``shared`` from the release."""
 
@@ -79,7 +82,10 @@ class Store(Protocol):
         """Move the built directory among the releases and write down what it is, both durable."""
 
     def discard(self, name: str) -> None:
-        """Remove a release that was never live, whole or half built."""
+        """Remove a release that was never live, whole or half built; raises Failed."""
+
+    def prepare_return(self, name: str) -> None:
+        """Make beforehand what publishing a release again needs; raises Failed."""
 
     def publish(self, name: str) -> None:
         """Make ``current`` name the release, in one step; raises Failed."""
@@ -123,6 +129,9 @@ class Journal(Protocol):
 
     def stage(self, stage: Stage, record: Record) -> None:
         """Note, durably, how far it got: what recovery would have to do."""
+
+    def reserve(self) -> None:
+        """Keep room for what a rollback writes; raises Failed (disk-full)."""
 
     def published(self, release: str, moment: float) -> None:
         """Note what is live from a moment on (seconds since 1970)."""

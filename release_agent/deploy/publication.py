@@ -68,11 +68,19 @@ class Publication:
         with self._run.phase("publish"):
             # The last moment at which a supervisor that went away changes nothing.
             context.services.alive()
+            self._prepare_return()
             context.store.save(self._release)
             # A kill between these two lines is undone, one after them finished.
             self._run.stage(Stage.PUBLISHING)
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
+
+    def _prepare_return(self) -> None:
+        """Make what a rollback needs now: the new release may use up the last inode and the last byte."""
+        target = self._target()
+        if target:
+            self._context.store.prepare_return(target.name)
+        self._context.journal.reserve()
 
     def prove(self) -> Health:
         """Restart the services on what is live, prove them healthy and mark the release so.

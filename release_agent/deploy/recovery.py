@@ -12,7 +12,6 @@ from release_agent.model import Outcome, Release, Request, Stage, State, Trigger
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
-    from release_agent.deploy.ports import Store
 
 
 def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
@@ -27,15 +26,27 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
         if left.request.id != besides:
             _Recovery(Run.resumed(context, left), left.stage, keep_proved=keep_proved).recover()
     _adopt_unknown(context, keep_proved=keep_proved)
-    discard_unpublished(context.store)
+    discard_unpublished(context)
 
 
-def discard_unpublished(store: Store) -> None:
+def discard_unpublished(context: Context) -> None:
     """Remove what was built and is not live: nothing proved it, and nothing will."""
+    store = context.store
     live = store.current()
     for release in store.releases():
         if release.state is State.BUILT and (live is None or live.name != release.name):
-            store.discard(release.name)
+            discard(context, release.name)
+
+
+def discard(context: Context, name: str) -> None:
+    """Remove a release that was never live; log what cannot be removed, and leave it to the next run.
+
+    A hook may have left a mount or an immutable file in it: that must not replace the outcome of a run.
+    """
+    try:
+        context.store.discard(name)
+    except ReleaseError as error:
+        context.log.warning("leftover.stuck", name=name, why=error.message)
 
 
 def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:

@@ -112,15 +112,15 @@ class Run:
         self.end(ending)
         with self.context.clock.shielded():
             # First the outcome: killed from here on, nothing is left to recover.
-            self._close()
+            self.close()
             self._report()
             if prune and self.record.outcome in _AFTER_PUBLISH:
                 with self.phase("prune"):
                     prune(self.context)
-            self._close()
+            self.close()
         self._log_outcome()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Journal the outcome; done again when more is known."""
         self.record.seconds = self.context.clock.now() - self._began
         if self.record.error:

@@ -9,6 +9,7 @@ Only the standard library is imported: supervisord loads this module.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ CREATE TABLE answer (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body TEXT
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """,
 )
+_RESERVE = 128 * 1024  # bytes
 
 
 class Database:
@@ -76,6 +78,20 @@ class Database:
         with _explained(self._path):
             self._db.execute(query, values)
 
+    def reserve(self) -> None:
+        """Keep room in the file, and in SQLite's own journal beside it, for the writes of a rollback on a full disk.
+
+        Raises Failed (disk-full).
+        """
+        with _explained(self._path):
+            free = self._db.execute("PRAGMA freelist_count").fetchone()[0] * self._db.execute("PRAGMA page_size").fetchone()[0]
+            if free < _RESERVE:
+                # The pages of what is deleted stay in the file, and are used again.
+                with transaction(self._db):
+                    self._db.execute("INSERT OR REPLACE INTO setting VALUES ('reserve', zeroblob(?))", (_RESERVE * 2,))
+                self._db.execute("DELETE FROM setting WHERE name = 'reserve'")
+            _lengthen(self._path.with_name(f"{self._path.name}-journal"), _RESERVE)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all that is written in a block, or none of it if it raises; raises Failed."""
@@ -83,10 +99,22 @@ class Database:
             yield
 
 
+def _lengthen(file: Path, size: int) -> None:
+    """Write zeros to the end of a file until it has ``size`` bytes; SQLite takes what is after its own end for nothing."""
+    with file.open("ab") as opened:
+        missing = size - opened.tell()
+        if missing > 0:
+            opened.write(bytes(missing))
+            opened.flush()
+            os.fsync(opened.fileno())
+
+
 def _opened_to_write(path: Path, patience: float) -> sqlite3.Connection:
     _refuse_special(path)
     db = connect_writing(path, patience)
     with closed_on_error(db):
+        # Its journal stays after each commit, so that the next one needs no inode: see reserve().
+        db.execute("PRAGMA journal_mode = PERSIST")
         if migrations_done(db, _MIGRATIONS) == 0:
             path.chmod(0o640)  # hooks' output is kept in it
         migrate(db, _MIGRATIONS)
@@ -108,14 +136,20 @@ def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def _refuse_special(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        message = "it is no file"  # a pipe would be waited for
-        raise sqlite3.DatabaseError(message)
+    """Raise sqlite3.DatabaseError if the file, or SQLite's journal beside it, is a pipe, a device, a directory or a link."""
+    for file in (path, path.with_name(f"{path.name}-journal")):
+        if _is_special(file):
+            message = f"{file.name} is not a regular file"  # a pipe would be waited for
+            raise sqlite3.DatabaseError(message)
+
+
+def _is_special(file: Path) -> bool:
+    return os.path.lexists(file) and (file.is_symlink() or not file.is_file())
 
 
 def is_broken(path: Path) -> bool:
     """Whether there is a file that SQLite cannot read, all of it."""
-    if not path.exists():
+    if not path.exists() or _is_special(path) or _is_special(path.with_name(f"{path.name}-journal")):
         return False
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -142,7 +176,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
             message = f"no room for the journal {path}"
             raise disk_full(message) from error
         raise Failed(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, Failed
@@ -17,15 +17,29 @@ from release_agent.model import Release, State, is_release_name, release_number
 from release_agent.store.lock import Lock
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
-from release_agent.system.disk import check_space, explained, free_bytes, remove, sync_directory, sync_mount, unusable
+from release_agent.system.disk import (
+    check_space,
+    explained,
+    free_bytes,
+    read_regular,
+    remove,
+    require_directory,
+    sync_directory,
+    sync_mount,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from release_agent.config.sections import Shared
     from release_agent.model import Request
     from release_agent.system.clock import Clock
+
+
+_LONGEST_MARK = 4096  # bytes
+_LONGEST_FILE = 16 << 20  # bytes of a release.toml
+_LONGEST_NOTE = 64 << 20  # bytes; it names each file that a build hook made
 
 
 class Root:
@@ -40,8 +54,10 @@ class Root:
         self.incoming = self.own / "incoming"
         self._releases = path / "releases"
         self._notes = self.own / "releases"
+        self._back = self.own / "back"
         self._lock_file = self.own / "lock"
         self._lock = Lock(self._lock_file, clock)
+        self._made: tuple[int, int] | None = None
 
     # Preparing
 
@@ -50,6 +66,8 @@ class Root:
         try:
             for directory in (self.path, self._releases, self.shared, self.own, self._notes, self.incoming):
                 directory.mkdir(exist_ok=True)
+                if directory not in (self.path, self.shared):  # a person may have put these two elsewhere
+                    require_directory(directory)
             # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
             if not (self.own / "shared").is_symlink():
                 (self.own / "shared").symlink_to("../shared")
@@ -61,6 +79,29 @@ class Root:
                 f"{self.link} is not a symlink; the agent would have to replace it",
                 hint="move it away: the agent makes `current` itself",
             )
+
+    def claim(self, app: str) -> None:
+        """Note whose root this is; raises Failed (root-unusable) if it is another app's. Call it with the lock held."""
+        mark = self.own / "app"
+        try:
+            owner = read_regular(mark, _LONGEST_MARK, follow=False).decode(errors="replace").strip()
+        except FileNotFoundError:
+            owner = ""
+        except OSError as error:
+            raise unusable(mark, error) from error
+        if owner and owner != app:
+            raise Failed(
+                Code.ROOT_UNUSABLE,
+                f"{self.path} is the root of the app {owner}, not of {app}",
+                hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
+            )
+        if not owner:
+            self._write(mark, f"{app}\n")
+
+    def _require_own(self) -> None:
+        """Raise OSError if a link or a file lies in the place of one of the agent's directories: none is followed."""
+        for directory in (self._releases, self.own, self._notes, self.incoming):
+            require_directory(directory)
 
     def holder(self) -> dict[str, Any] | None:
         """Return the run that holds the lock, or None."""
@@ -82,24 +123,22 @@ class Root:
 
         Returns the names that could not be removed, with the reason; they do no harm.
         """
+        names = {path.name for path in self._releases.iterdir()}
+        orphans = [note for note in self._notes.iterdir() if note.name.removesuffix(".json") not in names]
         stuck = {}
-        for left in self.incoming.iterdir():
+        for left in (*self.incoming.iterdir(), *orphans):
             try:
                 remove(left)
             except OSError as error:
                 stuck[left.name] = f"{error.filename}: {error.strerror}"
-        names = {path.name for path in self._releases.iterdir()}
-        for note in self._notes.iterdir():
-            if note.name.removesuffix(".json") not in names:
-                note.unlink()
         return stuck
 
     # Building
 
     def next_number(self) -> int:
-        """Return a number higher than that of any existing release."""
-        there = self._releases.iterdir() if self._releases.is_dir() else ()
-        names = [path.name for path in there if is_release_name(path.name)]
+        """Return a number higher than that of any existing release, and of any that could not be removed."""
+        places = [place for place in (self._releases, self.incoming) if place.is_dir()]
+        names = [path.name for place in places for path in place.iterdir() if is_release_name(path.name)]
         return max(map(release_number, names), default=0) + 1
 
     def check_room(self, size: int, files: int) -> None:
@@ -115,8 +154,20 @@ class Root:
         directory = self.incoming / name
         with explained(directory):
             directory.mkdir()
+            self._made = _identity(directory)
             write(directory)
         return directory
+
+    def check_built(self, name: str) -> None:
+        """Raise Failed (build-failed) if a hook removed or replaced the directory that build() made."""
+        directory = self.incoming / name
+        try:
+            self._require_own()
+            replaced = _identity(directory) != self._made
+        except OSError as error:
+            raise _replaced(Path(error.filename)) from error
+        if replaced:
+            raise _replaced(directory)
 
     def link_shared(self, directory: Path, shared: Shared) -> None:
         """Replace shared paths by links to ``<root>/shared``, after seeding that from the release."""
@@ -134,16 +185,28 @@ class Root:
             sync_directory(self._releases)
 
     def discard(self, name: str) -> None:
-        """Remove a release, complete or half built; never the live one."""
+        """Remove a release, complete or half built, never the live one; raises Failed (root-unusable)."""
+        try:
+            self._discard(name)
+        except OSError as error:
+            raise Failed(
+                Code.ROOT_UNUSABLE,
+                f"cannot remove {error.filename}: {error.strerror}",
+                hint="look for a mount or an immutable file in it (`lsattr -R`), and remove it by hand",
+            ) from error
+
+    def _discard(self, name: str) -> None:
         if self._named() == name:
             message = f"{name} is live"
             raise AssertionError(message)
+        self._require_own()
         remove(self.incoming / name)
         whole = self._releases / name
         if whole.exists():
             # Moved out of releases/ first: a release that exists there is complete.
             trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
             whole.rename(trash)
+            self._note(name).unlink(missing_ok=True)
             remove(trash)
         self._note(name).unlink(missing_ok=True)
 
@@ -151,26 +214,51 @@ class Root:
 
     def publish(self, name: str) -> None:
         """Swap ``current`` by rename(2): at every instant it names a complete release."""
-        # An unused name: the remains of a killed run can neither block it nor be published.
-        fresh = self.incoming / f"current-{os.getpid()}-{os.urandom(4).hex()}"
         try:
-            fresh.symlink_to(f"releases/{name}")
-            fresh.replace(self.link)
+            require_directory(self._releases / name)
+            self._link_to(name).replace(self.link)
             sync_directory(self.path)
         except OSError as error:
             raise unusable(self.link, error) from error
 
+    def prepare_return(self, name: str) -> None:
+        """Make the link to a release beforehand, so that publishing it again takes one rename(2) and no inode or block.
+
+        Raises Failed (disk-full, root-unusable).
+        """
+        if _target(self._back) == name:
+            return
+        with explained(self._back):
+            remove(self._back)
+            fresh = self._fresh("back")
+            fresh.symlink_to(f"releases/{name}")
+            fresh.replace(self._back)
+
+    def _link_to(self, name: str) -> Path:
+        """Return a link to a release: the one that was made beforehand, or a new one."""
+        if _target(self._back) == name:
+            return self._back
+        fresh = self._fresh("current")
+        fresh.symlink_to(f"releases/{name}")
+        return fresh
+
+    def _fresh(self, what: str) -> Path:
+        """Return an unused name: neither the remains of a killed run nor what a hook makes can be in its place."""
+        return self.incoming / f"{what}-{os.getpid()}-{os.urandom(8).hex()}"
+
     def save(self, release: Release) -> None:
         """Write ``releases/NAME.json``, durable before this returns; state.db can be rebuilt from these."""
-        note = self._note(release.name)
-        fresh = self.incoming / f"note-{release.name}"
-        with explained(note), fresh.open("w", encoding="utf-8") as file:
-            json.dump(release.to_json(), file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        with explained(note):
-            fresh.replace(note)
-            sync_directory(self._notes)
+        self._write(self._note(release.name), json.dumps(release.to_json(), indent=1, sort_keys=True))
+
+    def _write(self, place: Path, text: str) -> None:
+        fresh = self._fresh("note")
+        with explained(place):
+            with fresh.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(place)
+            sync_directory(place.parent)
 
     # Looking
 
@@ -195,9 +283,10 @@ class Root:
         if not is_release_name(name) or not (self._releases / name).is_dir():
             return None
         try:
-            return Release.from_json(json.loads(self._note(name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):
+            release = Release.from_json(json.loads(read_regular(self._note(name), _LONGEST_NOTE, follow=False)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+        return release if release.name == name else None
 
     def releases(self) -> list[Release]:
         """Return all complete releases with a readable note, by number."""
@@ -213,14 +302,11 @@ class Root:
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None; a link is not followed."""
         try:
-            descriptor = os.open(self._releases / name / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            return read_regular(self._releases / name / path, _LONGEST_FILE, follow=False).decode(
+                "utf-8", errors="surrogateescape"
+            )
         except OSError:
             return None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            return None
-        with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
 
     # Pruning
 
@@ -244,18 +330,36 @@ class Root:
         removed, stuck = [], {}
         for name in surplus:
             try:
-                self.discard(name)
+                self._discard(name)
                 removed.append(name)
             except OSError as error:  # the others are removed all the same
                 stuck[name] = f"{error.filename}: {error.strerror}"
         return removed, stuck
 
     def _named(self) -> str | None:
-        try:
-            target = self.link.readlink()
-        except OSError:
-            return None
-        return target.name if target.parent.name == "releases" else None
+        return _target(self.link)
 
     def _note(self, name: str) -> Path:
         return self._notes / f"{name}.json"
+
+
+def _target(link: Path) -> str | None:
+    """Return the name of the release that a link names, or None."""
+    try:
+        target = link.readlink()
+    except OSError:
+        return None
+    return target.name if target.parent.name == "releases" else None
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    found = directory.lstat()
+    return found.st_dev, found.st_ino
+
+
+def _replaced(directory: Path) -> Failed:
+    return Failed(
+        Code.BUILD_FAILED,
+        f"a build hook removed or replaced {directory}",
+        hint="let build hooks change only files inside their working directory",
+    )

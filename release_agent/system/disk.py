@@ -79,15 +79,15 @@ def unusable(place: Path, error: OSError) -> Failed:
     )
 
 
-def read_regular(path: Path, most: int) -> bytes:
-    """Return what a regular file of at most ``most`` bytes holds; raises OSError for anything else. A pipe is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
+    """Return what a regular file of at most ``most`` bytes holds; raises OSError for anything else.
+
+    A pipe or a device is not waited for; ``follow``: a link to a file will do.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
     try:
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        require_regular(descriptor, path)
         held = bytearray()
         while piece := os.read(descriptor, min(_PIECE, most + 1 - len(held))):
             held += piece
@@ -119,6 +119,21 @@ def _make_removable(
         shutil.rmtree(path)
     else:
         function(path)
+
+
+def require_regular(descriptor: int, path: Path) -> None:
+    """Raise OSError unless an open file is a regular one."""
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(kind):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def require_directory(path: Path) -> None:
+    """Raise OSError unless a path is a directory itself, and not a link to one."""
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory of the agent's own, or a link", str(path))
 
 
 def sync_directory(directory: Path) -> None:

@@ -8,9 +8,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from release_agent.system import processes
+from release_agent.system.disk import read_regular, require_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_LONGEST = 64 * 1024  # bytes; what a holder signs has a few hundred
 
 
 class Flock:
@@ -25,8 +29,10 @@ class Flock:
     def acquire(self) -> bool:
         """Take the lock without waiting; returns False if somebody else holds it."""
         # Close-on-exec: a program that is started, and outlives this process, must not go on holding it.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self._path, flags, self._mode)
         try:
+            require_regular(descriptor, self._path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
@@ -55,12 +61,10 @@ class Flock:
         It only reads: taking the lock to look would make it busy for that moment.
         """
         try:
-            if not self._path.is_file():  # a pipe would be waited for
-                return None
-            holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            holder: dict[str, Any] = json.loads(read_regular(self._path, _LONGEST, follow=False))
             since = processes.started(holder["pid"])
             return holder if since is not None and since == holder["started"] else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def release(self) -> None:

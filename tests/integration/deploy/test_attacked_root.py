@@ -1,0 +1,101 @@
+"""Hooks and people leave in the root what does not belong there, and releases fill its disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.roots import small_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.host import Host
+
+
+@pytest.fixture
+def mounts(host: Host) -> Iterator[None]:
+    """Take away what hooks mount."""
+    yield
+    mounted = [line.split()[1] for line in open("/proc/mounts", encoding="utf-8") if str(host.root) in line]  # noqa: PTH123, SIM115
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize("stage", ["build", "before_publish"])
+def test_failed_hook_that_leaves_a_mount_is_a_failed_hook_and_boot_starts_what_is_live(host: Host, stage: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure(f"[hooks]\n{stage} = [{{ run = 'mkdir mounted; mount -t tmpfs none mounted; exit 3' }}]")
+
+    ran = host.deploy("v1.1.0")
+    assert (ran.code, ran.json["error"]["code"]) == (13, "hook-failed")
+
+    assert (host.agent("boot").code, host.live(), host.serves()) == (0, live, "v1.0.0")
+    host.configure()
+    assert host.deploy("v1.1.0").code == 0
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "rm -rf ../../incoming",
+        "rm -rf $PWD",
+        "mv ../../incoming ../../aside; ln -s {path}/elsewhere ../../incoming",
+        "d=$PWD; mv $d $d-aside; ln -s {path}/elsewhere $d",
+    ],
+)
+def test_build_hook_that_takes_its_directory_away_fails_the_build(host: Host, run: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    (host.path / "elsewhere").mkdir()
+    (host.path / "elsewhere" / "precious").touch()
+    host.configure(f"[hooks]\nbuild = [{{ run = '{run.format(path=host.path)}' }}]")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.live()) == (13, "build-failed", live)
+    assert host.history()[0]["outcome"] == "failed"
+    assert (host.path / "elsewhere" / "precious").exists()
+
+
+def test_stray_files_in_the_root_do_not_stop_a_deployment(host: Host) -> None:
+    host.deploy("v1.0.0")
+    own = host.root / ".release-agent"
+    (own / "incoming" / "hook-x").touch()
+    (own / "incoming" / "hook-1").write_bytes(b"\xff\xfe")
+    os.mkfifo(own / "incoming" / "hook-2")
+    (own / "releases" / "stray" / "inner").mkdir(parents=True)
+    (host.root / "releases" / "stray").mkdir()
+    (own / "releases" / "000009-0123456789ab.json").write_text('{"name": "../../x", "commits": [1]}')
+
+    assert host.deploy("v1.1.0").json["outcome"] == "deployed"
+    assert host.agent("boot").code == 0
+
+
+def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host) -> None:
+    with small_disk(host.root, "8m", 400) as disk:
+        disk.chmod(0o755)
+        live = host.deploy("v1.0.0").json["release"]
+        fill = (
+            f"cd {disk}/shared; i=0; while touch $i 2>/dev/null; do i=$((i+1)); done; cat /dev/zero > filler 2>/dev/null; exit 3"
+        )
+        host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || ( {fill} )' }}]")
+
+        ran = host.deploy("v1.1.0")
+
+        assert (ran.code, host.live(), host.serves()) == (20, live, "v1.0.0")
+        assert [entry["outcome"] for entry in host.history()] == ["rolled-back", "deployed"]
+        assert host.agent("boot").code == 0
+        host.stop()
+
+
+def test_second_app_on_the_same_root_is_refused_and_changes_nothing(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure(app=f'[app]\nname = "other"\nenvironment = "test"\nroot = "{host.root}"')
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.live()) == (13, "root-unusable", live)

@@ -1,0 +1,192 @@
+"""The agent's own directories and files are its own: links are refused, pipes are never waited for, notes are checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.errors import Code, Failed
+from release_agent.model import Request
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
+from release_agent.system.command import end_left_behind
+from support.roots import install, release, small_disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def replace_by_link(place: Path, elsewhere: Path) -> None:
+    """Put a link to another directory into the place of a directory."""
+    shutil.rmtree(place)
+    place.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("name", [".release-agent/incoming", "releases", ".release-agent", ".release-agent/releases"])
+def test_link_in_place_of_an_own_directory_is_refused_and_not_followed(root: Root, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    replace_by_link(root.path / name, elsewhere)
+
+    with pytest.raises(Failed) as refused, root.lock(Request("me"), wait=False):
+        pass
+
+    assert refused.value.code is Code.ROOT_UNUSABLE
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+
+
+def test_incoming_that_became_a_link_during_a_run_is_not_followed_when_a_release_is_discarded(root: Root, tmp_path: Path) -> None:
+    name = release(1).name
+    (tmp_path / "elsewhere" / name).mkdir(parents=True)
+    replace_by_link(root.incoming, tmp_path / "elsewhere")
+
+    with pytest.raises(Failed):
+        root.discard(name)
+
+    assert (tmp_path / "elsewhere" / name).is_dir()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_lock_that_is_no_regular_file_is_refused(root: Root, tmp_path: Path, kind: str) -> None:
+    lock = root.own / "lock"
+    lock.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to(tmp_path / "elsewhere")
+
+    assert root.holder() is None
+    with pytest.raises(Failed) as refused, root.lock(Request("me"), wait=False):
+        pass
+
+    assert refused.value.code is Code.ROOT_UNUSABLE
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_pipe_or_huge_file_in_place_of_a_note_is_not_read(root: Root) -> None:
+    what = install(root, 1)
+    note = root.own / "releases" / f"{what.name}.json"
+    with note.open("ab") as file:
+        file.truncate(1 << 30)
+    assert root.releases() == []
+
+    note.unlink()
+    os.mkfifo(note)
+
+    assert root.releases() == []
+
+
+@pytest.mark.parametrize(
+    "edited", [{"name": "../../x"}, {"commits": [1]}, {"commits": {"api": 1}}, {"revision": None}, {"built": 3}, {"previous": 5}]
+)
+def test_note_edited_by_hand_counts_as_none(root: Root, edited: dict[str, object]) -> None:
+    what = install(root, 1)
+    (root.own / "releases" / f"{what.name}.json").write_text(json.dumps(what.to_json() | edited))
+
+    assert root.releases() == []
+
+
+def test_directory_among_the_notes_is_removed(root: Root) -> None:
+    (root.own / "releases" / "stray" / "inner").mkdir(parents=True)
+
+    assert root.clean() == {}
+    assert list((root.own / "releases").iterdir()) == []
+
+
+def test_what_a_hook_puts_beside_its_release_is_not_in_the_way_of_a_note(root: Root, tmp_path: Path) -> None:
+    what = install(root, 1)
+    (root.incoming / f"note-{what.name}").symlink_to(tmp_path / "elsewhere")
+
+    root.save(what)
+
+    assert root.get(what.name) == what
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_stray_files_that_look_like_notes_of_hooks_end_nothing(root: Root) -> None:
+    for name in ("hook-x", "hook-", f"hook-{'9' * 40}"):
+        (root.incoming / name).touch()
+    (root.incoming / f"hook-{os.getpid()}").write_bytes(b"\xff\xfe")
+    (root.incoming / "hook-1").mkdir()
+
+    assert end_left_behind(root.incoming) == []
+
+
+def test_directory_that_a_hook_replaced_is_no_release(root: Root) -> None:
+    name = release(1).name
+    built = root.build(name, lambda _directory: None)
+    root.check_built(name)
+    built.rename(root.incoming / "aside")
+    with pytest.raises(Failed, match="removed or replaced"):
+        root.check_built(name)
+    built.mkdir()
+
+    with pytest.raises(Failed, match="removed or replaced"):
+        root.check_built(name)
+
+
+def test_release_that_a_hook_removed_is_never_published(root: Root) -> None:
+    live, other = install(root, 1), install(root, 2)
+    root.publish(live.name)
+    shutil.rmtree(root.directory(other.name))
+
+    with pytest.raises(Failed):
+        root.publish(other.name)
+
+    assert root.current() == live
+
+
+def test_second_app_on_the_same_root_is_refused(root: Root) -> None:
+    root.claim("api")
+    root.claim("api")
+
+    with pytest.raises(Failed, match="the root of the app api, not of web") as refused:
+        root.claim("web")
+
+    assert refused.value.code is Code.ROOT_UNUSABLE
+
+
+def test_number_of_what_could_not_be_removed_is_not_given_again(root: Root) -> None:
+    (root.incoming / release(7).name).mkdir()
+
+    assert root.next_number() == 8
+
+
+def test_mount_inside_a_release_is_said_and_left(root: Root) -> None:
+    what = install(root, 1)
+    place = root.directory(what.name)
+    (place / "mounted").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", place / "mounted"], check=True)
+    try:
+        with pytest.raises(Failed) as refused:
+            root.discard(what.name)
+    finally:
+        for mounted in (place / "mounted", *root.incoming.glob("trash-*/mounted")):
+            subprocess.run(["umount", mounted], check=False, stderr=subprocess.DEVNULL)
+
+    assert refused.value.code is Code.ROOT_UNUSABLE
+    assert root.clean() == {}
+
+
+def test_going_back_needs_no_inode(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "4m", 200) as disk:
+        small = Root(disk / "root", SystemClock())
+        small.prepare()
+        old, new = install(small, 1), install(small, 2)
+        small.publish(old.name)
+        small.prepare_return(old.name)
+        small.publish(new.name)
+        with suppress(OSError):
+            for number in range(1000):
+                (disk / f"{number}").touch()
+
+        small.publish(old.name)
+
+        assert small.current() == old
