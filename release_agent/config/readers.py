@@ -120,6 +120,11 @@ def optional_duration(value: object) -> float | None:
     return None if value == "" else positive_duration(value)
 
 
+def optional_absolute_path(value: object) -> str:
+    """Return a path that begins with ``/``, or the empty string."""
+    return "" if value == "" else absolute_path(value)
+
+
 def absolute_path(value: object) -> str:
     """Return a path that begins with ``/``, without ``.``, ``..`` and doubled slashes: SQLite refuses what the kernel takes."""
     if not text(value).startswith("/"):

@@ -95,6 +95,9 @@ class Revision:
     allowed_signers: str = setting(
         readers.absolute_path, default="/etc/release-agent/allowed_signers", doc="the signers, in ssh-keygen's format"
     )
+    revoked_signers: str = setting(
+        readers.optional_absolute_path, default="", doc="keys that no longer count, in ssh-keygen's format; empty: none"
+    )
     poll: float | None = setting(
         readers.optional_duration, default=None, doc="how often the monitor looks for something new; empty: never"
     )

@@ -26,7 +26,7 @@ class Source(Protocol):
     def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
         """Resolve a revision; raises Refused."""
 
-    def verify_signatures(self, target: Target, allowed_signers: str) -> None:
+    def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> None:
         """Raise Refused unless the tag is signed."""
 
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:

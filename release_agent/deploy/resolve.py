@@ -43,7 +43,7 @@ def accept(context: Context, request: Request, target: Target) -> None:
     """Raise Refused if the target lacks a signature that it needs, or its tag names other commits than before."""
     follow = context.config.revision
     if follow.signed:
-        context.source.verify_signatures(target, follow.allowed_signers)
+        context.source.verify_signatures(target, follow.allowed_signers, follow.revoked_signers)
     if not request.accept_moved_tag:
         _refuse_moved_tag(context, target)
     context.log.info("revision.resolved", revision=target.revision, kind=str(target.kind), commits=target.commits)

@@ -151,7 +151,7 @@ class GitRepository:
         found = {path: digest(directory / path, self._clock) for path in changed.split("\0") if path}
         return found | {path: f"{ADDED} {digest(directory / path, self._clock)}" for path in added.split("\0") if path}
 
-    def verify_signature(self, tag: str, object_id: str, allowed_signers: str) -> None:
+    def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> None:
         """Raise Refused unless the tag object is signed by an allowed signer (git's SSH signatures).
 
         The name inside the tag object must be the tag's own: a signed v1.3
@@ -170,13 +170,16 @@ class GitRepository:
                 f"what {tag} names in repository {self.name} was signed as {named[1] if named else 'nothing'}",
                 hint="somebody moved the tag after it was signed; find out who",
             )
-        if not is_regular(allowed_signers):
-            raise Refused(
-                Code.SIGNERS_MISSING,
-                f"cannot read the allowed signers, {allowed_signers}",
-                hint="see [revision] in docs/configuration.md",
-            )
+        for what, file in (("allowed", allowed_signers), ("revoked", revoked_signers)):
+            if file and not is_regular(file):
+                raise Refused(
+                    Code.SIGNERS_MISSING,
+                    f"cannot read the {what} signers, {file}",
+                    hint="see [revision] in docs/configuration.md",
+                )
         options = ["-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={allowed_signers}"]
+        if revoked_signers:
+            options += ["-c", f"gpg.ssh.revocationFile={revoked_signers}"]
         try:
             self._view.attempt([*options, "verify-tag", object_id])
         except GitFailedError as error:

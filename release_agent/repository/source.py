@@ -51,8 +51,8 @@ class GitSource:
             hint=self._newest_hint(),
         )
 
-    def verify_signatures(self, target: Target, allowed_signers: str) -> None:
-        """Raise Refused unless the target is a tag that an allowed signer signed, in every repository."""
+    def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> None:
+        """Raise Refused unless the target is a tag that an allowed signer signed, in every repository, with no revoked key."""
         for repository in self.repositories:
             if target.kind is not Kind.TAG:
                 raise Refused(
@@ -61,7 +61,7 @@ class GitSource:
                     hint="name a signed tag, or set [revision] signed = false",
                 )
             object_id = repository.find(target.revision, Kind.TAG) or ""
-            repository.verify_signature(target.revision, object_id, allowed_signers)
+            repository.verify_signature(target.revision, object_id, allowed_signers, revoked_signers)
 
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
         """Return a file at the root of each repository whose commit has it, by the repository's name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -243,3 +244,34 @@ def test_a_signed_tag_of_a_sha256_repository_passes(scratch: Path, ada: Signer, 
     ada.sign(modern, "v1.4")
 
     assert verify(source_of(scratch, api=modern), "v1.4", allowed).commits == {"api": modern.head}
+
+
+def test_a_key_that_was_revoked_no_longer_counts(
+    repo: Repository, scratch: Path, ada: Signer, eve: Signer, tmp_path: Path
+) -> None:
+    (tmp_path / "both").write_text(ada.line + eve.line)
+    revoked = tmp_path / "revoked"
+    revoked.write_text(eve.key.with_suffix(".pub").read_text())
+    ada.sign(repo, "v1.4")
+    eve.sign(repo, "v1.5")
+    source = source_of(scratch, api=repo)
+    kept, lost = (source.resolve(tag, (Kind.TAG,)) for tag in ("v1.4", "v1.5"))
+
+    source.verify_signatures(kept, str(tmp_path / "both"), str(revoked))
+    source.verify_signatures(lost, str(tmp_path / "both"))
+    with pytest.raises(Refused) as refused:
+        source.verify_signatures(lost, str(tmp_path / "both"), str(revoked))
+
+    assert refused.value.code is Code.SIGNATURE_BAD
+
+
+def test_revoked_keys_that_cannot_be_read_let_nothing_pass(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
+    os.mkfifo(scratch / "fifo")
+    ada.sign(repo, "v1.4")
+    source = source_of(scratch, api=repo)
+    target = source.resolve("v1.4", (Kind.TAG,))
+
+    for name in ("nothing", "fifo"):
+        with pytest.raises(Refused) as refused:
+            source.verify_signatures(target, allowed, str(scratch / name))
+        assert refused.value.code is Code.SIGNERS_MISSING
