@@ -280,7 +280,11 @@ def test_plugin_leaves_no_file_of_its_own(host: Host) -> None:
         host.rpc.release.getStatus()
         host.rpc.release.getHistory(5)
 
-    assert sorted(os.listdir(host.root / ".release-agent")) == before == ["incoming", "lock", "releases", "shared", "state.db"]
+    assert (
+        sorted(os.listdir(host.root / ".release-agent"))
+        == before
+        == [*("app", "incoming", "lock", "releases", "shared", "state.db", "state.db-journal")]
+    )
 
 
 def test_broken_journal_is_a_fault_and_supervisord_lives(host: Host) -> None:

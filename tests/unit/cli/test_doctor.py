@@ -43,6 +43,13 @@ def examined(place: Path, extra: str = "", root: Path | None = None) -> dict[str
     return {finding.check: finding for finding in examine_all(place, extra, root)}
 
 
+def content(place: Path) -> dict[str, tuple[object, ...]]:
+    """List everything in a root, but for the change time of SQLite's journal: root reads it by giving it to its owner."""
+    found = listing(place)
+    journal = found.pop(".release-agent/state.db-journal")
+    return found | {"journal": (*journal[:5], journal[6])}
+
+
 def test_a_root_that_can_be_made_is_fine_and_is_not_made(place: Path) -> None:
     found = examined(place)["root"]
 
@@ -53,13 +60,13 @@ def test_a_root_that_can_be_made_is_fine_and_is_not_made(place: Path) -> None:
 def test_a_root_that_is_there_is_fine_and_nothing_in_it_is_changed(place: Path, root: Root) -> None:
     with StateDatabase(root.database, write=True):
         pass
-    before = listing(place)
+    before = content(place)
 
     found = examined(place)
 
     assert (found["root"].level, found["journal"].level) == (OK, OK)
     assert found["root"].message == f"{place} is writable and on one mount"
-    assert listing(place) == before
+    assert content(place) == before
 
 
 def test_a_root_whose_parent_is_missing_is_a_fault(place: Path) -> None:

@@ -15,7 +15,7 @@ from release_agent.errors import Code, Failed
 from release_agent.model import Request
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
-from release_agent.system.command import end_left_behind
+from release_agent.system.left_behind import end_left_behind
 from support.roots import install, release, small_disk
 
 if TYPE_CHECKING:
