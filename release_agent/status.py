@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from release_agent.deploy.environment import Occasion
-from release_agent.deploy.line import before, replaced_by
 from release_agent.deploy.look import look
+from release_agent.deploy.policy.line import before, replaced_by
 from release_agent.errors import ReleaseError
 from release_agent.health import Health, HealthState
 from release_agent.model import Release, Stage, State

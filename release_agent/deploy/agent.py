@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.deployment import Deployment
-from release_agent.deploy.line import before
 from release_agent.deploy.look import look
-from release_agent.deploy.proof import prove
+from release_agent.deploy.policy.line import before
+from release_agent.deploy.policy.proof import prove
 from release_agent.deploy.recovery import recover
 from release_agent.deploy.resolve import candidates
 from release_agent.deploy.restart import Restarter

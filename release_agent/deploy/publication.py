@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.line import before
 from release_agent.deploy.look import look
-from release_agent.deploy.proof import prove
+from release_agent.deploy.policy.line import before
+from release_agent.deploy.policy.proof import prove
 from release_agent.deploy.restart import Restarter
 from release_agent.deploy.run import Ending
 from release_agent.errors import (

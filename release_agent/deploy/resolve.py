@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.deploy import versions
+from release_agent.deploy.policy import versions
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, State, Target
 

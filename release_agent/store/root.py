@@ -6,15 +6,17 @@ rename(2) makes it complete, and the next run removes anything left there.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, Failed
-from release_agent.model import Release, State, is_release_name, release_number
+from release_agent.model import State, is_release_name, release_number
+from release_agent.store.files import write_durably
+from release_agent.store.links import CurrentLink
 from release_agent.store.lock import Lock
+from release_agent.store.notes import ReleaseNotes
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
 from release_agent.system.disk import (
@@ -33,13 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from release_agent.config.sections import Shared
-    from release_agent.model import Request
+    from release_agent.model import Release, Request
     from release_agent.system.clock import Clock
 
 
 _LONGEST_MARK = 4096  # bytes
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
-_LONGEST_NOTE = 64 << 20  # bytes; it names each file that a build hook made
 
 
 class Root:
@@ -48,13 +49,13 @@ class Root:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self.shared = path / "shared"
-        self.link = path / "current"
         self.own = path / ".release-agent"
         self.database = self.own / "state.db"
         self.incoming = self.own / "incoming"
         self._releases = path / "releases"
-        self._notes = self.own / "releases"
-        self._back = self.own / "back"
+        self._current = CurrentLink(path / "current", self.own / "back", self.incoming)
+        self.link = self._current.path
+        self._notes = ReleaseNotes(self.own / "releases", self.incoming)
         self._lock_file = self.own / "lock"
         self._lock = Lock(self._lock_file, clock)
         self._made: tuple[int, int] | None = None
@@ -64,7 +65,7 @@ class Root:
     def prepare(self) -> None:
         """Make the directories; raises Failed (root-unusable)."""
         try:
-            for directory in (self.path, self._releases, self.shared, self.own, self._notes, self.incoming):
+            for directory in (self.path, self._releases, self.shared, self.own, self._notes.directory, self.incoming):
                 directory.mkdir(exist_ok=True)
                 if directory not in (self.path, self.shared):  # a person may have put these two elsewhere
                     require_directory(directory)
@@ -73,12 +74,7 @@ class Root:
                 (self.own / "shared").symlink_to("../shared")
         except OSError as error:
             raise unusable(self.path, error) from error
-        if self.link.exists() and not self.link.is_symlink():
-            raise Failed(
-                Code.ROOT_UNUSABLE,
-                f"{self.link} is not a symlink; the agent would have to replace it",
-                hint="move it away: the agent makes `current` itself",
-            )
+        self._current.require_link()
 
     def claim(self, app: str) -> None:
         """Note whose root this is; raises Failed (root-unusable) if it is another app's. Call it with the lock held."""
@@ -96,11 +92,11 @@ class Root:
                 hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
             )
         if not owner:
-            self._write(mark, f"{app}\n")
+            write_durably(mark, f"{app}\n", self.incoming)
 
     def _require_own(self) -> None:
         """Raise OSError if a link or a file lies in the place of one of the agent's directories: none is followed."""
-        for directory in (self._releases, self.own, self._notes, self.incoming):
+        for directory in (self._releases, self.own, self._notes.directory, self.incoming):
             require_directory(directory)
 
     def holder(self) -> dict[str, Any] | None:
@@ -124,9 +120,8 @@ class Root:
         Returns the names that could not be removed, with the reason; they do no harm.
         """
         names = {path.name for path in self._releases.iterdir()}
-        orphans = [note for note in self._notes.iterdir() if note.name.removesuffix(".json") not in names]
         stuck = {}
-        for left in (*self.incoming.iterdir(), *orphans):
+        for left in (*self.incoming.iterdir(), *self._notes.without_release(names)):
             try:
                 remove(left)
             except OSError as error:
@@ -196,7 +191,7 @@ class Root:
             ) from error
 
     def _discard(self, name: str) -> None:
-        if self._named() == name:
+        if self._current.name() == name:
             message = f"{name} is live"
             raise AssertionError(message)
         self._require_own()
@@ -206,59 +201,26 @@ class Root:
             # Moved out of releases/ first: a release that exists there is complete.
             trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
             whole.rename(trash)
-            self._note(name).unlink(missing_ok=True)
+            self._notes.remove(name)
             remove(trash)
-        self._note(name).unlink(missing_ok=True)
+        self._notes.remove(name)
 
     # Publishing
 
     def publish(self, name: str) -> None:
         """Swap ``current`` by rename(2): at every instant it names a complete release."""
-        try:
-            require_directory(self._releases / name)
-            self._link_to(name).replace(self.link)
-            sync_directory(self.path)
-        except OSError as error:
-            raise unusable(self.link, error) from error
+        self._current.publish(self._releases / name)
 
     def prepare_return(self, name: str) -> None:
         """Make the link to a release beforehand, so that publishing it again takes one rename(2) and no inode or block.
 
         Raises Failed (disk-full, root-unusable).
         """
-        if _target(self._back) == name:
-            return
-        with explained(self._back):
-            remove(self._back)
-            fresh = self._fresh("back")
-            fresh.symlink_to(f"releases/{name}")
-            fresh.replace(self._back)
-
-    def _link_to(self, name: str) -> Path:
-        """Return a link to a release: the one that was made beforehand, or a new one."""
-        if _target(self._back) == name:
-            return self._back
-        fresh = self._fresh("current")
-        fresh.symlink_to(f"releases/{name}")
-        return fresh
-
-    def _fresh(self, what: str) -> Path:
-        """Return an unused name: neither the remains of a killed run nor what a hook makes can be in its place."""
-        return self.incoming / f"{what}-{os.getpid()}-{os.urandom(8).hex()}"
+        self._current.prepare_return(name)
 
     def save(self, release: Release) -> None:
-        """Write ``releases/NAME.json``, durable before this returns; state.db can be rebuilt from these."""
-        self._write(self._note(release.name), json.dumps(release.to_json(), indent=1, sort_keys=True))
-
-    def _write(self, place: Path, text: str) -> None:
-        fresh = self._fresh("note")
-        with explained(place):
-            with fresh.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(place)
-            sync_directory(place.parent)
+        """Write what a release is, durable before this returns; state.db can be rebuilt from these notes."""
+        self._notes.save(release)
 
     # Looking
 
@@ -268,25 +230,19 @@ class Root:
 
     def made(self) -> list[Path]:
         """Return what the agent has made and has to own: its directories and files, every release and its note."""
-        places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes]
-        # Nobody but the owner may be let in to look.
-        notes = self._notes.glob("*.json") if os.access(self.own, os.X_OK) else ()
-        return [place for place in (*places, *self._releases.glob("*"), *notes) if os.path.lexists(place)]
+        places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes.directory]
+        return [place for place in (*places, *self._releases.glob("*"), *self._notes.places()) if os.path.lexists(place)]
 
     def current(self) -> Release | None:
         """Return the live release, or None if ``current`` names no complete release."""
-        name = self._named()
+        name = self._current.name()
         return self.get(name) if name else None
 
     def get(self, name: str) -> Release | None:
         """Return a release, or None if it is not complete or its note cannot be read."""
         if not is_release_name(name) or not (self._releases / name).is_dir():
             return None
-        try:
-            release = Release.from_json(json.loads(read_regular(self._note(name), _LONGEST_NOTE, follow=False)))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
-        return release if release.name == name else None
+        return self._notes.get(name)
 
     def releases(self) -> list[Release]:
         """Return all complete releases with a readable note, by number."""
@@ -322,7 +278,7 @@ class Root:
         releases = self.releases()
         healthy = [release.name for release in releases if release.state is State.HEALTHY]
         failed = [release.name for release in releases if release.state is State.FAILED]
-        kept = {*healthy[-keep:], *failed[-1:], *protected, self._named()}
+        kept = {*healthy[-keep:], *failed[-1:], *protected, self._current.name()}
         surplus = [release.name for release in releases if release.name not in kept]
         if surplus:
             used = processes.releases_in_use(self._releases, live_at, serving)
@@ -335,21 +291,6 @@ class Root:
             except OSError as error:  # the others are removed all the same
                 stuck[name] = f"{error.filename}: {error.strerror}"
         return removed, stuck
-
-    def _named(self) -> str | None:
-        return _target(self.link)
-
-    def _note(self, name: str) -> Path:
-        return self._notes / f"{name}.json"
-
-
-def _target(link: Path) -> str | None:
-    """Return the name of the release that a link names, or None."""
-    try:
-        target = link.readlink()
-    except OSError:
-        return None
-    return target.name if target.parent.name == "releases" else None
 
 
 def _identity(directory: Path) -> tuple[int, int]:

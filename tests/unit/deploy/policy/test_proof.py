@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.config.sections import HealthSettings
-from release_agent.deploy.proof import Decision, Proof, prove
+from release_agent.deploy.policy.proof import Decision, Proof, prove
 from release_agent.errors import Code, Exit, Unhealthy
 from release_agent.health import Look, Process, ServiceLook
 from support.clocks import FakeClock

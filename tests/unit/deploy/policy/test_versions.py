@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from release_agent.deploy import versions
+from release_agent.deploy.policy import versions
 
 
 def highest_first(*tags: str, pattern: str = "v*", prereleases: bool = True) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release_agent.deploy.line import before, replaced_by, rollback_target
+from release_agent.deploy.policy.line import before, replaced_by, rollback_target
 from release_agent.errors import Code, NoTarget
 from release_agent.model import Kind, Record, Release, Request, Stage, State, UnfinishedDeployment
 from support.roots import release

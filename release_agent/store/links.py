@@ -1,0 +1,73 @@
+"""The link ``current``, and the link that is made beforehand for the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed
+from release_agent.store.files import unused_name
+from release_agent.system.disk import explained, remove, require_directory, sync_directory, unusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class CurrentLink:
+    """``<root>/current``, which names the live release."""
+
+    def __init__(self, path: Path, back: Path, incoming: Path) -> None:
+        """``back``: the link that is kept for the way back; ``incoming``: where links are made."""
+        self.path = path
+        self._back = back
+        self._incoming = incoming
+
+    def name(self) -> str | None:
+        """Return the name of the release that it names, or None."""
+        return _target(self.path)
+
+    def require_link(self) -> None:
+        """Raise Failed (root-unusable) if something else lies in its place."""
+        if self.path.exists() and not self.path.is_symlink():
+            raise Failed(
+                Code.ROOT_UNUSABLE,
+                f"{self.path} is not a symlink; the agent would have to replace it",
+                hint="move it away: the agent makes `current` itself",
+            )
+
+    def publish(self, release: Path) -> None:
+        """Swap it by rename(2): at every instant it names a complete release. Raises Failed (root-unusable, disk-full)."""
+        try:
+            require_directory(release)
+            self._to(release.name).replace(self.path)
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise unusable(self.path, error) from error
+
+    def prepare_return(self, name: str) -> None:
+        """Make the link to a release beforehand, so that publishing it again takes one rename(2) and no inode or block.
+
+        Raises Failed (disk-full, root-unusable).
+        """
+        if _target(self._back) == name:
+            return
+        with explained(self._back):
+            remove(self._back)
+            self._made("back", name).replace(self._back)
+
+    def _to(self, name: str) -> Path:
+        """Return a link to a release: the one that was made beforehand, or a new one."""
+        return self._back if _target(self._back) == name else self._made("current", name)
+
+    def _made(self, what: str, name: str) -> Path:
+        fresh = unused_name(self._incoming, what)
+        fresh.symlink_to(f"releases/{name}")
+        return fresh
+
+
+def _target(link: Path) -> str | None:
+    """Return the name of the release that a link names, or None."""
+    try:
+        target = link.readlink()
+    except OSError:
+        return None
+    return target.name if target.parent.name == "releases" else None
