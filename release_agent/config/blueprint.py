@@ -84,7 +84,7 @@ def _parse(name: str, text: str) -> ReleaseToml:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         raise Refused(
-            Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="mend it in the repository and tag again"
+            Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="fix it in the repository and tag again"
         ) from error
     problems: list[Problem] = []
     parsed = schema.read_table(ReleaseToml, table, "", problems)
@@ -96,7 +96,7 @@ def _parse(name: str, text: str) -> ReleaseToml:
 
 def _refuse(source: str, problems: list[Problem]) -> None:
     if problems:
-        raise Refused(Code.RELEASE_TOML_INVALID, describe(source, problems), hint="mend it in the repository and tag again")
+        raise Refused(Code.RELEASE_TOML_INVALID, describe(source, problems), hint="fix it in the repository and tag again")
 
 
 def _within(into: str, path: str) -> str:

@@ -39,7 +39,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
             f"--config or {Variable.RELEASE_AGENT_CONFIG}",
         ) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
-        raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="mend the line it names") from error
+        raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="fix the line that it names") from error
     problems: list[Problem] = []
     config = parse(table, problems, environ)
     if problems:

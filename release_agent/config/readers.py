@@ -110,7 +110,7 @@ def positive_duration(value: object) -> float:
     """Return a duration in seconds, greater than zero."""
     seconds = duration(value)
     if seconds <= 0:
-        message = "must be longer than nothing"
+        message = "must be greater than zero"
         raise WrongValueError(message)
     return seconds
 

@@ -48,5 +48,5 @@ def _unknown(why: str) -> Refused:
     return Refused(
         Code.CONSUL_UNREACHABLE,
         f"what the fleet last rolled out cannot be known: {why}",
-        hint="mend Consul, or the CONSUL_* variables (docs/consul.md); or name a revision: `release-agent deploy REVISION`",
+        hint="fix Consul, or the CONSUL_* variables (docs/consul.md); or name a revision: `release-agent deploy REVISION`",
     )

@@ -76,7 +76,7 @@ class RolloutKeys:
 
     @property
     def order(self) -> str:
-        """An order for whoever runs the rollout."""
+        """An order for the rollout's operator."""
         return f"{self.folder}order"
 
 

@@ -147,7 +147,7 @@ def unreachable(error: ConsulError) -> RecordUnreachable:
     return RecordUnreachable(
         Code.RECORD_UNREACHABLE,
         f"the record of rollouts in Consul cannot be used: {error}",
-        hint="mend Consul, or the CONSUL_* variables (docs/consul.md has the rights that rollouts need); then go on: "
+        hint="fix Consul, or the CONSUL_* variables (docs/consul.md has the rights that rollouts need); then go on: "
         "`release-agent rollout list`",
     )
 

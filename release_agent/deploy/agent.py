@@ -49,7 +49,7 @@ _NOT_THE_VERSION = {
 
 
 class Agent:
-    """The verbs that change something. The root's lock is held by whoever makes one."""
+    """The verbs that change something. The caller holds the root's lock."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -97,7 +97,7 @@ class Agent:
             return False
         trigger = last.trigger if last else ""
         if trigger.startswith(ROLLOUT) and trigger > followed.id:
-            # The first host of a rollout that goes on: started again, it must not fall back by itself.
+            # The first host of a rollout that goes on: started again, it must not fall back automatically.
             context.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
             return False
         return True
@@ -143,7 +143,7 @@ class Agent:
             run.close()
 
     def _first_deployment(self, request: Request) -> Record:
-        """Deploy, and where the newest version is refused or sick, the next lower one."""
+        """Deploy; if the newest version is refused or unhealthy, deploy the next lower one."""
         first = self.deploy(request)
         if first.outcome in SUCCESSES or self._context.config.revision.follow != "tag" or _is_no_fault_of(first):
             return first

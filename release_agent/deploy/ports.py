@@ -52,7 +52,7 @@ class Store(Protocol):
         """Hold the root's lock; raises Busy."""
 
     def describe(self, revision: str) -> None:
-        """Say in the lock what is being deployed, for whoever finds it held; does nothing if it is not held here."""
+        """Write into the lock what is being deployed, for readers of the lock; do nothing if this process does not hold it."""
 
     def clean(self) -> dict[str, str]:
         """Remove what a killed run left half done; returns what could not be removed, and why."""

@@ -149,7 +149,7 @@ class Publication:
         """Publish what was live before, restart and prove *that*; returns how it ended.
 
         Raises Interrupted if supervisor is gone: a container that is being stopped
-        fails everything, and that is no sick release.
+        fails everything, and that does not make the release unhealthy.
         """
         context = self._context
         with context.clock.shielded():

@@ -48,7 +48,7 @@ _RESERVE = 128 * 1024  # bytes
 class Database:
     """An open ``state.db``. Use it as a context: its end closes the file.
 
-    Reading needs no lock. Whoever writes holds the root's lock.
+    Reading needs no lock. A writer holds the root's lock.
     """
 
     def __init__(self, path: Path, *, write: bool = False, patience: float = 10.0) -> None:

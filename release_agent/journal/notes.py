@@ -61,7 +61,7 @@ class Notes(Database):
     # Answers of checks
 
     def answer(self, request: str, body: dict[str, Any]) -> None:
-        """Keep what a check found, for whoever asked; it is no part of the history, and only the last 20 are kept."""
+        """Keep what a check found, for the client that asked. It is not part of the history, and only the last 20 are kept."""
         self.write("INSERT INTO answer (id, body) VALUES (?,?)", (request, json.dumps(body)))
         self.write("DELETE FROM answer WHERE seq <= (SELECT max(seq) FROM answer) - ?", (_KEPT_ANSWERS,))
 

@@ -32,7 +32,7 @@ def listen(events: TextIO, answers: TextIO, on_event: Callable[[str], None]) -> 
 
 
 class Wakeups:
-    """Events for the thread that looks; many that came meanwhile are one."""
+    """Events for the thread that looks; those that come while it works count as one."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[str | None] = queue.Queue(maxsize=1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Poll:
-    """``[revision] poll``: deploys by itself when what it follows has moved; nothing is tried a second time."""
+    """``[revision] poll``: deploys automatically when the followed revision has moved; nothing is tried twice."""
 
     def __init__(self, watched: Watched, journal: Callable[[], StateDatabase], log: Log) -> None:
         self._watched = watched

@@ -29,7 +29,7 @@ class Sickness:
     since: float | None = None
 
     def after(self, live: Release, now: float, *, failing: bool) -> Sickness:
-        """Count one more look: only a probe that fails makes a release sick, not a service that a person stopped."""
+        """Count one more look: only a failing probe makes a release unhealthy, not a service that a person stopped."""
         published = publication_of(live)
         if not failing:
             return Sickness(published)
@@ -59,7 +59,7 @@ def is_given_up(sickness: Sickness, health: HealthSettings, now: float, *, hopel
 
 
 class HealthWatch:
-    """Rolls back a release that turns sick within its time of watch, once."""
+    """Rolls back a release that becomes unhealthy while it is watched, once."""
 
     def __init__(self, watched: Watched, log: Log) -> None:
         self._watched = watched

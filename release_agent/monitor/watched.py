@@ -30,7 +30,7 @@ class Watched(Protocol):
         """Look once at its services and probes."""
 
     def health(self, live: Release) -> HealthSettings:
-        """Return how long a release may be sick, and is watched."""
+        """Return how long a release may be unhealthy, and how long it is watched."""
 
     def target(self) -> Target:
         """Resolve what a bare deploy would take."""

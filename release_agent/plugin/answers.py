@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from release_agent.health import Process
     from release_agent.model import Release
 
-# Seconds to wait for a commit, which takes milliseconds; supervisord stands still meanwhile.
+# Seconds to wait for a commit, which takes milliseconds; supervisord stands still during this time.
 _PATIENCE = 0.2
 
 

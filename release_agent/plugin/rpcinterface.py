@@ -281,7 +281,7 @@ def _text(value: Any) -> str:
         return str(value)
     if value is None:
         return ""
-    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at the most")
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
 
 
 def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:

@@ -98,7 +98,7 @@ def _attend(
     process: subprocess.Popen[bytes],
     takers: dict[IO[bytes] | None, Callable[[bytes], None]],
 ) -> None:
-    """Read until git has ended, whoever still holds its pipes; raises GitFailedError at the time limit."""
+    """Read until git has ended, even if another process still holds its pipes; raises GitFailedError at the time limit."""
     deadline = clock.now() + call.seconds
     with selectors.DefaultSelector() as selector:
         for pipe, take in takers.items():

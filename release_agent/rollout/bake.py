@@ -24,7 +24,7 @@ class Watch(Protocol):
     """Watches hosts for some seconds."""
 
     def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
-        """Yield each host that is found sick or is lost, once, when it is."""
+        """Yield each host that becomes unhealthy or is lost, once, when it does."""
 
 
 class AskAgents:
@@ -67,7 +67,7 @@ class AskConsul:
     """Asks Consul which hosts are critical: one question, however many hosts."""
 
     def __init__(self, sick: Callable[[], Mapping[str, str]], otherwise: Watch) -> None:
-        """``sick`` blocks for a moment and says which hosts are, and why; raises OSError where Consul does not answer."""
+        """``unhealthy`` blocks for a moment and returns the reason by host; raises OSError if Consul does not answer."""
         self._sick = sick
         self._otherwise = otherwise
 

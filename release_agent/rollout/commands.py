@@ -152,7 +152,7 @@ def _exceeded(plan: RolloutPlan) -> FleetStopped:
     return FleetStopped(
         Code.FLEET_STOPPED,
         f"{plan.exceeded}; nothing was changed: {text.troubles(failed)}",
-        hint="mend them, leave them out with --exclude, or allow for them",
+        hint="fix them, leave them out with --exclude, or allow for them",
     )
 
 
@@ -166,7 +166,7 @@ def resume(command: RolloutCommand) -> int:
 
 
 def revert(command: RolloutCommand) -> int:
-    """Put back every host that took the revision."""
+    """Roll back every host that took the revision."""
 
     async def run() -> int:
         return command.show(await command.operator.revert(command.arguments.id))
@@ -178,19 +178,19 @@ def abort(command: RolloutCommand) -> int:
     """Begin no further host; what was changed stays as it is."""
     found = orders.abort(command.parts.record, command.arguments.id)
     if found.running:
-        command.console.say(f"{found.rollout.id} is told: abort")
+        command.console.say(f"{found.rollout.id} has been told to abort")
     else:
         command.console.say(f"{found.rollout.id} is aborted; what was changed stays as it is")
     return Exit.OK
 
 
 def order(command: RolloutCommand) -> int:
-    """Leave an order for whoever runs the rollout."""
+    """Leave an order for the rollout's operator."""
     verb = command.arguments.verb
     found = orders.order(command.parts.record, command.arguments.id, verb)
     rollout = found.rollout
     if found.running:
-        command.console.say(f"{rollout.id} is told: {verb}")
+        command.console.say(f"{rollout.id} has been told to {verb}")
     else:
         command.console.say(f"nobody runs {rollout.id} at the moment; to go on: {command.words(rollout, 'resume')}")
     return Exit.OK

@@ -26,11 +26,11 @@ class HostStage(StrEnum):
     STARTING = "starting"  # asked to deploy; perhaps it has not heard
     DEPLOYING = "deploying"  # it said which deployment it runs
     DONE = "done"  # it took the revision and was proved healthy
-    FAILED = "failed"  # it did not take it, or turned sick while it was watched
+    FAILED = "failed"  # it did not take it, or became unhealthy while it was watched
     UNREACHABLE = "unreachable"  # nobody knows
     REVERTING = "reverting"  # asked to go back to what it ran before
     REVERTED = "reverted"  # runs that again, proved healthy
-    STUCK = "stuck"  # could not be put back
+    STUCK = "stuck"  # could not be rolled back
     CONVERGED = "converged"  # was unreachable, and has told Consul since that it runs the revision
 
 
@@ -41,7 +41,7 @@ class Phase(StrEnum):
     PAUSED = "paused"
     WAITING = "waiting"  # for a person's approval
     REVERTING = "reverting"
-    INTERRUPTED = "interrupted"  # left as it was by whoever ran it: `rollout resume`
+    INTERRUPTED = "interrupted"  # left as it was by its operator: `rollout resume`
     COMPLETED = "completed"  # every host runs it
     PARTIAL = "partial"  # all others took it; failed and unreachable ones were within their budgets
     FAILED = "failed"
@@ -116,7 +116,7 @@ class Rollout:
     wave: int = 0  # the one it is in, from 0
     approved: bool = False
     why: str = ""
-    reverting: str = ""  # why hosts are put back; empty: they are not
+    reverting: str = ""  # why hosts are rolled back; empty: they are not
     ended_at: str | None = None
     user: str = ""  # of the hosts' supervisors …
     password_file: str = ""  # … and where its password was, on the machine it was started on

@@ -1,4 +1,4 @@
-"""Back to what each host ran before: at once, without waves; a host that could not be put back is named."""
+"""Back to what each host ran before: at once, without waves; a host that could not be rolled back is named."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Revert:
         self._observer = observer
 
     async def go(self) -> None:
-        """Put back every host that this rollout changed; a host that could not be is stuck."""
+        """Roll back every host that this rollout changed; a host that could not be is stuck."""
         hosts = self._rollout.at(*TOUCHED)
         self._observer.tell("revert.started", hosts=len(hosts))
         await in_parallel(hosts, self._rollout.options.parallel, self._put_back)
@@ -83,7 +83,7 @@ class Revert:
             await asyncio.sleep(_LOOK)
             live = await client.look(min(FIRST_CONTACT, deadline))
         if live.busy:
-            raise HostError(Code.HOST_LATE, "still busy after its deadline; it goes on by itself")
+            raise HostError(Code.HOST_LATE, "still busy after its deadline; the host goes on alone")
         return live
 
     async def _roll_back(self, client: HostClient, host: Host, end: float) -> None:

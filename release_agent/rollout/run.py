@@ -64,7 +64,7 @@ class RolloutRun:
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
         except asyncio.CancelledError:
-            await self._leave("interrupted by whoever ran it")
+            await self._leave("interrupted by its operator")
             raise
         except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
             await self._leave(error.message)
@@ -74,7 +74,7 @@ class RolloutRun:
             raise
 
     async def revert(self) -> Exit:
-        """Put back every host that took the revision; cancelled as go()."""
+        """Roll back every host that took the revision; cancelled as go()."""
         self._rollout.reverting = ASKED
         return await self.go()
 

@@ -28,7 +28,7 @@ class Writer:
     """The record, for an event loop: its calls block, and one thread makes all of them."""
 
     def __init__(self, record: RolloutStore, patience: float, on_away: Callable[[str], None]) -> None:
-        """``patience``: seconds to wait for a record that is away; ``on_away`` is told why, and "" when it is back."""
+        """``patience``: seconds to wait for a record that is gone; ``on_away`` gets the reason, and "" when the record returns."""
         self._record = record
         self._patience = patience
         self._on_away = on_away
@@ -39,7 +39,7 @@ class Writer:
         self._next: asyncio.Task[None] | None = None
 
     async def host(self, host: Host) -> None:
-        """Return once the host is written down; those that come meanwhile go together."""
+        """Return once the host is written down; those that come while it waits go together."""
         self._waiting[host.name] = host
         if self._next is None:
             self._next = asyncio.create_task(self._flush())

@@ -74,6 +74,6 @@ def busy(holder: dict[str, Any] | None) -> Busy:
     age = max(0, int(time.time() - holder["since"]))
     return Busy(
         Code.BUSY,
-        f"deployment {holder['id']} ({what}, pid {holder['pid']}) has been running for {age} s",
+        f"another deployment is already running: {holder['id']} ({what}, pid {holder['pid']}), for {age} s",
         hint="try again when it is done; `release-agent status` shows its phase",
     )

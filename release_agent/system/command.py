@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 SHELL = ("/bin/sh", "-euc")
-# It becomes the shell of the command when it is told to; if whoever would tell it has ended, it ends.
+# It becomes the shell of the command at a signal from the agent; if the agent has ended, it ends.
 _HELD = ("/bin/sh", "-c", 'read -r go && exec "$0" "$@" </dev/null')
 _TAIL = 64 * 1024
 _LONGEST_LINE = 8 * 1024

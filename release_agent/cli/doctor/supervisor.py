@@ -59,7 +59,7 @@ def _deploy(health: HealthSettings, programs: Sequence[Program]) -> Iterator[Fin
         message = f"stopwaitsecs is {program['stopwaitsecs']}; proving a rollback alone may take {patience:g} s"
         yield Finding(check, WARNING, message, "set stopwaitsecs above the worst rollback, or supervisor kills it half way")
     if not wrong:
-        yield Finding(check, OK, "runs once, as asked, and is never run again by itself")
+        yield Finding(check, OK, "runs once, as asked, and is never run again automatically")
 
 
 def _service(

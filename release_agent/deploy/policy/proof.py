@@ -73,7 +73,7 @@ def prove(look: Callable[[], Look], health: HealthSettings, clock: Clock) -> Non
 
 def _unhealthy(seen: Look, health: HealthSettings, spent: float) -> Unhealthy:
     when = f"after {spent:.0f} s" if seen.hopeless else f"within {health.deadline:g} s"
-    wrong = "; ".join(seen.problems) or f"never well for {health.stable_for:g} s on end"
+    wrong = "; ".join(seen.problems) or f"never healthy for {health.stable_for:g} s in a row"
     return Unhealthy(
         Code.UNHEALTHY,
         f"not healthy {when}: {wrong}",

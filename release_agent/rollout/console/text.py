@@ -102,9 +102,9 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     if not rollout.has_ended:
         lines.append(f"  to go on: {again('resume')}")
     elif rollout.at(HostStage.STUCK):
-        lines.append(f"  to try those again that could not be put back: {again('revert')}")
+        lines.append(f"  to try again those that could not be rolled back: {again('revert')}")
     elif code is Exit.FLEET_FAILED and rollout.at(HostStage.DONE):
-        lines.append(f"  to put back what was changed: {again('revert')}")
+        lines.append(f"  to roll back what was changed: {again('revert')}")
     return "\n".join(lines)
 
 

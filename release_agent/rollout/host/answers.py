@@ -58,7 +58,7 @@ def require_success(record: dict[str, Any], commits: dict[str, str] | None = Non
     if record["outcome"] not in SUCCESSES:
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
-        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved meanwhile")
+        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved in between")
 
 
 def failure(record: dict[str, Any]) -> HostError:

@@ -118,7 +118,7 @@ class HostClient:
                 if now() - began > patience:
                     phases = [phase["name"] for phase in record.get("phases", [])]
                     doing = f", in phase {phases[-1]}" if phases else ""
-                    raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; it goes on by itself")
+                    raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; the host goes on alone")
 
     async def _insist(self, patience: float, method: str, *arguments: str | int | bool) -> Any:
         """Call what changes nothing, again and again where there is no answer."""

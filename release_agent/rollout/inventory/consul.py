@@ -50,7 +50,7 @@ def targets(
 def sick(client: ConsulClient, service: str) -> dict[str, str]:
     """Return the hosts whose own check is critical, and why.
 
-    A host in maintenance mode is not sick for that: its own check says how it is. Consul sends those that are
+    Maintenance mode does not make a host unhealthy: its own check says how it is. Consul sends those that are
     critical alone, so that to ask again costs little, however many hosts there are. Raises OSError where it does
     not answer.
     """
@@ -69,7 +69,7 @@ def _registered(client: ConsulClient, service: str) -> list[dict[str, Any]]:
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE,
             f"Consul cannot be asked for the hosts of {service}: {error}",
-            hint="mend Consul, or the CONSUL_* variables (docs/consul.md); or name the hosts yourself, or in a file: --fleet",
+            hint="fix Consul, or the CONSUL_* variables (docs/consul.md); or name the hosts yourself, or in a file: --fleet",
         ) from error
 
 

@@ -127,7 +127,7 @@ def from_file(path: str | Path) -> Fleet:
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
         message = f"{path} is not TOML: {error}"
-        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="mend the line it names") from error
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="fix the line that it names") from error
     problems: list[Problem] = []
     read = schema.read_table(FleetToml, table, "", problems)
     targets = [InventoryHost(host.name, host.url, host.service, host.zone) for host in read.hosts]

@@ -1,4 +1,4 @@
-"""Whoever runs a rollout: plans it, starts it, goes on with it, puts it back."""
+"""The operator of a rollout: plans it, starts it, goes on with it, rolls it back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.record.port import RolloutStore
 
 _LOOK = 1.0  # seconds
-_LOOKS = 5  # until a paused rollout has resumed; whoever runs it looks for orders once a second
+_LOOKS = 5  # until a paused rollout has resumed; its operator looks for orders once a second
 _ASKED = 3  # hosts, before a rollout goes on
 _PATIENCE = 900.0  # seconds to wait for a record that is away
 
@@ -135,7 +135,7 @@ class Operator:
         return await self._run(rollout, lambda run: run.go())
 
     async def _resumed_elsewhere(self, identity: str) -> Rollout | None:
-        """Return the rollout once whoever runs it has resumed it; an operator who was killed holds the lock for a while."""
+        """Return the rollout once its operator has resumed it; an operator who was killed holds the lock for a while."""
         for _ in range(_LOOKS):
             await self._sleep(_LOOK)
             rollout = await asyncio.to_thread(self._access.record.read, identity)
@@ -144,7 +144,7 @@ class Operator:
         return None
 
     async def revert(self, identity: str) -> Result:
-        """Put back every host that took the revision, even if the rollout has ended; raises NoTarget, Locked, Misconfigured."""
+        """Roll back every host that took the revision, even if the rollout has ended; raises NoTarget, Locked, Misconfigured."""
         rollout = await self._taken(identity, may_have_ended=True)
         return await self._run(rollout, lambda run: run.revert())
 

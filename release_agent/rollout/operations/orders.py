@@ -1,4 +1,4 @@
-"""Orders to whoever runs a rollout. Every function may block for some seconds, and raises RecordUnreachable."""
+"""Orders to the operator of a rollout. Every function may block for some seconds, and raises RecordUnreachable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def order(record: RolloutStore, identity: str, verb: str) -> Standing:
-    """Leave an order (``pause``, ``approve``, ``abort``) for whoever runs a rollout, or resumes it; raises NoTarget."""
+    """Leave an order (``pause``, ``approve``, ``abort``) for the rollout's operator, now or after a resume; raises NoTarget."""
     rollout = record.read(identity)
     if rollout.has_ended or rollout.reverting:
         raise ended(rollout)
@@ -23,14 +23,14 @@ def order(record: RolloutStore, identity: str, verb: str) -> Standing:
 def abort(record: RolloutStore, identity: str) -> Standing:
     """Begin no further host and leave the others as they are; raises NoTarget, Locked.
 
-    Whoever runs the rollout is ordered to. If nobody does, it has ended when this returns.
+    The rollout's operator is ordered to. If nobody does, it has ended when this returns.
     """
     rollout = record.read(identity)
     if record.running(rollout):
         ordered = order(record, identity, "abort")
         if ordered.running:
             return ordered
-    # Nobody runs it, or nobody any more: the order would wait for whoever resumes it.
+    # Nobody runs it any more: the order would wait for the next resume.
     rollout = record.take(identity)
     try:
         if rollout.has_ended:

@@ -29,13 +29,13 @@ class Stop:
 
 @dataclass(frozen=True)
 class Situation:
-    """What whoever runs a rollout knows besides the rollout itself."""
+    """What the operator knows besides the rollout itself."""
 
     stop: Stop | None = None
     paused: bool = False
     entered: bool = False  # whether this run has begun the current wave
     baked: bool = False  # whether it has watched the hosts after that wave
-    put_back: bool = False  # whether it has tried to put back every host
+    put_back: bool = False  # whether it has tried to roll back every host
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class AskApproval:
 
 @dataclass(frozen=True)
 class PutBack:
-    """Put back every host that the rollout changed."""
+    """Roll back every host that the rollout changed."""
 
     why: str
 
@@ -153,7 +153,7 @@ def _complete(rollout: Rollout) -> Finish:
 def _after_revert(rollout: Rollout) -> Finish:
     why = rollout.reverting
     if rollout.at(HostStage.STUCK):
-        return Finish(Phase.FAILED, Exit.FLEET_FAILED, f"not all hosts could be put back ({why})")
+        return Finish(Phase.FAILED, Exit.FLEET_FAILED, f"not all hosts could be rolled back ({why})")
     return Finish(Phase.REVERTED, Exit.OK if why == ASKED else Exit.FLEET_REVERTED, why)
 
 

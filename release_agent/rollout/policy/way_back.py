@@ -30,7 +30,7 @@ class WayBack(StrEnum):
     READ_HISTORY = "read its history: only that says whether this rollout brought what is live there"
     ROLL_BACK = "roll back"
     NOTE_BACK = "note that it is back already"
-    LEAVE_ALONE = "leave it alone: it never took the revision, or went back by itself"
+    LEAVE_ALONE = "leave it alone: it never took the revision, or rolled back automatically"
     MOVED_ON = "name it: something else is live there that this rollout did not bring"
     NO_TARGET = "name it: nothing was live there before"
 

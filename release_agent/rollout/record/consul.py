@@ -48,7 +48,7 @@ class ConsulRolloutStore:
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as lock:
             kept = self._kept(rollout)
             before = {identity: self._plan(identity) for identity in kept}
-            # The id first: hosts without a plan, left by whoever is killed here, are found and removed by the next.
+            # The id first: hosts without a plan, which an operator that is killed here leaves, are found and removed by the next.
             lock.write([self._keeping(rollout, [*kept, rollout.id])])
             lock.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
             newest = [*(identity for identity, plan in before.items() if plan), rollout.id][-KEPT:]
@@ -65,7 +65,7 @@ class ConsulRolloutStore:
         """Take the lock to go on with a rollout; raises Locked, NoTarget."""
         rollout = self._known(identity).rollout
         with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
-            return self.read(identity)  # as whoever had the lock until now left it
+            return self.read(identity)  # as the last holder of the lock left it
 
     def read(self, identity: str) -> Rollout:
         """Return a rollout as it is now; raises NoTarget."""
@@ -130,7 +130,7 @@ class ConsulRolloutStore:
         self._held().renew()
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for whoever runs a rollout; raises NoTarget."""
+        """Leave an order for the rollout's operator; raises NoTarget."""
         self._known(identity)
         self._kv.put(self._keys(identity).order, json.dumps(asdict(order)))
 
@@ -138,7 +138,7 @@ class ConsulRolloutStore:
         """Return an order that was left for the rollout whose lock is held, once."""
         self._held()
         entry = self._kv.get(self._keys(self._id).order)
-        if entry is None or not self._kv.delete(entry):  # replaced meanwhile: the next look has it
+        if entry is None or not self._kv.delete(entry):  # replaced since: the next look has it
             return None
         return _understood(entry.key, entry.text, lambda text: Order.from_json(json.loads(text)))
 

@@ -1,4 +1,4 @@
-"""The record of rollouts in a file of this user's: whoever has this machine may go on with a rollout."""
+"""The record of rollouts in a file of this user: anybody on this machine may go on with a rollout."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FileRolloutStore:
         with self._explained():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            # Whoever runs a rollout has one thread for the record, which did not open it.
+            # The operator has one thread for the record, which did not open it.
             self._db = connect_writing(path, _PATIENCE, any_thread=True)
             with closed_on_error(self._db):
                 migrate(self._db, _MIGRATIONS)
@@ -147,7 +147,7 @@ class FileRolloutStore:
         self._held()
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for whoever runs a rollout; raises NoTarget."""
+        """Leave an order for the rollout's operator; raises NoTarget."""
         self._known(identity)
         with self._explained():
             self._db.execute("INSERT OR REPLACE INTO wish (rollout, body) VALUES (?,?)", (identity, json.dumps(asdict(order))))

@@ -37,7 +37,7 @@ class RolloutStore(Protocol):
         """Return a rollout as it is now; raises NoTarget where there is none of this id."""
 
     def all(self) -> list[Rollout]:
-        """Return the rollouts of all fleets, newest first and 50 at the most, without their hosts."""
+        """Return the rollouts of all fleets, newest first and at most 50, without their hosts."""
 
     def holder(self, app: str, environment: str) -> Holder | None:
         """Return who holds a fleet's lock at this moment."""
@@ -61,13 +61,13 @@ class RolloutStore(Protocol):
         """Return what the fleet's last completed rollout says."""
 
     def renew(self) -> None:
-        """Keep the lock for some more time, and take it again where it lapsed and nobody else had it meanwhile.
+        """Keep the lock for some more time; take it again if it lapsed and nobody else had it since.
 
         Raises LockLost. Does nothing where the kernel keeps it.
         """
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for whoever runs a rollout, in place of one that was not taken yet; raises NoTarget."""
+        """Leave an order for the rollout's operator, in place of one that was not taken yet; raises NoTarget."""
 
     def take_order(self) -> Order | None:
         """Return an order that was left for the rollout whose lock is held, once."""

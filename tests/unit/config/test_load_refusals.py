@@ -170,5 +170,5 @@ def test_a_hook_is_a_table_with_a_command() -> None:
     assert problems_of(MINIMAL + '[hooks]\nbuild = [{ run = "", timeout = "0s", time = "x" }]\n') == [
         'hooks.build[0].time: is not a key here; did you mean "timeout"?',
         "hooks.build[0].run: must not be empty, not ''",
-        "hooks.build[0].timeout: must be longer than nothing, not '0s'",
+        "hooks.build[0].timeout: must be greater than zero, not '0s'",
     ]

@@ -109,7 +109,7 @@ def test_host_that_cannot_be_put_back_is_named(store: FileRolloutStore) -> None:
 
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.FAILED, ["stuck", "reverted", "failed"])
-    assert "not all hosts could be put back" in store.read(ID).why
+    assert "not all hosts could be rolled back" in store.read(ID).why
 
 
 def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRolloutStore) -> None:

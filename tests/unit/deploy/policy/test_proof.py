@@ -116,14 +116,14 @@ def test_a_process_replaced_after_the_deadline_ends_it() -> None:
     spent, message = unproved(lambda spent: SICK if spent < 9.5 else well(1) if spent < 11 else well(2))
 
     assert spent == pytest.approx(11.0, abs=0.21)
-    assert message == "not healthy within 10 s: never well for 3 s on end"
+    assert message == "not healthy within 10 s: never healthy for 3 s in a row"
 
 
 def test_processes_that_are_replaced_all_the_time_are_never_well_long_enough() -> None:
     spent, message = unproved(lambda spent: well(int(spent)))
 
     assert spent == pytest.approx(10.0, abs=1.21)
-    assert "never well for 3 s on end" in message
+    assert "never healthy for 3 s in a row" in message
 
 
 def test_flapping_just_under_stable_for_is_not_healthy() -> None:

@@ -243,7 +243,7 @@ def test_resumed_rollout_follows_first_what_was_left_in_the_middle(fleet: Rollou
         (
             rollout("RX|R", wave=1, reverting="it failed"),
             Situation(put_back=True),
-            "failed 40: not all hosts could be put back (it failed)",
+            "failed 40: not all hosts could be rolled back (it failed)",
         ),
     ],
 )
