@@ -28,7 +28,7 @@ class Writer:
     """The record, for an event loop: its calls block, and one thread makes all of them."""
 
     def __init__(self, record: RolloutStore, patience: float, on_away: Callable[[str], None]) -> None:
-        """``patience``: seconds to wait for a record that is gone; ``on_away`` gets the reason, and "" when the record returns."""
+        """``patience``: seconds to wait for a record that is gone; ``on_away`` gets the reason, "" when it is back."""
         self._record = record
         self._patience = patience
         self._on_away = on_away
