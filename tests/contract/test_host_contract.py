@@ -249,7 +249,9 @@ def test_busy_is_a_fault_for_all_that_would_start(subject: Subject, rpc: Rpc) ->
     _ended(rpc, begun["id"])
 
     assert [code for code, _ in faults] == [111] * 3
-    assert all(said.startswith(f"deployment {begun['id']} (deploy v1.0.0, pid ") for _, said in faults)
+    assert all(
+        said.startswith(f"another deployment is already running: {begun['id']} (deploy v1.0.0, pid ") for _, said in faults
+    )
     assert rpc.deploy("v1.1.0", True)["outcome"] == "deployed", "the next start succeeds at once"
 
 

@@ -162,6 +162,7 @@ class Host:
         )
         (self.path / "supervisord.conf").write_text(text)
         with Path(os.devnull).open("r+") as nothing:
+            warm.expect_starts(self.path)
             command = ["supervisord", "-n", "-c", self.path / "supervisord.conf"]
             self.supervisord = warm.start(command, clean_environment(), [nothing.fileno()] * 3)
         eventually(self._answers, "supervisord answers")
@@ -283,5 +284,6 @@ class Host:
         """End everything that was started and remove the directory."""
         if self.supervisord:
             self.stop(signal.SIGKILL)  # it looks once a second whether its children have stopped
+        warm.kill_started(self.path)
         subprocess.run(["pkill", "-KILL", "-f", str(self.path)], check=False)
         shutil.rmtree(self.path, ignore_errors=True)

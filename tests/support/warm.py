@@ -39,6 +39,7 @@ ENTRIES = {
 # What the programs import besides the agent, at their start or later.
 _IMPORTED = ("structlog", "git", "requests", "consul", "rich.live", "supervisor.supervisord", "supervisor.supervisorctl")
 _LONGEST, _MOST = 1 << 20, 8  # bytes and descriptors of a request
+_STARTED = "started"  # file with the agents that a supervisord has started
 
 
 class Program:
@@ -195,8 +196,21 @@ def _become(request: dict[str, object], *descriptors: int) -> NoReturn:
         sys.argv = argv
         if request["stopped"]:
             os.kill(os.getpid(), signal.SIGSTOP)
+        if Path(argv[0]).name == "supervisord":
+            _fork_what_it_starts()
+        code = _call(Path(argv[0]).name, environ)
+    except BaseException:  # noqa: BLE001 - as Python has it
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _call(program: str, environ: Mapping[str, str]) -> int:
+    """Call a program's entry point; returns its exit code."""
+    code = 1
+    try:
         _open_streams(environ.get("PYTHONIOENCODING", "utf-8"))
-        module, _, name = ENTRIES[Path(argv[0]).name].partition(":")
+        module, _, name = ENTRIES[program].partition(":")
         getattr(importlib.import_module(module), name)()
         code = 0
     except SystemExit as ended:
@@ -207,7 +221,55 @@ def _become(request: dict[str, object], *descriptors: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-        os._exit(code)
+    return code
+
+
+def _fork_what_it_starts() -> None:
+    """Let supervisord's child be the agent instead of executing it: what it imports is here already."""
+    execute = os.execve
+
+    def become(file: str, argv: list[str], environ: dict[str, str]) -> NoReturn:
+        if Path(file) != BIN / "release-agent":
+            execute(file, argv, environ)
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            with contextlib.suppress(OSError, ValueError):
+                if callable(signal.getsignal(number)):
+                    signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.argv = argv
+        _note_start(environ)
+        os._exit(_call("release-agent", environ))
+
+    os.execve = become  # type: ignore[assignment]
+
+
+def _note_start(environ: Mapping[str, str]) -> None:
+    """Write down the process for :func:`kill_started`: its command line is not that of the agent."""
+    with (Path(environ["RELEASE_AGENT_CONFIG"]).parent / _STARTED).open("a") as file:
+        file.write(f"{os.getpid()} {_started_at(os.getpid())}\n")
+
+
+def expect_starts(place: Path) -> None:
+    """Let any user note the agents that a supervisord starts for the configuration in a directory."""
+    (place / _STARTED).touch()
+    (place / _STARTED).chmod(0o666)
+
+
+def kill_started(place: Path) -> None:
+    """Kill every agent that a supervisord has started for the configuration in a directory."""
+    started = place / _STARTED
+    for line in started.read_text().splitlines() if started.exists() else ():
+        pid, at = line.split()
+        with contextlib.suppress(OSError):
+            if _started_at(int(pid)) == at:
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def _started_at(pid: int) -> str:
+    """Return when a process was started, which tells it from a later one of the same number (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def _open_streams(encoding: str) -> None:

@@ -128,7 +128,7 @@ def test_busy_is_a_fault_with_the_commands_own_message(host: Host) -> None:
     command = host.deploy("v1.1.0")
 
     assert fault.value.faultCode == 111
-    assert f"deployment {begun['id']} (deploy v1.0.0, pid " in fault.value.faultString
+    assert f"already running: {begun['id']} (deploy v1.0.0, pid " in fault.value.faultString
     assert fault.value.faultString.split(") has")[0] == command.json["error"]["message"].split(") has")[0]
     host.open("held")
     _ended(host, begun["id"])
