@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.record.port import RolloutStore
 
+pytestmark = pytest.mark.xdist_group("record")  # one Consul, in one worker
+
 FIRST, SECOND, THIRD = (f"rollout-20261122T10000{n}Z-aaaaaa" for n in (1, 2, 3))
 TIMEOUT = 10.0  # seconds; ten thousand hosts are read in one call
 COMPLETED = Completed(FIRST, "v1.4.0", {"api": "c" * 40})

@@ -10,6 +10,7 @@ import signal
 import sys
 import termios
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Exit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONTROL, REPLY = 3, 4  # descriptors: what the test writes to and reads from
+_WRITE = ("1", "64")  # on x86-64 and on arm64
 
 
 def started(table: Table, host: Host) -> None:
@@ -134,13 +136,20 @@ def scene_ten_thousand() -> None:
     table.end()
 
 
+def _is_held_up() -> bool:
+    """Whether a thread of this process is inside write(2) to its terminal (see proc(5) on syscall)."""
+    calls = [(task / "syscall").read_text().split() for task in Path("/proc/self/task").iterdir()]
+    return any(call[0] in _WRITE and call[1] == "0x1" for call in calls)
+
+
 def scene_standstill() -> None:
     rollout, table = a_wave(100), Table()
     table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
     wait()
     for host in rollout.hosts.values():
         started(table, host)
-    time.sleep(0.5)  # the table is drawn meanwhile, which takes until the terminal goes on
+    while not _is_held_up():  # a thread draws the table, and waits for the terminal
+        time.sleep(0.01)
     for host in rollout.hosts.values():
         finished(table, host)
     reply("went on")

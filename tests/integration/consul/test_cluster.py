@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from support.consul_cluster import Fault
     from support.host import Host, Ran
 
+pytestmark = pytest.mark.xdist_group("cluster")  # one Consul, in one worker
+
+
 KEY = "release-agent/test/api/hosts/host-1"
 SERVICE = "release-agent:api:host-1"
 ADDRESS = "192.0.2.7"
@@ -48,24 +51,24 @@ startsecs=0
 """
 
 
-@pytest.fixture(scope="session")
-def cluster_of_session() -> Iterator[ConsulCluster]:
-    """One cluster for all tests; each mends what it breaks."""
+@pytest.fixture(scope="module")
+def cluster_of_module() -> Iterator[ConsulCluster]:
+    """One cluster for all tests; each repairs what it breaks."""
     made = ConsulCluster()
     yield made
     made.close()
 
 
 @pytest.fixture
-def cluster(cluster_of_session: ConsulCluster) -> ConsulCluster:
+def cluster(cluster_of_module: ConsulCluster) -> ConsulCluster:
     """A cluster that is well and knows nothing of this test's service yet."""
-    eventually(cluster_of_session.well, "the cluster is well", PATIENCE)
-    for service in cluster_of_session.get("/v1/agent/services"):
-        cluster_of_session.put(f"/v1/agent/service/maintenance/{service}?enable=false")
-        cluster_of_session.put(f"/v1/agent/service/deregister/{service}")
-    cluster_of_session.put("/v1/agent/maintenance?enable=false")
-    eventually(lambda: not cluster_of_session.health("api"), "it has forgotten", PATIENCE)
-    return cluster_of_session
+    eventually(cluster_of_module.well, "the cluster is well", PATIENCE)
+    for service in cluster_of_module.get("/v1/agent/services"):
+        cluster_of_module.put(f"/v1/agent/service/maintenance/{service}?enable=false")
+        cluster_of_module.put(f"/v1/agent/service/deregister/{service}")
+    cluster_of_module.put("/v1/agent/maintenance?enable=false")
+    eventually(lambda: not cluster_of_module.health("api"), "it has forgotten", PATIENCE)
+    return cluster_of_module
 
 
 def _policy() -> str:

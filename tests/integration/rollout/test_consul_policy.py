@@ -24,6 +24,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.xdist_group("policy")  # one Consul, in one worker
+
 _URL = "http://10.0.0.11:9001"
 _TIMEOUT = 10.0
 

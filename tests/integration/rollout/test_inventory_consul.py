@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.model import InventoryHost
 
+pytestmark = pytest.mark.xdist_group("inventory-consul")  # one Consul, in one worker
+
 
 @pytest.fixture(scope="module")
 def consul_of_module() -> Iterator[ConsulProcess]:

@@ -19,6 +19,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.xdist_group("record-consul")  # one Consul, in one worker
+
 FIRST, SECOND = "rollout-20261122T100001Z-aaaaaa", "rollout-20261122T100002Z-aaaaaa"
 _FLEET = "production/api/rollout"
 _TIMEOUT = 10.0
