@@ -38,8 +38,9 @@ def test_second_deployment_is_busy_at_once_and_says_with_what(host: Host) -> Non
 
     assert (second.code, second.json["outcome"], second.json["error"]["code"]) == (11, "busy", "busy")
     message = second.json["error"]["message"]
-    assert status["deployment"] == {"id": message.split()[1], "phase": "hooks"}
-    assert re.search(rf"\(deploy v1\.0\.0, pid {first.pid}\) .*\b\d+ s\b", message), message
+    told = re.search(rf"already running: (\S+) \(deploy v1\.0\.0, pid {first.pid}\), for \d+ s", message)
+    assert told, message
+    assert status["deployment"] == {"id": told[1], "phase": "hooks"}
     host.open("held")
     assert first.wait(60) == 0
     assert host.status()["deployment"] is None
