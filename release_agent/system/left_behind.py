@@ -23,9 +23,19 @@ _MARK = b"RELEASE_ID="  # in the environment of every hook
 
 
 def note(directory: Path, pid: int) -> Path:
-    """Write down that a process leads a group of the agent's; raises OSError. The note is removed when the group has ended."""
-    place = directory / f"{_NOTE}{pid}"
-    place.write_text(str(processes.started(pid)))
+    """Write down that a process leads a group of the agent's; raises OSError. The note is removed when the group has ended.
+
+    An earlier hook may have put anything into the directory, or in its place: the
+    note's name cannot be guessed, and no link is followed.
+    """
+    place = directory / f"{_NOTE}{pid}-{os.urandom(8).hex()}"
+    parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
+    finally:
+        os.close(parent)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(str(processes.started(pid)))
     return place
 
 
@@ -47,7 +57,7 @@ def end_left_behind(directory: Path) -> list[int]:
 def _noted(directory: Path) -> Iterator[tuple[int, str]]:
     """Yield each group's id and its leader's start; what is no note of the agent's is passed over."""
     for place in directory.glob(f"{_NOTE}*"):
-        number = place.name.removeprefix(_NOTE)
+        number = place.name.removeprefix(_NOTE).partition("-")[0]  # an older agent's notes end here
         if number.isascii() and number.isdigit() and int(number) > 1:
             with suppress(OSError):
                 yield int(number), _content(place)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.errors import Cancelled, Code, Exit, Failed
-from release_agent.system import processes
+from release_agent.system import left_behind, processes
 from release_agent.system.clock import SystemClock
 from release_agent.system.command import CommandResult, CommandRunner
 from release_agent.system.left_behind import end_left_behind
@@ -186,7 +186,7 @@ def test_a_hook_that_fails_is_no_error_of_the_runner(tmp_path: Path) -> None:
     assert runner.run_hook("exit 3", "build", 60, tmp_path, ENVIRONMENT).exit_code == 3
 
 
-def left_behind(directory: Path) -> str:
+def killed_run(directory: Path) -> str:
     """Have a run begin a hook and be killed while the hook runs; return the hook's pid."""
     started = subprocess.Popen(
         [sys.executable, "-c", RUN_AND_WAIT, directory], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
@@ -209,7 +209,7 @@ runner.run("echo $$; exec sleep 1000", 10000, Path("/"), os.environ)
 
 
 def test_the_hook_of_a_killed_run_is_ended_by_the_next(tmp_path: Path) -> None:
-    pid = left_behind(tmp_path)
+    pid = killed_run(tmp_path)
     assert runs(pid)
     end = os.pidfd_open(int(pid))
 
@@ -219,7 +219,7 @@ def test_the_hook_of_a_killed_run_is_ended_by_the_next(tmp_path: Path) -> None:
 
 
 def test_a_process_that_has_a_killed_hooks_number_by_now_is_spared(tmp_path: Path) -> None:
-    pid = left_behind(tmp_path)
+    pid = killed_run(tmp_path)
     (note,) = tmp_path.iterdir()
     note.write_text(str(int(note.read_text()) - 1))
 
@@ -336,6 +336,37 @@ def test_a_stray_file_that_looks_like_a_note_is_passed_over(tmp_path: Path, kind
         place.write_bytes(b"\xff\xfe\0" if kind == "bytes" else b"")
 
     assert end_left_behind(tmp_path) == []
+
+
+def test_a_link_that_a_hook_laid_in_the_place_of_the_next_note_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / f"hook-{os.getpid()}").symlink_to(tmp_path / "precious")
+
+    noted = left_behind.note(tmp_path, os.getpid())
+
+    assert not (tmp_path / "precious").exists()
+    assert noted.read_text() == str(processes.started(os.getpid()))
+
+
+def test_a_note_has_a_name_of_its_own_each_time(tmp_path: Path) -> None:
+    assert left_behind.note(tmp_path, os.getpid()) != left_behind.note(tmp_path, os.getpid())
+
+
+def test_a_link_in_the_place_of_the_directory_of_the_notes_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "notes").symlink_to("elsewhere")
+
+    with pytest.raises(OSError, match="notes"):
+        left_behind.note(tmp_path / "notes", os.getpid())
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_hook_of_a_run_killed_by_an_older_agent_is_ended(tmp_path: Path) -> None:
+    pid = killed_run(tmp_path)
+    (note,) = tmp_path.iterdir()
+    note.rename(tmp_path / f"hook-{pid}")
+
+    assert end_left_behind(tmp_path) == [int(pid)]
 
 
 def test_a_hook_that_removes_the_directory_of_the_notes_is_no_error(tmp_path: Path) -> None:
