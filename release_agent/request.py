@@ -29,7 +29,9 @@ class PluginRequest:
         request = self.request
         named = {"release": request.release} if request.action is Action.ROLLBACK else {"revision": request.revision}
         action = _CHECK if self.check else str(request.action)
-        body = {"id": request.id, "action": action, **named, "trigger": request.trigger}
+        body: dict[str, object] = {"id": request.id, "action": action, **named, "trigger": request.trigger}
+        if request.force:
+            body["force"] = True
         return {Variable.RELEASE_AGENT_REQUEST: json.dumps(body)}
 
     @classmethod

@@ -96,15 +96,17 @@ class ReleaseRPCInterface:
         self._path = path
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = Trigger.RPC) -> Any:
+    def deploy(self, revision: str = "", wait: bool = False, trigger: str = Trigger.RPC, force: bool = False) -> Any:
         """Deploy a revision, or what [revision] says.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it has ended
         @param string trigger   What fired it, for the history
+        @param boolean force    Build and restart even if the revision is live
         @return struct result   The deployment's record, so far
         """
-        return self._run(Request(new_id(), revision=_checked(revision), trigger=_line(trigger)), wait=wait)
+        request = Request(new_id(), revision=_checked(revision), force=_yes(force, "force"), trigger=_line(trigger))
+        return self._run(request, wait=_yes(wait, "wait"))
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = Trigger.RPC) -> Any:
@@ -115,17 +117,21 @@ class ReleaseRPCInterface:
         @param string trigger  What fired it, for the history
         @return struct result  The deployment's record, so far
         """
-        return self._run(Request(new_id(), Action.ROLLBACK, release=_checked(release), trigger=_line(trigger)), wait=wait)
+        return self._run(
+            Request(new_id(), Action.ROLLBACK, release=_checked(release), trigger=_line(trigger)), wait=_yes(wait, "wait")
+        )
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:
-        """Return what a deployment would do: commits, what would be built, free space. Not in the history.
+    def check(self, revision: str = "", wait: bool = False, force: bool = False) -> Any:
+        """Return what a deployment would do: commits, what would be built, free space. Not in the history; takes the lock.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it is known
+        @param boolean force    As for release.deploy
         @return struct result   The answer, or its id so far
         """
-        return self._run(Request(new_id(), revision=_checked(revision), trigger=Trigger.RPC), check=True, wait=wait)
+        request = Request(new_id(), revision=_checked(revision), force=_yes(force, "force"), trigger=Trigger.RPC)
+        return self._run(request, check=True, wait=_yes(wait, "wait"))
 
     @_answering
     def getStatus(self) -> Any:
@@ -152,11 +158,11 @@ class ReleaseRPCInterface:
         @return array result  Records, each with trigger and started_at
         """
         try:
-            most = max(0, min(int(limit), _MOST_HISTORY))
+            most = max(0, min(int(_no_boolean(limit)), _MOST_HISTORY))
         except (TypeError, ValueError, OverflowError) as error:
             raise RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number") from error
         with self._answers().journal() as journal:
-            entries = journal.history(most)
+            entries = [{**entry, "action": journal.action_of(entry["id"])} for entry in journal.history(most)]
         return [self._as_running(entry) for entry in entries]
 
     # Starting
@@ -225,6 +231,8 @@ class ReleaseRPCInterface:
     def _record(self, identity: str) -> dict[str, Any]:
         with self._answers().journal() as journal:
             entry = journal.entry(identity)
+            if entry:
+                entry["action"] = journal.action_of(identity)
             answered = None if entry else journal.answer_to(identity)
         if entry:
             return self._as_running(entry)
@@ -282,6 +290,19 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
+
+
+def _yes(value: Any, name: str) -> bool:
+    """Return a boolean, for which some clients send 0 and 1; raises RPCError for anything else."""
+    if value is None or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a boolean")
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError
+    return value
 
 
 def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:

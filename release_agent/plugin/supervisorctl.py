@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import xmlrpc.client
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
@@ -19,8 +20,12 @@ _POLL = 0.1  # seconds
 _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
+_WAS_CHECKED = "checked"  # the outcome of a check
+_DRY_RUN, _FORCE = "--dry-run", "--force"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
+        --dry-run            show what a deployment would do; change nothing
+        --force              build and restart even if the revision is live
 release rollback [RELEASE]   go back to the release before, or to the named one
 release status               what is live and how it was last found
 release history [N]          what was done"""
@@ -28,7 +33,14 @@ release history [N]          what was done"""
 
 def make_controller(controller: Any, **_settings: str) -> ReleaseController:
     """Make the plugin of ``[ctlplugin:release]``; supervisorctl calls this."""
+    for other in controller.options.plugins:
+        # supervisorctl asks every plugin for help, and each says "No help" about the commands of the others.
+        other.help_release = _say_nothing
     return ReleaseController(controller)
+
+
+def _say_nothing() -> None:
+    """Leave the help on ``release`` to its own plugin."""
 
 
 class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
@@ -37,22 +49,27 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
     name = "release"
 
     def do_release(self, argument: str) -> None:
-        """Run ``release VERB [ARGUMENT]``."""
-        verb, _, rest = argument.strip().partition(" ")
+        """Run ``release VERB [ARGUMENT] [OPTION ...]``."""
+        verb, *words = argument.split() or [""]
+        options = {word for word in words if word.startswith("-")}
+        names = [word for word in words if word not in options]
+        # Nothing unless it is asked for: an older plugin, with which supervisord may still run, knows no force.
+        deploy = self._check if _DRY_RUN in options else self._deploy
         verbs: dict[str, Callable[[Any, str], int]] = {
-            "deploy": lambda release, name: self._follow(release, release.deploy(name, False, _TRIGGER)),
+            "deploy": partial(deploy, forced=[True] if _FORCE in options else []),
             "rollback": lambda release, name: self._follow(release, release.rollback(name, False, _TRIGGER)),
             "status": self._status,
             "history": self._history,
         }
-        if verb not in verbs:
+        known = {_DRY_RUN, _FORCE} if verb == "deploy" else set()
+        if verb not in verbs or not options <= known or len(names) > 1:
             self.help_release()
             self.ctl.exitstatus = LSBInitExitStatuses.INVALID_ARGS
             return
         if not self.ctl.upcheck():
             return
         try:
-            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), rest.strip())
+            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), "".join(names))
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
@@ -60,22 +77,43 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             self.ctl.output("it goes on without you: `supervisorctl release status` shows how far it is")
             self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
 
+    def do_help(self, topic: str) -> None:
+        """Print help on ``release``, or list it; leave the commands of other plugins to them."""
+        if topic.strip() in ("", "release"):
+            super().do_help(topic.strip())
+
     def help_release(self) -> None:
         """Print the usage."""
         self.ctl.output(_USAGE)
 
+    def _deploy(self, release: Any, name: str, *, forced: list[bool]) -> int:
+        return self._follow(release, release.deploy(name, False, _TRIGGER, *forced))
+
     def _follow(self, release: Any, record: dict[str, Any]) -> int:
-        """Print each phase when it has ended, and the outcome; returns the exit code."""
-        told = 0
+        """Print each phase when it has ended, again when it grew since, and the outcome; returns the exit code."""
+        told: dict[str, float] = {}
         while True:
-            for phase in record["phases"][told:]:
-                self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
-            told = max(told, len(record["phases"]))
+            for phase in record["phases"]:
+                if told.get(phase["name"]) != phase["seconds"]:
+                    self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
+                told[phase["name"]] = phase["seconds"]
             if "outcome" in record:
                 self.ctl.output(text.record(Record.from_json(record)))
                 return exit_of(record["outcome"])
             time.sleep(_POLL)
             record = _asked(release, record["id"])
+
+    def _check(self, release: Any, name: str, *, forced: list[bool]) -> int:
+        """Print what a deployment would do; returns the exit code."""
+        body = release.check(name, False, *forced)
+        while "outcome" not in body:
+            time.sleep(_POLL)
+            body = _asked(release, body["id"])
+        if body["outcome"] != _WAS_CHECKED:
+            self.ctl.output(text.record(Record.from_json(body)))
+            return exit_of(body["outcome"])
+        self.ctl.output(text.check(body))
+        return Exit.OK
 
     def _status(self, release: Any, _argument: str) -> int:
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
@@ -86,7 +124,8 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
     def _history(self, release: Any, argument: str) -> int:
         limit = int(argument) if argument.isdecimal() else 20
         entries = [{**Record.from_json(entry).to_json(), **entry} for entry in release.getHistory(limit)]
-        self.ctl.output(text.history(entries, lambda _id: ""))
+        actions = {entry["id"]: entry.get("action", "") for entry in entries}
+        self.ctl.output(text.history(entries, actions.__getitem__))
         return 0
 
 

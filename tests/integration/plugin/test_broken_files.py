@@ -42,7 +42,7 @@ def test_every_public_method_is_among_those_made_to_fail(sabotaged: Host) -> Non
     public = {name.removeprefix("release.") for name in sabotaged.rpc.system.listMethods() if name.startswith("release.")}
 
     assert public == set(CALLS)
-    assert sabotaged.rpc.system.methodSignature("release.deploy") == ["struct", "string", "boolean", "string"]
+    assert sabotaged.rpc.system.methodSignature("release.deploy") == ["struct", "string", "boolean", "string", "boolean"]
 
 
 # The journal

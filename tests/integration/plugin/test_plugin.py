@@ -69,6 +69,7 @@ def test_rollback_and_history_over_rpc(host: Host) -> None:
     assert next(entry["release"] for entry in history) == one["release"]
     assert len(history) == 2
     assert {"trigger", "started_at"} < set(history[0])
+    assert [entry["action"] for entry in history] == ["rollback", "deploy"]
 
 
 def test_status_over_rpc_has_the_shape_of_the_commands_and_more(host: Host) -> None:

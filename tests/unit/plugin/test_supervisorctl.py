@@ -1,0 +1,112 @@
+"""What ``supervisorctl release`` asks the plugin, and prints."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from supervisor.supervisorctl import Controller, DefaultControllerPlugin, LSBInitExitStatuses
+
+from release_agent.plugin.supervisorctl import make_controller
+
+DEPLOYED = {"id": "d-1", "outcome": "deployed", "revision": "v1", "release": "000001-v1", "phases": []}
+
+
+class Release:
+    """The plugin: answers what a test says, one after the other, and keeps what it was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, method: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            self.asked.append((method, *arguments))
+            return self.answers.pop(0)
+
+        return call
+
+
+def run(line: str, *answers: Any) -> tuple[list[str], list[tuple[Any, ...]], int]:
+    """Return what is printed, what the plugin was asked, and the exit code."""
+    release, printed = Release(*answers), []
+    ctl = SimpleNamespace(
+        output=printed.append,
+        upcheck=lambda: True,
+        get_server_proxy=lambda _name: release,
+        exitstatus=0,
+        options=SimpleNamespace(plugins=[]),
+    )
+    make_controller(ctl).do_release(line)
+    return printed, release.asked, ctl.exitstatus
+
+
+def test_a_phase_that_grows_is_printed_again_with_its_end() -> None:
+    growing = {"id": "d-1", "phases": [{"name": "hooks", "seconds": 1.0}, {"name": "sync", "seconds": 0.1}]}
+    ended = {**DEPLOYED, "phases": [{"name": "hooks", "seconds": 3.0}, {"name": "sync", "seconds": 0.1}]}
+
+    printed, _, code = run("deploy v1", growing, growing, ended)
+
+    assert [line.split()[:2] for line in printed[:-1]] == [["hooks", "1.00"], ["sync", "0.10"], ["hooks", "3.00"]]
+    assert code == 0
+
+
+@pytest.mark.parametrize("line", ["deploy --force v1", "deploy v1 --force"])
+def test_force_is_asked_for(line: str) -> None:
+    assert run(line, DEPLOYED)[1] == [("deploy", "v1", False, "supervisorctl", True)]
+
+
+def test_a_dry_run_is_a_check_and_says_what_it_would_do() -> None:
+    found = {"id": "c-1", "outcome": "checked", "revision": "v1", "release": "000001-v1", "commits": {"api": "c0ffee"}}
+    takes = {"live": True, "build": False, "changes": {}}
+
+    printed, asked, code = run("deploy --dry-run v1", {"id": "c-1"}, found | takes)
+
+    assert [method for method, *_ in asked] == ["check", "getDeployment"]
+    assert (printed, code) == (["v1 (api c0ffee): 000001-v1 is live already"], 0)
+
+
+def test_a_dry_run_with_force_is_a_check_of_that() -> None:
+    assert run("deploy --dry-run --force v1", {**DEPLOYED, "outcome": "refused"})[1] == [("check", "v1", False, True)]
+
+
+@pytest.mark.parametrize("line", ["deploy --dryrun v1", "rollback --force", "deploy v1 v2", "", "help"])
+def test_what_it_does_not_know_is_not_done(line: str) -> None:
+    printed, asked, code = run(line)
+
+    assert (asked, code) == ([], LSBInitExitStatuses.INVALID_ARGS)
+    assert printed[0].startswith("release deploy [REVISION]")
+
+
+def test_history_shows_what_was_done() -> None:
+    entry = {**DEPLOYED, "trigger": "rpc", "started_at": "2026-01-01T12:00:00.000000Z", "action": "rollback"}
+
+    assert "  rollback  deployed" in run("history 1", [entry])[0][0]
+
+
+def helped(capsys: pytest.CaptureFixture[str], topic: str) -> str:
+    """Return what supervisorctl prints as help on a topic."""
+    factories = [("supervisor", DefaultControllerPlugin, {}), ("release", make_controller, {})]
+    Controller(SimpleNamespace(prompt="", plugin_factories=factories, plugins=[])).onecmd(f"help {topic}")
+    return capsys.readouterr().out
+
+
+def test_help_on_release_is_its_usage_only(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = helped(capsys, "release")
+
+    assert printed.startswith("release deploy [REVISION]")
+    assert printed.count("release deploy [REVISION]") == 1
+    assert "No help" not in printed
+
+
+def test_help_on_another_command_is_supervisors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No help" not in helped(capsys, "stop")
+
+
+def test_the_list_of_commands_has_release_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert helped(capsys, "").split().count("release") == 2  # its heading, and itself
+
+
+def test_help_on_what_nobody_knows_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert helped(capsys, "nonsense") == "*** No help on nonsense\n"
