@@ -1,11 +1,15 @@
 # One image for every app. The code comes from repositories mounted under /repos, what to do with it
-# from /etc/release-agent.toml, its services from /etc/supervisor.d/*.conf; none of it is built in:
+# from /etc/release-agent/release-agent.toml, its services from /etc/supervisor.d/*.conf; none of it is built in.
+# With release-agent.toml (and allowed_signers) in ./config and web.conf in ./services:
 #
 #   docker build -t release-agent .
 #   docker run -v /repositories/api:/repos/api:ro \
-#              -v ./release-agent.toml:/etc/release-agent.toml:ro \
-#              -v ./web.conf:/etc/supervisor.d/web.conf:ro \
+#              -v ./config:/etc/release-agent:ro \
+#              -v ./services:/etc/supervisor.d:ro \
 #              -v api:/srv/app release-agent
+#
+# Mount these directories, never a single file of them: editors and `git pull` put a new file in the place of the old
+# one, and a container that has the old one mounted goes on seeing that.
 #
 # It also runs with --read-only and tmpfs on /run and /tmp; build hooks that keep caches in their
 # home then need a mount on /home/release. A deployment survives KILL, requests do not: give the container
@@ -40,7 +44,7 @@ RUN groupadd --system --gid ${RELEASE_UID} release \
  && useradd --system --uid ${RELEASE_UID} --gid release --groups app --create-home --shell /usr/sbin/nologin release \
  && useradd --system --uid ${APP_UID} --gid app --create-home --shell /usr/sbin/nologin app \
  && install -d -o release -g release /srv/app \
- && install -d /repos /etc/supervisor.d
+ && install -d /repos /etc/release-agent /etc/supervisor.d
 COPY --from=build /opt/release-agent /opt/release-agent
 # Links, not the environment's bin/ in PATH: a service's `python3` is the image's own, not the agent's.
 RUN ln -s /opt/release-agent/bin/release-agent /opt/release-agent/bin/supervisord \
@@ -48,6 +52,7 @@ RUN ln -s /opt/release-agent/bin/release-agent /opt/release-agent/bin/supervisor
 COPY supervisor.d/supervisord.conf /etc/supervisord.conf
 COPY supervisor.d/deploy.conf supervisor.d/boot.conf supervisor.d/plugin.conf supervisor.d/monitor.conf /opt/release-agent/supervisor.d/
 ENV PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+ENV RELEASE_AGENT_CONFIG=/etc/release-agent/release-agent.toml
 # supervisord tells its children where it is; this tells `docker exec … release-agent status`.
 ENV SUPERVISOR_SERVER_URL=unix:///run/supervisor.sock
 VOLUME /srv/app

@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 _LARGEST = 1 << 20  # bytes of a configuration
 
 
+def chosen_path(path: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the path of the configuration: ``--config``, else RELEASE_AGENT_CONFIG, else the default place."""
+    return path or environ.get(Variable.RELEASE_AGENT_CONFIG) or DEFAULT_CONFIG
+
+
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration of ``--config``, RELEASE_AGENT_CONFIG or the default place.
 
     Raises Misconfigured with every problem at once.
     """
-    chosen = path or environ.get(Variable.RELEASE_AGENT_CONFIG) or DEFAULT_CONFIG
+    chosen = chosen_path(path, environ)
     try:
         table = tomllib.loads(read_regular(Path(chosen), _LARGEST).decode())
     except OSError as error:

@@ -7,7 +7,7 @@ import ssl
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.connection import ConsulError, Deadline, address, login, tcp_adapter, token, unix_adapter
+from release_agent.consul.connection import ConsulError, Deadline, address, login, place, tcp_adapter, token, unix_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +85,7 @@ class ConsulClient:
             answer = call(self._client.http)
         except requests.RequestException as error:
             self._client = None  # the certificates may have been rotated as well
-            raise ConsulError(self._late() or _explain(error, self._timeout, self._place())) from error
+            raise ConsulError(self._late() or _explain(error, self._timeout, place(self._environ))) from error
         except (consul.ConsulException, ValueError) as error:
             raise ConsulError(self._late() or _explain(error, self._timeout, "")) from error
         except ConsulError:
@@ -99,11 +99,6 @@ class ConsulClient:
     def _late(self) -> str:
         """End the call; returns what to say if its time was over."""
         return f"Consul did not answer within {self._timeout:g} s" if self._deadline.end() else ""
-
-    def _place(self) -> str:
-        """Return where Consul is, without credentials."""
-        scheme, host, port = address(self._environ)
-        return f"unix://{host}" if scheme == "unix" else f"{scheme}://{host}:{port}"
 
     def _connect(self) -> Any:
         import consul

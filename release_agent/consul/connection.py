@@ -76,6 +76,12 @@ def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
     return scheme, host, parts.port or _PORTS[scheme]
 
 
+def place(environ: Mapping[str, str]) -> str:
+    """Return where Consul is, for people, without credentials; raises ValueError for an address that is none."""
+    scheme, host, port = address(environ)
+    return f"unix://{host}" if scheme == "unix" else f"{scheme}://{host}:{port}"
+
+
 def login(environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Read the user and the password in CONSUL_HTTP_ADDR, which a proxy before the agent may want; None if it has none."""
     return _given(environ).login

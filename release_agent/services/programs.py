@@ -25,6 +25,11 @@ def is_own(program: Mapping[str, Any], verbs: Sequence[str] = _AGENT_VERBS) -> b
     return named and any(verb in words for verb in verbs)
 
 
+def own(programs: Sequence[dict[str, Any]], verb: str) -> list[dict[str, Any]]:
+    """Return the programs that run this agent with a verb, or are called like it."""
+    return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
+
+
 def is_monitored(programs: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[], bool]:
     """Make a question of whether one of supervisor's ``programs()`` is this agent's ``monitor``; False if it cannot be asked."""
 

@@ -14,23 +14,49 @@ def become_owner(place: Path) -> str | None:
     A person who enters a container is the root user. The agent's own user could
     neither change nor remove files that root wrote.
     """
-    if os.geteuid() != 0 or not place.exists() or place.stat().st_uid == 0 or not _is_open_to_all(Path(os.__file__)):
+    if os.geteuid() != 0 or not place.exists():
         return None
     status = place.stat()
+    return become(status.st_uid, status.st_gid)
+
+
+def become(user: int, group: int | None = None) -> str | None:
+    """Change from root to a user; returns the user's name, or None if nothing was changed.
+
+    ``group``: the group of a user whom this container does not know (default: the same number).
+    """
+    if os.geteuid() != 0 or user == 0 or not is_open_to_all(Path(os.__file__)):
+        return None
     try:
-        user = pwd.getpwuid(status.st_uid)
-        name, home = user.pw_name, user.pw_dir
-        os.initgroups(name, user.pw_gid)
-        os.setgid(user.pw_gid)
+        known = pwd.getpwuid(user)
+        name, home = known.pw_name, known.pw_dir
+        os.initgroups(name, known.pw_gid)
+        os.setgid(known.pw_gid)
     except KeyError:  # the owner of a volume need not be a user of this container
-        name, home = str(status.st_uid), "/"
+        name, home = str(user), "/"
         os.setgroups([])
-        os.setgid(status.st_gid)
-    os.setuid(status.st_uid)
+        os.setgid(user if group is None else group)
+    os.setuid(user)
     os.environ.update(HOME=home, USER=name, LOGNAME=name)
     return name
 
 
-def _is_open_to_all(file: Path) -> bool:
+def name_of(user: int) -> str:
+    """Return the name of a user, or the number if this container does not know it."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def owner_of(place: Path) -> int | None:
+    """Return the user id of the owner of a place, or None if it does not exist or may not be looked at."""
+    try:
+        return place.stat().st_uid
+    except OSError:
+        return None
+
+
+def is_open_to_all(file: Path) -> bool:
     """Whether another user can read this Python: one in somebody's home cannot be shared."""
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in file.resolve().parents)

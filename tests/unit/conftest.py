@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +13,7 @@ from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +51,3 @@ def journal(tmp_path: Path) -> Iterator[StateDatabase]:
     """A journal that is written."""
     with StateDatabase(tmp_path / "state.db", write=True) as made:
         yield made
-
-
-@pytest.fixture
-def open_place() -> Iterator[Path]:
-    """A directory in which every user may work."""
-    made = Path(tempfile.mkdtemp(prefix="release-agent-test-"))
-    made.chmod(0o777)
-    yield made
-    shutil.rmtree(made)

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.cli.doctor import consul, journal, repositories, root, supervisor
-from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, findings
+from release_agent.cli.doctor import configuration, consul, journal, repositories, root, supervisor, user
+from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, findings, looked
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from release_agent.wiring import Parts
 
 __all__ = ["FAULT", "OK", "WARNING", "Finding", "examine", "findings"]
 
 
-def examine(parts: Parts) -> list[Finding]:
-    """Check everything; of what depends on a broken part, check as much as possible."""
+def examine(parts: Parts, file: Path) -> list[Finding]:
+    """Check everything; of what depends on a broken part, check as much as possible.
+
+    ``file``: the configuration's.
+    """
     store, services = parts.root(), parts.services()
     with parts.source() as source, journal.readable_or_empty(parts) as database:
         context = parts.context(store, database, source)
-        revision, named = repositories.revision(context)
+        revision, blueprint = repositories.revision(context)
         return [
-            *root.examine(store),
-            *journal.examine(database, store),
-            *repositories.examine(source),
-            *repositories.signers(parts.config.revision),
+            *looked("user", user.examine(services, store.path)),
+            *looked("configuration", configuration.examine(file)),
+            *looked("root", root.examine(store)),
+            *looked("journal", journal.examine(database, store)),
+            *looked("git", repositories.examine(source, parts.clock)),
+            *looked("signers", repositories.signers(parts.config.revision)),
             revision,
-            *supervisor.examine(context, services, named),
-            *consul.examine(parts, services),
+            *looked("supervisor", supervisor.examine(parts.config, services, blueprint)),
+            *looked("consul", consul.examine(parts)),
         ]

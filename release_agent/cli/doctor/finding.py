@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from release_agent.errors import ReleaseError
 
@@ -32,6 +32,15 @@ class Finding:
 def fault(check: str, error: ReleaseError) -> Finding:
     """Make a fault of an error."""
     return Finding(check, FAULT, error.message, error.hint)
+
+
+def looked(check: str, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings of a check; what it may not even look at is a fault of it."""
+    try:
+        yield from found
+    except OSError as error:
+        message = f"{error.filename or check} cannot be looked at: {error.strerror}"
+        yield Finding(check, FAULT, message, "let the user that deploys enter the directories above it, and read it")
 
 
 def findings(found: Sequence[Finding]) -> str:

@@ -10,6 +10,7 @@ from release_agent.cli.doctor.finding import FAULT, OK, Finding
 from release_agent.errors import ReleaseError
 from release_agent.journal.database import is_broken
 from release_agent.journal.journal import StateDatabase
+from release_agent.system.user import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +29,21 @@ def readable_or_empty(parts: Parts) -> StateDatabase:
 
 def examine(journal: StateDatabase, root: Root) -> Iterator[Finding]:
     """Check the journal of a root."""
-    hint = "release-agent doctor --repair rebuilds it from what lies on disk"
-    if is_broken(root.database):
-        yield Finding("journal", FAULT, f"{root.database} is broken", hint)
-    elif journal.is_empty() and any(release.published_at for release in root.releases()):
-        yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", hint)
-    elif root.database.exists() and not os.access(root.database, os.R_OK):
-        yield Finding("journal", FAULT, f"{root.database} cannot be read by this user", "run as the user the agent runs as")
+    repair = "release-agent doctor --repair rebuilds it from what lies on disk"
+    try:
+        is_made, broken = os.path.lexists(root.database), is_broken(root.database)
+        may_read = not is_made or os.access(root.database, os.R_OK)
+        lost = journal.is_empty() and any(release.published_at for release in root.releases())
+    except PermissionError:  # a directory above it may not be entered
+        may_read = False
+    if not may_read:
+        hint = f"chown -R --reference={root.path} {root.own}"
+        yield Finding("journal", FAULT, f"{root.database} cannot be read by {name_of(os.geteuid())}", hint)
+    elif broken:
+        yield Finding("journal", FAULT, f"{root.database} is broken", repair)
+    elif lost:
+        yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", repair)
+    elif is_made:
+        yield Finding("journal", OK, f"{root.database} is readable")
     else:
-        yield Finding("journal", OK, f"{root.database} is readable, or not made yet")
+        yield Finding("journal", OK, f"{root.database} is not made yet: the first deployment makes it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,25 @@ from release_agent.config import blueprint
 from release_agent.deploy.resolve import resolve
 from release_agent.errors import ReleaseError
 from release_agent.model import Request
+from release_agent.repository.process import Call, GitFailedError, output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from release_agent.config.sections import Revision, Service
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Revision
     from release_agent.deploy.context import Context
     from release_agent.repository.source import GitSource
+    from release_agent.system.clock import Clock
+
+_OLDEST_GIT = (2, 38)
 
 
-def examine(source: GitSource) -> Iterator[Finding]:
+def examine(source: GitSource, clock: Clock) -> Iterator[Finding]:
     """Check that git is there and that every repository can be read."""
-    if not shutil.which("git"):
-        yield Finding("git", FAULT, "git is not installed", "install git 2.38 or newer")
+    found = git(clock)
+    yield found
+    if found.level == FAULT:
         return
     for repository in source.repositories:
         try:
@@ -32,6 +39,19 @@ def examine(source: GitSource) -> Iterator[Finding]:
             yield fault(f"repository {repository.name}", error)
         else:
             yield Finding(f"repository {repository.name}", OK, f"{repository.path} is readable, {count} tags")
+
+
+def git(clock: Clock) -> Finding:
+    """Check which git there is."""
+    hint = f"install git {'.'.join(map(str, _OLDEST_GIT))} or newer"
+    try:
+        said = output(Call(["--version"]), clock).decode("utf-8", "replace").strip()
+    except GitFailedError as error:
+        return Finding("git", FAULT, str(error), hint)
+    version = re.search(r"([0-9]+)\.([0-9]+)", said)
+    if not version or (int(version[1]), int(version[2])) < _OLDEST_GIT:
+        return Finding("git", FAULT, f"{said} is too old", hint)
+    return Finding("git", OK, said)
 
 
 def signers(revision: Revision) -> Iterator[Finding]:
@@ -51,11 +71,11 @@ def signers(revision: Revision) -> Iterator[Finding]:
         yield Finding("signers", OK, f"{revision.allowed_signers} is readable")
 
 
-def revision(context: Context) -> tuple[Finding, tuple[Service, ...]]:
-    """Resolve the revision of a bare deploy; returns also its services, or the container's if that fails."""
+def revision(context: Context) -> tuple[Finding, Blueprint]:
+    """Resolve the revision of a bare deploy; returns also its blueprint, or the container's if that fails."""
     try:
         target = resolve(context, Request("doctor"))
-        services = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE)).services
+        combined = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
     except ReleaseError as error:
-        return fault("revision", error), context.config.services
-    return Finding("revision", OK, f"a bare deploy takes {target.revision}"), services
+        return fault("revision", error), blueprint.combine(context.config, {})
+    return Finding("revision", OK, f"a bare deploy takes {target.revision}"), combined

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, Finding
+from release_agent.system.mounts import mount_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from release_agent.store.root import Root
 
@@ -54,9 +55,7 @@ def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
 
 def _mounts_inside(root: Path) -> set[str]:
     """Return the mount points inside; a bind mount of the same disk has the same device, but no rename(2) goes into it."""
-    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    points = {line.split()[4] for line in lines}
-    return {point for point in points if point.startswith(f"{os.path.realpath(root)}/")}
+    return {point for point in mount_points() if point.startswith(f"{os.path.realpath(root)}/")}
 
 
 def _of_others(root: Root) -> Iterator[Finding]:

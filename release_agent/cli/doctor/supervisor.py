@@ -1,4 +1,4 @@
-"""Checks of supervisor, of the agent's own programs in it, and of the services."""
+"""Checks of supervisor, and of the services under it."""
 
 from __future__ import annotations
 
@@ -6,65 +6,39 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from release_agent.cli.doctor import programs as own_programs
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
 from release_agent.errors import ReleaseError
-from release_agent.services.programs import is_own
 from release_agent.system import processes
+from release_agent.system.user import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from release_agent.config.sections import HealthSettings, Service
-    from release_agent.deploy.context import Context
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Config, Service
     from release_agent.services.supervisor import SupervisorServices
 
     Program = dict[str, Any]
 
-# The settings of a one-shot: supervisor's values, and the text in the program's section.
-_ONE_SHOT = {"autostart": (False, "false"), "startsecs": (0, "0"), "startretries": (0, "0"), "exitcodes": ([0], "0")}
 
-
-def examine(context: Context, supervisor: SupervisorServices, services: Sequence[Service]) -> Iterator[Finding]:
-    """Check that supervisor answers, and its programs."""
+def examine(config: Config, supervisor: SupervisorServices, blueprint: Blueprint) -> Iterator[Finding]:
+    """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy."""
     try:
         programs = supervisor.programs()
     except ReleaseError as error:
         yield fault("supervisor", error)
         return
     yield Finding("supervisor", OK, "answers, and lets this user in")
-    yield from _deploy(context.config.health, programs)
-    if not _own(programs, "boot"):
-        message = "supervisor has no `boot` program: nothing starts the services when the container starts"
-        yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
-    for service in services:
-        yield from _service(context, supervisor, service, [p for p in programs if p["group"] == service.name])
+    root = Path(config.app.root)
+    yield from own_programs.deploy(supervisor, programs, blueprint, root)
+    yield from own_programs.boot(supervisor, programs, root)
+    yield from own_programs.monitor(supervisor, programs, config, root)
+    for service in blueprint.services:
+        yield from _service(root, supervisor, service, [p for p in programs if p["group"] == service.name])
 
 
-def _own(programs: Sequence[Program], verb: str) -> list[Program]:
-    return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
-
-
-def _deploy(health: HealthSettings, programs: Sequence[Program]) -> Iterator[Finding]:
-    found = _own(programs, "deploy")
-    if not found:
-        yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
-        return
-    check, program = f"program {found[0]['name']}", found[0]
-    wrong = {key: shown for key, (right, shown) in _ONE_SHOT.items() if program[key] != right}
-    for key, shown in wrong.items():
-        message = f"{key} is {program[key]}; a one-shot needs {shown}"
-        yield Finding(check, FAULT, message, f"set {key}={shown} in its section")
-    patience = health.deadline + health.stable_for
-    if program["stopwaitsecs"] <= patience:
-        message = f"stopwaitsecs is {program['stopwaitsecs']}; proving a rollback alone may take {patience:g} s"
-        yield Finding(check, WARNING, message, "set stopwaitsecs above the worst rollback, or supervisor kills it half way")
-    if not wrong:
-        yield Finding(check, OK, "runs once, as asked, and is never run again automatically")
-
-
-def _service(
-    context: Context, supervisor: SupervisorServices, service: Service, programs: Sequence[Program]
-) -> Iterator[Finding]:
+def _service(root: Path, supervisor: SupervisorServices, service: Service, programs: Sequence[Program]) -> Iterator[Finding]:
     check = f"service {service.name}"
     try:
         supervisor.check([service])
@@ -72,10 +46,9 @@ def _service(
         yield fault(check, error)
         return
     faults = list(_settings(check, programs))
-    user = _user(supervisor, service.name, programs)
-    root = Path(context.config.app.root)
+    user, owner = _user(supervisor, service.name, programs), owner_of(root)
     # A root that does not exist yet will be made by the user who runs the agent.
-    if user == (root.stat().st_uid if root.exists() else os.geteuid()):
+    if user == (os.geteuid() if owner is None else owner):
         message = f"runs as user {user}, who owns the releases: it could change them"
         faults.append(Finding(check, FAULT, message, "give it a user= of its own"))
     yield from faults or [Finding(check, OK, "known to supervisor")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.cli.doctor import FAULT, OK, Finding, examine
+from release_agent.cli.doctor import FAULT, OK, WARNING, Finding, examine
 from release_agent.journal.journal import StateDatabase
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
@@ -35,7 +35,7 @@ def examine_all(place: Path, extra: str = "", root: Path | None = None) -> list[
     app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{root or place}"\n'
     repository = f'[[repository]]\nname = "api"\npath = "{place.parent}/repos/api"\n'
     config = configuration(f"[consul]\nenabled = false\n{extra}", app=app, repository=repository)
-    return examine(Parts(config, SystemClock(), {}))
+    return examine(Parts(config, SystemClock(), {}), place.parent / "agent.toml")
 
 
 def examined(place: Path, extra: str = "", root: Path | None = None) -> dict[str, Finding]:
@@ -65,6 +65,7 @@ def test_a_root_that_is_there_is_fine_and_nothing_in_it_is_changed(place: Path, 
     found = examined(place)
 
     assert (found["root"].level, found["journal"].level) == (OK, OK)
+    assert found["journal"].message == f"{root.database} is readable"
     assert found["root"].message == f"{place} is writable and on one mount"
     assert content(place) == before
 
@@ -131,6 +132,21 @@ def test_what_belongs_to_somebody_else_in_the_root_is_a_fault_with_the_command_t
     assert faults[0].hint == f"chown -R --reference={place} {there}"
 
 
+def test_a_configuration_that_is_mounted_as_one_file_is_a_warning(place: Path) -> None:
+    file = place.parent / "agent.toml"
+    file.touch()
+    assert examined(place)["configuration"].level == OK
+
+    subprocess.run(["mount", "--bind", file, file], check=True)
+    try:
+        found = examined(place)["configuration"]
+    finally:
+        subprocess.run(["umount", file], check=True)
+
+    assert (found.level, found.message.startswith(f"{file} is mounted as one file")) == (WARNING, True)
+    assert "mount its directory" in found.hint
+
+
 def test_a_directory_called_current_is_a_fault(place: Path, root: Root) -> None:
     root.link.mkdir()
 
@@ -149,7 +165,8 @@ def test_a_broken_journal_is_a_fault_that_can_be_repaired(place: Path, root: Roo
 
 
 def test_a_lost_journal_is_a_fault_where_there_are_releases(place: Path, root: Root) -> None:
-    assert examined(place)["journal"].level == OK
+    made_later = examined(place)["journal"]
+    assert (made_later.level, made_later.message.partition(" is ")[2][:12]) == (OK, "not made yet")
     root.save(replace(install(root, 1), published_at="2024-01-01T00:00:00.000000Z"))
 
     found = examined(place)["journal"]

@@ -1,0 +1,59 @@
+"""Look as the user that deploys: what the root user may read and write says nothing about that user."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from release_agent.cli.doctor.finding import OK, WARNING, Finding
+from release_agent.errors import ReleaseError
+from release_agent.services.programs import own
+from release_agent.system import processes
+from release_agent.system.user import become, become_owner, name_of, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from release_agent.services.supervisor import SupervisorServices
+
+
+def become_deployer(services: SupervisorServices, root: Path) -> None:
+    """Change from root to the user of supervisor's program `deploy`; if that is root, too, or unknown, to the owner of the root.
+
+    `deploy` does the same: supervisor starts it as its user, and as root it becomes the owner of the root.
+    """
+    if not become(_deployer(services) or 0):
+        become_owner(root)
+
+
+def examine(services: SupervisorServices, root: Path) -> Iterator[Finding]:
+    """Say as whom everything is looked at, and whether that is the user that deploys."""
+    user, deployer = os.geteuid(), _deployer(services)
+    if deployer == user:
+        yield Finding("user", OK, f"looks as {name_of(user)}, as the program deploy runs")
+    elif user == owner_of(root) and not deployer:
+        yield Finding("user", OK, f"looks as {name_of(user)}, who owns {root}")
+    elif deployer:
+        yield Finding(
+            "user",
+            WARNING,
+            f"looks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}",
+            f"run doctor as {name_of(deployer)}, or as root with a Python that every user may read",
+        )
+    else:
+        yield Finding("user", OK, f"looks as {name_of(user)}")
+
+
+def user_of(program: dict[str, Any], services: SupervisorServices) -> int | None:
+    """Return the user that a program of supervisor's runs as, None if that is not known."""
+    user = program["uid"]
+    return user if isinstance(user, int) else processes.owner(services.supervisor_pid())
+
+
+def _deployer(services: SupervisorServices) -> int | None:
+    try:
+        found: Sequence[dict[str, Any]] = own(services.programs(), "deploy")
+        return user_of(found[0], services) if found else None
+    except ReleaseError:
+        return None  # reported by the check of supervisor

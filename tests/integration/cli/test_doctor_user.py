@@ -1,0 +1,132 @@
+"""Root asks doctor, as `docker exec` does: what it says is about the user that deploys."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import release_agent
+from support.environment import clean_environment
+from support.privileges import NOBODY
+from support.repositories import Repository
+from support.supervisors import own, supervising
+
+# A Python that every user may run; the tests' own may lie in somebody's home.
+SYSTEM_PYTHON = "/usr/bin/python3"
+STRANGER = 12345
+CONFIGURATION = """
+[app]
+name = "api"
+environment = "test"
+root = "{place}/root"
+[[repository]]
+name = "api"
+path = "{place}/repos/api"
+[consul]
+enabled = false
+"""
+
+
+@pytest.fixture
+def place(open_place: Path) -> Path:
+    """A set-up in which everything is nobody's, or may be read by nobody."""
+    Repository(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
+    (open_place / "root").mkdir()
+    os.chown(open_place / "root", NOBODY, NOBODY)
+    (open_place / "agent.toml").write_text(CONFIGURATION.format(place=open_place))
+    return open_place
+
+
+def doctor(place: Path, user: int | str = NOBODY, **environment: str) -> dict[str, dict[str, str]]:
+    """Return what doctor finds, by check, where supervisor starts the agent's programs as ``user``."""
+    programs = [own(verb, user=user) for verb in ("deploy", "boot", "monitor")]
+    modules = {"PYTHONPATH": str(Path(release_agent.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    with supervising(programs) as url:
+        done = subprocess.run(
+            [SYSTEM_PYTHON, "-m", "release_agent", "--config", place / "agent.toml", "doctor", "--json"],
+            env=clean_environment() | modules | {"SUPERVISOR_SERVER_URL": url} | environment,
+            cwd="/",
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode in (0, 30), done.stderr
+    found: list[dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
+    # The worst of a check stands for it.
+    return {finding["check"]: finding for finding in sorted(found, key=lambda f: ("ok", "warning", "fault").index(f["level"]))}
+
+
+def faults(found: dict[str, dict[str, str]]) -> dict[str, str]:
+    return {check: finding["message"] for check, finding in found.items() if finding["level"] == "fault"}
+
+
+def test_a_set_up_that_is_right_for_the_user_that_deploys_has_no_fault(place: Path) -> None:
+    found = doctor(place)
+
+    assert faults(found) == {}
+    assert found["user"]["message"] == "looks as nobody, as the program deploy runs"
+
+
+def test_a_root_directory_of_another_owner_is_a_fault(place: Path) -> None:
+    os.chown(place / "root", 0, 0)
+
+    found = faults(doctor(place))
+
+    assert found["root"] == f"{place}/root is not writable"
+    assert found["program deploy"] == f"runs as nobody, and {place}/root belongs to root"
+    assert found["program boot"] == f"runs as nobody, and {place}/root belongs to root"
+    assert found["monitor"] == f"runs as nobody, and {place}/root belongs to root"
+
+
+def test_a_repository_that_only_root_may_read_is_a_fault(place: Path) -> None:
+    (place / "repos/api").chmod(0o700)
+
+    assert "cannot be read" in faults(doctor(place))["repository api"]
+
+
+def test_a_configuration_that_only_root_may_read_is_a_fault(place: Path) -> None:
+    (place / "agent.toml").chmod(0o600)
+
+    assert faults(doctor(place)) == {"configuration": f"{place}/agent.toml cannot be read by nobody"}
+
+
+def test_a_place_that_the_user_may_not_enter_is_a_fault_and_no_bug(place: Path) -> None:
+    (place / "root/.release-agent").mkdir(mode=0o700)
+
+    found = faults(doctor(place))
+
+    assert found["root"].startswith(f"{place}/root/.release-agent")
+    assert "cannot be read" in found["journal"]
+
+
+def test_without_a_user_of_its_own_the_deploy_program_becomes_the_owner_of_the_root(place: Path) -> None:
+    os.chown(place / "root", STRANGER, STRANGER)
+
+    found = doctor(place, user="none")
+
+    assert found["user"]["message"] == f"looks as {STRANGER}, who owns {place}/root"
+    assert faults(found) == {}
+
+
+def test_where_supervisor_does_not_answer_doctor_looks_as_the_owner_of_the_root(place: Path) -> None:
+    found = doctor(place, SUPERVISOR_SERVER_URL="unix:///nowhere")
+
+    assert found["user"]["message"] == f"looks as nobody, who owns {place}/root"
+    assert list(faults(found)) == ["supervisor"]
+
+
+def test_every_part_of_the_set_up_has_a_line(place: Path) -> None:
+    found: dict[str, Any] = doctor(place)
+
+    assert {check: finding["level"] for check, finding in found.items()} == dict.fromkeys(
+        [
+            "user", "configuration", "root", "journal", "git", "repository api", "revision",
+            "supervisor", "program deploy", "program boot", "monitor",
+        ],
+        "ok",
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""A supervisor that only answers: what it knows of its programs is what a test says."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xmlrpc.server import SimpleXMLRPCServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ONE_SHOT = {"autostart": False, "startsecs": 0, "startretries": 0, "exitcodes": [0], "stopwaitsecs": 300}
+
+
+def program(name: str, **settings: Any) -> dict[str, Any]:
+    """Return what supervisor says of the configuration of a program; ``user``: a user id."""
+    service = {
+        "autostart": False,
+        "startsecs": 1,
+        "startretries": 3,
+        "exitcodes": [0],
+        "stopwaitsecs": 10,
+        "uid": settings.pop("user", "none"),
+    }
+    return {"group": name, "name": name, "command": f"/usr/bin/{name}", **service, **settings}
+
+
+def own(verb: str, **settings: Any) -> dict[str, Any]:
+    """Return the agent's own program of a verb, as supervisor.d has it."""
+    shape = {"autostart": True, "startsecs": 1} if verb == "monitor" else {**ONE_SHOT, "autostart": verb == "boot"}
+    return program(verb, command=f"release-agent {verb}", **{**shape, **settings})
+
+
+def process(name: str, state: str = "RUNNING", **more: Any) -> dict[str, Any]:
+    """Return what supervisor says of a process; ``start`` is 0 if it was never started."""
+    told = {"pid": 0, "spawnerr": "", "description": "", "start": 1}
+    return {"group": name, "name": name, "statename": state, **told, **more}
+
+
+@contextmanager
+def supervising(
+    programs: Sequence[Mapping[str, Any]], processes: Sequence[Mapping[str, Any]] = (), *, pid: int | None = None
+) -> Iterator[str]:
+    """Answer as a supervisor with these programs; yields its URL. ``pid``: its process id, this test's unless it is given."""
+    answers: dict[str, Any] = {
+        "getState": {"statename": "RUNNING"},
+        "getPID": os.getpid() if pid is None else pid,
+        "getAllConfigInfo": list(programs),
+        "getAllProcessInfo": list(processes),
+    }
+    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
+        for method, answer in answers.items():
+            server.register_function(lambda answer=answer: answer, f"supervisor.{method}")
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
