@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from xmlrpc.server import SimpleXMLRPCServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 ONE_SHOT = {"autostart": False, "startsecs": 0, "startretries": 0, "exitcodes": [0], "stopwaitsecs": 300}
 
@@ -56,3 +58,16 @@ def supervising(
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+@contextmanager
+def started_as(place: Path, *words: str | Path, cwd: str | Path = "/") -> Iterator[int]:
+    """Run ``PLACE/bin/supervisord`` with these words, a script that does nothing; yields its process id."""
+    script = place / "bin/supervisord"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text("#!/bin/sh\necho ready\nread nothing\n")
+    script.chmod(0o755)
+    with subprocess.Popen([script, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cwd) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid

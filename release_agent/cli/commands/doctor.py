@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.call import trigger
 from release_agent.cli.doctor import FAULT, examine, findings
+from release_agent.cli.doctor.programs import read_sections
 from release_agent.cli.doctor.user import become_deployer
 from release_agent.config.load import chosen_path
 from release_agent.errors import Exit
@@ -28,7 +29,10 @@ def run(call: Call) -> int:
     if call.arguments.repair:
         with call.parts.locked(Request(new_id(), trigger=trigger())):
             pass  # opening the journal to write it rebuilds one that is lost or broken
-    become_deployer(call.parts.services(), call.parts.root().path)
-    found = examine(call.parts, Path(chosen_path(call.arguments.config)))
+    parts = call.parts
+    supervisor = parts.services()
+    sections = read_sections(supervisor, parts.environ)  # root may read it, the user that deploys perhaps not
+    become_deployer(supervisor, parts.root().path)
+    found = examine(parts, Path(chosen_path(call.arguments.config)), sections)
     call.answer([finding.to_json() for finding in found], findings(found))
     return Exit.FAULT_FOUND if any(finding.level == FAULT for finding in found) else Exit.OK

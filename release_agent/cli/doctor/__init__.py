@@ -10,15 +10,16 @@ from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, findin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from release_agent.services.sections import Sections
     from release_agent.wiring import Parts
 
 __all__ = ["FAULT", "OK", "WARNING", "Finding", "examine", "findings"]
 
 
-def examine(parts: Parts, file: Path) -> list[Finding]:
+def examine(parts: Parts, file: Path, sections: Sections | str) -> list[Finding]:
     """Check everything; of what depends on a broken part, check as much as possible.
 
-    ``file``: the configuration's.
+    ``file``: the configuration's. ``sections``: of supervisord's configuration, or why it cannot be read.
     """
     store, services = parts.root(), parts.services()
     with parts.source() as source, journal.readable_or_empty(parts) as database:
@@ -32,6 +33,6 @@ def examine(parts: Parts, file: Path) -> list[Finding]:
             *looked("git", repositories.examine(source, parts.clock)),
             *looked("signers", repositories.signers(parts.config.revision)),
             revision,
-            *looked("supervisor", supervisor.examine(parts.config, services, blueprint)),
+            *looked("supervisor", supervisor.examine(parts.config, services, sections, blueprint)),
             *looked("consul", consul.examine(parts)),
         ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
 from release_agent.cli.doctor.user import user_of
+from release_agent.config.sections import RestartKind
+from release_agent.errors import ReleaseError
 from release_agent.services.programs import own
+from release_agent.services.sections import Sections, UnknownSectionsError
 from release_agent.system.user import name_of, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from release_agent.config.blueprint import Blueprint
@@ -23,65 +27,103 @@ if TYPE_CHECKING:
 _ONE_SHOT = {"autostart": (False, "false"), "startsecs": (0, "0"), "startretries": (0, "0"), "exitcodes": ([0], "0")}
 
 
-def deploy(supervisor: SupervisorServices, programs: Sequence[Program], blueprint: Blueprint, root: Path) -> Iterator[Finding]:
-    """Check the program `deploy`; ``blueprint`` is that of a bare deploy."""
-    found = own(programs, "deploy")
-    if not found:
-        yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
-        return
-    check, program = f"program {found[0]['name']}", found[0]
-    wrong = {key: shown for key, (right, shown) in _ONE_SHOT.items() if program[key] != right}
-    faults = [
-        Finding(check, FAULT, f"{key} is {program[key]}; a one-shot needs {shown}", f"set {key}={shown} in its section")
-        for key, shown in wrong.items()
-    ]
-    faults += _of_another_user(check, supervisor, program, root)
-    patience = blueprint.health.deadline + blueprint.health.stable_for
-    if program["stopwaitsecs"] <= patience:
-        message = f"stopwaitsecs is {program['stopwaitsecs']}; proving a rollback alone may take {patience:g} s"
-        yield Finding(check, WARNING, message, "set stopwaitsecs above the worst rollback, or supervisor kills it half way")
-    yield from faults or [Finding(check, OK, "runs once, as asked, and is never run again automatically")]
+def read_sections(supervisor: SupervisorServices, environ: Mapping[str, str]) -> Sections | str:
+    """Read supervisord's configuration, or return why that cannot be done."""
+    try:
+        return Sections(supervisor.supervisor_pid(), environ)
+    except (ReleaseError, UnknownSectionsError) as error:
+        return str(error)
 
 
-def boot(supervisor: SupervisorServices, programs: Sequence[Program], root: Path) -> Iterator[Finding]:
-    """Check the program `boot`."""
-    found = own(programs, "boot")
-    if not found:
-        message = "supervisor has no `boot` program: nothing starts the services when the container starts"
-        yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
-        return
-    check, program = f"program {found[0]['name']}", found[0]
-    faults = list(_of_another_user(check, supervisor, program, root))
-    if not program["autostart"]:
-        message = "autostart is false: nothing starts the services when the container starts"
-        faults.append(Finding(check, WARNING, message, "set autostart=true in its section"))
-    yield from faults or [Finding(check, OK, "runs when the container starts")]
+@dataclass(frozen=True)
+class OwnPrograms:
+    """The agent's own programs; ``sections``: of supervisord's configuration, or why it cannot be read."""
 
+    supervisor: SupervisorServices
+    programs: Sequence[Program]
+    sections: Sections | str
+    root: Path
 
-def monitor(supervisor: SupervisorServices, programs: Sequence[Program], config: Config, root: Path) -> Iterator[Finding]:
-    """Check the program `monitor`, and what is missing without it."""
-    found = list(own(programs, "monitor"))
-    if found:
-        faults = list(_of_another_user("monitor", supervisor, found[0], root))
-        yield from faults or [Finding("monitor", OK, f"supervisor has it, as {found[0]['name']}")]
-    elif config.consul.enabled:
-        yield Finding(
-            "monitor",
-            WARNING,
-            "supervisor has no `monitor` program: the health check lives 24 h and only deployments renew it",
-            "include supervisor.d/monitor.conf; without it deploy at least once a day, or health in Consul expires",
-        )
-    elif config.revision.poll or config.health.watch or config.metrics.listen:
-        message = "supervisor has no `monitor` program: [revision] poll, [health] watch and [metrics] have no effect"
-        yield Finding("monitor", WARNING, message, "include supervisor.d/monitor.conf")
-    else:
-        yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")
+    def deploy(self, blueprint: Blueprint) -> Iterator[Finding]:
+        """Check the program `deploy`; ``blueprint`` is that of a bare deploy."""
+        found = own(self.programs, "deploy")
+        if not found:
+            yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
+            return
+        check, program = f"program {found[0]['name']}", found[0]
+        wrong = {key: shown for key, (right, shown) in _ONE_SHOT.items() if program[key] != right}
+        findings = [
+            Finding(check, FAULT, f"{key} is {program[key]}; a one-shot needs {shown}", f"set {key}={shown} in its section")
+            for key, shown in wrong.items()
+        ]
+        findings += [*self._restarted(check, program), *self._of_another_user(check, program)]
+        worst = self._worst_rollback(blueprint)
+        if program["stopwaitsecs"] <= worst:
+            message = f"stopwaitsecs is {program['stopwaitsecs']}; a rollback may take {worst:g} s"
+            hint = f"set stopwaitsecs above {worst:g} in its section, or supervisor kills a rollback half way"
+            findings.append(Finding(check, WARNING, message, hint))
+        yield from findings or [Finding(check, OK, "runs once, as asked, and is never run again automatically")]
 
+    def boot(self) -> Iterator[Finding]:
+        """Check the program `boot`."""
+        found = own(self.programs, "boot")
+        if not found:
+            message = "supervisor has no `boot` program: nothing starts the services when the container starts"
+            yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
+            return
+        check, program = f"program {found[0]['name']}", found[0]
+        findings = [*self._restarted(check, program), *self._of_another_user(check, program)]
+        if not program["autostart"]:
+            message = "autostart is false: nothing starts the services when the container starts"
+            findings.append(Finding(check, WARNING, message, "set autostart=true in its section"))
+        yield from findings or [Finding(check, OK, "runs once, when the container starts")]
 
-def _of_another_user(check: str, supervisor: SupervisorServices, program: Program, root: Path) -> Iterator[Finding]:
-    """Find a user that is neither root, who becomes the owner of the root directory, nor that owner."""
-    user, owner = user_of(program, supervisor), owner_of(root)
-    if user and owner is not None and user != owner:
-        message = f"runs as {name_of(user)}, and {root} belongs to {name_of(owner)}"
-        hint = f"chown -R {name_of(user)} {root}" + (f", or set user={name_of(owner)} in its section" if owner else "")
-        yield Finding(check, FAULT, message, hint)
+    def monitor(self, config: Config) -> Iterator[Finding]:
+        """Check the program `monitor`, and what is missing without it."""
+        found = own(self.programs, "monitor")
+        if found:
+            faults = list(self._of_another_user("monitor", found[0]))
+            yield from faults or [Finding("monitor", OK, f"supervisor has it, as {found[0]['name']}")]
+        elif config.consul.enabled:
+            yield Finding(
+                "monitor",
+                WARNING,
+                "supervisor has no `monitor` program: the health check lives 24 h and only deployments renew it",
+                "include supervisor.d/monitor.conf; without it deploy at least once a day, or health in Consul expires",
+            )
+        elif config.revision.poll or config.health.watch or config.metrics.listen:
+            message = "supervisor has no `monitor` program: [revision] poll, [health] watch and [metrics] have no effect"
+            yield Finding("monitor", WARNING, message, "include supervisor.d/monitor.conf")
+        else:
+            yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")
+
+    def _restarted(self, check: str, program: Program) -> Iterator[Finding]:
+        """Find a program that supervisor starts again by itself, which its RPC does not say."""
+        value, unknown = "", self.sections if isinstance(self.sections, str) else ""
+        try:
+            value = self.sections.autorestart(program) if isinstance(self.sections, Sections) else ""
+        except UnknownSectionsError as error:
+            unknown = str(error)
+        if unknown:
+            message = f"whether supervisor starts it again by itself is not known: {unknown}"
+            yield Finding(check, WARNING, message, "look at its section: it needs autorestart=false")
+        elif value != "false":
+            message = f"autorestart is {value}: supervisor would run it again, and again"
+            yield Finding(check, FAULT, message, "set autorestart=false in its section")
+
+    def _of_another_user(self, check: str, program: Program) -> Iterator[Finding]:
+        """Find a user that is neither root, who becomes the owner of the root directory, nor that owner."""
+        user, owner = user_of(program, self.supervisor), owner_of(self.root)
+        if user and owner is not None and user != owner:
+            message = f"runs as {name_of(user)}, and {self.root} belongs to {name_of(owner)}"
+            hint = f"chown -R {name_of(user)} {self.root}" + (f", or set user={name_of(owner)} in its section" if owner else "")
+            yield Finding(check, FAULT, message, hint)
+
+    def _worst_rollback(self, blueprint: Blueprint) -> float:
+        """Return the seconds until the release before is proved healthy, if each service takes all the time it has to stop."""
+        stopped = {service.name for service in blueprint.services if service.restart.kind is RestartKind.RESTART}
+        patience: dict[str, float] = {}
+        for program in self.programs:
+            if program["group"] in stopped:
+                patience[program["group"]] = max(patience.get(program["group"], 0), program["stopwaitsecs"])
+        return sum(patience.values()) + blueprint.health.deadline + blueprint.health.stable_for

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from release_agent.cli.doctor import programs as own_programs
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
+from release_agent.cli.doctor.programs import OwnPrograms
 from release_agent.errors import ReleaseError
 from release_agent.system import processes
 from release_agent.system.user import owner_of
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Config, Service
+    from release_agent.services.sections import Sections
     from release_agent.services.supervisor import SupervisorServices
 
     Program = dict[str, Any]
 
 
-def examine(config: Config, supervisor: SupervisorServices, blueprint: Blueprint) -> Iterator[Finding]:
-    """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy."""
+def examine(config: Config, supervisor: SupervisorServices, sections: Sections | str, blueprint: Blueprint) -> Iterator[Finding]:
+    """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy.
+
+    ``sections``: of supervisord's configuration, or why it cannot be read.
+    """
     try:
         programs = supervisor.programs()
     except ReleaseError as error:
@@ -31,9 +35,8 @@ def examine(config: Config, supervisor: SupervisorServices, blueprint: Blueprint
         return
     yield Finding("supervisor", OK, "answers, and lets this user in")
     root = Path(config.app.root)
-    yield from own_programs.deploy(supervisor, programs, blueprint, root)
-    yield from own_programs.boot(supervisor, programs, root)
-    yield from own_programs.monitor(supervisor, programs, config, root)
+    own = OwnPrograms(supervisor, programs, sections, root)
+    yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(config))
     for service in blueprint.services:
         yield from _service(root, supervisor, service, [p for p in programs if p["group"] == service.name])
 

@@ -14,7 +14,7 @@ import release_agent
 from support.environment import clean_environment
 from support.privileges import NOBODY
 from support.repositories import Repository
-from support.supervisors import own, supervising
+from support.supervisors import own, started_as, supervising
 
 # A Python that every user may run; the tests' own may lie in somebody's home.
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -46,7 +46,8 @@ def doctor(place: Path, user: int | str = NOBODY, **environment: str) -> dict[st
     """Return what doctor finds, by check, where supervisor starts the agent's programs as ``user``."""
     programs = [own(verb, user=user) for verb in ("deploy", "boot", "monitor")]
     modules = {"PYTHONPATH": str(Path(release_agent.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
-    with supervising(programs) as url:
+    (place / "s.conf").write_text("[program:deploy]\nautorestart=false\n[program:boot]\nautorestart=false\n")
+    with started_as(place, "-c", place / "s.conf") as pid, supervising(programs, pid=pid) as url:
         done = subprocess.run(
             [SYSTEM_PYTHON, "-m", "release_agent", "--config", place / "agent.toml", "doctor", "--json"],
             env=clean_environment() | modules | {"SUPERVISOR_SERVER_URL": url} | environment,

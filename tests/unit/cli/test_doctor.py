@@ -35,7 +35,7 @@ def examine_all(place: Path, extra: str = "", root: Path | None = None) -> list[
     app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{root or place}"\n'
     repository = f'[[repository]]\nname = "api"\npath = "{place.parent}/repos/api"\n'
     config = configuration(f"[consul]\nenabled = false\n{extra}", app=app, repository=repository)
-    return examine(Parts(config, SystemClock(), {}), place.parent / "agent.toml")
+    return examine(Parts(config, SystemClock(), {}), place.parent / "agent.toml", "unknown")
 
 
 def examined(place: Path, extra: str = "", root: Path | None = None) -> dict[str, Finding]:

@@ -1,0 +1,105 @@
+"""supervisord's configuration file, for what its RPC does not say of a program: `autorestart`."""
+
+from __future__ import annotations
+
+import os
+import re
+from configparser import Error, RawConfigParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_OPTIONS = ("-c", "--configuration")
+_DEFAULTS = ("supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+_WORDS = {"true": ("true", "yes", "on", "1"), "false": ("false", "no", "off", "0"), "unexpected": ("unexpected",)}
+_DEFAULT = "unexpected"
+
+
+class UnknownSectionsError(Exception):
+    """supervisord's configuration cannot be found, read or understood; the text says why."""
+
+
+class Sections:
+    """The sections of supervisord's configuration, with those of the files it includes."""
+
+    def __init__(self, pid: int, environ: Mapping[str, str] = os.environ) -> None:
+        """Read the file that a running supervisord was started with; raises UnknownSectionsError."""
+        file = _file_of(pid)
+        self._parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
+        try:
+            self._parser.read_string(file.read_text(encoding="utf-8", errors="replace"))
+            for included in self._included(file.parent, environ):
+                self._parser.read_string(included.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            message = f"cannot read {error.filename or file}: {error.strerror}"
+            raise UnknownSectionsError(message) from error
+        except Error as error:
+            message = f"{file} cannot be understood: {error}"
+            raise UnknownSectionsError(message) from error
+
+    def autorestart(self, program: Mapping[str, Any]) -> str:
+        """Return ``true``, ``false`` or ``unexpected`` for a program of getAllConfigInfo; raises UnknownSectionsError."""
+        section = self._section(program)
+        given = self._parser.get(section, "autorestart", fallback=_DEFAULT).strip()
+        for word, spellings in _WORDS.items():
+            if given.lower() in spellings:
+                return word
+        message = f"[{section}] autorestart={given} cannot be understood"
+        raise UnknownSectionsError(message)
+
+    def _section(self, program: Mapping[str, Any]) -> str:
+        sections = [name for name in self._parser.sections() if name.startswith("program:")]
+        for name in sections:
+            if name == f"program:{program['name']}" or self._parser.get(name, "command", fallback="") == program["command"]:
+                return name
+        message = f"no [program:{program['name']}] in the configuration of supervisord"
+        raise UnknownSectionsError(message)
+
+    def _included(self, here: Path, environ: Mapping[str, str]) -> list[Path]:
+        values = {"here": str(here)} | {f"ENV_{name}": value for name, value in environ.items()}
+        given = self._parser.get("include", "files", fallback="")
+        patterns = re.sub(r"%\((\w+)\)s", lambda found: values.get(found[1], found[0]), given).split()
+        return [file for pattern in patterns for file in _matching(here, pattern)]
+
+
+def _matching(here: Path, pattern: str) -> list[Path]:
+    whole = here / pattern
+    return sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+
+
+def _file_of(pid: int) -> Path:
+    """Return the path of the configuration that a running supervisord was started with."""
+    words = _command_line(pid)
+    program = next((i for i, word in enumerate(words) if "supervisord" in Path(word).name), None)
+    if program is None:
+        message = f"process {pid} does not look like supervisord"
+        raise UnknownSectionsError(message)
+    named = _option(words[program + 1 :])
+    beside = Path(words[program]).parent.parent
+    usual = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_DEFAULTS)
+    for place in (Path(f"/proc/{pid}/cwd") / place for place in ([named] if named else usual)):  # an absolute path stays as it is
+        if named or os.path.exists(place):  # noqa: PTH110 - Path.exists raises for a directory that may not be entered
+            return place
+    message = "supervisord was started without a configuration file"
+    raise UnknownSectionsError(message)
+
+
+def _command_line(pid: int) -> list[str]:
+    """Return the words that started a process, see proc_pid_cmdline(5)."""
+    try:
+        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+    except OSError as error:
+        message = f"cannot read the command line of supervisord: {error.strerror}"
+        raise UnknownSectionsError(message) from error
+
+
+def _option(words: Sequence[str]) -> str:
+    """Return the value of the option for the configuration's file, or an empty text."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in _OPTIONS:
+            return following
+        if word.startswith("--configuration=") or re.match("-c.", word):
+            return word.removeprefix("--configuration=").removeprefix("-c")
+    return ""

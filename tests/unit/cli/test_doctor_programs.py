@@ -1,0 +1,96 @@
+"""What doctor says of the agent's own programs in supervisor, and of the services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from release_agent.cli.doctor import FAULT, OK, WARNING, Finding, examine
+from release_agent.cli.doctor.programs import read_sections
+from release_agent.system.clock import SystemClock
+from release_agent.wiring import Parts
+from support.configuration import configuration
+from support.supervisors import own, process, program, started_as, supervising
+
+if TYPE_CHECKING:
+    from support.repositories import Repository
+
+SERVICES = '[[service]]\nname = "web"\n[[service]]\nname = "worker"\n[[service]]\nname = "cron"\nrestart = "none"\n'
+
+
+def examined(repo: Repository, *programs: dict[str, Any], extra: str = "", section: str = "autorestart=false") -> list[Finding]:
+    """Return what doctor finds where supervisor has these programs and starts `deploy` as ``section`` says."""
+    place = repo.path.parents[1]
+    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{place}/root"\n'
+    repository = f'[[repository]]\nname = "api"\npath = "{repo.path}"\n'
+    config = configuration(f"[consul]\nenabled = false\n{extra}", app=app, repository=repository)
+    (place / "s.conf").write_text(f"[program:deploy]\n{section}\n[program:boot]\n{section}\n")
+    with (
+        started_as(place, "-c", place / "s.conf") as pid,
+        supervising(programs, [process(p["name"]) for p in programs], pid=pid) as url,
+    ):
+        parts = Parts(config, SystemClock(), {"SUPERVISOR_SERVER_URL": url})
+        return examine(parts, place / "agent.toml", read_sections(parts.services(), {}))
+
+
+def about(found: list[Finding], check: str) -> list[tuple[str, str]]:
+    return [(finding.level, finding.message) for finding in found if finding.check == check]
+
+
+def test_programs_as_they_are_shipped_have_no_fault(repo: Repository) -> None:
+    found = examined(repo, own("deploy"), own("boot"), own("monitor"))
+
+    assert about(found, "program deploy") == [(OK, "runs once, as asked, and is never run again by itself")]
+    assert about(found, "program boot") == [(OK, "runs once, when the container starts")]
+    assert about(found, "monitor") == [(OK, "supervisor has it, as monitor")]
+
+
+@pytest.mark.parametrize(
+    ("section", "value"), [("autorestart=true", "true"), ("", "unexpected"), ("autorestart=unexpected", "unexpected")]
+)
+def test_a_deploy_program_that_supervisor_would_run_again_is_a_fault(repo: Repository, section: str, value: str) -> None:
+    found = examined(repo, own("deploy"), own("boot"), section=section)
+
+    for check in ("program deploy", "program boot"):
+        assert about(found, check) == [(FAULT, f"autorestart is {value}: supervisor would run it again, and again")]
+
+
+def test_where_autorestart_cannot_be_read_doctor_says_so(repo: Repository) -> None:
+    ((level, message),) = about(examined(repo, own("deploy"), section="autorestart=%(ENV_X)s"), "program deploy")
+
+    assert level == WARNING
+    assert message.startswith("whether supervisor starts it again by itself is not known: [program:deploy] autorestart=")
+
+
+def test_stopwaitsecs_has_to_be_above_what_every_service_takes_to_stop(repo: Repository) -> None:
+    slow = [program("web", stopwaitsecs=100), program("worker", stopwaitsecs=90), program("cron", stopwaitsecs=1000)]
+
+    found = examined(repo, own("deploy", stopwaitsecs=253), *slow, extra=SERVICES)
+
+    # 100 + 90 to stop, 60 + 3 of [health]; a service that is not restarted is not stopped.
+    assert about(found, "program deploy") == [(WARNING, "stopwaitsecs is 253; a rollback may take 253 s")]
+    assert about(examined(repo, own("deploy", stopwaitsecs=254), *slow, extra=SERVICES), "program deploy")[0][0] == OK
+
+
+def test_stopwaitsecs_has_to_be_above_what_release_toml_asks_for(repo: Repository) -> None:
+    wants = '[health]\ndeadline = "5m"\n[[service]]\nname = "web"\n'
+    repo.commit({"release.toml": wants}, tag="v2.0.0")
+
+    found = examined(repo, own("deploy", stopwaitsecs=300), program("web", stopwaitsecs=20))
+
+    assert about(found, "program deploy") == [(WARNING, "stopwaitsecs is 300; a rollback may take 323 s")]
+
+
+def test_without_a_monitor_doctor_says_what_has_no_effect(repo: Repository) -> None:
+    (nothing,) = about(examined(repo, own("deploy")), "monitor")
+    (watch,) = about(examined(repo, own("deploy"), extra='[health]\nwatch = "10m"\n'), "monitor")
+
+    assert (nothing[0], watch[0]) == (OK, WARNING)
+    assert "[health] watch" in watch[1]
+
+
+def test_a_boot_that_does_not_run_at_the_start_of_the_container_is_a_warning(repo: Repository) -> None:
+    (found,) = about(examined(repo, own("deploy"), own("boot", autostart=False)), "program boot")
+
+    assert found == (WARNING, "autostart is false: nothing starts the services when the container starts")
