@@ -26,6 +26,8 @@ from release_agent.health import Health
 from release_agent.model import Action, Outcome, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
     from release_agent.deploy.run import Run
@@ -68,12 +70,19 @@ class Publication:
         with self._run.phase("publish"):
             # The last moment at which a supervisor that went away changes nothing.
             context.services.alive()
-            self._prepare_return()
-            context.store.save(self._release)
+            self._keep(self._prepare_return)
+            self._keep(lambda: context.store.save(self._release))
             # A kill between these two lines is undone, one after them finished.
             self._run.stage(Stage.PUBLISHING)
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write what a deployment needs; a rollback to what was proved once goes on without it, on a full disk."""
+        if self._run.action is Action.ROLLBACK and self._release.state is State.HEALTHY:
+            self._run.note(write)
+        else:
+            write()
 
     def _prepare_return(self) -> None:
         """Make what a rollback needs now: the new release may use up the last inode and the last byte."""
@@ -89,8 +98,9 @@ class Publication:
         """
         replaced = self._context.store.get(self._run.record.previous or "")
         self._restart_and_prove(replaced, hooks_decide=True)
-        self._release = replace(self._release, state=State.HEALTHY)
-        self._context.store.save(self._release)
+        proved = replace(self._release, state=State.HEALTHY)
+        self._keep(lambda: self._context.store.save(proved))
+        self._release = proved
         return Health.of()
 
     def run_after_deploy(self) -> None:

@@ -51,7 +51,8 @@ class CurrentLink:
         if _target(self._back) == name:
             return
         with explained(self._back):
-            remove(self._back)
+            if not self._back.is_symlink():
+                remove(self._back)
             self._made("back", name).replace(self._back)
 
     def _to(self, name: str) -> Path:

@@ -74,6 +74,21 @@ def watched(directory: Path) -> Iterator[Callable[[], list[tuple[str, str]]]]:
 
 
 @contextmanager
+def small_ext4(place: Path, size: str, inodes: int) -> Iterator[Path]:
+    """Mount an ext4 file system of a few megabytes, in a file beside the place; needs root, as small_disk() does."""
+    place.mkdir(exist_ok=True)
+    image = place.with_name(f"{place.name}.ext4")
+    options = ["-q", "-F", "-m", "0", "-N", str(inodes), "-O", "^has_journal"]
+    subprocess.run(["mkfs.ext4", *options, image, size], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+        image.unlink()
+
+
+@contextmanager
 def small_disk(place: Path, size: str, inodes: int = 0) -> Iterator[Path]:
     """Mount a disk of a few pages; needs root, as the tests' container has."""
     place.mkdir(exist_ok=True)

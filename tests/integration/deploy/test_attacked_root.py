@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.roots import small_disk
+from support.roots import small_disk, small_ext4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,21 +75,38 @@ def test_stray_files_in_the_root_do_not_stop_a_deployment(host: Host) -> None:
     assert host.agent("boot").code == 0
 
 
-def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host) -> None:
-    with small_disk(host.root, "8m", 400) as disk:
+DISKS = {"tmpfs": lambda place: small_disk(place, "8m", 400), "ext4": lambda place: small_ext4(place, "8m", 400)}
+
+
+@pytest.fixture(params=DISKS)
+def full_later(request: pytest.FixtureRequest, host: Host) -> Iterator[str]:
+    """Lay the root on a small disk; returns the command that uses it up, to the last inode and the last byte."""
+    with DISKS[request.param](host.root) as disk:
         disk.chmod(0o755)
-        live = host.deploy("v1.0.0").json["release"]
-        fill = (
-            f"cd {disk}/shared; i=0; while touch $i 2>/dev/null; do i=$((i+1)); done; cat /dev/zero > filler 2>/dev/null; exit 3"
-        )
-        host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || ( {fill} )' }}]")
-
-        ran = host.deploy("v1.1.0")
-
-        assert (ran.code, host.live(), host.serves()) == (20, live, "v1.0.0")
-        assert [entry["outcome"] for entry in host.history()] == ["rolled-back", "deployed"]
-        assert host.agent("boot").code == 0
+        yield f"cd {disk}/shared; i=0; while : 2>/dev/null >$i; do i=$((i+1)); done; cat /dev/zero > filler 2>/dev/null || :"
         host.stop()
+
+
+def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host, full_later: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || ( {full_later}; exit 3 )' }}]")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, host.live(), host.serves()) == (20, live, "v1.0.0")
+    assert [entry["outcome"] for entry in host.history()] == ["rolled-back", "deployed"]
+    assert host.agent("boot").code == 0
+
+
+def test_release_that_used_up_the_disk_after_it_was_proved_is_rolled_back_by_command(host: Host, full_later: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    assert host.deploy("v1.1.0").code == 0
+    subprocess.run(["sh", "-c", full_later], check=False)
+
+    ran = host.agent("rollback", "--json")
+
+    assert (ran.code, host.live(), host.serves()) == (0, live, "v1.0.0"), ran.out
+    assert host.agent("boot").code == 0
 
 
 def test_second_app_on_the_same_root_is_refused_and_changes_nothing(host: Host) -> None:
