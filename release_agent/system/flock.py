@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from release_agent.system import processes
@@ -68,11 +69,17 @@ class Flock:
             return None
 
     def release(self) -> None:
-        """Empty the file and free the lock; does nothing if it is not held."""
+        """Blank the file and free the lock; does nothing if it is not held.
+
+        Blanks keep the file's room, so that the next holder can sign on a full disk. What cannot be written is not
+        an error: nobody takes the signature of a process that has ended for a holder.
+        """
         if not self.is_held:
             return
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            os.ftruncate(descriptor, 0)
+            with suppress(OSError):
+                os.pwrite(descriptor, b" " * os.fstat(descriptor).st_size, 0)
         finally:
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)

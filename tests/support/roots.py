@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import struct
 import subprocess
@@ -86,6 +87,19 @@ def small_ext4(place: Path, size: str, inodes: int) -> Iterator[Path]:
     finally:
         subprocess.run(["umount", place], check=True)
         image.unlink()
+
+
+# ioctl(2) of ext4 and xfs, with its argument: from now on every access fails with EIO, as of a device that is gone.
+SHUT_DOWN = 0x8004587D, struct.pack("I", 2)
+
+
+def shut_down(place: Path) -> None:
+    """Let the device of an ext4 file system die."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, *SHUT_DOWN)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.roots import small_disk, small_ext4
+from support.roots import SHUT_DOWN, small_disk, small_ext4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,48 @@ def test_failed_hook_that_leaves_a_mount_is_a_failed_hook_and_boot_starts_what_i
     assert (host.agent("boot").code, host.live(), host.serves()) == (0, live, "v1.0.0")
     host.configure()
     assert host.deploy("v1.1.0").code == 0
+
+
+@pytest.fixture
+def on_ext4(host: Host) -> Iterator[None]:
+    """Lay the root on a real disk, and let go of what hooks made immutable on it."""
+    with small_ext4(host.root, "8m", 400) as disk:
+        disk.chmod(0o755)
+        yield
+        subprocess.run(["chattr", "-R", "-f", "-i", disk], check=False, stderr=subprocess.DEVNULL)
+        host.stop()
+
+
+@pytest.mark.usefixtures("on_ext4")
+@pytest.mark.parametrize("stage", ["build", "before_publish"])
+def test_failed_hook_that_leaves_an_immutable_file_is_a_failed_hook_and_boot_starts_what_is_live(host: Host, stage: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure(f"[hooks]\n{stage} = [{{ run = 'mkdir d; touch d/immutable; chattr +i d/immutable d; exit 3' }}]")
+
+    ran = host.deploy("v1.1.0")
+    assert (ran.code, ran.json["error"]["code"]) == (13, "hook-failed")
+
+    assert (host.agent("boot").code, host.live(), host.serves()) == (0, live, "v1.0.0")
+    host.configure()
+    assert host.deploy("v1.1.0").code == 0
+
+
+@pytest.mark.usefixtures("on_ext4")
+@pytest.mark.parametrize("stage", ["build", "before_publish"])
+def test_disk_that_dies_in_a_hook_fails_the_run_and_is_no_bug(host: Host, stage: str) -> None:
+    assert host.deploy("v1.0.0").code == 0
+    number, argument = SHUT_DOWN
+    die = f"import fcntl, os; fcntl.ioctl(os.open('{host.root}', os.O_RDONLY), {number}, {argument!r})"
+    (host.path / "die.py").write_text(die)
+    host.configure(f"[hooks]\n{stage} = [{{ run = 'python3 {host.path}/die.py; exit 3' }}]")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (13, "failed", "hook-failed"), ran.err
+    for command in ("boot", "status", "history", "releases", "verify", "prune", "doctor", "rollback"):
+        ended = host.agent(command)
+        assert "Traceback" not in ended.err, ended.err
+        assert ended.code != 1, command
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +16,7 @@ from release_agent.model import Action, Request
 from release_agent.store.lock import Lock
 from release_agent.system.clock import SystemClock
 from support.clocks import FakeClock
+from support.roots import shut_down, small_disk, small_ext4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,3 +234,23 @@ def test_a_place_where_no_lock_can_be_made_is_unusable(tmp_path: Path) -> None:
         take(Lock(tmp_path / "nowhere" / "lock", SystemClock()))
 
     assert failed.value.code is Code.ROOT_UNUSABLE
+
+
+def test_disk_that_dies_while_the_lock_is_held_does_not_replace_the_outcome(tmp_path: Path) -> None:
+    with small_ext4(tmp_path / "disk", "1m", 20) as disk:
+        lock = Lock(disk / "lock", SystemClock())
+        with lock.held(Request("d-1"), wait=False):
+            shut_down(disk)
+
+
+def test_full_disk_keeps_no_run_from_the_lock(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        lock = Lock(disk / "lock", SystemClock())
+        with lock.held(Request("d-1"), wait=False):
+            pass
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+
+        with lock.held(Request("d-2"), wait=False):
+            assert (lock.holder() or {})["id"] == "d-2"
