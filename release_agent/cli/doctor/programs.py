@@ -98,14 +98,14 @@ class OwnPrograms:
             yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")
 
     def _restarted(self, check: str, program: Program) -> Iterator[Finding]:
-        """Find a program that supervisor starts again by itself, which its RPC does not say."""
+        """Find a program that supervisor starts again automatically, which its RPC does not say."""
         value, unknown = "", self.sections if isinstance(self.sections, str) else ""
         try:
             value = self.sections.autorestart(program) if isinstance(self.sections, Sections) else ""
         except UnknownSectionsError as error:
             unknown = str(error)
         if unknown:
-            message = f"whether supervisor starts it again by itself is not known: {unknown}"
+            message = f"whether supervisor starts it again automatically is not known: {unknown}"
             yield Finding(check, WARNING, message, "look at its section: it needs autorestart=false")
         elif value != "false":
             message = f"autorestart is {value}: supervisor would run it again, and again"

@@ -41,7 +41,7 @@ def about(found: list[Finding], check: str) -> list[tuple[str, str]]:
 def test_programs_as_they_are_shipped_have_no_fault(repo: Repository) -> None:
     found = examined(repo, own("deploy"), own("boot"), own("monitor"))
 
-    assert about(found, "program deploy") == [(OK, "runs once, as asked, and is never run again by itself")]
+    assert about(found, "program deploy") == [(OK, "runs once, as asked, and is never run again automatically")]
     assert about(found, "program boot") == [(OK, "runs once, when the container starts")]
     assert about(found, "monitor") == [(OK, "supervisor has it, as monitor")]
 
@@ -60,7 +60,7 @@ def test_where_autorestart_cannot_be_read_doctor_says_so(repo: Repository) -> No
     ((level, message),) = about(examined(repo, own("deploy"), section="autorestart=%(ENV_X)s"), "program deploy")
 
     assert level == WARNING
-    assert message.startswith("whether supervisor starts it again by itself is not known: [program:deploy] autorestart=")
+    assert message.startswith("whether supervisor starts it again automatically is not known: [program:deploy] autorestart=")
 
 
 def test_stopwaitsecs_has_to_be_above_what_every_service_takes_to_stop(repo: Repository) -> None:
