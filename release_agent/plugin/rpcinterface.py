@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-import traceback
-import xmlrpc.client
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from supervisor.http import NOT_DONE_YET
@@ -22,27 +18,22 @@ from supervisor.states import RUNNING_STATES, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.config import load
-from release_agent.errors import FAULTS, Code, Failed, NoTarget, ReleaseError, error_of_exit
+from release_agent.errors import Code, Failed, NoTarget, error_of_exit
 from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Started, StartedRuns
-from release_agent.repository.revision import check_revision
+from release_agent.plugin.wire import NO_ASCII, boolean_of, faulting, limit_of, line_of, name_of, revision_of, sendable
 from release_agent.request import PluginRequest
 from release_agent.store.lock import busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 _PROGRAM = "deploy"
 _ATTRIBUTE = "release_agent_runs"
 _MOST_HISTORY = 1000
-_LONGEST_NAME = 1000
-# Not allowed in XML: the client could not read the answer, and lone surrogates would be an HTTP 500.
-_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# Supervisor cuts a deferred answer after as many bytes as it has characters.
-_NO_ASCII = re.compile("[^\t\n\r -~]")
 # Seconds, a turn of supervisord's loop; the end of the run wakes the answer.
 _DELAY = 0.01
 
@@ -56,26 +47,13 @@ def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterfa
     return ReleaseRPCInterface(supervisord, settings.get("config"))
 
 
-@contextmanager
-def _faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> Iterator[None]:
-    """Let whatever goes wrong be a fault with words; otherwise the client would get an HTTP 500."""
-    try:
-        yield
-    except RPCError:
-        raise
-    except Exception as error:
-        if not isinstance(error, ReleaseError):
-            log(traceback.format_exc())
-        raise _fault(error, foreign) from error
-
-
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make a method always answer or raise a fault; its answer is without members that are None."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
     def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:
-        with _faulting(self._log):
+        with faulting(self._log):
             self._refuse_while_stopping()
             try:
                 signature.bind(self, *arguments)
@@ -105,8 +83,8 @@ class ReleaseRPCInterface:
         @param boolean force    Build and restart even if the revision is live
         @return struct result   The deployment's record, so far
         """
-        request = Request(new_id(), revision=_checked(revision), force=_yes(force, "force"), trigger=_line(trigger))
-        return self._run(request, wait=_yes(wait, "wait"))
+        request = Request(new_id(), revision=revision_of(revision), force=boolean_of(force, "force"), trigger=line_of(trigger))
+        return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = Trigger.RPC) -> Any:
@@ -117,9 +95,8 @@ class ReleaseRPCInterface:
         @param string trigger  What fired it, for the history
         @return struct result  The deployment's record, so far
         """
-        return self._run(
-            Request(new_id(), Action.ROLLBACK, release=_checked(release), trigger=_line(trigger)), wait=_yes(wait, "wait")
-        )
+        request = Request(new_id(), Action.ROLLBACK, release=revision_of(release), trigger=line_of(trigger))
+        return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
     def check(self, revision: str = "", wait: bool = False, force: bool = False) -> Any:
@@ -130,8 +107,8 @@ class ReleaseRPCInterface:
         @param boolean force    As for release.deploy
         @return struct result   The answer, or its id so far
         """
-        request = Request(new_id(), revision=_checked(revision), force=_yes(force, "force"), trigger=Trigger.RPC)
-        return self._run(request, check=True, wait=_yes(wait, "wait"))
+        request = Request(new_id(), revision=revision_of(revision), force=boolean_of(force, "force"), trigger=Trigger.RPC)
+        return self._run(request, check=True, wait=boolean_of(wait, "wait"))
 
     @_answering
     def getStatus(self) -> Any:
@@ -148,7 +125,7 @@ class ReleaseRPCInterface:
         @param string id       The deployment's id
         @return struct result  Its record
         """
-        return self._record(_text(id))
+        return self._record(name_of(id))
 
     @_answering
     def getHistory(self, limit: int = 20) -> Any:
@@ -157,10 +134,7 @@ class ReleaseRPCInterface:
         @param int limit      How many at most
         @return array result  Records, each with trigger and started_at
         """
-        try:
-            most = max(0, min(int(_no_boolean(limit)), _MOST_HISTORY))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number") from error
+        most = limit_of(limit, _MOST_HISTORY)
         with self._answers().journal() as journal:
             entries = [{**entry, "action": journal.action_of(entry["id"])} for entry in journal.history(most)]
         return [self._as_running(entry) for entry in entries]
@@ -205,11 +179,11 @@ class ReleaseRPCInterface:
 
     def _deferred(self, identity: str) -> Callable[[], Any]:
         def answer() -> Any:
-            with _faulting(self._log, _NO_ASCII):
+            with faulting(self._log, NO_ASCII):
                 run = self._runs_of_supervisord().get(identity)
                 if run and not run.is_over:
                     return NOT_DONE_YET
-                return sendable(self._record(identity), _NO_ASCII)
+                return sendable(self._record(identity), NO_ASCII)
 
         # Supervisor defers only a plain function; it would send any other object as the answer.
         answer.delay = _DELAY  # type: ignore[attr-defined]
@@ -261,57 +235,6 @@ class ReleaseRPCInterface:
 
     def _log(self, text: str) -> None:
         self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
-
-
-def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
-    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, ``foreign`` characters escaped."""
-    if isinstance(value, dict):
-        return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
-    if isinstance(value, list):
-        return [sendable(member, foreign) for member in value]
-    if isinstance(value, str):
-        return foreign.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
-    return float(value) if isinstance(value, int) and abs(value) > xmlrpc.client.MAXINT else value
-
-
-def _checked(name: Any) -> str:
-    text = _text(name)
-    return check_revision(text) if text else ""
-
-
-def _line(text: Any) -> str:
-    return " ".join(_text(text).split())
-
-
-def _text(value: Any) -> str:
-    """Return a name, which may be a release's number; raises RPCError for anything else, which must not pass for no name."""
-    if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
-        return str(value)
-    if value is None:
-        return ""
-    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
-
-
-def _yes(value: Any, name: str) -> bool:
-    """Return a boolean, for which some clients send 0 and 1; raises RPCError for anything else."""
-    if value is None or (isinstance(value, int) and value in (0, 1)):
-        return bool(value)
-    raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a boolean")
-
-
-def _no_boolean(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:
-    if not isinstance(error, ReleaseError):
-        return RPCError(Faults.FAILED, f"a bug in the release plugin: {error!a}")
-    fault = RPCError(FAULTS + error.exit_code)
-    # Supervisor would put "UNKNOWN: " before it.
-    fault.text = sendable(error.message, foreign)
-    return fault
 
 
 def _unjournaled(identity: str, run: Started) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from supervisor.xmlrpc import Faults
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
 from release_agent.model import Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
-from release_agent.plugin.rpcinterface import sendable
+from release_agent.plugin.wire import sendable
 from release_agent.repository.revision import check_revision
 from release_agent.status import of_release
 from release_agent.store.lock import busy

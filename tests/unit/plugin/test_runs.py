@@ -10,8 +10,9 @@ import pytest
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.xmlrpc import Faults, RPCError
 
-from release_agent.plugin.rpcinterface import _answering, sendable
+from release_agent.plugin.rpcinterface import _answering
 from release_agent.plugin.runs import ExitWatch, Started, StartedRuns
+from release_agent.plugin.wire import sendable
 
 
 def _ended_child() -> subprocess.Popen[bytes]:

@@ -1,0 +1,97 @@
+"""Values between clients and the plugin: arguments checked, answers as XML-RPC can carry them, errors as faults.
+
+Only the standard library and supervisor are imported: supervisord loads this module.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+import xmlrpc.client
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from supervisor.xmlrpc import Faults, RPCError
+
+from release_agent.errors import FAULTS, ReleaseError
+from release_agent.repository.revision import check_revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LONGEST_NAME = 1000  # characters
+# Not allowed in XML: the client could not read the answer, and lone surrogates would be an HTTP 500.
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Supervisor cuts a deferred answer after as many bytes as it has characters.
+NO_ASCII = re.compile("[^\t\n\r -~]")
+
+
+@contextmanager
+def faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> Iterator[None]:
+    """Let whatever goes wrong be a fault with words; otherwise the client would get an HTTP 500."""
+    try:
+        yield
+    except RPCError:
+        raise
+    except Exception as error:
+        if not isinstance(error, ReleaseError):
+            log(traceback.format_exc())
+        raise _fault(error, foreign) from error
+
+
+def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
+    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, ``foreign`` characters escaped."""
+    if isinstance(value, dict):
+        return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [sendable(member, foreign) for member in value]
+    if isinstance(value, str):
+        return foreign.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    return float(value) if isinstance(value, int) and abs(value) > xmlrpc.client.MAXINT else value
+
+
+def revision_of(name: Any) -> str:
+    """Return a revision, or "" for none; raises RPCError for what is no name, Refused for what cannot be a revision."""
+    text = name_of(name)
+    return check_revision(text) if text else ""
+
+
+def line_of(text: Any) -> str:
+    """Return a text as one line; raises RPCError for anything else."""
+    return " ".join(name_of(text).split())
+
+
+def name_of(value: Any) -> str:
+    """Return a name, which may be a release's number; raises RPCError for anything else, which must not pass for no name."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
+        return str(value)
+    if value is None:
+        return ""
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
+
+
+def boolean_of(value: Any, name: str) -> bool:
+    """Return a boolean, for which some clients send 0 and 1; raises RPCError for anything else."""
+    if value is None or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a boolean")
+
+
+def limit_of(value: Any, most: int) -> int:
+    """Return a number from 0 to ``most``, the nearest one; raises RPCError for what is no number."""
+    wrong = RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number")
+    if isinstance(value, bool):
+        raise wrong
+    try:
+        return max(0, min(int(value), most))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise wrong from error
+
+
+def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:
+    if not isinstance(error, ReleaseError):
+        return RPCError(Faults.FAILED, f"a bug in the release plugin: {error!a}")
+    fault = RPCError(FAULTS + error.exit_code)
+    # Supervisor would put "UNKNOWN: " before it.
+    fault.text = sendable(error.message, foreign)
+    return fault
