@@ -20,7 +20,8 @@ ONLY_IN_DOCS = {"CONSUL_NAMESPACE", "RELEASE_COMMIT_NAME", "RELEASE_COMMIT_MY_AP
 
 
 def strings_that_look_like_variables(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    tree = ast.parse(text if OURS.search(text) else "")
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return {text for text in strings if OURS.fullmatch(text)}
 
@@ -28,10 +29,13 @@ def strings_that_look_like_variables(file: Path) -> set[str]:
 def names_that_are_asked_for(file: Path) -> set[str]:
     """The strings in ``environ.get("NAME")``, ``environ["NAME"]`` and ``getenv("NAME")``."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    text = file.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text if re.search("environ|getenv", text) else "")):
         called = node.func if isinstance(node, ast.Call) else node.value if isinstance(node, ast.Subscript) else None
         key = node.args[0] if isinstance(node, ast.Call) and node.args else getattr(node, "slice", None)
-        of_the_environment = called and re.search(r"environ\b(\.get)?$|getenv$", ast.unparse(called))
+        of_the_environment = isinstance(called, ast.Name | ast.Attribute) and re.search(
+            r"environ\b(\.get)?$|getenv$", ast.unparse(called)
+        )
         if of_the_environment and isinstance(key, ast.Constant):
             found.add(key.value)
     return found

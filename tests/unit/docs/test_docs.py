@@ -169,7 +169,9 @@ def test_every_error_code_is_documented_and_no_other() -> None:
 
 def test_documented_exit_codes_of_an_error_are_those_it_is_raised_with() -> None:
     raised: set[tuple[str, int]] = set()
-    for call in (node for node in ast.walk(ast.parse(source())) if isinstance(node, ast.Call) and node.args):
+    texts = [text for path in SOURCE.rglob("*.py") if "Code." in (text := path.read_text(encoding="utf-8"))]
+    nodes = (node for text in texts for node in ast.walk(ast.parse(text)))
+    for call in (node for node in nodes if isinstance(node, ast.Call) and node.args):
         kind = getattr(errors, call.func.id, None) if isinstance(call.func, ast.Name) else None
         if isinstance(kind, type) and issubclass(kind, errors.ReleaseError):
             named = [n.attr for n in ast.walk(call.args[0]) if isinstance(n, ast.Attribute) and n.attr in Code.__members__]

@@ -187,7 +187,7 @@ def test_a_file_that_may_not_be_read_is_named(open_place: Path) -> None:
 
 def test_a_huge_file_is_not_read_into_memory(written: Written) -> None:
     with (written.place / "huge").open("wb") as file:
-        file.truncate(300 << 20)
+        file.truncate(64 << 20)
     written.source.drift(written.commits, written.place / "sub")  # what is imported at the first use does not count
 
     tracemalloc.start()
