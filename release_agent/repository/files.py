@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from release_agent.repository.objects import Entry
+    from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
 
 MISSING = "missing"
@@ -27,7 +27,7 @@ _KINDS = {
 }
 
 
-def differing(entries: Iterable[Entry], directory: Path, clock: Clock) -> list[Entry]:
+def differing(entries: Iterable[TreeEntry], directory: Path, clock: Clock) -> list[TreeEntry]:
     """Return the entries whose file is not there as the commit has it, byte by byte; raises Cancelled."""
     return [entry for entry in entries if not _is_as_committed(entry, f"{directory}/{entry.path}", clock)]
 
@@ -52,7 +52,7 @@ def digest(path: Path, clock: Clock) -> str:
     return f"file:{mode}:{made.hexdigest()}"
 
 
-def _is_as_committed(entry: Entry, path: str, clock: Clock) -> bool:
+def _is_as_committed(entry: TreeEntry, path: str, clock: Clock) -> bool:
     try:
         there = os.lstat(path)
         if entry.mode == SYMLINK:

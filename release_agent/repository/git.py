@@ -206,7 +206,7 @@ class GitRepository:
                 hint="configure it as a [[repository]] of its own with `into`, or commit its files",
             )
 
-    def _check_converted(self, index: Path, directory: Path, entries: list[objects.Entry]) -> None:
+    def _check_converted(self, index: Path, directory: Path, entries: list[objects.TreeEntry]) -> None:
         """Raise GitFailedError unless each file is there, differs by its attributes only, and its object is what its id says."""
         if not entries:
             return

@@ -27,7 +27,7 @@ _MOST_FILES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """A file of a commit: its mode as git writes it, the id of its object, its path."""
 
     mode: str
@@ -61,14 +61,14 @@ def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]
     return batch.kept
 
 
-def files(cat: Cat, commit: str) -> list[Entry]:
+def files(cat: Cat, commit: str) -> list[TreeEntry]:
     """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
     kind, content = contents(cat, [commit])[commit]
     if kind != "commit":
         message = f"object {commit} is a {kind}"
         raise GitFailedError(message)
     level = [("", content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace"))]
-    found: list[Entry] = []
+    found: list[TreeEntry] = []
     while level:
         trees = contents(cat, [object_id for _, object_id in level])
         below: list[tuple[str, str]] = []
@@ -77,7 +77,7 @@ def files(cat: Cat, commit: str) -> list[Entry]:
                 if mode == _DIRECTORY:
                     below.append((f"{prefix}{name}/", entry_id))
                 else:
-                    found.append(Entry(mode, entry_id, prefix + name))
+                    found.append(TreeEntry(mode, entry_id, prefix + name))
             if len(found) + len(below) > _MOST_FILES:
                 message = f"commit {commit} has more than {_MOST_FILES} files"
                 raise GitFailedError(message)

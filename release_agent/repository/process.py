@@ -30,7 +30,7 @@ class GitFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Call:
+class GitCall:
     """One call of git: its arguments, input, surroundings and limits (seconds, bytes of output)."""
 
     arguments: Sequence[str]
@@ -42,7 +42,7 @@ class Call:
     check: bool = True
 
 
-def output(call: Call, clock: Clock) -> bytes:
+def output(call: GitCall, clock: Clock) -> bytes:
     """Return what git prints; raises GitFailedError, Cancelled if a signal has asked to stop."""
     kept: list[bytes] = []
     size = 0
@@ -59,7 +59,7 @@ def output(call: Call, clock: Clock) -> bytes:
     return b"".join(kept)
 
 
-def stream(call: Call, clock: Clock, take: Callable[[bytes], None]) -> None:
+def stream(call: GitCall, clock: Clock, take: Callable[[bytes], None]) -> None:
     """Pass on what git prints, in pieces; raises GitFailedError, Cancelled if a signal has asked to stop."""
     process, errors = _start(call), bytearray()
     try:
@@ -71,7 +71,7 @@ def stream(call: Call, clock: Clock, take: Callable[[bytes], None]) -> None:
         raise GitFailedError(said or f"git exited with {process.returncode}")
 
 
-def _start(call: Call) -> subprocess.Popen[bytes]:
+def _start(call: GitCall) -> subprocess.Popen[bytes]:
     try:
         import git  # 90 ms, which `status` and `history` save
     except ImportError as error:
@@ -93,7 +93,7 @@ def _start(call: Call) -> subprocess.Popen[bytes]:
 
 
 def _attend(
-    call: Call,
+    call: GitCall,
     clock: Clock,
     process: subprocess.Popen[bytes],
     takers: dict[IO[bytes] | None, Callable[[bytes], None]],
@@ -142,7 +142,7 @@ def _keep_first(kept: bytearray, data: bytes) -> None:
     kept += data[: max(_LONGEST_ERROR - len(kept), 0)]
 
 
-def _verb(call: Call) -> str:
+def _verb(call: GitCall) -> str:
     """The command of git, without the options before it."""
     arguments = list(call.arguments)
     while arguments and arguments[0].startswith("-"):

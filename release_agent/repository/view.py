@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
-from release_agent.repository.process import READING, WHOLE_TREE, Call, GitFailedError, output, stream
+from release_agent.repository.process import READING, WHOLE_TREE, GitCall, GitFailedError, output, stream
 from release_agent.system.disk import explained
 
 if TYPE_CHECKING:
@@ -67,14 +67,14 @@ class View:
         """Return the object id and the full name of each tag and branch, each pair on its own line; raises Refused."""
         command = [f"--git-dir={self._origin[0]}", "for-each-ref", "--format=%(objectname) %(refname)"]
         with self.readable():
-            return self._text(Call([*command, "refs/tags", "refs/heads", "refs/remotes"], _ENVIRONMENT))
+            return self._text(GitCall([*command, "refs/tags", "refs/heads", "refs/remotes"], _ENVIRONMENT))
 
-    def read(self, command: Sequence[str], stdin: str = "", *, size: int = Call.size) -> str:
+    def read(self, command: Sequence[str], stdin: str = "", *, size: int = GitCall.size) -> str:
         """Return what a command that reads objects prints; raises Refused if it fails or prints more than ``size`` bytes."""
         with self.readable():
             return self.attempt(command, stdin, size=size)
 
-    def attempt(self, command: Sequence[str], stdin: str = "", *, size: int = Call.size) -> str:
+    def attempt(self, command: Sequence[str], stdin: str = "", *, size: int = GitCall.size) -> str:
         """Do the same; raises GitFailedError."""
         return self._text(self._call(command, stdin=stdin.encode(), size=size))
 
@@ -117,7 +117,7 @@ class View:
         # Never a repository in a directory above.
         environment = {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(Path(self._path).parent)}
         with self.readable():
-            answer = self._text(Call([*command, "--git-common-dir", "--show-object-format"], environment)).splitlines()
+            answer = self._text(GitCall([*command, "--git-common-dir", "--show-object-format"], environment)).splitlines()
             if len(answer) != 2 or answer[1] not in ("sha1", "sha256"):  # noqa: PLR2004 - what was asked for
                 message = f"git rev-parse printed {answer!r}"
                 raise GitFailedError(message)
@@ -134,11 +134,11 @@ class View:
             (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=object_format))
         return view
 
-    def _call(self, command: Sequence[str], *, stdin: bytes = b"", size: int = Call.size, seconds: float = READING) -> Call:
+    def _call(self, command: Sequence[str], *, stdin: bytes = b"", size: int = GitCall.size, seconds: float = READING) -> GitCall:
         environment = {**_ENVIRONMENT, "GIT_OBJECT_DIRECTORY": f"{self._origin[0]}/objects"}
-        return Call([f"--git-dir={self._view}", *command], environment, stdin=stdin, size=size, seconds=seconds)
+        return GitCall([f"--git-dir={self._view}", *command], environment, stdin=stdin, size=size, seconds=seconds)
 
-    def _text(self, call: Call) -> str:
+    def _text(self, call: GitCall) -> str:
         return output(call, self._clock).decode("utf-8", "surrogateescape")
 
 

@@ -12,7 +12,7 @@ from release_agent.config import blueprint
 from release_agent.deploy.resolve import resolve
 from release_agent.errors import ReleaseError
 from release_agent.model import Request
-from release_agent.repository.process import Call, GitFailedError, output
+from release_agent.repository.process import GitCall, GitFailedError, output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def git(clock: Clock) -> Finding:
     """Check which git there is."""
     hint = f"install git {'.'.join(map(str, _OLDEST_GIT))} or newer"
     try:
-        said = output(Call(["--version"]), clock).decode("utf-8", "replace").strip()
+        said = output(GitCall(["--version"]), clock).decode("utf-8", "replace").strip()
     except GitFailedError as error:
         return Finding("git", FAULT, str(error), hint)
     version = re.search(r"([0-9]+)\.([0-9]+)", said)

@@ -6,6 +6,7 @@ import ast
 import configparser
 import re
 import tomllib
+from collections import Counter
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,11 +225,17 @@ def test_every_log_event_is_documented_and_no_other() -> None:
 def test_every_room_is_in_the_architecture_and_no_other() -> None:
     section = page("docs/architecture.md").section("The rooms")
     rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")} | {path.stem for path in SOURCE.glob("*.py")}
-    rooms_of_rollout = {path.parent.name for path in SOURCE.glob("rollout/*/__init__.py")}
+    inner = {(path.parent.parent.name, path.parent.name) for path in SOURCE.glob("*/*/__init__.py")} - {("cli", "commands")}
 
     described = {names(row[0])[0]: row[1] for row in section.rows()}
     assert set(described) == rooms - {"__init__", "__main__"}
-    assert rooms_of_rollout <= set(names(described["rollout"]))
+    assert {(room, inside) for room, inside in inner if inside not in names(described[room])} == set()
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    counted = Counter(re.findall(r"^class (\w+)", source(), re.MULTILINE))
+
+    assert [name for name, times in counted.items() if times > 1] == []
 
 
 @pytest.mark.parametrize("name", pages())

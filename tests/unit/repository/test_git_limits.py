@@ -13,7 +13,7 @@ import pytest
 from release_agent.config import sections
 from release_agent.errors import Cancelled, Code, Failed, Refused, ReleaseError
 from release_agent.model import Kind
-from release_agent.repository.process import LARGEST_TEXT, Call, GitFailedError, output, stream
+from release_agent.repository.process import LARGEST_TEXT, GitCall, GitFailedError, output, stream
 from release_agent.repository.source import GitSource
 from release_agent.system.clock import SystemClock
 from support.repositories import Repository, git, source_of
@@ -101,14 +101,14 @@ def test_a_git_that_prints_without_end_is_stopped(tmp_path: Path, monkeypatch: p
     replaced_git(monkeypatch, tmp_path, "exec yes")
 
     with pytest.raises(GitFailedError, match=r"printed more than 4 MiB"):
-        output(Call(["cat-file"], size=LARGEST_TEXT), SystemClock())
+        output(GitCall(["cat-file"], size=LARGEST_TEXT), SystemClock())
 
 
 def test_a_git_that_complains_without_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replaced_git(monkeypatch, tmp_path, "head -c 30000000 /dev/zero | tr '\\0' e >&2; exit 3")
 
     with pytest.raises(GitFailedError, match=r"^e+$") as failed:
-        output(Call(["log"]), SystemClock())
+        output(GitCall(["log"]), SystemClock())
 
     assert len(str(failed.value)) <= 64 << 10
 
@@ -117,7 +117,7 @@ def test_a_pipe_that_something_else_holds_open_delays_nothing(tmp_path: Path, mo
     pid = tmp_path / "pid"
     replaced_git(monkeypatch, tmp_path, f"sleep 600 & echo $! > {pid}; echo done")
 
-    assert output(Call(["log"]), SystemClock()) == b"done\n"
+    assert output(GitCall(["log"]), SystemClock()) == b"done\n"
 
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
@@ -126,7 +126,7 @@ def test_what_git_prints_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
     replaced_git(monkeypatch, tmp_path, "head -c 5000000 /dev/zero")
     sizes: list[int] = []
 
-    stream(Call(["cat-file"]), SystemClock(), lambda data: sizes.append(len(data)))
+    stream(GitCall(["cat-file"]), SystemClock(), lambda data: sizes.append(len(data)))
 
     assert sum(sizes) == 5_000_000
     assert max(sizes) <= 1 << 20
