@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+LEFT_STOPPED = "nothing has started it since supervisor read its section, as after `supervisorctl update`"
+
 
 @dataclass(frozen=True)
 class Process:
@@ -27,6 +29,11 @@ class Process:
         return f"{self.service}:{self.name}"
 
     @property
+    def short_name(self) -> str:
+        """Return its name in supervisorctl: the service's own, if it is its only process."""
+        return self.name if self.name == self.service else self.full_name
+
+    @property
     def running(self) -> bool:
         """Whether it runs, and has run for its ``startsecs``."""
         return self.state == "RUNNING"
@@ -40,6 +47,11 @@ class Process:
     def stopping(self) -> bool:
         """Whether it still runs after supervisor has sent it a signal to stop."""
         return self.state == "STOPPING"
+
+    @property
+    def left_stopped(self) -> bool:
+        """Whether nothing has started it since supervisor read its section: `supervisorctl update` stops it, and no more."""
+        return self.state == "STOPPED" and not self.started
 
     @property
     def hopeless(self) -> bool:

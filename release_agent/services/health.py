@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.health import Look, ServiceLook
+from release_agent.health import LEFT_STOPPED, Look, ServiceLook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,5 +58,6 @@ def _at_processes(service: str, groups: Mapping[str, Sequence[Process]]) -> Serv
 
 
 def _problem(process: Process) -> str:
-    name = process.name if process.name == process.service else process.full_name
-    return f"{name} is {process.state}" + (f" ({process.why})" if process.why else "")
+    name = process.short_name
+    why = f"{LEFT_STOPPED}; start it: supervisorctl start {name}" if process.left_stopped else process.why
+    return f"{name} is {process.state}" + (f" ({why})" if why else "")

@@ -33,6 +33,6 @@ def examine(parts: Parts, file: Path, sections: Sections | str) -> list[Finding]
             *looked("git", repositories.examine(source, parts.clock)),
             *looked("signers", repositories.signers(parts.config.revision)),
             revision,
-            *looked("supervisor", supervisor.examine(parts.config, services, sections, blueprint)),
+            *looked("supervisor", supervisor.examine(parts.config, store, services, sections, blueprint)),
             *looked("consul", consul.examine(parts)),
         ]

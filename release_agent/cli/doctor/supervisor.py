@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
 from release_agent.cli.doctor.programs import OwnPrograms
 from release_agent.errors import ReleaseError
-from release_agent.system import processes
+from release_agent.health import LEFT_STOPPED
+from release_agent.system.processes import owner
 from release_agent.system.user import owner_of
 
 if TYPE_CHECKING:
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Config, Service
+    from release_agent.health import Process
     from release_agent.services.sections import Sections
     from release_agent.services.supervisor import SupervisorServices
+    from release_agent.store.root import Root
 
     Program = dict[str, Any]
 
 
-def examine(config: Config, supervisor: SupervisorServices, sections: Sections | str, blueprint: Blueprint) -> Iterator[Finding]:
+def examine(
+    config: Config, store: Root, supervisor: SupervisorServices, sections: Sections | str, blueprint: Blueprint
+) -> Iterator[Finding]:
     """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy.
 
     ``sections``: of supervisord's configuration, or why it cannot be read.
@@ -34,24 +38,24 @@ def examine(config: Config, supervisor: SupervisorServices, sections: Sections |
         yield fault("supervisor", error)
         return
     yield Finding("supervisor", OK, "answers, and lets this user in")
-    root = Path(config.app.root)
-    own = OwnPrograms(supervisor, programs, sections, root)
+    own = OwnPrograms(supervisor, programs, sections, store.path)
     yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(config))
     for service in blueprint.services:
-        yield from _service(root, supervisor, service, [p for p in programs if p["group"] == service.name])
+        yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
 
 
-def _service(root: Path, supervisor: SupervisorServices, service: Service, programs: Sequence[Program]) -> Iterator[Finding]:
+def _service(store: Root, supervisor: SupervisorServices, service: Service, programs: Sequence[Program]) -> Iterator[Finding]:
     check = f"service {service.name}"
     try:
         supervisor.check([service])
     except ReleaseError as error:
         yield fault(check, error)
         return
-    faults = list(_settings(check, programs))
-    user, owner = _user(supervisor, service.name, programs), owner_of(root)
+    processes = supervisor.processes().get(service.name, [])
+    faults = [*_settings(check, programs), *_left_stopped(check, store, processes)]
+    user, releases_of = _user(supervisor, processes, programs), owner_of(store.path)
     # A root that does not exist yet will be made by the user who runs the agent.
-    if user == (os.geteuid() if owner is None else owner):
+    if user == (os.geteuid() if releases_of is None else releases_of):
         message = f"runs as user {user}, who owns the releases: it could change them"
         faults.append(Finding(check, FAULT, message, "give it a user= of its own"))
     yield from faults or [Finding(check, OK, "known to supervisor")]
@@ -65,9 +69,19 @@ def _settings(check: str, programs: Sequence[Program]) -> Iterator[Finding]:
         yield Finding(check, WARNING, message, "set autostart=false; `boot` starts it")
 
 
-def _user(supervisor: SupervisorServices, service: str, programs: Sequence[Program]) -> int | None:
-    running = [process.pid for process in supervisor.processes().get(service, []) if process.pid]
+def _left_stopped(check: str, store: Root, processes: Sequence[Process]) -> Iterator[Finding]:
+    """Find what runs no longer since its section was changed; a run that is at work starts the services itself."""
+    if not store.link.is_symlink() or store.holder():
+        return
+    for process in processes:
+        if process.left_stopped:
+            hint = f"supervisorctl start {process.short_name}; a changed section always needs that after `supervisorctl update`"
+            yield Finding(check, FAULT, f"{process.short_name} is STOPPED: {LEFT_STOPPED}", hint)
+
+
+def _user(supervisor: SupervisorServices, processes: Sequence[Process], programs: Sequence[Program]) -> int | None:
+    running = [process.pid for process in processes if process.pid]
     if running:
-        return processes.owner(running[0])
+        return owner(running[0])
     named = next((program["uid"] for program in programs if isinstance(program["uid"], int)), None)
-    return named if named is not None else processes.owner(supervisor.supervisor_pid())
+    return named if named is not None else owner(supervisor.supervisor_pid())

@@ -57,6 +57,22 @@ def test_repository_that_is_missing(host: Host) -> None:
     assert "repository api: repository api at /nowhere cannot be read" in _messages(host)
 
 
+def test_a_service_that_supervisorctl_update_left_stopped_is_told_by_status_and_doctor(host: Host) -> None:
+    host.deploy()
+    configuration = host.path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("stopwaitsecs=10", "stopwaitsecs=11"))
+
+    assert "web: updated process group" in host.supervisorctl("update").out
+
+    told = "nothing has started it since supervisor read its section, as after `supervisorctl update`"
+    assert f"web is STOPPED ({told}; start it: supervisorctl start web)" in host.agent("status").out
+    (fault,) = _findings(host)
+    assert (fault["check"], fault["message"]) == ("service web", f"web is STOPPED: {told}")
+    assert fault["hint"].startswith("supervisorctl start web")
+    host.supervisorctl("start", "web")
+    assert _findings(host) == []
+
+
 def test_releases_on_another_mount(host: Host) -> None:
     host.deploy()
     releases = host.root / "releases"

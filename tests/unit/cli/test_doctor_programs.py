@@ -14,12 +14,20 @@ from support.configuration import configuration
 from support.supervisors import own, process, program, started_as, supervising
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from support.repositories import Repository
 
 SERVICES = '[[service]]\nname = "web"\n[[service]]\nname = "worker"\n[[service]]\nname = "cron"\nrestart = "none"\n'
 
 
-def examined(repo: Repository, *programs: dict[str, Any], extra: str = "", section: str = "autorestart=false") -> list[Finding]:
+def examined(
+    repo: Repository,
+    *programs: dict[str, Any],
+    extra: str = "",
+    section: str = "autorestart=false",
+    processes: Sequence[dict[str, Any]] = (),
+) -> list[Finding]:
     """Return what doctor finds where supervisor has these programs and starts `deploy` as ``section`` says."""
     place = repo.path.parents[1]
     app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{place}/root"\n'
@@ -28,7 +36,7 @@ def examined(repo: Repository, *programs: dict[str, Any], extra: str = "", secti
     (place / "s.conf").write_text(f"[program:deploy]\n{section}\n[program:boot]\n{section}\n")
     with (
         started_as(place, "-c", place / "s.conf") as pid,
-        supervising(programs, [process(p["name"]) for p in programs], pid=pid) as url,
+        supervising(programs, processes or [process(p["name"]) for p in programs], pid=pid) as url,
     ):
         parts = Parts(config, SystemClock(), {"SUPERVISOR_SERVER_URL": url})
         return examine(parts, place / "agent.toml", read_sections(parts.services(), {}))
@@ -80,6 +88,14 @@ def test_stopwaitsecs_has_to_be_above_what_release_toml_asks_for(repo: Repositor
     found = examined(repo, own("deploy", stopwaitsecs=300), program("web", stopwaitsecs=20))
 
     assert about(found, "program deploy") == [(WARNING, "stopwaitsecs is 300; a rollback may take 323 s")]
+
+
+def test_before_anything_is_live_a_service_that_was_never_started_is_no_fault(repo: Repository) -> None:
+    never = [process("web", "STOPPED", start=0)]
+
+    found = examined(repo, own("deploy"), program("web", user=1), extra='[[service]]\nname = "web"\n', processes=never)
+
+    assert about(found, "service web") == [(OK, "known to supervisor")]
 
 
 def test_without_a_monitor_doctor_says_what_has_no_effect(repo: Repository) -> None:

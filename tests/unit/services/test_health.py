@@ -77,6 +77,17 @@ def test_every_probe_that_is_not_well_is_told() -> None:
     assert not seen.hopeless
 
 
+def test_a_process_that_supervisorctl_update_left_stopped_is_told_with_the_command_that_starts_it() -> None:
+    left = Process("web", "web", "STOPPED", 0, started=False)
+
+    assert look(Supervisor(left, *RUNNING[1:]), Probes(None)).problems == (
+        (
+            "web is STOPPED (nothing has started it since supervisor read its section, as after `supervisorctl update`; "
+            "start it: supervisorctl start web)"
+        ),
+    )
+
+
 @pytest.mark.parametrize("state", ["STARTING", "BACKOFF", "STOPPED", "EXITED", "STOPPING"])
 def test_probes_are_not_asked_of_what_does_not_run(state: str) -> None:
     probes = Probes()
