@@ -43,6 +43,7 @@ _NOT_THE_VERSION = {
     Code.SUPERVISOR_REFUSED,
     Code.ROOT_UNUSABLE,
     Code.DISK_FULL,
+    Code.SIGNERS_MISSING,
     Code.CANCELLED,
     Code.INTERRUPTED,
 }
@@ -147,7 +148,7 @@ class Agent:
         first = self.deploy(request)
         if first.outcome in SUCCESSES or self._context.config.revision.follow != "tag" or _is_no_fault_of(first):
             return first
-        record = first
+        told = first
         try:
             tags = candidates(self._context)
         except ReleaseError:
@@ -159,10 +160,13 @@ class Agent:
             self._context.log.warning("boot.fell_back", revision=tag)
             record = self.deploy(replace(request, id=new_id(), revision=tag))
             if record.outcome in SUCCESSES or _is_no_fault_of(record):
-                break
+                return record
+            # What the newest version needs is what has to be fixed; unless an older one has become what is live.
+            if record.outcome in (RolledBack.outcome, RollbackFailed.outcome):
+                told = record
             # A tag that not every repository has is no version to try.
             tries += not _is_incomplete(record)
-        return record
+        return told
 
     def _stopped(self) -> Cancelled | None:
         try:

@@ -19,6 +19,7 @@ from release_agent.errors import Code, Failed
 from release_agent.model import timestamp
 from release_agent.system.disk import disk_full
 from release_agent.system.sqlite import closed_on_error, connect_reading, connect_writing, migrate, migrations_done, transaction
+from release_agent.system.user import user_to_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +172,12 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def _is_closed(error: sqlite3.Error | OSError) -> bool:
+    """Whether this user may not use the file."""
+    closed = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+    return isinstance(error, PermissionError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in closed
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
@@ -182,5 +189,5 @@ def _explained(path: Path) -> Iterator[None]:
         raise Failed(
             Code.JOURNAL_BROKEN,
             f"the journal {path} cannot be used: {error}",
-            hint="run as the agent's user, who owns [app] root; if it is broken: `release-agent doctor --repair`",
+            hint=(_is_closed(error) and user_to_be(path)) or "if it is broken: `release-agent doctor --repair`",
         ) from error

@@ -157,6 +157,7 @@ class GitRepository:
         The name inside the tag object must be the tag's own: a signed v1.3
         under the name of v1.4 would pass a bare ``git verify-tag``.
         """
+        _require_signers(allowed_signers, revoked_signers)
         hint = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
         if self._view.read(["cat-file", "-t", object_id]).strip() != "tag":
             raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} is not signed", hint=hint)
@@ -170,13 +171,6 @@ class GitRepository:
                 f"what {tag} names in repository {self.name} was signed as {named[1] if named else 'nothing'}",
                 hint="somebody moved the tag after it was signed; find out who",
             )
-        for what, file in (("allowed", allowed_signers), ("revoked", revoked_signers)):
-            if file and not is_regular(file):
-                raise Refused(
-                    Code.SIGNERS_MISSING,
-                    f"cannot read the {what} signers, {file}",
-                    hint="see [revision] in docs/configuration.md",
-                )
         options = ["-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={allowed_signers}"]
         if revoked_signers:
             options += ["-c", f"gpg.ssh.revocationFile={revoked_signers}"]
@@ -236,3 +230,14 @@ class GitRepository:
                 raise disk_full(message) from error
             hint = "look at the disk and the repository: git fsck --full"
             raise Failed(Code.BUILD_FAILED, message, hint=hint) from error
+
+
+def _require_signers(allowed: str, revoked: str) -> None:
+    """Raise Refused unless the files of signers can be read: without them no tag passes, whoever signed it."""
+    for what, file in (("allowed", allowed), ("revoked", revoked)):
+        if file and not is_regular(file):
+            raise Refused(
+                Code.SIGNERS_MISSING,
+                f"cannot read the {what} signers, {file}",
+                hint="put the file there, readable for the agent's user: see [revision] in docs/configuration.md",
+            )

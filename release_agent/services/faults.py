@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import stat
 import xmlrpc.client
 from enum import IntEnum
+from pathlib import Path
 
 from release_agent.errors import Code, Failed, SupervisorGone
+from release_agent.system.user import group_name, name_of
 from release_agent.variables import Variable
 
 _UNAUTHORIZED = 401
@@ -70,10 +73,24 @@ def _going() -> SupervisorGone:
 
 
 def _silent(url: str, error: Exception) -> SupervisorGone:
+    hint = "start supervisord, or fix [supervisor] url; `release-agent doctor` checks the whole set-up"
     return SupervisorGone(
         Code.SUPERVISOR_UNREACHABLE,
         f"supervisor at {url} does not answer: {error or type(error).__name__}",
-        hint="is supervisord running, and may this user use its socket? `release-agent doctor` looks",
+        hint=(isinstance(error, PermissionError) and _who_may_use(url.removeprefix("unix://"))) or hint,
+    )
+
+
+def _who_may_use(socket: str) -> str:
+    """Return a hint for a user who may not use a socket: which user to be. Empty if that cannot be seen."""
+    try:
+        there = Path(socket).stat()
+    except OSError:
+        return ""
+    if there.st_mode & stat.S_IWGRP:
+        return f"run it as root, or as a user in the group {group_name(there.st_gid)}, who may use {socket}"
+    return (
+        f"run it as {name_of(there.st_uid)}, who owns {socket}, or let this user's group use it: [unix_http_server] chown, chmod"
     )
 
 

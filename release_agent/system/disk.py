@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
+from release_agent.system.user import user_to_be
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,8 @@ def unusable(place: Path, error: OSError) -> Failed:
     return Failed(
         Code.ROOT_UNUSABLE,
         f"cannot use {error.filename or place}: {error.strerror}",
-        hint="make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY",
+        hint=(isinstance(error, PermissionError) and user_to_be(place))
+        or "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
@@ -49,12 +50,30 @@ def name_of(user: int) -> str:
         return str(user)
 
 
+def group_name(group: int) -> str:
+    """Return the name of a group, or the number if this container does not know it."""
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)
+
+
 def owner_of(place: Path) -> int | None:
     """Return the user id of the owner of a place, or None if it does not exist or may not be looked at."""
     try:
         return place.stat().st_uid
     except OSError:
         return None
+
+
+def user_to_be(place: Path) -> str:
+    """Return a hint for a user who may not use a place: which user to be. Empty if that would not help."""
+    user = os.geteuid()
+    for there in (place, *place.parents):
+        owner = owner_of(there)
+        if owner is not None:
+            return f"run it as {name_of(owner)}, who owns {there}, or as root" if 0 not in (user, owner) and owner != user else ""
+    return ""
 
 
 def is_open_to_all(file: Path) -> bool:

@@ -273,3 +273,15 @@ def test_what_is_written_in_a_transaction_is_there_whole_or_not_at_all(path: Pat
             journal.begin(Request("d-2"), "2024-01-01T00:00:00.000000Z")
 
     assert ids(path) == ["d-2", "d-0"]
+
+
+def test_who_may_not_read_the_journal_is_told_which_user_to_be(open_place: Path) -> None:
+    place = open_place / "state.db"
+    with StateDatabase(place, write=True):
+        pass
+    os.chown(place, 12345, 12345)
+
+    with unprivileged(), pytest.raises(Failed) as refused, StateDatabase(place):
+        pass
+
+    assert refused.value.hint == f"run it as 12345, who owns {place}, or as root"

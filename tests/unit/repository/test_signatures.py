@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
 from support.repositories import Repository, source_of
+from support.signers import Signer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,26 +18,6 @@ if TYPE_CHECKING:
     from release_agent.repository.source import GitSource
 
 PGP = "-----BEGIN PGP SIGNATURE-----\n\niQEzBAABCAAdFiEE\n-----END PGP SIGNATURE-----\n"
-
-
-class Signer:
-    """Somebody with a key of their own."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self.name = name
-        self.key = directory / name
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", self.key], check=True)
-
-    @property
-    def line(self) -> str:
-        """The line of an allowed_signers file that allows this one."""
-        return f"{self.name}@example.org {self.key.with_suffix('.pub').read_text()}"
-
-    def sign(self, repo: Repository, tag: str, *options: str) -> str:
-        """Make a signed tag; return the tag object's id."""
-        how = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={self.key}"]
-        repo.git(*how, "tag", "--sign", "--message", f"release {tag}", *options, tag)
-        return repo.git("rev-parse", f"refs/tags/{tag}")
 
 
 @pytest.fixture

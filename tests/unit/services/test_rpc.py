@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +12,10 @@ import pytest
 from release_agent.errors import Code, Failed, SupervisorGone
 from release_agent.services.programs import is_own
 from release_agent.services.rpc import Rpc
+from support.privileges import unprivileged
 from support.servers import answering, listening, refusing
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
 
 
@@ -104,3 +106,23 @@ def test_credentials_in_an_address_that_is_none_are_not_said(url: str) -> None:
         Rpc(url, {})("getState")
 
     assert "hunter2" not in failed.value.message + failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [
+        (0o770, "run it as root, or as a user in the group 12346, who may use {}"),
+        (0o700, "run it as 12345, who owns {}, or set chown and chmod of [unix_http_server]"),
+    ],
+)
+def test_who_may_not_use_supervisors_socket_is_told_which_user_to_be(open_place: Path, mode: int, hint: str) -> None:
+    place = open_place / "s.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place))
+        place.chmod(mode)
+        os.chown(place, 12345, 12346)
+
+        with unprivileged(), pytest.raises(SupervisorGone) as gone:
+            Rpc(f"unix://{place}", {})("getState")
+
+    assert gone.value.hint == hint.format(place)

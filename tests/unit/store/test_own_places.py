@@ -16,6 +16,7 @@ from release_agent.model import Request
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.system.left_behind import end_left_behind
+from support.privileges import unprivileged
 from support.roots import install, release, small_disk
 
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ def test_incoming_that_became_a_link_during_a_run_is_not_followed_when_a_release
         root.discard(name)
 
     assert (tmp_path / "elsewhere" / name).is_dir()
+
+
+def test_who_is_not_the_owner_of_the_root_is_told_which_user_to_be(open_place: Path) -> None:
+    root = Root(open_place / "root", SystemClock())
+    root.prepare()
+    for place in (root.path, *root.path.rglob("*")):
+        os.chown(place, 12345, 12345, follow_symlinks=False)
+
+    with unprivileged(), pytest.raises(Failed) as refused, root.lock(Request("me"), wait=False):
+        pass
+
+    assert refused.value.hint == f"run it as 12345, who owns {root.own}, or as root"
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])

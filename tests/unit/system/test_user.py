@@ -58,3 +58,15 @@ def test_others_stay_who_they_are(open_place: Path) -> None:
     with unprivileged():
         assert user.become_owner(open_place) is None
         assert os.geteuid() != 0
+
+
+def test_a_wrong_user_is_told_which_user_to_be(open_place: Path) -> None:
+    os.chown(open_place, STRANGER, STRANGER)
+    with unprivileged():
+        assert user.user_to_be(open_place / "not/there") == f"run it as {STRANGER}, who owns {open_place}, or as root"
+
+
+def test_the_owner_is_not_told_to_be_the_owner_and_nobody_is_told_to_work_as_root(open_place: Path) -> None:
+    assert user.user_to_be(open_place) == ""
+    with unprivileged():
+        assert user.user_to_be(open_place) == ""
