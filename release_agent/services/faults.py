@@ -89,9 +89,7 @@ def _who_may_use(socket: str) -> str:
         return ""
     if there.st_mode & stat.S_IWGRP:
         return f"run it as root, or as a user in the group {group_name(there.st_gid)}, who may use {socket}"
-    return (
-        f"run it as {name_of(there.st_uid)}, who owns {socket}, or let this user's group use it: [unix_http_server] chown, chmod"
-    )
+    return f"run it as {name_of(there.st_uid)}, who owns {socket}, or set chown and chmod of [unix_http_server]"
 
 
 def _no_supervisor(url: str, why: str) -> Failed:
