@@ -115,11 +115,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Target:
-    """A resolved revision: one commit of each repository, by the repository's name."""
+    """A resolved revision: one commit of each repository, by the repository's name; and who signed, if that was checked."""
 
     revision: str
     kind: Kind
     commits: dict[str, str]
+    signers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ class Release:
     """A release, as in its note ``releases/<name>.json``.
 
     ``previous`` is the name of the release that was live before it. ``built`` has the
-    files that shared links and build hooks made or changed: digest by path.
+    files that shared links and build hooks made or changed: digest by path. ``signers``
+    has who signed its tag, by repository, if that was checked.
     ``published_at`` and ``created_at`` are RFC 3339, UTC.
     """
 
@@ -156,6 +158,7 @@ class Release:
     previous: str | None = None
     published_at: str | None = None
     built: dict[str, str] = field(default_factory=dict)
+    signers: dict[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -176,7 +179,7 @@ class Release:
         state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
         read = cls(**known_fields(cls, body) | {"state": state, "kind": kind})
         texts = (read.name, read.revision, read.fingerprint, read.created_at, read.previous or "", read.published_at or "")
-        _require_texts(*texts, *read.commits.items(), *read.built.items())
+        _require_texts(*texts, *read.commits.items(), *read.built.items(), *read.signers.items())
         return read
 
 
@@ -226,6 +229,7 @@ class Record:
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     error: dict[str, str] | None = None
+    signers: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record in the shape that docs/commands.md promises."""
@@ -235,6 +239,7 @@ class Record:
             "release": self.release,
             "revision": self.revision,
             "commits": self.commits,
+            "signers": self.signers,
             "previous": self.previous,
             "seconds": round(self.seconds, 3),
             "phases": [{"name": name, "seconds": round(spent, 3)} for name, spent in self.phases.items()],

@@ -32,6 +32,7 @@ def of_release(release: Release | None) -> dict[str, Any] | None:
         "number": release.number,
         "revision": release.revision,
         "commits": release.commits,
+        "signers": release.signers,
         "deployed_at": release.published_at,
     }
 

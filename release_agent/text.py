@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.model import Outcome, exit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from release_agent.model import Record
 
@@ -42,7 +42,7 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     rows += [("", f"in maintenance, says Consul: {plain(maintenance)}")] if maintenance else []
     for name in ("current", "previous"):
         there = body[name]
-        rows.append((name, f"{there['revision']}  {there['release']}  since {there['deployed_at']}" if there else "none"))
+        rows.append((name, f"{_release(there)}  since {there['deployed_at']}{_signed(there)}" if there else "none"))
     for service in body["services"]:
         processes = [f"{p['name']} {p['state']}" + (f" pid {p['pid']}" if p["pid"] else "") for p in service["processes"]]
         rows.append(("service", f"{service['name']}: {', '.join(processes) or 'unknown to supervisor'}"))
@@ -51,17 +51,18 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
 
 
-def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str]) -> str:
-    """Return the deployments, each on its own line."""
+def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str], limit: int = -1) -> str:
+    """Return the deployments, each on its own line; ``limit``: how many were asked for at most, -1 for all."""
     if not entries:
-        return "nothing was deployed yet"
+        return "nothing was deployed yet" if limit else "no deployment is listed: the limit is 0"
     lines = []
     for entry in entries:
         outcome = entry["outcome"] or "open"
-        what = f"{entry['revision'] or '-'}  {entry['release'] or '-'}"
         why = f"  {entry['error']['code']}" if entry["error"] else ""
         when, action = f"{entry['started_at'][:19]}Z", action_of(entry["id"])
-        lines.append(f"{when}  {entry['id']}  {action:<8}  {outcome:<15}  {what}  by {entry['trigger']}{why}")
+        lines.append(
+            f"{when}  {entry['id']}  {action:<8}  {outcome:<15}  {_release(entry)}  by {entry['trigger']}{_signed(entry)}{why}"
+        )
     return "\n".join(lines)
 
 
@@ -71,7 +72,7 @@ def deployment(body: dict[str, Any]) -> str:
     lines = [
         f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
         f"started {body['started_at']} by {body['trigger']}; {body['seconds']:.1f} s: {phases}",
-        *(f"{name}: {commit}" for name, commit in body["commits"].items()),
+        *(f"{name}: {commit}{_signed(body, name)}" for name, commit in body["commits"].items()),
     ]
     if body["error"]:
         lines.append(error(body["error"]))
@@ -101,7 +102,7 @@ def drift(body: dict[str, Any]) -> str:
 
 def check(body: dict[str, Any]) -> str:
     """Return what a deployment would do."""
-    commits = ", ".join(f"{name} {commit[:_SHORT]}" for name, commit in body["commits"].items())
+    commits = ", ".join(f"{name} {commit[:_SHORT]}{_signed(body, name)}" for name, commit in body["commits"].items())
     if body["live"]:
         what = f"{body['release']} is live already"
     elif body["build"]:
@@ -110,6 +111,22 @@ def check(body: dict[str, Any]) -> str:
     else:
         what = f"would publish {body['release']}, which is kept"
     return "\n".join([f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())])
+
+
+def _release(there: Mapping[str, Any]) -> str:
+    """Return the revision, the name and the commits of a release, the commits short."""
+    commits = there.get("commits") or {}
+    several = len(commits) > 1
+    short = [f"{name} {commit[:_SHORT]}" if several else commit[:_SHORT] for name, commit in commits.items()]
+    what = f"commit{'s' if several else ''} {', '.join(short)}" if short else "-"
+    return f"{there['revision'] or '-'}  {there['release'] or '-'}  {what}"
+
+
+def _signed(there: Mapping[str, Any], repository: str = "") -> str:
+    """Return who signed, in one repository or in all; empty if that was not checked. An older agent names nobody."""
+    signers = there.get("signers") or {}
+    names = [name for there_in, name in signers.items() if repository in ("", there_in)]
+    return f"  signed by {plain(', '.join(dict.fromkeys(names)))}" if names else ""
 
 
 def changes(name: str, between: dict[str, Any]) -> str:

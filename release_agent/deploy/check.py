@@ -35,7 +35,8 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
     with timed(record, "resolve", context.clock):
         target = find(context, request)
         record.revision, record.commits = target.revision, target.commits
-        accept(context, request, target)
+        target = accept(context, request, target)
+        record.signers = target.signers
     context.store.describe(target.revision)
     with timed(record, "plan", context.clock):
         planned = plan(context, target, force=request.force)

@@ -34,7 +34,7 @@ class Deployment:
         kept = planned.kept
         if kept and self._was_live(kept) and kept.state is State.HEALTHY and self._is_healthy(kept):
             live = self._context.store.current()
-            if live and live.revision != kept.revision:
+            if live and (live.revision, live.signers) != (kept.revision, kept.signers):
                 self._context.store.save(kept)
             return Ending(Outcome.UNCHANGED)
         return self._publish(kept or self._build(planned))
@@ -44,7 +44,8 @@ class Deployment:
         with run.phase("resolve"):
             target = resolve.find(context, request)
             run.record.revision, run.record.commits, run.kind = target.revision, target.commits, target.kind
-            resolve.accept(context, request, target)
+            target = resolve.accept(context, request, target)
+            run.record.signers = target.signers
         context.store.describe(target.revision)
         return target
 
@@ -72,6 +73,7 @@ class Deployment:
             State.BUILT,
             timestamp(),
             previous=self._run.record.previous,
+            signers=planned.target.signers,
         )
         try:
             return self._made(release, planned.blueprint)

@@ -26,8 +26,8 @@ class Source(Protocol):
     def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
         """Resolve a revision; raises Refused."""
 
-    def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> None:
-        """Raise Refused unless the tag is signed."""
+    def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> dict[str, str]:
+        """Return who signed the tag, by repository; raises Refused unless it is signed."""
 
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
         """Return a file at each repository's root, by repository."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy import versions
@@ -17,9 +18,7 @@ _ANY_KIND = (Kind.TAG, Kind.BRANCH, Kind.COMMIT)
 
 def resolve(context: Context, request: Request) -> Target:
     """Return what a deployment would take; raises Refused."""
-    target = find(context, request)
-    accept(context, request, target)
-    return target
+    return accept(context, request, find(context, request))
 
 
 def find(context: Context, request: Request) -> Target:
@@ -39,14 +38,19 @@ def find(context: Context, request: Request) -> Target:
     return source.resolve(highest, (Kind.TAG,))
 
 
-def accept(context: Context, request: Request, target: Target) -> None:
-    """Raise Refused if the target lacks a signature that it needs, or its tag names other commits than before."""
+def accept(context: Context, request: Request, target: Target) -> Target:
+    """Return the target with its signers.
+
+    Raises Refused if it lacks a signature that it needs, or its tag names other commits than before.
+    """
     follow = context.config.revision
     if follow.signed:
-        context.source.verify_signatures(target, follow.allowed_signers, follow.revoked_signers)
+        signers = context.source.verify_signatures(target, follow.allowed_signers, follow.revoked_signers)
+        target = replace(target, signers=signers)
     if not request.accept_moved_tag:
         _refuse_moved_tag(context, target)
     context.log.info("revision.resolved", revision=target.revision, kind=str(target.kind), commits=target.commits)
+    return target
 
 
 def candidates(context: Context) -> list[str]:

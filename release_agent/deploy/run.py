@@ -89,6 +89,7 @@ class Run:
         self.record.release = release.name
         self.record.revision = release.revision
         self.record.commits = release.commits
+        self.record.signers = release.signers
         self.kind = release.kind
 
     def stage(self, stage: Stage) -> None:

@@ -82,7 +82,7 @@ class StateDatabase(Notes):
     def unfinished(self) -> list[UnfinishedDeployment]:
         """Return the deployments that never ended, oldest first."""
         rows = self.read(
-            "SELECT id, action, trigger, revision, release, commits, previous, stage, kind FROM deployment"
+            "SELECT id, action, trigger, revision, release, commits, previous, stage, kind, record FROM deployment"
             " WHERE outcome IS NULL ORDER BY seq"
         )
         return [_unfinished(row) for row in rows]
@@ -173,9 +173,10 @@ class StateDatabase(Notes):
 
 def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
     """Make a deployment of a row, which an older or a newer agent may have written."""
-    identity, action, trigger, revision, release, commits, previous, stage, kind = row
+    identity, action, trigger, revision, release, commits, previous, stage, kind, told = row
     request = Request(identity, known_member(action, Action.DEPLOY), revision or "", release or "", trigger=trigger)
-    record = Record(identity, None, release, revision, json.loads(commits), previous)
+    signers = Record.from_json(json.loads(told)).signers if told else {}
+    record = Record(identity, None, release, revision, json.loads(commits), previous, signers=signers)
     return UnfinishedDeployment(request, _stage(stage), record, known_member(kind, Kind.COMMIT) if kind else None)
 
 

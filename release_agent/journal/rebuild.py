@@ -55,7 +55,7 @@ def _write(journal: StateDatabase, publication: PastPublication) -> None:
     suffix = "" if action is Action.DEPLOY else "-live"
     published_at = release.published_at or release.created_at
     request = Request(f"rebuilt-{release.name}{suffix}", action, release.revision, trigger=Trigger.REBUILT)
-    record = Record(request.id, None, release.name, release.revision, release.commits, release.previous)
+    record = Record(request.id, None, release.name, release.revision, release.commits, release.previous, signers=release.signers)
     journal.begin(request, published_at)
     journal.stage(Stage.PUBLISHING, record)
     record.outcome = Outcome.DEPLOYED if release.state is State.HEALTHY else RolledBack.outcome

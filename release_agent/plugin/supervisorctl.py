@@ -125,7 +125,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         limit = int(argument) if argument.isdecimal() else 20
         entries = [{**Record.from_json(entry).to_json(), **entry} for entry in release.getHistory(limit)]
         actions = {entry["id"]: entry.get("action", "") for entry in entries}
-        self.ctl.output(text.history(entries, actions.__getitem__))
+        self.ctl.output(text.history(entries, actions.__getitem__, limit))
         return 0
 
 

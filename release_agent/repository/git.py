@@ -32,11 +32,14 @@ _BLOCK = 4096
 _LONGEST_SAYING = 500
 ADDED = "added"
 _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
+# What git passes on from ssh-keygen; the name is that of the list of signers.
+_GOOD_SIGNATURE = re.compile(r'^Good "git" signature for (.+) with \S+ key \S+$', re.MULTILINE)
 _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
 # Attributes by which git writes a file otherwise than it is committed.
 _CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
 _SUBJECTS = 10
+_SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
 
 
 @dataclass(frozen=True)
@@ -151,19 +154,18 @@ class GitRepository:
         found = {path: digest(directory / path, self._clock) for path in changed.split("\0") if path}
         return found | {path: f"{ADDED} {digest(directory / path, self._clock)}" for path in added.split("\0") if path}
 
-    def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> None:
-        """Raise Refused unless the tag object is signed by an allowed signer (git's SSH signatures).
+    def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> str:
+        """Return the name of the allowed signer who signed a tag object (git's SSH signatures); raises Refused if none did.
 
         The name inside the tag object must be the tag's own: a signed v1.3
         under the name of v1.4 would pass a bare ``git verify-tag``.
         """
         _require_signers(allowed_signers, revoked_signers)
-        hint = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
         if self._view.read(["cat-file", "-t", object_id]).strip() != "tag":
-            raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} is not signed", hint=hint)
+            raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} is not signed", hint=_SIGN_HINT)
         head, _, body = self._tag(object_id).partition("\n\n")
         if _SSH_SIGNATURE not in body:
-            raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} carries no SSH signature", hint=hint)
+            raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} carries no SSH signature", hint=_SIGN_HINT)
         named = re.search(r"^tag (.*)$", head, re.MULTILINE)
         if not named or named[1] != tag:
             raise Refused(
@@ -175,13 +177,17 @@ class GitRepository:
         if revoked_signers:
             options += ["-c", f"gpg.ssh.revocationFile={revoked_signers}"]
         try:
-            self._view.attempt([*options, "verify-tag", object_id])
+            said = self._view.messages([*options, "verify-tag", object_id])
         except GitFailedError as error:
-            raise Refused(
-                Code.SIGNATURE_BAD,
-                f"tag {tag} in repository {self.name} is not signed by an allowed signer: {error}",
-                hint=hint,
-            ) from error
+            raise self._not_allowed(tag, str(error)) from error
+        good = _GOOD_SIGNATURE.search(said)
+        if not good:
+            raise self._not_allowed(tag, "git named no signer")
+        return good[1]
+
+    def _not_allowed(self, tag: str, why: str) -> Refused:
+        message = f"tag {tag} in repository {self.name} is not signed by an allowed signer: {why}"
+        return Refused(Code.SIGNATURE_BAD, message, hint=_SIGN_HINT)
 
     def _tag(self, object_id: str) -> str:
         """Return the text of a tag object, which is what its id stands for; raises Refused."""

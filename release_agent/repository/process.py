@@ -59,16 +59,17 @@ def output(call: GitCall, clock: Clock) -> bytes:
     return b"".join(kept)
 
 
-def stream(call: GitCall, clock: Clock, take: Callable[[bytes], None]) -> None:
-    """Pass on what git prints, in pieces; raises GitFailedError, Cancelled if a signal has asked to stop."""
+def stream(call: GitCall, clock: Clock, take: Callable[[bytes], None]) -> str:
+    """Pass on what git prints, in pieces; returns its messages. Raises GitFailedError, or Cancelled if a signal came."""
     process, errors = _start(call), bytearray()
     try:
         _attend(call, clock, process, {process.stdout: take, process.stderr: lambda data: _keep_first(errors, data)})
     finally:
         _end(process)
+    said = errors.decode("utf-8", "replace").strip()
     if process.returncode and call.check:
-        said = errors.decode("utf-8", "replace").strip()
         raise GitFailedError(said or f"git exited with {process.returncode}")
+    return said
 
 
 def _start(call: GitCall) -> subprocess.Popen[bytes]:

@@ -51,8 +51,12 @@ class GitSource:
             hint=self._newest_hint(),
         )
 
-    def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> None:
-        """Raise Refused unless the target is a tag that an allowed signer signed, in every repository, with no revoked key."""
+    def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> dict[str, str]:
+        """Return who signed the target, by repository.
+
+        Raises Refused unless it is a tag that an allowed signer signed, in every repository, with no revoked key.
+        """
+        signers = {}
         for repository in self.repositories:
             if target.kind is not Kind.TAG:
                 raise Refused(
@@ -61,7 +65,9 @@ class GitSource:
                     hint="name a signed tag, or set [revision] signed = false",
                 )
             object_id = repository.find(target.revision, Kind.TAG) or ""
-            repository.verify_signature(target.revision, object_id, allowed_signers, revoked_signers)
+            name = repository.verify_signature(target.revision, object_id, allowed_signers, revoked_signers)
+            signers[repository.name] = name
+        return signers
 
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
         """Return a file at the root of each repository whose commit has it, by the repository's name."""

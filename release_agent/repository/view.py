@@ -78,6 +78,10 @@ class View:
         """Do the same; raises GitFailedError."""
         return self._text(self._call(command, stdin=stdin.encode(), size=size))
 
+    def messages(self, command: Sequence[str]) -> str:
+        """Return what a command says on stderr; raises GitFailedError."""
+        return stream(self._call(command), self._clock, lambda _: None)
+
     def cat(self, object_ids: Iterable[str], take: Callable[[bytes], None]) -> None:
         """Stream objects as ``git cat-file --batch`` prints them; raises GitFailedError."""
         given = "".join(f"{object_id}\n" for object_id in object_ids).encode()

@@ -68,6 +68,7 @@ def test_a_record_has_the_shape_that_commands_print() -> None:
         "release": "000001-a",
         "revision": "v1",
         "commits": {"api": "c"},
+        "signers": {},
         "previous": None,
         "seconds": 1.235,
         "phases": [{"name": "build", "seconds": 0.988}],

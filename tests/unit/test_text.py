@@ -48,7 +48,7 @@ def test_a_message_of_several_lines_is_one_block() -> None:
 
 
 def status(**more: Any) -> dict[str, Any]:
-    there = {"release": "000002-b", "revision": "v2", "deployed_at": "2024-01-01T00:00:00.000000Z"}
+    there = {"release": "000002-b", "revision": "v2", "deployed_at": "2024-01-01T00:00:00.000000Z", "commits": {"api": "a" * 40}}
     return {
         "app": "api",
         "environment": "production",
@@ -65,7 +65,7 @@ def test_status_for_people() -> None:
     assert text.status(status(), (), "").splitlines() == [
         "app       api (production)",
         "health    passing",
-        "current   v2  000002-b  since 2024-01-01T00:00:00.000000Z",
+        "current   v2  000002-b  commit aaaaaaaaaaaa  since 2024-01-01T00:00:00.000000Z",
         "previous  none",
         "service   web: web RUNNING pid 7",
     ]
@@ -88,16 +88,53 @@ def entry(**more: Any) -> dict[str, Any]:
 
 
 def test_history_for_people_is_a_line_a_deployment() -> None:
-    entries = [entry(outcome=None, release=None, revision=None), entry(outcome="failed", error=error()), entry()]
+    entries = [entry(outcome=None, release=None, revision=None, commits={}), entry(outcome="failed", error=error()), entry()]
 
     lines = text.history(entries, lambda _: "deploy").splitlines()
 
     assert [line.split() for line in lines] == [
-        ["2024-01-01T12:00:00Z", "d-1", "deploy", "open", "-", "-", "by", "rpc"],
-        ["2024-01-01T12:00:00Z", "d-1", "deploy", "failed", "v1.0.0", "000001-aaaaaaaaaaaa", "by", "rpc", "hook-failed"],
-        ["2024-01-01T12:00:00Z", "d-1", "deploy", "deployed", "v1.0.0", "000001-aaaaaaaaaaaa", "by", "rpc"],
+        ["2024-01-01T12:00:00Z", "d-1", "deploy", "open", "-", "-", "-", "by", "rpc"],
+        [
+            "2024-01-01T12:00:00Z",
+            "d-1",
+            "deploy",
+            "failed",
+            "v1.0.0",
+            "000001-aaaaaaaaaaaa",
+            "commit",
+            "aaaaaaaaaaaa",
+            "by",
+            "rpc",
+            "hook-failed",
+        ],
+        [
+            "2024-01-01T12:00:00Z",
+            "d-1",
+            "deploy",
+            "deployed",
+            "v1.0.0",
+            "000001-aaaaaaaaaaaa",
+            "commit",
+            "aaaaaaaaaaaa",
+            "by",
+            "rpc",
+        ],
     ]
     assert text.history([], lambda _: "") == "nothing was deployed yet"
+
+
+def test_a_limit_of_none_does_not_say_that_nothing_was_deployed() -> None:
+    assert text.history([], lambda _: "", 0) == "no deployment is listed: the limit is 0"
+
+
+def test_history_and_status_name_the_commit_of_each_repository_and_each_signer_once() -> None:
+    there = {"commits": {"api": "a" * 40, "web": "b" * 40}, "signers": {"api": "ada", "web": "ada"}}
+
+    (line,) = text.history([entry(**there)], lambda _: "deploy").splitlines()
+    current = text.status(status(current=status()["current"] | there), (), "").splitlines()[2]
+
+    assert "  commits api aaaaaaaaaaaa, web bbbbbbbbbbbb  by rpc  signed by ada" in line
+    assert current.endswith("  commits api aaaaaaaaaaaa, web bbbbbbbbbbbb  since 2024-01-01T00:00:00.000000Z  signed by ada")
 
 
 def test_one_deployment_with_its_hooks_output() -> None:

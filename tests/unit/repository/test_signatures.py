@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +63,35 @@ def test_a_tag_signed_by_an_allowed_signer_passes(repo: Repository, scratch: Pat
     ada.sign(repo, "v1.4")
 
     assert verify(source_of(scratch, api=repo), "v1.4", allowed).commits == {"api": repo.head}
+
+
+def test_the_signer_of_each_repositorys_tag_is_named_as_the_list_of_signers_names_them(
+    repo: Repository, scratch: Path, ada: Signer, eve: Signer, tmp_path: Path
+) -> None:
+    (tmp_path / "both").write_text(ada.line + eve.line.replace("eve@example.org", '"Eve Adams <eve@example.org>"'))
+    web = Repository(tmp_path / "web")
+    web.commit({"index.html": "x"})
+    ada.sign(repo, "v1.4")
+    eve.sign(web, "v1.4")
+    source = source_of(scratch, api=repo, web=web)
+
+    signers = source.verify_signatures(source.resolve("v1.4", (Kind.TAG,)), str(tmp_path / "both"))
+
+    assert signers == {"api": "ada@example.org", "web": "Eve Adams <eve@example.org>"}
+
+
+def test_a_git_that_ends_well_and_names_no_signer_lets_nothing_pass(
+    repo: Repository, scratch: Path, ada: Signer, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path = repo.path.parents[1]
+    ada.sign(repo, "v1.4")
+    git = shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text(f'#!/bin/sh\ncase "$*" in *verify-tag*) exit 0;; esac\nexec {git} "$@"\n')
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
 
 
 def test_a_tag_signed_by_somebody_else_is_refused(repo: Repository, scratch: Path, eve: Signer, allowed: str) -> None:
