@@ -231,7 +231,8 @@ class Root:
     def made(self) -> list[Path]:
         """Return what the agent has made and has to own: its directories and files, every release and its note."""
         places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes.directory]
-        return [place for place in (*places, *self._releases.glob("*"), *self._notes.places()) if os.path.lexists(place)]
+        more = [self.own / name for name in ("app", "back", "shared", f"{self.database.name}-journal")]
+        return [place for place in (*places, *more, *self._releases.glob("*"), *self._notes.places()) if os.path.lexists(place)]
 
     def current(self) -> Release | None:
         """Return the live release, or None if ``current`` names no complete release."""

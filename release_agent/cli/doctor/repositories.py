@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from release_agent.deploy.resolve import resolve
 from release_agent.errors import ReleaseError
 from release_agent.model import Request
 from release_agent.repository.process import GitCall, GitFailedError, output
+from release_agent.repository.view import is_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,20 +55,22 @@ def git(clock: Clock) -> Finding:
 
 
 def signers(revision: Revision) -> Iterator[Finding]:
-    """Check the file of allowed signers, if tags have to be signed."""
+    """Check the files of allowed and revoked signers, if tags have to be signed."""
     if not revision.signed:
         return
-    if not os.access(revision.allowed_signers, os.R_OK):
-        yield Finding(
-            "signers",
-            FAULT,
-            f"{revision.allowed_signers} is missing or unreadable",
-            "list the signers' public keys there, as ssh-keygen(1) ALLOWED SIGNERS",
-        )
-    elif not shutil.which("ssh-keygen"):
+    hint = "list the signers' public keys there, as ssh-keygen(1) ALLOWED SIGNERS"
+    yield _list_of("signers", revision.allowed_signers, hint)
+    if revision.revoked_signers:
+        hint = "put the revoked public keys there, each on its own line, or an empty file; or unset [revision] revoked_signers"
+        yield _list_of("revoked signers", revision.revoked_signers, hint)
+    if not shutil.which("ssh-keygen"):
         yield Finding("signers", FAULT, "ssh-keygen is not installed; git checks signatures with it", "install openssh-client")
-    else:
-        yield Finding("signers", OK, f"{revision.allowed_signers} is readable")
+
+
+def _list_of(check: str, file: str, hint: str) -> Finding:
+    if is_regular(file):
+        return Finding(check, OK, f"{file} is readable")
+    return Finding(check, FAULT, f"{file} is missing or unreadable: no tag is deployed without it", hint)
 
 
 def revision(context: Context) -> tuple[Finding, Blueprint]:

@@ -16,7 +16,7 @@ from release_agent.wiring import Parts
 from support.configuration import configuration
 from support.privileges import unprivileged
 from support.repositories import Repository, listing
-from support.roots import install, small_disk
+from support.roots import install, release, small_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,15 +116,20 @@ def test_a_bind_mount_of_the_same_disk_inside_the_root_is_a_fault_too(place: Pat
         ".release-agent/releases",
         ".release-agent/releases/{release}.json",
         ".release-agent/state.db",
+        ".release-agent/state.db-journal",
+        ".release-agent/app",
+        ".release-agent/back",
     ],
 )
 def test_what_belongs_to_somebody_else_in_the_root_is_a_fault_with_the_command_that_fixes_it(
     place: Path, root: Root, name: str
 ) -> None:
     there = place / name.format(release=install(root, 1).name)
-    if not there.exists():
+    if there.name == "back":
+        there.symlink_to(f"releases/{release(1).name}")
+    elif not there.exists():
         there.touch()
-    os.chown(there, 12345, -1)
+    os.chown(there, 12345, -1, follow_symlinks=False)
 
     faults = [finding for finding in examine_all(place) if finding.check == "root" and finding.level == FAULT]
 
@@ -215,6 +220,30 @@ def test_signers_are_looked_for_where_tags_are_to_be_signed(place: Path, tmp_pat
     (tmp_path / "signers").touch()
 
     assert examined(place, signed)["signers"].level == OK
+
+
+def test_revoked_signers_have_a_line_and_a_missing_list_is_a_fault(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "signers").touch()
+    signed = f'[revision]\nsigned = true\nallowed_signers = "{tmp_path}/signers"\n'
+    revoking = f'{signed}revoked_signers = "{tmp_path}/revoked"\n'
+    assert "revoked signers" not in examined(place, signed)
+
+    missing = examined(place, revoking)["revoked signers"]
+    os.mkfifo(tmp_path / "revoked")
+    pipe = examined(place, revoking)["revoked signers"]
+    (tmp_path / "revoked").unlink()
+    (tmp_path / "revoked").touch()
+    there = examined(place, revoking)["revoked signers"]
+
+    assert (missing.level, pipe.level, there.level) == (FAULT, FAULT, OK)
+    assert missing.message == f"{tmp_path}/revoked is missing or unreadable: no tag is deployed without it"
+    assert there.message == f"{tmp_path}/revoked is readable"
+
+
+def test_a_list_of_signers_that_is_a_pipe_is_a_fault(place: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "signers")
+
+    assert examined(place, f'[revision]\nsigned = true\nallowed_signers = "{tmp_path}/signers"\n')["signers"].level == FAULT
 
 
 def test_a_supervisor_that_is_not_there_is_a_fault(place: Path) -> None:
