@@ -148,4 +148,5 @@ class View:
 
 def is_regular(path: str) -> bool:
     """Whether a path is a regular file that this user may read."""
-    return Path(path).is_file() and os.access(path, os.R_OK)
+    # Path.is_file raises PermissionError for a directory above that may not be entered.
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113

@@ -10,6 +10,7 @@ import pytest
 
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
+from support.privileges import unprivileged
 from support.repositories import Repository, source_of
 from support.signers import Signer
 
@@ -285,3 +286,15 @@ def test_revoked_keys_that_cannot_be_read_let_nothing_pass(repo: Repository, scr
         with pytest.raises(Refused) as refused:
             source.verify_signatures(target, allowed, str(scratch / name))
         assert refused.value.code is Code.SIGNERS_MISSING
+
+
+def test_a_list_of_signers_in_a_directory_that_may_not_be_entered_lets_nothing_pass(open_place: Path) -> None:
+    repo = Repository(open_place / "api")
+    repo.commit({"app.py": "x"}, tag="v1.0.0")
+    (open_place / "closed").mkdir(mode=0o700)
+    (open_place / "closed/signers").touch()
+
+    with unprivileged():
+        error = refusal(open_place / "scratch", repo, "v1.0.0", str(open_place / "closed/signers"))
+
+    assert error.code is Code.SIGNERS_MISSING
