@@ -13,7 +13,7 @@ from release_agent.deploy.context import Context
 from release_agent.journal.database import is_broken, set_aside
 from release_agent.journal.journal import StateDatabase
 from release_agent.journal.rebuild import rebuild
-from release_agent.system.logs import Redactor, make_log
+from release_agent.system.logs import Redactor, RunLog, make_log
 from release_agent.system.user import become_owner
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
     from release_agent.system.clock import SystemClock
-    from release_agent.system.logs import Log
 
 _PROBE_GRACE = 0.3
 
@@ -41,14 +40,14 @@ class Parts:
         self.clock = clock
         self.environ = environ
         self.redact = Redactor(environ)
-        self._log: Log | None = None
+        self._log: RunLog | None = None
         self._root: Root | None = None
 
     @property
-    def log(self) -> Log:
+    def log(self) -> RunLog:
         """The log on stderr."""
         if self._log is None:
-            self._log = make_log(self.redact)
+            self._log = RunLog(make_log(self.redact), self.config.app.name)
         return self._log
 
     def root(self) -> Root:
@@ -109,19 +108,24 @@ class Parts:
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[Context]:
         """Hold the root's lock, as the root's owner, and make a context that may change it; raises Busy unless ``wait``."""
+        # The log is made before the user changes, who may not read every secret.
+        with self.log.of(request.id), self._locked(request, wait=wait) as context:
+            yield context
+
+    @contextmanager
+    def _locked(self, request: Request, *, wait: bool) -> Iterator[Context]:
         from release_agent.system.left_behind import end_left_behind
 
-        root = self.root()
-        log = self.log  # made before the user changes, who may not read every secret
+        root, log = self.root(), self.log
         user = become_owner(root.path)
         if user:
             log.info("user.changed", user=user, why=f"owns {root.path}")
         with root.lock(request, wait=wait):
             root.claim(self.config.app.name)
             for pid in end_left_behind(root.incoming):
-                self.log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
+                log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
             for name, why in root.clean().items():
-                self.log.warning("leftover.stuck", name=name, why=why)
+                log.warning("leftover.stuck", name=name, why=why)
             with self.writable_journal(root) as journal, self.source(root.incoming) as source:
                 yield self.context(root, journal, source)
 

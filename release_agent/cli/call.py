@@ -85,8 +85,10 @@ def trigger() -> str:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print to ``stream``, stdout by default; ignore a closed stream."""
+    """Print to ``stream``, stdout by default, in one piece; ignore a closed stream."""
+    stream = stream or sys.stdout
     try:
-        print(text, file=stream or sys.stdout, flush=True)
+        stream.write(f"{text}\n")
+        stream.flush()
     except (OSError, ValueError):
         return

@@ -108,9 +108,15 @@ class Agent:
         record = self.deploy(request)
         if record.outcome not in (Refused.outcome, Failed.outcome):
             return record
-        return self._started(replace(request, id=new_id()), live)
+        again = replace(request, id=new_id())
+        with self._context.log.of(again.id):
+            return self._started(again, live)
 
     def _recorded(self, request: Request, work: Callable[[Run], Ending]) -> Record:
+        with self._context.log.of(request.id):
+            return self._run(request, work)
+
+    def _run(self, request: Request, work: Callable[[Run], Ending]) -> Record:
         context = self._context
         run = Run.begin(context, request)
         context.reporter.begin()

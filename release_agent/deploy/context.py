@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from release_agent.deploy.ports import Examiner, FollowedRollout, HookRunner, Journal, Reporter, Services, Source, Store
     from release_agent.model import Release
     from release_agent.system.clock import Clock
-    from release_agent.system.logs import Log
+    from release_agent.system.logs import RunLog
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Context:
     config: Config
     environ: Mapping[str, str]
     clock: Clock
-    log: Log
+    log: RunLog
     redact: Callable[[str], str]
     source: Source
     store: Store

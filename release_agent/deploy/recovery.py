@@ -24,7 +24,7 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
     """
     for left in context.journal.unfinished():
         if left.request.id != besides:
-            _Recovery(Run.resumed(context, left), left.stage, keep_proved=keep_proved).recover()
+            _recover(Run.resumed(context, left), left.stage, keep_proved=keep_proved)
     _adopt_unknown(context, keep_proved=keep_proved)
     discard_unpublished(context)
 
@@ -56,7 +56,12 @@ def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
         run = Run.begin(context, Request(new_id(), revision=live.revision, trigger=Trigger.RECOVERY))
         run.about(live)
         run.record.previous = live.previous
-        _Recovery(run, Stage.PUBLISHING, keep_proved=keep_proved).recover()
+        _recover(run, Stage.PUBLISHING, keep_proved=keep_proved)
+
+
+def _recover(run: Run, stage: Stage, *, keep_proved: bool) -> None:
+    with run.context.log.of(run.request.id):
+        _Recovery(run, stage, keep_proved=keep_proved).recover()
 
 
 class _Recovery:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import re
+import select
+import stat
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from release_agent.system.disk import read_regular
 from release_agent.system.urls import Address
 from release_agent.variables import URLS, Exposure, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 
 _SHORTEST_SECRET = 4
 LARGEST_SECRET = 1 << 16  # bytes of a file that holds one
+# The kernel writes as much into a pipe in one piece, whoever else writes into it.
+_LONGEST_LINE = select.PIPE_BUF
+_CUT = "…"
+# Some readers take these for the end of a line, and terminals for commands. They occur only within JSON's strings.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class Log(Protocol):
@@ -60,34 +71,107 @@ class Redactor:
         return event
 
 
+class RunLog:
+    """A log whose lines all have the app, and the deployment that they belong to."""
+
+    def __init__(self, log: Log, app: str) -> None:
+        """``log``: where the lines go."""
+        self._log = log
+        self._values = {"app": app}
+        self._listeners: list[Callable[[Mapping[str, object]], None]] = []
+
+    def info(self, event: str, **values: object) -> None:
+        """Log an event."""
+        self._log.info(event, **self._with(event, values))
+
+    def warning(self, event: str, **values: object) -> None:
+        """Log an event that a person should know of."""
+        self._log.warning(event, **self._with(event, values))
+
+    @contextmanager
+    def of(self, identity: str) -> Iterator[None]:
+        """Give every line of a block the id of a deployment."""
+        before, self._values = self._values, {**self._values, "id": identity}
+        try:
+            yield
+        finally:
+            self._values = before
+
+    def pass_on(self, listener: Callable[[Mapping[str, object]], None]) -> None:
+        """Let ``listener`` have every event as well, from now on."""
+        self._listeners.append(listener)
+
+    def _with(self, event: str, values: dict[str, object]) -> dict[str, object]:
+        told = {**self._values, **values}
+        for listener in self._listeners:
+            listener({"event": event, **told})
+        return told
+
+
 class _Stream:
-    """A stream that ignores a closed pipe: the deployment goes on if supervisord, its reader, was killed."""
+    """Writes each line by one write(2), so that those of several processes are not mixed.
+
+    A closed pipe is ignored: the deployment goes on if supervisord, its reader, was killed.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._descriptor: int | None = None
+        with suppress(OSError, ValueError):  # it is no file of the kernel's, or closed
+            self._descriptor = stream.fileno()
+            _append(self._descriptor)
 
-    def write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-        except (OSError, ValueError):
-            return
+    def info(self, line: str) -> None:
+        """Write a line."""
+        with suppress(OSError, ValueError):
+            if self._descriptor is None:
+                self._stream.write(f"{line}\n")
+                return
+            data = f"{line}\n".encode(errors="backslashreplace")
+            while data:
+                data = data[os.write(self._descriptor, data) :]
 
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+    warning = info
+
+
+def _append(descriptor: int) -> None:
+    """Let every write go to the end of a regular file, also if another process writes into it."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
+
+
+def _one_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    """Return an event as JSON that fits into one write; its longest values are cut (a structlog processor)."""
+    line = _json(event)
+    while (excess := _size(line) + 1 - _LONGEST_LINE) > 0:
+        name = max(event, key=lambda name: _size(_json(event[name])))
+        text = event[name] if isinstance(event[name], str) else _json(event[name])
+        size = _size(_json(text))
+        # At least one character less each time.
+        kept = min(len(text) * max(0, size - excess - len(_CUT.encode())) // size, len(text) - 2)
+        event[name] = text[: max(0, kept)] + _CUT
+        line = _json(event)
+    return line
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="backslashreplace"))
 
 
 def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
-    """Make the logger of a run."""
+    """Make a logger: each line goes to the stream by one write(2)."""
     import structlog  # 120 ms, which commands that log nothing save
 
     out = stream or sys.stderr
     readable = out.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    renderer: Any = structlog.dev.ConsoleRenderer() if readable else _one_line
     log: Log = structlog.wrap_logger(
-        structlog.PrintLogger(cast("TextIO", _Stream(out))),  # it only writes and flushes
+        _Stream(out),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),

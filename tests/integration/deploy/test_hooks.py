@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+from release_agent.journal.journal import StateDatabase
+from release_agent.model import Request
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -134,3 +137,25 @@ def test_verify_lists_drift_but_not_what_hooks_made(host: Host) -> None:
         "intruder": "added",
         "version": "changed",
     }
+
+
+def lines_of(said: str) -> list[tuple[str, str, str]]:
+    """Return the event, the app and the deployment of each line of a log."""
+    lines = [json.loads(line) for line in said.splitlines()]
+    return [(line["event"], line.get("app", ""), line.get("id", "")) for line in lines]
+
+
+def test_every_line_of_a_run_has_its_deployment_and_its_app(host: Host) -> None:
+    host.configure('[hooks]\nbuild = [{ run = "echo größer" }]')
+    (host.root / ".release-agent").mkdir(parents=True)
+    with StateDatabase(host.root / ".release-agent" / "state.db", write=True) as journal:
+        journal.begin(Request("left-behind"), "2026-01-01T00:00:00.000000Z")
+
+    ran = host.deploy()
+
+    lines = lines_of(ran.err)
+    recovered = [line for line in lines if line[2] == "left-behind"]
+    assert [event for event, _, _ in recovered] == ["deployment.recovered", "deploy.finished"]
+    assert {line[1:] for line in lines if line not in recovered} == {("api", ran.json["id"])}
+    assert {"hook.output", "release.published", "deploy.finished"} <= {event for event, _, _ in lines}
+    assert '"line": "größer"' in ran.err

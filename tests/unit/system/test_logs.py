@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import select
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.system.logs import Redactor, make_log
+from release_agent.system.logs import Redactor, RunLog, make_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +109,117 @@ def test_a_pipe_in_a_secrets_place_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token")
 
     assert Redactor({"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token")})("a token") == "a token"
+
+
+def test_what_a_hook_says_is_utf_8_and_not_escaped(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        make_log(Redactor({}), stream).info("hook.output", line="größer 日本")
+
+    assert '"größer 日本"' in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("odd", ["\udcff", "\x9b31m", "\u2028", "\x85", "\x7f", "\x1b[31m"])
+def test_what_is_no_text_stays_one_line_of_valid_json(tmp_path: Path, odd: str) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        make_log(Redactor({}), stream).info("hook.output", line=f"a{odd}b")
+
+    (line,) = (tmp_path / "log").read_bytes().decode("utf-8").splitlines()
+    assert json.loads(line)["line"] == f"a{odd}b"
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 100_000, "日" * 100_000, "\x1b" * 20_000, '"' * 5_000])
+def test_a_line_is_one_write_that_a_pipe_takes_whole(text: str) -> None:
+    reader, writer = os.pipe2(os.O_DIRECT)  # each write(2) is a packet of its own
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+    with os.fdopen(writer, "w") as stream:
+        make_log(Redactor({}), stream).info("hook.output", id="d-1", line=text)
+    packet = os.read(reader, 1 << 20)
+    rest = os.read(reader, 1 << 20)
+    os.close(reader)
+
+    assert (packet[-1:], rest) == (b"\n", b"")
+    assert len(packet) <= select.PIPE_BUF
+    told = json.loads(packet)
+    assert (told["event"], told["id"]) == ("hook.output", "d-1")
+    assert told["line"] == text or (told["line"].endswith("…") and text.startswith(told["line"][:-1]))
+    assert len(text) == 1 or len(packet) > select.PIPE_BUF * 0.9
+
+
+def test_a_list_that_is_too_long_is_cut(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        make_log(Redactor({}), stream).info("releases.pruned", releases=[f"{number:06}-0123456789ab" for number in range(1000)])
+
+    line = (tmp_path / "log").read_bytes()
+    assert len(line) <= select.PIPE_BUF
+    assert json.loads(line)["releases"].startswith('["000000-')
+
+
+def test_the_lines_of_two_writers_never_run_together() -> None:
+    reader, writer = os.pipe()
+
+    def write(name: str) -> None:
+        with os.fdopen(os.dup(writer), "w") as stream:
+            log = make_log(Redactor({}), stream)
+            for number in range(200):
+                log.info("hook.output", line=name * (number * 50))
+
+    writers = [threading.Thread(target=write, args=[name]) for name in "ab"]
+    for thread in writers:
+        thread.start()
+    said = bytearray()
+    closing = threading.Thread(target=lambda: ([thread.join() for thread in writers], os.close(writer)))
+    closing.start()
+    while data := os.read(reader, 65536):
+        said += data
+    closing.join()
+    os.close(reader)
+
+    assert len([json.loads(line) for line in said.decode().splitlines()]) == 400
+
+
+def test_two_that_write_into_one_file_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as one, (tmp_path / "log").open("w") as other:
+        logs = [make_log(Redactor({}), one), make_log(Redactor({}), other)]
+        for log in logs * 3:
+            log.info("release.built")
+
+    assert len((tmp_path / "log").read_text().splitlines()) == 6
+
+
+class Heard:
+    """A log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, object]] = []
+
+    def info(self, event: str, **values: object) -> None:
+        self.lines.append({"event": event, **values})
+
+    warning = info
+
+
+def test_every_line_of_a_run_has_its_id_and_its_app() -> None:
+    heard = Heard()
+    log = RunLog(heard, "api")
+
+    log.info("before")
+    with log.of("d-2"):
+        log.info("outer")
+        with log.of("d-1"):
+            log.warning("recovered")
+        log.warning("outer again", id="told")
+
+    assert [(line["app"], line.get("id")) for line in heard.lines] == [
+        ("api", None), ("api", "d-2"), ("api", "d-1"), ("api", "told"),
+    ]  # fmt: skip
+
+
+def test_a_listener_has_every_event_as_well() -> None:
+    log, events = RunLog(Heard(), "api"), []
+    log.pass_on(events.append)
+
+    with log.of("d-1"):
+        log.info("hook.output", line="x")
+
+    assert events == [{"event": "hook.output", "app": "api", "id": "d-1", "line": "x"}]
