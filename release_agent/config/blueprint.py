@@ -71,10 +71,15 @@ def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint
     """Return the digest (64 hex digits) of what makes two releases the same: commits, their places, build hooks, shared paths."""
     what = {
         "repositories": sorted([r.name, r.into, commits[r.name]] for r in config.repositories),
-        "build": [[hook.run, hook.cwd] for hook in blueprint.hooks.build],
+        "build": [_identity(hook) for hook in blueprint.hooks.build],
         "shared": [sorted(blueprint.shared.directories), sorted(blueprint.shared.files)],
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(hook: Hook) -> list[str | int]:
+    # Without an umask as it always was: a kept release stays one that can be gone back to without building.
+    return [hook.run, hook.cwd, *([] if hook.umask is None else [hook.umask])]
 
 
 def _parse(name: str, text: str) -> ReleaseToml:

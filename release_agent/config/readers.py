@@ -125,6 +125,17 @@ def optional_absolute_path(value: object) -> str:
     return "" if value == "" else absolute_path(value)
 
 
+def optional_umask(value: object) -> int | None:
+    """Return the number of an octal string that keeps nothing from the owner, or None for the empty string."""
+    if value == "":
+        return None
+    if not isinstance(value, str) or not re.fullmatch("0?0[0-7]{2}", value):
+        # What its owner may not read, the agent could neither check nor remove.
+        message = 'must be an octal string such as "002" or "0027", whose digit for the owner is 0'
+        raise WrongValueError(message)
+    return int(value, 8)
+
+
 def absolute_path(value: object) -> str:
     """Return a path that begins with ``/``, without ``.``, ``..`` and doubled slashes: SQLite refuses what the kernel takes."""
     if not text(value).startswith("/"):

@@ -117,6 +117,9 @@ class Hook:
 
     run: str = setting(readers.required_text, doc="a command for `/bin/sh -euc`")
     timeout: float = setting(readers.positive_duration, default=DEFAULT_HOOK_TIMEOUT, doc="for its whole process group")
+    umask: int | None = setting(
+        readers.optional_umask, default=None, doc='what its files are not for, such as "002"; empty: as the agent\'s own'
+    )
     cwd: str = "."
 
 

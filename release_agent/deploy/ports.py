@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Service, Shared
     from release_agent.health import Health, Look, Process
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
-    from release_agent.system.command import CommandResult
+    from release_agent.system.command import CommandResult, HookCommand
 
 
 class Source(Protocol):
@@ -176,7 +176,7 @@ class Journal(Protocol):
 class HookRunner(Protocol):
     """Runs a command with a time-out (seconds) for its whole process group."""
 
-    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
+    def run_hook(self, hook: HookCommand, stage: str, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         """Run it to its end; raises Failed only where it cannot be started, Cancelled where a signal ended it."""
 
 

@@ -11,6 +11,7 @@ from release_agent.deploy.look import look
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.health import Health
 from release_agent.model import SUCCESSES, Action, Kind, Record, Release, Request, Stage, timestamp
+from release_agent.system.command import HookCommand
 from release_agent.text import last_lines
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class Run:
     def _hook(self, hook: Hook, stage: str, directory: Path, environment: Mapping[str, str]) -> None:
         context = self.context
         context.log.info("hook.started", stage=stage, run=hook.run)
-        ended = context.hooks.run_hook(hook.run, stage, hook.timeout, directory / hook.cwd, environment)
+        command = HookCommand(hook.run, hook.timeout, -1 if hook.umask is None else hook.umask)
+        ended = context.hooks.run_hook(command, stage, directory / hook.cwd, environment)
         how, output = ended.describe(hook.timeout), context.redact(ended.output)
         self.note(lambda: context.journal.hook(self.request.id, stage, hook.run, how, output))
         context.log.info("hook.finished", stage=stage, run=hook.run, how=how)

@@ -59,6 +59,15 @@ class CommandResult:
         return f"exited with {self.exit_code}"
 
 
+@dataclass(frozen=True)
+class HookCommand:
+    """A hook: its command, its time limit in seconds, and its umask (-1: as the agent's own)."""
+
+    run: str
+    timeout: float
+    umask: int = -1
+
+
 class CommandRunner:
     """Runs commands; passes each line of their output to ``on_line``."""
 
@@ -73,18 +82,20 @@ class CommandRunner:
         self._grace = grace
         self._notes = notes
 
-    def run_hook(self, run: str, stage: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
+    def run_hook(self, hook: HookCommand, stage: str, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         """Run a hook to its end; raises Failed only if it cannot be started, Cancelled if a signal ended it."""
         try:
-            return self.run(run, timeout, directory, environment)
+            return self.run(hook.run, hook.timeout, directory, environment, umask=hook.umask)
         except OSError as error:
             raise Failed(
                 Code.HOOK_FAILED,
-                f"the {stage} hook `{run}` could not be started in {directory}: {error.strerror}",
+                f"the {stage} hook `{hook.run}` could not be started in {directory}: {error.strerror}",
                 hint="look at its directory",
             ) from error
 
-    def run(self, command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> CommandResult:
+    def run(
+        self, command: str, timeout: float, directory: Path, environment: Mapping[str, str], *, umask: int = -1
+    ) -> CommandResult:
         """Run ``/bin/sh -euc command``; raises OSError if it cannot be started, Cancelled if a signal ended it."""
         process = subprocess.Popen(  # noqa: S603 - hooks are commands of the configuration
             [*(_HELD if self._notes else ()), *SHELL, command],
@@ -94,6 +105,7 @@ class CommandRunner:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=umask,
         )
         output = _Output(process, self._on_line)
         note = None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 from release_agent.journal.journal import StateDatabase
 from release_agent.model import Request
+from support.host import SERVICE_PYTHON, SERVICE_USER
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
+
+GROUP = 65533  # of the agent's files and the service
 
 
 def test_hook_that_fails_leaves_everything_as_it_was_and_says_what_it_said(host: Host) -> None:
@@ -159,3 +164,28 @@ def test_every_line_of_a_run_has_its_deployment_and_its_app(host: Host) -> None:
     assert {line[1:] for line in lines if line not in recovered} == {("api", ran.json["id"])}
     assert {"hook.output", "release.published", "deploy.finished"} <= {event for event, _, _ in lines}
     assert '"line": "größer"' in ran.err
+
+
+MIGRATE = "import sqlite3; sqlite3.connect('data/app.db').execute('create table t (x)'); open('data/app.log', 'w')"
+SERVE = (
+    "import sqlite3; sqlite3.connect('app.db', isolation_level=None).execute('insert into t values (1)'); open('app.log', 'a')"
+)
+
+
+def test_what_a_migration_makes_is_writable_for_the_service(host: Host) -> None:
+    data = host.root / "shared" / "data"
+    data.mkdir(parents=True)
+    os.chown(data, -1, GROUP)
+    data.chmod(0o2775)
+    (host.path / "migrate.py").write_text(MIGRATE)
+    # SQLite makes its files with mode 644 at most, and takes over a file that is there.
+    hook = f'{{ run = "touch data/app.db; {SERVICE_PYTHON} {host.path}/migrate.py", umask = "002" }}'
+    host.configure(f'[shared]\ndirectories = ["data"]\n[hooks]\nbefore_publish = [{hook}]', service="")
+
+    ran = host.deploy()
+
+    assert ran.code == 0, ran.err
+    modes = {path.name: path.stat().st_mode & 0o777 for path in data.iterdir()}
+    command = [SERVICE_PYTHON, "-IS", "-c", SERVE]
+    subprocess.run(command, cwd=data, user=SERVICE_USER, group=GROUP, extra_groups=[], check=True)
+    assert modes == {"app.db": 0o664, "app.log": 0o664}

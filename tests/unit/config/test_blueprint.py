@@ -221,3 +221,10 @@ def test_a_fingerprint_is_64_hex_digits() -> None:
 
 def test_the_file_lies_at_the_root_of_a_repository() -> None:
     assert blueprint.FILE == "release.toml"
+
+
+def test_another_umask_of_a_build_hook_makes_another_release() -> None:
+    hook = '[hooks]\nbuild = [{{ run = "make", umask = "{}" }}]\n'
+
+    assert len({identity(hook.format(umask)) for umask in ("", "002", "022")}) == 3
+    assert identity(hook.format("")) == identity('[hooks]\nbuild = [{ run = "make" }]\n')

@@ -171,3 +171,9 @@ def test_a_huge_configuration_is_refused(tmp_path: Path) -> None:
         file.truncate(1 << 31)
 
     assert "it is larger than 1048576 bytes" in refusal(str(tmp_path / "agent.toml")).message
+
+
+def test_an_umask_is_read_as_octal() -> None:
+    hooks = [f'{{ run = "make", umask = "{umask}" }}' for umask in ("002", "0027", "")]
+
+    assert [hook.umask for hook in configuration(f"[hooks]\nbuild = [{', '.join(hooks)}]\n").hooks.build] == [0o002, 0o027, None]

@@ -172,3 +172,12 @@ def test_a_hook_is_a_table_with_a_command() -> None:
         "hooks.build[0].run: must not be empty, not ''",
         "hooks.build[0].timeout: must be greater than zero, not '0s'",
     ]
+
+
+@pytest.mark.parametrize(
+    "umask", ['"9"', '"2"', '"0o002"', '"u=rwx"', "2", "0o002", '"1777"', '"700"', '"00002"', '"002 "', "true", '"٠٠٢"']
+)
+def test_an_umask_is_an_octal_string_that_keeps_nothing_from_the_owner(umask: str) -> None:
+    (problem,) = problems_of(MINIMAL + f'[hooks]\nbuild = [{{ run = "make", umask = {umask} }}]\n')
+
+    assert problem.startswith('hooks.build[0].umask: must be an octal string such as "002"')

@@ -14,7 +14,7 @@ import pytest
 from release_agent.errors import Cancelled, Code, Exit, Failed
 from release_agent.system import left_behind, processes
 from release_agent.system.clock import SystemClock
-from release_agent.system.command import CommandResult, CommandRunner
+from release_agent.system.command import CommandResult, CommandRunner, HookCommand
 from release_agent.system.left_behind import end_left_behind
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_a_hook_that_cannot_be_started_fails_and_names_its_directory(tmp_path: P
     runner = CommandRunner(SystemClock(), on_line=lambda _line: None)
 
     with pytest.raises(Failed) as failed:
-        runner.run_hook("make", "build", 60, tmp_path / "nowhere", ENVIRONMENT)
+        runner.run_hook(HookCommand("make", 60), "build", tmp_path / "nowhere", ENVIRONMENT)
 
     assert (failed.value.code, failed.value.exit_code) == (Code.HOOK_FAILED, Exit.FAILED)
     assert f"the build hook `make` could not be started in {tmp_path}/nowhere" in failed.value.message
@@ -183,7 +183,7 @@ def test_a_hook_that_cannot_be_started_fails_and_names_its_directory(tmp_path: P
 def test_a_hook_that_fails_is_no_error_of_the_runner(tmp_path: Path) -> None:
     runner = CommandRunner(SystemClock(), on_line=lambda _line: None)
 
-    assert runner.run_hook("exit 3", "build", 60, tmp_path, ENVIRONMENT).exit_code == 3
+    assert runner.run_hook(HookCommand("exit 3", 60), "build", tmp_path, ENVIRONMENT).exit_code == 3
 
 
 def killed_run(directory: Path) -> str:
@@ -376,3 +376,23 @@ def test_a_hook_that_removes_the_directory_of_the_notes_is_no_error(tmp_path: Pa
     ended = CommandRunner(SystemClock(), lambda _line: None, notes=notes).run("rm -rf notes", 60, tmp_path, ENVIRONMENT)
 
     assert ended.well
+
+
+def test_files_of_a_hook_have_the_modes_of_its_umask(tmp_path: Path) -> None:
+    runner = CommandRunner(SystemClock(), lambda _line: None, notes=tmp_path)
+
+    assert runner.run_hook(HookCommand("touch shared; mkdir open", 60, 0o002), "build", tmp_path, ENVIRONMENT).well
+    assert runner.run_hook(HookCommand("touch private", 60, 0o077), "build", tmp_path, ENVIRONMENT).well
+
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("shared", "open", "private")}
+    assert modes == {"shared": 0o664, "open": 0o775, "private": 0o600}
+
+
+def test_a_hook_without_an_umask_has_the_agents(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    CommandRunner(SystemClock(), said.append).run_hook(HookCommand("umask", 60), "build", tmp_path, ENVIRONMENT)
+
+    own = os.umask(0)
+    os.umask(own)
+    assert said == [f"{own:04o}"]
