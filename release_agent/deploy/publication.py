@@ -17,6 +17,7 @@ from release_agent.errors import (
     Code,
     Failed,
     Interrupted,
+    Refused,
     ReleaseError,
     RollbackFailed,
     RolledBack,
@@ -142,7 +143,12 @@ class Publication:
         if replaced is None or replaced.name == self._release.name:
             return []
         names = {service.name for service in blueprint.services}
-        return [service for service in self._context.blueprint(replaced).services if service.name not in names]
+        try:
+            other = self._context.blueprint(replaced)
+        except Refused as error:  # what it did to its own release.toml must not keep it live
+            self._context.log.warning("services.unknown", release=replaced.name, why=error.message)
+            return []
+        return [service for service in other.services if service.name not in names]
 
     def _look(self) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""

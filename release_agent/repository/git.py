@@ -89,10 +89,19 @@ class GitRepository:
         return answer[0]
 
     def read(self, commit: str, path: str) -> str | None:
-        """Return the text of a regular file of a commit, or None if it has none of that path."""
-        entry = self._view.read(["ls-tree", "-z", commit, "--", path]).partition("\t")[0].split()
-        if not entry or entry[0] not in ("100644", "100755"):
+        """Return the text of a regular file of a commit, or None if it has none of that path.
+
+        Raises Refused (release-toml-invalid) for a file that is larger than any text.
+        """
+        entry = self._view.read(["ls-tree", "-l", "-z", commit, "--", path]).partition("\t")[0].split()
+        if len(entry) != len(("mode", "kind", "id", "size")) or entry[0] not in ("100644", "100755"):
             return None
+        if entry[3].isdecimal() and int(entry[3]) > LARGEST_TEXT:
+            raise Refused(
+                Code.RELEASE_TOML_INVALID,
+                f"{path} of repository {self.name} has {entry[3]} bytes; {LARGEST_TEXT} are read at most",
+                hint="make it smaller in the repository, and tag again",
+            )
         return self._view.read(["cat-file", "blob", entry[2]], size=LARGEST_TEXT)
 
     def size(self, commit: str) -> tuple[int, int]:

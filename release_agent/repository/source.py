@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class GitSource:
         ``clock``: the time limits of git, and the signals that stop it.
         """
         self._scratch = scratch
+        self._place = _identity(os.stat(scratch)) if scratch.is_dir() else None
         self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
 
@@ -109,9 +111,21 @@ class GitSource:
         return found
 
     def close(self) -> None:
-        """Remove the views; if a run is killed, the next one removes them."""
-        for view in self._scratch.glob("view-*"):
-            shutil.rmtree(view, ignore_errors=True)
+        """Remove the views; if a run is killed, the next one removes them.
+
+        A hook may have put something else, or a link, into the place of their directory: that is left alone.
+        """
+        try:
+            descriptor = os.open(self._scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            if _identity(os.fstat(descriptor)) == self._place:
+                for name in os.listdir(descriptor):
+                    if name.startswith("view-"):
+                        shutil.rmtree(name, ignore_errors=True, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
 
     def _commits(self, revision: str, kind: Kind, found: dict[str, str | None]) -> dict[str, str]:
         missing = [name for name, object_id in found.items() if object_id is None]
@@ -131,3 +145,7 @@ class GitSource:
         tags = sorted(self.tags())[-3:]
         known = f"tags there are {', '.join(tags)}" if tags else "there are no tags at all"
         return f"{known}; is the repository fetched?"
+
+
+def _identity(there: os.stat_result) -> tuple[int, int]:
+    return there.st_dev, there.st_ino

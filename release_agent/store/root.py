@@ -6,12 +6,13 @@ rename(2) makes it complete, and the next run removes anything left there.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from release_agent.errors import Code, Failed
+from release_agent.errors import Code, Failed, Refused
 from release_agent.model import State, is_release_name, release_number
 from release_agent.store.files import write_durably
 from release_agent.store.links import CurrentLink
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _LONGEST_MARK = 4096  # bytes
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
 
@@ -257,13 +259,21 @@ class Root:
         return self._releases / name
 
     def read(self, name: str, path: str) -> str | None:
-        """Return a regular file of a release, or None; a link is not followed."""
+        """Return the text of a release's ``release.toml``, or None if it has no regular file there; a link is not followed.
+
+        Raises Refused (release-toml-invalid) if there is something that cannot be read: a release without services
+        would count as healthy.
+        """
+        file = self._releases / name / path
         try:
-            return read_regular(self._releases / name / path, _LONGEST_FILE, follow=False).decode(
-                "utf-8", errors="surrogateescape"
-            )
-        except OSError:
-            return None
+            return read_regular(file, _LONGEST_FILE, follow=False).decode("utf-8", errors="surrogateescape")
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            message = f"cannot read {file}: {error.strerror}"
+            raise Refused(
+                Code.RELEASE_TOML_INVALID, message, hint="deploy again with --force, or roll back to another release"
+            ) from error
 
     # Pruning
 

@@ -53,6 +53,8 @@ class Flock:
         """Write who holds the lock, with the pid of this process and when it started."""
         pid = os.getpid()
         body = json.dumps({**holder, "pid": pid, "started": processes.started(pid)}).encode()
+        if os.fstat(self._descriptor).st_size > _LONGEST:  # somebody else's
+            os.ftruncate(self._descriptor, 0)
         # Spaces cover what a longer text left: nobody who reads in between takes half of it for the whole.
         os.pwrite(self._descriptor, body.ljust(os.fstat(self._descriptor).st_size), 0)
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from release_agent.errors import Code, Refused
 from release_agent.model import Kind
 from support.repositories import Repository, source_of
 
@@ -68,6 +71,34 @@ def test_views_are_removed_when_the_source_is_closed(repo: Repository, scratch: 
     source.close()
 
     assert list(scratch.iterdir()) == []
+
+
+def test_views_are_not_removed_through_a_link_that_a_hook_put_into_the_place_of_their_directory(
+    repo: Repository, tmp_path: Path, scratch: Path
+) -> None:
+    source = source_of(scratch, api=repo)
+    source.read(source.resolve("v1.0.0", (Kind.TAG,)).commits, FILE)
+    precious = tmp_path / "elsewhere" / "view-precious"
+    precious.mkdir(parents=True)
+    scratch.rename(tmp_path / "aside")
+    scratch.symlink_to(tmp_path / "elsewhere")
+    source.close()
+    assert precious.exists()
+
+    scratch.unlink()
+    (tmp_path / "elsewhere").rename(scratch)
+    source.close()
+
+    assert (scratch / "view-precious").exists()
+
+
+def test_file_that_is_larger_than_any_text_is_the_revisions_fault(repo: Repository, scratch: Path) -> None:
+    repo.commit({FILE: "#" * (5 << 20)})
+
+    with pytest.raises(Refused, match=r"release\.toml of repository api has 5242880 bytes") as refused:
+        read(scratch, api=repo)
+
+    assert refused.value.code is Code.RELEASE_TOML_INVALID
 
 
 def test_what_lies_between_two_releases_is_told_by_repository(repo: Repository, tmp_path: Path, scratch: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from release_agent.errors import Code, Failed
+from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind, Release, Request, State
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
@@ -218,6 +218,22 @@ def test_a_link_in_a_release_is_not_read(root: Root) -> None:
     (root.directory(what.name) / "link").symlink_to("app")
 
     assert root.read(what.name, "link") is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "huge file"])
+def test_release_toml_that_cannot_be_read_is_not_taken_for_none(root: Root, kind: str) -> None:
+    what = install(root, 1)
+    file = root.directory(what.name) / "release.toml"
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.touch()
+        os.truncate(file, 1 << 30)
+
+    with pytest.raises(Refused) as refused:
+        root.read(what.name, "release.toml")
+
+    assert refused.value.code is Code.RELEASE_TOML_INVALID
 
 
 def test_a_release_is_built_once(root: Root) -> None:

@@ -78,3 +78,15 @@ def test_permissions_are_those_asked_for(path: Path) -> None:
     lock.release()
 
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_huge_file_in_place_of_the_lock_is_cut_and_not_filled(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+    lock = Flock(path, 0o600)
+    assert lock.acquire()
+    lock.sign({"id": "d-1"})
+
+    assert (lock.holder() or {})["id"] == "d-1"
+    lock.release()
+    assert path.stat().st_size < 1000
