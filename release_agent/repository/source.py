@@ -28,7 +28,7 @@ class GitSource:
         ``clock``: the time limits of git, and the signals that stop it.
         """
         self._scratch = scratch
-        self._place = _identity(os.stat(scratch)) if scratch.is_dir() else None
+        self._place = _identity(scratch.stat()) if scratch.is_dir() else None
         self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
 
@@ -121,7 +121,7 @@ class GitSource:
             return
         try:
             if _identity(os.fstat(descriptor)) == self._place:
-                for name in os.listdir(descriptor):
+                for name in [entry.name for entry in os.scandir(descriptor)]:
                     if name.startswith("view-"):
                         shutil.rmtree(name, ignore_errors=True, dir_fd=descriptor)
         finally:
