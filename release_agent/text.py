@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.model import Outcome, exit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from release_agent.model import Record
 
@@ -51,7 +51,7 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
 
 
-def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str], limit: int = -1) -> str:
+def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
     """Return the deployments, each on its own line; ``limit``: how many were asked for at most, -1 for all."""
     if not entries:
         return "nothing was deployed yet" if limit else "no deployment is listed: the limit is 0"
@@ -59,10 +59,9 @@ def history(entries: Sequence[dict[str, Any]], action_of: Callable[[str], str], 
     for entry in entries:
         outcome = entry["outcome"] or "open"
         why = f"  {entry['error']['code']}" if entry["error"] else ""
-        when, action = f"{entry['started_at'][:19]}Z", action_of(entry["id"])
-        lines.append(
-            f"{when}  {entry['id']}  {action:<8}  {outcome:<15}  {_release(entry)}  by {entry['trigger']}{_signed(entry)}{why}"
-        )
+        when = f"{entry['started_at'][:19]}Z"
+        what = f"{entry['action']:<8}  {outcome:<15}  {_release(entry)}"
+        lines.append(f"{when}  {entry['id']}  {what}  by {entry['trigger']}{_signed(entry)}{why}")
     return "\n".join(lines)
 
 

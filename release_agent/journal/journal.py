@@ -23,7 +23,7 @@ from release_agent.model import (
 # A process that was started by a restart may seem to have started up to a
 # second before the publication: /proc/stat gives the boot time in whole seconds.
 _START_TOLERANCE = 1.0
-_HISTORY = "SELECT id, trigger, started_at, record, revision, release, commits, previous FROM deployment"
+_HISTORY = "SELECT id, action, trigger, started_at, record, revision, release, commits, previous FROM deployment"
 
 
 @dataclass(frozen=True)
@@ -148,18 +148,13 @@ class StateDatabase(Notes):
     # History
 
     def history(self, limit: int = -1) -> list[dict[str, Any]]:
-        """Return records as ``deploy --json`` prints them, with ``trigger`` and ``started_at``, newest first."""
+        """Return records as ``deploy --json`` prints them, with ``action``, ``trigger`` and ``started_at``, newest first."""
         return [_history_entry(row) for row in self.read(_HISTORY + " ORDER BY seq DESC LIMIT ?", (limit,))]
 
     def entry(self, deployment: str) -> dict[str, Any] | None:
         """Return one deployment as history() shapes it."""
         rows = self.read(_HISTORY + " WHERE id = ?", (deployment,))
         return _history_entry(rows[0]) if rows else None
-
-    def action_of(self, deployment: str) -> str:
-        """Return what a deployment did."""
-        rows = self.read("SELECT action FROM deployment WHERE id = ?", (deployment,))
-        return str(rows[0][0]) if rows else ""
 
     def hooks_of(self, deployment: str) -> list[HookRun]:
         """Return how a deployment's hooks went, in order."""
@@ -186,10 +181,10 @@ def _stage(stage: str) -> Stage:
 
 
 def _history_entry(row: tuple[Any, ...]) -> dict[str, Any]:
-    identity, trigger, started_at, told, revision, release, commits, previous = row
+    identity, action, trigger, started_at, told, revision, release, commits, previous = row
     record = (
         Record.from_json(json.loads(told))
         if told
         else Record(identity, None, release, revision or None, json.loads(commits), previous)
     )
-    return {**record.to_json(), "trigger": trigger, "started_at": started_at}
+    return {**record.to_json(), "action": action, "trigger": trigger, "started_at": started_at}

@@ -136,7 +136,7 @@ class ReleaseRPCInterface:
         """
         most = limit_of(limit, _MOST_HISTORY)
         with self._answers().journal() as journal:
-            entries = [{**entry, "action": journal.action_of(entry["id"])} for entry in journal.history(most)]
+            entries = journal.history(most)
         return [self._as_running(entry) for entry in entries]
 
     # Starting
@@ -205,8 +205,6 @@ class ReleaseRPCInterface:
     def _record(self, identity: str) -> dict[str, Any]:
         with self._answers().journal() as journal:
             entry = journal.entry(identity)
-            if entry:
-                entry["action"] = journal.action_of(identity)
             answered = None if entry else journal.answer_to(identity)
         if entry:
             return self._as_running(entry)

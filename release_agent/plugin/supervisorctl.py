@@ -123,9 +123,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _history(self, release: Any, argument: str) -> int:
         limit = int(argument) if argument.isdecimal() else 20
-        entries = [{**Record.from_json(entry).to_json(), **entry} for entry in release.getHistory(limit)]
-        actions = {entry["id"]: entry.get("action", "") for entry in entries}
-        self.ctl.output(text.history(entries, actions.__getitem__, limit))
+        # A supervisord that runs since before an upgrade has an older plugin, which names no action.
+        entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
+        self.ctl.output(text.history(entries, limit))
         return 0
 
 

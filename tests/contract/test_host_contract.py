@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "agent", "secret-secret"
 _STATUS = {"app", "environment", "services", "health", "agent_version", "maintenance"}
-_RELEASE = {"release", "number", "revision", "commits", "deployed_at"}
-_BEGUN = {"id", "revision", "commits", "seconds", "phases"}
-_JOURNALED = {"trigger", "started_at"}
-_ENDED = {"id", "outcome", "release", "revision", "commits", "seconds", "phases"} | _JOURNALED
+_RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at"}
+_BEGUN = {"id", "revision", "commits", "signers", "seconds", "phases"}
+_JOURNALED = {"action", "trigger", "started_at"}
+_ENDED = _BEGUN | {"outcome", "release"} | _JOURNALED
 _CHECKED = {"build", "live", "needed_bytes", "files", "free_bytes", "changes"}
 _ERROR = {"code", "message", "hint"}
 _DOES_IT = (Manner.LOSE, Manner.HEAD_ALONE, Manner.HALF_A_BODY)

@@ -433,7 +433,7 @@ class SimulatedHost:
 
     def _entry(self, run: Run) -> dict[str, Any]:
         record = run.so_far() if run is self._running else run.ending
-        return {**_sent(record), "trigger": run.trigger, "started_at": run.started_at}
+        return {**_sent(record), "action": run.action, "trigger": run.trigger, "started_at": run.started_at}
 
 
 _METHODS = ("deploy", "rollback", "check", "getStatus", "getDeployment", "getHistory")

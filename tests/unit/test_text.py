@@ -83,14 +83,14 @@ def test_status_of_what_is_not_well_and_being_deployed() -> None:
 
 
 def entry(**more: Any) -> dict[str, Any]:
-    shape = {**record("deployed").to_json(), "trigger": "rpc", "started_at": "2024-01-01T12:00:00.000000Z"}
+    shape = {**record("deployed").to_json(), "action": "deploy", "trigger": "rpc", "started_at": "2024-01-01T12:00:00.000000Z"}
     return shape | more
 
 
 def test_history_for_people_is_a_line_a_deployment() -> None:
     entries = [entry(outcome=None, release=None, revision=None, commits={}), entry(outcome="failed", error=error()), entry()]
 
-    lines = text.history(entries, lambda _: "deploy").splitlines()
+    lines = text.history(entries).splitlines()
 
     assert [line.split() for line in lines] == [
         ["2024-01-01T12:00:00Z", "d-1", "deploy", "open", "-", "-", "-", "by", "rpc"],
@@ -120,17 +120,17 @@ def test_history_for_people_is_a_line_a_deployment() -> None:
             "rpc",
         ],
     ]
-    assert text.history([], lambda _: "") == "nothing was deployed yet"
+    assert text.history([]) == "nothing was deployed yet"
 
 
 def test_a_limit_of_none_does_not_say_that_nothing_was_deployed() -> None:
-    assert text.history([], lambda _: "", 0) == "no deployment is listed: the limit is 0"
+    assert text.history([], 0) == "no deployment is listed: the limit is 0"
 
 
 def test_history_and_status_name_the_commit_of_each_repository_and_each_signer_once() -> None:
     there = {"commits": {"api": "a" * 40, "web": "b" * 40}, "signers": {"api": "ada", "web": "ada"}}
 
-    (line,) = text.history([entry(**there)], lambda _: "deploy").splitlines()
+    (line,) = text.history([entry(**there)]).splitlines()
     current = text.status(status(current=status()["current"] | there), (), "").splitlines()[2]
 
     assert "  commits api aaaaaaaaaaaa, web bbbbbbbbbbbb  by rpc  signed by ada" in line

@@ -33,7 +33,7 @@ def run(call: Call) -> int:
         entries = journal.history(call.arguments.limit)
         if call.arguments.id:
             return _print_one(call, journal, [entry for entry in entries if entry["id"] == call.arguments.id])
-        call.answer(entries, text.history(entries, journal.action_of, call.arguments.limit))
+        call.answer(entries, text.history(entries, call.arguments.limit))
     return Exit.OK
 
 

@@ -58,7 +58,7 @@ def test_the_record_of_a_deployment_and_the_history_name_the_signer(parts: Parts
 
     with parts.journal() as journal:
         entries = journal.history()
-        lines = text.history(entries, journal.action_of).splitlines()
+        lines = text.history(entries).splitlines()
     assert [entry["signers"] for entry in entries] == [EVE, ADA]
     assert ["signed by eve@example.org" in lines[0], "signed by ada@example.org" in lines[1]] == [True, True]
     assert "signed by eve@example.org" in text.deployment({**entries[0], "hooks": []})

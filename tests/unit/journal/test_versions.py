@@ -132,7 +132,7 @@ def test_a_newer_agents_record_has_what_this_one_knows_of_it(journal: StateDatab
     (entry,) = journal.history()
 
     known = record.to_json() | {"phases": [{"name": "build", "seconds": 2.0}]}
-    assert entry == known | {"trigger": "command", "started_at": NOON} == journal.entry("d-1")
+    assert entry == known | {"action": "deploy", "trigger": "command", "started_at": NOON} == journal.entry("d-1")
     assert statistics.phase_times(journal, [1.0]) == [("build", 2.0, [0, 1])]
 
 
@@ -142,7 +142,7 @@ def test_an_older_agents_record_is_told_in_todays_shape(journal: StateDatabase, 
 
     (entry,) = journal.history()
 
-    assert entry == Record("d-1", "deployed").to_json() | {"trigger": "command", "started_at": NOON}
+    assert entry == Record("d-1", "deployed").to_json() | {"action": "deploy", "trigger": "command", "started_at": NOON}
 
 
 def test_a_newer_agents_unfinished_deployment_can_be_recovered(journal: StateDatabase, newer: sqlite3.Connection) -> None:
