@@ -10,7 +10,7 @@ from release_agent.cli.doctor.finding import FAULT, OK, Finding
 from release_agent.errors import ReleaseError
 from release_agent.journal.database import is_broken
 from release_agent.journal.journal import StateDatabase
-from release_agent.system.user import name_of
+from release_agent.system.user import name_of, owner_of, user_to_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,8 @@ def examine(journal: StateDatabase, root: Root) -> Iterator[Finding]:
     except PermissionError:  # a directory above it may not be entered
         may_read = False
     if not may_read:
-        hint = f"chown -R --reference={root.path} {root.own}"
+        own = owner_of(root.database) in (None, owner_of(root.path)) and owner_of(root.own) == owner_of(root.path)
+        hint = (own and user_to_be(root.database)) or f"chown -R --reference={root.path} {root.own}; chmod -R u+rwX {root.own}"
         yield Finding("journal", FAULT, f"{root.database} cannot be read by {name_of(os.geteuid())}", hint)
     elif broken:
         yield Finding("journal", FAULT, f"{root.database} is broken", repair)

@@ -9,7 +9,7 @@ from release_agent.cli.doctor.finding import OK, WARNING, Finding
 from release_agent.errors import ReleaseError
 from release_agent.services.programs import own
 from release_agent.system import processes
-from release_agent.system.user import become, become_owner, name_of, owner_of
+from release_agent.system.user import become, become_owner, name_of, owner_of, user_to_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +41,9 @@ def examine(services: SupervisorServices, root: Path) -> Iterator[Finding]:
             f"looks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}",
             f"run doctor as {name_of(deployer)}, or as root with a Python that every user may read",
         )
+    elif hint := user_to_be(root):
+        message = f"looks as {name_of(user)}, who neither deploys nor owns {root}: the rest is about that user"
+        yield Finding("user", WARNING, message, hint)
     else:
         yield Finding("user", OK, f"looks as {name_of(user)}")
 

@@ -11,6 +11,7 @@ import pytest
 
 from release_agent.cli.doctor import FAULT, OK, WARNING, Finding, examine
 from release_agent.journal.journal import StateDatabase
+from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
@@ -20,8 +21,6 @@ from support.roots import install, release, small_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from release_agent.store.root import Root
 
 
 @pytest.fixture
@@ -85,6 +84,24 @@ def test_a_root_that_belongs_to_somebody_else_is_a_fault(open_place: Path) -> No
 
     assert (found.level, found.message) == (FAULT, f"{open_place}/root is not writable")
     assert "give" in found.hint
+
+
+def test_who_neither_deploys_nor_owns_the_root_is_told_which_user_to_be_and_not_to_change_owners(open_place: Path) -> None:
+    Repository(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
+    root = Root(open_place / "root", SystemClock())
+    root.prepare()
+    with StateDatabase(root.database, write=True):
+        pass
+    for place in (root.path, *root.path.rglob("*")):
+        os.chown(place, 12345, 12345, follow_symlinks=False)
+
+    with unprivileged():
+        found = examined(root.path)
+
+    assert found["user"].level == WARNING
+    assert found["user"].message.endswith(f", who neither deploys nor owns {root.path}: the rest is about that user")
+    assert found["user"].hint == f"run it as 12345, who owns {root.path}, or as root"
+    assert found["journal"].hint == f"run it as 12345, who owns {root.database}, or as root"
 
 
 def test_a_mount_inside_the_root_is_a_fault(place: Path, root: Root) -> None:
