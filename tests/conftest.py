@@ -7,13 +7,14 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support.environment import FOREIGN
+from support.needs import lacking, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +23,38 @@ if TYPE_CHECKING:
 _LONG = ("test_real_hosts", "test_operator", "test_interruption", "test_record", "test_rollout_consul", "test_sabotage")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+_LACKING = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find out what the machine allows; where CI is true everything must be possible."""
+    config.addinivalue_line("markers", "needs(what): mount, immutable or ptrace; skipped on a machine that does not allow it")
+    told: list[str] | None = getattr(config, "workerinput", {}).get("lacking")
+    config.stash[_LACKING] = lacking() if told is None else told
+    if config.stash[_LACKING] and os.environ.get("CI") == "true":
+        message = f"CI is true, and not everything can run. {sentence(config.stash[_LACKING])}"
+        raise pytest.UsageError(message)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Let workers know what was found out."""
+    node.workerinput["lacking"] = node.config.stash[_LACKING]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what does not run."""
+    return [sentence(config.stash[_LACKING])] if config.stash[_LACKING] else []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the tests that take long: one that begins last would keep every other worker waiting."""
     items.sort(key=_turn)
+    for item in items:
+        needs = {need for mark in item.iter_markers("needs") for need in mark.args}
+        missing = sorted(needs & set(config.stash[_LACKING]))
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=sentence(missing)))
 
 
 def _turn(item: pytest.Item) -> tuple[int, bool]:

@@ -73,6 +73,7 @@ def test_a_service_that_supervisorctl_update_left_stopped_is_told_by_status_and_
     assert _findings(host) == []
 
 
+@pytest.mark.needs("mount")
 def test_releases_on_another_mount(host: Host) -> None:
     host.deploy()
     releases = host.root / "releases"
@@ -84,6 +85,7 @@ def test_releases_on_another_mount(host: Host) -> None:
         subprocess.run(["umount", releases], check=True)
 
 
+@pytest.mark.needs("mount")
 def test_root_on_a_read_only_mount(host: Host) -> None:
     host.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", host.root], check=True)

@@ -25,6 +25,7 @@ def mounts(host: Host) -> Iterator[None]:
         subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.needs("mount")
 @pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize("stage", ["build", "before_publish"])
 def test_failed_hook_that_leaves_a_mount_is_a_failed_hook_and_boot_starts_what_is_live(host: Host, stage: str) -> None:
@@ -129,6 +130,7 @@ def full_later(request: pytest.FixtureRequest, host: Host) -> Iterator[str]:
         host.stop()
 
 
+@pytest.mark.needs("mount")
 def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host, full_later: str) -> None:
     live = host.deploy("v1.0.0").json["release"]
     host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || ( {full_later}; exit 3 )' }}]")
@@ -140,6 +142,7 @@ def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host, full_late
     assert host.agent("boot").code == 0
 
 
+@pytest.mark.needs("mount")
 def test_release_that_used_up_the_disk_after_it_was_proved_is_rolled_back_by_command(host: Host, full_later: str) -> None:
     live = host.deploy("v1.0.0").json["release"]
     assert host.deploy("v1.1.0").code == 0

@@ -7,6 +7,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.repositories import Repository
 from support.waiting import eventually
 
@@ -242,6 +244,7 @@ def test_signed_tag_passes_and_an_unsigned_one_is_refused(host: Host) -> None:
     assert host.live() == signed.json["release"]
 
 
+@pytest.mark.needs("mount")
 def test_release_that_cannot_be_removed_does_not_keep_the_others(host: Host) -> None:
     host.configure(app=f'[app]\nname = "api"\nenvironment = "test"\nroot = "{host.root}"\nkeep = 1', service="")
     stuck = host.deploy("--force").json["release"]

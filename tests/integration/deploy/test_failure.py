@@ -156,6 +156,7 @@ def test_supervisor_that_does_not_answer_leaves_everything_as_it_was(host: Host)
     assert host.live() == live
 
 
+@pytest.mark.needs("mount")
 def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
     host.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", host.root], check=True)
@@ -168,6 +169,7 @@ def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
         subprocess.run(["umount", "-l", host.root], check=True)
 
 
+@pytest.mark.needs("mount")
 def test_disk_that_fills_during_the_build_leaves_nothing(host: Host) -> None:
     host.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", host.root], check=True)

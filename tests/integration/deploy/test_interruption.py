@@ -246,6 +246,7 @@ def test_reader_of_stdout_that_goes_away_changes_nothing(host: Host) -> None:
     assert _outcomes(host) == ["deployed"]
 
 
+@pytest.mark.needs("ptrace")
 @pytest.mark.parametrize("call", ["rename", "fsync", "symlink", "unlink"])
 def test_killed_at_any_call_the_next_deployment_ends_well(host: Host, call: str) -> None:
     """Kill the agent at the first, second, … call of a kind, until one run has no such call left."""

@@ -8,6 +8,8 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.environment import BIN
 from support.repositories import Repository
 from support.waiting import eventually, freeze
@@ -77,6 +79,7 @@ def test_tag_that_moved_after_it_named_what_was_live_already_is_refused(host: Ho
     assert host.deploy("v1.1.0").json["error"]["code"] == "tag-moved"
 
 
+@pytest.mark.needs("ptrace")
 def test_disk_that_fails_right_after_the_swap_brings_the_old_release_back(host: Host) -> None:
     live = host.deploy("v1.0.0").json["release"]
     failing = [

@@ -100,6 +100,7 @@ def _listing(place: Path) -> list[str]:
     )
 
 
+@pytest.mark.needs("mount")
 def test_read_only_repository_of_another_owner_works_and_stays_as_it_is(host: Host) -> None:
     path = host.repository.path
     subprocess.run(["chown", "-R", f"{_OTHER_USER}:{_OTHER_USER}", path], check=True)

@@ -54,6 +54,7 @@ def test_without_file_descriptors_every_method_is_told_until_there_are_some(sabo
     assert_well(sabotaged)
 
 
+@pytest.mark.needs("ptrace")
 @pytest.mark.parametrize("error", ["ENOSYS", "EMFILE", "EPERM"])
 def test_without_a_pidfd_the_next_tick_answers(sabotaged: Host, error: str) -> None:
     with failing_calls(sabotaged, "-e", f"inject=pidfd_open:error={error}"):
@@ -73,6 +74,7 @@ def test_python_without_pidfds_answers_with_the_next_tick(sabotaged: Host) -> No
     assert_well(sabotaged)
 
 
+@pytest.mark.needs("ptrace")
 @pytest.mark.parametrize(
     ("file", "call", "error", "number"),
     [
@@ -91,6 +93,7 @@ def test_what_cannot_be_read_is_a_fault_of_every_method(sabotaged: Host, file: s
     assert_well(sabotaged)
 
 
+@pytest.mark.needs("ptrace")
 def test_process_that_cannot_be_made_is_a_fault(sabotaged: Host) -> None:
     with failing_calls(sabotaged, "-e", "inject=clone,clone3,fork,vfork:error=EAGAIN"):
         numbers = fault_codes(answers_of(sabotaged, STARTING))

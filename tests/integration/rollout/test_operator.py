@@ -53,6 +53,7 @@ def test_reader_that_goes_away_leaves_the_rollout_to_go_on(fleet: SimulatedRollo
     assert fleet.live() == [NEW] * 5
 
 
+@pytest.mark.needs("ptrace")
 @pytest.mark.parametrize("first", [1, 2, 3])
 def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to_twice_or_left_out(
     fleet: SimulatedRollouts, first: int

@@ -69,6 +69,7 @@ def test_wrong_password_on_one_host_is_that_hosts_alone(fleet: Fleet) -> None:
     assert "a secret of the fleet" not in refused.out + refused.err
 
 
+@pytest.mark.needs("ptrace")
 def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to_twice_or_left_out(fleet: Fleet) -> None:
     """Signal 9 at a write before, while and after the first host deploys: a revision of its own each time."""
     killer = KilledAtWrites(fleet)

@@ -104,6 +104,7 @@ def test_who_neither_deploys_nor_owns_the_root_is_told_which_user_to_be_and_not_
     assert found["journal"].hint == f"run it as 12345, who owns {root.database}, or as root"
 
 
+@pytest.mark.needs("mount")
 def test_a_mount_inside_the_root_is_a_fault(place: Path, root: Root) -> None:
     with small_disk(root.path / "releases", "1m"):
         found = examined(place)["root"]
@@ -111,6 +112,7 @@ def test_a_mount_inside_the_root_is_a_fault(place: Path, root: Root) -> None:
     assert (found.level, found.message) == (FAULT, f"{place}/releases is on another mount than {place}")
 
 
+@pytest.mark.needs("mount")
 def test_a_bind_mount_of_the_same_disk_inside_the_root_is_a_fault_too(place: Path, root: Root, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     subprocess.run(["mount", "--bind", tmp_path / "elsewhere", root.incoming], check=True)

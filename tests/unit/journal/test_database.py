@@ -181,6 +181,7 @@ def test_a_journal_that_may_not_be_read_is_unusable_and_not_broken(open_place: P
     assert error.code is Code.JOURNAL_BROKEN
 
 
+@pytest.mark.needs("mount")
 def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk", "128k") as disk,

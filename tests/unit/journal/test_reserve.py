@@ -28,6 +28,7 @@ def fill(disk: Path) -> None:
             (disk / f"empty-{number}").touch()
 
 
+@pytest.mark.needs("mount")
 def test_reverting_is_journaled_when_the_new_release_has_used_up_the_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m", 100) as disk:
         path = disk / "state.db"
@@ -46,6 +47,7 @@ def test_reverting_is_journaled_when_the_new_release_has_used_up_the_disk(tmp_pa
             assert journal.unfinished() == []
 
 
+@pytest.mark.needs("mount")
 def test_journal_that_has_no_room_to_reserve_is_a_full_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m", 100) as disk, StateDatabase(disk / "state.db", write=True) as journal:
         fill(disk)

@@ -172,6 +172,7 @@ def test_number_of_what_could_not_be_removed_is_not_given_again(root: Root) -> N
     assert root.next_number() == 8
 
 
+@pytest.mark.needs("mount")
 def test_mount_inside_a_release_is_said_and_left(root: Root) -> None:
     what = install(root, 1)
     place = root.directory(what.name)
@@ -188,6 +189,7 @@ def test_mount_inside_a_release_is_said_and_left(root: Root) -> None:
     assert root.clean() == {}
 
 
+@pytest.mark.needs("mount")
 def test_going_back_needs_no_inode(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "4m", 200) as disk:
         small = Root(disk / "root", SystemClock())

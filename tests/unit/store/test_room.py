@@ -23,6 +23,7 @@ def test_a_release_that_does_not_fit_is_refused_before_it_is_built(root: Root) -
     assert f"MiB are free on {root.path}" in failed.value.message
 
 
+@pytest.mark.needs("mount")
 def test_a_disk_too_small_or_with_too_few_inodes_is_refused(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m", 50) as disk:
         root = Root(disk, SystemClock())
@@ -37,6 +38,7 @@ def test_a_disk_too_small_or_with_too_few_inodes_is_refused(tmp_path: Path) -> N
     assert bytes_missing.value.code is inodes_missing.value.code is Code.DISK_FULL
 
 
+@pytest.mark.needs("mount")
 def test_a_disk_that_fills_up_while_building_is_said_so(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "256k") as disk:
         root = Root(disk, SystemClock())

@@ -68,6 +68,7 @@ def test_what_to_do_about_a_full_disk_is_said_alike_wherever_it_is_noticed(tmp_p
     assert "release-agent prune" in writing.value.hint
 
 
+@pytest.mark.needs("mount")
 def test_a_disk_without_space_is_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "256k") as disk:
         assert not is_full(disk)
@@ -76,6 +77,7 @@ def test_a_disk_without_space_is_full(tmp_path: Path) -> None:
         assert is_full(disk)
 
 
+@pytest.mark.needs("mount")
 def test_a_disk_without_inodes_is_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m", 10) as disk:
         with suppress(OSError):
@@ -141,6 +143,7 @@ def test_what_cannot_be_removed_says_why(open_place: Path) -> None:
     assert (open_place / "others/file").exists()
 
 
+@pytest.mark.needs("mount")
 def test_a_mount_inside_is_not_taken_for_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
