@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from release_agent.errors import ENDINGS, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -26,9 +26,34 @@ _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 def known_fields(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of a JSON object that a dataclass has: a newer agent may have written more.
 
-    Raises TypeError unless ``body`` is an object.
+    Raises TypeError unless ``body`` is an object whose plain members have the types of the dataclass.
     """
-    return {member.name: body[member.name] for member in fields(kind) if member.name in body}
+    known = [member for member in fields(kind) if member.name in body]
+    for member in known:
+        if not _PLAIN.get(str(member.type), _anything)(body[member.name]):
+            message = f"{member.name} must be {member.type}, not {body[member.name]!r:.80}"
+            raise TypeError(message)
+    return {member.name: body[member.name] for member in known}
+
+
+def _anything(_value: object) -> bool:
+    return True
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+# What a value of JSON must be, by the annotation of its member; other annotations have readers of their own.
+_PLAIN: dict[str, Callable[[object], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "int": lambda value: isinstance(value, int),
+    "bool": lambda value: isinstance(value, bool),
+    "float": lambda value: isinstance(value, (int, float)),
+    "dict[str, str]": _is_texts,
+    "dict[str, str] | None": lambda value: value is None or _is_texts(value),
+}
 
 
 def known_member(value: str, otherwise: E) -> E:
@@ -177,20 +202,7 @@ class Release:
         removed as one that was never live. Such a kind counts as a commit, whose meaning cannot move.
         """
         state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
-        read = cls(**known_fields(cls, body) | {"state": state, "kind": kind})
-        texts = (read.name, read.revision, read.fingerprint, read.created_at, read.previous or "", read.published_at or "")
-        _require_texts(*texts, *read.commits.items(), *read.built.items(), *read.signers.items())
-        return read
-
-
-def _require_texts(*values: object) -> None:
-    """Raise TypeError unless each value is a string, or a tuple of strings: a person may have edited the note."""
-    for value in values:
-        if isinstance(value, tuple):
-            _require_texts(*value)
-        elif not isinstance(value, str):
-            message = f"must be a string: {value!r}"
-            raise TypeError(message)
+        return cls(**known_fields(cls, body) | {"state": state, "kind": kind})
 
 
 def release_name(number: int, fingerprint: str) -> str:

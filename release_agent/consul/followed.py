@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.consul.client import ConsulClient
 from release_agent.consul.connection import ConsulError
 from release_agent.consul.keys import FleetKeys
-from release_agent.consul.kv import read_entry
+from release_agent.consul.kv import OTHER_SHAPE, read_entry
 from release_agent.errors import Code, Refused
 from release_agent.model import Completed
 
@@ -34,12 +34,7 @@ class ConsulFollowed:
             return Completed.from_json(json.loads(entry.text))
         except ConsulError as error:
             raise _unknown(str(error)) from error
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:  # edited by hand, or not Consul's answer
+        except OTHER_SHAPE as error:  # edited by hand, or not Consul's answer
             why = f"{self._key} has nothing that a rollout wrote: {error!r:.80}"
             raise _unknown(why) from error
 

@@ -19,6 +19,8 @@ MOST_OPERATIONS = 64  # Consul's limit for one transaction
 MOST_BYTES = 400_000  # of the values of a transaction; Consul's limit is 512 KB of JSON
 _DENIED = "Permission denied"
 T = TypeVar("T")
+# What reading raises that has another shape than what Consul answers, or than what an agent wrote into a key.
+OTHER_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
 class Entry(NamedTuple):
@@ -55,10 +57,10 @@ class KeyValueStore:
 
     def folders(self, prefix: str) -> list[str]:
         """Return the part after ``prefix``, which ends with a slash, and before the next slash of every key under it."""
-        found = self._understood(lambda: self._client.get_indexed(_path(prefix), keys=1, separator="/"))
+        found = self._understood(lambda: _texts(self._client.get_indexed(_path(prefix), keys=1, separator="/") or []))
         if not found:
             self.get(prefix)  # raises if the token may not read it; the list is empty in that case, too
-        return [key.removeprefix(prefix).rstrip("/") for key in found or ()]
+        return [key.removeprefix(prefix).rstrip("/") for key in found]
 
     def put(self, key: str, text: str) -> None:
         """Set a key, even if a session holds it."""
@@ -103,7 +105,7 @@ class KeyValueStore:
             return ask()
         except ConsulError as error:
             raise unreachable(error) from error
-        except (KeyError, IndexError, TypeError, AttributeError) as error:  # the answer has another shape
+        except OTHER_SHAPE as error:
             raise _no_consul(error) from error
 
 
@@ -167,19 +169,29 @@ class _Transacted(NamedTuple):
     @classmethod
     def of(cls, done: dict[str, Any]) -> _Transacted:
         first = next(iter(done["Errors"] or ()), None)
+        if first and not isinstance(first["OpIndex"], int):
+            message = f"{first!r:.80} names no operation"
+            raise TypeError(message)
         entries = _entries([{**result["KV"], "Value": None} for result in done["Results"] or ()])
-        return cls(entries, (first["OpIndex"], first["What"]) if first else None)
+        return cls(entries, (first["OpIndex"], str(first["What"])) if first else None)
 
 
 def _entries(found: Iterable[dict[str, Any] | None]) -> list[Entry]:
-    return [
-        Entry(
-            one["Key"],
-            base64.b64decode(one.get("Value") or "").decode(errors="replace"),
-            one.get("Session"),
-            one["LockIndex"],
-            one["ModifyIndex"],
-        )
-        for one in found
-        if one
-    ]
+    return [_entry(one) for one in found if one]
+
+
+def _entry(one: dict[str, Any]) -> Entry:
+    """Make an entry of what Consul says of a key; raises one of OTHER_SHAPE."""
+    session, numbers = one.get("Session"), (one["LockIndex"], one["ModifyIndex"])
+    _texts([one["Key"], session or ""])
+    if not all(isinstance(number, int) for number in numbers):
+        message = f"{numbers} must be two whole numbers"
+        raise TypeError(message)
+    return Entry(one["Key"], base64.b64decode(one.get("Value") or "").decode(errors="replace"), session, *numbers)
+
+
+def _texts(found: list[Any]) -> list[str]:
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        message = f"{found!r:.80} must be a list of strings"
+        raise TypeError(message)
+    return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.consul.keys import FleetKeys, RolloutKeys, rollouts
-from release_agent.consul.kv import KeyValueStore, written
+from release_agent.consul.kv import OTHER_SHAPE, KeyValueStore, written
 from release_agent.errors import Code, LockLost, RecordUnreachable
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
@@ -215,7 +215,7 @@ def _understood(key: str, value: object, make: Callable[[Any], T]) -> T:
     """Make something of a key's value; what was written by hand may be anything."""
     try:
         return make(value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OTHER_SHAPE as error:
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE, f"what Consul has under {key} cannot be read: {error!r}", hint=f"consul kv get {key}"
         ) from error

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from release_agent.consul.kv import MOST_OPERATIONS, TTL, Conflict, batches, encoded
+from release_agent.consul.kv import MOST_OPERATIONS, OTHER_SHAPE, TTL, Conflict, batches, encoded
 from release_agent.errors import Code, RecordUnreachable
 from release_agent.rollout.model import Holder
 from release_agent.rollout.record.port import lock_lost, locked
@@ -114,5 +114,5 @@ class FleetLock:
 def _holder(entry: Entry) -> Holder:
     try:
         return Holder.from_json(json.loads(entry.text))
-    except (ValueError, TypeError):  # written by hand
+    except OTHER_SHAPE:  # written by hand
         return Holder("?", "somebody", "?", "?")

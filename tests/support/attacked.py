@@ -1,0 +1,143 @@
+"""A container's files and a supervisor that is none, for runs by the hundred: attacked, run, put back as they were."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support import warm
+from support.environment import clean_environment
+from support.repositories import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIMIT = 20.0  # seconds that any command may take on a busy machine: less than git's limit, more than any other
+
+# Every command. `monitor` has an input that has ended.
+COMMANDS = {
+    "deploy": ["deploy", "--json"],
+    "deploy a tag": ["deploy", "v1.2.0"],
+    "dry run": ["deploy", "--dry-run", "--json"],
+    "rollback": ["rollback", "--json"],
+    "boot": ["boot"],
+    "monitor": ["monitor"],
+    "status": ["status"],
+    "history": ["history"],
+    "releases": ["releases", "--json"],
+    "pin": ["pin", "v1.0.0"],
+    "unpin": ["unpin"],
+    "verify": ["verify"],
+    "prune": ["prune"],
+    "doctor": ["doctor"],
+    "repair": ["doctor", "--repair"],
+}
+CONFIG = """
+[app]
+name = "api"
+environment = "test"
+host = "host-1"
+root = "{path}/root"
+[[repository]]
+name = "api"
+path = "{path}/repos/api"
+[[service]]
+name = "web"
+[health]
+deadline = "300ms"
+stable_for = "1ms"
+[consul]
+{consul}
+"""
+
+
+class Container:
+    """A root with two releases and a third to deploy."""
+
+    def __init__(self, supervisor_url: str, consul: str = "enabled = false") -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="ra-"))
+        self.root = self.path / "root"
+        self.config = self.path / "release-agent.toml"
+        self.environment = clean_environment() | {
+            "RELEASE_AGENT_CONFIG": str(self.config),
+            "SUPERVISOR_SERVER_URL": supervisor_url,
+        }
+        self.config.write_text(CONFIG.format(path=self.path, consul=consul))
+        self.repository = Repository(self.path / "repos" / "api")
+        for tag in ("v1.0.0", "v1.1.0"):
+            self.repository.commit({"app.py": tag, "release.toml": '[shared]\ndirectories = ["var"]\n'}, tag=tag)
+            code, said, wrong = self.run(["deploy"])
+            assert code == 0, said + wrong
+        self.live, self.before = (path.name for path in sorted(self.root.glob("releases/*"), reverse=True))
+        self.repository.commit({"app.py": "v1.2.0"}, tag="v1.2.0")
+        self._kept = self.path / "kept"
+        self._kept.mkdir()
+        for name in ("root", "repos", self.config.name):
+            _copy(self.path / name, self._kept / name)
+
+    def run(self, command: list[str], **environment: str) -> tuple[int, str, str]:
+        """Run a command to its end, or for as long as it may take; returns its exit code and what it printed."""
+        with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            descriptors = [nothing.fileno(), out.fileno(), err.fileno()]
+            program = warm.start(["release-agent", *command], self.environment | environment, descriptors)
+            try:
+                code = program.wait(LIMIT)
+            finally:
+                program.kill()
+            printed = []
+            for file in (out, err):
+                file.seek(0)
+                printed.append(file.read().decode(errors="replace"))
+        return code, *printed
+
+    def wrong_with(self, command: list[str], **environment: str) -> str:
+        """Run a command; returns what no command may do: hang, end with a bug, print a traceback. Empty: nothing."""
+        try:
+            code, said, complaint = self.run(command, **environment)
+        except subprocess.TimeoutExpired:
+            return f"hung for {LIMIT:g} s"
+        printed = said + complaint
+        # 1 without a bug: supervisor went away in the middle, as what answers nonsense has (docs/commands.md).
+        if code == 2 or code < 0 or "Traceback" in printed or (code == 1 and "interrupted" not in printed):
+            return f"ended with {code}: {(said + complaint)[-900:]}"
+        return ""
+
+    def put_back(self, *names: str) -> None:
+        """Have everything as it was, or only what is named."""
+        for name in names or ("root", "repos", self.config.name):
+            remove(self.path / name)
+            _copy(self._kept / name, self.path / name)
+
+    def close(self) -> None:
+        """Remove it."""
+        remove(self.path)
+
+
+@contextmanager
+def container(supervisor_url: str, consul: str = "enabled = false") -> Iterator[Container]:
+    """Have a container for a while."""
+    made = Container(supervisor_url, consul)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _copy(path: Path, to: Path) -> None:
+    if path.is_dir():
+        shutil.copytree(path, to, symlinks=True)
+    else:
+        shutil.copy2(path, to)
