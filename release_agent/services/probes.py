@@ -14,15 +14,32 @@ if TYPE_CHECKING:
 
     from release_agent.config.sections import Probe
 
+    Answers = queue.SimpleQueue[str | None]
+
 _MARGIN = 0.5
+
+
+class Patience:
+    """Waiting for answers, in real time."""
+
+    def now(self) -> float:
+        """Return seconds from an arbitrary start."""
+        return time.monotonic()
+
+    def take(self, answers: Answers, seconds: float) -> str | None:
+        """Return the answer as soon as it is there; raises queue.Empty after ``seconds``."""
+        return answers.get(timeout=seconds)
 
 
 class Prober:
     """Runs probes side by side; ``run_command`` runs exec probes as hooks are run."""
 
-    def __init__(self, run_command: Callable[[str, float, Path, Mapping[str, str]], str | None]) -> None:
+    def __init__(
+        self, run_command: Callable[[str, float, Path, Mapping[str, str]], str | None], patience: Patience | None = None
+    ) -> None:
         """``run_command(command, timeout, directory, environment)`` returns what was wrong, or None."""
         self._run_command = run_command
+        self._patience = patience or Patience()
 
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
         """Return one answer per probe, in order; none takes much longer than its time-out.
@@ -30,12 +47,12 @@ class Prober:
         An answer that dribbles in byte by byte would outlive the library's own
         time-out, so each probe has a thread that is left behind when it is late.
         """
-        began = time.monotonic()
+        began = self._patience.now()
         answers = [self._start(probe, directory, environment) for probe in probes]
-        return [_await(answer, probe, began) for answer, probe in zip(answers, probes, strict=True)]
+        return [self._await(answer, probe, began) for answer, probe in zip(answers, probes, strict=True)]
 
-    def _start(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> queue.SimpleQueue[str | None]:
-        answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    def _start(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> Answers:
+        answer: Answers = queue.SimpleQueue()
 
         def ask() -> None:
             try:
@@ -55,20 +72,19 @@ class Prober:
             wrong = self._run_command(probe.command, probe.timeout, directory / probe.cwd, environment)
         return f"{describe(probe)}: {wrong}" if wrong else None
 
+    def _await(self, answer: Answers, probe: Probe, began: float) -> str | None:
+        """Return an answer, or that there is none once the probe's time is up, which runs while others are awaited."""
+        # An exec probe ends its own process group in time; give it the moment that takes.
+        margin = 2 * _MARGIN if probe.command else _MARGIN
+        try:
+            return self._patience.take(answer, max(0.0, began + probe.timeout + margin - self._patience.now()))
+        except queue.Empty:
+            return f"{describe(probe)}: no answer within {probe.timeout:g} s"
+
 
 def describe(probe: Probe) -> str:
     """Return what is asked, for a person."""
     return probe.http or (f"tcp {probe.tcp}" if probe.tcp else f"exec `{probe.command}`")
-
-
-def _await(answer: queue.SimpleQueue[str | None], probe: Probe, began: float) -> str | None:
-    """Return an answer, or that there is none once the probe's time is up, which runs while others are awaited."""
-    # An exec probe ends its own process group in time; give it the moment that takes.
-    margin = 2 * _MARGIN if probe.command else _MARGIN
-    try:
-        return answer.get(timeout=max(0.0, began + probe.timeout + margin - time.monotonic()))
-    except queue.Empty:
-        return f"{describe(probe)}: no answer within {probe.timeout:g} s"
 
 
 def _http(probe: Probe) -> str | None:
