@@ -169,7 +169,8 @@ class Release:
 
     ``previous`` is the name of the release that was live before it. ``built`` has the
     files that shared links and build hooks made or changed: digest by path. ``signers``
-    has who signed its tag, by repository, if that was checked.
+    has who signed its tag, by repository, if that was checked. ``into`` has the places of
+    the repositories in it, by name; older notes have none.
     ``published_at`` and ``created_at`` are RFC 3339, UTC.
     """
 
@@ -184,6 +185,7 @@ class Release:
     published_at: str | None = None
     built: dict[str, str] = field(default_factory=dict)
     signers: dict[str, str] = field(default_factory=dict)
+    into: dict[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> int:

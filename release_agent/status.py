@@ -114,7 +114,7 @@ def drift(context: Context, release: Release) -> list[dict[str, str]]:
 
     The files that shared links and build hooks made when it was built are not drift.
     """
-    there = context.source.drift(release.commits, context.store.directory(release.name))
+    there = context.source.drift(release.commits, context.store.directory(release.name), release.into)
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
     # Files that were made when it was built and are missing now.
     changes |= {path: "missing" for path in release.built if path not in there}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from release_agent.config import schema
 from release_agent.config.load import check_services, check_shared, describe
 from release_agent.config.schema import Problem, section, sections
-from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Service, Shared
+from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Repository, Service, Shared
 from release_agent.errors import Code, Refused
 
 if TYPE_CHECKING:
@@ -61,8 +61,13 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
     return blueprint
 
 
-def combine_from(config: Config, read: Callable[[str], str | None]) -> Blueprint:
-    """Combine the container's sections with each ``release.toml`` that ``read`` finds by its path in the release."""
+def combine_from(config: Config, read: Callable[[str], str | None], into: Mapping[str, str] | None = None) -> Blueprint:
+    """Combine the container's sections with each ``release.toml`` that ``read`` finds by its path in the release.
+
+    ``into``: the places of the repositories that the release was built of, by name, if it has noted them.
+    """
+    if into:
+        config = replace(config, repositories=tuple(Repository(name, "", place) for name, place in into.items()))
     texts = {repository.name: read(f"{repository.into}/{FILE}") for repository in config.repositories}
     return combine(config, {name: text for name, text in texts.items() if text is not None})
 

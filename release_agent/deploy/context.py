@@ -38,4 +38,4 @@ class Context:
 
     def blueprint(self, release: Release) -> Blueprint:
         """What a release that exists says of itself, from its own files; raises Refused (release-toml-invalid)."""
-        return combine_from(self.config, partial(self.store.read, release.name))
+        return combine_from(self.config, partial(self.store.read, release.name), release.into)

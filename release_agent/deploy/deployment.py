@@ -74,6 +74,7 @@ class Deployment:
             timestamp(),
             previous=self._run.record.previous,
             signers=planned.target.signers,
+            into={repository.name: repository.into for repository in self._context.config.repositories},
         )
         try:
             return self._made(release, planned.blueprint)
@@ -101,7 +102,7 @@ class Deployment:
         """Note what links and hooks made of the commit's files, so that `verify` knows it from drift."""
         if not (plans.hooks.build or plans.shared.directories or plans.shared.files):
             return release
-        return replace(release, built=self._context.source.drift(release.commits, directory))
+        return replace(release, built=self._context.source.drift(release.commits, directory, release.into))
 
     def _publish(self, release: Release) -> Ending:
         try:

@@ -38,7 +38,8 @@ class Place:
 
 def environment(config: Config, environ: Mapping[str, str], release: Release, occasion: Occasion, place: Place) -> dict[str, str]:
     """Return the agent's environment without its secrets, and every RELEASE_* variable that docs/hooks.md lists."""
-    own = next((r.name for r in config.repositories if r.into == place.cwd), config.repositories[0].name)
+    places = release.into or {repository.name: repository.into for repository in config.repositories}
+    own = next((name for name, into in places.items() if into == place.cwd), next(iter(places)))
     return {
         **{name: _shown(name, value) for name, value in environ.items() if name not in WITHHELD},
         Variable.RELEASE_ACTION: str(occasion.action),

@@ -41,8 +41,8 @@ class Source(Protocol):
     def write(self, commits: dict[str, str], directory: Path) -> None:
         """Write the files; raises Failed."""
 
-    def drift(self, commits: dict[str, str], directory: Path) -> dict[str, str]:
-        """Return what differs from the commits."""
+    def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return what differs from the commits; ``into``: where the release has each, if it has noted that."""
 
 
 class Store(Protocol):

@@ -63,4 +63,4 @@ class Answers:
     def _services(self, live: Release | None) -> tuple[Service, ...]:
         if live is None:
             return self._config.services
-        return combine_from(self._config, partial(self.root.read, live.name)).services
+        return combine_from(self._config, partial(self.root.read, live.name), live.into).services

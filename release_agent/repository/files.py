@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from release_agent.repository.objects import SYMLINK, hasher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
 
 MISSING = "missing"
+ADDED = "added"
 _PIECE = 1 << 20
 _KINDS = {
     stat.S_IFIFO: "fifo",
@@ -50,6 +51,34 @@ def digest(path: Path, clock: Clock) -> str:
     except OSError as error:
         return f"unreadable: {error.strerror}"
     return f"file:{mode}:{made.hexdigest()}"
+
+
+def beside(directory: Path, places: Collection[str], clock: Clock) -> dict[str, str]:
+    """Return what lies in a release beside the places of its repositories, and places that are links: digests by path.
+
+    The path of a directory ends in ``/``. Nothing is beside a repository that fills the release.
+    """
+    found: dict[str, str] = {}
+    above = [] if "." in places else [directory]
+    while above:
+        for path in _listed(above.pop()):
+            inner = str(path.relative_to(directory))
+            is_directory = path.is_dir() and not path.is_symlink()
+            if is_directory and any(place.startswith(f"{inner}/") for place in places):
+                above.append(path)
+            elif inner not in places:
+                found[f"{inner}/" if is_directory else inner] = f"{ADDED} {digest(path, clock)}"
+            elif not is_directory:
+                found[inner] = digest(path, clock)
+    return found
+
+
+def _listed(directory: Path) -> list[Path]:
+    """Return what is in a directory; nothing if it cannot be read, which git says of the repositories in it."""
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []
 
 
 def _is_as_committed(entry: TreeEntry, path: str, clock: Clock) -> bool:

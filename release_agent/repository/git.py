@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from release_agent.repository import objects
-from release_agent.repository.files import MISSING, differing, digest
+from release_agent.repository.files import ADDED, MISSING, differing, digest
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
 from release_agent.system.disk import disk_full, is_full
@@ -30,7 +30,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LISTED = re.compile(r"(?P<mode>[0-7]{6}) [a-z]+ [0-9a-f]+ +(?P<size>[0-9]+|-|BAD)\t(?P<path>.+)", re.DOTALL)
 _BLOCK = 4096
 _LONGEST_SAYING = 500
-ADDED = "added"
 _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
 # What git passes on from ssh-keygen; the name is that of the list of signers.
 _GOOD_SIGNATURE = re.compile(r'^Good "git" signature for (.+) with \S+ key \S+$', re.MULTILINE)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
+from release_agent.repository.files import beside
 from release_agent.repository.git import GitRepository
 from release_agent.repository.revision import check_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from release_agent.config.sections import Repository
@@ -28,6 +29,7 @@ class GitSource:
         ``clock``: the time limits of git, and the signals that stop it.
         """
         self._scratch = scratch
+        self._clock = clock
         self._place = _identity(scratch.stat()) if scratch.is_dir() else None
         self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
@@ -94,20 +96,21 @@ class GitSource:
             place.mkdir(parents=True, exist_ok=True)
             repository.write(commits[repository.name], place)
 
-    def drift(self, commits: dict[str, str], directory: Path) -> dict[str, str]:
-        """Return what differs from the commits: digest of the present content, by path within the release."""
-        found: dict[str, str] = {}
-        for repository in self.repositories:
-            if repository.name not in commits:
-                raise Refused(
-                    Code.REPOSITORY_INCOMPLETE,
-                    f"the release holds no commit of repository {repository.name}",
-                    hint="it was built before the repository was added; deploy again",
-                )
-            into = self._into[repository.name]
-            repository.commit(commits[repository.name], commits[repository.name])
-            drift = repository.drift(commits[repository.name], directory / into)
-            found.update({path if into == "." else f"{into}/{path}": digest for path, digest in drift.items()})
+    def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return what differs from the commits: digest of the present content, by path within the release.
+
+        ``into``: the place of each repository, as the release has noted it; then what lies beside them
+        counts as well. Without it the configuration says the places. Raises Refused.
+        """
+        places = into or self._into
+        known = {repository.name: repository for repository in self.repositories}
+        found = beside(directory, list(places.values()), self._clock) if into else {}
+        for name, place in places.items():
+            if name not in commits or name not in known:
+                raise _not_comparable(name, configured=name in known)
+            known[name].commit(commits[name], commits[name])
+            drift = known[name].drift(commits[name], directory / place)
+            found.update({path if place == "." else f"{place}/{path}": digest for path, digest in drift.items()})
         return found
 
     def close(self) -> None:
@@ -149,3 +152,12 @@ class GitSource:
 
 def _identity(there: os.stat_result) -> tuple[int, int]:
     return there.st_dev, there.st_ino
+
+
+def _not_comparable(name: str, *, configured: bool) -> Refused:
+    """Make the error for a release and a configuration that do not have the same repositories."""
+    if configured:
+        what, hint = f"no commit of repository {name}", "it was built before the repository was added; deploy again"
+    else:
+        what, hint = f"repository {name}, which is not configured any more", "configure it by this name; or deploy again"
+    return Refused(Code.REPOSITORY_INCOMPLETE, f"the release holds {what}", hint=hint)

@@ -126,3 +126,20 @@ def test_previous_in_status_is_where_a_rollback_would_go(host: Host) -> None:
     assert set(after["current"]) == {"release", "number", "revision", "commits", "deployed_at"}
     assert after["services"][0]["processes"][0].keys() == {"name", "state", "pid"}
     assert (after["health"], after["deployment"]) == ("passing", None)
+
+
+def test_release_is_rolled_back_to_as_it_was_built_although_its_repository_has_another_name_and_place_now(host: Host) -> None:
+    hook = f"[hooks]\nafter_publish = [{{ run = 'echo $RELEASE_COMMIT $PWD > {host.path}/hook' }}]\n"
+    commit = host.repository.release("v1.2.0", **{"release.toml": hook})
+    host.repository.release("v1.3.0")
+    host.configure(service="", repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "code"')
+    (one,) = _deployed(host, "v1.2.0")
+    host.configure(service="", repository=f'[[repository]]\nname = "app"\npath = "{host.repository.path}"\ninto = "moved"')
+    _deployed(host, "v1.3.0")
+    (host.path / "hook").unlink()
+
+    back = host.agent("rollback", "--json")
+
+    assert (back.code, back.json["release"]) == (0, one), back.err
+    assert (host.path / "hook").read_text().split() == [commit, f"{host.root}/releases/{one}/code"]
+    assert host.agent("boot").code == 0

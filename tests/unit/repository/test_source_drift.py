@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from release_agent.config import sections as config
+from release_agent.errors import Refused
 from release_agent.model import Kind
 from release_agent.repository.files import digest
+from release_agent.repository.source import GitSource
 from release_agent.system.clock import SystemClock
 from support.privileges import unprivileged
 from support.repositories import Repository, listing, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from release_agent.repository.source import GitSource
 
 ANY = (Kind.TAG, Kind.BRANCH)
 FILES = {"app.py": "one\n", "sub/deep.txt": "deep", ".gitignore": "*.log\n/build/\n", "run": "#!/bin/sh\n"}
@@ -24,10 +25,10 @@ FILES = {"app.py": "one\n", "sub/deep.txt": "deep", ".gitignore": "*.log\n/build
 class Written:
     """A release as it was written, and what has become of it."""
 
-    def __init__(self, source: GitSource, place: Path) -> None:
+    def __init__(self, source: GitSource, place: Path, revision: str = "main") -> None:
         self.source = source
         self.place = place
-        self.commits = source.resolve("main", ANY).commits
+        self.commits = source.resolve(revision, ANY).commits
         source.write(self.commits, place)
 
     @property
@@ -197,3 +198,55 @@ def test_a_huge_file_is_not_read_into_memory(written: Written) -> None:
 
     assert drift["huge"].startswith("added file:-:")
     assert most < 8 << 20
+
+
+@pytest.fixture
+def two(repo: Repository, scratch: Path, tmp_path: Path) -> Written:
+    """A release of two repositories, each in a place of its own."""
+    web = Repository(tmp_path / "repos" / "web")
+    for each in (repo, web):
+        each.commit({"app.py": "one\n"}, tag="v2")
+    places = [config.Repository("api", str(repo.path), "parts/api"), config.Repository("web", str(web.path), "web")]
+    (tmp_path / "release").mkdir()
+    return Written(GitSource(places, scratch, SystemClock()), tmp_path / "release", "v2")
+
+
+INTO = {"api": "parts/api", "web": "web"}
+
+
+def test_what_lies_beside_the_repositories_is_drift(two: Written) -> None:
+    place = two.place
+    assert two.source.drift(two.commits, place, INTO) == {}
+    (place / "stray").write_text("x")
+    (place / "parts" / "stray").symlink_to("api")
+    (place / "vendor" / "deep").mkdir(parents=True)
+    (place / "web" / "app.py").write_text("two\n")
+    (place / "parts" / "api").rename(two.place.parent / "elsewhere")
+    (place / "parts" / "api").symlink_to(two.place.parent / "elsewhere")
+
+    found = two.source.drift(two.commits, place, INTO)
+
+    assert sorted(found) == ["parts/api", "parts/stray", "stray", "vendor/", "web/app.py"]
+    assert all(found[path].startswith("added ") for path in ("parts/stray", "stray", "vendor/"))
+
+
+def test_release_without_noted_places_is_looked_at_where_the_configuration_says(two: Written) -> None:
+    (two.place / "stray").write_text("x")
+
+    assert two.drift == {}
+
+
+def test_release_is_compared_where_it_was_built_although_the_places_have_changed(two: Written, tmp_path: Path) -> None:
+    moved = GitSource(
+        [config.Repository(name, str(tmp_path / "repos" / name), f"moved/{name}") for name in ("api", "web")],
+        tmp_path / "scratch",
+        SystemClock(),
+    )
+    (two.place / "web" / "app.py").write_text("two\n")
+
+    assert list(moved.drift(two.commits, two.place, INTO)) == ["web/app.py"]
+
+
+def test_release_of_a_repository_that_is_no_longer_configured_cannot_be_compared(two: Written) -> None:
+    with pytest.raises(Refused, match="repository old, which is not configured any more"):
+        two.source.drift({**two.commits, "old": "0" * 40}, two.place, {**INTO, "old": "old"})
