@@ -273,7 +273,7 @@ def _started_at(pid: int) -> str:
 
 
 def _open_streams(encoding: str) -> None:
-    """Open what Python opens at its start."""
-    sys.stdin = os.fdopen(0, encoding=encoding)
-    sys.stdout = os.fdopen(1, "w", encoding=encoding)
-    sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace")
+    """Open what Python opens at its start; supervisord's own objects close nothing when they are replaced."""
+    sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)
