@@ -126,13 +126,17 @@ def test_busy_is_a_fault_with_the_commands_own_message(host: Host) -> None:
 
     with pytest.raises(xmlrpc.client.Fault) as fault:
         host.rpc.release.deploy("v1.1.0", False)
+    with pytest.raises(xmlrpc.client.Fault) as checked:
+        host.rpc.release.check("v1.1.0", True)
     command = host.deploy("v1.1.0")
 
-    assert fault.value.faultCode == 111
+    assert (fault.value.faultCode, checked.value.faultCode) == (111, 111)
     assert f"already running: {begun['id']} (deploy v1.0.0, pid " in fault.value.faultString
-    assert fault.value.faultString.split(") has")[0] == command.json["error"]["message"].split(") has")[0]
+    for fault_string in (fault.value.faultString, checked.value.faultString):
+        assert fault_string.split("), for")[0] == command.json["error"]["message"].split("), for")[0]
     host.open("held")
     _ended(host, begun["id"])
+    assert host.history()[0]["outcome"] == "deployed"
 
 
 def test_misconfigured_agent_is_a_fault_that_names_the_mistake(host: Host) -> None:
