@@ -46,6 +46,13 @@ def about(found: list[Finding], check: str) -> list[tuple[str, str]]:
     return [(finding.level, finding.message) for finding in found if finding.check == check]
 
 
+def test_who_looks_as_another_user_than_the_one_that_deploys_is_warned(repo: Repository) -> None:
+    (found,) = [finding for finding in examined(repo, own("deploy", user=12345)) if finding.check == "user"]
+
+    assert (found.level, found.message.partition(", and ")[2]) == (WARNING, "the program deploy runs as 12345")
+    assert found.hint.startswith("run doctor as 12345")
+
+
 def test_programs_as_they_are_shipped_have_no_fault(repo: Repository) -> None:
     found = examined(repo, own("deploy"), own("boot"), own("monitor"))
 
