@@ -22,6 +22,7 @@ from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
 from release_agent.system.disk import (
     check_space,
+    entered,
     explained,
     free_bytes,
     read_regular,
@@ -237,21 +238,22 @@ class Root:
         return [place for place in (*places, *more, *self._releases.glob("*"), *self._notes.places()) if os.path.lexists(place)]
 
     def current(self) -> Release | None:
-        """Return the live release, or None if ``current`` names no complete release."""
-        name = self._current.name()
+        """Return the live release, or None if ``current`` names no complete release; raises Failed (root-unusable)."""
+        with entered(self.path):
+            name = self._current.name() if self._current.path.is_symlink() else None
         return self.get(name) if name else None
 
     def get(self, name: str) -> Release | None:
-        """Return a release, or None if it is not complete or its note cannot be read."""
-        if not is_release_name(name) or not (self._releases / name).is_dir():
-            return None
-        return self._notes.get(name)
+        """Return a release, or None if it is not complete or its note cannot be read; raises Failed (root-unusable)."""
+        with entered(self._releases):
+            is_whole = is_release_name(name) and (self._releases / name).is_dir()
+        return self._notes.get(name) if is_whole else None
 
     def releases(self) -> list[Release]:
-        """Return all complete releases with a readable note, by number."""
-        if not self._releases.is_dir():
-            return []
-        found = [self.get(path.name) for path in self._releases.iterdir()]
+        """Return all complete releases with a readable note, by number; raises Failed (root-unusable)."""
+        with entered(self._releases):
+            names = [path.name for path in self._releases.iterdir()] if self._releases.is_dir() else []
+        found = map(self.get, names)
         return sorted((release for release in found if release), key=lambda release: release.number)
 
     def directory(self, name: str) -> Path:

@@ -81,6 +81,15 @@ def unusable(place: Path, error: OSError) -> Failed:
     )
 
 
+@contextmanager
+def entered(place: Path) -> Iterator[None]:
+    """Raise Failed (root-unusable) if this user may not enter a place: what is hidden must not pass for absent."""
+    try:
+        yield
+    except PermissionError as error:
+        raise unusable(place, error) from error
+
+
 def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
     """Return what a regular file of at most ``most`` bytes holds; raises OSError for anything else.
 

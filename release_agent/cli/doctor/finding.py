@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from release_agent.errors import ReleaseError
 from release_agent.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from release_agent.errors import ReleaseError
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 
@@ -38,6 +37,8 @@ def looked(check: str, found: Iterable[Finding]) -> Iterator[Finding]:
     """Yield the findings of a check; what it may not even look at is a fault of it."""
     try:
         yield from found
+    except ReleaseError as error:
+        yield fault(check, error)
     except OSError as error:
         message = f"{error.filename or check} cannot be looked at: {error.strerror}"
         yield Finding(check, FAULT, message, "let the user that deploys enter the directories above it, and read it")

@@ -20,6 +20,7 @@ from support.privileges import unprivileged
 from support.roots import install, release, small_disk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -64,6 +65,25 @@ def test_who_is_not_the_owner_of_the_root_is_told_which_user_to_be(open_place: P
         pass
 
     assert refused.value.hint == f"run it as 12345, who owns {root.own}, or as root"
+
+
+@pytest.mark.parametrize("closed", [".", "releases"])
+@pytest.mark.parametrize("look", [Root.current, Root.releases, lambda root: root.get(release(1).name)])
+def test_who_may_not_enter_the_root_is_told_so_and_not_that_nothing_is_live(
+    open_place: Path, closed: str, look: Callable[[Root], object]
+) -> None:
+    root = Root(open_place / "root", SystemClock())
+    root.prepare()
+    root.publish(install(root, 1).name)
+    for place in (root.path, *root.path.rglob("*")):
+        os.chown(place, 12345, 12345, follow_symlinks=False)
+    (root.path / closed).chmod(0o700)
+
+    with unprivileged(), pytest.raises(Failed) as refused:
+        look(root)
+
+    assert refused.value.code is Code.ROOT_UNUSABLE
+    assert refused.value.hint.startswith(f"run it as 12345, who owns {root.path}")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])
