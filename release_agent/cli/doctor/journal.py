@@ -37,7 +37,7 @@ def examine(journal: StateDatabase, root: Root) -> Iterator[Finding]:
     except PermissionError:  # a directory above it may not be entered
         may_read = False
     if not may_read:
-        own = owner_of(root.database) in (None, owner_of(root.path)) and owner_of(root.own) == owner_of(root.path)
+        own = all(owner_of(place) in (None, owner_of(root.path)) for place in (root.own, root.database))
         hint = (own and user_to_be(root.database)) or f"chown -R --reference={root.path} {root.own}; chmod -R u+rwX {root.own}"
         yield Finding("journal", FAULT, f"{root.database} cannot be read by {name_of(os.geteuid())}", hint)
     elif broken:

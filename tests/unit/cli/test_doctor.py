@@ -97,7 +97,11 @@ def test_who_neither_deploys_nor_owns_the_root_is_told_which_user_to_be_and_not_
 
     with unprivileged():
         found = examined(root.path)
+    root.path.chmod(0o700)
+    with unprivileged():
+        closed = examined(root.path)
 
+    assert closed["journal"].hint == f"run it as 12345, who owns {root.path}, or as root"
     assert found["user"].level == WARNING
     assert found["user"].message.endswith(f", who neither deploys nor owns {root.path}: the rest is about that user")
     assert found["user"].hint == f"run it as 12345, who owns {root.path}, or as root"
