@@ -15,6 +15,7 @@ from release_agent.config.schema import Problem
 from release_agent.config.sections import Config, Repository, Service, Shared, host_name
 from release_agent.errors import Code, Misconfigured
 from release_agent.system.disk import read_regular
+from release_agent.system.user import who_may_read
 from release_agent.variables import DEFAULT_CONFIG, Variable
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
         raise Misconfigured(
             Code.MISCONFIGURED,
             f"cannot read {chosen}: {error.strerror}",
-            hint="write it (docs/configuration.md), let this user read it, or name another with "
+            hint=(isinstance(error, PermissionError) and who_may_read(Path(chosen)))
+            or "write it (docs/configuration.md), let this user read it, or name another with "
             f"--config or {Variable.RELEASE_AGENT_CONFIG}",
         ) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting

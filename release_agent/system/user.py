@@ -76,6 +76,17 @@ def user_to_be(place: Path) -> str:
     return ""
 
 
+def who_may_read(file: Path) -> str:
+    """Return a hint for a user who may not read a file: which user to be. Empty if that would not help."""
+    try:
+        there = file.stat()
+    except OSError:
+        return user_to_be(file)
+    if there.st_mode & stat.S_IRGRP and there.st_gid:
+        return f"run it as root, or as a user in the group {group_name(there.st_gid)}, who may read {file}"
+    return user_to_be(file)
+
+
 def is_open_to_all(file: Path) -> bool:
     """Whether another user can read this Python: one in somebody's home cannot be shared."""
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in file.resolve().parents)

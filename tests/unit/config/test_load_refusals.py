@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import pytest
 
+from release_agent.config import load
+from release_agent.errors import Misconfigured
 from support.configuration import APP, MINIMAL, REPOSITORY, problems_of
+from support.privileges import unprivileged
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROBES = '[[service]]\nname = "web"\n[[service.probe]]\n'
 
@@ -181,3 +190,22 @@ def test_an_umask_is_an_octal_string_that_keeps_nothing_from_the_owner(umask: st
     (problem,) = problems_of(MINIMAL + f'[hooks]\nbuild = [{{ run = "make", umask = {umask} }}]\n')
 
     assert problem.startswith('hooks.build[0].umask: must be an octal string such as "002"')
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [
+        (0o640, "run it as root, or as a user in the group 12346, who may read {}"),
+        (0o600, "run it as 12345, who owns {}, or as root"),
+    ],
+)
+def test_who_may_not_read_the_configuration_is_told_which_user_to_be(open_place: Path, mode: int, hint: str) -> None:
+    file = open_place / "agent.toml"
+    file.touch()
+    file.chmod(mode)
+    os.chown(file, 12345, 12346)
+
+    with unprivileged(), pytest.raises(Misconfigured) as refused:
+        load.load(str(file), {})
+
+    assert refused.value.hint == hint.format(file)
