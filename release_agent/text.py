@@ -81,6 +81,18 @@ def deployment(body: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def hook(event: dict[str, Any]) -> str:
+    """Return an event of a hook that runs: its begin, a line of its output, its end."""
+    match event["event"]:
+        case "hook.started":
+            return f"{event.get('stage')} `{plain(str(event.get('run')))}`"
+        case "hook.output":
+            return f"  | {plain(str(event.get('line')))}"
+        case "hook.finished":
+            return f"  {event.get('how')}"
+    return plain(f"{event['event']}: {event.get('why')}")
+
+
 def releases(found: Sequence[dict[str, Any]]) -> str:
     """Return the kept releases, each on its own line."""
     if not found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,7 @@ class Parts:
 
     @contextmanager
     def _locked(self, request: Request, *, wait: bool) -> Iterator[Context]:
+        from release_agent.store.output import HookOutput
         from release_agent.system.left_behind import end_left_behind
 
         root, log = self.root(), self.log
@@ -126,7 +127,12 @@ class Parts:
                 log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
             for name, why in root.clean().items():
                 log.warning("leftover.stuck", name=name, why=why)
-            with self.writable_journal(root) as journal, self.source(root.incoming) as source:
+            with (
+                closing(HookOutput(root.output, self.redact)) as output,
+                self.writable_journal(root) as journal,
+                self.source(root.incoming) as source,
+            ):
+                log.pass_on(output.take)
                 yield self.context(root, journal, source)
 
     @contextmanager

@@ -15,6 +15,7 @@ from release_agent.config.blueprint import combine_from
 from release_agent.health import HealthState
 from release_agent.journal.journal import StateDatabase
 from release_agent.status import body, of_deployment, of_services
+from release_agent.store import output
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 
@@ -44,6 +45,11 @@ class Answers:
         """Return ``status --json`` with the last known health, its time, the agent's version and maintenance."""
         with self.journal() as journal:
             return self._status(journal, processes_of)
+
+    def output(self, identity: str, after: int) -> dict[str, Any]:
+        """Return what the hooks of a deployment have said beyond ``after`` bytes: ``{"events", "next"}``."""
+        events, end = output.read(self.root.output, identity, after)
+        return {"events": events, "next": end}
 
     def _status(self, journal: StateDatabase, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
         live = self.root.current()

@@ -23,7 +23,7 @@ from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Started, StartedRuns
-from release_agent.plugin.wire import NO_ASCII, boolean_of, faulting, limit_of, line_of, name_of, revision_of, sendable
+from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, name_of, revision_of, sendable
 from release_agent.request import PluginRequest
 from release_agent.store.lock import busy
 
@@ -128,13 +128,23 @@ class ReleaseRPCInterface:
         return self._record(name_of(id))
 
     @_answering
+    def getOutput(self, id: str, after: int = 0) -> Any:
+        """Return what the hooks of a deployment said so far, up to 64 KiB of it at once.
+
+        @param string id       The deployment's id
+        @param int after       What `next` was in the answer before
+        @return struct result  events and next
+        """
+        return self._answers().output(name_of(id), count_of(after, "after"))
+
+    @_answering
     def getHistory(self, limit: int = 20) -> Any:
         """Return the deployments, newest first.
 
         @param int limit      How many at most
         @return array result  Records, each with trigger and started_at
         """
-        most = limit_of(limit, _MOST_HISTORY)
+        most = min(count_of(limit, "limit"), _MOST_HISTORY)
         with self._answers().journal() as journal:
             entries = journal.history(most)
         return [self._as_running(entry) for entry in entries]

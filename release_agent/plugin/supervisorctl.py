@@ -90,9 +90,11 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return self._follow(release, release.deploy(name, False, _TRIGGER, *forced))
 
     def _follow(self, release: Any, record: dict[str, Any]) -> int:
-        """Print each phase when it has ended, again when it grew since, and the outcome; returns the exit code."""
+        """Print hooks as they run, each phase when it has ended or grown, and the outcome; returns the exit code."""
         told: dict[str, float] = {}
+        heard = 0
         while True:
+            heard = self._hooks(release, record["id"], heard)
             for phase in record["phases"]:
                 if told.get(phase["name"]) != phase["seconds"]:
                     self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
@@ -102,6 +104,19 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
                 return exit_of(record["outcome"])
             time.sleep(_POLL)
             record = _asked(release, record["id"])
+
+    def _hooks(self, release: Any, identity: str, heard: int) -> int:
+        """Print what hooks have said beyond ``heard``; returns how far that goes."""
+        while True:
+            try:
+                said = release.getOutput(identity, heard)
+            except xmlrpc.client.Fault:  # an older plugin does not know it; the record says what matters
+                return heard
+            for event in said["events"]:
+                self.ctl.output(text.hook(event))
+            if said["next"] == heard:
+                return heard
+            heard = said["next"]
 
     def _check(self, release: Any, name: str, *, forced: list[bool]) -> int:
         """Print what a deployment would do; returns the exit code."""

@@ -77,13 +77,13 @@ def boolean_of(value: Any, name: str) -> bool:
     raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a boolean")
 
 
-def limit_of(value: Any, most: int) -> int:
-    """Return a number from 0 to ``most``, the nearest one; raises RPCError for what is no number."""
-    wrong = RPCError(Faults.INCORRECT_PARAMETERS, "limit has to be a number")
+def count_of(value: Any, name: str) -> int:
+    """Return a number from 0 to what XML-RPC can carry, the nearest one; raises RPCError for what is no number."""
+    wrong = RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number")
     if isinstance(value, bool):
         raise wrong
     try:
-        return max(0, min(int(value), most))
+        return max(0, min(int(value), xmlrpc.client.MAXINT))
     except (TypeError, ValueError, OverflowError) as error:
         raise wrong from error
 

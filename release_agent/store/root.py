@@ -55,6 +55,7 @@ class Root:
         self.own = path / ".release-agent"
         self.database = self.own / "state.db"
         self.incoming = self.own / "incoming"
+        self.output = self.own / "output"
         self._releases = path / "releases"
         self._current = CurrentLink(path / "current", self.own / "back", self.incoming)
         self.link = self._current.path

@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from support.host import Host
 
 
-READING: dict[str, tuple[Any, ...]] = {"getStatus": (), "getDeployment": ("somebody",), "getHistory": (5,)}
+READING: dict[str, tuple[Any, ...]] = {
+    "getStatus": (),
+    "getDeployment": ("somebody",),
+    "getHistory": (5,),
+    "getOutput": ("somebody",),
+}
 STARTING: dict[str, tuple[Any, ...]] = {"deploy": ("v1.0.0", True), "rollback": ("", True), "check": ("v1.0.0", True)}
 CALLS = READING | STARTING
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 
 # It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone.
 SABOTEUR = """\

@@ -189,3 +189,18 @@ def test_what_a_migration_makes_is_writable_for_the_service(host: Host) -> None:
     command = [SERVICE_PYTHON, "-IS", "-c", SERVE]
     subprocess.run(command, cwd=data, user=SERVICE_USER, group=GROUP, extra_groups=[], check=True)
     assert modes == {"app.db": 0o664, "app.log": 0o664}
+
+
+def test_what_a_failed_hook_put_beside_the_release_is_there_at_the_next_try_and_its_release_is_not(host: Host) -> None:
+    cache = 'cd "$RELEASE_SHARED"; mkdir -p .cache; cat .cache/it "$OLDPWD/half" || true; echo fetched > .cache/it; cd -'
+    (host.path / "build").write_text(f"{cache}\necho > half\n[ -e {host.path}/well ]\n")
+    host.configure(f'[hooks]\nbuild = [{{ run = "sh {host.path}/build" }}]', service="")
+    first = host.deploy()
+    (host.path / "well").touch()
+
+    second = host.deploy()
+
+    assert (first.json["error"]["code"], host.leftovers()) == ("hook-failed", [])
+    assert second.code == 0
+    assert second.events("hook.output")[0]["line"] == "fetched"
+    assert "half: No such file" in second.events("hook.output")[1]["line"]

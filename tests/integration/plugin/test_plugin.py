@@ -46,6 +46,19 @@ def test_deploy_returns_at_once_and_its_id_is_known_from_then_on(host: Host) -> 
     assert host.history()[0]["trigger"] == "rpc"
 
 
+def test_what_a_hook_says_is_seen_while_it_runs(host: Host) -> None:
+    host.configure(f"[hooks]\nbuild = [{{ run = 'echo größer; {host.gate('held')}' }}]", service="")
+
+    begun = host.rpc.release.deploy("v1.0.0", False)
+    host.reached("held")
+    said = eventually(lambda: host.rpc.release.getOutput(begun["id"])["events"][1:], "it is seen")
+
+    assert [(event["event"], event["line"]) for event in said] == [("hook.output", "größer")]
+    assert host.rpc.release.getOutput("another")["events"] == []
+    host.open("held")
+    _ended(host, begun["id"])
+
+
 def test_empty_revision_is_bare(host: Host) -> None:
     assert host.rpc.release.deploy("", True)["revision"] == "v1.1.0"
 

@@ -39,6 +39,7 @@ def test_a_wait_that_is_one_goes_on(method: str, value: object) -> None:
 
 def test_a_limit_that_is_a_boolean_is_refused() -> None:
     assert fault("getHistory", True) == Faults.INCORRECT_PARAMETERS
+    assert fault("getOutput", "d-1", True) == Faults.INCORRECT_PARAMETERS
 
 
 @pytest.mark.parametrize(("method", "most"), [("deploy", 4), ("rollback", 3), ("check", 3), ("getStatus", 0), ("getHistory", 1)])

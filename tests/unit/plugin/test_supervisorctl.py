@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import xmlrpc.client
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from supervisor.supervisorctl import Controller, DefaultControllerPlugin, LSBInitExitStatuses
+from supervisor.xmlrpc import Faults
 
 from release_agent.plugin.supervisorctl import make_controller
 
+UNKNOWN = object()  # the plugin is older, and knows no getOutput
 DEPLOYED = {"id": "d-1", "outcome": "deployed", "revision": "v1", "release": "000001-v1", "phases": []}
 
 
@@ -17,8 +20,16 @@ class Release:
     """The plugin: answers what a test says, one after the other, and keeps what it was asked."""
 
     def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
+        self.answers = [answer for answer in answers if answer is not UNKNOWN and "event" not in answer]
+        self.events = [answer for answer in answers if answer is not UNKNOWN and "event" in answer]
+        self.faulty = UNKNOWN in answers
         self.asked: list[tuple[Any, ...]] = []
+
+    def getOutput(self, _identity: str, after: int) -> Any:
+        """Answer one event at a time; there is none about most deployments."""
+        if self.faulty:
+            raise xmlrpc.client.Fault(Faults.UNKNOWN_METHOD, "UNKNOWN_METHOD")
+        return {"events": self.events[after : after + 1], "next": min(after + 1, len(self.events))}
 
     def __getattr__(self, method: str) -> Any:
         def call(*arguments: Any) -> Any:
@@ -50,6 +61,23 @@ def test_a_phase_that_grows_is_printed_again_with_its_end() -> None:
 
     assert [line.split()[:2] for line in printed[:-1]] == [["hooks", "1.00"], ["sync", "0.10"], ["hooks", "3.00"]]
     assert code == 0
+
+
+def test_hooks_and_what_they_say_are_shown_before_their_phase() -> None:
+    began = {"event": "hook.started", "stage": "build", "run": "make"}
+    says = {"event": "hook.output", "line": "größer\x1b[31m"}
+    ended = {"event": "hook.finished", "stage": "build", "run": "make", "how": "exited with 0"}
+    phases = [{"name": "hooks", "seconds": 1.0}]
+
+    printed, _, _ = run("deploy v1", {"id": "d-1", "phases": []}, began, says, ended, {**DEPLOYED, "phases": phases})
+
+    assert printed[:4] == ["build `make`", "  | größer?[31m", "  exited with 0", "hooks         1.00 s"]
+
+
+def test_an_older_plugin_that_knows_no_output_is_followed_all_the_same() -> None:
+    printed, _, code = run("deploy v1", UNKNOWN, DEPLOYED)
+
+    assert (printed, code) == (["deployed: v1 as 000001-v1 is live and healthy (0.0 s)"], 0)
 
 
 @pytest.mark.parametrize("line", ["deploy --force v1", "deploy v1 --force"])

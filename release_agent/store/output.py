@@ -1,0 +1,89 @@
+"""What the hooks of the newest run say, while they say it: a file for whoever follows the run.
+
+It is no record, and nothing depends on it: the journal keeps each hook's last output.
+Only the standard library is imported: supervisord loads this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from release_agent.system.disk import require_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_EVENTS = "hook."
+_MOST = 1 << 20  # bytes that a run may write
+_PIECE = 1 << 16  # bytes that are read at once
+
+
+class HookOutput:
+    """Writes the events of one run's hooks as lines of JSON, until it fails or has written enough."""
+
+    def __init__(self, place: Path, redact: Callable[[str], str]) -> None:
+        """Make no file before there is an event."""
+        self._place = place
+        self._redact = redact
+        self._descriptor: int | None = None
+        self._left = _MOST
+
+    def take(self, event: Mapping[str, object]) -> None:
+        """Write an event of a hook; a full disk, or a hook that takes the file away, disturbs nobody."""
+        if not str(event["event"]).startswith(_EVENTS):
+            return
+        told = {name: self._redact(value) if isinstance(value, str) else value for name, value in event.items()}
+        line = json.dumps(told, default=repr).encode() + b"\n"
+        if self._left < len(line):
+            return
+        self._left -= len(line)
+        try:
+            self._write(line)
+        except OSError:
+            self._left = 0
+
+    def _write(self, line: bytes) -> None:
+        if self._descriptor is None:
+            # A new file each time: an earlier hook may have put anything in its place.
+            self._place.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._place, flags, 0o640)
+        os.write(self._descriptor, line)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the events of a deployment's hooks beyond ``after`` bytes, up to 64 KiB of them, and where they end.
+
+    There are none if the file is missing, is no regular one or is about another deployment.
+    """
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return [], after
+    try:
+        require_regular(descriptor, place)
+        data = os.pread(descriptor, _PIECE, after)
+    except OSError:
+        return [], after
+    finally:
+        os.close(descriptor)
+    whole = data[: data.rfind(b"\n") + 1]
+    events = [event for event in map(_parsed, whole.splitlines()) if event.get("id") == deployment]
+    return events, after + len(whole)
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):  # another run's file has taken the place of this one's
+        return {}
+    return event if isinstance(event, dict) else {}
