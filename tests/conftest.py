@@ -28,7 +28,9 @@ _LACKING = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find out what the machine allows; where CI is true everything must be possible."""
-    config.addinivalue_line("markers", "needs(what): mount, immutable or ptrace; skipped on a machine that does not allow it")
+    config.addinivalue_line(
+        "markers", "needs(what): mount, immutable, ptrace or inspect; skipped on a machine that does not allow it"
+    )
     told: list[str] | None = getattr(config, "workerinput", {}).get("lacking")
     config.stash[_LACKING] = lacking() if told is None else told
     if config.stash[_LACKING] and os.environ.get("CI") == "true":

@@ -71,7 +71,7 @@ class ConsulProcess:
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(f"http://{self.address}{path}", data=body, method=method)
         request.add_header("X-Consul-Token", self.token)
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def check(self, service: str) -> dict[str, Any] | None:

@@ -140,11 +140,15 @@ class Host:
             "app": f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{self.root}"\nkeep = 5',
             "repository": f'[[repository]]\nname = "api"\npath = "{self.repository.path}"',
             "revision": "",
-            "service": f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{self.port}/"\ntimeout = "1s"',
+            "service": self.probed("10s"),  # a busy machine takes its time; who is sick says so at once
             "health": "",  # each version says it itself
             "consul": f"[consul]\n{consul}",
         } | replaced
         self.config.write_text("\n".join([*sections.values(), extra]))
+
+    def probed(self, timeout: str) -> str:
+        """Return the agent's section for the service, whose answer is waited for as long."""
+        return f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{self.port}/"\ntimeout = "{timeout}"'
 
     # supervisord
 
@@ -257,7 +261,7 @@ class Host:
     def serves(self) -> str | None:
         """Return the version that the service answers with."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=20) as answer:
                 return str(answer.read().decode())
         except (urllib.error.URLError, OSError):
             return None

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.privileges import NOBODY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,6 +54,18 @@ def _ptrace() -> bool:
         return tracer is not None and tracer.wait(_LONGEST) == 0
 
 
+def _inspect() -> bool:
+    """Read where another user's process works, as the agent does before it prunes."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=NOBODY, group=NOBODY, extra_groups=[]) as process:
+        assert process.stdin
+        try:
+            return bool(Path(f"/proc/{process.pid}/cwd").readlink())
+        except OSError:
+            return False
+        finally:
+            process.stdin.close()
+
+
 def _does(*command: str) -> bool:
     try:
         return subprocess.run(command, check=False, capture_output=True, timeout=_LONGEST).returncode == 0
@@ -59,5 +73,10 @@ def _does(*command: str) -> bool:
         return False
 
 
-_PROBES: dict[str, Callable[[], bool]] = {"mount": _mount, "immutable": _immutable, "ptrace": _ptrace}
-_NAMES = {"mount": "mounts", "immutable": "immutable files (chattr +i)", "ptrace": "tracing (strace)"}
+_PROBES: dict[str, Callable[[], bool]] = {"mount": _mount, "immutable": _immutable, "ptrace": _ptrace, "inspect": _inspect}
+_NAMES = {
+    "mount": "mounts",
+    "immutable": "immutable files (chattr +i)",
+    "ptrace": "tracing (strace)",
+    "inspect": "look into other users' processes",
+}

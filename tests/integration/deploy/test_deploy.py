@@ -199,6 +199,7 @@ def test_release_toml_in_the_repository_says_how_it_runs(host: Host) -> None:
     assert host.process()[0] == "RUNNING"
 
 
+@pytest.mark.needs("inspect")  # what cannot be looked into counts as in use, and other tests' services are that
 def test_keep_applies_to_healthy_releases_by_number(host: Host) -> None:
     host.configure(app=f'[app]\nname = "api"\nenvironment = "test"\nroot = "{host.root}"\nkeep = 2', service="")
 

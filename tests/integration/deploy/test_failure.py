@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def test_old_release_is_back_when_the_new_one_is_not_well(host: Host, behaviour: str) -> None:
     good = host.deploy("v1.1.0").json["release"]
     host.repository.release("v1.2.0", behaviour)
+    if behaviour == "hang":  # who hangs is waited for no longer than this
+        host.configure(service=host.probed("1s"))
 
     ran = host.deploy()
 

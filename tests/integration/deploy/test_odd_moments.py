@@ -200,7 +200,7 @@ def test_release_of_before_a_repository_was_added_cannot_be_verified(host: Host)
 
 def test_supervisor_that_is_reloaded_unseen_in_the_middle_says_nothing_about_the_release(host: Host) -> None:
     one = host.deploy("v1.0.0").json["release"]
-    host.configure(health='[health]\ndeadline = "3s"\nstable_for = "2s"')
+    host.configure(health='[health]\ndeadline = "5m"\nstable_for = "1m"')  # it is frozen before it is proved, however slow
     run = host.begin("deploy", "--json", "v1.1.0")
     eventually(lambda: host.serves() == "v1.1.0" and host.process()[0] == "RUNNING", "the new release runs")
     freeze(run.pid)
@@ -212,5 +212,6 @@ def test_supervisor_that_is_reloaded_unseen_in_the_middle_says_nothing_about_the
     assert (run.returncode, json.loads(out)["error"]["code"]) == (1, "interrupted"), out
     assert two
     assert host.releases() == {two: "built", one: "healthy"}
+    host.configure()
     assert host.agent("boot", "--json").code == 0
     assert (host.live(), host.releases()) == (two, {two: "healthy", one: "healthy"})

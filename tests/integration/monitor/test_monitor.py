@@ -355,7 +355,7 @@ def test_metrics_are_served_to_prometheus(cold_host: Host, consul: ConsulProcess
     _becomes(consul, "critical")
 
     eventually(lambda: "metrics.served" in (host.path / "monitor.err").read_text(), "the address is had")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as page:
         lines = page.read().decode().splitlines()
 
     assert 'release_agent_deployments_total{action="deploy",outcome="deployed",trigger="command"} 1.0' in lines

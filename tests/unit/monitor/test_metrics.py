@@ -45,7 +45,7 @@ class Scraped:
     warning = error = info
 
     def text(self) -> str:
-        with urllib.request.urlopen(f"http://{self.listen}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(f"http://{self.listen}/metrics", timeout=60) as page:
             return str(page.read().decode())
 
     def __call__(self) -> dict[tuple[str, ...], float]:
