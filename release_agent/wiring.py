@@ -128,7 +128,7 @@ class Parts:
             for name, why in root.clean().items():
                 log.warning("leftover.stuck", name=name, why=why)
             with (
-                closing(HookOutput(root.output, self.redact)) as output,
+                closing(HookOutput(root.output, request.id, self.redact)) as output,
                 self.writable_journal(root) as journal,
                 self.source(root.incoming) as source,
             ):

@@ -21,6 +21,7 @@ _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
+_HOOKS = "hooks"  # the phase
 _DRY_RUN, _FORCE = "--dry-run", "--force"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
@@ -94,16 +95,23 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         told: dict[str, float] = {}
         heard = 0
         while True:
+            phases = record["phases"]
+            before = next((place for place, phase in enumerate(phases) if phase["name"] == _HOOKS), len(phases))
+            self._phases(phases[:before], told)
             heard = self._hooks(release, record["id"], heard)
-            for phase in record["phases"]:
-                if told.get(phase["name"]) != phase["seconds"]:
-                    self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
-                told[phase["name"]] = phase["seconds"]
+            self._phases(phases[before:], told)
             if "outcome" in record:
                 self.ctl.output(text.record(Record.from_json(record)))
                 return exit_of(record["outcome"])
             time.sleep(_POLL)
             record = _asked(release, record["id"])
+
+    def _phases(self, phases: list[dict[str, Any]], told: dict[str, float]) -> None:
+        """Print what is not in ``told``, and put it there."""
+        for phase in phases:
+            if told.get(phase["name"]) != phase["seconds"]:
+                self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
+            told[phase["name"]] = phase["seconds"]
 
     def _hooks(self, release: Any, identity: str, heard: int) -> int:
         """Print what hooks have said beyond ``heard``; returns how far that goes."""

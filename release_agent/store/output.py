@@ -1,5 +1,6 @@
 """What the hooks of the newest run say, while they say it: a file for whoever follows the run.
 
+Its first line is the id of the run that holds the lock. The events of a run that it recovers are there as well.
 It is no record, and nothing depends on it: the journal keeps each hook's last output.
 Only the standard library is imported: supervisord loads this module.
 """
@@ -24,9 +25,10 @@ _PIECE = 1 << 16  # bytes that are read at once
 class HookOutput:
     """Writes the events of one run's hooks as lines of JSON, until it fails or has written enough."""
 
-    def __init__(self, place: Path, redact: Callable[[str], str]) -> None:
-        """Make no file before there is an event."""
+    def __init__(self, place: Path, deployment: str, redact: Callable[[str], str]) -> None:
+        """Make no file before there is an event; ``deployment``: the id of the run."""
         self._place = place
+        self._deployment = deployment
         self._redact = redact
         self._descriptor: int | None = None
         self._left = _MOST
@@ -51,6 +53,7 @@ class HookOutput:
             self._place.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self._place, flags, 0o640)
+            os.write(self._descriptor, f"{self._deployment}\n".encode())
         os.write(self._descriptor, line)
 
     def close(self) -> None:
@@ -63,17 +66,22 @@ class HookOutput:
 def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]], int]:
     """Return the events of a deployment's hooks beyond ``after`` bytes, up to 64 KiB of them, and where they end.
 
-    There are none if the file is missing, is no regular one or is about another deployment.
+    There are none if the file is missing, is no regular one or is another run's. What was read of
+    another run's does not count, so that the file of this one is read from its beginning.
     """
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return [], after
+        return [], 0
+    own = f"{deployment}\n".encode()
     try:
         require_regular(descriptor, place)
+        if os.pread(descriptor, len(own), 0) != own:
+            return [], 0
+        after = max(after, len(own))
         data = os.pread(descriptor, _PIECE, after)
     except OSError:
-        return [], after
+        return [], 0
     finally:
         os.close(descriptor)
     whole = data[: data.rfind(b"\n") + 1]
@@ -84,6 +92,6 @@ def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]]
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):  # another run's file has taken the place of this one's
+    except (ValueError, RecursionError):  # a hook may have written into it
         return {}
     return event if isinstance(event, dict) else {}

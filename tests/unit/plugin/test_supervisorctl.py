@@ -67,11 +67,12 @@ def test_hooks_and_what_they_say_are_shown_before_their_phase() -> None:
     began = {"event": "hook.started", "stage": "build", "run": "make"}
     says = {"event": "hook.output", "line": "größer\x1b[31m"}
     ended = {"event": "hook.finished", "stage": "build", "run": "make", "how": "exited with 0"}
-    phases = [{"name": "hooks", "seconds": 1.0}]
+    phases = [{"name": "build", "seconds": 0.5}, {"name": "hooks", "seconds": 1.0}, {"name": "sync", "seconds": 0.1}]
 
-    printed, _, _ = run("deploy v1", {"id": "d-1", "phases": []}, began, says, ended, {**DEPLOYED, "phases": phases})
+    printed, _, _ = run("deploy v1", {**DEPLOYED, "phases": phases}, began, says, ended)
 
-    assert printed[:4] == ["build `make`", "  | größer?[31m", "  exited with 0", "hooks         1.00 s"]
+    assert printed[0] == "build         0.50 s"
+    assert printed[1:6] == ["build `make`", "  | größer?[31m", "  exited with 0", "hooks         1.00 s", "sync          0.10 s"]
 
 
 def test_an_older_plugin_that_knows_no_output_is_followed_all_the_same() -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def writer(place: Path, redact: dict[str, str] | None = None) -> HookOutput:
-    return HookOutput(place, lambda text: (redact or {}).get(text, text))
+def writer(place: Path, redact: dict[str, str] | None = None, *, run: str = "d-1") -> HookOutput:
+    return HookOutput(place, run, lambda text: (redact or {}).get(text, text))
 
 
 def said(identity: str, line: str) -> dict[str, object]:
@@ -33,12 +33,23 @@ def test_what_a_hook_says_is_read_piece_by_piece(tmp_path: Path) -> None:
 
 
 def test_another_deployments_hooks_and_other_events_are_not_shown(tmp_path: Path) -> None:
-    output = writer(tmp_path / "output")
+    output = writer(tmp_path / "output", run="d-2")
     output.take(said("d-1", "recovered"))
     output.take({"event": "release.built", "id": "d-2"})
     output.take(said("d-2", "own"))
 
     assert [event["line"] for event in read(tmp_path / "output", "d-2", 0)[0]] == ["own"]
+
+
+def test_a_run_is_followed_from_its_beginning_though_the_file_of_the_run_before_was_seen(tmp_path: Path) -> None:
+    before = writer(tmp_path / "output", run="d-1")
+    for _ in range(20):
+        before.take(said("d-1", "x" * 8000))
+    _, after = read(tmp_path / "output", "d-2", 0)
+
+    writer(tmp_path / "output", run="d-2").take(said("d-2", "own"))
+
+    assert [event["line"] for event in read(tmp_path / "output", "d-2", after)[0]] == ["own"]
 
 
 def test_a_secret_is_not_in_it(tmp_path: Path) -> None:
@@ -60,7 +71,7 @@ def test_a_run_begins_a_new_file_and_follows_no_link(tmp_path: Path) -> None:
 def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     writer(tmp_path / "output").take(said("d-1", "one"))
     data = (tmp_path / "output").read_bytes()
-    (tmp_path / "output").write_bytes(data + data[:-1])
+    (tmp_path / "output").write_bytes(data + b'{"event": "hook.out')
 
     assert read(tmp_path / "output", "d-1", 0)[1] == len(data)
 
@@ -76,7 +87,7 @@ def test_what_is_no_output_shows_nothing(tmp_path: Path, kind: str) -> None:
         writer(tmp_path / "real").take(said("d-1", "one"))
         place.symlink_to("real")
     elif kind != "missing":
-        place.write_bytes({"garbage": b"\xff\n{\n", "list": b"[1]\n", "replaced": b'-1", "line": 1}\n'}[kind])
+        place.write_bytes({"garbage": b"d-1\n\xff\n{\n", "list": b"d-1\n[1]\n", "replaced": b'-1", "line": 1}\n'}[kind])
 
     assert read(place, "d-1", 0)[0] == []
 
