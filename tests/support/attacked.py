@@ -19,24 +19,25 @@ if TYPE_CHECKING:
 
 LIMIT = 20.0  # seconds that any command may take on a busy machine: less than git's limit, more than any other
 
-# Every command. `monitor` has an input that has ended.
+# Every command, those that change something last. `monitor` has an input that has ended.
 COMMANDS = {
-    "deploy": ["deploy", "--json"],
-    "deploy a tag": ["deploy", "v1.2.0"],
-    "dry run": ["deploy", "--dry-run", "--json"],
-    "rollback": ["rollback", "--json"],
-    "boot": ["boot"],
-    "monitor": ["monitor"],
     "status": ["status"],
     "history": ["history"],
     "releases": ["releases", "--json"],
-    "pin": ["pin", "v1.0.0"],
-    "unpin": ["unpin"],
     "verify": ["verify"],
-    "prune": ["prune"],
     "doctor": ["doctor"],
+    "dry run": ["deploy", "--dry-run", "--json"],
+    "monitor": ["monitor"],
+    "unpin": ["unpin"],
+    "pin": ["pin", "v1.0.0"],
+    "deploy": ["deploy", "--json"],
+    "rollback": ["rollback", "--json"],
+    "boot": ["boot"],
+    "prune": ["prune"],
     "repair": ["doctor", "--repair"],
 }
+USING_GIT = ("verify", "doctor", "dry run", "pin", "deploy", "boot")
+CHANGING = ("unpin", "pin", "deploy", "rollback", "boot", "prune", "repair")
 CONFIG = """
 [app]
 name = "api"
