@@ -135,7 +135,8 @@ class ReleaseRPCInterface:
         @param int after       What `next` was in the answer before
         @return struct result  events and next
         """
-        return self._answers().output(name_of(id), count_of(after, "after"))
+        wanted, beyond = name_of(id), count_of(after, "after")
+        return self._answers().output(wanted, beyond)
 
     @_answering
     def getHistory(self, limit: int = 20) -> Any:

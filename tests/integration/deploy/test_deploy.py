@@ -15,7 +15,7 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from support.host import Host
 
-RECORD_KEYS = {"id", "outcome", "release", "revision", "commits", "previous", "seconds", "phases", "error"}
+RECORD_KEYS = {"id", "outcome", "release", "revision", "commits", "previous", "seconds", "phases", "error", "signers"}
 PHASES = ["resolve", "plan", "build", "hooks", "sync", "publish", "restart", "health", "report", "prune"]
 
 
@@ -51,7 +51,7 @@ def test_supervisorctl_start_deploy_deploys_and_is_recorded_as_such(host: Host) 
     eventually(lambda: host.process("deploy")[0] == "EXITED", "deploy ended")
     assert host.serves() == "v1.1.0"
     entry = host.history()[0]
-    assert set(entry) == RECORD_KEYS | {"trigger", "started_at"}
+    assert set(entry) == RECORD_KEYS | {"action", "trigger", "started_at"}
     assert entry["trigger"] == "supervisor"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", entry["started_at"])
     assert entry["outcome"] == "deployed"
