@@ -17,14 +17,9 @@ if TYPE_CHECKING:
     from support.host import Host
 
 
-READING: dict[str, tuple[Any, ...]] = {
-    "getStatus": (),
-    "getDeployment": ("somebody",),
-    "getHistory": (5,),
-    "getOutput": ("somebody",),
-}
+READING: dict[str, tuple[Any, ...]] = {"getStatus": (), "getDeployment": ("somebody",), "getHistory": (5,)}  # the journal
 STARTING: dict[str, tuple[Any, ...]] = {"deploy": ("v1.0.0", True), "rollback": ("", True), "check": ("v1.0.0", True)}
-CALLS = READING | STARTING
+CALLS: dict[str, tuple[Any, ...]] = READING | STARTING | {"getOutput": ("somebody",)}
 LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 
 # It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone.
