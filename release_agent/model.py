@@ -5,61 +5,21 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import ENDINGS, Exit
+from release_agent.members import known_fields, known_member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-E = TypeVar("E", bound=StrEnum)
+    from collections.abc import Mapping, Sequence
 
 # Prefix of a rollout's id, which is the trigger of its deployments in a host's history. Later ids sort after earlier ones.
 ROLLOUT = "rollout-"
 
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
-
-
-def known_fields(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a JSON object that a dataclass has: a newer agent may have written more.
-
-    Raises TypeError unless ``body`` is an object whose plain members have the types of the dataclass.
-    """
-    known = [member for member in fields(kind) if member.name in body]
-    for member in known:
-        if not _PLAIN.get(str(member.type), _anything)(body[member.name]):
-            message = f"{member.name} must be {member.type}, not {body[member.name]!r:.80}"
-            raise TypeError(message)
-    return {member.name: body[member.name] for member in known}
-
-
-def _anything(_value: object) -> bool:
-    return True
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
-
-
-# What a value of JSON must be, by the annotation of its member; other annotations have readers of their own.
-_PLAIN: dict[str, Callable[[object], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "str | None": lambda value: value is None or isinstance(value, str),
-    "int": lambda value: isinstance(value, int),
-    "bool": lambda value: isinstance(value, bool),
-    "float": lambda value: isinstance(value, (int, float)),
-    "dict[str, str]": _is_texts,
-    "dict[str, str] | None": lambda value: value is None or _is_texts(value),
-}
-
-
-def known_member(value: str, otherwise: E) -> E:
-    """Return a member of an enumeration by its value; ``otherwise`` stands for one that only a newer agent has."""
-    kind = type(otherwise)
-    return kind(value) if value in list(kind) else otherwise
 
 
 class Action(StrEnum):

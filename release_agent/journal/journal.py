@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from release_agent.journal.notes import Notes
+from release_agent.members import known_member
 from release_agent.model import (
     Action,
     Deployed,
@@ -16,7 +17,6 @@ from release_agent.model import (
     Request,
     Stage,
     UnfinishedDeployment,
-    known_member,
     release_number,
 )
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from release_agent.model import ROLLOUT, Completed, known_fields, known_member, new_id, timestamp
+from release_agent.members import known_fields, known_member
+from release_agent.model import ROLLOUT, Completed, new_id, timestamp
 from release_agent.rollout.options import Options
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from release_agent.model import known_fields
+from release_agent.members import known_fields
 
 
 @dataclass(frozen=True)

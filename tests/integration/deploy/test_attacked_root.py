@@ -50,6 +50,7 @@ def on_ext4(host: Host) -> Iterator[None]:
         host.stop()
 
 
+@pytest.mark.needs("mount", "immutable")
 @pytest.mark.usefixtures("on_ext4")
 @pytest.mark.parametrize("stage", ["build", "before_publish"])
 def test_failed_hook_that_leaves_an_immutable_file_is_a_failed_hook_and_boot_starts_what_is_live(host: Host, stage: str) -> None:
@@ -64,6 +65,7 @@ def test_failed_hook_that_leaves_an_immutable_file_is_a_failed_hook_and_boot_sta
     assert host.deploy("v1.1.0").code == 0
 
 
+@pytest.mark.needs("mount", "immutable")
 @pytest.mark.usefixtures("on_ext4")
 @pytest.mark.parametrize("stage", ["build", "before_publish"])
 def test_disk_that_dies_in_a_hook_fails_the_run_and_is_no_bug(host: Host, stage: str) -> None:

@@ -174,6 +174,7 @@ def test_what_belongs_to_somebody_else_in_the_root_is_a_fault_with_the_command_t
     assert faults[0].hint == f"chown -R --reference={place} {there}"
 
 
+@pytest.mark.needs("mount")
 def test_a_configuration_that_is_mounted_as_one_file_is_a_warning(place: Path) -> None:
     file = place.parent / "agent.toml"
     file.touch()

@@ -236,6 +236,7 @@ def test_a_place_where_no_lock_can_be_made_is_unusable(tmp_path: Path) -> None:
     assert failed.value.code is Code.ROOT_UNUSABLE
 
 
+@pytest.mark.needs("mount")
 def test_disk_that_dies_while_the_lock_is_held_does_not_replace_the_outcome(tmp_path: Path) -> None:
     with small_ext4(tmp_path / "disk", "1m", 20) as disk:
         lock = Lock(disk / "lock", SystemClock())
@@ -243,6 +244,7 @@ def test_disk_that_dies_while_the_lock_is_held_does_not_replace_the_outcome(tmp_
             shut_down(disk)
 
 
+@pytest.mark.needs("mount")
 def test_full_disk_keeps_no_run_from_the_lock(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         lock = Lock(disk / "lock", SystemClock())
