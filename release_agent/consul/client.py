@@ -86,7 +86,7 @@ class ConsulClient:
         except requests.RequestException as error:
             self._client = None  # the certificates may have been rotated as well
             raise ConsulError(self._late() or _explain(error, self._timeout, place(self._environ))) from error
-        except (consul.ConsulException, ValueError) as error:
+        except (consul.ConsulException, ValueError, RecursionError) as error:
             raise ConsulError(self._late() or _explain(error, self._timeout, "")) from error
         except ConsulError:
             self._deadline.end()

@@ -72,6 +72,8 @@ class Agent:
                 return Record(request.id, error.outcome, error=error.to_json()), False
             # What recovery could not do must not keep what is live from starting.
             self._context.log.warning("recovery.failed", why=error.message)
+        except Exception as bug:  # noqa: BLE001 - nor must a bug in it
+            self._context.log.warning("recovery.failed", why=f"a bug in the agent: {type(bug).__name__}: {bug}")
         live = self._context.store.current()
         # A failed release is live where nothing healthy ever was: go on looking for something that is.
         if live is None or live.state is State.FAILED:

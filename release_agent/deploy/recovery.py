@@ -93,7 +93,11 @@ class _Recovery:
 
     def _finish(self, live: Release | None) -> Ending:
         tried = self._context.store.get(self._run.record.release or "")
-        if self._stage is Stage.REVERTING and tried:
+        # It is marked failed before it is reverted, even if that cannot be journaled.
+        reverting = self._stage is Stage.REVERTING or (
+            self._stage is Stage.PUBLISHING and tried is not None and tried.state is State.FAILED and tried == live
+        )
+        if reverting and tried:
             failure_before = Unhealthy(
                 Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
             )

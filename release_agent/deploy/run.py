@@ -118,7 +118,7 @@ class Run:
             self._report()
             if prune and self.record.outcome in _AFTER_PUBLISH:
                 with self.phase("prune"):
-                    prune(self.context)
+                    self.note(lambda: prune(self.context))
             self.close()
         self._log_outcome()
 
@@ -153,7 +153,7 @@ class Run:
             **(record.error or {}),
         )
 
-    def note(self, write: Callable[[], None]) -> None:
+    def note(self, write: Callable[[], object]) -> None:
         """Write what is for the record alone: a full disk must not decide what is live."""
         try:
             write()

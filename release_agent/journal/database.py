@@ -74,6 +74,16 @@ class Database:
         with _explained(self._path):
             return self._db.execute(query, values).fetchall()
 
+    @contextmanager
+    def understanding(self) -> Iterator[None]:
+        """Raise Failed (journal-broken) if what the file holds is not what an agent wrote into it."""
+        with _explained(self._path):
+            try:
+                yield
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                message = f"it holds something that no agent wrote: {error}"
+                raise sqlite3.DataError(message) from error
+
     def write(self, query: str, values: tuple[object, ...]) -> None:
         """Change rows, durably; raises Failed."""
         with _explained(self._path):

@@ -133,7 +133,8 @@ class StateDatabase(Notes):
             " ORDER BY seq DESC LIMIT 1"
         )
         rows = self.read(query, (Stage.PREPARING, Outcome.UNCHANGED, tag, Action.DEPLOY, Kind.TAG))
-        return json.loads(rows[0][0]) if rows else None
+        with self.understanding():
+            return dict(json.loads(rows[0][0])) if rows else None
 
     def was_tried(self, commits: dict[str, str]) -> bool:
         """Whether these commits were deployed before, however that ended."""
@@ -143,18 +144,21 @@ class StateDatabase(Notes):
     def last_number(self) -> int:
         """Return the highest release number ever given, 0 for none."""
         rows = self.read("SELECT release FROM deployment WHERE release IS NOT NULL")
-        return max((release_number(row[0]) for row in rows), default=0)
+        with self.understanding():
+            return max((release_number(row[0]) for row in rows), default=0)
 
     # History
 
     def history(self, limit: int = -1) -> list[dict[str, Any]]:
         """Return records as ``deploy --json`` prints them, with ``action``, ``trigger`` and ``started_at``, newest first."""
-        return [_history_entry(row) for row in self.read(_HISTORY + " ORDER BY seq DESC LIMIT ?", (limit,))]
+        with self.understanding():
+            return [_history_entry(row) for row in self.read(_HISTORY + " ORDER BY seq DESC LIMIT ?", (limit,))]
 
     def entry(self, deployment: str) -> dict[str, Any] | None:
         """Return one deployment as history() shapes it."""
         rows = self.read(_HISTORY + " WHERE id = ?", (deployment,))
-        return _history_entry(rows[0]) if rows else None
+        with self.understanding():
+            return _history_entry(rows[0]) if rows else None
 
     def hooks_of(self, deployment: str) -> list[HookRun]:
         """Return how a deployment's hooks went, in order."""
@@ -171,8 +175,17 @@ def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
     identity, action, trigger, revision, release, commits, previous, stage, kind, told = row
     request = Request(identity, known_member(action, Action.DEPLOY), revision or "", release or "", trigger=trigger)
     signers = Record.from_json(json.loads(told)).signers if told else {}
-    record = Record(identity, None, release, revision, json.loads(commits), previous, signers=signers)
+    record = Record(identity, None, release, revision, _commits(commits), previous, signers=signers)
     return UnfinishedDeployment(request, _stage(stage), record, known_member(kind, Kind.COMMIT) if kind else None)
+
+
+def _commits(text: str) -> dict[str, str]:
+    """Read commits, or none if no agent wrote them: recovery does without."""
+    try:
+        read = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return {str(name): str(commit) for name, commit in read.items()} if isinstance(read, dict) else {}
 
 
 def _stage(stage: str) -> Stage:
@@ -185,6 +198,6 @@ def _history_entry(row: tuple[Any, ...]) -> dict[str, Any]:
     record = (
         Record.from_json(json.loads(told))
         if told
-        else Record(identity, None, release, revision or None, json.loads(commits), previous)
+        else Record(identity, None, release, revision or None, _commits(commits), previous)
     )
     return {**record.to_json(), "action": action, "trigger": trigger, "started_at": started_at}

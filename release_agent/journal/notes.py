@@ -40,7 +40,8 @@ class Notes(Database):
     def last_found(self) -> dict[str, str] | None:
         """Return ``{"health", "problems", "at"}`` as found() kept it."""
         kept = self._get(_HEALTH)
-        return None if kept is None else json.loads(kept)
+        with self.understanding():
+            return None if kept is None else dict(json.loads(kept))
 
     def maintained(self, reason: str) -> None:
         """Keep why a person took this host out of service in Consul; empty: nobody did."""
@@ -68,7 +69,8 @@ class Notes(Database):
     def answer_to(self, request: str) -> dict[str, Any] | None:
         """Return what a check found; None if it is not kept."""
         rows = self.read("SELECT body FROM answer WHERE id = ?", (request,))
-        return json.loads(rows[0][0]) if rows else None
+        with self.understanding():
+            return dict(json.loads(rows[0][0])) if rows else None
 
     # Reports for Consul
 
@@ -82,7 +84,8 @@ class Notes(Database):
 
     def reports(self) -> list[tuple[int, dict[str, Any]]]:
         """Return the reports not sent yet with their numbers, oldest first."""
-        return [(seq, json.loads(body)) for seq, body in self.read("SELECT seq, body FROM report ORDER BY seq")]
+        with self.understanding():
+            return [(seq, json.loads(body)) for seq, body in self.read("SELECT seq, body FROM report ORDER BY seq")]
 
     def _set(self, name: str, value: str) -> None:
         self.write("INSERT OR REPLACE INTO setting (name, value) VALUES (?,?)", (name, value))

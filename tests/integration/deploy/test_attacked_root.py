@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,38 @@ def test_build_hook_that_takes_its_directory_away_fails_the_build(host: Host, ru
     assert (ran.code, ran.json["error"]["code"], host.live()) == (13, "build-failed", live)
     assert host.history()[0]["outcome"] == "failed"
     assert (host.path / "elsewhere" / "precious").exists()
+
+
+@pytest.mark.parametrize("commits", ["nonsense", "[1]", "null", "[" * 100_000])
+def test_unfinished_run_that_cannot_be_read_keeps_boot_from_nothing(host: Host, commits: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.rpc.supervisor.stopProcess("web")
+    with sqlite3.connect(host.root / ".release-agent" / "state.db") as database:
+        columns = "id, action, trigger, commits, started_at, stage"
+        database.execute(f"INSERT INTO deployment ({columns}) VALUES ('x', 'deploy', 'rpc', ?, '', 'publishing')", (commits,))  # noqa: S608
+    database.close()
+
+    boot = host.agent("boot")
+
+    assert (boot.code, host.live(), host.serves()) == (0, live, "v1.0.0"), boot.err
+    assert [host.agent(command).code for command in ("status", "history", "deploy", "history", "verify")] == [0] * 5
+
+
+def test_sick_release_whose_rollback_could_not_be_journaled_is_not_proved_again_by_boot(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION != deploy ] || {{ {host.gate('held')}; }}' }}]")
+    deployment = host.begin("deploy", "v1.1.0")
+    host.reached("held")
+    deployment.kill()
+    deployment.wait()
+    host.open("held")
+    # As it is left by a run that marked the release failed, could not journal that it reverts, and was killed.
+    sick = host.live()
+    assert sick != live
+    note = host.root / ".release-agent" / "releases" / f"{sick}.json"
+    note.write_text(note.read_text().replace('"state": "built"', '"state": "failed"'))
+
+    assert (host.agent("boot").code, host.live(), host.serves()) == (0, live, "v1.0.0")
 
 
 def test_stray_files_in_the_root_do_not_stop_a_deployment(host: Host) -> None:

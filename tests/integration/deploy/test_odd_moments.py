@@ -179,7 +179,7 @@ def test_address_that_is_no_supervisor_is_said_so(host: Host) -> None:
         assert host.agent("doctor", SUPERVISOR_SERVER_URL=url).code == 30
 
 
-def test_release_of_before_a_repository_was_added_is_verified_as_it_was_noted(host: Host) -> None:
+def test_release_of_before_a_repository_was_added_is_verified_as_it_was_built(host: Host) -> None:
     host.configure(
         repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "app"',
         service="",

@@ -242,6 +242,7 @@ CALLS: dict[str, Callable[[ConsulAgent], object]] = {
         (500, b"\xff\x00", None, "^500 "),
         (429, b"Too many connections", None, "^429 Too many"),
         (503, b"", None, "^503"),
+        (200, b"[" * 100_000, None, "recursion"),
         (200, b'{"cut', 100, "Connection broken"),
     ],
 )
