@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import App, Consul
     from release_agent.model import Release
 
+UNWATCHED_TTL = 24 * 3600.0  # seconds; only deployments renew the check
 _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
 # Consul's answers if it does not know the check, with ACLs and without: a 500, in newer versions a 404.
 _FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
@@ -58,8 +59,14 @@ class ConsulAgent:
         return None
 
     def register(self, release: Release | None, health: Health, ttl: float) -> None:
-        """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state."""
-        app = self._app
+        """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state.
+
+        A container of another address that has the same host name and is not critical is not overwritten, unless
+        nobody renews the checks, so that what is left of an old container would stay for a day.
+        """
+        app, address = self._app, self._app.address or own_address()
+        if ttl < UNWATCHED_TTL:
+            self._refuse_another(address)
         revision = release.revision if release else ""
         meta = {
             "release": release.name if release else "",
@@ -78,13 +85,27 @@ class ConsulAgent:
         service = {
             "Name": app.name,
             "ID": self._service,
-            "Address": app.address or own_address(),
+            "Address": address,
             "Port": app.port,
             "Tags": [tag for tag in (app.environment, revision) if tag],
             "Meta": meta,
             "Checks": [check],
         }
         self._put("/v1/agent/service/register", service)
+
+    def _refuse_another(self, address: str) -> None:
+        there = self._consul.get(f"/v1/agent/service/{self._service}")
+        other = there.get("Address") if isinstance(there, dict) else None
+        if not other or not address or other == address:
+            return
+        check = self._checks().get(self._check)
+        if isinstance(check, dict) and check.get("Status") != HealthState.CRITICAL:
+            app = self._app
+            message = (
+                f"host {app.host} of {app.name} is registered from {other}, not from {address}, and is not critical; "
+                "give each container an [app] host of its own"
+            )
+            raise ConsulError(message)
 
     def update(self, release: Release | None, health: Health) -> bool:
         """Set the check and renew its TTL; returns False if Consul does not know it, as after a loss of its data."""

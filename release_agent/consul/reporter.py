@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from release_agent.consul.connection import ConsulError
+from release_agent.consul.registration import UNWATCHED_TTL
 from release_agent.errors import ReleaseError
 from release_agent.health import Health, HealthState
 
@@ -27,7 +28,6 @@ _Shown = tuple["Release | None", Health]  # what the check was last set from: th
 BUDGET = 5.0  # seconds
 _FIRST_WAIT = 2.0  # seconds
 _UNKEPT = -1  # number of a report that could not be written to the journal
-_UNWATCHED_TTL = 24 * 3600.0  # seconds; only deployments renew the check
 
 
 class Spool(Protocol):
@@ -105,7 +105,7 @@ class ConsulReporter:
             sent.append(seq)
 
     def _ttl(self) -> float:
-        return self._watched_ttl if self._is_watched() else _UNWATCHED_TTL
+        return self._watched_ttl if self._is_watched() else UNWATCHED_TTL
 
     def _ask(self, task: Callable[[], None], most: float, shown: _Shown | None) -> str | None:
         """Run a task in the thread and wait for it, for ``most`` seconds and within the budget; returns the error, or None."""

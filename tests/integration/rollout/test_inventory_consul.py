@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.consul.client import ConsulClient
+from release_agent.consul.connection import ConsulError
 from release_agent.consul.registration import ConsulAgent
 from release_agent.errors import Code, Misconfigured, RecordUnreachable
 from release_agent.health import Health, HealthState
@@ -66,6 +67,22 @@ class _Service:
 def service(consul_of_module: ConsulProcess) -> _Service:
     """A service that nobody has registered yet."""
     return _Service(consul_of_module)
+
+
+def test_second_container_of_the_same_host_name_is_refused_while_the_first_is_well(service: _Service) -> None:
+    first = service.host("a")
+    config = configuration()
+    app = replace(config.app, name=service.name, environment="test", host="a", address="10.0.0.2")
+    second = ConsulAgent(config.consul, app, service.environ)
+
+    with pytest.raises(ConsulError, match=r"host a of .* is registered from 10\.0\.0\.1"):
+        second.register(None, Health.of(), ttl=600)
+
+    service.shows(1)
+    assert service.entries()[0]["ServiceAddress"] == "10.0.0.1"
+    first.update(None, Health.of("it is gone"))
+    second.register(None, Health.of(), ttl=600)
+    eventually(lambda: service.entries()[0]["ServiceAddress"] == "10.0.0.2", "the second is registered")
 
 
 def _names(targets: list[InventoryHost]) -> list[str]:
