@@ -17,7 +17,7 @@ from support.repositories import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIMIT = 20.0  # seconds that any command may take on a busy machine: less than git's limit, more than any other
+LIMIT = 45.0  # seconds that any command may take on a busy machine: less than git may, more than anything else
 
 # Every command, those that change something last. `monitor` has an input that has ended.
 COMMANDS = {
