@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Files with tests that take long, the longest first.
-_LONG = ("test_real_hosts", "test_operator", "test_interruption", "test_record", "test_rollout_consul", "test_sabotage")
+_LONG = (
+    "test_real_hosts",
+    "test_operator",
+    "test_files",
+    "test_interruption",
+    "test_record",
+    "test_rollout_consul",
+    "test_sabotage",
+)
 
 
 _LACKING = pytest.StashKey[list[str]]()
@@ -50,8 +58,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the tests that take long: one that begins last would keep every other worker waiting."""
-    items.sort(key=_turn)
+    """Mix tests that wait with unit tests, which compute, and begin with those that take long: the last one holds up all."""
+    compute = [item for item in items if "unit" in item.path.parts]
+    wait = sorted((item for item in items if "unit" not in item.path.parts), key=_turn)
+    turns = {item: turn / len(group) for group in (compute, wait) for turn, item in enumerate(group)}
+    items.sort(key=turns.__getitem__)
     for item in items:
         needs = {need for mark in item.iter_markers("needs") for need in mark.args}
         missing = sorted(needs & set(config.stash[_LACKING]))
@@ -59,9 +70,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=sentence(missing)))
 
 
-def _turn(item: pytest.Item) -> tuple[int, bool]:
+def _turn(item: pytest.Item) -> int:
     name = item.path.stem
-    return (_LONG.index(name) if name in _LONG else len(_LONG), "unit" in item.path.parts)
+    return _LONG.index(name) if name in _LONG else len(_LONG)
 
 
 @pytest.fixture(autouse=True)

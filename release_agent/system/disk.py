@@ -100,11 +100,13 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
     try:
         require_regular(descriptor, path)
         held = bytearray()
-        while piece := os.read(descriptor, min(_PIECE, most + 1 - len(held))):
+        # Its size alone is not enough: files of /proc have none, and it may grow while it is read.
+        while os.fstat(descriptor).st_size <= most >= len(held):
+            piece = os.read(descriptor, min(_PIECE, most + 1 - len(held)))
+            if not piece:
+                return bytes(held)
             held += piece
-            if len(held) > most:
-                raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
-        return bytes(held)
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
     finally:
         os.close(descriptor)
 

@@ -57,9 +57,9 @@ def a_link(place: Path) -> None:
 
 
 def a_huge_file(place: Path) -> None:
-    """Make a file of 256 MiB that takes no room, and is larger than anything that is read whole."""
+    """Make a file of 80 MiB that takes no room, and is larger than anything that is read whole."""
     with place.open("wb") as file:
-        file.truncate(256 << 20)
+        file.truncate(80 << 20)
 
 
 KINDS: dict[str, Callable[[Path], object]] = {

@@ -39,6 +39,7 @@ ENTRIES = {
 # What the programs import besides the agent, at their start or later.
 _IMPORTED = ("structlog", "git", "requests", "consul", "rich.live", "supervisor.supervisord", "supervisor.supervisorctl")
 _LONGEST, _MOST = 1 << 20, 8  # bytes and descriptors of a request
+_HIGH = 500  # above every descriptor of what forks
 _STARTED = "started"  # file with the agents that a supervisord has started
 
 
@@ -129,23 +130,23 @@ def serve(place: str) -> None:
     sys.path[:] = [path for path in sys.path if path != os.environ["PYTHONPATH"]]
     gc.collect()
     gc.freeze()
+    running: dict[int, tuple[int, socket.socket]] = {}  # by pidfd: a program, and who waits for its end
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(place)
         listening.listen(64)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         while True:
-            ready, _, _ = select.select([listening, sys.stdin], [], [])
+            ready, _, _ = select.select([listening, sys.stdin, *running], [], [])
             if sys.stdin in ready:
                 break
-            connection, _ = listening.accept()
-            if os.fork() == 0:
-                listening.close()
-                _keep(connection)
-            connection.close()
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+            for ended in running.keys() & set(ready):
+                _tell_end(*running.pop(ended))
+                os.close(ended)
+            if listening in ready:
+                connection, _ = listening.accept()
+                pid = _fork(connection)
+                running[os.pidfd_open(pid)] = pid, connection
     Path(place).unlink()
     Path(place).parent.rmdir()
 
@@ -158,29 +159,32 @@ def _of_the_agent() -> Iterator[str]:
             yield module.name
 
 
-def _keep(connection: socket.socket) -> NoReturn:
-    """Start the program, say its id, wait for its end, say how it ended."""
+def _fork(connection: socket.socket) -> int:
+    """Start the program that is asked for, and say its id."""
     text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _MOST)
     while not text.endswith(b"\n"):
         text += connection.recv(_LONGEST)
     pid = os.fork()
     if pid == 0:
-        connection.close()
         _become(json.loads(text), *descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
     connection.sendall(f"{pid}\n".encode())
+    return pid
+
+
+def _tell_end(pid: int, connection: socket.socket) -> None:
+    """Say how a program ended."""
     _, status = os.waitpid(pid, 0)
-    with contextlib.suppress(OSError):  # nobody waits any more
+    with connection, contextlib.suppress(OSError):  # nobody waits any more
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    os._exit(0)
 
 
 def _become(request: dict[str, object], *descriptors: int) -> NoReturn:
     """Be the program."""
     # First out of the way of those that they become.
-    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in descriptors]
-    os.closerange(3, 100)
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _HIGH) for descriptor in descriptors]
+    os.closerange(3, _HIGH)
     for number, descriptor in enumerate(moved):
         os.dup2(descriptor, number)
         os.close(descriptor)
