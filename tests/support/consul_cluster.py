@@ -337,8 +337,8 @@ class ConsulCluster:
 
     def token(self, rules: str) -> dict[str, Any]:
         """Make a token that a policy of these rules holds for."""
-        made: dict[str, Any] = self.put("/v1/acl/policy", {"Name": f"policy-{uuid.uuid4()}", "Rules": rules})
-        token: dict[str, Any] = self.put("/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
+        made = self._written("/v1/acl/policy", {"Name": f"policy-{uuid.uuid4()}", "Rules": rules})
+        token = self._written("/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
         known = "/v1/agent/checks"  # the agent may ask a server that was not told yet
         eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known", PATIENCE)
         return token
@@ -377,3 +377,17 @@ def _addresses(answer: bytes, offset: int, count: int) -> list[str]:
             found.append(socket.inet_ntoa(answer[offset : offset + length]))
         offset += length
     return found
+
+    def _written(self, path: str, body: Any) -> dict[str, Any]:
+        """PUT to a path until a leader takes it: after a test that killed one, another may still be elected."""
+
+        def put() -> Any:
+            try:
+                return self.put(path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                return None
+
+        written: dict[str, Any] = eventually(put, "a leader takes writes", PATIENCE)
+        return written
