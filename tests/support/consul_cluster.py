@@ -343,6 +343,20 @@ class ConsulCluster:
         eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known", PATIENCE)
         return token
 
+    def _written(self, path: str, body: Any) -> dict[str, Any]:
+        """PUT to a path until a leader takes it: after a test that killed one, another may still be elected."""
+
+        def put() -> Any:
+            try:
+                return self.put(path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                return None
+
+        written: dict[str, Any] = eventually(put, "a leader takes writes", PATIENCE)
+        return written
+
     def resolve(self, name: str) -> list[str] | None:
         """Ask its DNS for a name's IPv4 addresses; None where it does not answer, or with an error."""
         labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
@@ -377,17 +391,3 @@ def _addresses(answer: bytes, offset: int, count: int) -> list[str]:
             found.append(socket.inet_ntoa(answer[offset : offset + length]))
         offset += length
     return found
-
-    def _written(self, path: str, body: Any) -> dict[str, Any]:
-        """PUT to a path until a leader takes it: after a test that killed one, another may still be elected."""
-
-        def put() -> Any:
-            try:
-                return self.put(path, body)
-            except urllib.error.HTTPError as error:
-                if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise
-                return None
-
-        written: dict[str, Any] = eventually(put, "a leader takes writes", PATIENCE)
-        return written
