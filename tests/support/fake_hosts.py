@@ -113,7 +113,7 @@ class Heard:
     def __init__(self, answer: bool | None = None) -> None:
         self.events: list[str] = []
         self.answer = answer
-        self._runs_of_supervisord: dict[str, asyncio.Event] = {}
+        self._told: dict[str, asyncio.Event] = {}
 
     def begin(self, rollout: Rollout) -> None:
         """Keep it."""
@@ -134,4 +134,4 @@ class Heard:
 
     def when(self, event: str) -> asyncio.Event:
         """Return what is set once an event was told."""
-        return self._runs_of_supervisord.setdefault(event, asyncio.Event())
+        return self._told.setdefault(event, asyncio.Event())

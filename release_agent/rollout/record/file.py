@@ -50,7 +50,7 @@ class FileRolloutStore:
 
     def __init__(self, path: Path) -> None:
         """Open it, made where it is missing, for this user alone; raises RecordUnreachable."""
-        self._path = path
+        self.path = path
         self._lock: FileLock | None = None
         self._id = ""  # of the rollout whose lock is held
         with self._explained():
@@ -185,7 +185,7 @@ class FileRolloutStore:
             raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
 
     def _lock_of(self, app: str, environment: str) -> FileLock:
-        return FileLock(self._path.parent, app, environment)
+        return FileLock(self.path.parent, app, environment)
 
     # Rows
 
@@ -214,6 +214,6 @@ class FileRolloutStore:
         except (sqlite3.Error, OSError, *_NO_ROLLOUT) as error:
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
-                f"the record of rollouts {self._path} cannot be used: {error}",
+                f"the record of rollouts {self.path} cannot be used: {error}",
                 hint="let this user write it, make room, or name another place with XDG_STATE_HOME",
             ) from error

@@ -28,6 +28,7 @@ class Scene:
 
     def __init__(self, store: FileRolloutStore, **options: Any) -> None:
         self.store = store
+        self.orders = FileRolloutStore(store.path)  # of another operator
         self.access = FakeAccess(store)
         self.heard = Heard()
         hosts = {
@@ -150,27 +151,31 @@ def test_person_at_hand_is_asked(store: FileRolloutStore, answer: bool, code: Ex
     assert scene.phase == phase
 
 
-def _hold_first_until(scene: Scene, event: str) -> None:
-    scene.access.by_name["host-1"].held = scene.heard.when(event)
+async def _order_once_begun(scene: Scene, verb: str, heard: str) -> None:
+    """Order something once the first host has begun, which ends when the operator has ``heard`` of it."""
+    scene.access.by_name["host-1"].held = scene.heard.when(heard)
+    await scene.heard.when("host.started").wait()
+    scene.orders.order(ID, Order(verb, "bob"))
 
 
 def test_abort_lets_what_is_in_flight_end_and_begins_no_other(store: FileRolloutStore) -> None:
     scene = Scene(store, revert=True)
-    _hold_first_until(scene, "order.heard")
-    store.order(ID, Order("abort", "bob"))
 
-    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    async def abort() -> Exit:
+        code, _ = await asyncio.gather(scene.run(), _order_once_begun(scene, "abort", "order.heard"))
+        return code
+
+    assert asyncio.run(abort()) is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
     assert store.read(ID).why == "aborted by bob"
 
 
 def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:
     scene = Scene(store, bake=0.0)
-    _hold_first_until(scene, "rollout.paused")
-    store.order(ID, Order("pause", "bob"))
 
     async def leave_once_paused() -> None:
         run = asyncio.create_task(scene.run())
+        await _order_once_begun(scene, "pause", "rollout.paused")
         await scene.heard.when("host.finished").wait()
         run.cancel()
         await run
