@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import itertools
+import os
 import socket
 import threading
 from contextlib import contextmanager
@@ -12,11 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# Below the ports that the kernel gives to clients (ip_local_port_range), some for each worker.
+_FIRST, _EACH = 10_000, 1_000
+_next = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free now, and that neither another worker nor a client is given."""
+    first = _FIRST + _EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = first + next(_next) % _EACH
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
