@@ -44,9 +44,10 @@ def check_state(state: str) -> None:
         raise _going()
 
 
-def strange(url: str, method: str, error: ValueError) -> Failed:
-    """Make the error for an answer that no supervisor gives."""
-    return _no_supervisor(url, f"answers {method} with something else: {error}")
+def strange(url: str, method: str, error: ValueError | xmlrpc.client.Fault) -> Failed:
+    """Make the error for an answer, or a fault, that no supervisor gives."""
+    what = f"fault {error.faultCode}: {error.faultString!a:.200}" if isinstance(error, xmlrpc.client.Fault) else error
+    return _no_supervisor(url, f"answers {method} with something else: {what}")
 
 
 def of_fault(url: str, method: str, fault: xmlrpc.client.Fault) -> Failed | None:

@@ -72,11 +72,12 @@ class SupervisorServices:
     def look(self, process: Process) -> Process | None:
         """Return a process as it is now; None if supervisor no longer knows it."""
         try:
-            return self._ask(answers.process, "getProcessInfo", process.full_name)
+            answer = self._rpc("getProcessInfo", process.full_name)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == FaultCode.BAD_NAME:
                 return None
-            raise
+            raise strange(self._rpc.url, "getProcessInfo", fault) from fault
+        return self._read(answers.process, "getProcessInfo", answer)
 
     def check(self, services: Sequence[Service]) -> None:
         """Raise Failed if a service is unknown, a single process of a group, or the agent itself."""
@@ -109,7 +110,13 @@ class SupervisorServices:
 
     def _ask(self, read: Callable[[object], _T], method: str, *arguments: object) -> _T:
         """Call and read the answer; raises Failed (supervisor-refused) for one that no supervisor gives."""
-        answer = self._rpc(method, *arguments)
+        try:
+            answer = self._rpc(method, *arguments)
+        except xmlrpc.client.Fault as fault:
+            raise strange(self._rpc.url, method, fault) from fault
+        return self._read(read, method, answer)
+
+    def _read(self, read: Callable[[object], _T], method: str, answer: object) -> _T:
         try:
             return read(answer)
         except ValueError as error:

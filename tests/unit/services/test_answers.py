@@ -127,6 +127,13 @@ def test_what_is_no_answer_of_xml_rpc_is_refused(body: bytes) -> None:
     refused(body, "processes")
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_a_fault_that_no_question_has_is_refused_in_its_own_words(call: str) -> None:
+    fault = xmlrpc.client.dumps(xmlrpc.client.Fault(92, "OUT\x07 of order"), methodresponse=True).encode()
+
+    assert "fault 92" in refused(fault.replace(b"\x07", b"&#233;"), call)
+
+
 def test_an_answer_in_an_encoding_that_nobody_asked_for_is_refused() -> None:
     refused(b"\x1f\x8b\x08nonsense", "processes", "Content-Encoding: gzip\r\n")
 
