@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import State, is_release_name, release_number
-from release_agent.store.files import write_durably
 from release_agent.store.links import CurrentLink
 from release_agent.store.lock import Lock
 from release_agent.store.notes import ReleaseNotes
+from release_agent.store.owner import claim
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
 from release_agent.system.disk import (
@@ -34,7 +34,7 @@ from release_agent.system.disk import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from release_agent.config.sections import Shared
     from release_agent.model import Release, Request
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-_LONGEST_MARK = 4096  # bytes
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
 
 
@@ -82,21 +81,7 @@ class Root:
 
     def claim(self, app: str) -> None:
         """Note whose root this is; raises Failed (root-unusable) if it is another app's. Call it with the lock held."""
-        mark = self.own / "app"
-        try:
-            owner = read_regular(mark, _LONGEST_MARK, follow=False).decode(errors="replace").strip()
-        except FileNotFoundError:
-            owner = ""
-        except OSError as error:
-            raise unusable(mark, error) from error
-        if owner and owner != app:
-            raise Failed(
-                Code.ROOT_UNUSABLE,
-                f"{self.path} is the root of the app {owner}, not of {app}",
-                hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
-            )
-        if not owner:
-            write_durably(mark, f"{app}\n", self.incoming)
+        claim(self.own / "app", app, self.incoming)
 
     def _require_own(self) -> None:
         """Raise OSError if a link or a file lies in the place of one of the agent's directories: none is followed."""
@@ -289,11 +274,7 @@ class Root:
         processes in ``serving`` (pids) use the release that was live when they started.
         Returns the names removed, and those that could not be removed with the reason.
         """
-        releases = self.releases()
-        healthy = [release.name for release in releases if release.state is State.HEALTHY]
-        failed = [release.name for release in releases if release.state is State.FAILED]
-        kept = {*healthy[-keep:], *failed[-1:], *protected, self._current.name()}
-        surplus = [release.name for release in releases if release.name not in kept]
+        surplus = _surplus(self.releases(), keep, {*protected, self._current.name()})
         if surplus:
             used = processes.releases_in_use(self._releases, live_at, serving)
             surplus = [name for name in surplus if name not in used]
@@ -318,3 +299,11 @@ def _replaced(directory: Path) -> Failed:
         f"a build hook removed or replaced {directory}",
         hint="let build hooks change only files inside their working directory",
     )
+
+
+def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None]) -> list[str]:
+    """Return the releases that are not kept: see Root.prune()."""
+    healthy = [release.name for release in releases if release.state is State.HEALTHY]
+    failed = [release.name for release in releases if release.state is State.FAILED]
+    kept = {*healthy[-keep:], *failed[-1:], *protected}
+    return [release.name for release in releases if release.name not in kept]

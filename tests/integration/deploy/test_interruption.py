@@ -47,15 +47,19 @@ def test_second_deployment_is_busy_at_once_and_says_with_what(host: Host) -> Non
     assert _outcomes(host) == ["deployed"]
 
 
-def test_term_before_publish_cancels_and_leaves_nothing(host: Host) -> None:
-    live = host.deploy("v1.0.0").json["release"]
-    _held(host, "build")
+def _terminated_in(host: Host, stage: str) -> int:
+    """Send TERM to a deployment that a hook holds; returns its exit code."""
+    _held(host, stage)
     run = host.begin("deploy", "--json")
     host.reached("held")
-
     run.send_signal(signal.SIGTERM)
+    return run.wait(60)
 
-    assert run.wait(60) == 14
+
+def test_term_before_publish_cancels_and_leaves_nothing(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+
+    assert _terminated_in(host, "build") == 14
     assert host.live() == live
     assert list(host.releases()) == [live]
     assert host.leftovers() == []
@@ -63,26 +67,15 @@ def test_term_before_publish_cancels_and_leaves_nothing(host: Host) -> None:
 
 
 def test_term_in_before_publish_removes_the_built_release(host: Host) -> None:
-    _held(host, "before_publish")
-    run = host.begin("deploy", "--json")
-    host.reached("held")
-
-    run.send_signal(signal.SIGTERM)
-
-    assert run.wait(60) == 14
+    assert _terminated_in(host, "before_publish") == 14
     assert host.releases() == {}
     assert host.live() is None
 
 
 def test_term_after_publish_rolls_back(host: Host) -> None:
     live = host.deploy("v1.0.0").json["release"]
-    _held(host, "after_publish")
-    run = host.begin("deploy", "--json")
-    host.reached("held")
 
-    run.send_signal(signal.SIGTERM)
-
-    assert run.wait(60) == 20
+    assert _terminated_in(host, "after_publish") == 20
     assert host.live() == live
     assert host.serves() == "v1.0.0"
     assert host.history()[0]["error"]["code"] == "cancelled"

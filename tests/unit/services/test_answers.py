@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import xmlrpc.client
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,32 +15,13 @@ from release_agent.services import rpc
 from release_agent.services.rpc import Rpc
 from release_agent.services.supervisor import SupervisorServices
 from support.configuration import configuration
+from support.fake_supervisor import CONFIG, INFO
 from support.servers import listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 WEB = Process("web", "web", "RUNNING", 7)
-INFO: dict[str, Any] = {
-    "group": "web",
-    "name": "web",
-    "statename": "RUNNING",
-    "pid": 7,
-    "spawnerr": "",
-    "description": "pid 7, uptime 0:00:01",
-    "start": 1_700_000_000,
-}
-CONFIG: dict[str, Any] = {
-    "group": "web",
-    "name": "web",
-    "command": "/bin/web",
-    "autostart": False,
-    "startsecs": 1,
-    "startretries": 3,
-    "exitcodes": [0],
-    "stopwaitsecs": 10,
-    "uid": "none",
-}
 CALLS: dict[str, Callable[[SupervisorServices], object]] = {
     "alive": lambda services: services.alive(),
     "pid": lambda services: services.supervisor_pid(),

@@ -1,0 +1,35 @@
+"""The app that a root belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed
+from release_agent.store.files import write_durably
+from release_agent.system.disk import read_regular, unusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LONGEST = 4096  # bytes of a mark
+
+
+def claim(mark: Path, app: str, incoming: Path) -> None:
+    """Write an app's name into the mark, unless it is there; raises Failed (root-unusable) if another app's is.
+
+    ``incoming``: where files are written before they are renamed.
+    """
+    try:
+        owner = read_regular(mark, _LONGEST, follow=False).decode(errors="replace").strip()
+    except FileNotFoundError:
+        owner = ""
+    except OSError as error:
+        raise unusable(mark, error) from error
+    if owner and owner != app:
+        raise Failed(
+            Code.ROOT_UNUSABLE,
+            f"{mark.parents[1]} is the root of the app {owner}, not of {app}",
+            hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
+        )
+    if not owner:
+        write_durably(mark, f"{app}\n", incoming)
