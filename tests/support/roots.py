@@ -77,10 +77,23 @@ def watched(directory: Path) -> Iterator[Callable[[], list[tuple[str, str]]]]:
 @contextmanager
 def small_ext4(place: Path, size: str, inodes: int) -> Iterator[Path]:
     """Mount an ext4 file system of a few megabytes, in a file beside the place; needs root, as small_disk() does."""
-    place.mkdir(exist_ok=True)
-    image = place.with_name(f"{place.name}.ext4")
     options = ["-q", "-F", "-m", "0", "-N", str(inodes), "-O", "^has_journal"]
-    subprocess.run(["mkfs.ext4", *options, image, size], check=True, capture_output=True)
+    with _loop(place, lambda image: ["mkfs.ext4", *options, str(image), size]) as disk:
+        yield disk
+
+
+@contextmanager
+def small_xfs(place: Path) -> Iterator[Path]:
+    """Mount an xfs file system as small as it can be, with 1 % for inodes; needs root, as small_disk() does."""
+    with _loop(place, lambda image: ["mkfs.xfs", "-q", "-i", "maxpct=1", "-d", f"file,name={image},size=300m"]) as disk:
+        yield disk
+
+
+@contextmanager
+def _loop(place: Path, make: Callable[[Path], list[str]]) -> Iterator[Path]:
+    place.mkdir(exist_ok=True)
+    image = place.with_name(f"{place.name}.image")
+    subprocess.run(make(image), check=True, capture_output=True)
     subprocess.run(["mount", "-o", "loop", image, place], check=True)
     try:
         yield place

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.roots import SHUT_DOWN, small_disk, small_ext4
+from support.roots import SHUT_DOWN, small_disk, small_ext4, small_xfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +153,11 @@ def test_stray_files_in_the_root_do_not_stop_a_deployment(host: Host) -> None:
     assert host.agent("boot").code == 0
 
 
-DISKS = {"tmpfs": lambda place: small_disk(place, "8m", 400), "ext4": lambda place: small_ext4(place, "8m", 400)}
+DISKS = {
+    "tmpfs": lambda place: small_disk(place, "8m", 400),
+    "ext4": lambda place: small_ext4(place, "8m", 400),
+    "xfs": small_xfs,
+}
 
 
 @pytest.fixture(params=DISKS)
