@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.context import Context
+from release_agent.errors import Code, Failed
 from release_agent.journal.database import is_broken, set_aside
 from release_agent.journal.journal import StateDatabase
 from release_agent.journal.rebuild import rebuild
@@ -96,7 +97,7 @@ class Parts:
         """Open the repositories; git's own files go to ``scratch`` (default: a temporary directory, removed afterwards)."""
         from release_agent.repository.source import GitSource
 
-        place = scratch or Path(tempfile.mkdtemp(prefix="release-agent-"))
+        place = scratch or _temporary_directory()
         source = GitSource(self.config.repositories, place, self.clock)
         try:
             yield source
@@ -191,3 +192,15 @@ class Parts:
         return ConsulReporter(
             self.consul(), journal, self.clock, self.log, watched=is_monitored(services.programs), ttl=settings.ttl
         )
+
+
+def _temporary_directory() -> Path:
+    """Make a directory that the caller removes; raises Failed (root-unusable)."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="release-agent-"))
+    except OSError as error:
+        raise Failed(
+            Code.ROOT_UNUSABLE,
+            f"no temporary directory can be made: {error.strerror}",
+            hint="set TMPDIR to a directory that this user may write to",
+        ) from error

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, Self
 from release_agent.errors import Code, Failed
 from release_agent.model import timestamp
 from release_agent.system.disk import disk_full
-from release_agent.system.sqlite import closed_on_error, connect_reading, connect_writing, migrate, migrations_done, transaction
+from release_agent.system.sqlite import (
+    closed_on_error,
+    connect_reading,
+    connect_writing,
+    is_special,
+    migrate,
+    migrations_done,
+    refuse_special,
+    transaction,
+)
 from release_agent.system.user import user_to_be
 
 if TYPE_CHECKING:
@@ -121,7 +130,7 @@ def _lengthen(file: Path, size: int) -> None:
 
 
 def _opened_to_write(path: Path, patience: float) -> sqlite3.Connection:
-    _refuse_special(path)
+    refuse_special(path)
     db = connect_writing(path, patience)
     with closed_on_error(db):
         # Its journal stays after each commit, so that the next one needs no inode: see reserve().
@@ -135,7 +144,7 @@ def _opened_to_write(path: Path, patience: float) -> sqlite3.Connection:
 def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
     """Open what there is; a file that is missing, or being made at this moment, is as good as an empty one."""
     if path.exists():
-        _refuse_special(path)
+        refuse_special(path)
         db = connect_reading(path, patience)
         with closed_on_error(db):
             if migrations_done(db, _MIGRATIONS):
@@ -146,21 +155,11 @@ def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
     return empty
 
 
-def _refuse_special(path: Path) -> None:
-    """Raise sqlite3.DatabaseError if the file, or SQLite's journal beside it, is a pipe, a device, a directory or a link."""
-    for file in (path, path.with_name(f"{path.name}-journal")):
-        if _is_special(file):
-            message = f"{file.name} is not a regular file"  # a pipe would be waited for
-            raise sqlite3.DatabaseError(message)
-
-
-def _is_special(file: Path) -> bool:
-    return os.path.lexists(file) and (file.is_symlink() or not file.is_file())
-
-
 def is_broken(path: Path) -> bool:
-    """Whether there is a file that SQLite cannot read, all of it."""
-    if not path.exists() or _is_special(path) or _is_special(path.with_name(f"{path.name}-journal")):
+    """Whether there is a file that SQLite cannot read, all of it, or something that is no file."""
+    if is_special(path) or is_special(path.with_name(f"{path.name}-journal")):
+        return True
+    if not path.exists():
         return False
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -173,12 +172,15 @@ def is_broken(path: Path) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a broken database, and what belongs to it, out of the way; returns where it lies now."""
+    """Move a broken database, and what belongs to it, out of the way; returns where it lies now.
+
+    Raises Failed (journal-broken).
+    """
     aside = path.with_name(f"{path.name}.broken-{timestamp().replace(':', '')}")
-    path.rename(aside)
-    journal = path.with_name(path.name + "-journal")
-    if journal.exists():
-        os.replace(journal, f"{aside}-journal")  # noqa: PTH105 - a text path
+    with _explained(path):
+        for end in ("", "-journal"):
+            if os.path.lexists(f"{path}{end}"):
+                path.with_name(f"{path.name}{end}").rename(f"{aside}{end}")
     return aside
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _POLL = 0.1  # seconds
+_LONGEST_NUMBER = 20  # digits of a limit that are read
 _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
@@ -145,7 +146,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return 0
 
     def _history(self, release: Any, argument: str) -> int:
-        limit = int(argument) if argument.isdecimal() else 20
+        limit = min(int(argument[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if argument.isdecimal() else 20
         # A supervisord that runs since before an upgrade has an older plugin, which names no action.
         entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
         self.ctl.output(text.history(entries, limit))

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from release_agent.repository.process import GitFailedError
+from release_agent.repository.process import LARGEST_LIST, GitFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,7 +91,8 @@ def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
         end = tree.index(b"\0", place)
         mode, _, name = tree[place:end].partition(b" ")
         place = end + 1 + id_bytes
-        yield mode.decode("ascii"), os.fsdecode(name), tree[end + 1 : place].hex()
+        # Old programs wrote directories as 040000.
+        yield mode.decode("ascii").lstrip("0"), os.fsdecode(name), tree[end + 1 : place].hex()
 
 
 class _Batch:
@@ -136,6 +137,9 @@ class _Batch:
         if len(words) != len(("id", "kind", "size")) or words[0] != wanted or not words[2].isdecimal():
             raise GitFailedError(_unexpected(" ".join(words).encode()))
         self._kind, size = words[1], int(words[2])
+        if self._keep and size > LARGEST_LIST:
+            message = f"object {wanted} ({self._kind}) is larger than {LARGEST_LIST} bytes"
+            raise GitFailedError(message)
         self._hash, self._content = hasher(wanted, self._kind, size), []
         self._left = size + 1
         return view[len(line) + 1 :]

@@ -80,6 +80,8 @@ def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]]
             return [], 0
         after = max(after, len(own))
         data = os.pread(descriptor, _PIECE, after)
+        if b"\n" not in data:  # an event that is larger than a piece; there is no other of more than the file may hold
+            data = os.pread(descriptor, _MOST, after)
     except OSError:
         return [], 0
     finally:

@@ -32,4 +32,9 @@ def claim(mark: Path, app: str, incoming: Path) -> None:
             hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
         )
     if not owner:
-        write_durably(mark, f"{app}\n", incoming)
+        try:
+            write_durably(mark, f"{app}\n", incoming)
+        except Failed as error:
+            # The root of an older agent on a full disk: the way back needs nothing new, and the next run writes the mark.
+            if error.code is not Code.DISK_FULL:
+                raise

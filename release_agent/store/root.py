@@ -106,11 +106,15 @@ class Root:
     def clean(self) -> dict[str, str]:
         """Remove the remains of a killed run; call it with the lock held and before anything is built.
 
-        Returns the names that could not be removed, with the reason; they do no harm.
+        Returns the names that could not be removed, with the reason; they do no harm. Raises Failed (root-unusable).
         """
-        names = {path.name for path in self._releases.iterdir()}
+        try:
+            names = {path.name for path in self._releases.iterdir()}
+            remains = [*self.incoming.iterdir(), *self._notes.without_release(names)]
+        except OSError as error:
+            raise unusable(self.path, error) from error
         stuck = {}
-        for left in (*self.incoming.iterdir(), *self._notes.without_release(names)):
+        for left in remains:
             try:
                 remove(left)
             except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
+from release_agent.system.mounts import mount_points
 from release_agent.system.user import user_to_be
 
 if TYPE_CHECKING:
@@ -112,11 +113,18 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist."""
+    """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist.
+
+    Raises OSError, with nothing removed, if something is mounted in the directory: what is mounted is not the agent's.
+    """
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, onerror=_make_removable)
+        return
+    place = os.path.realpath(path)
+    for mounted in mount_points():
+        if f"{mounted}/".startswith(f"{place}/"):
+            raise OSError(errno.EBUSY, "something is mounted there", mounted)
+    shutil.rmtree(path, onerror=_make_removable)
 
 
 def _make_removable(

@@ -5,6 +5,7 @@ Only the standard library is imported: supervisord loads this module.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PRIMARY = 0xFF  # of an extended result code of SQLite
+
+
+def refuse_special(path: Path) -> None:
+    """Raise sqlite3.DatabaseError if the file, or SQLite's journal beside it, is a pipe, a device, a directory or a link."""
+    for file in (path, path.with_name(f"{path.name}-journal")):
+        if is_special(file):
+            message = f"{file.name} is not a regular file"  # a pipe would be waited for
+            raise sqlite3.DatabaseError(message)
+
+
+def is_special(file: Path) -> bool:
+    """Whether there is something else than a regular file: a pipe, a device, a directory, a link."""
+    return os.path.lexists(file) and (file.is_symlink() or not file.is_file())
 
 
 def connect_reading(path: Path, patience: float) -> sqlite3.Connection:

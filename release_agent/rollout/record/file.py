@@ -15,7 +15,7 @@ from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.file_lock import FileLock
 from release_agent.rollout.record.port import KEPT, SHOWN, locked, unknown
-from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, transaction
+from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, refuse_special, transaction
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class FileRolloutStore:
         self._id = ""  # of the rollout whose lock is held
         with self._explained():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_special(path)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             # The operator has one thread for the record, which did not open it.
             self._db = connect_writing(path, _PATIENCE, any_thread=True)

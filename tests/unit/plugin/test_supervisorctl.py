@@ -108,6 +108,11 @@ def test_what_it_does_not_know_is_not_done(line: str) -> None:
     assert printed[0].startswith("release deploy [REVISION]")
 
 
+@pytest.mark.parametrize("limit", ["99999999999", "9" * 5000])
+def test_history_takes_any_number(limit: str) -> None:
+    assert "nothing was deployed yet" in run(f"history {limit}", [])[0][0]
+
+
 def test_history_shows_what_was_done() -> None:
     entry = {**DEPLOYED, "trigger": "rpc", "started_at": "2026-01-01T12:00:00.000000Z", "action": "rollback"}
 

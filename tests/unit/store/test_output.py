@@ -110,3 +110,13 @@ def test_a_hook_that_says_too_much_does_not_fill_the_disk(tmp_path: Path) -> Non
         output.take(said("d-1", "x" * 8000))
 
     assert (tmp_path / "output").stat().st_size <= 1 << 20
+
+
+def test_an_event_that_is_larger_than_a_piece_does_not_hold_up_those_behind_it(tmp_path: Path) -> None:
+    output = writer(tmp_path / "output")
+    output.take(said("d-1", "x" * 100_000))
+    output.take(said("d-1", "behind"))
+
+    events, _ = read(tmp_path / "output", "d-1", 0)
+
+    assert [event["line"][-6:] for event in events] == ["xxxxxx", "behind"]

@@ -225,3 +225,32 @@ def test_going_back_needs_no_inode(tmp_path: Path) -> None:
         small.publish(old.name)
 
         assert small.current() == old
+
+
+@pytest.mark.needs("mount")
+def test_root_of_an_older_agent_on_a_full_disk_needs_no_mark(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m", 30) as disk:
+        made = Root(disk / "root", SystemClock())
+        disk.joinpath("root").mkdir()
+        made.prepare()
+        with suppress(OSError):
+            for number in range(100):
+                (disk / str(number)).touch()
+
+        made.claim("api")
+
+        assert not (made.own / "app").exists()
+
+
+def test_remains_that_may_not_be_listed_are_no_bug(open_place: Path) -> None:
+    with unprivileged():
+        made = Root(open_place / "root", SystemClock())
+        (open_place / "root").mkdir()
+        made.prepare()
+        made.incoming.chmod(0)
+
+        with pytest.raises(Failed) as failed:
+            made.clean()
+
+        made.incoming.chmod(0o755)
+    assert failed.value.code is Code.ROOT_UNUSABLE

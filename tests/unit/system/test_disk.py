@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -148,10 +149,26 @@ def test_a_mount_inside_is_not_taken_for_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
 
-    with small_disk(top / "disk", "1m"), pytest.raises(OSError, match="busy"):
+    with small_disk(top / "disk", "1m"), pytest.raises(OSError, match="something is mounted there"):
         remove(top)
 
     assert (top / "disk").exists()
+
+
+@pytest.mark.needs("mount")
+def test_what_a_hook_has_mounted_inside_keeps_its_files(tmp_path: Path) -> None:
+    precious, inside = tmp_path / "precious", tmp_path / "top" / "deep" / "inside"
+    precious.mkdir()
+    inside.mkdir(parents=True)
+    (precious / "keep").touch()
+    subprocess.run(["mount", "--bind", precious, inside], check=True)
+
+    try:
+        with pytest.raises(OSError, match="something is mounted there"):
+            remove(tmp_path / "top")
+        assert (precious / "keep").exists()
+    finally:
+        subprocess.run(["umount", inside], check=True)
 
 
 def test_syncing_a_directory_that_is_missing_says_so(tmp_path: Path) -> None:
