@@ -62,11 +62,12 @@ class ConsulAgent:
         """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state.
 
         A container of another address that has the same host name and is not critical is not overwritten, unless
-        nobody renews the checks, so that what is left of an old container would stay for a day.
+        nobody renews its check or this one: what is left of an old container would stay for a day.
         """
         app, address = self._app, self._app.address or own_address()
-        if ttl < UNWATCHED_TTL:
-            self._refuse_another(address)
+        is_watched = ttl < UNWATCHED_TTL
+        if is_watched:
+            self.require_own()
         revision = release.revision if release else ""
         meta = {
             "release": release.name if release else "",
@@ -74,6 +75,7 @@ class ConsulAgent:
             "commit": ",".join(release.commits.values())[:512] if release else "",
             "environment": app.environment,
             "rpc_url": app.rpc_url,
+            **({"watched": "true"} if is_watched else {}),
         }
         check = {
             "CheckID": self._check,
@@ -93,9 +95,13 @@ class ConsulAgent:
         }
         self._put("/v1/agent/service/register", service)
 
-    def _refuse_another(self, address: str) -> None:
+    def require_own(self) -> None:
+        """Raise ConsulError if a container of another address has this host's name, has a monitor and is not critical."""
         there = self._consul.get(f"/v1/agent/service/{self._service}")
-        other = there.get("Address") if isinstance(there, dict) else None
+        meta = there.get("Meta") if isinstance(there, dict) else None
+        if not isinstance(meta, dict) or meta.get("watched") != "true":
+            return
+        address, other = self._app.address or own_address(), there.get("Address")
         if not other or not address or other == address:
             return
         check = self._checks().get(self._check)

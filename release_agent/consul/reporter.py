@@ -98,6 +98,8 @@ class ConsulReporter:
 
     def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: list[int], shown: _Shown | None, ttl: float) -> None:
         self._agent.reachable()
+        if ttl < UNWATCHED_TTL:
+            self._agent.require_own()
         if shown:
             _show(self._agent, *shown, ttl)
         for seq, body in waiting:
@@ -135,15 +137,15 @@ class _Worker:
     def __init__(self, agent: ConsulAgent, interval: float) -> None:
         self._agent = agent
         self._interval = interval
-        self._tasks: queue.SimpleQueue[tuple[Callable[[], None], queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], None], _Shown | None, queue.SimpleQueue[str | None]]]
+        self._tasks = queue.SimpleQueue()
         self._shown: _Shown | None = None
         threading.Thread(target=self._work, daemon=True).start()
 
     def do(self, task: Callable[[], None], shown: _Shown | None, timeout: float) -> str | None:
         """Queue a task and wait for it, for ``timeout`` seconds; returns the error, or None."""
         answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._shown = shown or self._shown
-        self._tasks.put((task, answer))
+        self._tasks.put((task, shown, answer))
         try:
             return answer.get(timeout=timeout)
         except queue.Empty:
@@ -154,23 +156,25 @@ class _Worker:
 
         while True:
             try:
-                task, answer = self._tasks.get(timeout=self._interval)
+                task, shown, answer = self._tasks.get(timeout=self._interval)
             except queue.Empty:
                 self._renew()
                 continue
             try:
                 task()
+                self._shown = shown or self._shown
                 answer.put(None)
             except Exception as error:  # noqa: BLE001 - Consul never decides; the run logs the error
                 answer.put(str(error) or type(error).__name__)
 
     def _renew(self) -> None:
         try:
+            self._agent.require_own()
             if self._shown:
                 self._agent.update(*self._shown)
             elif known := self._agent.health():
                 self._agent.update(None, known)
-        except ConsulError:
+        except Exception:  # noqa: BLE001 - Consul never decides
             return  # the next interval tries again, and the run's report shows the error
 
 
