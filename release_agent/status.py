@@ -76,10 +76,16 @@ def status(
     """Look at everything once; returns ``status --json``, and the health with all that is wrong."""
     live = context.store.current()
     services, health = _look(context, live, processes)
-    if holder and journal.stage_of(holder["id"]) in _UNPROVED:
+    if _is_unproved(journal, holder):
         health = Health(HealthState.WARNING, health.problems)
     found = {"services": services, "health": str(health.state), "deployment": of_deployment(journal, holder)}
     return body(context.config, context.store, journal, live, found), health
+
+
+def _is_unproved(journal: StateDatabase, holder: dict[str, Any] | None) -> bool:
+    """Whether a run has published and its outcome is open: it goes on, or it was killed and waits to be recovered."""
+    stages = [journal.stage_of(holder["id"])] if holder else [left.stage for left in journal.unfinished()]
+    return any(stage in _UNPROVED for stage in stages)
 
 
 def _look(

@@ -110,6 +110,17 @@ class Publication:
         """Run the ``after_deploy`` hooks of the proved release; raises Failed."""
         release = self._release
         self._run.hooks("after_deploy", release, self._context.store.directory(release.name), self._blueprint)
+        self._require_live()
+
+    def _require_live(self) -> None:
+        """Raise Failed (hook-failed) if a hook has removed the release or made `current` name something else."""
+        live = self._context.store.current()
+        if live is None or live.name != self._release.name:
+            raise Failed(
+                Code.HOOK_FAILED,
+                f"{self._release.name} was published and is no longer live: a hook changed `current` or removed the release",
+                hint="let hooks leave `current` and what lies in `releases` alone",
+            )
 
     def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
         """Restart the services on what is live and prove them healthy; stop those that only ``replaced`` has.
@@ -125,6 +136,7 @@ class Publication:
                 if hooks_decide:
                     raise
                 context.log.warning("hook.ignored", release=release.name, why=failed.message)
+            self._require_live()
             with run.phase("restart"):
                 restarter = Restarter(context.services, context.clock, context.log)
                 restarter.stop(self._dropped(replaced, blueprint))

@@ -65,8 +65,6 @@ def name_of(value: Any) -> str:
     """Return a name, which may be a release's number; raises RPCError for anything else, which must not pass for no name."""
     if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
         return str(value)
-    if value is None:
-        return ""
     raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
 
 

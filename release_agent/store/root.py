@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ class Root:
                 directory.mkdir(exist_ok=True)
                 if directory not in (self.path, self.shared):  # a person may have put these two elsewhere
                     require_directory(directory)
+                    _make_usable(directory)
             # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
             if not (self.own / "shared").is_symlink():
                 (self.own / "shared").symlink_to("../shared")
@@ -290,6 +292,13 @@ class Root:
             except OSError as error:  # the others are removed all the same
                 stuck[name] = f"{error.filename}: {error.strerror}"
         return removed, stuck
+
+
+def _make_usable(directory: Path) -> None:
+    """Give the agent its rights in a directory of its own back, which a hook may have taken; raises OSError."""
+    mode = directory.stat().st_mode
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        directory.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
 def _identity(directory: Path) -> tuple[int, int]:

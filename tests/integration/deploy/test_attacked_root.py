@@ -200,3 +200,15 @@ def test_second_app_on_the_same_root_is_refused_and_changes_nothing(host: Host) 
     ran = host.deploy("v1.1.0")
 
     assert (ran.code, ran.json["error"]["code"], host.live()) == (13, "root-unusable", live)
+
+
+@pytest.mark.parametrize("stage", ["after_publish", "after_deploy"])
+@pytest.mark.parametrize("harm", ["ln -sfn releases/{live} {root}/current", "rm {root}/current", "rm -r $RELEASE_PATH"])
+def test_hook_that_takes_the_new_release_out_of_service_is_rolled_back(host: Host, stage: str, harm: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    done = harm.format(live=live, root=host.root)
+    host.configure(f"[hooks]\n{stage} = [{{ run = '[ $RELEASE_ACTION = rollback ] || {{ {done}; }}' }}]")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.live(), host.serves()) == (20, "hook-failed", live, "v1.0.0"), ran.out

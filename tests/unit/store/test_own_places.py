@@ -242,6 +242,19 @@ def test_root_of_an_older_agent_on_a_full_disk_needs_no_mark(tmp_path: Path) -> 
         assert not (made.own / "app").exists()
 
 
+def test_own_directories_that_a_hook_closed_are_opened_again(open_place: Path) -> None:
+    with unprivileged():
+        made = Root(open_place / "root", SystemClock())
+        (open_place / "root").mkdir()
+        made.prepare()
+        for name in (".release-agent/releases", ".release-agent/incoming", "releases", ".release-agent"):
+            (made.path / name).chmod(0)
+
+        made.prepare()
+
+        assert made.clean() == {}
+
+
 def test_remains_that_may_not_be_listed_are_no_bug(open_place: Path) -> None:
     with unprivileged():
         made = Root(open_place / "root", SystemClock())
