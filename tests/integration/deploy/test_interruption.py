@@ -127,6 +127,7 @@ def test_killed_after_publishing_a_sick_release_is_rolled_back_by_boot(host: Hos
     run.kill()
     run.wait()
     host.open("held")
+    assert host.status()["health"] == "warning", "it has published, and its outcome is open"
 
     boot = host.agent("boot", "--json")
 
