@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.environment import FOREIGN
 from support.needs import lacking, sentence
+from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +90,25 @@ def open_place() -> Iterator[Path]:
     made.chmod(0o777)
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository that nobody changes, with one commit, tagged v1.0.0."""
+    made = Repository(tmp_path_factory.mktemp("template") / "api")
+    made.commit({"app.py": "print('one')\n"}, tag="v1.0.0")
+    return made
+
+
+@pytest.fixture
+def repo(template: Repository, tmp_path: Path) -> Repository:
+    """A repository with one commit, tagged v1.0.0."""
+    return Repository.copied(template, tmp_path / "repos" / "api")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A directory of the agent's own, for git's views."""
+    made = tmp_path / "scratch"
+    made.mkdir()
+    return made

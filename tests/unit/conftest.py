@@ -1,4 +1,4 @@
-"""What unit tests share: a clean environment, a repository, a root, a clock that tests move."""
+"""What unit tests share: a root, a journal."""
 
 from __future__ import annotations
 
@@ -9,33 +9,10 @@ import pytest
 from release_agent.journal.journal import StateDatabase
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
-from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository that nobody changes, with one commit, tagged v1.0.0."""
-    made = Repository(tmp_path_factory.mktemp("template") / "api")
-    made.commit({"app.py": "print('one')\n"}, tag="v1.0.0")
-    return made
-
-
-@pytest.fixture
-def repo(template: Repository, tmp_path: Path) -> Repository:
-    """A repository with one commit, tagged v1.0.0."""
-    return Repository.copied(template, tmp_path / "repos" / "api")
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    """A directory of the agent's own, for git's views."""
-    made = tmp_path / "scratch"
-    made.mkdir()
-    return made
 
 
 @pytest.fixture
