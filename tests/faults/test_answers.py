@@ -113,7 +113,7 @@ def with_supervisor() -> Iterator[tuple[Container, list[Chance]]]:
 ASKING = (["deploy", "--json"], ["rollback"], ["boot"], ["status"], ["doctor"], ["deploy", "--dry-run"])
 
 
-@pytest.mark.parametrize("begin", range(0, 120, 12))
+@pytest.mark.parametrize("begin", range(0, 60, 12))
 def test_whatever_supervisor_answers(with_supervisor: tuple[Container, list[Chance]], begin: int) -> None:
     attacked, chances = with_supervisor
     broken = []
@@ -213,7 +213,7 @@ TELLING = (
 )
 
 
-@pytest.mark.parametrize("begin", range(0, 110, 11))
+@pytest.mark.parametrize("begin", range(0, 60, 11))
 def test_whatever_consul_answers(with_consul: tuple[Container, list[Chance]], begin: int) -> None:
     attacked, chances = with_consul
     broken = []
@@ -278,7 +278,7 @@ def with_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Contain
         yield made, path
 
 
-@pytest.mark.parametrize("begin", range(0, 108, 12))
+@pytest.mark.parametrize("begin", range(0, 60, 12))
 def test_whatever_git_does(with_git: tuple[Container, Path], begin: int) -> None:
     attacked, path = with_git
     broken = []
