@@ -98,10 +98,10 @@ class ConsulReporter:
 
     def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: list[int], shown: _Shown | None, ttl: float) -> None:
         self._agent.reachable()
-        if ttl < UNWATCHED_TTL:
-            self._agent.require_own()
         if shown:
             _show(self._agent, *shown, ttl)
+        elif ttl < UNWATCHED_TTL:
+            self._agent.require_own()
         for seq, body in waiting:
             self._agent.put(body)
             sent.append(seq)

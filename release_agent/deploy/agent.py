@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -145,11 +146,12 @@ class Agent:
 
     def _close(self, run: Run, bug: Exception) -> None:
         """Close a run that a bug ended, so that the history says so; one that published stays open for recovery."""
-        left = [left for left in self._context.journal.unfinished() if left.request.id == run.request.id]
-        if left and left[0].stage is Stage.PREPARING:
-            what = f"a bug in the agent: {type(bug).__name__}: {bug}"
-            run.end(Ending.failed(ReleaseError(Code.BUG, what, hint="please report it; deploy again")))
-            run.close()
+        with suppress(ReleaseError):  # a journal that cannot be read must not replace the bug
+            left = [left for left in self._context.journal.unfinished() if left.request.id == run.request.id]
+            if left and left[0].stage is Stage.PREPARING:
+                what = f"a bug in the agent: {type(bug).__name__}: {bug}"
+                run.end(Ending.failed(ReleaseError(Code.BUG, what, hint="please report it; deploy again")))
+                run.close()
 
     def _first_deployment(self, request: Request) -> Record:
         """Deploy; if the newest version is refused or unhealthy, deploy the next lower one."""

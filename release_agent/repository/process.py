@@ -1,4 +1,4 @@
-"""Run git with limits: every call has an end, everything it prints has a size, and a run that is told to stop stops git."""
+"""Run git with limits: every call ends, its output has a size, and a signal that stops the run stops git."""
 
 from __future__ import annotations
 

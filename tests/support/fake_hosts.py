@@ -27,7 +27,7 @@ class FakeHost:
     release: str | None = OLD
     revision: str | None = "v1"
     error: HostError | None = None  # of everything it is asked
-    fails: bool = False  # it rolls back by itself
+    fails: bool = False  # it rolls back automatically
     stays: bool = False  # it cannot be put back
     sick_later: bool = False  # a bake finds it so
     health: str = "passing"
@@ -108,7 +108,7 @@ class FakeAccess:
 
 
 class Heard:
-    """An observer that keeps what it is told; ``answer`` is what a person says."""
+    """An observer that keeps all events; ``answer`` is a person's answer."""
 
     def __init__(self, answer: bool | None = None) -> None:
         self.events: list[str] = []

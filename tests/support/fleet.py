@@ -48,7 +48,7 @@ class Fleet(Desk):
         host.configure(extra, **(sections | replaced))
 
     def refuse(self, number: int, revision: str = "v1.1.0") -> None:
-        """Let one host find a revision wanting, once it runs it: it rolls back by itself."""
+        """Let one host find a revision wanting, once it runs it: it rolls back automatically."""
         self.configure(number, f"[hooks]\nafter_deploy = [{{ run = 'test $RELEASE_REVISION != {revision}' }}]")
 
     def _write_fleet(self) -> None:

@@ -62,7 +62,7 @@ class SimulatedRollouts(Desk):
         return self.hosts[number].triggers
 
     def refuse(self, number: int, revision: str = "v1.1.0") -> None:
-        """Let one host find a revision wanting, once it runs it: it rolls back by itself."""
+        """Let one host find a revision wanting, once it runs it: it rolls back automatically."""
         self.hosts[number].fails = {revision: DEPLOY}
 
     def hold(self, number: int) -> None:

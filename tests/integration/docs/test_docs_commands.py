@@ -8,9 +8,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
-from xmlrpc.server import SimpleXMLRPCServer
 
 import pytest
 
@@ -20,6 +18,7 @@ from release_agent.model import Record
 from support import warm
 from support.markdown import names, page
 from support.repositories import Repository
+from support.supervisors import supervising
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,13 +121,8 @@ def test_record_example_has_the_keys_of_a_record() -> None:
 @pytest.fixture
 def supervisor_url() -> Iterator[str]:
     """A supervisor that has one service, which runs."""
-    answers = {"getState": {"statename": "RUNNING"}, "getPID": 1, "getAllProcessInfo": [PROCESS], "getAllConfigInfo": [PROGRAM]}
-    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
-        for method, answer in answers.items():
-            server.register_function(lambda answer=answer: answer, f"supervisor.{method}")
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with supervising([PROGRAM], [PROCESS], pid=1) as url:
+        yield url
 
 
 def printed(place: Path, url: str) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def test_two_that_write_into_one_file_do_not_overwrite_each_other(tmp_path: Path
 
 
 class Heard:
-    """A log that keeps what it is told."""
+    """A log that keeps its events."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, object]] = []
