@@ -1,4 +1,4 @@
-"""A supervisor in this process that answers the agent's calls over HTTP: one service, whose process starts and stops on demand."""
+"""A supervisor in this process that answers the agent's calls over HTTP: one service, whose process obeys it."""
 
 from __future__ import annotations
 
