@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from release_agent.repository.objects import SYMLINK, hasher
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from release_agent.repository.objects import TreeEntry
@@ -45,7 +46,8 @@ def digest(path: Path, clock: Clock) -> str:
         if not stat.S_ISREG(there.st_mode):
             return _KINDS.get(stat.S_IFMT(there.st_mode), "special")
         made, mode = hashlib.sha256(), "x" if there.st_mode & stat.S_IXUSR else "-"
-        _hash_file(str(path), made, clock)
+        with _regular(str(path)) as (descriptor, _):
+            _add(descriptor, made, clock)
     except (FileNotFoundError, NotADirectoryError):
         return MISSING
     except OSError as error:
@@ -83,30 +85,42 @@ def _listed(directory: Path) -> list[Path]:
 
 def _is_as_committed(entry: TreeEntry, path: str, clock: Clock) -> bool:
     try:
-        there = os.lstat(path)
-        if entry.mode == SYMLINK:
-            target = os.fsencode(os.readlink(path))  # noqa: PTH115 - Path would shorten `a//b`
-            made = hasher(entry.object_id, "blob", len(target))
-            made.update(target)
-        elif not stat.S_ISREG(there.st_mode):
-            return False
-        else:
-            made = hasher(entry.object_id, "blob", there.st_size)
-            _hash_file(path, made, clock)
+        made = _link_hash(entry, path) if entry.mode == SYMLINK else _file_hash(entry, path, clock)
     except OSError:
         return False
     return made.hexdigest() == entry.object_id
 
 
-def _hash_file(path: str, made: hashlib._Hash, clock: Clock) -> None:
-    """Add a file's content to a hash; raises OSError, also where another kind of file took its place."""
-    clock.check()
+def _link_hash(entry: TreeEntry, path: str) -> hashlib._Hash:
+    target = os.fsencode(os.readlink(path))  # noqa: PTH115 - Path would shorten `a//b`
+    made = hasher(entry.object_id, "blob", len(target))
+    made.update(target)
+    return made
+
+
+def _file_hash(entry: TreeEntry, path: str, clock: Clock) -> hashlib._Hash:
+    with _regular(path) as (descriptor, size):
+        made = hasher(entry.object_id, "blob", size)
+        _add(descriptor, made, clock)
+    return made
+
+
+@contextmanager
+def _regular(path: str) -> Iterator[tuple[int, int]]:
+    """Open a regular file: its descriptor and its size in bytes; raises OSError for anything else, which is never waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        there = os.fstat(descriptor)
+        if not stat.S_ISREG(there.st_mode):
             raise OSError(0, "no regular file any more")
-        while piece := os.read(descriptor, _PIECE):
-            clock.check()
-            made.update(piece)
+        yield descriptor, there.st_size
     finally:
         os.close(descriptor)
+
+
+def _add(descriptor: int, made: hashlib._Hash, clock: Clock) -> None:
+    """Add a file's content to a hash, in pieces; raises OSError, Cancelled."""
+    clock.check()
+    while piece := os.read(descriptor, _PIECE):
+        made.update(piece)
+        clock.check()
