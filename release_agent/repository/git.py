@@ -19,10 +19,11 @@ from release_agent.repository.view import View, is_regular
 from release_agent.system.disk import disk_full, is_full
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from release_agent.config.sections import Repository
+    from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -144,7 +145,10 @@ class GitRepository:
                 self._refuse_submodule(entry.mode, entry.path)
             with self._view.index() as index:
                 self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", commit])
-                self._check_converted(index, directory, differing(entries, directory, self._clock))
+                converted = differing(entries, directory, self._clock)
+                if converted:
+                    self._require_converted(index, directory, converted)
+                    self._write_converted(index, directory, entries, converted)
 
     def drift(self, commit: str, directory: Path) -> dict[str, str]:
         """Return what ``git status`` would list in ``directory``: digest of the present content, by path.
@@ -214,23 +218,29 @@ class GitRepository:
                 hint="configure it as a [[repository]] of its own with `into`, or commit its files",
             )
 
-    def _check_converted(self, index: Path, directory: Path, entries: list[objects.TreeEntry]) -> None:
-        """Raise GitFailedError unless each file is there, differs by its attributes only, and its object is what its id says."""
-        if not entries:
-            return
-        absent = [entry.path for entry in entries if digest(directory / entry.path, self._clock) == MISSING]
+    def _require_converted(self, index: Path, directory: Path, differing: list[TreeEntry]) -> None:
+        """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""
+        absent = [entry.path for entry in differing if digest(directory / entry.path, self._clock) == MISSING]
         if absent:
             message = f"git ended without an error, and {len(absent)} files are missing, such as {absent[0]}"
             raise GitFailedError(message)
-        objects.check(self._view.cat, (entry.object_id for entry in entries))
-        paths = "".join(f"{entry.path}\0" for entry in entries)
+        objects.check(self._view.cat, (entry.object_id for entry in differing))
         command = ["check-attr", "--stdin", "-z", *_CONVERTING]
-        told = self._view.with_tree(index, directory, command, stdin=paths).split("\0")
+        told = self._view.with_tree(index, directory, command, stdin=_listed(differing)).split("\0")
         converted = {path for path, value in zip(told[::3], told[2::3], strict=False) if value not in ("unspecified", "unset")}
-        foreign = [entry.path for entry in entries if entry.path not in converted]
+        foreign = [entry.path for entry in differing if entry.path not in converted]
         if foreign:
             message = f"{len(foreign)} files are not as they are committed, such as {foreign[0]}"
             raise GitFailedError(message)
+
+    def _write_converted(self, index: Path, directory: Path, entries: list[TreeEntry], converted: list[TreeEntry]) -> None:
+        """Write the converted files again, from checked copies of their objects: these files cannot be hashed themselves.
+
+        What git read from the repository when it wrote them may have been replaced before the objects were checked.
+        """
+        attributes = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
+        self._view.copy(entry.object_id for entry in (*attributes, *converted))
+        self._view.write_copied(index, directory, _listed(converted))
 
     @contextmanager
     def _writing(self, directory: Path) -> Iterator[None]:
@@ -244,6 +254,10 @@ class GitRepository:
                 raise disk_full(message) from error
             hint = "look at the disk and the repository: git fsck --full"
             raise Failed(Code.BUILD_FAILED, message, hint=hint) from error
+
+
+def _listed(entries: Iterable[TreeEntry]) -> str:
+    return "".join(f"{entry.path}\0" for entry in entries)
 
 
 def _require_signers(allowed: str, revoked: str) -> None:

@@ -89,10 +89,22 @@ class View:
 
     def with_tree(self, index: Path, directory: Path, command: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
         """Return what a command on a directory of files and its index prints; raises GitFailedError."""
-        given = stdin.encode("utf-8", "surrogateescape")
-        call = self._call([f"--work-tree={directory}", *command], stdin=given, seconds=WHOLE_TREE)
-        environment = {**call.environment, "GIT_INDEX_FILE": str(index)}
-        return self._text(replace(call, environment=environment, directory=str(directory), check=check))
+        return self._text(replace(self._tree_call(index, directory, command, stdin), check=check))
+
+    def copy(self, object_ids: Iterable[str]) -> None:
+        """Copy objects into the view, where only the agent can write, and check each against its id; raises GitFailedError."""
+        pack = self._view / "objects/pack/copied"
+        pack.parent.mkdir(exist_ok=True)
+        given = "".join(f"{object_id}\n" for object_id in dict.fromkeys(object_ids)).encode()
+        packing = self._call(["pack-objects", "-q", "--window=0", str(pack)], stdin=given, seconds=WHOLE_TREE)
+        borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": packing.environment["GIT_OBJECT_DIRECTORY"]}
+        made = self._text(replace(packing, environment=_ENVIRONMENT | borrowed)).strip()
+        self._text(_on_copies(self._call(["verify-pack", f"{pack}-{made}.idx"], seconds=WHOLE_TREE)))
+
+    def write_copied(self, index: Path, directory: Path, paths: str) -> None:
+        """Write files of the index, NUL after each, from what copy() has put into the view alone; raises GitFailedError."""
+        command = ["checkout-index", "--force", "-z", "--stdin"]
+        self._text(_on_copies(self._tree_call(index, directory, command, paths)))
 
     @contextmanager
     def index(self) -> Iterator[Path]:
@@ -142,8 +154,18 @@ class View:
         environment = {**_ENVIRONMENT, "GIT_OBJECT_DIRECTORY": f"{self._origin[0]}/objects"}
         return GitCall([f"--git-dir={self._view}", *command], environment, stdin=stdin, size=size, seconds=seconds)
 
+    def _tree_call(self, index: Path, directory: Path, command: Sequence[str], stdin: str) -> GitCall:
+        given = stdin.encode("utf-8", "surrogateescape")
+        call = self._call([f"--work-tree={directory}", *command], stdin=given, seconds=WHOLE_TREE)
+        return replace(call, environment={**call.environment, "GIT_INDEX_FILE": str(index)}, directory=str(directory))
+
     def _text(self, call: GitCall) -> str:
         return output(call, self._clock).decode("utf-8", "surrogateescape")
+
+
+def _on_copies(call: GitCall) -> GitCall:
+    """Let a call see the view's own objects only, none of the repository's."""
+    return replace(call, environment={name: value for name, value in call.environment.items() if name != "GIT_OBJECT_DIRECTORY"})
 
 
 def is_regular(path: str) -> bool:

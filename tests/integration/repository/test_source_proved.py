@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import zlib
 from typing import TYPE_CHECKING
 
@@ -26,10 +28,15 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
     return made
 
 
+def loose_object(repo: Repository, name: str) -> Path:
+    object_id = repo.git("rev-parse", name)
+    return repo.path / ".git/objects" / object_id[:2] / object_id[2:]
+
+
 def replace(repo: Repository, name: str, content: bytes) -> None:
     """Put other content into the store under the id of an object."""
-    object_id, kind = repo.git("rev-parse", name), repo.git("cat-file", "-t", name)
-    loose = repo.path / ".git/objects" / object_id[:2] / object_id[2:]
+    kind = repo.git("cat-file", "-t", name)
+    loose = loose_object(repo, name)
     loose.chmod(0o644)
     loose.write_bytes(zlib.compress(f"{kind} {len(content)}\0".encode() + content))
 
@@ -87,6 +94,25 @@ def test_many_repositories_with_every_conversion_are_written(tmp_path: Path, scr
     assert (place / "sub/b.id").read_text() == f"$Id: {repo.git('rev-parse', 'HEAD:sub/b.id')} $\n"
     assert (place / "d.u16").read_bytes() == "ü\n".encode("utf-16-le")
     assert (place / "ünï\n.bat").read_bytes() == b"x\r\n"
+
+
+def test_a_converted_file_is_right_even_if_its_object_was_put_back_before_the_check(
+    store: Repository, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loose = loose_object(store, "HEAD:crlf.bat")
+    shutil.copy(loose, tmp_path / "right")
+    replace(store, "HEAD:crlf.bat", b"foreign\n")
+    put_back = tmp_path / "bin/git"
+    put_back.parent.mkdir()
+    right = f"[ ! -e {tmp_path}/right ] || mv -f {tmp_path}/right {loose}"
+    put_back.write_text(f'#!/bin/sh\n{shutil.which("git")} "$@" || exit\ncase "$*" in *read-tree*) {right} ;; esac\n')
+    put_back.chmod(0o755)
+    monkeypatch.setenv("PATH", str(put_back.parent), prepend=os.pathsep)
+
+    place = written(scratch, store)
+
+    assert not (tmp_path / "right").exists()
+    assert (place / "crlf.bat").read_bytes() == b"a\r\nb\r\n"
 
 
 def test_a_large_file_is_hashed_in_pieces(repo: Repository, scratch: Path) -> None:
