@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from release_agent.errors import Code, Failed
 from release_agent.model import timestamp
-from release_agent.system.disk import disk_full
+from release_agent.system.disk import disk_full, require_directory
 from release_agent.system.sqlite import (
     closed_on_error,
     connect_reading,
@@ -130,6 +130,7 @@ def _lengthen(file: Path, size: int) -> None:
 
 
 def _opened_to_write(path: Path, patience: float) -> sqlite3.Connection:
+    require_directory(path.parent)
     refuse_special(path)
     db = connect_writing(path, patience)
     with closed_on_error(db):

@@ -36,8 +36,10 @@ def run(read: Callable[[], Parts], events: TextIO, answers: TextIO) -> None:
     parts = _once_right(read, closed)
     if parts:
         with parts.looking() as context:
-            _watch(parts, LiveRelease(parts, context), wakeups)
+            looking = _watch(parts, LiveRelease(parts, context), wakeups)
             closed.result()
+            wakeups.put(None)  # a look that has begun is finished: it may hold what Consul has not yet been told
+            looking.join()
 
 
 def _listening(events: TextIO, answers: TextIO, wakeups: Wakeups) -> Future[None]:
@@ -78,8 +80,8 @@ def _once_right(read: Callable[[], Parts], closed: Future[None]) -> Parts | None
             continue
 
 
-def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> None:
-    """Start what looks, what polls and what serves metrics, each in a thread of its own."""
+def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> threading.Thread:
+    """Start what looks, what polls and what serves metrics, each in a thread of its own; returns the one that looks."""
     root, log, config = parts.root(), parts.log, parts.config
 
     def journal() -> StateDatabase:
@@ -87,17 +89,20 @@ def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> None:
         return StateDatabase(root.database, write=root.database.exists())
 
     monitor = Monitor(watched, journal, parts.consul() if config.consul.enabled else None, log, config.consul.ttl)
-    _start(lambda: monitor.run(wakeups))
+    looking = _start(lambda: monitor.run(wakeups))
     interval = config.revision.poll
     if interval:
         _start(lambda: Poll(watched, journal, log).run(interval))
     if config.metrics.listen:
         _start(lambda: _serve_metrics(parts, monitor))
+    return looking
 
 
-def _start(work: Callable[[], None]) -> None:
+def _start(work: Callable[[], None]) -> threading.Thread:
     """Start a thread that ends with the process."""
-    threading.Thread(target=work, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 def _serve_metrics(parts: Parts, monitor: Monitor) -> None:

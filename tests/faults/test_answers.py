@@ -110,7 +110,7 @@ def with_supervisor() -> Iterator[tuple[Container, list[Chance]]]:
         yield made, chances
 
 
-ASKING = (["deploy", "--json"], ["rollback"], ["boot"], ["status"], ["doctor"], ["deploy", "--dry-run"])
+ASKING = (["deploy", "--json"], ["rollback"], ["boot"], ["status"], ["doctor"], ["deploy", "--dry-run"], ["monitor"])
 
 
 @pytest.mark.parametrize("begin", range(0, 60, 12))
@@ -141,6 +141,7 @@ SERVICE = {"ID": "x", "Service": "api", "Address": "127.0.0.1", "Port": 1, "Tags
 HEALTH = {"Node": {"Node": "n", "Address": "127.0.0.1"}, "Service": SERVICE, "Checks": [{"Status": "passing", "CheckID": "x"}]}
 TOLD: dict[str, Callable[[str], Any]] = {
     "/v1/agent/checks": lambda _path: {CHECK: {"CheckID": CHECK, "Status": "passing", "Output": "", "Notes": ""}},
+    "/v1/agent/service/release-agent": lambda _path: {**SERVICE, "Meta": {"watched": "true"}},
     "/v1/status/leader": lambda _path: "127.0.0.1:8300",
     "/v1/session/create": lambda _path: {"ID": "11111111-2222-3333-4444-555555555555"},
     "/v1/txn": lambda _path: {"Results": [], "Errors": None},
@@ -201,7 +202,9 @@ REPORTING = (["deploy", "v1.0.0"], ["boot"])
 TELLING = (
     ["monitor"],
     ["doctor"],
+    ["monitor"],
     ["status"],
+    ["monitor"],
     ["rollout", "list"],
     ["rollout", "status", "rollout-1"],
     ["rollout", "start", "v1.2.0", "--consul", "api", "--dry-run"],
@@ -213,11 +216,11 @@ TELLING = (
 )
 
 
-@pytest.mark.parametrize("begin", range(0, 60, 11))
+@pytest.mark.parametrize("begin", range(0, 70, 13))
 def test_whatever_consul_answers(with_consul: tuple[Container, list[Chance]], begin: int) -> None:
     attacked, chances = with_consul
     broken = []
-    for seed in range(begin, begin + 11):
+    for seed in range(begin, begin + 13):
         chances.append(Chance(seed))
         wrong = attacked.wrong_with(TELLING[seed % len(TELLING)])
         broken += [f"seed {seed}, {TELLING[seed % len(TELLING)]}: {wrong}"] if wrong else []

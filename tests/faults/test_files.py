@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.attacked import CHANGING, COMMANDS, USING_GIT, Container, container
 from support.fake_supervisor import supervisor
-from support.replaced import KINDS, replace
+from support.replaced import KINDS, MOUNTS, a_link, mounted, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 OWN = "root/.release-agent"
 PLACES = [
@@ -58,6 +60,30 @@ def attack(attacked: Container, named: str, kind: str) -> None:
     replace(attacked.path / named.format(live=attacked.live, before=attacked.before), kind)
 
 
+# A person may put these elsewhere; everything else is not followed.
+FOLLOWED = ("release-agent.toml", "root", "root/shared", "root/current")
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in FOLLOWED])
+def test_nothing_is_changed_behind_a_link_in_place_of_what_is_the_agents(attacked: Container, place: str) -> None:
+    changed = []
+    for name in COMMANDS:
+        attacked.put_back("root")
+        behind = attacked.path / "elsewhere"
+        a_link(attacked.path / place.format(live=attacked.live, before=attacked.before), behind)
+        before = state(behind)
+        attacked.wrong_with(COMMANDS[name])
+        changed += [name] if state(behind) != before else []
+    attacked.put_back()
+    assert changed == []
+
+
+def state(place: Path) -> dict[str, tuple[float, bytes]]:
+    """Return what is below a path: time of change and content, by path."""
+    found = [place, *place.rglob("*")] if os.path.lexists(place) else []
+    return {str(path): (path.lstat().st_mtime, path.read_bytes() if path.is_file() else b"") for path in found}
+
+
 def broken(attacked: Container, named: str, kinds: Sequence[str], commands: Sequence[str]) -> list[str]:
     """Return what goes wrong with a place replaced by each kind, for each command."""
     found = []
@@ -81,3 +107,26 @@ def test_file_that_is_something_else_is_no_bug_and_keeps_no_command_waiting(atta
 def test_repository_with_something_else_in_it_is_no_bug(attacked: Container, place: str) -> None:
     # A pipe takes git's whole time limit: that is in test_git_limits.py.
     assert broken(attacked, place, [kind for kind in KINDS if kind != "pipe"], USING_GIT) == []
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in ("release-agent.toml", "root")])
+def test_place_below_a_mount_is_no_bug_and_files_of_others_stay(attacked: Container, place: str, tmp_path: Path) -> None:
+    found = []
+    others = tmp_path / "others"
+    for name in ("inner/kept.txt", "000009-0123456789ab", "hook-1"):
+        (others / name).parent.mkdir(parents=True, exist_ok=True)
+        (others / name).write_text("precious")
+    there = attacked.path / place.format(live=attacked.live, before=attacked.before)
+    for kind in MOUNTS:
+        for name in COMMANDS:
+            attacked.put_back("root")
+            with mounted(there, kind, others):
+                wrong = attacked.wrong_with(COMMANDS[name])
+            left = [path for path in others.rglob("*") if path.is_file()]
+            # A disk for the agent's own directory is its own: what does not belong there is removed.
+            if place not in (f"{OWN}/incoming", f"{OWN}/releases") and len(left) < 3:
+                wrong += f"only {left} are left"
+            found += [f"{name}, {place} a {kind}: {wrong}"] if wrong else []
+    attacked.put_back()
+    assert found == []

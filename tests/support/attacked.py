@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 LIMIT = 45.0  # seconds that any command may take on a busy machine: less than git may, more than anything else
 
-# Every command, those that change something last. `monitor` has an input that has ended.
+# Every command, those that change something last. The input of `monitor` has ended: it looks once.
 COMMANDS = {
     "status": ["status"],
     "history": ["history"],
@@ -38,6 +39,8 @@ COMMANDS = {
 }
 USING_GIT = ("verify", "doctor", "dry run", "pin", "deploy", "boot")
 CHANGING = ("unpin", "pin", "deploy", "rollback", "boot", "prune", "repair")
+# The monitor goes on after an exception that nobody expected, with a line in its log.
+_BUG = re.compile(r'Traceback|"why": "[A-Z]\w+(Error|Exception): .*monitor\.failed')
 CONFIG = """
 [app]
 name = "api"
@@ -104,7 +107,7 @@ class Container:
             return f"hung for {LIMIT:g} s"
         printed = said + complaint
         # 1 without a bug: supervisor went away in the middle, as what answers nonsense has (docs/commands.md).
-        if code == 2 or code < 0 or "Traceback" in printed or (code == 1 and "interrupted" not in printed):
+        if code == 2 or code < 0 or _BUG.search(printed) or (code == 1 and "interrupted" not in printed):
             return f"ended with {code}: {(said + complaint)[-900:]}"
         return ""
 

@@ -1,20 +1,22 @@
-"""A file replaced by what it should not be."""
+"""A file replaced by what it should not be, or covered by a mount."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from support.attacked import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
-def a_link(place: Path) -> None:
+def a_link(place: Path, elsewhere: Path | None = None) -> None:
     """Link to what was there, which lies elsewhere now."""
-    elsewhere = place.parent / f"{place.name}-elsewhere"
+    elsewhere = elsewhere or place.parent / f"{place.name}-elsewhere"
     remove(elsewhere)
     if os.path.lexists(place):
         place.rename(elsewhere)
@@ -41,3 +43,23 @@ def replace(place: Path, kind: str) -> None:
     if kind != "link":
         remove(place)
     KINDS[kind](place)
+
+
+MOUNTS = ("tmpfs", "directory of others", "dying disk")
+
+
+@contextmanager
+def mounted(place: Path, kind: str, others: Path) -> Iterator[None]:
+    """Cover a place by a mount: an empty tmpfs, the directory ``others``, or a file whose reading fails with EIO."""
+    remove(place)
+    if kind == "dying disk":
+        place.touch()
+        mount = ["--bind", "/proc/1/mem"]
+    else:
+        place.mkdir()
+        mount = ["-t", "tmpfs", "tmpfs"] if kind == "tmpfs" else ["--bind", str(others)]
+    subprocess.run(["mount", *mount, place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
