@@ -300,7 +300,7 @@ class ConsulCluster:
         request = urllib.request.Request(self.environment["CONSUL_HTTP_ADDR"] + path, data=body, method=method)
         request.add_header("X-Consul-Token", token)
         trust = ssl.create_default_context(cafile=str(self.ca))
-        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=trust) as answer:
             return json.loads(answer.read() or b"null")
 
     def well(self) -> bool:

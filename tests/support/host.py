@@ -23,7 +23,7 @@ from support import warm
 from support.environment import BIN, clean_environment
 from support.repositories import Repository
 from support.servers import free_port
-from support.waiting import eventually, freeze
+from support.waiting import ended, eventually, freeze
 
 # The service uses the standard library alone, and its user may not reach into the agent's environment.
 SERVICE_PYTHON = "/usr/bin/python3"
@@ -192,7 +192,7 @@ class Host:
         """Stop supervisord and wait for its end; its children outlive a KILL."""
         if self.supervisord:
             self.supervisord.send_signal(number)
-            self.supervisord.wait(timeout=60)
+            ended(self.supervisord)
             self.supervisord = None
 
     def freeze(self) -> None:

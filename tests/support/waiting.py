@@ -5,29 +5,42 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Long enough for the busiest machine: a test that passes never waits for it.
-_PATIENCE = 60.0
+# Looks, not seconds: a minute on a quiet machine, and longer the less a busy one lets this process do.
+_LOOKS = 3000
 _PAUSE = 0.02
 
 
-def eventually(what: Callable[[], Any], because: str = "", patience: float = _PATIENCE) -> Any:
-    """Return the first true answer; fails if none comes within ``patience`` seconds."""
-    deadline = time.monotonic() + patience
+def eventually(what: Callable[[], Any], because: str = "") -> Any:
+    """Return the first true answer; fails if there is none in many looks."""
     pause = threading.Event()
-    while time.monotonic() < deadline:
+    for _ in range(_LOOKS):
         answer = what()
         if answer:
             return answer
         pause.wait(_PAUSE)
     message = f"never came true: {because or what}"
     raise AssertionError(message)
+
+
+def ended(process: Endable) -> int:
+    """Wait for the end of a process, and return its exit code."""
+    eventually(lambda: process.poll() is not None, "the process ends")
+    code = process.poll()
+    assert code is not None
+    return code
+
+
+class Endable(Protocol):
+    """A process that may have ended."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, if it has ended."""
 
 
 def freeze(pid: int) -> None:

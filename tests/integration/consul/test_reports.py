@@ -12,7 +12,7 @@ from release_agent.health import Health, HealthState
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
 from support.servers import free_port
-from support.waiting import eventually
+from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ def test_check_warns_between_publish_and_outcome_only(host: Host, consul: Consul
     deploying, health = consul.check("api"), host.status()["health"]
     host.open("after")
 
-    assert run.wait(60) == 0
+    assert ended(run) == 0
     assert building
     assert deploying
     assert (building["Status"], deploying["Status"], health) == ("passing", "warning", "warning")
@@ -163,7 +163,7 @@ def test_check_is_kept_alive_for_as_long_as_the_lock_is_held(cold_host: Host, co
 
     assert consul.check("api")["Status"] == "passing"  # type: ignore[index]
     host.open("held")
-    assert run.wait(60) == 0
+    assert ended(run) == 0
 
 
 def test_consul_without_acls_says_that_it_does_not_know_the_check(consul: ConsulProcess) -> None:

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.waiting import eventually
+from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -96,8 +96,8 @@ def test_boot_waits_for_a_deployment_that_runs(host: Host) -> None:
 
     host.open("held")
 
-    assert deployment.wait(60) == 0
-    assert boot.wait(60) == 0
+    assert ended(deployment) == 0
+    assert ended(boot) == 0
     assert len(host.history()) == 1
 
 
@@ -110,9 +110,9 @@ def test_boot_that_waits_can_be_stopped(host: Host) -> None:
 
     boot.send_signal(signal.SIGTERM)
 
-    assert boot.wait(60) == 14
+    assert ended(boot) == 14
     host.open("held")
-    assert deployment.wait(60) == 0
+    assert ended(deployment) == 0
 
 
 def _sleeps(pid: int) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from support.environment import BIN
 from support.tracing import killed_at
-from support.waiting import eventually
+from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -42,7 +42,7 @@ def test_second_deployment_is_busy_at_once_and_says_with_what(host: Host) -> Non
     assert told, message
     assert status["deployment"] == {"id": told[1], "phase": "hooks"}
     host.open("held")
-    assert first.wait(60) == 0
+    assert ended(first) == 0
     assert host.status()["deployment"] is None
     assert _outcomes(host) == ["deployed"]
 
@@ -53,7 +53,7 @@ def _terminated_in(host: Host, stage: str) -> int:
     run = host.begin("deploy", "--json")
     host.reached("held")
     run.send_signal(signal.SIGTERM)
-    return run.wait(60)
+    return ended(run)
 
 
 def test_term_before_publish_cancels_and_leaves_nothing(host: Host) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from support.environment import BIN
 from support.repositories import Repository
-from support.waiting import eventually, freeze
+from support.waiting import ended, eventually, freeze
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -46,7 +46,7 @@ def test_stopping_a_run_does_not_brand_a_release_that_was_proved_before(host: Ho
     host.reached("held")
     run.send_signal(signal.SIGTERM)
 
-    assert run.wait(60) == 20
+    assert ended(run) == 20
     assert (host.live(), host.releases()) == (two, {two: "healthy", one: "healthy"})
     host.configure()
     assert host.agent("rollback", "--json").json["release"] == one
@@ -65,7 +65,7 @@ def test_signal_to_the_whole_group_cancels_even_while_git_works(host: Host) -> N
 
     os.killpg(run.pid, signal.SIGTERM)
 
-    assert run.wait(60) == 14
+    assert ended(run) == 14
     assert host.history()[0]["outcome"] == "cancelled"
     assert host.leftovers() == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from support.configuration import REPOSITORY
 from support.environment import BIN
-from support.waiting import eventually
+from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_wrong_configuration_is_said_once_and_waited_for_while_events_are_answer
         assert (tmp_path / "log").read_text().count("monitor.waiting") == 1
         monitor.stdin.close()
         monitor.stdin = None
-        assert monitor.wait(60) == 0
+        assert ended(monitor) == 0
 
 
 def test_monitor_that_waits_ends_with_supervisor(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_host_that_rolls_back_by_itself_stops_the_rollout_and_the_others_are_put
 
 def test_host_that_hangs_after_accepting_hides_no_other_host(fleet: Fleet) -> None:
     fleet.hold(2)
-    operator = fleet.begin("--waves", "100%", "--deadline", "20s", "--max-unreachable", "1")
+    operator = fleet.begin("--waves", "100%", "--deadline", "30s", "--max-unreachable", "1")
     fleet.held(2)
     fleet.hosts[2].freeze()
 
