@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from typing import TYPE_CHECKING, Any
 
 from supervisor.http import NOT_DONE_YET
@@ -50,6 +51,7 @@ def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterfa
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make a method always answer or raise a fault; its answer is without members that are None."""
     signature = inspect.signature(method)
+    shape = _shape(method.__name__, signature)
 
     @functools.wraps(method)
     def answer(self: ReleaseRPCInterface, *arguments: Any) -> Any:
@@ -58,11 +60,18 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 signature.bind(self, *arguments)
             except TypeError as error:
-                raise RPCError(Faults.INCORRECT_PARAMETERS, str(error)) from error
+                raise RPCError(Faults.INCORRECT_PARAMETERS, f"{shape}: {error}") from error
             answered = method(self, *arguments)
             return answered if callable(answered) else sendable(answered)
 
     return answer
+
+
+def _shape(name: str, signature: inspect.Signature) -> str:
+    """Return how a method is called, as docs/plugin.md has it: ``release.getHistory(limit=20)``."""
+    _self, *parameters = signature.parameters.values()
+    words = [each.name if each.default is each.empty else f"{each.name}={json.dumps(each.default)}" for each in parameters]
+    return f"release.{name}({', '.join(words)})"
 
 
 class ReleaseRPCInterface:
@@ -74,7 +83,7 @@ class ReleaseRPCInterface:
         self._path = path
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = Trigger.RPC, force: bool = False) -> Any:
+    def deploy(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, force: bool = False) -> Any:
         """Deploy a revision, or what [revision] says.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
@@ -87,7 +96,7 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = Trigger.RPC) -> Any:
+    def rollback(self, release: str, wait: bool = False, trigger: str = Trigger.RPC) -> Any:
         """Roll back to the release that was live before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
@@ -99,7 +108,7 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False, force: bool = False) -> Any:
+    def check(self, revision: str, wait: bool = False, force: bool = False) -> Any:
         """Return what a deployment would do: commits, what would be built, free space. Not in the history; takes the lock.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says

@@ -55,6 +55,17 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         verb, *words = argument.split() or [""]
         options = {word for word in words if word.startswith("-")}
         names = [word for word in words if word not in options]
+        # A script's unset variable: supervisorctl joins its arguments, and an empty one is lost in that.
+        if not all(word.strip() for word in self.ctl.options.args):
+            self.ctl.output(f"release {verb}: an argument is empty; leave it out to do without")
+            self.ctl.exitstatus = LSBInitExitStatuses.INVALID_ARGS
+        elif not _is_usage(verb, options, names):
+            self.help_release()
+            self.ctl.exitstatus = LSBInitExitStatuses.INVALID_ARGS
+        elif self.ctl.upcheck():
+            self._run(verb, options, "".join(names))
+
+    def _run(self, verb: str, options: set[str], name: str) -> None:
         # Nothing unless it is asked for: an older plugin, with which supervisord may still run, knows no force.
         deploy = self._check if _DRY_RUN in options else self._deploy
         verbs: dict[str, Callable[[Any, str], int]] = {
@@ -63,15 +74,8 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             "status": self._status,
             "history": self._history,
         }
-        known = {_DRY_RUN, _FORCE} if verb == "deploy" else set()
-        if verb not in verbs or not options <= known or len(names) > 1:
-            self.help_release()
-            self.ctl.exitstatus = LSBInitExitStatuses.INVALID_ARGS
-            return
-        if not self.ctl.upcheck():
-            return
         try:
-            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), "".join(names))
+            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), name)
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
@@ -146,11 +150,18 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return 0
 
     def _history(self, release: Any, argument: str) -> int:
-        limit = min(int(argument[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if argument.isdecimal() else 20
+        limit = min(int(argument[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if argument else 20
         # A supervisord that runs since before an upgrade has an older plugin, which names no action.
         entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
         self.ctl.output(text.history(entries, limit))
         return 0
+
+
+def _is_usage(verb: str, options: set[str], names: list[str]) -> bool:
+    """Whether the words make sense, as _USAGE has them."""
+    known = {_DRY_RUN, _FORCE} if verb == "deploy" else set()
+    most = {"deploy": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
+    return len(names) <= most and options <= known and (verb != "history" or all(map(str.isdecimal, names)))
 
 
 def _asked(release: Any, identity: str) -> Any:

@@ -13,7 +13,13 @@ _LONGEST_REVISION = 200
 
 def check_revision(revision: str) -> str:
     """Return ``revision`` if a tag, branch or commit can have that name; raises Refused (revision-invalid)."""
-    if not revision or len(revision) > _LONGEST_REVISION or _BAD_REVISION.search(revision):
+    if not revision:
+        raise Refused(
+            Code.REVISION_INVALID,
+            "the revision is empty",
+            hint="name one; to deploy the newest version, leave the argument out",
+        )
+    if len(revision) > _LONGEST_REVISION or _BAD_REVISION.search(revision):
         raise Refused(
             Code.REVISION_INVALID,
             f"{revision[:_LONGEST_REVISION]!r} is not the name of a tag, a branch or a full commit id",

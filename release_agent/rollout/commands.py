@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.errors import Cancelled, Code, Exit, FleetStopped
+from release_agent.repository.revision import check_revision
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
 from release_agent.rollout.console.choice import console
@@ -130,7 +131,7 @@ def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
     wanted = StartRequest(
-        arguments.revision,
+        check_revision(arguments.revision),
         command.parts.targets(),
         options(arguments),
         service=command.inventory.consul,

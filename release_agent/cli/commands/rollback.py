@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.call import trigger
 from release_agent.cli.change import change
+from release_agent.errors import Code, NoTarget
 from release_agent.model import Action, Request
 
 if TYPE_CHECKING:
@@ -19,13 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "release",
         nargs="?",
-        default="",
         help="roll back to the release of this name, number or revision (default: the one that was live before)",
     )
 
 
 def run(call: Call) -> int:
-    """Roll back to the release that was live before, or to the named one; returns the exit code."""
+    """Roll back to the release that was live before, or to the named one; returns the exit code. Raises NoTarget."""
     asked = call.plugin_request()
-    request = Request(call.id, Action.ROLLBACK, release=call.arguments.release, trigger=trigger())
-    return change(call, asked.request if asked else request)
+    if asked:
+        return change(call, asked.request)
+    return change(call, Request(call.id, Action.ROLLBACK, release=_named(call.arguments.release), trigger=trigger()))
+
+
+def _named(release: str | None) -> str:
+    """Return the argument, "" if it is left out; an empty one is a caller's unset variable and names no release."""
+    if release == "":
+        hint = "name one of `release-agent releases`; to roll back to the release that was live before, leave the argument out"
+        raise NoTarget(Code.RELEASE_UNKNOWN, "the release is empty", hint=hint)
+    return release or ""

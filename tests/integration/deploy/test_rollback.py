@@ -72,6 +72,15 @@ def test_missing_or_failed_release_is_no_target(host: Host) -> None:
     assert host.live() == live
 
 
+def test_empty_argument_is_an_unset_variable_and_rolls_nothing_back(host: Host) -> None:
+    _, live = _deployed(host, "v1.0.0", "v1.1.0")
+
+    ran = host.agent("rollback", "", "--json")
+
+    assert (ran.code, ran.json["error"]["code"], ran.json["error"]["message"]) == (22, "release-unknown", "the release is empty")
+    assert host.live() == live
+
+
 def test_nothing_was_ever_deployed(host: Host) -> None:
     ran = host.agent("rollback", "--json")
 

@@ -63,6 +63,14 @@ def test_empty_revision_is_bare(host: Host) -> None:
     assert host.rpc.release.deploy("", True)["revision"] == "v1.1.0"
 
 
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+def test_supervisorctl_is_given_an_unset_variable_and_starts_nothing(host: Host, verb: str) -> None:
+    ran = host.supervisorctl("release", verb, "")
+
+    assert (ran.code, ran.out) == (2, f"release {verb}: an argument is empty; leave it out to do without\n")
+    assert host.history() == []
+
+
 def test_with_wait_the_answer_is_the_record_and_the_next_start_succeeds_at_once(host: Host) -> None:
     host.configure(service="")
     for number in range(8):

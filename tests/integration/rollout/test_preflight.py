@@ -91,6 +91,15 @@ def test_unknown_revision_is_refused_with_what_the_hosts_say(fleet: SimulatedRol
     assert "no tag, branch or commit v9.9.9" in done.json["error"]["message"]
 
 
+def test_empty_revision_is_an_unset_variable_and_asks_no_host_for_its_newest(fleet: SimulatedRollouts) -> None:
+    before = fleet.live()
+
+    done = fleet.start(revision="")
+
+    assert (done.code, done.json["error"]["message"]) == (12, "the revision is empty")
+    assert fleet.live() == before
+
+
 def test_hosts_of_two_fleets_are_refused(fleet: SimulatedRollouts) -> None:
     fleet.hosts[3].app = "web"
 

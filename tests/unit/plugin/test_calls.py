@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,15 +10,26 @@ import pytest
 from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from release_agent.plugin.rpcinterface import make_rpcinterface
+from release_agent.plugin.rpcinterface import ReleaseRPCInterface, make_rpcinterface
+from support.markdown import page
+
+SHAPES = {
+    shape.removeprefix("release.").partition("(")[0]: shape
+    for shape in re.findall(r"^\| `(release\..+?\))` \|", page("docs/plugin.md").text, re.MULTILINE)
+}
+
+
+def refused(method: str, *arguments: Any) -> RPCError:
+    """Return the fault that a call is; its configuration is at no place."""
+    supervisord = SimpleNamespace(options=SimpleNamespace(mood=SupervisorStates.RUNNING, logger=None), process_groups={})
+    with pytest.raises(RPCError) as told:
+        getattr(make_rpcinterface(supervisord, config="/nowhere"), method)(*arguments)
+    return told.value
 
 
 def fault(method: str, *arguments: Any) -> int:
-    """Return the code of the fault that a call is; its configuration is at no place."""
-    supervisord = SimpleNamespace(options=SimpleNamespace(mood=SupervisorStates.RUNNING, logger=None), process_groups={})
-    with pytest.raises(RPCError) as refused:
-        getattr(make_rpcinterface(supervisord, config="/nowhere"), method)(*arguments)
-    return int(refused.value.code)
+    """Return the code of the fault that a call is."""
+    return int(refused(method, *arguments).code)
 
 
 @pytest.mark.parametrize("value", ["yes", "", 2, -1, 1.5, [], {}])
@@ -42,6 +54,21 @@ def test_a_limit_that_is_a_boolean_is_refused() -> None:
     assert fault("getOutput", "d-1", True) == Faults.INCORRECT_PARAMETERS
 
 
-@pytest.mark.parametrize(("method", "most"), [("deploy", 4), ("rollback", 3), ("check", 3), ("getStatus", 0), ("getHistory", 1)])
-def test_too_many_arguments_are_refused(method: str, most: int) -> None:
-    assert fault(method, *["1"] * (most + 1)) == Faults.INCORRECT_PARAMETERS
+def test_every_method_is_documented() -> None:
+    assert set(SHAPES) == {name for name in vars(ReleaseRPCInterface) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("method", SHAPES)
+def test_a_wrong_number_of_arguments_is_told_the_documented_call(method: str) -> None:
+    told = refused(method, *["1"] * 9)
+
+    assert told.code == Faults.INCORRECT_PARAMETERS
+    assert told.text == f"INCORRECT_PARAMETERS: {SHAPES[method]}: too many positional arguments"
+
+
+@pytest.mark.parametrize("method", ["deploy", "rollback", "check", "getDeployment", "getOutput"])
+def test_a_call_without_arguments_is_no_wish_for_the_newest_version(method: str) -> None:
+    told = refused(method)
+
+    assert told.code == Faults.INCORRECT_PARAMETERS
+    assert f"{SHAPES[method]}: missing a required argument" in told.text

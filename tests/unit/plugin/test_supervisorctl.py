@@ -39,15 +39,15 @@ class Release:
         return call
 
 
-def run(line: str, *answers: Any) -> tuple[list[str], list[tuple[Any, ...]], int]:
-    """Return what is printed, what the plugin was asked, and the exit code."""
+def run(line: str, *answers: Any, words: list[str] | None = None) -> tuple[list[str], list[tuple[Any, ...]], int]:
+    """Return what is printed, what the plugin was asked, and the exit code; ``words``: those of a shell's command line."""
     release, printed = Release(*answers), []
     ctl = SimpleNamespace(
         output=printed.append,
         upcheck=lambda: True,
         get_server_proxy=lambda _name: release,
         exitstatus=0,
-        options=SimpleNamespace(plugins=[]),
+        options=SimpleNamespace(plugins=[], args=[] if words is None else words),
     )
     make_controller(ctl).do_release(line)
     return printed, release.asked, ctl.exitstatus
@@ -106,6 +106,15 @@ def test_what_it_does_not_know_is_not_done(line: str) -> None:
 
     assert (asked, code) == ([], LSBInitExitStatuses.INVALID_ARGS)
     assert printed[0].startswith("release deploy [REVISION]")
+
+
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+def test_an_empty_argument_is_an_unset_variable_and_no_wish_for_the_default(verb: str) -> None:
+    # supervisorctl joins the words of its command line, and strips them.
+    printed, asked, code = run(verb, words=["release", verb, ""])
+
+    assert (asked, code) == ([], LSBInitExitStatuses.INVALID_ARGS)
+    assert printed == [f"release {verb}: an argument is empty; leave it out to do without"]
 
 
 @pytest.mark.parametrize("limit", ["99999999999", "9" * 5000])
