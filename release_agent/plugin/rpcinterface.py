@@ -145,7 +145,10 @@ class ReleaseRPCInterface:
         @return struct result  events and next
         """
         wanted, beyond = name_of(id), count_of(after, "after")
-        return self._answers().output(wanted, beyond)
+        said = self._answers().output(wanted, beyond)
+        if not said["next"]:
+            self._record(wanted)  # raises NoTarget for an id that nobody knows
+        return said
 
     @_answering
     def getHistory(self, limit: int = 20) -> Any:

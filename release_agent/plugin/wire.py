@@ -76,14 +76,13 @@ def boolean_of(value: Any, name: str) -> bool:
 
 
 def count_of(value: Any, name: str) -> int:
-    """Return a number from 0 to what XML-RPC can carry, the nearest one; raises RPCError for what is no number."""
-    wrong = RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number")
-    if isinstance(value, bool):
-        raise wrong
-    try:
-        return max(0, min(int(value), xmlrpc.client.MAXINT))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise wrong from error
+    """Return a number that XML-RPC can carry; raises RPCError for what is no whole number from 0 on."""
+    # Some clients send a number as a string, and a large one as a double.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool | float) or not str(value).isdecimal() or len(str(value)) > _LONGEST_NAME:
+        raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number, 0 or more")
+    return min(int(value), xmlrpc.client.MAXINT)
 
 
 def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:

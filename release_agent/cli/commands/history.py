@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING, Any
 
 from release_agent import text
 from release_agent.errors import Code, Exit, NoTarget
 
 if TYPE_CHECKING:
-    import argparse
-
     from release_agent.cli.call import Call
     from release_agent.journal.journal import StateDatabase
 
 _MOST = (1 << 63) - 1
+_LONGEST_NUMBER = 20  # digits that are read: more than _MOST has
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     """Read a number of deployments, as far as SQLite can count."""
-    return max(-1, min(int(text), _MOST))
+    if not text.isdecimal():
+        message = f"{text!r} is no number of deployments"
+        raise argparse.ArgumentTypeError(message)
+    return min(int(text[:_LONGEST_NUMBER]), _MOST)
 
 
 def run(call: Call) -> int:
     """Print the deployments, newest first, or everything about one; raises NoTarget if that is unknown."""
     with call.parts.journal() as journal:
         entries = journal.history(call.arguments.limit)
-        if call.arguments.id:
+        if call.arguments.id is not None:
             return _print_one(call, journal, [entry for entry in entries if entry["id"] == call.arguments.id])
         call.answer(entries, text.history(entries, call.arguments.limit))
     return Exit.OK

@@ -16,18 +16,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the release."""
-    parser.add_argument(
-        "release", nargs="?", default="", help="compare the release of this name, number or revision (default: the live one)"
-    )
+    parser.add_argument("release", nargs="?", help="compare the release of this name, number or revision (default: the live one)")
 
 
 def run(call: Call) -> int:
     """Compare a release with its commit and print the differences; returns 30 if there are any. Raises NoTarget."""
     parts, named = call.parts, call.arguments.release
     root = parts.root()
-    release = find_release(root.releases(), named) if named else root.current()
+    release = find_release(root.releases(), named) if named is not None else root.current()
     if release is None:
-        what = f"there is no release {named!r}" if named else "no release is live"
+        what = f"there is no release {named!r}" if named is not None else "no release is live"
         raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
     with parts.looking() as context:
         drift = status.drift(context, release)

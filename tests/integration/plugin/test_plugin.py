@@ -54,9 +54,13 @@ def test_what_a_hook_says_is_seen_while_it_runs(host: Host) -> None:
     said = eventually(lambda: host.rpc.release.getOutput(begun["id"])["events"][1:], "it is seen")
 
     assert [(event["event"], event["line"]) for event in said] == [("hook.output", "größer")]
-    assert host.rpc.release.getOutput("another")["events"] == []
+    with pytest.raises(xmlrpc.client.Fault, match="there is no deployment another") as fault:
+        host.rpc.release.getOutput("another")
+    assert fault.value.faultCode == 122
     host.open("held")
     _ended(host, begun["id"])
+    newer = host.rpc.release.rollback("", True)
+    assert host.rpc.release.getOutput(newer["id"]) == {"events": [], "next": 0}, "it is known, and ran no hooks"
 
 
 def test_empty_revision_is_bare(host: Host) -> None:

@@ -56,9 +56,23 @@ def test_an_option_that_needs_no_command_imports_none(option: str) -> None:
     }
 
 
-@pytest.mark.parametrize(("given", "read"), [("3", 3), ("0", 0), ("-7", -1), ("9" * 40, (1 << 63) - 1)])
+@pytest.mark.parametrize(("given", "read"), [("3", 3), ("0", 0), ("9" * 5000, (1 << 63) - 1)])
 def test_history_takes_any_number_as_its_limit(given: str, read: int) -> None:
     parser = argparse.ArgumentParser()
     history.add_arguments(parser)
 
     assert parser.parse_args([f"--limit={given}"]).limit == read
+
+
+@pytest.mark.parametrize("given", ["-1", "x", "", "1.5"])
+def test_history_with_a_limit_that_is_no_number_of_deployments_is_wrong_usage(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    history.add_arguments(parser)
+
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--limit", given])
+
+    assert ended.value.code == 2
+    assert f"argument --limit: {given!r} is no number of deployments" in capsys.readouterr().err

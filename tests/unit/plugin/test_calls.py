@@ -54,6 +54,18 @@ def test_a_limit_that_is_a_boolean_is_refused() -> None:
     assert fault("getOutput", "d-1", True) == Faults.INCORRECT_PARAMETERS
 
 
+@pytest.mark.parametrize("value", [-1, "-1", 1.5, "1.5", "", "many", "9" * 5000, float("inf"), float("nan"), [], {}])
+def test_a_number_that_counts_nothing_is_refused(value: object) -> None:
+    assert fault("getHistory", value) == Faults.INCORRECT_PARAMETERS
+    assert fault("getOutput", "d-1", value) == Faults.INCORRECT_PARAMETERS
+
+
+@pytest.mark.parametrize("value", [0, 1, "1", 2.0, 2.0**40, "9" * 40])
+def test_a_number_as_clients_send_it_goes_on(value: object) -> None:
+    assert fault("getHistory", value) == 110
+    assert fault("getOutput", "d-1", value) == 110
+
+
 def test_every_method_is_documented() -> None:
     assert set(SHAPES) == {name for name in vars(ReleaseRPCInterface) if not name.startswith("_")}
 

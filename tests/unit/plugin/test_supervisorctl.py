@@ -100,7 +100,10 @@ def test_a_dry_run_with_force_is_a_check_of_that() -> None:
     assert run("deploy --dry-run --force v1", {**DEPLOYED, "outcome": "refused"})[1] == [("check", "v1", False, True)]
 
 
-@pytest.mark.parametrize("line", ["deploy --dryrun v1", "rollback --force", "deploy v1 v2", "", "help"])
+@pytest.mark.parametrize(
+    "line",
+    ["deploy --dryrun v1", "rollback --force", "deploy v1 v2", "", "help", "history x", "history -1", "history 1 2", "status v1"],
+)
 def test_what_it_does_not_know_is_not_done(line: str) -> None:
     printed, asked, code = run(line)
 
