@@ -81,8 +81,13 @@ def deployment(body: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def hook(event: dict[str, Any]) -> str:
-    """Return an event of a hook that runs: its begin, a line of its output, its end."""
+def phase(name: str, seconds: float) -> str:
+    """Return a phase that has ended, and the seconds spent in it so far."""
+    return f"{name:<10}{seconds:8.2f} s"
+
+
+def progress(event: dict[str, Any]) -> str:
+    """Return an event of a run: the start of a hook, a line of its output, its end, the end of a phase."""
     match event["event"]:
         case "hook.started":
             return f"{event.get('stage')} `{plain(str(event.get('run')))}`"
@@ -90,6 +95,8 @@ def hook(event: dict[str, Any]) -> str:
             return f"  | {plain(str(event.get('line')))}"
         case "hook.finished":
             return f"  {event.get('how')}"
+        case "phase.finished":
+            return phase(event["phase"], event["seconds"])
     return plain(f"{event['event']}: {event.get('why')}")
 
 

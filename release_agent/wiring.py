@@ -115,7 +115,7 @@ class Parts:
 
     @contextmanager
     def _locked(self, request: Request, *, wait: bool) -> Iterator[Context]:
-        from release_agent.store.output import HookOutput
+        from release_agent.store.output import RunOutput
         from release_agent.system.left_behind import end_left_behind
 
         root, log = self.root(), self.log
@@ -129,7 +129,7 @@ class Parts:
             for name, why in root.clean().items():
                 log.warning("leftover.stuck", name=name, why=why)
             with (
-                closing(HookOutput(root.output, request.id, self.redact)) as output,
+                closing(RunOutput(root.output, request.id, self.redact)) as output,
                 self.writable_journal(root) as journal,
                 self.source(root.incoming) as source,
             ):

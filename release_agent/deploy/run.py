@@ -82,8 +82,11 @@ class Run:
         clock.check()
         if self._journaled:
             self.note(lambda: self.context.journal.phase(name, self.record))
-        with timed(self.record, name, clock):
-            yield
+        try:
+            with timed(self.record, name, clock):
+                yield
+        finally:
+            self.context.log.tell("phase.finished", phase=name, seconds=round(self.record.phases[name], 3))
 
     def about(self, release: Release) -> None:
         """The record is about this release."""

@@ -12,6 +12,7 @@ from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
 from release_agent import text
 from release_agent.errors import FAULTS, Exit
 from release_agent.model import Record, Trigger, exit_of
+from release_agent.store.output import PHASE_FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
-_HOOKS = "hooks"  # the phase
 _DRY_RUN, _FORCE = "--dry-run", "--force"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
@@ -96,40 +96,38 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return self._follow(release, release.deploy(name, False, _TRIGGER, *forced))
 
     def _follow(self, release: Any, record: dict[str, Any]) -> int:
-        """Print hooks as they run, each phase when it has ended or grown, and the outcome; returns the exit code."""
+        """Print what the run does while it does it, and the outcome; returns the exit code."""
         told: dict[str, float] = {}
         heard = 0
         while True:
-            phases = record["phases"]
-            before = next((place for place, phase in enumerate(phases) if phase["name"] == _HOOKS), len(phases))
-            self._phases(phases[:before], told)
-            heard = self._hooks(release, record["id"], heard)
-            self._phases(phases[before:], told)
+            heard = self._progress(release, record["id"], heard, told)
             if "outcome" in record:
+                self._rest(record["phases"], told)
                 self.ctl.output(text.record(Record.from_json(record)))
                 return exit_of(record["outcome"])
             time.sleep(_POLL)
             record = _asked(release, record["id"])
 
-    def _phases(self, phases: list[dict[str, Any]], told: dict[str, float]) -> None:
-        """Print what is not in ``told``, and put it there."""
-        for phase in phases:
-            if told.get(phase["name"]) != phase["seconds"]:
-                self.ctl.output(f"{phase['name']:<10}{phase['seconds']:8.2f} s")
-            told[phase["name"]] = phase["seconds"]
-
-    def _hooks(self, release: Any, identity: str, heard: int) -> int:
-        """Print what hooks have said beyond ``heard``; returns how far that goes."""
+    def _progress(self, release: Any, identity: str, heard: int, told: dict[str, float]) -> int:
+        """Print the events of hooks and phases beyond ``heard``, put the phases into ``told``; returns how far that goes."""
         while True:
             try:
                 said = release.getOutput(identity, heard)
             except xmlrpc.client.Fault:  # an older plugin does not know it; the record says what matters
                 return heard
             for event in said["events"]:
-                self.ctl.output(text.hook(event))
+                self.ctl.output(text.progress(event))
+                if event["event"] == PHASE_FINISHED:
+                    told[event["phase"]] = event["seconds"]
             if said["next"] == heard:
                 return heard
             heard = said["next"]
+
+    def _rest(self, phases: list[dict[str, Any]], told: dict[str, float]) -> None:
+        """Print the phases that no event has told: of an older plugin, or from a full disk, there are none."""
+        for phase in phases:
+            if told.get(phase["name"]) != phase["seconds"]:
+                self.ctl.output(text.phase(phase["name"], phase["seconds"]))
 
     def _check(self, release: Any, name: str, *, forced: list[bool]) -> int:
         """Print what a deployment would do; returns the exit code."""

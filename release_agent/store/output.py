@@ -1,4 +1,4 @@
-"""What the hooks of the newest run say, while they say it: a file for whoever follows the run.
+"""The progress of the newest run, in order: what its hooks say, and each phase at its end. A file for whoever follows the run.
 
 Its first line is the id of the run that holds the lock. The events of a run that it recovers are there as well.
 It is no record, and nothing depends on it: the journal keeps each hook's last output.
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_EVENTS = "hook."
+PHASE_FINISHED = "phase.finished"
+_EVENTS = ("hook.", PHASE_FINISHED)
+_LONG = "hook.output"  # the only event that hooks make as many of as they like
 _MOST = 1 << 20  # bytes that a run may write
+_FOR_OTHERS = 1 << 16  # bytes of them that are kept free of hooks' lines
 _PIECE = 1 << 16  # bytes that are read at once
 
 
-class HookOutput:
-    """Writes the events of one run's hooks as lines of JSON, until it fails or has written enough."""
+class RunOutput:
+    """Writes the events of one run's hooks and phases as lines of JSON, until it fails or has written enough."""
 
     def __init__(self, place: Path, deployment: str, redact: Callable[[str], str]) -> None:
         """Make no file before there is an event; ``deployment``: the id of the run."""
@@ -34,12 +37,12 @@ class HookOutput:
         self._left = _MOST
 
     def take(self, event: Mapping[str, object]) -> None:
-        """Write an event of a hook; a full disk, or a hook that takes the file away, disturbs nobody."""
+        """Write an event of a hook or a phase; a full disk, or a hook that takes the file away, disturbs nobody."""
         if not str(event["event"]).startswith(_EVENTS):
             return
         told = {name: self._redact(value) if isinstance(value, str) else value for name, value in event.items()}
         line = json.dumps(told, default=repr).encode() + b"\n"
-        if self._left < len(line):
+        if self._left - (_FOR_OTHERS if event["event"] == _LONG else 0) < len(line):
             return
         self._left -= len(line)
         try:
@@ -64,7 +67,7 @@ class HookOutput:
 
 
 def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]], int]:
-    """Return the events of a deployment's hooks beyond ``after`` bytes, up to 64 KiB of them, and where they end.
+    """Return the events of a deployment's hooks and phases beyond ``after`` bytes, up to 64 KiB of them, and where they end.
 
     There are none if the file is missing, is no regular one or is another run's. What was read of
     another run's does not count, so that the file of this one is read from its beginning.
@@ -96,4 +99,11 @@ def _parsed(line: bytes) -> dict[str, Any]:
         event = json.loads(line)
     except (ValueError, RecursionError):  # a hook may have written into it
         return {}
-    return event if isinstance(event, dict) else {}
+    return event if isinstance(event, dict) and _is_readable(event) else {}
+
+
+def _is_readable(event: dict[str, Any]) -> bool:
+    """Whether it has what whoever follows a run reads of it."""
+    if event.get("event") == PHASE_FINISHED:
+        return isinstance(event.get("phase"), str) and isinstance(event.get("seconds"), int | float)
+    return isinstance(event.get("event"), str)

@@ -88,6 +88,10 @@ class RunLog:
         """Log an event that a person should know of."""
         self._log.warning(event, **self._with(event, values))
 
+    def tell(self, event: str, **values: object) -> None:
+        """Tell listeners of an event that is not logged."""
+        self._with(event, values)
+
     @contextmanager
     def of(self, identity: str) -> Iterator[None]:
         """Give every line of a block the id of a deployment."""

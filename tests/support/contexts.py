@@ -25,7 +25,7 @@ class Unheard:
     def info(self, event: str, **told: object) -> None:
         """Forget it."""
 
-    warning = error = info
+    warning = error = tell = info
 
 
 class Absent:

@@ -46,21 +46,25 @@ def test_deploy_returns_at_once_and_its_id_is_known_from_then_on(host: Host) -> 
     assert host.history()[0]["trigger"] == "rpc"
 
 
+def _lines(said: dict[str, Any]) -> list[str]:
+    return [event["line"] for event in said["events"] if event["event"] == "hook.output"]
+
+
 def test_what_a_hook_says_is_seen_while_it_runs(host: Host) -> None:
     host.configure(f"[hooks]\nbuild = [{{ run = 'echo größer; {host.gate('held')}' }}]", service="")
 
     begun = host.rpc.release.deploy("v1.0.0", False)
     host.reached("held")
-    said = eventually(lambda: host.rpc.release.getOutput(begun["id"])["events"][1:], "it is seen")
+    said = eventually(lambda: _lines(host.rpc.release.getOutput(begun["id"])), "it is seen")
 
-    assert [(event["event"], event["line"]) for event in said] == [("hook.output", "größer")]
+    assert said == ["größer"]
     with pytest.raises(xmlrpc.client.Fault, match="there is no deployment another") as fault:
         host.rpc.release.getOutput("another")
     assert fault.value.faultCode == 122
     host.open("held")
     _ended(host, begun["id"])
-    newer = host.rpc.release.rollback("", True)
-    assert host.rpc.release.getOutput(newer["id"]) == {"events": [], "next": 0}, "it is known, and ran no hooks"
+    host.rpc.release.rollback("", True)
+    assert host.rpc.release.getOutput(begun["id"]) == {"events": [], "next": 0}, "it is known, and another run's is kept"
 
 
 def test_empty_revision_is_bare(host: Host) -> None:
@@ -230,6 +234,36 @@ def test_supervisorctl_follows_to_the_end_and_exits_with_the_deployments_code(ho
     assert host.history()[-1]["trigger"] == "supervisorctl"
 
 
+def _steps(out: str) -> list[str]:
+    """The phases and hooks that supervisorctl printed, in order."""
+    return [line.split()[0] for line in out.splitlines() if line.endswith((" s", "`")) and line[0] != " "]
+
+
+def test_supervisorctl_prints_the_phases_of_an_automatic_rollback_in_the_order_they_went(host: Host) -> None:
+    host.configure("[hooks]\n" + "\n".join(f"{stage} = [{{ run = 'true' }}]" for stage in ("before_publish", "after_publish")))
+    host.supervisorctl("release", "deploy", "v1.0.0")
+    host.repository.release("v1.2.0", "sick")
+
+    sick = host.supervisorctl("release", "deploy", "v1.2.0")
+
+    hooks = [["before_publish", "hooks"], ["after_publish", "hooks"]]
+    there = ["resolve", "plan", "build", "sync", *hooks[0], "publish", *hooks[1], "restart", "health"]
+    assert _steps(sick.out) == [*there, "publish", *hooks[1], "restart", "health", "report", "prune"]
+
+
+def test_supervisorctl_prints_the_phases_of_a_rollback_that_fails_in_the_order_they_went(host: Host) -> None:
+    host.configure("[health]\ndeadline = '2s'\n")
+    one = host.rpc.release.deploy("v1.0.0", True)
+    two = host.rpc.release.deploy("v1.1.0", True)
+    (host.root / "releases" / one["release"] / "behaviour").write_text("sick")
+
+    back = host.supervisorctl("release", "rollback")
+
+    assert (back.code, host.live()) == (20, two["release"])
+    there = ["publish", "restart", "health"]
+    assert _steps(back.out) == ["plan", *there, *there, "report", "prune"]
+
+
 def test_supervisorctl_shows_status_and_history(host: Host) -> None:
     host.supervisorctl("release", "deploy", "v1.0.0")
 
@@ -313,7 +347,7 @@ def test_plugin_leaves_no_file_of_its_own(host: Host) -> None:
     assert (
         sorted(os.listdir(host.root / ".release-agent"))
         == before
-        == [*("app", "incoming", "lock", "releases", "shared", "state.db", "state.db-journal")]
+        == [*("app", "incoming", "lock", "output", "releases", "shared", "state.db", "state.db-journal")]
     )
 
 

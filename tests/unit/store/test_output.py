@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.store.output import HookOutput, read
+from release_agent.store.output import RunOutput, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def writer(place: Path, redact: dict[str, str] | None = None, *, run: str = "d-1") -> HookOutput:
-    return HookOutput(place, run, lambda text: (redact or {}).get(text, text))
+def writer(place: Path, redact: dict[str, str] | None = None, *, run: str = "d-1") -> RunOutput:
+    return RunOutput(place, run, lambda text: (redact or {}).get(text, text))
 
 
 def said(identity: str, line: str) -> dict[str, object]:
@@ -120,3 +120,26 @@ def test_an_event_that_is_larger_than_a_piece_does_not_hold_up_those_behind_it(t
     events, _ = read(tmp_path / "output", "d-1", 0)
 
     assert [event["line"][-6:] for event in events] == ["xxxxxx", "behind"]
+
+
+def test_hooks_that_say_too_much_leave_room_for_the_phases(tmp_path: Path) -> None:
+    output = writer(tmp_path / "output")
+    for _ in range(200):
+        output.take(said("d-1", "x" * 8000))
+    output.take({"event": "phase.finished", "id": "d-1", "phase": "hooks", "seconds": 1.5})
+
+    events, end = read(tmp_path / "output", "d-1", 0)
+    while events[-1]["event"] == "hook.output":
+        events, end = read(tmp_path / "output", "d-1", end)
+
+    assert (events[-1]["phase"], events[-1]["seconds"]) == ("hooks", 1.5)
+    assert (tmp_path / "output").stat().st_size <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    "written", ['{"id": "d-1"}', '{"id": "d-1", "event": 1}', '{"id": "d-1", "event": "phase.finished"}', "[]", "x"]
+)
+def test_what_a_hook_wrote_into_the_file_is_no_event(tmp_path: Path, written: str) -> None:
+    (tmp_path / "output").write_text(f"d-1\n{written}\n")
+
+    assert read(tmp_path / "output", "d-1", 0)[0] == []
