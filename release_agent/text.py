@@ -28,6 +28,17 @@ def record(run: Record) -> str:
     return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"
 
 
+def what_comes_next(follow: str, run: Record) -> str:
+    """Return a note on the revision that the next bare deploy takes after a rollback; ``follow``: as in ``[revision]``."""
+    if follow == "pin":
+        return f"note: a bare deploy takes what is pinned; to stay here: release-agent pin {run.revision}"
+    takes = {"branch": "the tip of the branch", "rollout": "what the fleet last rolled out"}.get(follow, "the newest tag")
+    return (
+        f'note: a bare deploy would take {takes} again; to stay here, set [revision] follow = "pin" '
+        f"and `release-agent pin {run.revision}`"
+    )
+
+
 def error(what: dict[str, str], outcome: str = "") -> str:
     """Return what failed, its code, and what to do next."""
     code = f" (exit {int(exit_of(outcome.rstrip(': ')))})" if outcome else ""

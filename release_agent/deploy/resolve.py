@@ -105,7 +105,8 @@ def _refuse_lower(context: Context, highest: str) -> None:
         raise Refused(
             Code.WOULD_GO_BACK,
             f"the highest tag is {highest}, and {live.revision}, which is higher, is live",
-            hint="fetch the missing tags; to go back on purpose: `release-agent rollback`, or deploy with --allow-lower",
+            hint="fetch the missing tags; to go back on purpose: "
+            f"roll back, name {highest}, or `release-agent deploy --allow-lower`",
         )
 
 
@@ -119,5 +120,5 @@ def _refuse_moved_tag(context: Context, target: Target) -> None:
             Code.TAG_MOVED,
             f"tag {target.revision} was deployed as {before[name][:12]} of repository {name}, "
             f"and now names {target.commits[name][:12]}",
-            hint="make a new tag; or, where it was moved on purpose, deploy with --accept-moved-tag",
+            hint=f"make a new tag; if it was moved on purpose: `release-agent deploy --accept-moved-tag {target.revision}`",
         )

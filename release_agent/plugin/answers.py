@@ -42,7 +42,7 @@ class Answers:
         return StateDatabase(self.root.database, patience=_PATIENCE)
 
     def status(self, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
-        """Return ``status --json`` with the last known health, its time, the agent's version and maintenance."""
+        """Return ``status --json`` with the last known health, its time, the agent's version, ``follow`` and maintenance."""
         with self.journal() as journal:
             return self._status(journal, processes_of)
 
@@ -63,6 +63,7 @@ class Answers:
         return {
             **body(self._config, self.root, journal, live, found),
             "agent_version": __version__,
+            "follow": self._config.revision.follow,
             "maintenance": bool(journal.maintenance()),
         }
 

@@ -123,7 +123,7 @@ class ReleaseRPCInterface:
     def getStatus(self) -> Any:
         """Return the live release, its services and its last known health.
 
-        @return struct result  As `release-agent status --json`, with health_at, agent_version and maintenance
+        @return struct result  As `release-agent status --json`, with health_at, agent_version, follow and maintenance
         """
         return self._answers().status(self._processes_of)
 

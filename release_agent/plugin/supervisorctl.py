@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import xmlrpc.client
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         deploy = self._check if _DRY_RUN in options else self._deploy
         verbs: dict[str, Callable[[Any, str], int]] = {
             "deploy": partial(deploy, forced=[True] if _FORCE in options else []),
-            "rollback": lambda release, name: self._follow(release, release.rollback(name, False, _TRIGGER)),
+            "rollback": self._rollback,
             "status": self._status,
             "history": self._history,
         }
@@ -93,18 +94,28 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         self.ctl.output(_USAGE)
 
     def _deploy(self, release: Any, name: str, *, forced: list[bool]) -> int:
-        return self._follow(release, release.deploy(name, False, _TRIGGER, *forced))
+        return exit_of(self._follow(release, release.deploy(name, False, _TRIGGER, *forced)).outcome)
 
-    def _follow(self, release: Any, record: dict[str, Any]) -> int:
-        """Print what the run does while it does it, and the outcome; returns the exit code."""
+    def _rollback(self, release: Any, name: str) -> int:
+        record = self._follow(release, release.rollback(name, False, _TRIGGER))
+        if not record.error:
+            with suppress(xmlrpc.client.Fault):  # the rollback is over, and well
+                follow = release.getStatus().get("follow")  # an older plugin does not tell
+                if follow:
+                    self.ctl.output(text.what_comes_next(follow, record))
+        return exit_of(record.outcome)
+
+    def _follow(self, release: Any, record: dict[str, Any]) -> Record:
+        """Print what the run does while it does it, and the outcome; returns its record."""
         told: dict[str, float] = {}
         heard = 0
         while True:
             heard = self._progress(release, record["id"], heard, told)
             if "outcome" in record:
                 self._rest(record["phases"], told)
-                self.ctl.output(text.record(Record.from_json(record)))
-                return exit_of(record["outcome"])
+                ended = Record.from_json(record)
+                self.ctl.output(text.record(ended))
+                return ended
             time.sleep(_POLL)
             record = _asked(release, record["id"])
 

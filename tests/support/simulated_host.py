@@ -218,6 +218,7 @@ class SimulatedHost:
                 "health_at": self._health_at,
                 "deployment": {"id": running.ending.id, "phase": phase} if running and locked else None,
                 "agent_version": self.agent_version,
+                "follow": "tag",
                 "maintenance": self.maintenance,
             }
         )

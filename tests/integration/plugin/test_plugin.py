@@ -114,6 +114,7 @@ def test_status_over_rpc_has_the_shape_of_the_commands_and_more(host: Host) -> N
         **shown,
         "health_at": status["health_at"],
         "agent_version": status["agent_version"],
+        "follow": "tag",
         "maintenance": False,
     }
 
@@ -262,6 +263,21 @@ def test_supervisorctl_prints_the_phases_of_a_rollback_that_fails_in_the_order_t
     assert (back.code, host.live()) == (20, two["release"])
     there = ["publish", "restart", "health"]
     assert _steps(back.out) == ["plan", *there, *there, "report", "prune"]
+
+
+def test_supervisorctl_says_after_a_rollback_that_a_bare_deploy_takes_the_newest_tag_again(host: Host) -> None:
+    host.configure(service="")
+    host.supervisorctl("release", "deploy", "v1.0.0")
+    forward = host.supervisorctl("release", "deploy", "v1.1.0")
+    back = host.supervisorctl("release", "rollback")
+    none = host.supervisorctl("release", "rollback")
+
+    assert (back.code, none.code) == (0, 22)
+    assert back.out.splitlines()[-1] == (
+        'note: a bare deploy would take the newest tag again; to stay here, set [revision] follow = "pin" '
+        "and `release-agent pin v1.0.0`"
+    )
+    assert "note:" not in forward.out + none.out
 
 
 def test_supervisorctl_shows_status_and_history(host: Host) -> None:
