@@ -175,7 +175,8 @@ class ReleaseRPCInterface:
         holder = answers.root.holder()
         # A process that is being stopped has a pid: supervisor would not start it, and answer that it did.
         if holder or process.pid or process.get_state() in RUNNING_STATES:
-            raise busy(holder)
+            running = runs.running()  # it may not have taken the lock yet
+            raise busy(holder or (running.holder if running else None), process.pid)
         kept = process.config.environment
         process.config.environment = {**(kept or {}), **wanted.to_environ()}
         try:
@@ -188,7 +189,7 @@ class ReleaseRPCInterface:
         finally:
             # At once: `reread` would report a changed program.
             process.config.environment = kept
-        runs.add(wanted.request.id, process, wanted.request.revision)
+        runs.add(wanted.request, process)
 
     def _program(self) -> tuple[str, Any]:
         for group_name, group in self._supervisord.process_groups.items():
@@ -260,7 +261,7 @@ class ReleaseRPCInterface:
 
 def _unjournaled(identity: str, run: Started) -> dict[str, Any]:
     """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
-    record = Record(identity, revision=run.revision or None)
+    record = Record(identity, revision=run.request.revision or None)
     if run.is_over:
         error = error_of_exit(run.exit_code)
         record.outcome, record.error = error.outcome, error.to_json()

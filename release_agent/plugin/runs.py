@@ -6,10 +6,13 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
+
+if TYPE_CHECKING:
+    from release_agent.model import Request
 
 _MOST_KEPT = 100
 # Seconds that a finished run goes on waking supervisord, which tries a deferred answer
@@ -19,17 +22,25 @@ _LINGER = 0.1
 
 @dataclass(frozen=True)
 class Started:
-    """A run: supervisor's object for its process, and the pid at its start."""
+    """A run: supervisor's object for its process, and the pid at its start (``since``: seconds since 1970)."""
 
     process: Any
     pid: int
-    revision: str
+    request: Request
+    since: float
 
     @property
     def is_over(self) -> bool:
         """Whether its process is reaped, so that the next start succeeds."""
         # It may have been reaped before its pid could be read.
         return bool(self.process.pid != self.pid or not self.pid)
+
+    @property
+    def holder(self) -> dict[str, Any]:
+        """The run as the lock will name its holder, once the run has taken it."""
+        request = self.request
+        what = {"action": str(request.action), "revision": request.revision or request.release}
+        return {"id": request.id, "pid": self.pid, "since": self.since, **what}
 
     @property
     def exit_code(self) -> int | None:
@@ -47,10 +58,10 @@ class StartedRuns:
         # again: a watch that stayed in the loop would read another file's descriptor.
         events.subscribe(events.SupervisorStoppingEvent, self.let_go)
 
-    def add(self, identity: str, process: Any, revision: str) -> None:
+    def add(self, request: Request, process: Any) -> None:
         """Add a run whose process was just spawned, and wake supervisord when it ends."""
-        run = Started(process, process.pid, revision)
-        self._runs[identity] = run
+        run = Started(process, process.pid, request, time.time())
+        self._runs[request.id] = run
         for oldest in list(self._runs)[:-_MOST_KEPT]:
             del self._runs[oldest]
         self._watches = [watch for watch in self._watches if watch.readable()]
@@ -63,6 +74,10 @@ class StartedRuns:
         for watch in self._watches:
             watch.close()
         self._watches = []
+
+    def running(self) -> Started | None:
+        """Return the run that is not over, or None; supervisord starts one at a time."""
+        return next((run for run in reversed(self._runs.values()) if not run.is_over), None)
 
     def get(self, identity: str) -> Started | None:
         """Return a run, or None if this supervisord did not start it."""

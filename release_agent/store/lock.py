@@ -66,10 +66,11 @@ class Lock:
             self._file.sign({"id": identity, "since": since, "action": action, "revision": revision})
 
 
-def busy(holder: dict[str, Any] | None) -> Busy:
-    """Make the error for a lock that a run has; ``holder``: as Lock.holder() returns it."""
+def busy(holder: dict[str, Any] | None, pid: int = 0) -> Busy:
+    """Make the error for a lock that a run has; ``holder``: as Lock.holder() returns it, else the ``pid`` may be known."""
     if not holder:
-        return Busy(Code.BUSY, "another run holds the lock", hint="try again when it is done")
+        what = f"another deployment is starting: pid {pid}" if pid else "another run holds the lock"
+        return Busy(Code.BUSY, what, hint="try again when it is done")
     what = f"{holder['action']} {holder['revision']}".strip()
     age = max(0, int(time.time() - holder["since"]))
     return Busy(

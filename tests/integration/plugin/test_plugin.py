@@ -169,6 +169,25 @@ def test_busy_is_a_fault_with_the_commands_own_message(host: Host) -> None:
     assert host.history()[0]["outcome"] == "deployed"
 
 
+@pytest.mark.parametrize("bare", [False, True], ids=["by-the-plugin", "by-supervisorctl-start"])
+def test_busy_names_what_is_known_of_a_deployment_that_has_not_taken_the_lock_yet(host: Host, bare: bool) -> None:
+    host.configure(f"[hooks]\nbuild = [{{ run = '{host.gate('held')}' }}]", service="")
+    begun = {"id": ""} if bare else host.rpc.release.deploy("v1.0.0", False)
+    if bare:
+        host.supervisorctl("start", "deploy")
+    host.reached("held")
+    pid = host.process("deploy")[1]
+    (host.root / ".release-agent" / "lock").write_text("")  # as before it has it
+
+    with pytest.raises(xmlrpc.client.Fault) as fault:
+        host.rpc.release.deploy("v1.1.0", False)
+
+    known = f"starting: pid {pid}" if bare else f"already running: {begun['id']} (deploy v1.0.0, pid {pid})"
+    assert f"another deployment is {known}" in fault.value.faultString
+    host.open("held")
+    eventually(lambda: host.process("deploy")[0] == "EXITED", "it ended")
+
+
 def test_misconfigured_agent_is_a_fault_that_names_the_mistake(host: Host) -> None:
     host.config.write_text('[app]\nname = "api"\n')
 

@@ -10,6 +10,7 @@ import pytest
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.xmlrpc import Faults, RPCError
 
+from release_agent.model import Request
 from release_agent.plugin.rpcinterface import _answering
 from release_agent.plugin.runs import ExitWatch, Started, StartedRuns
 from release_agent.plugin.wire import sendable
@@ -25,7 +26,7 @@ def test_run_is_over_when_its_process_was_reaped_and_not_before() -> None:
     child = _ended_child()
     process = SimpleNamespace(pid=child.pid, exitstatus=None)
     runs = StartedRuns()
-    runs.add("r-1", process, "v1")
+    runs.add(Request("r-1", revision="v1"), process)
 
     run = runs.get("r-1")
 
@@ -41,7 +42,7 @@ def test_watch_leaves_the_loop_once_its_run_is_over() -> None:
     child = _ended_child()
     process = SimpleNamespace(pid=child.pid)
     descriptor = os.pidfd_open(child.pid)
-    watch = ExitWatch(descriptor, Started(process, child.pid, ""))
+    watch = ExitWatch(descriptor, Started(process, child.pid, Request("r-1"), 0))
     watch.handle_read_event()
     assert watch.readable(), "it was not reaped yet: the loop has to turn once more"
 
@@ -57,7 +58,7 @@ def test_watch_leaves_the_loop_once_its_run_is_over() -> None:
 def test_watch_that_fails_leaves_the_loop() -> None:
     child = _ended_child()
     descriptor = os.pidfd_open(child.pid)
-    watch = ExitWatch(descriptor, Started(None, child.pid, ""))
+    watch = ExitWatch(descriptor, Started(None, child.pid, Request("r-1"), 0))
 
     with pytest.raises(AttributeError):
         watch.handle_read_event()  # supervisord catches it and calls:
@@ -74,7 +75,7 @@ def test_run_that_ended_before_it_could_be_watched_is_waited_for_by_the_tick() -
     child.wait()
     runs = StartedRuns()
 
-    runs.add("r-1", SimpleNamespace(pid=child.pid, exitstatus=0), "v1")
+    runs.add(Request("r-1"), SimpleNamespace(pid=child.pid, exitstatus=0))
 
     assert runs.get("r-1") is not None
 
@@ -82,7 +83,7 @@ def test_run_that_ended_before_it_could_be_watched_is_waited_for_by_the_tick() -
 def test_only_the_newest_hundred_runs_are_remembered() -> None:
     runs = StartedRuns()
     for number in range(150):
-        runs.add(f"r-{number}", SimpleNamespace(pid=2**30), "")
+        runs.add(Request(f"r-{number}"), SimpleNamespace(pid=2**30))
 
     assert runs.get("r-49") is None
     assert runs.get("r-50") is not None
