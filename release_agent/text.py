@@ -82,7 +82,7 @@ def deployment(body: dict[str, Any]) -> str:
     lines = [
         f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
         f"started {body['started_at']} by {body['trigger']}; {body['seconds']:.1f} s: {phases}",
-        *(f"{name}: {commit}{_signed(body, name)}" for name, commit in body["commits"].items()),
+        *(f"{name}: {commit[:_SHORT]}{_signed(body, name)}" for name, commit in body["commits"].items()),
     ]
     if body["error"]:
         lines.append(error(body["error"]))

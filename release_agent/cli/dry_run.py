@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def dry_run(call: Call, request: Request, *, keep: bool) -> int:
     """Print what a deployment would do; ``keep``: hold the lock, and write it into the journal for the plugin as well."""
-    with call.parts.locked(request) if keep else call.parts.looking() as context:
+    parts = call.parts
+    with parts.log.of(request.id), parts.locked(request) if keep else parts.looking() as context:
         record, body = check(context, request)
         if keep:
             context.journal.answer(request.id, body)

@@ -180,6 +180,7 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(host: Host) -> None:
     assert ran.json["build"] is True
     assert ran.json["commits"] == {"api": host.repository.git("rev-parse", "v1.1.0")}
     assert ran.json["needed_bytes"] > 0
+    assert [event["id"] for event in ran.events("revision.resolved")] == [ran.json["id"]]
     assert not host.root.exists()
     assert host.history() == []
 
