@@ -31,6 +31,7 @@ SHELL = ("/bin/sh", "-euc")
 _HELD = ("/bin/sh", "-c", 'read -r go && exec "$0" "$@" </dev/null')
 _TAIL = 64 * 1024
 _LONGEST_LINE = 8 * 1024
+_MOST_LINES = 100_000  # that are passed on: handling a line takes longer than printing it
 _POLL = 0.05
 _READ = 64 * 1024
 
@@ -173,7 +174,7 @@ def _group_lives(process: subprocess.Popen[bytes]) -> bool:
 
 
 class _Output:
-    """A command's output: passes lines on as they come, keeps the last 64 KiB."""
+    """A command's output: passes the first 100,000 lines on as they come, keeps the last 64 KiB."""
 
     def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
         self._pipe = cast("IO[bytes]", process.stdout)  # of Popen with stdout=PIPE
@@ -183,6 +184,7 @@ class _Output:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._on_line = on_line
         self._line = ""
+        self._left = _MOST_LINES  # negative once a line was not passed on
         self._kept: deque[str] = deque()
         self._size = 0
 
@@ -198,12 +200,18 @@ class _Output:
 
     def _take(self, text: str) -> None:
         self._keep(text)
+        if self._left < 0:
+            return
         *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._on_line(line[:_LONGEST_LINE])
         if len(self._line) > _LONGEST_LINE:
-            self._on_line(self._line[:_LONGEST_LINE])
+            lines.append(self._line)
             self._line = ""
+        for line in lines[: self._left]:
+            self._on_line(line[:_LONGEST_LINE])
+        self._left -= len(lines)
+        if self._left < 0:
+            self._line = ""
+            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged, and its last 64 KiB are kept")
 
     def _keep(self, text: str) -> None:
         self._kept.append(text)

@@ -81,6 +81,15 @@ def test_the_last_64_kib_are_kept(tmp_path: Path) -> None:
     assert said.ended.output == whole[-KEPT:]
 
 
+def test_lines_without_number_are_told_up_to_a_limit_and_their_end_is_kept(tmp_path: Path) -> None:
+    said = Said(tmp_path, "seq 1000000")
+    whole = "".join(f"{number}\n" for number in range(990000, 1000001))
+
+    assert said.lines[:-1] == [str(number) for number in range(1, 100001)]
+    assert said.lines[-1].startswith("… more than 100000 lines: the rest is not logged")
+    assert said.ended.output == whole[-KEPT:]
+
+
 def test_ten_megabytes_without_a_line_break_are_no_burden(tmp_path: Path) -> None:
     said = Said(tmp_path, "head -c 10000000 /dev/zero | tr '\\0' x")
 
