@@ -43,7 +43,11 @@ def run(call: Call) -> int:
 def _print_one(call: Call, journal: StateDatabase, entries: list[dict[str, Any]]) -> int:
     identity = call.arguments.id
     if not entries:
-        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="`release-agent history` lists them")
+        raise NoTarget(
+            Code.RELEASE_UNKNOWN,
+            f"there is no deployment {identity or repr(identity)}",
+            hint="`release-agent history` lists them",
+        )
     body = {**entries[0], "hooks": [vars(hook) for hook in journal.hooks_of(identity)]}
     call.answer(body, text.deployment(body))
     return Exit.OK

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from support.host import Host
 
@@ -79,6 +81,15 @@ def test_empty_argument_is_an_unset_variable_and_rolls_nothing_back(host: Host) 
 
     assert (ran.code, ran.json["error"]["code"], ran.json["error"]["message"]) == (22, "release-unknown", "the release is empty")
     assert host.live() == live
+
+
+@pytest.mark.parametrize("command", ["history", "verify"])
+def test_empty_argument_names_nothing_to_look_at_either(host: Host, command: str) -> None:
+    _deployed(host, "v1.0.0")
+
+    ran = host.agent(command, "", "--json")
+
+    assert (ran.code, ran.json["error"]["code"]) == (22, "release-unknown")
 
 
 def test_nothing_was_ever_deployed(host: Host) -> None:
