@@ -15,7 +15,8 @@
 # home then need a mount on /home/release. A deployment survives KILL, requests do not: give the container
 # a stop timeout (--stop-timeout, stop_grace_period) well above the stopwaitsecs of its services.
 #
-# The base is anything of Debian's kind with Python 3.11 or newer and its venv module.
+# The base is anything of Debian's kind with Python 3.11 or newer and its venv module. The user `release` must be able to
+# execute that Python: one below /root is refused.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build

@@ -59,6 +59,7 @@ class Code(StrEnum):
     RELEASE_TOML_INVALID = "release-toml-invalid"
     # Before publishing
     ROOT_UNUSABLE = "root-unusable"
+    USER_NOT_CHANGED = "user-not-changed"
     DISK_FULL = "disk-full"
     BUILD_FAILED = "build-failed"
     SHARED_MISSING = "shared-missing"

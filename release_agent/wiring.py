@@ -108,7 +108,10 @@ class Parts:
 
     @contextmanager
     def locked(self, request: Request, *, wait: bool = False) -> Iterator[Context]:
-        """Hold the root's lock, as the root's owner, and make a context that may change it; raises Busy unless ``wait``."""
+        """Hold the root's lock, as the root's owner, and make a context that may change it.
+
+        Raises Busy unless ``wait``, Failed (user-not-changed, root-unusable).
+        """
         # The log is made before the user changes, who may not read every secret.
         with self.log.of(request.id), self._locked(request, wait=wait) as context:
             yield context

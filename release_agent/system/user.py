@@ -6,40 +6,93 @@ import grp
 import os
 import pwd
 import stat
-from pathlib import Path
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 def become_owner(place: Path) -> str | None:
-    """Change from root to the owner of a directory; returns the owner's name, or None if nothing was changed.
+    """Change from root to the owner of a directory; returns the owner's name, or None if nothing had to be changed.
 
     A person who enters a container is the root user. The agent's own user could
-    neither change nor remove files that root wrote.
+    neither change nor remove files that root wrote. Raises Failed (user-not-changed).
     """
     if os.geteuid() != 0 or not place.exists():
         return None
     status = place.stat()
-    return become(status.st_uid, status.st_gid)
+    return become(status.st_uid, f"owns {place}", group=status.st_gid)
 
 
-def become(user: int, group: int | None = None) -> str | None:
-    """Change from root to a user; returns the user's name, or None if nothing was changed.
+def become(user: int, why: str, *, group: int | None = None) -> str | None:
+    """Change from root to a user; returns the user's name, or None if nothing had to be changed.
 
-    ``group``: the group of a user whom this container does not know (default: the same number).
+    ``why``: what makes this user the right one, for the message. ``group``: the group of a user whom this
+    container does not know (default: the same number). Raises Failed (user-not-changed), and is still root then.
     """
-    if os.geteuid() != 0 or user == 0 or not is_open_to_all(Path(os.__file__)):
+    if os.geteuid() != 0 or user == 0:
         return None
+    account = _Account.of(user, group)
+    what = f"cannot change from root to {account.name}, who {why}"
     try:
-        known = pwd.getpwuid(user)
-        name, home = known.pw_name, known.pw_dir
-        os.initgroups(name, known.pw_gid)
-        os.setgid(known.pw_gid)
-    except KeyError:  # the owner of a volume need not be a user of this container
-        name, home = str(user), "/"
-        os.setgroups([])
-        os.setgid(user if group is None else group)
-    os.setuid(user)
-    os.environ.update(HOME=home, USER=name, LOGNAME=name)
-    return name
+        if closed := account.first_unreadable(_loaded_from()):
+            raise Failed(
+                Code.USER_NOT_CHANGED,
+                f"{what}: {account.name} cannot read {closed}, which this agent runs from",
+                hint=f"install Python and release-agent where {account.name} can execute them, for instance in /opt",
+            )
+        os.setgroups(account.groups)
+        os.setgid(account.group)
+        os.setuid(account.user)
+    except OSError as error:
+        hint = f"run it as {account.name}, or let the container have the capabilities SETUID and SETGID"
+        raise Failed(Code.USER_NOT_CHANGED, f"{what}: {error.strerror}", hint=hint) from error
+    os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
+    return account.name
+
+
+def _loaded_from() -> list[str]:
+    """Return one file of each place that modules are still loaded from: Python's library, the agent, its dependencies."""
+    dependency = find_spec("structlog")
+    return [os.__file__, __file__, *([dependency.origin] if dependency and dependency.origin else [])]
+
+
+@dataclass(frozen=True)
+class _Account:
+    """All that a process takes over from a user."""
+
+    name: str
+    home: str
+    user: int
+    group: int
+    groups: Sequence[int]
+
+    @classmethod
+    def of(cls, user: int, group: int | None) -> _Account:
+        """Return a user's account; ``group`` is that of a user whom this container does not know."""
+        try:
+            known = pwd.getpwuid(user)
+        except KeyError:  # the owner of a volume need not be a user of this container
+            return cls(str(user), "/", user, user if group is None else group, [])
+        return cls(known.pw_name, known.pw_dir, user, known.pw_gid, os.getgrouplist(known.pw_name, known.pw_gid))
+
+    def first_unreadable(self, files: Sequence[str]) -> str | None:
+        """Return the first file that this user cannot read; root asks the kernel in the user's place, and is root again."""
+        group, groups = os.getegid(), os.getgroups()
+        os.setgroups(self.groups)
+        try:
+            os.setegid(self.group)
+            os.seteuid(self.user)
+            return next((file for file in files if not os.access(file, os.R_OK, effective_ids=True)), None)
+        finally:
+            os.seteuid(0)
+            os.setegid(group)
+            os.setgroups(groups)
 
 
 def name_of(user: int) -> str:
@@ -85,8 +138,3 @@ def who_may_read(file: Path) -> str:
     if there.st_mode & stat.S_IRGRP and there.st_gid:
         return f"run it as root, or as a user in the group {group_name(there.st_gid)}, who may read {file}"
     return user_to_be(file)
-
-
-def is_open_to_all(file: Path) -> bool:
-    """Whether another user can read this Python: one in somebody's home cannot be shared."""
-    return all(parent.stat().st_mode & stat.S_IXOTH for parent in file.resolve().parents)

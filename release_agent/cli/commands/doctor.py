@@ -32,7 +32,7 @@ def run(call: Call) -> int:
     parts = call.parts
     supervisor = parts.services()
     sections = read_sections(supervisor, parts.environ)  # root may read it, the user that deploys perhaps not
-    become_deployer(supervisor, parts.root().path)
-    found = examine(parts, Path(chosen_path(call.arguments.config)), sections)
+    refused = become_deployer(supervisor, parts.root().path)
+    found = examine(parts, Path(chosen_path(call.arguments.config)), sections, refused)
     call.answer([finding.to_json() for finding in found], findings(found))
     return Exit.FAULT_FOUND if any(finding.level == FAULT for finding in found) else Exit.OK

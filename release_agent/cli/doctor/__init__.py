@@ -10,23 +10,25 @@ from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, findin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from release_agent.errors import Failed
     from release_agent.services.sections import Sections
     from release_agent.wiring import Parts
 
 __all__ = ["FAULT", "OK", "WARNING", "Finding", "examine", "findings"]
 
 
-def examine(parts: Parts, file: Path, sections: Sections | str) -> list[Finding]:
+def examine(parts: Parts, file: Path, sections: Sections | str, refused: Failed | None = None) -> list[Finding]:
     """Check everything; of what depends on a broken part, check as much as possible.
 
     ``file``: the configuration's. ``sections``: of supervisord's configuration, or why it cannot be read.
+    ``refused``: why root could not become the user that deploys.
     """
     store, services = parts.root(), parts.services()
     with parts.source() as source, journal.readable_or_empty(parts) as database:
         context = parts.context(store, database, source)
         revision, blueprint = repositories.revision(context)
         return [
-            *looked("user", user.examine(services, store.path)),
+            *looked("user", user.examine(services, store.path, refused)),
             *looked("configuration", configuration.examine(file)),
             *looked("root", root.examine(store)),
             *looked("journal", journal.examine(database, store)),

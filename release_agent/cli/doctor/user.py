@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from release_agent.cli.doctor.finding import OK, WARNING, Finding
-from release_agent.errors import ReleaseError
+from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
+from release_agent.errors import Failed, ReleaseError
 from release_agent.services.programs import own
 from release_agent.system import processes
 from release_agent.system.user import become, become_owner, name_of, owner_of, user_to_be
@@ -18,29 +18,32 @@ if TYPE_CHECKING:
     from release_agent.services.supervisor import SupervisorServices
 
 
-def become_deployer(services: SupervisorServices, root: Path) -> None:
+def become_deployer(services: SupervisorServices, root: Path) -> Failed | None:
     """Change from root to the user of supervisor's program `deploy`; if that is root, too, or unknown, to the owner of the root.
 
     `deploy` does the same: supervisor starts it as its user, and as root it becomes the owner of the root.
+    Returns why that cannot be done, or None.
     """
-    if not become(_deployer(services) or 0):
-        become_owner(root)
+    try:
+        if not become(_deployer(services) or 0, "runs the program deploy"):
+            become_owner(root)
+    except Failed as refused:
+        return refused
+    return None
 
 
-def examine(services: SupervisorServices, root: Path) -> Iterator[Finding]:
-    """Say as whom everything is looked at, and whether that is the user that deploys."""
+def examine(services: SupervisorServices, root: Path, refused: Failed | None) -> Iterator[Finding]:
+    """Say as whom everything is looked at, and whether that is the user that deploys; ``refused``: why root is root still."""
     user, deployer = os.geteuid(), _deployer(services)
-    if deployer == user:
+    if refused:
+        yield Finding("user", FAULT, f"{refused.message}; the rest is looked at as root", refused.hint)
+    elif deployer == user:
         yield Finding("user", OK, f"looks as {name_of(user)}, as the program deploy runs")
     elif user == owner_of(root) and not deployer:
         yield Finding("user", OK, f"looks as {name_of(user)}, who owns {root}")
     elif deployer:
-        yield Finding(
-            "user",
-            WARNING,
-            f"looks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}",
-            f"run doctor as {name_of(deployer)}, or as root with a Python that every user may read",
-        )
+        message = f"looks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}"
+        yield Finding("user", WARNING, message, f"run doctor as {name_of(deployer)}, or as root")
     elif hint := user_to_be(root):
         message = f"looks as {name_of(user)}, who neither deploys nor owns {root}: the rest is about that user"
         yield Finding("user", WARNING, message, hint)

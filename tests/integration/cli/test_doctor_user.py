@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,13 @@ def place(open_place: Path) -> Path:
     return open_place
 
 
+INSTALLED = Path(release_agent.__file__).parent
+
+
 def doctor(place: Path, user: int | str = NOBODY, **environment: str) -> dict[str, dict[str, str]]:
     """Return what doctor finds, by check, where supervisor starts the agent's programs as ``user``."""
     programs = [own(verb, user=user) for verb in ("deploy", "boot", "monitor")]
-    modules = {"PYTHONPATH": str(Path(release_agent.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    modules = {"PYTHONPATH": str(INSTALLED.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     (place / "s.conf").write_text("[program:deploy]\nautorestart=false\n[program:boot]\nautorestart=false\n")
     with started_as(place, "-c", place / "s.conf") as pid, supervising(programs, pid=pid) as url:
         done = subprocess.run(
@@ -112,6 +116,22 @@ def test_without_a_user_of_its_own_the_deploy_program_becomes_the_owner_of_the_r
 
     assert found["user"]["message"] == f"looks as {STRANGER}, who owns {place}/root"
     assert faults(found) == {}
+
+
+@pytest.mark.parametrize(("user", "who"), [(NOBODY, "runs the program deploy"), ("none", "owns {place}/root")])
+def test_an_agent_that_the_user_that_deploys_cannot_read_is_a_fault(place: Path, user: int | str, who: str) -> None:
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(INSTALLED, closed / "release_agent")
+
+    found = doctor(place, user=user, PYTHONPATH=f"{closed}:{INSTALLED.parent}")["user"]
+
+    assert found["level"] == "fault"
+    assert found["message"] == (
+        f"cannot change from root to nobody, who {who.format(place=place)}: nobody cannot read "
+        f"{closed}/release_agent/system/user.py, which this agent runs from; the rest is looked at as root"
+    )
+    assert found["hint"].startswith("install Python and release-agent where nobody can execute them")
 
 
 def test_where_supervisor_does_not_answer_doctor_looks_as_the_owner_of_the_root(place: Path) -> None:

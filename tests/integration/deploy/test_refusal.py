@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import release_agent
 from support.repositories import Repository
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.host import Host
 
 _OTHER_USER = 12345
+# A Python that every user may run; the tests' own may lie in somebody's home.
+_SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 @pytest.mark.parametrize("revision", ["--upload-pack=x", "../..", "v1;id", "", "v1\nv2", "-x", "v1..v2", "HEAD", "v1.0.0^{}"])
@@ -142,3 +145,24 @@ def test_secret_of_the_agent_shows_nowhere(host: Host) -> None:
     assert "hunter2" not in ran.out + ran.err
     assert "token=\n" in host.agent("history", ran.json["id"], "--json").json["hooks"][0]["output"]
     assert b"hunter2" not in (host.root / ".release-agent" / "state.db").read_bytes()
+
+
+@pytest.mark.parametrize("verb", ["deploy", "boot"])
+def test_an_agent_that_the_owner_of_the_root_cannot_read_does_not_go_on_as_root(host: Host, tmp_path: Path, verb: str) -> None:
+    host.root.mkdir()
+    os.chown(host.root, _OTHER_USER, _OTHER_USER)
+    installed = Path(release_agent.__file__).parent
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(installed, closed / "release_agent")
+
+    done = subprocess.run(
+        [_SYSTEM_PYTHON, "-m", "release_agent", verb, "--json"],
+        env=host.environment | {"PYTHONPATH": f"{closed}:{installed.parent}", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (13, "user-not-changed")
+    assert f"{_OTHER_USER}, who owns {host.root}" in error["message"]
+    assert list(host.root.iterdir()) == []
