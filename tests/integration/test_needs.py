@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,20 @@ def test_on_a_machine_without_immutable_files_the_others_run() -> None:
 
     assert "no immutable files" in ran.stdout
     assert ("1 passed" in ran.stdout, "1 skipped" in ran.stdout) == (True, False)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_on_a_machine_without_mounts_scripts_test_ends_with_the_exit_code_of_the_tests(tmp_path: Path, code: int) -> None:
+    script = tmp_path / "scripts/test"
+    script.parent.mkdir()
+    shutil.copy(TESTS.parent / "scripts/test", script)
+    installed = (".venv/needs", ".venv/installed")  # newer than what they are made from
+    programs = {"scripts/get-consul": 0, ".venv/bin/python": 0, ".venv/bin/pytest": code}
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "release_agent", *installed, *programs):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {programs.get(name)}\n")
+        (tmp_path / name).chmod(0o755)
+
+    ran = subprocess.run(["setpriv", "--bounding-set=-sys_admin", script], capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (code, "")
