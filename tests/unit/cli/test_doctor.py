@@ -108,7 +108,6 @@ def test_who_neither_deploys_nor_owns_the_root_is_told_which_user_to_be_and_not_
     assert found["journal"].hint == f"run it as 12345, who owns {root.database}, or as root"
 
 
-@pytest.mark.needs("mount")
 def test_releases_that_the_user_may_not_enter_are_a_fault_and_no_bug(open_place: Path) -> None:
     Repository(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
     root = Root(open_place / "root", SystemClock())
@@ -123,6 +122,7 @@ def test_releases_that_the_user_may_not_enter_are_a_fault_and_no_bug(open_place:
     assert "Permission denied" in found["journal"].message
 
 
+@pytest.mark.needs("mount")
 def test_a_mount_inside_the_root_is_a_fault(place: Path, root: Root) -> None:
     with small_disk(root.path / "releases", "1m"):
         found = examined(place)["root"]
