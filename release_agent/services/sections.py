@@ -1,4 +1,4 @@
-"""supervisord's configuration file, for what its RPC does not say of a program: `autorestart`."""
+"""supervisord's configuration file, for what its RPC does not say of a program: `autorestart`, and the `user` to come."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ class Sections:
                 return word
         message = f"[{section}] autorestart={given} cannot be understood"
         raise UnknownSectionsError(message)
+
+    def user(self, program: Mapping[str, Any]) -> str:
+        """Return the `user=` that the file has now for a program, empty if it has none; raises UnknownSectionsError."""
+        return self._parser.get(self._section(program), "user", fallback="").strip()
 
     def _section(self, program: Mapping[str, Any]) -> str:
         sections = [name for name in self._parser.sections() if name.startswith("program:")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.call import trigger
 from release_agent.cli.doctor import FAULT, examine, findings
-from release_agent.cli.doctor.programs import read_sections
+from release_agent.cli.doctor.supervised import Supervised
 from release_agent.cli.doctor.user import become_deployer
 from release_agent.config.load import chosen_path
 from release_agent.errors import Exit
@@ -30,9 +30,8 @@ def run(call: Call) -> int:
         with call.parts.locked(Request(new_id(), trigger=trigger())):
             pass  # opening the journal to write it rebuilds one that is lost or broken
     parts = call.parts
-    supervisor = parts.services()
-    sections = read_sections(supervisor, parts.environ)  # root may read it, the user that deploys perhaps not
-    refused = become_deployer(supervisor, parts.root().path)
-    found = examine(parts, Path(chosen_path(call.arguments.config)), sections, refused)
+    supervised = Supervised.ask(parts.services(), parts.environ)
+    refused = become_deployer(supervised.deployer, parts.root().path)
+    found = examine(parts, Path(chosen_path(call.arguments.config)), supervised, refused)
     call.answer([finding.to_json() for finding in found], findings(found))
     return Exit.FAULT_FOUND if any(finding.level == FAULT for finding in found) else Exit.OK

@@ -28,9 +28,9 @@ class Finding:
         return asdict(self)
 
 
-def fault(check: str, error: ReleaseError) -> Finding:
-    """Make a fault of an error."""
-    return Finding(check, FAULT, error.message, error.hint)
+def fault(check: str, error: ReleaseError, edit: str = "") -> Finding:
+    """Make a fault of an error; ``edit``: what fixes it, if that is known better than the error knows it."""
+    return Finding(check, FAULT, error.message, edit or error.hint)
 
 
 def looked(check: str, found: Iterable[Finding]) -> Iterator[Finding]:

@@ -27,8 +27,8 @@ def readable_or_empty(parts: Parts) -> StateDatabase:
         return StateDatabase(Path("/nonexistent/state.db"))
 
 
-def examine(journal: StateDatabase, root: Root) -> Iterator[Finding]:
-    """Check the journal of a root."""
+def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
+    """Check the journal of a root; ``edit``: what gives the program `deploy` the right user, if it has a wrong one."""
     repair = "release-agent doctor --repair rebuilds it from what lies on disk"
     try:
         is_made, broken = os.path.lexists(root.database), is_broken(root.database)
@@ -38,7 +38,9 @@ def examine(journal: StateDatabase, root: Root) -> Iterator[Finding]:
         may_read = False
     if not may_read:
         own = all(owner_of(place) in (None, owner_of(root.path)) for place in (root.own, root.database))
-        hint = (own and user_to_be(root.database)) or f"chown -R --reference={root.path} {root.own}; chmod -R u+rwX {root.own}"
+        hint = (
+            own and (edit or user_to_be(root.database))
+        ) or f"chown -R --reference={root.path} {root.own}; chmod -R u+rwX {root.own}"
         yield Finding("journal", FAULT, f"{root.database} cannot be read by {name_of(os.geteuid())}", hint)
     elif broken:
         yield Finding("journal", FAULT, f"{root.database} is broken", repair)

@@ -3,50 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
-from release_agent.cli.doctor.user import user_of
+from release_agent.cli.doctor.owner import wrong_user
 from release_agent.config.sections import RestartKind
-from release_agent.errors import ReleaseError
-from release_agent.services.programs import own
 from release_agent.services.sections import Sections, UnknownSectionsError
-from release_agent.system.user import name_of, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from release_agent.cli.doctor.supervised import Program, Supervised
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Config
-    from release_agent.services.supervisor import SupervisorServices
-
-    Program = dict[str, Any]
 
 # The settings of a one-shot: supervisor's values, and the text in the program's section.
 _ONE_SHOT = {"autostart": (False, "false"), "startsecs": (0, "0"), "startretries": (0, "0"), "exitcodes": ([0], "0")}
 
 
-def read_sections(supervisor: SupervisorServices, environ: Mapping[str, str]) -> Sections | str:
-    """Read supervisord's configuration, or return why that cannot be done."""
-    try:
-        return Sections(supervisor.supervisor_pid(), environ)
-    except (ReleaseError, UnknownSectionsError) as error:
-        return str(error)
-
-
 @dataclass(frozen=True)
 class OwnPrograms:
-    """The agent's own programs; ``sections``: of supervisord's configuration, or why it cannot be read."""
+    """The agent's own programs."""
 
-    supervisor: SupervisorServices
-    programs: Sequence[Program]
-    sections: Sections | str
+    supervised: Supervised
     root: Path
 
     def deploy(self, blueprint: Blueprint) -> Iterator[Finding]:
         """Check the program `deploy`; ``blueprint`` is that of a bare deploy."""
-        found = own(self.programs, "deploy")
+        found = self.supervised.own("deploy")
         if not found:
             yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
             return
@@ -66,7 +51,7 @@ class OwnPrograms:
 
     def boot(self) -> Iterator[Finding]:
         """Check the program `boot`."""
-        found = own(self.programs, "boot")
+        found = self.supervised.own("boot")
         if not found:
             message = "supervisor has no `boot` program: nothing starts the services when the container starts"
             yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
@@ -80,7 +65,7 @@ class OwnPrograms:
 
     def monitor(self, config: Config) -> Iterator[Finding]:
         """Check the program `monitor`, and what is missing without it."""
-        found = own(self.programs, "monitor")
+        found = self.supervised.own("monitor")
         if found:
             faults = list(self._of_another_user("monitor", found[0]))
             yield from faults or [Finding("monitor", OK, f"supervisor has it, as {found[0]['name']}")]
@@ -99,9 +84,9 @@ class OwnPrograms:
 
     def _restarted(self, check: str, program: Program) -> Iterator[Finding]:
         """Find a program that supervisor starts again automatically, which its RPC does not say."""
-        value, unknown = "", self.sections if isinstance(self.sections, str) else ""
+        value, unknown = "", self.supervised.sections if isinstance(self.supervised.sections, str) else ""
         try:
-            value = self.sections.autorestart(program) if isinstance(self.sections, Sections) else ""
+            value = self.supervised.sections.autorestart(program) if isinstance(self.supervised.sections, Sections) else ""
         except UnknownSectionsError as error:
             unknown = str(error)
         if unknown:
@@ -113,17 +98,15 @@ class OwnPrograms:
 
     def _of_another_user(self, check: str, program: Program) -> Iterator[Finding]:
         """Find a user that is neither root, who becomes the owner of the root directory, nor that owner."""
-        user, owner = user_of(program, self.supervisor), owner_of(self.root)
-        if user and owner is not None and user != owner:
-            message = f"runs as {name_of(user)}, and {self.root} belongs to {name_of(owner)}"
-            hint = f"chown -R {name_of(user)} {self.root}" + (f", or set user={name_of(owner)} in its section" if owner else "")
-            yield Finding(check, FAULT, message, hint)
+        wrong = wrong_user(self.supervised, program, self.root)
+        if wrong:
+            yield Finding(check, FAULT, wrong.message, wrong.edit)
 
     def _worst_rollback(self, blueprint: Blueprint) -> float:
         """Return the seconds until the release before is proved healthy, if each service takes all the time it has to stop."""
         stopped = {service.name for service in blueprint.services if service.restart.kind is RestartKind.RESTART}
         patience: dict[str, float] = {}
-        for program in self.programs:
+        for program in self.supervised.programs or ():
             if program["group"] in stopped:
                 patience[program["group"]] = max(patience.get(program["group"], 0), program["stopwaitsecs"])
         return sum(patience.values()) + blueprint.health.deadline + blueprint.health.stable_for

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent.cli.doctor.finding import FAULT, OK, Finding, fault
 from release_agent.config import blueprint
 from release_agent.deploy.resolve import resolve
-from release_agent.errors import ReleaseError
+from release_agent.errors import Code, ReleaseError
 from release_agent.model import Request
 from release_agent.repository.process import GitCall, GitFailedError, output
 from release_agent.repository.view import is_regular
@@ -73,11 +73,15 @@ def _list_of(check: str, file: str, hint: str) -> Finding:
     return Finding(check, FAULT, f"{file} is missing or unreadable: no tag is deployed without it", hint)
 
 
-def revision(context: Context) -> tuple[Finding, Blueprint]:
-    """Resolve the revision of a bare deploy; returns also its blueprint, or the container's if that fails."""
+def revision(context: Context, edit: str) -> tuple[Finding, Blueprint]:
+    """Resolve the revision of a bare deploy; returns also its blueprint, or the container's if that fails.
+
+    ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
+    """
     try:
         target = resolve(context, Request("doctor"))
         combined = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
     except ReleaseError as error:
-        return fault("revision", error), blueprint.combine(context.config, {})
+        closed = error.code in (Code.ROOT_UNUSABLE, Code.JOURNAL_BROKEN)
+        return fault("revision", error, edit if closed else ""), blueprint.combine(context.config, {})
     return Finding("revision", OK, f"a bare deploy takes {target.revision}"), combined

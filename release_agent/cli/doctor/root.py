@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, Finding
 from release_agent.system.mounts import mount_points
+from release_agent.system.user import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,13 +16,21 @@ if TYPE_CHECKING:
     from release_agent.store.root import Root
 
 
-def examine(root: Root) -> Iterator[Finding]:
-    """Check the root directory, or whether it can be made."""
+def examine(root: Root, edit: str) -> Iterator[Finding]:
+    """Check the root directory, or whether it can be made.
+
+    ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
+    """
+    give = edit or f"give {root.path} to the user the agent runs as"
     if not root.path.is_dir():
-        yield _not_made_yet(root)
+        yield _not_made_yet(root, give)
+        return
+    if not os.access(root.path, os.R_OK | os.X_OK):
+        message = f"{root.path} belongs to {name_of(root.path.stat().st_uid)} and cannot be read by {name_of(os.geteuid())}"
+        yield Finding("root", FAULT, message, give)
         return
     places = [place for place in root.directories() if place.exists()]
-    faults = [*_closed(root, places), *_on_other_mounts(root, places), *_of_others(root)]
+    faults = [*_closed(places, give), *_on_other_mounts(root, places), *_of_others(root)]
     yield from faults
     if root.link.exists() and not root.link.is_symlink():
         yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes `current` itself")
@@ -29,20 +38,16 @@ def examine(root: Root) -> Iterator[Finding]:
         yield Finding("root", OK, f"{root.path} is writable and on one mount")
 
 
-def _not_made_yet(root: Root) -> Finding:
+def _not_made_yet(root: Root, give: str) -> Finding:
     if os.access(root.path.parent, os.W_OK):
         return Finding("root", OK, f"{root.path} will be made by the first deployment")
-    return Finding("root", FAULT, f"{root.path} does not exist and cannot be made", f"make it; {_give(root)}")
+    return Finding("root", FAULT, f"{root.path} does not exist and cannot be made", f"make it; {give}")
 
 
-def _give(root: Root) -> str:
-    return f"give {root.path} to the user the agent runs as"
-
-
-def _closed(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
+def _closed(places: Sequence[Path], give: str) -> Iterator[Finding]:
     for place in places:
         if not os.access(place, os.W_OK | os.X_OK):
-            yield Finding("root", FAULT, f"{place} is not writable", _give(root))
+            yield Finding("root", FAULT, f"{place} is not writable", give)
 
 
 def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:

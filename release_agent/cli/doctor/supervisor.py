@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
 from release_agent.cli.doctor.programs import OwnPrograms
 from release_agent.errors import ReleaseError
 from release_agent.health import LEFT_STOPPED
 from release_agent.system.processes import owner
-from release_agent.system.user import owner_of
+from release_agent.system.user import name_of, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from release_agent.cli.doctor.supervised import Program, Supervised
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Config, Service
+    from release_agent.config.sections import Service
     from release_agent.health import Process
-    from release_agent.services.sections import Sections
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
+    from release_agent.wiring import Parts
 
-    Program = dict[str, Any]
 
-
-def examine(
-    config: Config, store: Root, supervisor: SupervisorServices, sections: Sections | str, blueprint: Blueprint
-) -> Iterator[Finding]:
+def examine(parts: Parts, supervised: Supervised, blueprint: Blueprint, edit: str) -> Iterator[Finding]:
     """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy.
 
-    ``sections``: of supervisord's configuration, or why it cannot be read.
+    ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
     """
+    store, supervisor = parts.root(), parts.services()
     try:
         programs = supervisor.programs()
     except ReleaseError as error:
-        yield fault("supervisor", error)
-        return
-    yield Finding("supervisor", OK, "answers, and lets this user in")
-    own = OwnPrograms(supervisor, programs, sections, store.path)
-    yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(config))
-    for service in blueprint.services:
-        yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
+        programs = None
+        closed = supervised.programs is not None  # it let root in
+        yield fault("supervisor", error, (edit or _let_in(name_of(os.geteuid()))) if closed else "")
+    else:
+        yield Finding("supervisor", OK, "answers, and lets this user in")
+    if supervised.programs is not None:
+        own = OwnPrograms(supervised, store.path)
+        yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(parts.config))
+    if programs is not None:
+        for service in blueprint.services:
+            yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
+
+
+def _let_in(user: str) -> str:
+    return f"set chmod=0770 and chown=root:GROUP in [unix_http_server], with a group of {user}"
 
 
 def _service(store: Root, supervisor: SupervisorServices, service: Service, programs: Sequence[Program]) -> Iterator[Finding]:

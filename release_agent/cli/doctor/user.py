@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
-from release_agent.errors import Failed, ReleaseError
-from release_agent.services.programs import own
-from release_agent.system import processes
+from release_agent.errors import Failed
 from release_agent.system.user import become, become_owner, name_of, owner_of, user_to_be
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from release_agent.services.supervisor import SupervisorServices
 
-
-def become_deployer(services: SupervisorServices, root: Path) -> Failed | None:
+def become_deployer(deployer: int | None, root: Path) -> Failed | None:
     """Change from root to the user of supervisor's program `deploy`; if that is root, too, or unknown, to the owner of the root.
 
     `deploy` does the same: supervisor starts it as its user, and as root it becomes the owner of the root.
     Returns why that cannot be done, or None.
     """
     try:
-        if not become(_deployer(services) or 0, "runs the program deploy"):
+        if not become(deployer or 0, "runs the program deploy"):
             become_owner(root)
     except Failed as refused:
         return refused
     return None
 
 
-def examine(services: SupervisorServices, root: Path, refused: Failed | None) -> Iterator[Finding]:
+def examine(deployer: int | None, root: Path, refused: Failed | None) -> Iterator[Finding]:
     """Say as whom everything is looked at, and whether that is the user that deploys; ``refused``: why root is root still."""
-    user, deployer = os.geteuid(), _deployer(services)
+    user = os.geteuid()
     if refused:
         yield Finding("user", FAULT, f"{refused.message}; the rest is looked at as root", refused.hint)
     elif deployer == user:
@@ -49,17 +45,3 @@ def examine(services: SupervisorServices, root: Path, refused: Failed | None) ->
         yield Finding("user", WARNING, message, hint)
     else:
         yield Finding("user", OK, f"looks as {name_of(user)}")
-
-
-def user_of(program: dict[str, Any], services: SupervisorServices) -> int | None:
-    """Return the user that a program of supervisor's runs as, None if that is not known."""
-    user = program["uid"]
-    return user if isinstance(user, int) else processes.owner(services.supervisor_pid())
-
-
-def _deployer(services: SupervisorServices) -> int | None:
-    try:
-        found: Sequence[dict[str, Any]] = own(services.programs(), "deploy")
-        return user_of(found[0], services) if found else None
-    except ReleaseError:
-        return None  # reported by the check of supervisor

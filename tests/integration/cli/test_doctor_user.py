@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,9 +17,15 @@ from support.privileges import NOBODY
 from support.repositories import Repository
 from support.supervisors import own, started_as, supervising
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from support.host import Host
+
 # A Python that every user may run; the tests' own may lie in somebody's home.
 SYSTEM_PYTHON = "/usr/bin/python3"
 STRANGER = 12345
+DAEMON = 1
 CONFIGURATION = """
 [app]
 name = "api"
@@ -49,20 +55,24 @@ INSTALLED = Path(release_agent.__file__).parent
 def doctor(place: Path, user: int | str = NOBODY, **environment: str) -> dict[str, dict[str, str]]:
     """Return what doctor finds, by check, where supervisor starts the agent's programs as ``user``."""
     programs = [own(verb, user=user) for verb in ("deploy", "boot", "monitor")]
-    modules = {"PYTHONPATH": str(INSTALLED.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     (place / "s.conf").write_text("[program:deploy]\nautorestart=false\n[program:boot]\nautorestart=false\n")
     with started_as(place, "-c", place / "s.conf") as pid, supervising(programs, pid=pid) as url:
-        done = subprocess.run(
-            [SYSTEM_PYTHON, "-m", "release_agent", "--config", place / "agent.toml", "doctor", "--json"],
-            env=clean_environment() | modules | {"SUPERVISOR_SERVER_URL": url} | environment,
-            cwd="/",
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        return ask_doctor(place / "agent.toml", clean_environment() | {"SUPERVISOR_SERVER_URL": url} | environment)
+
+
+def ask_doctor(configuration: Path, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return what doctor finds, by check; the worst of a check stands for it."""
+    modules = {"PYTHONPATH": str(INSTALLED.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-m", "release_agent", "--config", configuration, "doctor", "--json"],
+        env=modules | environment,
+        cwd="/",
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode in (0, 30), done.stderr
     found: list[dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
-    # The worst of a check stands for it.
     return {finding["check"]: finding for finding in sorted(found, key=lambda f: ("ok", "warning", "fault").index(f["level"]))}
 
 
@@ -86,6 +96,53 @@ def test_a_root_directory_of_another_owner_is_a_fault(place: Path) -> None:
     assert found["program deploy"] == f"runs as nobody, and {place}/root belongs to root"
     assert found["program boot"] == f"runs as nobody, and {place}/root belongs to root"
     assert found["monitor"] == f"runs as nobody, and {place}/root belongs to root"
+
+
+def test_a_closed_root_directory_of_another_owner_is_fixed_by_one_edit_of_user(place: Path) -> None:
+    os.chown(place / "root", DAEMON, DAEMON)
+    (place / "root").chmod(0o700)
+
+    found = doctor(place)
+
+    assert faults(found)["root"] == f"{place}/root belongs to daemon and cannot be read by nobody"
+    edit = "set user=daemon in [program:deploy]"
+    assert {check: found[check]["hint"] for check in faults(found)} == {
+        "root": edit,
+        "journal": edit,
+        "revision": edit,
+        "program deploy": edit,
+        "program boot": "set user=daemon in [program:boot]",
+        "monitor": "set user=daemon in [eventlistener:monitor]",
+    }
+
+
+def test_a_user_that_supervisor_lets_in_no_more_is_found_before_root_becomes_it(cold_host: Host) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0")
+    host.root.mkdir()
+    os.chown(host.root, DAEMON, DAEMON)
+    host.deploy_settings = "user=nobody"
+    host.start()  # its socket is root's alone
+
+    found = ask_doctor(host.config, host.environment)
+
+    assert faults(found)["program deploy"] == f"runs as nobody, and {host.root} belongs to daemon"
+    for check in ("root", "supervisor", "program deploy"):
+        assert found[check]["hint"] == "set user=daemon in [program:deploy]"
+
+
+def test_the_right_user_whom_supervisor_does_not_let_in_needs_another_owner_of_the_socket(cold_host: Host) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0")
+    host.root.mkdir()
+    os.chown(host.root, NOBODY, NOBODY)
+    host.deploy_settings = "user=nobody"
+    host.start()
+
+    found = ask_doctor(host.config, host.environment)
+
+    assert list(faults(found)) == ["supervisor"]
+    assert found["supervisor"]["hint"] == ("set chmod=0770 and chown=root:GROUP in [unix_http_server], with a group of nobody")
 
 
 def test_a_repository_that_only_root_may_read_is_a_fault(place: Path) -> None:

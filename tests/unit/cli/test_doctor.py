@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.cli.doctor import FAULT, OK, WARNING, Finding, examine
+from release_agent.cli.doctor.supervised import Supervised
 from release_agent.journal.journal import StateDatabase
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
@@ -34,7 +35,7 @@ def examine_all(place: Path, extra: str = "", root: Path | None = None) -> list[
     app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{root or place}"\n'
     repository = f'[[repository]]\nname = "api"\npath = "{place.parent}/repos/api"\n'
     config = configuration(f"[consul]\nenabled = false\n{extra}", app=app, repository=repository)
-    return examine(Parts(config, SystemClock(), {}), place.parent / "agent.toml", "unknown")
+    return examine(Parts(config, SystemClock(), {}), place.parent / "agent.toml", Supervised(None, None, "unknown"))
 
 
 def examined(place: Path, extra: str = "", root: Path | None = None) -> dict[str, Finding]:

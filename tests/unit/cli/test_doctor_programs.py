@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from release_agent.cli.doctor import FAULT, OK, WARNING, Finding, examine
-from release_agent.cli.doctor.programs import read_sections
+from release_agent.cli.doctor.supervised import Supervised
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
+from support.privileges import NOBODY
 from support.supervisors import own, process, program, started_as, supervising
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from support.repositories import Repository
 
+DAEMON = 1
 SERVICES = '[[service]]\nname = "web"\n[[service]]\nname = "worker"\n[[service]]\nname = "cron"\nrestart = "none"\n'
 
 
@@ -39,7 +42,7 @@ def examined(
         supervising(programs, processes or [process(p["name"]) for p in programs], pid=pid) as url,
     ):
         parts = Parts(config, SystemClock(), {"SUPERVISOR_SERVER_URL": url})
-        return examine(parts, place / "agent.toml", read_sections(parts.services(), {}))
+        return examine(parts, place / "agent.toml", Supervised.ask(parts.services(), {}))
 
 
 def about(found: list[Finding], check: str) -> list[tuple[str, str]]:
@@ -51,6 +54,56 @@ def test_who_looks_as_another_user_than_the_one_that_deploys_is_warned(repo: Rep
 
     assert (found.level, found.message.partition(", and ")[2]) == (WARNING, "the program deploy runs as 12345")
     assert found.hint.startswith("run doctor as 12345")
+
+
+def test_an_owner_who_runs_a_service_should_not_deploy(repo: Repository) -> None:
+    root = repo.path.parents[1] / "root"
+    root.mkdir()
+    os.chown(root, DAEMON, DAEMON)
+
+    (found,) = [f for f in examined(repo, own("deploy", user=NOBODY), program("web", user=DAEMON)) if f.check == "program deploy"]
+
+    assert found.message == f"runs as nobody, and {root} belongs to daemon"
+    assert found.hint == f"chown -R nobody {root}"
+
+
+@pytest.mark.parametrize(
+    ("owner", "hint"),
+    [
+        (DAEMON, "set user=daemon in [program:deploy]"),
+        (0, "set user= in [program:deploy] to a user that exists and owns {root}"),
+        (12346, "set user= in [program:deploy] to a user that exists and owns {root}"),
+    ],
+)
+def test_a_deploy_program_of_a_user_that_was_removed_is_a_fault(repo: Repository, owner: int, hint: str) -> None:
+    root = repo.path.parents[1] / "root"
+    root.mkdir()
+    os.chown(root, owner, owner)
+
+    (found,) = [finding for finding in examined(repo, own("deploy", user=12345)) if finding.check == "program deploy"]
+
+    assert (found.level, found.message) == (FAULT, "runs as 12345, a user that does not exist: supervisor cannot start it")
+    assert found.hint == hint.format(root=root)
+
+
+@pytest.mark.parametrize("user", ["nosuch", "12345", "9" * 30])
+def test_a_user_that_supervisord_would_not_start_with_is_a_fault_while_it_runs(repo: Repository, user: str) -> None:
+    root = repo.path.parents[1] / "root"
+    root.mkdir()
+    os.chown(root, DAEMON, DAEMON)
+    section = f"autorestart=false\nuser={user}"
+
+    found = [f for f in examined(repo, own("deploy", user=DAEMON), section=section) if f.check == "program deploy"]
+
+    assert [(f.level, f.hint) for f in found] == [(FAULT, "set user=daemon in [program:deploy]")]
+    assert found[0].message == f"[program:deploy] has user={user}, a user that does not exist: supervisord does not start with it"
+
+
+@pytest.mark.parametrize("user", ["daemon", "1", "%(ENV_AGENT_USER)s"])
+def test_a_user_by_name_by_number_or_by_variable_is_fine(repo: Repository, user: str) -> None:
+    found = examined(repo, own("deploy", user=DAEMON), section=f"autorestart=false\nuser={user}")
+
+    assert about(found, "program deploy")[0][0] == OK
 
 
 def test_programs_as_they_are_shipped_have_no_fault(repo: Repository) -> None:

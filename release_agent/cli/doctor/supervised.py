@@ -1,0 +1,65 @@
+"""What supervisor says of its programs, asked before root becomes another user: to that one its socket may be closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from release_agent.errors import ReleaseError
+from release_agent.services.programs import own
+from release_agent.services.sections import Sections, UnknownSectionsError
+from release_agent.system import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from release_agent.services.supervisor import SupervisorServices
+
+Program = dict[str, Any]  # one of getAllConfigInfo
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The programs of a supervisord, None if it does not answer; the user it runs as itself, None if that is not known.
+
+    ``sections``: of supervisord's configuration, or why they cannot be read.
+    """
+
+    programs: Sequence[Program] | None
+    user: int | None
+    sections: Sections | str
+
+    @classmethod
+    def ask(cls, supervisor: SupervisorServices, environ: Mapping[str, str]) -> Supervised:
+        """Ask supervisor, and read its configuration."""
+        try:
+            programs, pid = supervisor.programs(), supervisor.supervisor_pid()
+        except ReleaseError as error:  # reported by the check of supervisor
+            return cls(None, None, str(error))
+        try:
+            sections: Sections | str = Sections(pid, environ)
+        except UnknownSectionsError as error:
+            sections = str(error)
+        return cls(programs, processes.owner(pid), sections)
+
+    def own(self, verb: str) -> Sequence[Program]:
+        """Return the programs that run this agent with a verb."""
+        return own(self.programs or (), verb)
+
+    def user_of(self, program: Program) -> int | None:
+        """Return the user that a program runs as, None if that is not known."""
+        user = program["uid"]
+        return user if isinstance(user, int) else self.user
+
+    def next_user_of(self, program: Program) -> str:
+        """Return the `user=` of a program in the file, which supervisord reads when it starts again; empty if not known."""
+        try:
+            return self.sections.user(program) if isinstance(self.sections, Sections) else ""
+        except UnknownSectionsError:
+            return ""
+
+    @property
+    def deployer(self) -> int | None:
+        """The user that the program `deploy` runs as, None if that is not known."""
+        found = self.own("deploy")
+        return self.user_of(found[0]) if found else None
