@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 from release_agent.consul.client import ConsulClient
@@ -22,6 +23,7 @@ _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
 # Consul's answers if it does not know the check, with ACLs and without: a 500, in newer versions a 404.
 _FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
 _WAYS = {HealthState.PASSING: "pass", HealthState.WARNING: "warn", HealthState.CRITICAL: "fail"}
+_OWN_HOST = "give each container an [app] host of its own"
 _NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent; the kernel only picks a source address
 
 
@@ -41,6 +43,11 @@ class ConsulAgent:
         """The host's own key in the KV store."""
         app = self._app
         return FleetKeys(self._settings.prefix, app.name, app.environment).host(app.host)
+
+    @property
+    def address(self) -> str:
+        """The container's address, empty if it has none."""
+        return self._app.address or own_address()
 
     def health(self) -> Health | None:
         """Return the verdict that this host's check has, its output as the only problem; None if Consul does not know it."""
@@ -64,7 +71,7 @@ class ConsulAgent:
         A container of another address that has the same host name and is not critical is not overwritten, unless
         nobody renews its check or this one: what is left of an old container would stay for a day.
         """
-        app, address = self._app, self._app.address or own_address()
+        app = self._app
         is_watched = ttl < UNWATCHED_TTL
         if is_watched:
             self.require_own()
@@ -87,7 +94,7 @@ class ConsulAgent:
         service = {
             "Name": app.name,
             "ID": self._service,
-            "Address": address,
+            "Address": self.address,
             "Port": app.port,
             "Tags": [tag for tag in (app.environment, revision) if tag],
             "Meta": meta,
@@ -101,15 +108,14 @@ class ConsulAgent:
         meta = there.get("Meta") if isinstance(there, dict) else None
         if not isinstance(meta, dict) or meta.get("watched") != "true":
             return
-        address, other = self._app.address or own_address(), there.get("Address")
+        address, other = self.address, there.get("Address")
         if not other or not address or other == address:
             return
         check = self._checks().get(self._check)
         if isinstance(check, dict) and check.get("Status") != HealthState.CRITICAL:
             app = self._app
             message = (
-                f"host {app.host} of {app.name} is registered from {other}, not from {address}, and is not critical; "
-                "give each container an [app] host of its own"
+                f"host {app.host} of {app.name} is registered from {other}, not from {address}, and is not critical; {_OWN_HOST}"
             )
             raise ConsulError(message)
 
@@ -124,9 +130,25 @@ class ConsulAgent:
                 return False
             raise
 
-    def put(self, record: Mapping[str, Any]) -> None:
-        """Write the host's record."""
+    def put(self, record: Mapping[str, Any]) -> str:
+        """Write the host's record; returns a warning if that of a container of another address was overwritten, or ``""``.
+
+        Each Consul agent has services of its own, the key is one for all: two containers of one host name, each
+        with another Consul agent, meet nowhere else.
+        """
+        other, address = self._last_address(), record.get("address")
         self._put(f"/v1/kv/{self.key}", json.dumps(record, sort_keys=True))
+        if not other or not address or other == address:
+            return ""
+        return f"host {self._app.host} of {self._app.name} was reported from {other} before, not from {address}; {_OWN_HOST}"
+
+    def _last_address(self) -> str:
+        """Return the address in the record that is there; empty if there is none, or something that is no record."""
+        there = self._consul.get(f"/v1/kv/{self.key}")
+        try:
+            return str(json.loads(b64decode(there[0]["Value"]))["address"])
+        except (TypeError, LookupError, ValueError, RecursionError):
+            return ""
 
     def warm_up(self) -> None:
         """Load what the first call needs, for a thread that has the time."""

@@ -79,6 +79,8 @@ class ConsulReporter:
     def finish(self, told: dict[str, Any] | None, live: Release | None, health: Health | None) -> None:
         """Queue the report ``told``, send the queue in order, and set the check from ``health`` unless that is None."""
         shown = (live, health if live else Health(HealthState.CRITICAL, health.problems)) if health else None
+        if told:
+            told = {**told, "address": self._agent.address}
         try:
             if told:
                 self._spool.keep_report(told)
@@ -87,24 +89,25 @@ class ConsulReporter:
             self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
-        sent: list[int] = []
+        sent: dict[int, str] = {}  # with the warning of each
         error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
-        for seq in sent:
+        for seq, why in sent.items():
             self._spool.forget_report(seq)
+            if why:
+                self._log.warning("report.replaced", why=why)
         if error:
             self._log.warning("report.spooled", why=error, waiting=len(waiting) - len(sent))
         else:
             self._log.info("report.sent", reports=len(sent))
 
-    def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: list[int], shown: _Shown | None, ttl: float) -> None:
+    def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: dict[int, str], shown: _Shown | None, ttl: float) -> None:
         self._agent.reachable()
         if shown:
             _show(self._agent, *shown, ttl)
         elif ttl < UNWATCHED_TTL:
             self._agent.require_own()
         for seq, body in waiting:
-            self._agent.put(body)
-            sent.append(seq)
+            sent[seq] = self._agent.put(body)
 
     def _ttl(self) -> float:
         return self._watched_ttl if self._is_watched() else UNWATCHED_TTL

@@ -144,8 +144,10 @@ class Monitor:
         for seq, body in waiting:
             if self._watched.busy():
                 return  # a run sends what waits itself, and its own after it
-            consul.put(body)
+            why = consul.put(body)
             journal.forget_report(seq)
+            if why:
+                self._log.warning("report.replaced", why=why)
         if waiting:
             self._log.info("report.sent", reports=len(waiting))
 

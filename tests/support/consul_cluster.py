@@ -196,6 +196,8 @@ class ConsulCluster:
     The client agent at .14 has HTTPS and HTTP, both at ::1, too, a socket and DNS.
     """
 
+    master = _MASTER  # the token that may do everything
+
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="ra-cluster-"))
         self.socket = self.path / "consul.sock"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from release_agent.consul.client import ConsulClient
 from release_agent.consul.connection import ConsulError
 from release_agent.consul.registration import ConsulAgent
 from release_agent.health import Health, HealthState
@@ -166,9 +167,9 @@ def _is_noticed(host: Host) -> None:
     eventually(lambda: last() == "unreachable", "the monitor notices", PATIENCE)
 
 
-def _agent(cluster: ConsulCluster, **environ: str) -> ConsulAgent:
+def _agent(cluster: ConsulCluster, address: str = ADDRESS, **environ: str) -> ConsulAgent:
     """An agent of the product, as the variables say."""
-    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "/srv/api"\naddress = "{ADDRESS}"\n'
+    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "/srv/api"\naddress = "{address}"\n'
     config = configuration(app=app, environ={"RELEASE_AGENT_HOST": "host-1"})
     return ConsulAgent(config.consul, config.app, cluster.environment | environ)
 
@@ -201,6 +202,43 @@ def test_no_rule_of_the_policy_is_one_too_many(cluster: ConsulCluster) -> None:
         no_key.put({})
     cluster.put("/v1/agent/maintenance?enable=true&reason=kernel")
     assert (no_key.in_maintenance(), no_node.in_maintenance()) == ("kernel", None)
+
+
+# Two containers of one host name
+
+
+def test_a_second_container_of_the_host_name_at_another_consul_agent_is_told_whose_record_it_replaces(
+    watched: Host, cluster: ConsulCluster
+) -> None:
+    certificate = {
+        "CONSUL_CLIENT_CERT": str(cluster.certificate),
+        "CONSUL_CLIENT_KEY": str(cluster.certificate.with_suffix(".key")),
+    }
+    elsewhere = {"CONSUL_HTTP_ADDR": f"https://127.0.0.11:{cluster.ports['https']}", "CONSUL_HTTP_TOKEN": cluster.master}
+    second = _agent(cluster, "192.0.2.8", **elsewhere, **certificate)
+    second.register(None, Health.of(), 30)  # not refused: the ids of services are an agent's own
+    try:
+        why = second.put({"id": "theirs", "address": second.address})
+        ran = watched.deploy("v1.1.0")
+    finally:
+        ConsulClient(cluster.environment | elsewhere | certificate).put(f"/v1/agent/service/deregister/{SERVICE}")
+
+    own_host = "give each container an [app] host of its own"
+    assert why == f"host host-1 of api was reported from {ADDRESS} before, not from 192.0.2.8; {own_host}"
+    (warning,) = ran.events("report.replaced")
+    assert (warning["level"], ran.code) == ("warning", 0)
+    assert f"was reported from 192.0.2.8 before, not from {ADDRESS}" in warning["why"]
+    assert cluster.record(KEY)["id"] == ran.json["id"]
+    assert not watched.deploy("v1.0.0").events("report.replaced"), "it is told once"
+
+
+@pytest.mark.parametrize("there", ["no JSON", "[1]", '"text"', '{"id": "of an older agent"}', ""])
+def test_what_is_no_record_of_another_address_is_replaced_without_a_word(cluster: ConsulCluster, there: str) -> None:
+    cluster.put(f"/v1/kv/{KEY}", there)
+    agent = _agent(cluster, CONSUL_HTTP_TOKEN=cluster.master)
+
+    assert agent.put({"id": "ours", "address": agent.address}) == ""
+    assert cluster.record(KEY) == {"id": "ours", "address": ADDRESS}
 
 
 # Maintenance

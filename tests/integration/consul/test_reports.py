@@ -62,7 +62,8 @@ def test_deployment_registers_the_service_and_leaves_the_hosts_record(host: Host
     assert (check["Status"], check["Type"]) == ("passing", "ttl")
     assert "v1.1.0" in check["Output"]
     kept = consul.record(KEY)
-    assert set(kept) == {*record, "trigger", "started_at"}
+    assert set(kept) == {*record, "trigger", "started_at", "address"}
+    assert kept["address"] == "192.0.2.7"
     same = ("id", "outcome", "release", "revision", "commits", "previous", "error")
     assert [kept[key] for key in same] == [record[key] for key in same]
     assert _waiting(host) == []
