@@ -34,8 +34,8 @@ def examine(parts: Parts, supervised: Supervised, blueprint: Blueprint, edit: st
         programs = supervisor.programs()
     except ReleaseError as error:
         programs = None
-        closed = supervised.programs is not None  # it let root in
-        yield fault("supervisor", error, (edit or _let_in(name_of(os.geteuid()))) if closed else "")
+        let_root_in = supervised.programs is not None and isinstance(error.__cause__, PermissionError)
+        yield fault("supervisor", error, (edit or _let_in(name_of(os.geteuid()))) if let_root_in else "")
     else:
         yield Finding("supervisor", OK, "answers, and lets this user in")
     if supervised.programs is not None:
