@@ -107,7 +107,7 @@ def _server() -> str:
     """Start what forks, and return where it listens; it ends with this process."""
     place = Path(tempfile.mkdtemp(prefix="ra-warm-"))
     environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [BIN / "python", "-c", "import sys; from support.warm import serve; serve(sys.argv[1])", place / "socket"]
+    command = [BIN / "python", "-P", "-c", "import sys; from support.warm import serve; serve(sys.argv[1])", place / "socket"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
