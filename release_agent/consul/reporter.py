@@ -16,7 +16,7 @@ from release_agent.errors import ReleaseError
 from release_agent.health import Health, HealthState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from release_agent.consul.registration import ConsulAgent
     from release_agent.model import Release
@@ -91,14 +91,21 @@ class ConsulReporter:
         ttl = self._ttl()
         sent: dict[int, str] = {}  # with the warning of each
         error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
-        for seq, why in sent.items():
-            self._spool.forget_report(seq)
-            if why:
-                self._log.warning("report.replaced", why=why)
+        for why in filter(None, sent.values()):
+            self._log.warning("report.replaced", why=why)
+        self._forget(sent)
         if error:
             self._log.warning("report.spooled", why=error, waiting=len(waiting) - len(sent))
         else:
             self._log.info("report.sent", reports=len(sent))
+
+    def _forget(self, sent: Iterable[int]) -> None:
+        """Forget what was sent; on a full disk it is sent once more by the next run."""
+        try:
+            for seq in sent:
+                self._spool.forget_report(seq)
+        except ReleaseError as full:
+            self._log.warning("journal.failed", why=full.message)
 
     def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: dict[int, str], shown: _Shown | None, ttl: float) -> None:
         self._agent.reachable()

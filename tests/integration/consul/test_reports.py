@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.consul.registration import ConsulAgent
+from release_agent.consul.reporter import ConsulReporter
 from release_agent.health import Health, HealthState
+from release_agent.journal.journal import StateDatabase
+from release_agent.system.clock import SystemClock
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
+from support.contexts import Unheard
 from support.servers import free_port
 from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.host import Host
 
@@ -32,11 +37,7 @@ def _reporting(host: Host, consul: ConsulProcess, **replaced: str) -> None:
 
 
 def _waiting(host: Host) -> list[dict[str, Any]]:
-    from pathlib import Path
-
-    from release_agent.journal.journal import StateDatabase
-
-    with StateDatabase(Path(host.root) / ".release-agent" / "state.db") as journal:
+    with StateDatabase(host.root / ".release-agent" / "state.db") as journal:
         return [body for _, body in journal.reports()]
 
 
@@ -174,6 +175,20 @@ def test_consul_without_acls_says_that_it_does_not_know_the_check(consul: Consul
     assert not agent.update(None, Health.of())
     agent.register(None, Health(HealthState.CRITICAL), 30)
     assert agent.update(None, Health.of())
+
+
+def test_report_that_was_sent_and_cannot_be_forgotten_ends_no_run(consul: ConsulProcess, tmp_path: Path) -> None:
+    config = configuration()
+    agent = ConsulAgent(config.consul, config.app, {"CONSUL_HTTP_ADDR": consul.address})
+    with StateDatabase(tmp_path / "state.db", write=True) as journal:
+        journal.keep_report({"id": "d-1"})
+
+    with StateDatabase(tmp_path / "state.db") as unwritable:
+        reporter = ConsulReporter(agent, unwritable, SystemClock(), Unheard(), watched=lambda: False, ttl=10.0)
+        reporter.finish(None, None, Health.of("web is FATAL"))
+
+        assert consul.record(agent.key)["id"] == "d-1"
+        assert [body["id"] for _, body in unwritable.reports()] == ["d-1"]
 
 
 @pytest.fixture
