@@ -172,6 +172,11 @@ def release_name(number: int, fingerprint: str) -> str:
     return f"{number:06d}-{fingerprint[:12]}"
 
 
+def unknown_release(name: str) -> Release:
+    """Return a release of which only the name is known."""
+    return Release(name, revision="", kind=Kind.COMMIT, commits={}, fingerprint="", state=State.BUILT, created_at="")
+
+
 def find_release(releases: Sequence[Release], named: str) -> Release | None:
     """Find a release by its name, number or revision (the newest healthy one of it, else the newest); None if there is none."""
     exact = [release for release in releases if named in (release.name, str(release.number), f"{release.number:06d}")]

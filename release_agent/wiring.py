@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from release_agent.deploy.context import Context
 from release_agent.errors import Code, Failed
 from release_agent.journal.database import is_broken, set_aside
-from release_agent.journal.journal import StateDatabase
+from release_agent.journal.journal import StateDatabase, empty_journal
 from release_agent.journal.rebuild import rebuild
 from release_agent.system.logs import Redactor, RunLog, make_log
 from release_agent.system.user import become_owner
@@ -138,6 +138,18 @@ class Parts:
             ):
                 log.pass_on(output.take)
                 yield self.context(root, journal, source)
+
+    @contextmanager
+    def starting(self, request: Request) -> Iterator[Context]:
+        """Make a context to start services with if locked() fails: it takes no lock and writes nothing into the root.
+
+        Raises Failed (root-unusable) if the root is another app's.
+        """
+        root = self.root()
+        root.require_not_anothers(self.config.app.name)
+        # No repository is read, so nothing is written to where git's own files would go.
+        with self.log.of(request.id), self.source(root.incoming) as source, empty_journal() as journal:
+            yield self.context(root, journal, source)
 
     @contextmanager
     def looking(self) -> Iterator[Context]:

@@ -83,7 +83,21 @@ class Agent:
             record = self._catch_up(request, live)
             return record, record.outcome in (*SUCCESSES, RolledBack.outcome)  # rolled back: what was live is again, and well
         else:
-            record = self._started(request, live)
+            record = self._started(request, live, prune)
+        return record, record.outcome in SUCCESSES
+
+    def start(self, request: Request, trouble: Failed) -> tuple[Record, bool]:
+        """Start and prove what is live; returns whether it is healthy.
+
+        ``trouble`` keeps the lock from being taken or the journal from being written, so nothing is written into the root.
+        It is raised if nothing is live, or only a failed release.
+        """
+        store = self._context.store
+        live = store.current() or store.unnoted()
+        if live is None or live.state is State.FAILED:
+            raise trouble
+        self._context.log.warning("recovery.failed", why=trouble.message, hint=trouble.hint)
+        record = self._started(request, live)
         return record, record.outcome in SUCCESSES
 
     def _is_behind(self, live: Release) -> bool:
@@ -113,7 +127,7 @@ class Agent:
             return record
         again = replace(request, id=new_id())
         with self._context.log.of(again.id):
-            return self._started(again, live)
+            return self._started(again, live, prune)
 
     def _recorded(self, request: Request, work: Callable[[Run], Ending]) -> Record:
         with self._context.log.of(request.id):
@@ -185,8 +199,8 @@ class Agent:
             return cancelled
         return None
 
-    def _started(self, request: Request, live: Release) -> Record:
-        """Start what does not run and prove what is live; never rolls back."""
+    def _started(self, request: Request, live: Release, prune: Callable[[Context], object] | None = None) -> Record:
+        """Start what does not run and prove what is live; never rolls back. ``prune``: what removes releases afterwards."""
         context = self._context
         run = Run(context, request, journaled=False)
         run.about(live)

@@ -96,6 +96,9 @@ class Store(Protocol):
     def current(self) -> Release | None:
         """Return the release that is live."""
 
+    def unnoted(self) -> Release | None:
+        """Return the release that ``current`` names, of which nothing but its name need be known."""
+
     def get(self, name: str) -> Release | None:
         """Return a release that is there, whole."""
 

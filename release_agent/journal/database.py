@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from release_agent.errors import Code, Failed
 from release_agent.model import timestamp
-from release_agent.system.disk import disk_full, require_directory
+from release_agent.system.disk import disk_full, is_full, require_directory
 from release_agent.system.sqlite import (
     closed_on_error,
     connect_reading,
@@ -188,7 +188,19 @@ def set_aside(path: Path) -> Path:
 def _is_closed(error: sqlite3.Error | OSError) -> bool:
     """Whether this user may not use the file."""
     closed = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
-    return isinstance(error, PermissionError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in closed
+    return isinstance(error, PermissionError) or _primary(error) in closed
+
+
+def _finds_no_room(error: sqlite3.Error | OSError, path: Path) -> bool:
+    """Whether the disk is full; SQLite says of a file that it cannot make there only that it cannot open it."""
+    code = _primary(error)
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return path.parent.is_dir() and is_full(path.parent)
+    return code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC
+
+
+def _primary(error: sqlite3.Error | OSError) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 @contextmanager
@@ -196,7 +208,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
+        if _finds_no_room(error, path):
             message = f"no room for the journal {path}"
             raise disk_full(message) from error
         raise Failed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from release_agent.journal.notes import Notes
@@ -168,6 +169,11 @@ class StateDatabase(Notes):
     def is_empty(self) -> bool:
         """Whether nothing was ever journaled here."""
         return not self.read("SELECT 1 FROM deployment LIMIT 1")
+
+
+def empty_journal() -> StateDatabase:
+    """Make a journal without a file: what is written into it goes with it."""
+    return StateDatabase(Path("/nonexistent/state.db"))
 
 
 def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:

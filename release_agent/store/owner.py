@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
@@ -20,21 +21,38 @@ def claim(mark: Path, app: str, incoming: Path) -> None:
     ``incoming``: where files are written before they are renamed.
     """
     try:
-        owner = read_regular(mark, _LONGEST, follow=False).decode(errors="replace").strip()
-    except FileNotFoundError:
-        owner = ""
+        owner = _owner(mark)
     except OSError as error:
         raise unusable(mark, error) from error
-    if owner and owner != app:
-        raise Failed(
-            Code.ROOT_UNUSABLE,
-            f"{mark.parents[1]} is the root of the app {owner}, not of {app}",
-            hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
-        )
-    if not owner:
+    if owner:
+        _require(owner, app, mark)
+    else:
         try:
             write_durably(mark, f"{app}\n", incoming)
         except Failed as error:
             # The root of an older agent on a full disk: the way back needs nothing new, and the next run writes the mark.
             if error.code is not Code.DISK_FULL:
                 raise
+
+
+def require_not_anothers(mark: Path, app: str) -> None:
+    """Raise Failed (root-unusable) if the mark names another app; a mark that cannot be read names none."""
+    with suppress(OSError):
+        _require(_owner(mark) or app, app, mark)
+
+
+def _owner(mark: Path) -> str:
+    """Return the app that the mark names, or an empty string if there is no mark; raises OSError if it cannot be read."""
+    try:
+        return read_regular(mark, _LONGEST, follow=False).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _require(owner: str, app: str, mark: Path) -> None:
+    if owner != app:
+        raise Failed(
+            Code.ROOT_UNUSABLE,
+            f"{mark.parents[1]} is the root of the app {owner}, not of {app}",
+            hint=f"give each app its own [app] root; if the app was renamed, remove {mark}",
+        )

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, Failed, Refused
-from release_agent.model import State, is_release_name, release_number
+from release_agent.model import State, is_release_name, release_number, unknown_release
 from release_agent.store.links import CurrentLink
 from release_agent.store.lock import Lock
 from release_agent.store.notes import ReleaseNotes
-from release_agent.store.owner import claim
+from release_agent.store.owner import claim, require_not_anothers
+from release_agent.store.places import make_directory, make_link
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
 from release_agent.system.disk import (
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
+_SHARED = "../shared"
 
 
 class Root:
@@ -60,6 +61,7 @@ class Root:
         self._current = CurrentLink(path / "current", self.own / "back", self.incoming)
         self.link = self._current.path
         self._notes = ReleaseNotes(self.own / "releases", self.incoming)
+        self._own_directories = (self._releases, self.own, self._notes.directory, self.incoming)
         self._lock_file = self.own / "lock"
         self._lock = Lock(self._lock_file, clock)
         self._made: tuple[int, int] | None = None
@@ -69,14 +71,12 @@ class Root:
     def prepare(self) -> None:
         """Make the directories; raises Failed (root-unusable)."""
         try:
-            for directory in (self.path, self._releases, self.shared, self.own, self._notes.directory, self.incoming):
+            for directory in (self.path, self.shared):  # a person may have put these two elsewhere
                 directory.mkdir(exist_ok=True)
-                if directory not in (self.path, self.shared):  # a person may have put these two elsewhere
-                    require_directory(directory)
-                    _make_usable(directory)
+            for directory in self._own_directories:
+                make_directory(directory)
             # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
-            if not (self.own / "shared").is_symlink():
-                (self.own / "shared").symlink_to("../shared")
+            make_link(self.own / "shared", _SHARED)
         except OSError as error:
             raise unusable(self.path, error) from error
         self._current.require_link()
@@ -85,9 +85,13 @@ class Root:
         """Note whose root this is; raises Failed (root-unusable) if it is another app's. Call it with the lock held."""
         claim(self.own / "app", app, self.incoming)
 
+    def require_not_anothers(self, app: str) -> None:
+        """Raise Failed (root-unusable) if it is known to be another app's root."""
+        require_not_anothers(self.own / "app", app)
+
     def _require_own(self) -> None:
         """Raise OSError if a link or a file lies in the place of one of the agent's directories: none is followed."""
-        for directory in (self._releases, self.own, self._notes.directory, self.incoming):
+        for directory in self._own_directories:
             require_directory(directory)
 
     def holder(self) -> dict[str, Any] | None:
@@ -231,15 +235,25 @@ class Root:
 
     def current(self) -> Release | None:
         """Return the live release, or None if ``current`` names no complete release; raises Failed (root-unusable)."""
-        with entered(self.path):
-            name = self._current.name() if self._current.path.is_symlink() else None
+        name = self._published()
         return self.get(name) if name else None
+
+    def unnoted(self) -> Release | None:
+        """Return the complete release that ``current`` names, as far as its name tells: its note need not be readable."""
+        name = self._published()
+        return unknown_release(name) if name and self._is_whole(name) else None
+
+    def _published(self) -> str | None:
+        with entered(self.path):
+            return self._current.name() if self._current.path.is_symlink() else None
 
     def get(self, name: str) -> Release | None:
         """Return a release, or None if it is not complete or its note cannot be read; raises Failed (root-unusable)."""
+        return self._notes.get(name) if self._is_whole(name) else None
+
+    def _is_whole(self, name: str) -> bool:
         with entered(self._releases):
-            is_whole = is_release_name(name) and (self._releases / name).is_dir()
-        return self._notes.get(name) if is_whole else None
+            return is_release_name(name) and (self._releases / name).is_dir()
 
     def releases(self) -> list[Release]:
         """Return all complete releases with a readable note, by number; raises Failed (root-unusable)."""
@@ -292,13 +306,6 @@ class Root:
             except OSError as error:  # the others are removed all the same
                 stuck[name] = f"{error.filename}: {error.strerror}"
         return removed, stuck
-
-
-def _make_usable(directory: Path) -> None:
-    """Give the agent its rights in a directory of its own back, which a hook may have taken; raises OSError."""
-    mode = directory.stat().st_mode
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
-        directory.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
 def _identity(directory: Path) -> tuple[int, int]:

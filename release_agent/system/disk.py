@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Something else is in the place of a file or a directory; EINVAL: see require_regular().
+_ANOTHER_KIND = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 _SPACE_TO_SPARE = 1 << 20
 _PIECE = 1 << 20  # bytes read at once
 
@@ -74,11 +76,17 @@ def _megabytes(size: int) -> str:
 
 def unusable(place: Path, error: OSError) -> Failed:
     """Make the error for a root that cannot be used."""
-    return Failed(
-        Code.ROOT_UNUSABLE,
-        f"cannot use {error.filename or place}: {error.strerror}",
-        hint=(isinstance(error, PermissionError) and user_to_be(place))
-        or "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY",
+    message = f"cannot use {error.filename or place}: {error.strerror}"
+    return Failed(Code.ROOT_UNUSABLE, message, hint=_to_make_usable(place, error))
+
+
+def _to_make_usable(place: Path, error: OSError) -> str:
+    if error.errno == errno.EROFS:
+        return f"make the mount of {place} writable"
+    if error.errno in _ANOTHER_KIND:
+        return f"put back what belongs at {error.filename or place}, or only remove what is there: the agent makes it again"
+    return (isinstance(error, PermissionError) and user_to_be(place)) or (
+        "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.agent import Agent, boot_request
-from release_agent.errors import Cancelled, Exit
+from release_agent.errors import Cancelled, Exit, Failed
 
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
@@ -15,8 +15,12 @@ def run(call: Call) -> int:
     """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, else 21."""
     call.clock.listen()
     request = boot_request()
-    with call.parts.locked(request, wait=True) as context:
-        record, healthy = Agent(context).boot(request)
+    try:
+        with call.parts.locked(request, wait=True) as context:
+            record, healthy = Agent(context).boot(request)
+    except Failed as trouble:  # a root that cannot be used must not keep down what is live
+        with call.parts.starting(request) as context:
+            record, healthy = Agent(context).start(request, trouble)
     call.print_record(record)
     if healthy:
         return Exit.OK

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, Finding
 from release_agent.errors import ReleaseError
 from release_agent.journal.database import is_broken
-from release_agent.journal.journal import StateDatabase
+from release_agent.journal.journal import empty_journal
 from release_agent.system.user import name_of, owner_of, user_to_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from release_agent.journal.journal import StateDatabase
     from release_agent.store.root import Root
     from release_agent.wiring import Parts
 
@@ -24,7 +24,7 @@ def readable_or_empty(parts: Parts) -> StateDatabase:
     try:
         return parts.journal()
     except ReleaseError:
-        return StateDatabase(Path("/nonexistent/state.db"))
+        return empty_journal()
 
 
 def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:

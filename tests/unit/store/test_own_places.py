@@ -267,3 +267,36 @@ def test_remains_that_may_not_be_listed_are_no_bug(open_place: Path) -> None:
 
         made.incoming.chmod(0o755)
     assert failed.value.code is Code.ROOT_UNUSABLE
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_something_else_in_place_of_the_link_to_the_shared_files_is_refused_and_left(
+    root: Root, tmp_path: Path, kind: str
+) -> None:
+    link, elsewhere = root.own / "shared", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link.unlink()
+    if kind == "link":
+        link.symlink_to(elsewhere)
+    else:
+        link.mkdir()
+
+    with pytest.raises(Failed) as refused, root.lock(Request("me"), wait=False):
+        pass
+
+    assert (refused.value.code, str(link) in refused.value.message) == (Code.ROOT_UNUSABLE, True)
+    assert link.exists()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_mark_of_another_app_counts_even_if_the_root_cannot_be_used_and_a_broken_one_names_nobody(root: Root) -> None:
+    root.require_not_anothers("web")
+    root.claim("api")
+    root.require_not_anothers("api")
+    with pytest.raises(Failed, match="the root of the app api, not of web"):
+        root.require_not_anothers("web")
+
+    (root.own / "app").unlink()
+    os.mkfifo(root.own / "app")
+
+    root.require_not_anothers("web")
