@@ -72,6 +72,9 @@ class Store(Protocol):
     def check_built(self, name: str) -> None:
         """Raise Failed if a hook removed or replaced the directory that build() made."""
 
+    def take_back(self) -> None:
+        """Undo what a hook did to the agent's rights in its own directories, as far as that goes."""
+
     def link_shared(self, directory: Path, shared: Shared) -> None:
         """Replace the shared paths by links, seeding ``shared`` from the release."""
 

@@ -176,7 +176,10 @@ class Run:
         context = self.context
         context.log.info("hook.started", stage=stage, run=hook.run)
         command = HookCommand(hook.run, hook.timeout, -1 if hook.umask is None else hook.umask)
-        ended = context.hooks.run_hook(command, stage, directory / hook.cwd, environment)
+        try:
+            ended = context.hooks.run_hook(command, stage, directory / hook.cwd, environment)
+        finally:
+            context.store.take_back()
         how, output = ended.describe(hook.timeout), context.redact(ended.output)
         self.note(lambda: context.journal.hook(self.request.id, stage, hook.run, how, output))
         context.log.info("hook.finished", stage=stage, run=hook.run, how=how)

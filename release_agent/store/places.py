@@ -29,6 +29,12 @@ def take_back(place: Path) -> None:
         place.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
+def require_file(place: Path) -> None:
+    """Raise OSError unless a place is a regular file itself, and not a link to one."""
+    if not stat.S_ISREG(place.lstat().st_mode):
+        raise FileExistsError(errno.EEXIST, "not a file of the agent's own", str(place))
+
+
 def make_link(place: Path, target: str) -> None:
     """Make a link, unless it is there; raises OSError if something else, or a link to elsewhere, is in its place."""
     if os.path.lexists(place):

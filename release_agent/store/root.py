@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from release_agent.store.links import CurrentLink
 from release_agent.store.lock import Lock
 from release_agent.store.notes import ReleaseNotes
 from release_agent.store.owner import claim, require_not_anothers
-from release_agent.store.places import make_directory, make_link
+from release_agent.store.places import make_directory, make_link, require_file, require_link, take_back
 from release_agent.store.shared import SharedLinks
 from release_agent.system import processes
 from release_agent.system.disk import (
@@ -224,8 +224,26 @@ class Root:
     # Looking
 
     def directories(self) -> list[Path]:
-        """Return the directories between which releases are moved; some may not exist yet."""
-        return [self.path, self._releases, self.own, self.incoming]
+        """Return the directories between which releases and their notes are moved; some may not exist yet."""
+        return [self.path, *self._own_directories]
+
+    def check_own(self) -> None:
+        """Raise Failed (root-unusable) if something else is in place of the agent's own; what is missing will be made."""
+        try:
+            for place in filter(os.path.lexists, self._own_directories):
+                require_directory(place)
+            for place in filter(os.path.lexists, (self._lock_file, self.own / "app")):
+                require_file(place)
+            if os.path.lexists(self.own / "shared"):
+                require_link(self.own / "shared", _SHARED)
+        except OSError as error:
+            raise unusable(self.path, error) from error
+
+    def take_back(self) -> None:
+        """Give the agent its rights in its own directories back, as far as that goes; a hook may have taken them."""
+        for place in self._own_directories:
+            with suppress(OSError):
+                take_back(place)
 
     def made(self) -> list[Path]:
         """Return what the agent has made and has to own: its directories and files, every release and its note."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 # Python reads modules when it first needs them, and they may not be nobody's to read.
-codecs.lookup("ascii")
+for _encoding in ("ascii", "idna"):
+    codecs.lookup(_encoding)
 for _module in ("git", "structlog", "xmlrpc.client"):
     importlib.import_module(_module)
 

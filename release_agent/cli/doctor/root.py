@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, Finding
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def examine(root: Root, edit: str) -> Iterator[Finding]:
-    """Check the root directory, or whether it can be made.
+    """Check the root directory, or whether it can be made; raises ReleaseError if something else is in it.
 
     ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
     """
@@ -29,7 +30,8 @@ def examine(root: Root, edit: str) -> Iterator[Finding]:
         message = f"{root.path} belongs to {name_of(root.path.stat().st_uid)} and cannot be read by {name_of(os.geteuid())}"
         yield Finding("root", FAULT, message, give)
         return
-    places = [place for place in root.directories() if place.exists()]
+    root.check_own()
+    places = [place for place in root.directories() if os.path.lexists(place)]
     faults = [*_closed(places, give), *_on_other_mounts(root, places), *_of_others(root)]
     yield from faults
     if root.link.exists() and not root.link.is_symlink():
@@ -46,8 +48,11 @@ def _not_made_yet(root: Root, give: str) -> Finding:
 
 def _closed(places: Sequence[Path], give: str) -> Iterator[Finding]:
     for place in places:
-        if not os.access(place, os.W_OK | os.X_OK):
-            yield Finding("root", FAULT, f"{place} is not writable", give)
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            there = place.stat()
+            closed = there.st_uid == os.geteuid() and there.st_mode & stat.S_IRWXU != stat.S_IRWXU
+            hint = f"chmod u+rwx {place}; a hook may have closed it" if closed else give
+            yield Finding("root", FAULT, f"{place} is not writable", hint)
 
 
 def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:

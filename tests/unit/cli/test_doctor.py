@@ -11,12 +11,14 @@ import pytest
 
 from release_agent.cli.doctor import FAULT, OK, WARNING, Finding, examine
 from release_agent.cli.doctor.supervised import Supervised
+from release_agent.errors import Failed
 from release_agent.journal.journal import StateDatabase
+from release_agent.model import Request
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
-from support.privileges import unprivileged
+from support.privileges import NOBODY, unprivileged
 from support.repositories import Repository, listing
 from support.roots import install, release, small_disk
 
@@ -121,6 +123,38 @@ def test_releases_that_the_user_may_not_enter_are_a_fault_and_no_bug(open_place:
 
     assert found["revision"].level == found["journal"].level == FAULT
     assert "Permission denied" in found["journal"].message
+
+
+@pytest.mark.parametrize("name", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/releases"])
+def test_directory_of_the_agents_own_that_a_hook_closed_is_a_fault(open_place: Path, name: str) -> None:
+    Repository(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
+    root = Root(open_place / "root", SystemClock())
+    root.prepare()
+    for place in (root.path, *root.path.rglob("*")):
+        os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+    (root.path / name).chmod(0)
+
+    with unprivileged():
+        found = examined(root.path)["root"]
+
+    assert (found.level, found.message) == (FAULT, f"{root.path}/{name} is not writable")
+    assert found.hint == f"chmod u+rwx {root.path}/{name}; a hook may have closed it"
+
+
+@pytest.mark.parametrize("name", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/lock"])
+def test_link_in_place_of_what_is_the_agents_own_is_a_fault_that_says_what_a_deployment_says(
+    place: Path, root: Root, name: str, tmp_path: Path
+) -> None:
+    with root.lock(Request("d-1"), wait=False):
+        pass
+    (root.path / name).rename(tmp_path / "moved")
+    (root.path / name).symlink_to(tmp_path / "moved")
+
+    found = examined(place)["root"]
+
+    with pytest.raises(Failed) as refused, root.lock(Request("d-2"), wait=False):
+        pass
+    assert (found.level, found.hint) == (FAULT, refused.value.hint)
 
 
 @pytest.mark.needs("mount")

@@ -1,0 +1,60 @@
+"""A hook closes the agent's own directories to the agent, which is not root."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.deploy.agent import Agent
+from release_agent.model import Request
+from release_agent.system.clock import SystemClock
+from release_agent.wiring import Parts
+from support.configuration import configuration
+from support.privileges import NOBODY, unprivileged
+from support.repositories import Repository
+from support.supervisors import supervising
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from release_agent.model import Record
+
+
+@pytest.fixture
+def closing(open_place: Path, request: pytest.FixtureRequest) -> Iterator[Parts]:
+    """A container whose version v1.1.0 closes one of the agent's directories when it is published, and is not healthy."""
+    hook = f"chmod 000 {open_place}/root/{request.param}; exit 3"
+    repository = Repository(open_place / "repos/api")
+    repository.commit({"app.py": "one"}, tag="v1.0.0")
+    repository.commit({"release.toml": f"[hooks]\nafter_publish = [{{ run = '{hook}' }}]\n"}, tag="v1.1.0")
+    app = f'[app]\nname = "api"\nenvironment = "test"\nroot = "{open_place}/root"\n'
+    where = f'[[repository]]\nname = "api"\npath = "{repository.path}"\n'
+    config = configuration('[health]\nstable_for = "0s"\n[consul]\nenabled = false\n', app=app, repository=where)
+    with supervising([]) as url:
+        parts = Parts(config, SystemClock(), {"SUPERVISOR_SERVER_URL": url})
+        deployed(parts, "v1.0.0")
+        for place in (parts.root().path, *parts.root().path.rglob("*")):
+            os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+        with unprivileged():
+            yield parts
+
+
+def deployed(parts: Parts, revision: str) -> Record:
+    request = Request(f"d-{revision}", revision=revision)
+    with parts.locked(request) as context:
+        return Agent(context).deploy(request)
+
+
+@pytest.mark.parametrize(
+    "closing", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/releases"], indirect=True
+)
+def test_sick_release_that_closed_a_directory_of_the_agents_own_is_rolled_back(closing: Parts) -> None:
+    ran = deployed(closing, "v1.1.0")
+
+    assert (ran.outcome, ran.error and ran.error["code"]) == ("rolled-back", "hook-failed")
+    current = closing.root().current()
+    assert current
+    assert current.revision == "v1.0.0"
