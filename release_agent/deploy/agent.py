@@ -159,12 +159,14 @@ class Agent:
         return run.record
 
     def _close(self, run: Run, bug: Exception) -> None:
-        """Close a run that a bug ended, so that the history says so; one that published stays open for recovery."""
+        """Let the history say that a bug ended a run; one that published stays open, for recovery to finish."""
         with suppress(ReleaseError):  # a journal that cannot be read must not replace the bug
-            left = [left for left in self._context.journal.unfinished() if left.request.id == run.request.id]
-            if left and left[0].stage is Stage.PREPARING:
-                what = f"a bug in the agent: {type(bug).__name__}: {bug}"
-                run.end(Ending.failed(ReleaseError(Code.BUG, what, hint="please report it; deploy again")))
+            unfinished = self._context.journal.unfinished()
+            left = next((left for left in unfinished if left.request.id == run.request.id), None)
+            if left:
+                published = left.stage is not Stage.PREPARING
+                run.end(Ending.failed(_bug(bug, published=published)))
+                run.record.outcome = None if published else run.record.outcome
                 run.close()
 
     def _first_deployment(self, request: Request) -> Record:
@@ -263,6 +265,11 @@ def _is_incomplete(record: Record) -> bool:
 
 def _is_no_fault_of(record: Record) -> bool:
     return record.error is not None and record.error["code"] in {str(code) for code in _NOT_THE_VERSION}
+
+
+def _bug(bug: Exception, *, published: bool) -> ReleaseError:
+    what_next = "`release-agent boot`, or the next deploy, finishes it" if published else "deploy again"
+    return ReleaseError(Code.BUG, f"a bug in the agent: {type(bug).__name__}: {bug}", hint=f"please report it; {what_next}")
 
 
 def _not_well(live: Release, error: ReleaseError) -> RollbackFailed:
