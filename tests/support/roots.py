@@ -92,14 +92,21 @@ def small_xfs(place: Path) -> Iterator[Path]:
 @contextmanager
 def _loop(place: Path, make: Callable[[Path], list[str]]) -> Iterator[Path]:
     place.mkdir(exist_ok=True)
-    image = place.with_name(f"{place.name}.image")
-    subprocess.run(make(image), check=True, capture_output=True)
-    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    subprocess.run(make(_image(place)), check=True, capture_output=True)
+    _mount(place)
     try:
         yield place
     finally:
         subprocess.run(["umount", place], check=True)
-        image.unlink()
+        _image(place).unlink()
+
+
+def _mount(place: Path) -> None:
+    subprocess.run(["mount", "-o", "loop", _image(place), place], check=True)
+
+
+def _image(place: Path) -> Path:
+    return place.with_name(f"{place.name}.image")
 
 
 # ioctl(2) of ext4 and xfs, with its argument: from now on every access fails with EIO, as of a device that is gone.
@@ -113,6 +120,13 @@ def shut_down(place: Path) -> None:
         fcntl.ioctl(descriptor, *SHUT_DOWN)
     finally:
         os.close(descriptor)
+
+
+def cut_power(place: Path) -> None:
+    """Have on an ext4 file system what a power cut leaves of it: what was not made durable is gone."""
+    shut_down(place)
+    subprocess.run(["umount", place], check=True)
+    _mount(place)
 
 
 @contextmanager

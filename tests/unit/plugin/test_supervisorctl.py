@@ -137,9 +137,11 @@ def test_an_empty_argument_is_an_unset_variable_and_no_wish_for_the_default(verb
     assert printed == [f"release {verb}: an argument is empty; leave it out to do without"]
 
 
-@pytest.mark.parametrize("limit", ["99999999999", "9" * 5000])
-def test_history_takes_any_number(limit: str) -> None:
-    assert "nothing was deployed yet" in run(f"history {limit}", [])[0][0]
+@pytest.mark.parametrize(
+    ("limit", "asked"), [("7", 7), ("99999999999", xmlrpc.client.MAXINT), ("9" * 5000, xmlrpc.client.MAXINT)]
+)
+def test_history_asks_for_any_number_that_xml_rpc_can_carry(limit: str, asked: int) -> None:
+    assert run(f"history {limit}", [])[1] == [("getHistory", asked)]
 
 
 def test_history_shows_what_was_done() -> None:

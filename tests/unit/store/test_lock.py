@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -240,8 +241,10 @@ def test_a_place_where_no_lock_can_be_made_is_unusable(tmp_path: Path) -> None:
 def test_disk_that_dies_while_the_lock_is_held_does_not_replace_the_outcome(tmp_path: Path) -> None:
     with small_ext4(tmp_path / "disk", "1m", 20) as disk:
         lock = Lock(disk / "lock", SystemClock())
-        with lock.held(Request("d-1"), wait=False):
+        with lock.held(Request("d-1"), wait=False), (disk / "lock").open("r+b", buffering=0) as file:
             shut_down(disk)
+            with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+                file.write(b"x")
 
 
 @pytest.mark.needs("mount")

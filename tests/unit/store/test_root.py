@@ -13,7 +13,7 @@ from release_agent.model import Kind, Release, Request, State
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from support.privileges import unprivileged
-from support.roots import install, release
+from support.roots import cut_power, install, release, small_ext4
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,7 +245,23 @@ def test_a_release_is_built_once(root: Root) -> None:
     assert failed.value.code is Code.BUILD_FAILED
 
 
-def test_everything_can_be_made_durable(root: Root) -> None:
-    install(root, 1)
+@pytest.mark.needs("mount")
+def test_release_that_was_synced_before_it_was_published_is_whole_after_a_power_cut(tmp_path: Path) -> None:
+    what = release(1)
 
-    root.sync()
+    def write(directory: Path) -> None:
+        (directory / "lib").mkdir()
+        (directory / "lib" / "app.py").write_text("print()\n" * 5000)
+
+    with small_ext4(tmp_path / "disk", "4m", 100) as disk:
+        made = Root(disk / "root", SystemClock())
+        made.prepare()
+        made.build(what.name, write)
+        made.sync()
+        made.install(what)
+        made.publish(what.name)
+
+        cut_power(disk)
+
+        assert made.current() == what
+        assert made.read(what.name, "lib/app.py") == "print()\n" * 5000
