@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import SERVICE_PYTHON
+from support.repositories import WEB
 from support.roots import SHUT_DOWN, small_disk, small_ext4, small_xfs
 
 if TYPE_CHECKING:
@@ -160,23 +163,49 @@ DISKS = {
 }
 
 
+# Uses up a disk, to the last inode and the last byte.
+USE_UP = """
+import contextlib, itertools, os, threading, time
+numbers = itertools.count()
+def use_up():
+    with contextlib.suppress(OSError):
+        for number in numbers:
+            open(f"{place}/{{number}}", "w").close()
+    for size in (1 << 16, 1):
+        with contextlib.suppress(OSError), open("{place}/0", "ab", buffering=0) as filler:
+            while filler.write(bytes(size)) == size:
+                pass
+"""
+# Takes at once what anybody else gives back, too.
+KEEP_FULL = """
+def keep_full():
+    while True:
+        use_up()
+        time.sleep(0.01)
+threading.Thread(target=keep_full, daemon=True).start()
+"""
+
+
 @pytest.fixture(params=DISKS)
 def full_later(request: pytest.FixtureRequest, host: Host) -> Iterator[str]:
-    """Lay the root on a small disk; returns the command that uses it up, to the last inode and the last byte."""
+    """Lay the root on a small disk; returns a program's function ``use_up``."""
     with DISKS[request.param](host.root) as disk:
         disk.chmod(0o755)
-        yield f"cd {disk}/shared; i=0; while : 2>/dev/null >$i; do i=$((i+1)); done; cat /dev/zero > filler 2>/dev/null || :"
+        place = disk / "shared" / "data"
+        place.mkdir(parents=True)
+        place.chmod(0o777)
+        yield USE_UP.format(place=place)
         host.stop()
 
 
 @pytest.mark.needs("mount")
 def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host, full_later: str) -> None:
     live = host.deploy("v1.0.0").json["release"]
-    host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION = rollback ] || ( {full_later}; exit 3 )' }}]")
+    host.repository.release("v1.2.0", "sick", **{"web.py": full_later + KEEP_FULL + WEB})
 
-    ran = host.deploy("v1.1.0")
+    ran = host.deploy("v1.2.0")
 
-    assert (ran.code, host.live(), host.serves()) == (20, live, "v1.0.0")
+    assert (ran.code, host.live(), host.serves()) == (20, live, "v1.0.0"), ran.out
     assert [entry["outcome"] for entry in host.history()] == ["rolled-back", "deployed"]
     assert host.agent("boot").code == 0
 
@@ -185,7 +214,11 @@ def test_sick_release_that_used_up_the_disk_is_rolled_back(host: Host, full_late
 def test_release_that_used_up_the_disk_after_it_was_proved_is_rolled_back_by_command(host: Host, full_later: str) -> None:
     live = host.deploy("v1.0.0").json["release"]
     assert host.deploy("v1.1.0").code == 0
-    subprocess.run(["sh", "-c", full_later], check=False)
+    subprocess.run([SERVICE_PYTHON, "-c", f"{full_later}use_up()"], check=True)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        (host.root / "one-more").touch()
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)), (host.root / "shared/data/0").open("ab", buffering=0) as file:
+        file.write(bytes(4096))
 
     ran = host.agent("rollback", "--json")
 
