@@ -216,5 +216,5 @@ class FileRolloutStore:
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
                 f"the record of rollouts {self.path} cannot be used: {error}",
-                hint="let this user write it, make room, or name another place with XDG_STATE_HOME",
+                hint="let this user write it, make room, remove what is no file, or name another place with XDG_STATE_HOME",
             ) from error

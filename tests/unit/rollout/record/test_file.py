@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -18,6 +19,7 @@ from release_agent.system.flock import Flock
 from support.rollouts import a_rollout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -85,6 +87,40 @@ def test_file_that_cannot_be_used_is_said_in_words(tmp_path: Path, spoil: object
     assert refused.value.code == Code.RECORD_UNREACHABLE
     assert str(path) in refused.value.message
     assert "XDG_STATE_HOME" in refused.value.hint
+
+
+def _link(place: Path) -> None:
+    place.symlink_to(place.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, _link])
+@pytest.mark.parametrize("name", ["rollouts.db", "rollouts.db-journal"])
+def test_record_that_is_no_file_is_refused_and_neither_waited_for_nor_followed(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / name)
+
+    with pytest.raises(RecordUnreachable, match=f"{name} is not a regular file") as refused:
+        FileRolloutStore(tmp_path / "rollouts.db")
+
+    assert "remove what is no file" in refused.value.hint
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, _link])
+def test_lock_that_is_no_file_is_refused_and_neither_waited_for_nor_followed(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    record = FileRolloutStore(tmp_path / "rollouts.db")
+    (tmp_path / "elsewhere").touch()
+    make(tmp_path / "production,api.lock")
+
+    for use in (lambda: record.begin(a_rollout()), lambda: record.holder("api", "production")):
+        with pytest.raises(RecordUnreachable, match=r"production,api\.lock"):
+            use()
+
+    assert record.all() == []
+    assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
 def test_begin_that_fails_leaves_no_rollout_and_no_lock(tmp_path: Path) -> None:
