@@ -307,7 +307,7 @@ def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_
             return False
 
     # In Consul a session lives up to twice its TTL.
-    eventually(taken, "it is taken over", 45)
+    eventually(taken, "it is taken over")
     mine.save(a_rollout(FIRST))
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     Fault = Callable[["Proxy", Request], None]
 
 NODE = "node-1"
-PATIENCE = 30.0  # from a fault's end until all is right again
-_BEGINNING = 60.0
 _MASTER = "11111111-2222-3333-4444-555555555555"
 _ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 _NAME_UNKNOWN = 3
@@ -218,8 +216,8 @@ class ConsulCluster:
         try:
             for agent in (*self.servers.values(), self.client):
                 agent.start()
-            eventually(self.well, "the cluster is well", _BEGINNING)
-            eventually(self._readable, "ACLs are ready", _BEGINNING)
+            eventually(self.well, "the cluster is well")
+            eventually(self._readable, "ACLs are ready")
         except BaseException:
             self.close()
             raise
@@ -342,7 +340,7 @@ class ConsulCluster:
         made = self._written("/v1/acl/policy", {"Name": f"policy-{uuid.uuid4()}", "Rules": rules})
         token = self._written("/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
         known = "/v1/agent/checks"  # the agent may ask a server that was not told yet
-        eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known", PATIENCE)
+        eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known")
         return token
 
     def _written(self, path: str, body: Any) -> dict[str, Any]:
@@ -356,7 +354,7 @@ class ConsulCluster:
                     raise
                 return None
 
-        written: dict[str, Any] = eventually(put, "a leader takes writes", PATIENCE)
+        written: dict[str, Any] = eventually(put, "a leader takes writes")
         return written
 
     def resolve(self, name: str) -> list[str] | None:

@@ -16,7 +16,7 @@ from release_agent.consul.connection import ConsulError
 from release_agent.consul.registration import ConsulAgent
 from release_agent.health import Health, HealthState
 from support.configuration import configuration
-from support.consul_cluster import PATIENCE, ConsulCluster, Proxy, answers, breaks_off, resets
+from support.consul_cluster import ConsulCluster, Proxy, answers, breaks_off, resets
 from support.consul_process import binary
 from support.environment import BIN, clean_environment
 from support.waiting import eventually
@@ -63,12 +63,12 @@ def cluster_of_module() -> Iterator[ConsulCluster]:
 @pytest.fixture
 def cluster(cluster_of_module: ConsulCluster) -> ConsulCluster:
     """A cluster that is well and knows nothing of this test's service yet."""
-    eventually(cluster_of_module.well, "the cluster is well", PATIENCE)
+    eventually(cluster_of_module.well, "the cluster is well")
     for service in cluster_of_module.get("/v1/agent/services"):
         cluster_of_module.put(f"/v1/agent/service/maintenance/{service}?enable=false")
         cluster_of_module.put(f"/v1/agent/service/deregister/{service}")
     cluster_of_module.put("/v1/agent/maintenance?enable=false")
-    eventually(lambda: not cluster_of_module.health("api"), "it has forgotten", PATIENCE)
+    eventually(lambda: not cluster_of_module.health("api"), "it has forgotten")
     return cluster_of_module
 
 
@@ -134,7 +134,7 @@ def _shown(cluster: ConsulCluster) -> list[tuple[str, str]]:
 
 
 def _is_right(cluster: ConsulCluster, revision: str, state: str = "passing") -> None:
-    eventually(lambda: _shown(cluster) == [(revision, state)], f"{revision} is {state} in the catalog", PATIENCE)
+    eventually(lambda: _shown(cluster) == [(revision, state)], f"{revision} is {state} in the catalog")
 
 
 def _is_whole_again(cluster: ConsulCluster, ran: Ran) -> None:
@@ -143,7 +143,7 @@ def _is_whole_again(cluster: ConsulCluster, ran: Ran) -> None:
     def found() -> tuple[Any, ...]:
         return _shown(cluster), cluster.record(KEY).get("id"), cluster.resolve("api.service.consul")
 
-    eventually(lambda: found() == ([("v1.1.0", "passing")], ran.json["id"], [ADDRESS]), "all is right again", PATIENCE)
+    eventually(lambda: found() == ([("v1.1.0", "passing")], ran.json["id"], [ADDRESS]), "all is right again")
 
 
 def _is_unmoved(host: Host, ran: Ran) -> None:
@@ -164,7 +164,7 @@ def _is_noticed(host: Host) -> None:
         return str(said[-1]) if said else "nothing"
 
     host.supervisorctl("start", "nudge")  # a process changes its state: it looks
-    eventually(lambda: last() == "unreachable", "the monitor notices", PATIENCE)
+    eventually(lambda: last() == "unreachable", "the monitor notices")
 
 
 def _agent(cluster: ConsulCluster, address: str = ADDRESS, **environ: str) -> ConsulAgent:
@@ -252,32 +252,32 @@ def test_maintenance_mode_of_a_person_is_shown_and_survives_a_deployment(
     assert agent.in_maintenance() is None
     cluster.put(f"/v1/agent/{mode}?enable=true&reason=disk+is+swapped")
     watched.supervisorctl("start", "nudge")
-    eventually(lambda: watched.rpc.release.getStatus()["maintenance"], "it is shown", PATIENCE)
+    eventually(lambda: watched.rpc.release.getStatus()["maintenance"], "it is shown")
 
     ran = watched.deploy("v1.1.0")
 
     assert ran.code == 0
     _is_right(cluster, "v1.1.0")
     assert agent.in_maintenance() == "disk is swapped"
-    eventually(lambda: cluster.resolve("api.service.consul") == [], "DNS leaves it out", PATIENCE)
+    eventually(lambda: cluster.resolve("api.service.consul") == [], "DNS leaves it out")
     cluster.put(f"/v1/agent/{mode}?enable=false")
-    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "DNS has it again", PATIENCE)
+    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "DNS has it again")
     watched.supervisorctl("start", "nudge")
-    eventually(lambda: not watched.rpc.release.getStatus()["maintenance"], "it is shown no more", PATIENCE)
+    eventually(lambda: not watched.rpc.release.getStatus()["maintenance"], "it is shown no more")
 
 
 # DNS
 
 
 def test_dns_names_the_container_while_it_is_well_and_not_while_it_is_critical(watched: Host, cluster: ConsulCluster) -> None:
-    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "well", PATIENCE)
+    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "well")
     assert cluster.resolve("test.api.service.consul") == [ADDRESS]  # by a tag
 
     (watched.path / "sick").touch()
-    eventually(lambda: cluster.resolve("api.service.consul") == [], "critical", PATIENCE)
+    eventually(lambda: cluster.resolve("api.service.consul") == [], "critical")
 
     (watched.path / "sick").unlink()
-    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "well again", PATIENCE)
+    eventually(lambda: cluster.resolve("api.service.consul") == [ADDRESS], "well again")
 
 
 # Ways to it
@@ -402,7 +402,7 @@ def test_leader_that_is_killed_changes_no_outcome(watched: Host, cluster: Consul
 
         _is_unmoved(watched, ran)
         # The fault ends with the election, not with the return of who fell.
-        eventually(lambda: cluster.leader() not in ("", address), "another leads", PATIENCE)
+        eventually(lambda: cluster.leader() not in ("", address), "another leads")
         _is_whole_again(cluster, ran)
     finally:
         cluster.servers[address].start()
@@ -420,7 +420,7 @@ def test_cluster_without_a_leader_changes_no_outcome(watched: Host, cluster: Con
             server.start()
     _is_unmoved(watched, ran)
     assert ran.events("report.spooled")
-    eventually(cluster.leader, "the fault has ended", PATIENCE)
+    eventually(cluster.leader, "the fault has ended")
     _is_whole_again(cluster, ran)
 
 
@@ -455,7 +455,7 @@ def test_agent_that_hangs_changes_no_outcome(watched: Host, cluster: ConsulClust
 
 def test_token_that_is_revoked_changes_no_outcome(watched: Host, cluster: ConsulCluster, token: dict[str, Any]) -> None:
     cluster.delete(f"/v1/acl/token/{token['AccessorID']}")
-    eventually(lambda: cluster.refuses("GET", "/v1/agent/checks", token["SecretID"]), "it is revoked", PATIENCE)
+    eventually(lambda: cluster.refuses("GET", "/v1/agent/checks", token["SecretID"]), "it is revoked")
 
     ran = watched.deploy("v1.1.0")
 

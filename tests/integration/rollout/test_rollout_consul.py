@@ -184,7 +184,7 @@ def test_killed_operator_is_gone_on_with_from_another_machine(listed: _Listed) -
     listed.let_go(1)
 
     assert listed.start().code == 44  # until the lock's life ends
-    resumed = eventually(lambda: _unless_locked(listed, "resume", operator.id), "the lock is free", 120)
+    resumed = eventually(lambda: _unless_locked(listed, "resume", operator.id), "the lock is free")
 
     assert resumed.code == 0
     assert listed.live() == [NEW] * 3
