@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# What waits, and what is made below a path, must stay within what the kernel and Python take.
+_LONGEST_DURATION = 365 * _UNITS["d"]
+_LONGEST_PATH, _LONGEST_NAME = 1000, 255  # bytes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HIGHEST_PORT = 65535
 
@@ -98,12 +102,16 @@ def endpoint(value: object) -> str:
 
 
 def duration(value: object) -> float:
-    """Return the seconds of ``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"`` or ``"1d"``."""
+    """Return the seconds of ``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"`` or ``"1d"``, at most a year."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not found:
         message = 'must be a duration such as "500ms", "2s", "5m" or "1h"'
         raise WrongValueError(message)
-    return float(found[1]) * _UNITS[found[2]]
+    seconds = float(found[1]) * _UNITS[found[2]]
+    if seconds > _LONGEST_DURATION:
+        message = "must be at most 365d"
+        raise WrongValueError(message)
+    return seconds
 
 
 def positive_duration(value: object) -> float:
@@ -141,7 +149,12 @@ def absolute_path(value: object) -> str:
     if not text(value).startswith("/"):
         message = "must be an absolute path"
         raise WrongValueError(message)
-    return "/" + posixpath.normpath(text(value)).lstrip("/")
+    path = "/" + posixpath.normpath(text(value)).lstrip("/")
+    named = os.fsencode(path)
+    if len(named) > _LONGEST_PATH or max(map(len, named.split(b"/"))) > _LONGEST_NAME:
+        message = f"must have at most {_LONGEST_PATH} bytes, and at most {_LONGEST_NAME} in each name"
+        raise WrongValueError(message)
+    return path
 
 
 def inner_path(value: object) -> str:
