@@ -158,13 +158,29 @@ class Release:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Release:
-        """Read what an older or a newer agent kept; raises TypeError, KeyError or AttributeError for anything else.
+        """Read what an older or a newer agent kept; raises TypeError, KeyError, AttributeError or ValueError for anything else.
 
         A state that only a newer agent has counts as failed: the release is seen, never gone back to, and not
         removed as one that was never live. Such a kind counts as a commit, whose meaning cannot move.
         """
         state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
-        return cls(**known_fields(cls, body) | {"state": state, "kind": kind})
+        release = cls(**known_fields(cls, body) | {"state": state, "kind": kind})
+        _require_usable(release)
+        return release
+
+
+def _require_usable(release: Release) -> None:
+    """Raise ValueError for a moment that is none, a place outside the release, or text that cannot be written down."""
+    for moment in filter(None, (release.created_at, release.published_at)):
+        if datetime.fromisoformat(moment).tzinfo is None:
+            message = f"{moment} names no time zone"
+            raise ValueError(message)
+    for place in release.into.values():
+        if "\0" in place or place.startswith("/") or ".." in place.split("/"):
+            message = f"{place!r} is no place inside a release"
+            raise ValueError(message)
+    for text in (release.revision, release.fingerprint, *release.commits, *release.commits.values(), *release.into.values()):
+        text.encode()  # half a character
 
 
 def release_name(number: int, fingerprint: str) -> str:

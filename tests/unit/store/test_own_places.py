@@ -117,7 +117,17 @@ def test_pipe_or_huge_file_in_place_of_a_note_is_not_read(root: Root) -> None:
 
 
 @pytest.mark.parametrize(
-    "edited", [{"name": "../../x"}, {"commits": [1]}, {"commits": {"api": 1}}, {"revision": None}, {"built": 3}, {"previous": 5}]
+    "edited",
+    [
+        *({"name": "../../x"}, {"commits": [1]}, {"commits": {"api": 1}}, {"revision": None}, {"built": 3}, {"previous": 5}),
+        *(
+            {"published_at": "yesterday"},
+            {"created_at": "0001-01-01T00:00:00"},
+            {"revision": "v\udcff"},
+            {"commits": {"api": "\ud800"}},
+        ),
+        *({"into": {"api": "x\0"}}, {"into": {"api": "/etc"}}, {"into": {"api": "../.."}}),
+    ],
 )
 def test_note_edited_by_hand_counts_as_none(root: Root, edited: dict[str, object]) -> None:
     what = install(root, 1)
