@@ -19,10 +19,11 @@ from release_agent.errors import Code, Failed
 from release_agent.model import timestamp
 from release_agent.system.disk import disk_full, is_full, require_directory
 from release_agent.system.sqlite import (
+    BESIDE,
     closed_on_error,
     connect_reading,
     connect_writing,
-    is_special,
+    find_special,
     migrate,
     migrations_done,
     refuse_special,
@@ -158,7 +159,7 @@ def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
 
 def is_broken(path: Path) -> bool:
     """Whether there is a file that SQLite cannot read, all of it, or something that is no file."""
-    if is_special(path) or is_special(path.with_name(f"{path.name}-journal")):
+    if find_special(path):
         return True
     if not path.exists():
         return False
@@ -179,7 +180,7 @@ def set_aside(path: Path) -> Path:
     """
     aside = path.with_name(f"{path.name}.broken-{timestamp().replace(':', '')}")
     with _explained(path):
-        for end in ("", "-journal"):
+        for end in ("", *BESIDE):
             if os.path.lexists(f"{path}{end}"):
                 path.with_name(f"{path.name}{end}").rename(f"{aside}{end}")
     return aside

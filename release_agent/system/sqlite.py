@@ -14,20 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+# What SQLite opens beside a file: its rollback journal; a write-ahead log, which no agent makes, if there is one.
+BESIDE = ("-journal", "-wal")
 _PRIMARY = 0xFF  # of an extended result code of SQLite
 
 
 def refuse_special(path: Path) -> None:
-    """Raise sqlite3.DatabaseError if the file, or SQLite's journal beside it, is a pipe, a device, a directory or a link."""
-    for file in (path, path.with_name(f"{path.name}-journal")):
-        if is_special(file):
-            message = f"{file.name} is not a regular file"  # a pipe would be waited for
-            raise sqlite3.DatabaseError(message)
+    """Raise sqlite3.DatabaseError if the file, or one of SQLite's beside it, is a pipe, a device, a directory or a link."""
+    if special := find_special(path):
+        message = f"{special.name} is not a regular file"  # a pipe would be waited for
+        raise sqlite3.DatabaseError(message)
 
 
-def is_special(file: Path) -> bool:
-    """Whether there is something else than a regular file: a pipe, a device, a directory, a link."""
-    return os.path.lexists(file) and (file.is_symlink() or not file.is_file())
+def find_special(path: Path) -> Path | None:
+    """Return the file, or the first of SQLite's beside it, that is something else than a regular file; None if there is none."""
+    files = [path.with_name(f"{path.name}{end}") for end in ("", *BESIDE)]
+    return next((file for file in files if os.path.lexists(file) and (file.is_symlink() or not file.is_file())), None)
 
 
 def connect_reading(path: Path, patience: float) -> sqlite3.Connection:

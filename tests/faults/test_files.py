@@ -33,6 +33,7 @@ PLACES = [
     f"{OWN}/shared",
     f"{OWN}/state.db",
     f"{OWN}/state.db-journal",
+    f"{OWN}/state.db-wal",
     f"{OWN}/incoming",
     f"{OWN}/incoming/hook-1",
     f"{OWN}/releases",

@@ -58,7 +58,7 @@ def test_journal_that_has_no_room_to_reserve_is_a_full_disk(tmp_path: Path) -> N
     assert full.value.code is Code.DISK_FULL
 
 
-@pytest.mark.parametrize("name", ["state.db", "state.db-journal"])
+@pytest.mark.parametrize("name", ["state.db", "state.db-journal", "state.db-wal"])
 def test_pipe_in_place_of_the_journal_is_refused_without_waiting(tmp_path: Path, name: str) -> None:
     path = tmp_path / "state.db"
     if name != path.name:
