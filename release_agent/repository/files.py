@@ -6,13 +6,13 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.repository.objects import SYMLINK, hasher
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-    from pathlib import Path
 
     from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
@@ -53,6 +53,16 @@ def digest(path: Path, clock: Clock) -> str:
     except OSError as error:
         return f"unreadable: {error.strerror}"
     return f"file:{mode}:{made.hexdigest()}"
+
+
+def special(directory: Path, names: Collection[str], clock: Clock) -> Iterator[tuple[str, str]]:
+    """Yield path and kind of each pipe, socket or device of one of these names below a directory; raises Cancelled."""
+    for place, _, files in os.walk(directory):
+        clock.check()
+        for path in (Path(place) / name for name in names if name in files):
+            kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode))
+            if kind:
+                yield str(path.relative_to(directory)), kind
 
 
 def beside(directory: Path, places: Collection[str], clock: Clock) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.config import sections as config
-from release_agent.errors import Refused
+from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from release_agent.repository.files import digest
 from release_agent.repository.source import GitSource
@@ -176,6 +176,17 @@ def test_a_fifo_or_a_directory_in_place_of_a_file_is_named_and_not_read(written:
     (written.place / "run").mkdir()
 
     assert written.drift == {"app.py": "fifo", "run": "directory"}
+
+
+@pytest.mark.parametrize("place", [".gitattributes", "sub/.gitattributes", ".gitignore", "sub/.gitignore"])
+def test_a_pipe_that_git_would_read_is_named_and_not_waited_for(written: Written, place: str) -> None:
+    (written.place / place).unlink(missing_ok=True)
+    os.mkfifo(written.place / place)
+
+    with pytest.raises(Failed, match=f"{place} is a fifo") as failed:
+        _ = written.drift
+
+    assert failed.value.code is Code.BUILD_FAILED
 
 
 def test_a_file_that_may_not_be_read_is_named(open_place: Path) -> None:
