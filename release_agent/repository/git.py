@@ -90,21 +90,24 @@ class GitRepository:
             )
         return answer[0]
 
-    def read(self, commit: str, path: str) -> str | None:
-        """Return the text of a regular file of a commit, or None if it has none of that path.
+    def read(self, commit: str, name: str) -> str | None:
+        """Return the text of a regular file at the root of a commit, as its id stands for it; None if it has none of that name.
 
         Raises Refused (release-toml-invalid) for a file that is larger than any text.
         """
-        entry = self._view.read(["ls-tree", "-l", "-z", commit, "--", path]).partition("\t")[0].split()
-        if len(entry) != len(("mode", "kind", "id", "size")) or entry[0] not in ("100644", "100755"):
-            return None
-        if entry[3].isdecimal() and int(entry[3]) > LARGEST_TEXT:
-            raise Refused(
-                Code.RELEASE_TOML_INVALID,
-                f"{path} of repository {self.name} has {entry[3]} bytes; {LARGEST_TEXT} are read at most",
-                hint="make it smaller in the repository, and tag again",
-            )
-        return self._view.read(["cat-file", "blob", entry[2]], size=LARGEST_TEXT)
+        with self._view.readable():
+            entry = objects.at_root(self._view.cat, commit, name)
+            if entry is None or entry.mode not in ("100644", "100755"):
+                return None
+            size = self._view.attempt(["cat-file", "-s", entry.object_id]).strip()
+            if size.isdecimal() and int(size) > LARGEST_TEXT:
+                raise Refused(
+                    Code.RELEASE_TOML_INVALID,
+                    f"{name} of repository {self.name} has {size} bytes; {LARGEST_TEXT} are read at most",
+                    hint="make it smaller in the repository, and tag again",
+                )
+            _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
+        return content.decode("utf-8", "surrogateescape")
 
     def size(self, commit: str) -> tuple[int, int]:
         """Return the size of a checkout of a commit: bytes in whole blocks, and number of files.
@@ -175,6 +178,7 @@ class GitRepository:
     def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> str:
         """Return the name of the allowed signer who signed a tag object (git's SSH signatures); raises Refused if none did.
 
+        git checks a copy that is proved by its id: it would take what lies in the store at that moment for the tag.
         The name inside the tag object must be the tag's own: a signed v1.3
         under the name of v1.4 would pass a bare ``git verify-tag``.
         """
@@ -195,6 +199,7 @@ class GitRepository:
         if revoked_signers:
             options += ["-c", f"gpg.ssh.revocationFile={revoked_signers}"]
         try:
+            self._view.copy([object_id])
             said = self._view.messages([*options, "verify-tag", object_id])
         except GitFailedError as error:
             raise self._not_allowed(tag, str(error)) from error

@@ -61,13 +61,16 @@ def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]
     return batch.kept
 
 
+def at_root(cat: Cat, commit: str, name: str) -> TreeEntry | None:
+    """Return the entry of a name at the root of a commit, proved from the commit's id on; None if there is none."""
+    tree = _tree(cat, commit)
+    entries = _entries(contents(cat, [tree])[tree][1], len(tree) // 2)
+    return next((TreeEntry(mode, entry_id, name) for mode, found, entry_id in entries if found == name), None)
+
+
 def files(cat: Cat, commit: str) -> list[TreeEntry]:
     """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
-    kind, content = contents(cat, [commit])[commit]
-    if kind != "commit":
-        message = f"object {commit} is a {kind}"
-        raise GitFailedError(message)
-    level = [("", content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace"))]
+    level = [("", _tree(cat, commit))]
     found: list[TreeEntry] = []
     while level:
         trees = contents(cat, [object_id for _, object_id in level])
@@ -85,12 +88,23 @@ def files(cat: Cat, commit: str) -> list[TreeEntry]:
     return found
 
 
+def _tree(cat: Cat, commit: str) -> str:
+    kind, content = contents(cat, [commit])[commit]
+    if kind != "commit":
+        message = f"object {commit} is a {kind}"
+        raise GitFailedError(message)
+    return content.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
+
+
 def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
     place = 0
     while place < len(tree):
-        end = tree.index(b"\0", place)
+        end = tree.find(b"\0", place)
         mode, _, name = tree[place:end].partition(b" ")
         place = end + 1 + id_bytes
+        if end < 0 or place > len(tree) or not (name and mode.isdigit()):
+            message = "a directory of the commit is damaged: it is no list of files"
+            raise GitFailedError(message)
         # Old programs wrote directories as 040000.
         yield mode.decode("ascii").lstrip("0"), os.fsdecode(name), tree[end + 1 : place].hex()
 

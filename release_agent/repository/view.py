@@ -79,8 +79,8 @@ class View:
         return self._text(self._call(command, stdin=stdin.encode(), size=size))
 
     def messages(self, command: Sequence[str]) -> str:
-        """Return what a command says on stderr; raises GitFailedError."""
-        return stream(self._call(command), self._clock, lambda _: None)
+        """Return what a command, which sees only what copy() has put into the view, says on stderr; raises GitFailedError."""
+        return stream(_on_copies(self._call(command)), self._clock, lambda _: None)
 
     def cat(self, object_ids: Iterable[str], take: Callable[[bytes], None]) -> None:
         """Stream objects as ``git cat-file --batch`` prints them; raises GitFailedError."""

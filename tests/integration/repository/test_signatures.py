@@ -173,6 +173,31 @@ def test_a_signature_pasted_under_another_commit_is_refused(repo: Repository, sc
     assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
 
 
+def loose(repo: Repository, object_id: str) -> Path:
+    place = repo.path / ".git/objects" / object_id[:2] / object_id[2:]
+    place.chmod(0o644)
+    return place
+
+
+def test_a_forged_tag_in_whose_place_a_signed_one_is_put_for_the_check_is_refused(
+    repo: Repository, scratch: Path, ada: Signer, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = ada.sign(repo, "v1.4")
+    signed, right = repo.git("cat-file", "tag", tag) + "\n", loose(repo, tag).read_bytes()
+    forge(repo, "v1.4", signed.replace(repo.head, repo.commit({"app.py": "evil"})))
+    forged = loose(repo, repo.git("rev-parse", "v1.4"))
+    (scratch / "right").write_bytes(right)
+    wrapper = scratch / "bin/git"
+    wrapper.parent.mkdir()
+    put = f'case "$*" in *verify-tag*) cp {scratch}/right {forged} ;; esac'
+    wrapper.write_text(f'#!/bin/sh\n{put}\nexec {shutil.which("git")} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=os.pathsep)
+
+    assert refusal(scratch, repo, "v1.4", allowed).code is Code.SIGNATURE_BAD
+    assert forged.read_bytes() == right
+
+
 def test_a_name_in_the_message_is_not_the_tags_name(repo: Repository, scratch: Path, ada: Signer, allowed: str) -> None:
     how = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={ada.key}"]
     repo.git(*how, "tag", "--sign", "--message", "notes\n\ntag v1.4\n", "v1.3")

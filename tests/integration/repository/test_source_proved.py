@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.errors import Code, Failed
+from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from support.repositories import Repository, git, source_of
 
@@ -113,6 +113,34 @@ def test_a_converted_file_is_right_even_if_its_object_was_put_back_before_the_ch
 
     assert not (tmp_path / "right").exists()
     assert (place / "crlf.bat").read_bytes() == b"a\r\nb\r\n"
+
+
+@pytest.mark.parametrize(("replaced", "other"), [("HEAD:release.toml", b'[[hooks.build]]\nrun = "id"\n'), ("HEAD^{tree}", b"")])
+def test_a_release_toml_that_was_replaced_in_the_store_is_not_read(
+    store: Repository, scratch: Path, replaced: str, other: bytes
+) -> None:
+    commit = store.commit({"release.toml": "[health]\n"})
+    source = source_of(scratch, api=store)
+    assert source.read({"api": commit}, "release.toml") == {"api": "[health]\n"}
+
+    replace(store, replaced, other)
+
+    with pytest.raises(Refused, match="does not have this id") as refused:
+        source_of(scratch, api=store).read({"api": commit}, "release.toml")
+    assert refused.value.code is Code.REPOSITORY_UNREADABLE
+
+
+@pytest.mark.parametrize("tree", ["no list", "100644 a\0too short", "\0" * 21, "mode\0name\0" + "x" * 20])
+def test_a_directory_that_is_no_list_of_files_is_no_bug(repo: Repository, scratch: Path, tree: str) -> None:
+    tree_id = repo.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=tree)
+    head = repo.git("cat-file", "commit", "HEAD").replace(repo.git("rev-parse", "HEAD^{tree}"), tree_id)
+    commit = repo.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=f"{head}\n")
+    source = source_of(scratch, api=repo)
+
+    with pytest.raises(Refused, match="no list of files"):
+        source.read({"api": commit}, "release.toml")
+    with pytest.raises(Failed, match="no list of files"):
+        source.write({"api": commit}, scratch)
 
 
 def test_a_large_file_is_hashed_in_pieces(repo: Repository, scratch: Path) -> None:
