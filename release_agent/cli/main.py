@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,6 +30,9 @@ def main() -> None:
     # stdout or stderr may be closed; the run goes on without them.
     sys.stdout = sys.stdout or _devnull()
     sys.stderr = sys.stderr or _devnull()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file's name may be no text, and must not cost the whole answer
+            stream.reconfigure(errors="backslashreplace")
     # The modes of a release's files must not depend on the caller's umask.
     os.umask(_UMASK)
     # The caller may be a git hook, whose variables name its own repository.

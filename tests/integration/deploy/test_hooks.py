@@ -204,3 +204,12 @@ def test_what_a_failed_hook_put_beside_the_release_is_there_at_the_next_try_and_
     assert second.code == 0
     assert second.events("hook.output")[0]["line"] == "fetched"
     assert "half: No such file" in second.events("hook.output")[1]["line"]
+
+
+def test_a_file_whose_name_is_no_text_costs_verify_no_answer(host: Host) -> None:
+    host.deploy("v1.0.0")
+    (host.root / "current" / os.fsdecode(b"odd\xff")).touch()
+
+    ran = host.agent("verify")
+
+    assert (ran.code, "odd\\udcff" in ran.out) == (30, True)
