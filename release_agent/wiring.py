@@ -153,7 +153,11 @@ class Parts:
 
     @contextmanager
     def looking(self) -> Iterator[Context]:
-        """Make a context to read with: it takes no lock and writes nothing into the root."""
+        """Make a context to read with: it takes no lock and writes nothing into the root.
+
+        Raises Failed (root-unusable) if the root is another app's.
+        """
+        self.root().require_not_anothers(self.config.app.name)
         with self.source() as source, self.journal() as journal:
             yield self.context(self.root(), journal, source)
 

@@ -33,7 +33,7 @@ def examine(parts: Parts, file: Path, supervised: Supervised, refused: Failed | 
         return [
             *looked("user", user.examine(supervised.deployer, store.path, refused)),
             *looked("configuration", configuration.examine(file)),
-            *looked("root", root.examine(store, edit)),
+            *looked("root", root.examine(store, parts.config.app.name, edit)),
             *looked("journal", journal.examine(database, store, edit)),
             *looked("git", repositories.examine(source, parts.clock)),
             *looked("signers", repositories.signers(parts.config.revision)),

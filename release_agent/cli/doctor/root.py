@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from release_agent.store.root import Root
 
 
-def examine(root: Root, edit: str) -> Iterator[Finding]:
-    """Check the root directory, or whether it can be made; raises ReleaseError if something else is in it.
+def examine(root: Root, app: str, edit: str) -> Iterator[Finding]:
+    """Check the root directory, or whether it can be made; raises ReleaseError if not all of it is this app's own.
 
     ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
     """
@@ -31,6 +31,7 @@ def examine(root: Root, edit: str) -> Iterator[Finding]:
         yield Finding("root", FAULT, message, give)
         return
     root.check_own()
+    root.require_not_anothers(app)
     places = [place for place in root.directories() if os.path.lexists(place)]
     faults = [*_closed(places, give), *_on_other_mounts(root, places), *_of_others(root)]
     yield from faults

@@ -235,6 +235,17 @@ def test_second_app_on_the_same_root_is_refused_and_changes_nothing(host: Host) 
     assert (ran.code, ran.json["error"]["code"], host.live()) == (13, "root-unusable", live)
 
 
+@pytest.mark.parametrize("command", ["status", "releases", "verify", "deploy --dry-run", "doctor"])
+def test_second_app_on_the_same_root_is_not_shown_the_releases_of_the_first(host: Host, command: str) -> None:
+    host.deploy("v1.0.0")
+    host.configure(app=f'[app]\nname = "other"\nenvironment = "test"\nroot = "{host.root}"')
+
+    ran = host.agent(*command.split())
+
+    assert ran.code == (30 if command == "doctor" else 13)
+    assert "is the root of the app api, not of other" in ran.out + ran.err
+
+
 @pytest.mark.parametrize("stage", ["after_publish", "after_deploy"])
 @pytest.mark.parametrize("harm", ["ln -sfn releases/{live} {root}/current", "rm {root}/current", "rm -r $RELEASE_PATH"])
 def test_hook_that_takes_the_new_release_out_of_service_is_rolled_back(host: Host, stage: str, harm: str) -> None:
