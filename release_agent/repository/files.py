@@ -55,14 +55,18 @@ def digest(path: Path, clock: Clock) -> str:
     return f"file:{mode}:{made.hexdigest()}"
 
 
-def special(directory: Path, names: Collection[str], clock: Clock) -> Iterator[tuple[str, str]]:
-    """Yield path and kind of each pipe, socket or device of one of these names below a directory; raises Cancelled."""
+def unreadable(directory: Path, names: Collection[str], most: int, clock: Clock) -> Iterator[tuple[str, str]]:
+    """Yield path and reason of each file of one of these names that is a pipe or the like, or larger than ``most`` bytes.
+
+    Raises Cancelled.
+    """
     for place, _, files in os.walk(directory):
         clock.check()
         for path in (Path(place) / name for name in names if name in files):
-            kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode))
-            if kind:
-                yield str(path.relative_to(directory)), kind
+            there = path.lstat()
+            why = _KINDS.get(stat.S_IFMT(there.st_mode)) or (f"file of {there.st_size} bytes" if there.st_size > most else "")
+            if why:
+                yield str(path.relative_to(directory)), why
 
 
 def beside(directory: Path, places: Collection[str], clock: Clock) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from release_agent.repository import objects
-from release_agent.repository.files import ADDED, MISSING, differing, digest, special
+from release_agent.repository.files import ADDED, MISSING, differing, digest, unreadable
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
 from release_agent.system.disk import disk_full, is_full
@@ -38,7 +38,7 @@ _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
 # Attributes by which git writes a file otherwise than it is committed.
 _CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
-# Files that git reads in a directory of files, also if they are pipes: it would wait for them.
+# Files that git reads whole in a directory of files, also if they are pipes, for which it would wait.
 _READ_BY_GIT = (".gitattributes", ".gitignore")
 _SUBJECTS = 10
 _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
@@ -161,10 +161,10 @@ class GitRepository:
         Files that the commit's own .gitignore names do not count. A path that
         is gone has the digest ``missing``; the digest of one that the commit does not
         have begins with ``added``. An untracked directory ends in ``/``.
-        Raises Failed if git fails, or if a pipe is in place of a file that it would read.
+        Raises Failed if git fails, or if it would read a pipe or a huge file.
         """
-        for path, kind in special(directory, _READ_BY_GIT, self._clock):
-            message = f"{directory / path} is a {kind}: git would wait for it"
+        for path, what in unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
+            message = f"{directory / path} is a {what}, which git cannot be given to read"
             raise Failed(Code.BUILD_FAILED, message, hint="remove it; a build hook may have made it")
         with self._writing(directory), self._view.index() as index:
             git = partial(self._view.with_tree, index, directory)

@@ -189,6 +189,14 @@ def test_a_pipe_that_git_would_read_is_named_and_not_waited_for(written: Written
     assert failed.value.code is Code.BUILD_FAILED
 
 
+def test_a_huge_file_that_git_would_read_whole_is_named_and_not_read(written: Written) -> None:
+    with (written.place / "sub/.gitignore").open("wb") as file:
+        file.truncate(64 << 20)
+
+    with pytest.raises(Failed, match=r"sub/\.gitignore is a file of 67108864 bytes"):
+        _ = written.drift
+
+
 def test_a_file_that_may_not_be_read_is_named(open_place: Path) -> None:
     file = open_place / "secret"
     file.touch(mode=0)
