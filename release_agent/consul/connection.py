@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from requests.adapters import HTTPAdapter
 
+_LARGEST_PEM = 16 << 20  # bytes; the authorities of a system have less than one MiB
 _PORTS = {"http": 80, "https": 443}  # of an address without a port, as in the command `consul`
 
 
@@ -168,7 +169,8 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     if bool(certificate) != bool(key):
         message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"
         raise ConsulError(message)
-    if certificate:
+    if certificate and key:
+        _load(Variable.CONSUL_CLIENT_KEY, key, lambda _: None)
         _load(Variable.CONSUL_CLIENT_CERT, certificate, lambda path: context.load_cert_chain(path, key))
     if not _flag(environ, Variable.CONSUL_HTTP_SSL_VERIFY, default=True):
         context.check_hostname = False
@@ -178,6 +180,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
 
 def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
     try:
+        read_regular(Path(file), _LARGEST_PEM)  # OpenSSL would wait for a pipe, and read what has no end
         load(file)
     except OSError as error:  # ssl.SSLError is one
         message = f"cannot use {variable} {file}: {error.strerror or error}"

@@ -8,6 +8,8 @@ from configparser import Error, RawConfigParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from release_agent.system.disk import read_regular
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -15,6 +17,7 @@ _OPTIONS = ("-c", "--configuration")
 _DEFAULTS = ("supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 _WORDS = {"true": ("true", "yes", "on", "1"), "false": ("false", "no", "off", "0"), "unexpected": ("unexpected",)}
 _DEFAULT = "unexpected"
+_LARGEST = 4 << 20  # bytes of a file
 
 
 class UnknownSectionsError(Exception):
@@ -29,9 +32,9 @@ class Sections:
         file = _file_of(pid)
         self._parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
         try:
-            self._parser.read_string(file.read_text(encoding="utf-8", errors="replace"))
+            self._parser.read_string(_text(file))
             for included in self._included(file.parent, environ):
-                self._parser.read_string(included.read_text(encoding="utf-8", errors="replace"))
+                self._parser.read_string(_text(included))
         except OSError as error:
             message = f"cannot read {error.filename or file}: {error.strerror}"
             raise UnknownSectionsError(message) from error
@@ -66,6 +69,10 @@ class Sections:
         given = self._parser.get("include", "files", fallback="")
         patterns = re.sub(r"%\((\w+)\)s", lambda found: values.get(found[1], found[0]), given).split()
         return [file for pattern in patterns for file in _matching(here, pattern)]
+
+
+def _text(file: Path) -> str:
+    return read_regular(file, _LARGEST).decode(errors="replace")
 
 
 def _matching(here: Path, pattern: str) -> list[Path]:

@@ -339,6 +339,16 @@ def test_a_pipe_in_the_place_of_the_token_is_not_waited_for(tmp_path: Path) -> N
         agent(CONSUL_HTTP_TOKEN_FILE=str(tmp_path / "token")).reachable()
 
 
+@pytest.mark.parametrize("variable", ["CONSUL_CACERT", "CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"])
+def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(tmp_path: Path, variable: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "some.pem").write_text("")
+    some = dict.fromkeys(("CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"), str(tmp_path / "some.pem"))
+
+    with pytest.raises(ConsulError, match=f"cannot use {variable} .*/pipe: it is no regular file"):
+        agent(CONSUL_HTTP_ADDR="https://127.0.0.1:1", **some | {variable: str(tmp_path / "pipe")}).reachable()
+
+
 def test_a_leader_that_is_none_is_an_error_of_consul() -> None:
     with answering(200, b'{"error": "try later"}') as asked, pytest.raises(ConsulError, match="no Consul agent"):
         asked.reachable()

@@ -100,6 +100,20 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, text: str | None, why: str)
         Sections(pid).autorestart(DEPLOY)
 
 
+@pytest.mark.parametrize("pipe", ["s.conf", "more/x.conf"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, pipe: str) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "s.conf").write_text("[include]\nfiles=more/*.conf\n")
+    (tmp_path / pipe).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / pipe)
+
+    with (
+        started_as(tmp_path, "-c", tmp_path / "s.conf") as pid,
+        pytest.raises(UnknownSectionsError, match=f"cannot read .*/{pipe}: it is no regular file"),
+    ):
+        Sections(pid)
+
+
 def test_a_process_that_is_no_supervisord_is_said() -> None:
     with pytest.raises(UnknownSectionsError, match=f"process {os.getpid()} does not look like supervisord"):
         Sections(os.getpid())
