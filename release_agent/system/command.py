@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from release_agent.errors import Code, Failed
 from release_agent.system import left_behind
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +113,7 @@ class CommandRunner:
         note = None
         try:
             if self._notes:
-                note = left_behind.note(self._notes, process.pid)
+                note = left_behind.note(self._notes, process.pid, environment.get(Variable.RELEASE_ID, ""))
                 _let_go(process)
             timed_out = not self._wait(process, output, self._clock.now() + timeout)
         finally:

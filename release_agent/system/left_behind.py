@@ -1,8 +1,12 @@
-"""Process groups that outlive a killed run: each is noted before its command begins, and ended by the next run."""
+"""Processes that outlive a killed run: each group is noted before its command begins, and ended by the next run.
+
+A process that has left its group, by setsid(2), is known by the RELEASE_ID in its environment.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import time
@@ -13,22 +17,24 @@ from typing import TYPE_CHECKING
 from release_agent.system import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _NOTE = "hook-"
 _LONGEST = 32  # bytes of a note
 _PATIENCE = 10.0  # seconds until a killed process is gone; one that waits for a broken disk may never be
 _POLL = 0.01
 _MARK = b"RELEASE_ID="  # in the environment of every hook
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 
 
-def note(directory: Path, pid: int) -> Path:
+def note(directory: Path, pid: int, run: str = "") -> Path:
     """Write down that a process leads a group of the agent's; raises OSError. The note is removed when the group has ended.
 
-    An earlier hook may have put anything into the directory, or in its place: the
+    ``run``: the RELEASE_ID in its environment. An earlier hook may have put anything into the directory, or in its place: the
     note's name cannot be guessed, and no link is followed.
     """
-    place = directory / f"{_NOTE}{pid}-{os.urandom(8).hex()}"
+    identity = f"-{run}" if _RUN.fullmatch(run) else ""
+    place = directory / f"{_NOTE}{pid}-{os.urandom(8).hex()}{identity}"
     parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         descriptor = os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
@@ -40,27 +46,40 @@ def note(directory: Path, pid: int) -> Path:
 
 
 def end_left_behind(directory: Path) -> list[int]:
-    """Kill the process groups that a killed run left, and wait until they are gone; returns their ids.
+    """Kill what a killed run left, and wait until it is gone; returns the ids of groups, and of processes outside of them.
 
-    One whose number another process has by now is spared.
+    A group whose number another process has by now is spared.
     """
-    ended = [pid for pid, began in _noted(directory) if _is_left(pid, began)]
-    for pid in ended:
+    notes = list(_noted(directory))
+    groups = [pid for pid, began, _ in notes if _is_left(pid, began)]
+    for pid in groups:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+    alone = _of_runs({run for _, _, run in notes if run}, groups)
+    for pid in alone:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _PATIENCE
-    while any(processes.in_group(pid) for pid in ended) and time.monotonic() < deadline:
+    while (any(map(processes.in_group, groups)) or any(map(processes.started, alone))) and time.monotonic() < deadline:
         time.sleep(_POLL)
-    return ended
+    return [*groups, *alone]
 
 
-def _noted(directory: Path) -> Iterator[tuple[int, str]]:
-    """Yield each group's id and its leader's start; what is no note of the agent's is passed over."""
+def _of_runs(runs: set[str], groups: Collection[int]) -> list[int]:
+    """Return the processes outside of the groups that a run's hooks started; never this one, nor what it was started by."""
+    own = processes.ancestry(os.getpid())
+    found = (pid for pid in processes.all_pids() if runs and pid not in own and _run_of(pid) in runs)
+    return [pid for pid in found if processes.group_of(pid) not in groups and processes.started(pid) is not None]
+
+
+def _noted(directory: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield each group's id, its leader's start and its run's id; what is no note of the agent's is passed over."""
     for place in directory.glob(f"{_NOTE}*"):
-        number = place.name.removeprefix(_NOTE).partition("-")[0]  # an older agent's notes end here
+        # An older agent's notes end with the number, or with the random digits.
+        number, _, run = (*place.name.removeprefix(_NOTE).split("-", maxsplit=2), "", "")[:3]
         if number.isascii() and number.isdigit() and int(number) > 1:
             with suppress(OSError):
-                yield int(number), _content(place)
+                yield int(number), _content(place), run
 
 
 def _content(place: Path) -> str:
@@ -82,6 +101,13 @@ def _is_left(pid: int, began: str) -> bool:
 
 
 def _is_hooks(pid: int) -> bool:
+    return _run_of(pid) is not None
+
+
+def _run_of(pid: int) -> str | None:
+    """Return the RELEASE_ID in a process' environment, None if it has none or may not be looked at."""
     with suppress(OSError):
-        return any(variable.startswith(_MARK) for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    return False
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        marks = [variable.removeprefix(_MARK) for variable in variables if variable.startswith(_MARK)]
+        return marks[0].decode("ascii", "replace") if marks else None
+    return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_STATE, _START_TIME = 0, 19  # fields 3 and 22, counted after the name in parentheses
+_STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
 
 
 def started(pid: int) -> int | None:
@@ -23,10 +23,11 @@ def started(pid: int) -> int | None:
 
 def in_group(group: int) -> list[int]:
     """Return the ids of the living processes of a process group."""
-    return [pid for pid in _pids() if _group_of(pid) == group and started(pid) is not None]
+    return [pid for pid in all_pids() if group_of(pid) == group and started(pid) is not None]
 
 
-def _group_of(pid: int) -> int | None:
+def group_of(pid: int) -> int | None:
+    """Return the process group of a process, or None if it has ended."""
     try:
         return os.getpgid(pid)
     except OSError:
@@ -50,7 +51,7 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serv
     """
     used = {release for release in map(live_at, map(started_at, serving)) if release}
     prefix = os.path.realpath(releases) + "/"
-    for pid in _pids():
+    for pid in all_pids():
         try:
             places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
         except PermissionError:
@@ -63,7 +64,25 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serv
     return used
 
 
-def _pids() -> Iterator[int]:
+def ancestry(pid: int) -> set[int]:
+    """Return a process, its parent, the parent's parent, and so on."""
+    found: set[int] = set()
+    while pid and pid not in found:
+        found.add(pid)
+        pid = _parent_of(pid)
+    return found
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[_PARENT])
+
+
+def all_pids() -> Iterator[int]:
+    """Yield the ids of all processes."""
     return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
 
 

@@ -186,11 +186,10 @@ def test_a_hook_that_fails_is_no_error_of_the_runner(tmp_path: Path) -> None:
     assert runner.run_hook(HookCommand("exit 3", 60), "build", tmp_path, ENVIRONMENT).exit_code == 3
 
 
-def killed_run(directory: Path) -> str:
-    """Have a run begin a hook and be killed while the hook runs; return the hook's pid."""
-    started = subprocess.Popen(
-        [sys.executable, "-c", RUN_AND_WAIT, directory], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
+def killed_run(directory: Path, hook: str = "echo $$; exec sleep 1000", **environment: str) -> str:
+    """Have a run begin a hook and be killed while the hook runs; return what the hook printed, its pid."""
+    command = [sys.executable, "-c", RUN_AND_WAIT, directory, hook]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     with started:
         assert started.stdout
         pid = started.stdout.readline().strip()
@@ -204,7 +203,7 @@ from pathlib import Path
 from release_agent.system.clock import SystemClock
 from release_agent.system.command import CommandRunner
 runner = CommandRunner(SystemClock(), lambda line: print(line, flush=True), notes=Path(sys.argv[1]))
-runner.run("echo $$; exec sleep 1000", 10000, Path("/"), os.environ)
+runner.run(sys.argv[2], 10000, Path("/"), os.environ)
 """
 
 
@@ -216,6 +215,36 @@ def test_the_hook_of_a_killed_run_is_ended_by_the_next(tmp_path: Path) -> None:
     assert end_left_behind(tmp_path) == [int(pid)]
     assert select.select([end], [], [], 30)[0] == [end]
     os.close(end)
+
+
+@pytest.mark.parametrize("group", ["its group lives on", "its group has ended"])
+def test_what_has_left_the_group_of_a_killed_runs_hook_is_ended_too(tmp_path: Path, group: str) -> None:
+    alone = killed_run(tmp_path, "setsid sh -c 'echo $$; exec sleep 1000' & wait", RELEASE_ID="20261128T1-abc")
+    (note,) = tmp_path.iterdir()
+    if group == "its group has ended":
+        os.killpg(int(note.name.split("-")[1]), signal.SIGKILL)
+    stranger = subprocess.Popen(["/bin/sleep", "1000"], env=os.environ | {"RELEASE_ID": "20261128T1-abcd"})
+
+    assert int(alone) in end_left_behind(tmp_path)
+
+    assert not runs(alone)
+    assert stranger.poll() is None, "it is another run's"
+    stranger.kill()
+    stranger.wait()
+
+
+def test_what_runs_the_next_deployment_is_spared_if_a_killed_hook_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_run(tmp_path, RELEASE_ID="20261128T1-abc")
+    again = (
+        "from pathlib import Path; from release_agent.system.left_behind import end_left_behind as e; print(len(e(Path('.'))))"
+    )
+    monkeypatch.setenv("RELEASE_ID", "20261128T1-abc")
+
+    done = subprocess.run([sys.executable, "-c", again], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "1"
 
 
 def test_a_process_that_has_a_killed_hooks_number_by_now_is_spared(tmp_path: Path) -> None:
