@@ -5,30 +5,52 @@ from __future__ import annotations
 import queue
 from typing import TYPE_CHECKING
 
+from release_agent.errors import Code, Misconfigured
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
 
 _OK = "RESULT 2\nOK"
+_LONGEST = 1 << 20  # characters of a header, and of the event after it; that of a log line, the longest, has 128 KiB
+_SHOWN = 60
 
 
 def listen(events: TextIO, answers: TextIO, on_event: Callable[[str], None]) -> None:
     """Answer supervisor's event listener protocol until it closes; ``on_event`` must not block.
 
-    Nothing but the protocol may be written to ``answers``.
+    Nothing but the protocol may be written to ``answers``. Raises Misconfigured if what comes is no event of supervisor.
     """
-    while True:
-        answers.write("READY\n")
-        answers.flush()
-        header = events.readline()
-        if not header:
+    while _say(answers, "READY\n") and (header := events.readline(_LONGEST)):
+        name, size = _event(header)
+        events.read(size)
+        on_event(name)
+        if not _say(answers, _OK):
             return
-        fields = dict(pair.split(":", 1) for pair in header.split())
-        events.read(int(fields["len"]))
-        on_event(fields["eventname"])
-        answers.write(_OK)
+
+
+def _say(answers: TextIO, text: str) -> bool:
+    """Write to supervisor; returns False if it has gone."""
+    try:
+        answers.write(text)
         answers.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _event(header: str) -> tuple[str, int]:
+    """Return the name of an event and the size of what follows its header; raises Misconfigured."""
+    fields = {name: value for name, _, value in (pair.partition(":") for pair in header.split())}
+    name, size = fields.get("eventname", ""), fields.get("len", "")
+    if not name or not (size.isascii() and size.isdigit()) or len(size) > len(str(_LONGEST)) or int(size) > _LONGEST:
+        raise Misconfigured(
+            Code.MISCONFIGURED,
+            f"stdin says {header[:_SHOWN].strip()!r}, which is no event of supervisor",
+            hint="let supervisor start it as an event listener: see supervisor.d/monitor.conf",
+        )
+    return name, int(size)
 
 
 class Wakeups:

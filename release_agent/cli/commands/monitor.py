@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,5 +15,5 @@ if TYPE_CHECKING:
 
 def run(call: Call) -> int:
     """Answer supervisor's events and watch the live release, until supervisor closes stdin."""
-    resident.run(lambda: call.parts, sys.stdin, sys.stdout)
+    resident.run(lambda: call.parts, sys.stdin or io.StringIO(), sys.stdout)
     return Exit.OK
