@@ -199,7 +199,13 @@ class Root:
         if whole.exists():
             # Moved out of releases/ first: a release that exists there is complete.
             trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
-            whole.rename(trash)
+            try:
+                whole.rename(trash)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # It came with the container's image: overlayfs moves no directory of a lower layer.
+                trash = whole  # no release any more without its note
             self._notes.remove(name)
             remove(trash)
         self._notes.remove(name)

@@ -220,6 +220,31 @@ def test_mount_inside_a_release_is_said_and_left(root: Root) -> None:
 
 
 @pytest.mark.needs("mount")
+def test_release_that_came_with_the_image_of_a_container_is_removed(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        layers = {name: disk / name for name in ("lowerdir", "upperdir", "workdir")}
+        for layer in layers.values():
+            layer.mkdir()
+        image = Root(layers["lowerdir"] / "root", SystemClock())
+        image.prepare()
+        baked, live = install(image, 1, app="one"), install(image, 2)
+        image.publish(live.name)
+        merged = tmp_path / "merged"
+        merged.mkdir()
+        options = ",".join(f"{name}={layer}" for name, layer in layers.items())
+        subprocess.run(["mount", "-t", "overlay", "-o", options, "none", merged], check=True)
+        try:
+            root = Root(merged / "root", SystemClock())
+            root.discard(baked.name)
+
+            assert root.releases() == [live]
+            assert not root.directory(baked.name).exists()
+            assert root.clean() == {}
+        finally:
+            subprocess.run(["umount", merged], check=True)
+
+
+@pytest.mark.needs("mount")
 def test_going_back_needs_no_inode(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "4m", 200) as disk:
         small = Root(disk / "root", SystemClock())
