@@ -97,7 +97,7 @@ class View:
         pack.parent.mkdir(exist_ok=True)
         given = "".join(f"{object_id}\n" for object_id in dict.fromkeys(object_ids)).encode()
         packing = self._call(["pack-objects", "-q", "--window=0", str(pack)], stdin=given, seconds=WHOLE_TREE)
-        borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": packing.environment["GIT_OBJECT_DIRECTORY"]}
+        borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(packing.environment["GIT_OBJECT_DIRECTORY"])}
         made = self._text(replace(packing, environment=_ENVIRONMENT | borrowed)).strip()
         self._text(_on_copies(self._call(["verify-pack", f"{pack}-{made}.idx"], seconds=WHOLE_TREE)))
 
@@ -161,6 +161,12 @@ class View:
 
     def _text(self, call: GitCall) -> str:
         return output(call, self._clock).decode("utf-8", "surrogateescape")
+
+
+def _quoted(path: str) -> str:
+    """Write a path as one entry of a list that colons divide, see GIT_ALTERNATE_OBJECT_DIRECTORIES in git(1)."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _on_copies(call: GitCall) -> GitCall:

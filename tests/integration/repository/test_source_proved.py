@@ -96,6 +96,14 @@ def test_many_repositories_with_every_conversion_are_written(tmp_path: Path, scr
     assert (place / "ünï\n.bat").read_bytes() == b"x\r\n"
 
 
+@pytest.mark.parametrize("name", ["a:b", '"a"', 'a\\b:"c'])
+def test_a_converted_file_is_written_from_a_repository_at_an_odd_path(tmp_path: Path, scratch: Path, name: str) -> None:
+    repo = Repository(tmp_path / name)
+    repo.commit({".gitattributes": "*.bat text eol=crlf\n", "a.bat": "a\n"}, tag="v1.0.0")
+
+    assert (written(scratch, repo) / "a.bat").read_bytes() == b"a\r\n"
+
+
 def test_a_converted_file_is_right_even_if_its_object_was_put_back_before_the_check(
     store: Repository, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
