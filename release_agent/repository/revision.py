@@ -19,10 +19,15 @@ def check_revision(revision: str) -> str:
             "the revision is empty",
             hint="name one; to deploy the newest version, leave the argument out",
         )
-    if len(revision) > _LONGEST_REVISION or _BAD_REVISION.search(revision):
+    if not is_nameable(revision):
         raise Refused(
             Code.REVISION_INVALID,
             f"{revision[:_LONGEST_REVISION]!r} is not the name of a tag, a branch or a full commit id",
             hint="name a tag such as v1.4.2, a branch such as main, or a commit in full",
         )
     return revision
+
+
+def is_nameable(revision: str) -> bool:
+    """Whether a deployment can ask for a tag, a branch or a commit of this name."""
+    return 0 < len(revision) <= _LONGEST_REVISION and not _BAD_REVISION.search(revision)

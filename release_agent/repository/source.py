@@ -10,7 +10,7 @@ from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
 from release_agent.repository.files import beside
 from release_agent.repository.git import GitRepository
-from release_agent.repository.revision import check_revision
+from release_agent.repository.revision import check_revision, is_nameable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ class GitSource:
         self._into = {repository.name: repository.into for repository in repositories}
 
     def tags(self) -> set[str]:
-        """Return the union of the repositories' tags."""
-        return {tag for repository in self.repositories for tag in repository.tags()}
+        """Return the union of the repositories' tags, less those that no deployment could ask for by their name."""
+        return {tag for repository in self.repositories for tag in repository.tags() if is_nameable(tag)}
 
     def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
         """Resolve a revision to one commit of each repository, as the first of ``kinds`` that any repository has.

@@ -156,6 +156,12 @@ def test_tags_are_those_of_all_repositories(repo: Repository, web: Repository, s
     assert source_of(scratch, api=repo, web=web).tags() == {"v1.0.0", "v1.1.0", "nested/v2"}
 
 
+def test_a_tag_with_a_name_that_is_too_long_is_none_that_counts(repo: Repository, scratch: Path) -> None:
+    repo.git("tag", "v2.0.0." + "1" * 200)
+
+    assert source_of(scratch, api=repo).tags() == {"v1.0.0"}
+
+
 @pytest.mark.parametrize(
     "revision",
     [
