@@ -20,6 +20,7 @@ from release_agent.model import timestamp
 from release_agent.system.disk import disk_full, is_full, require_directory
 from release_agent.system.sqlite import (
     BESIDE,
+    NewerLayoutError,
     closed_on_error,
     connect_reading,
     connect_writing,
@@ -204,6 +205,12 @@ def _primary(error: sqlite3.Error | OSError) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
+def _what_next(error: sqlite3.Error | OSError, path: Path) -> str:
+    if isinstance(error, NewerLayoutError):
+        return f"run the newer release-agent again; or move {path} away: the next run makes one from the releases"
+    return (_is_closed(error) and user_to_be(path)) or "if it is broken: `release-agent doctor --repair`"
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
@@ -215,5 +222,5 @@ def _explained(path: Path) -> Iterator[None]:
         raise Failed(
             Code.JOURNAL_BROKEN,
             f"the journal {path} cannot be used: {error}",
-            hint=(_is_closed(error) and user_to_be(path)) or "if it is broken: `release-agent doctor --repair`",
+            hint=_what_next(error, path),
         ) from error

@@ -19,6 +19,10 @@ BESIDE = ("-journal", "-wal")
 _PRIMARY = 0xFF  # of an extended result code of SQLite
 
 
+class NewerLayoutError(sqlite3.DatabaseError):
+    """A newer agent has made the file: nothing is wrong with it."""
+
+
 def refuse_special(path: Path) -> None:
     """Raise sqlite3.DatabaseError if the file, or one of SQLite's beside it, is a pipe, a device, a directory or a link."""
     if special := find_special(path):
@@ -77,12 +81,12 @@ def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
 def migrations_done(db: sqlite3.Connection, migrations: Sequence[str]) -> int:
     """Return how many of the migrations a file has had, 0 for an empty file.
 
-    ``PRAGMA user_version`` counts them. Raises sqlite3.DatabaseError for a file that has had more: a newer agent made it.
+    ``PRAGMA user_version`` counts them. Raises NewerLayoutError for a file that has had more.
     """
     done = int(db.execute("PRAGMA user_version").fetchone()[0])
     if done > len(migrations):
         message = f"made by another version of release-agent (its layout is {done}, not {len(migrations)})"
-        raise sqlite3.DatabaseError(message)
+        raise NewerLayoutError(message)
     return done
 
 

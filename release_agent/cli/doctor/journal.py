@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from release_agent.cli.doctor.finding import FAULT, OK, Finding
 from release_agent.errors import ReleaseError
 from release_agent.journal.database import is_broken
-from release_agent.journal.journal import empty_journal
+from release_agent.journal.journal import StateDatabase, empty_journal
 from release_agent.system.user import name_of, owner_of, user_to_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from release_agent.journal.journal import StateDatabase
     from release_agent.store.root import Root
     from release_agent.wiring import Parts
 
@@ -44,9 +43,20 @@ def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
         yield Finding("journal", FAULT, f"{root.database} cannot be read by {name_of(os.geteuid())}", hint)
     elif broken:
         yield Finding("journal", FAULT, f"{root.database} is broken", repair)
+    elif unusable := _unusable(root):
+        yield Finding("journal", FAULT, unusable.message, unusable.hint)
     elif lost:
         yield Finding("journal", FAULT, f"{root.database} is lost, though there are releases", repair)
     elif is_made:
         yield Finding("journal", OK, f"{root.database} is readable")
     else:
         yield Finding("journal", OK, f"{root.database} is not made yet: the first deployment makes it")
+
+
+def _unusable(root: Root) -> ReleaseError | None:
+    """Return why the journal cannot be opened, or None if it can."""
+    try:
+        with StateDatabase(root.database):
+            return None
+    except ReleaseError as error:
+        return error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -240,6 +242,27 @@ def test_a_broken_journal_is_a_fault_that_can_be_repaired(place: Path, root: Roo
 
     assert (found.level, found.message) == (FAULT, f"{root.database} is broken")
     assert "doctor --repair" in found.hint
+
+
+def test_a_journal_of_a_newer_agent_is_a_fault_that_repair_would_not_mend(place: Path, root: Root) -> None:
+    root.save(replace(install(root, 1), published_at="2024-01-01T00:00:00.000000Z"))
+    with StateDatabase(root.database, write=True):
+        pass
+    with closing(sqlite3.connect(root.database)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+    found = examined(place)["journal"]
+
+    assert (found.level, "made by another version of release-agent" in found.message) == (FAULT, True)
+    assert "--repair" not in found.hint
+
+
+def test_the_root_of_another_app_is_a_fault(place: Path, root: Root) -> None:
+    root.claim("other")
+
+    found = examined(place)["root"]
+
+    assert (found.level, found.message) == (FAULT, f"{place} is the root of the app other, not of api")
 
 
 def test_a_lost_journal_is_a_fault_where_there_are_releases(place: Path, root: Root) -> None:
