@@ -36,6 +36,7 @@ class CurrentLink:
 
     def publish(self, release: Path) -> None:
         """Swap it by rename(2): at every instant it names a complete release. Raises Failed (root-unusable, disk-full)."""
+        self.require_link()  # a hook may have put a directory there
         try:
             require_directory(release)
             self._to(release.name).replace(self.path)

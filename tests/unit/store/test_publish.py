@@ -88,6 +88,7 @@ def test_a_directory_in_the_place_of_current_is_not_replaced(root: Root) -> None
         root.publish(what.name)
 
     assert failed.value.code is Code.ROOT_UNUSABLE
+    assert failed.value.message.startswith(f"{root.link} is not a symlink")
     assert root.link.is_dir()
 
 
