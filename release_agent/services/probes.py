@@ -60,7 +60,10 @@ class Prober:
             except Exception as error:  # noqa: BLE001 - whatever a probe runs into is its answer
                 answer.put(f"{describe(probe)}: {type(error).__name__}: {error}")
 
-        threading.Thread(target=ask, daemon=True).start()
+        try:
+            threading.Thread(target=ask, daemon=True).start()
+        except RuntimeError as error:  # no process or no memory is left; perhaps there is at the next look
+            answer.put(f"{describe(probe)}: could not be asked: {error}")
         return answer
 
     def _ask(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> str | None:
