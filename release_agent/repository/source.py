@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
@@ -123,10 +124,11 @@ class GitSource:
         except OSError:
             return
         try:
-            if _identity(os.fstat(descriptor)) == self._place:
-                for name in [entry.name for entry in os.scandir(descriptor)]:
-                    if name.startswith("view-"):
-                        shutil.rmtree(name, ignore_errors=True, dir_fd=descriptor)
+            with suppress(OSError):  # no descriptor or no memory is left
+                if _identity(os.fstat(descriptor)) == self._place:
+                    for name in [entry.name for entry in os.scandir(descriptor)]:
+                        if name.startswith("view-"):
+                            shutil.rmtree(name, ignore_errors=True, dir_fd=descriptor)
         finally:
             os.close(descriptor)
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import resource
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -154,6 +157,24 @@ def test_tags_are_those_of_all_repositories(repo: Repository, web: Repository, s
     web.git("tag", "nested/v2")
 
     assert source_of(scratch, api=repo, web=web).tags() == {"v1.0.0", "v1.1.0", "nested/v2"}
+
+
+def test_a_source_is_closed_also_without_a_descriptor_to_list_its_views(repo: Repository, scratch: Path) -> None:
+    source = source_of(scratch, api=repo)
+    source.resolve("v1.0.0", ANY)
+    taken = []
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    with suppress(OSError):
+        while True:
+            taken.append(os.open(scratch, os.O_RDONLY))
+    os.close(taken.pop())
+    try:
+        source.close()
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_tag_with_a_name_that_is_too_long_is_none_that_counts(repo: Repository, scratch: Path) -> None:
