@@ -166,6 +166,13 @@ class StateDatabase(Notes):
         rows = self.read("SELECT stage, run, ended, output FROM hook WHERE deployment = ? ORDER BY seq", (deployment,))
         return [HookRun(*row) for row in rows]
 
+    def require_understood(self) -> None:
+        """Raise Failed (journal-broken) if a row holds what no agent wrote; reads all of them."""
+        self.history()
+        with self.understanding():
+            self.unfinished()
+            self.line()
+
     def is_empty(self) -> bool:
         """Whether nothing was ever journaled here."""
         return not self.read("SELECT 1 FROM deployment LIMIT 1")

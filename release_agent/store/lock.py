@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,13 +23,17 @@ _POLL = 0.05  # seconds
 
 
 class Lock:
-    """The lock of one root, in a file that says which run holds it."""
+    """The lock of one root, in a file that says which run holds it.
+
+    Its directory is locked as well: a person or a hook may remove the file while a run holds it.
+    """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """``clock`` waits for a lock that another run holds."""
         self._path = path
         self._clock = clock
         self._file = Flock(path, 0o644)
+        self._directory = -1
 
     def holder(self) -> dict[str, Any] | None:
         """Return the run that holds the lock: id, pid, started, since, action, revision; None if there is none."""
@@ -44,16 +50,33 @@ class Lock:
             self._sign(holder.id, holder.action, holder.revision or holder.release, time.time())
             yield
         finally:
-            self._file.release()
+            self._release()
 
     def _acquire(self, *, wait: bool) -> None:
         try:
-            while not self._file.acquire():
+            while not self._acquired():
                 if not wait:
                     raise busy(self.holder())
                 self._clock.sleep(_POLL)
         except OSError as error:
             raise unusable(self._path, error) from error
+
+    def _acquired(self) -> bool:
+        if not self._file.acquire():
+            return False
+        self._directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            return False
+        return True
+
+    def _release(self) -> None:
+        self._file.release()
+        descriptor, self._directory = self._directory, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def describe(self, revision: str) -> None:
         """Write the revision that is being deployed into the lock; do nothing unless this object holds it."""

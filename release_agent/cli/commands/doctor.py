@@ -10,13 +10,15 @@ from release_agent.cli.doctor import FAULT, examine, findings
 from release_agent.cli.doctor.supervised import Supervised
 from release_agent.cli.doctor.user import become_deployer
 from release_agent.config.load import chosen_path
-from release_agent.errors import Exit
+from release_agent.errors import Exit, Failed
+from release_agent.journal.database import set_aside
 from release_agent.model import Request, new_id
 
 if TYPE_CHECKING:
     import argparse
 
     from release_agent.cli.call import Call
+    from release_agent.wiring import Parts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +28,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     """Check the whole set-up as the user that deploys, and print the findings; returns 30 if one is a fault."""
-    if call.arguments.repair:
-        with call.parts.locked(Request(new_id(), trigger=trigger())):
-            pass  # opening the journal to write it rebuilds one that is lost or broken
     parts = call.parts
+    if call.arguments.repair:
+        _repair(parts)
     supervised = Supervised.ask(parts.services(), parts.environ)
     refused = become_deployer(supervised.deployer, parts.root().path)
     found = examine(parts, Path(chosen_path(call.arguments.config)), supervised, refused)
     call.answer([finding.to_json() for finding in found], findings(found))
     return Exit.FAULT_FOUND if any(finding.level == FAULT for finding in found) else Exit.OK
+
+
+def _repair(parts: Parts) -> None:
+    """Rebuild a journal that is lost or broken, which opening it to write does, or that holds what no agent wrote."""
+    request = Request(new_id(), trigger=trigger())
+    with parts.locked(request):
+        try:
+            with parts.journal() as journal:
+                journal.require_understood()
+                return
+        except Failed:
+            parts.log.warning("journal.set_aside", kept_as=str(set_aside(parts.root().database)))
+    with parts.locked(request):
+        pass

@@ -54,9 +54,10 @@ def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
 
 
 def _unusable(root: Root) -> ReleaseError | None:
-    """Return why the journal cannot be opened, or None if it can."""
+    """Return why the journal cannot be opened or understood, or None if it can."""
     try:
-        with StateDatabase(root.database):
+        with StateDatabase(root.database) as journal:
+            journal.require_understood()
             return None
     except ReleaseError as error:
         return error

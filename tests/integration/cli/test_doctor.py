@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +159,19 @@ def test_journal_that_is_lost_or_broken_is_rebuilt_by_repair(host: Host, damage:
     assert [entry["revision"] for entry in host.history()] == ["v1.1.0", "v1.0.0"]
     assert host.agent("rollback", "--json").json["release"] == one
     assert bool(list(database.parent.glob("state.db.broken-*"))) is (damage == "broken")
+
+
+def test_journal_that_holds_what_no_agent_wrote_is_rebuilt_by_repair(host: Host) -> None:
+    one = host.deploy("v1.0.0").json["release"]
+    host.deploy("v1.1.0")
+    database = host.root / ".release-agent" / "state.db"
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as db:
+        db.execute("UPDATE deployment SET record = x'ff00', commits = x'ff00', started_at = x'ff00'")
+
+    assert f"journal: the journal {database} cannot be used" in _messages(host)
+    assert host.agent("doctor", "--repair").code == 0
+    assert [entry["revision"] for entry in host.history()] == ["v1.1.0", "v1.0.0"]
+    assert host.agent("rollback", "--json").json["release"] == one
 
 
 @pytest.mark.parametrize("damage", ["lost", "broken"])

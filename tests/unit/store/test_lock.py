@@ -259,3 +259,13 @@ def test_full_disk_keeps_no_run_from_the_lock(tmp_path: Path) -> None:
 
         with lock.held(Request("d-2"), wait=False):
             assert (lock.holder() or {})["id"] == "d-2"
+
+
+def test_a_lock_whose_file_was_removed_is_held_all_the_same(lock: Lock, path: Path) -> None:
+    with lock.held(Request("d-1"), wait=False):
+        path.unlink()
+
+        with pytest.raises(Busy, match="another run holds the lock"):
+            take(Lock(path, SystemClock()))
+
+    take(Lock(path, SystemClock()))
