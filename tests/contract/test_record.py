@@ -291,7 +291,7 @@ def test_lock_that_is_renewed_is_still_held(mine: RolloutStore, theirs: RolloutS
 
 
 def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_over(place: Place, mine: RolloutStore) -> None:
-    command = [sys.executable, "-c", _SOMEBODY_ELSE.format(record=place.code, identity=FIRST)]
+    command = [sys.executable, "-P", "-c", _SOMEBODY_ELSE.format(record=place.code, identity=FIRST)]
     environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as other:
         assert other.stdout

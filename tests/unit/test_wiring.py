@@ -102,7 +102,7 @@ def test_a_rebuilding_that_was_killed_is_done_again_whole(parts: Parts, root: Ro
     for number in (1, 2, 3):
         publish(root, number)
     with subprocess.Popen(
-        [sys.executable, "-c", REBUILD, root.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-c", REBUILD, root.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as rebuilding:
         assert rebuilding.stdout
         assert rebuilding.stdout.readline() == b"half way\n"

@@ -28,7 +28,7 @@ MOMENTS = ["release_agent.cli.call", "release_agent.wiring"]
 
 def hit(moment: str, number: signal.Signals, command: str) -> subprocess.CompletedProcess[str]:
     arguments = [moment, str(int(number)), "--config", "/nonexistent", command, "--json"]
-    return subprocess.run([sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-P", "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -367,7 +367,9 @@ def test_plugin_imports_the_standard_library_and_supervisor_alone() -> None:
 
 def _imported(more: str) -> set[str]:
     script = f"import sys, json{more}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=clean_environment())
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True, env=clean_environment()
+    )
     return set(json.loads(done.stdout))
 
 

@@ -31,7 +31,7 @@ from release_agent.cli.main import main
 sys.argv = ["release-agent", *{list(arguments)}]
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True)
     return set(done.stdout.splitlines()[-1].split())
 
 

@@ -88,7 +88,7 @@ def test_what_was_journaled_is_there_for_the_next_run(path: Path) -> None:
 
 def test_what_was_journaled_outlives_a_kill(path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "journaled\n"
@@ -99,7 +99,7 @@ def test_what_was_journaled_outlives_a_kill(path: Path) -> None:
 
 def test_a_reader_undoes_what_a_killed_writer_left_half_written(path: Path) -> None:
     written(path)
-    subprocess.run([sys.executable, "-c", HALF_WRITER, path], check=False)
+    subprocess.run([sys.executable, "-P", "-c", HALF_WRITER, path], check=False)
     assert path.with_name("state.db-journal").exists()
 
     assert ids(path) == ["d-0"]

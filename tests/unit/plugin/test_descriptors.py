@@ -118,7 +118,9 @@ def test_unknown_deployment_leaves_none(release: ReleaseRPCInterface, root: Root
 
 
 def test_journal_that_another_process_keeps_locked_leaves_none(release: ReleaseRPCInterface, root: Root) -> None:
-    with subprocess.Popen([sys.executable, "-c", LOCKER, root.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", LOCKER, root.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as locker:
         assert locker.stdout
         assert locker.stdout.readline() == b"locked\n"
         for method, arguments in CALLS.items():

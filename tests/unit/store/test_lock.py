@@ -50,7 +50,7 @@ def lock(path: Path) -> Lock:
 @contextmanager
 def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Have a real process hold the lock until its stdin is closed."""
-    command = [sys.executable, "-c", HOLDER, path]
+    command = [sys.executable, "-P", "-c", HOLDER, path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"

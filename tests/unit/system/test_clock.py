@@ -30,7 +30,9 @@ class Program:
 
     def __init__(self, *body: str) -> None:
         text = PROGRAM.format(body="\n".join(f"    {line}" for line in body))
-        self.process = subprocess.Popen([sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def says(self) -> str:
         assert self.process.stdout

@@ -188,7 +188,7 @@ def test_a_hook_that_fails_is_no_error_of_the_runner(tmp_path: Path) -> None:
 
 def killed_run(directory: Path, hook: str = "echo $$; exec sleep 1000", **environment: str) -> str:
     """Have a run begin a hook and be killed while the hook runs; return what the hook printed, its pid."""
-    command = [sys.executable, "-c", RUN_AND_WAIT, directory, hook]
+    command = [sys.executable, "-P", "-c", RUN_AND_WAIT, directory, hook]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     with started:
         assert started.stdout
@@ -242,7 +242,7 @@ def test_what_runs_the_next_deployment_is_spared_if_a_killed_hook_started_it(
     )
     monkeypatch.setenv("RELEASE_ID", "20261128T1-abc")
 
-    done = subprocess.run([sys.executable, "-c", again], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", again], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "1"
 
@@ -296,7 +296,7 @@ sys.addaudithook(die)
 notes = Path(sys.argv[1])
 CommandRunner(SystemClock(), print, notes=notes).run("echo > ran", 10000, notes, os.environ)
 '''
-print(subprocess.run([sys.executable, "-c", run, sys.argv[1]]).returncode)
+print(subprocess.run([sys.executable, "-P", "-c", run, sys.argv[1]]).returncode)
 try:
     while True:
         os.waitpid(-1, 0)
@@ -307,7 +307,11 @@ except ChildProcessError:
 
 def test_a_run_that_is_killed_before_it_noted_its_hook_has_not_begun_it(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED_BEFORE_ITS_NOTE, tmp_path], capture_output=True, text=True, env=dict(os.environ), check=True
+        [sys.executable, "-P", "-c", KILLED_BEFORE_ITS_NOTE, tmp_path],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        check=True,
     )
 
     assert done.stdout.strip() == str(-signal.SIGKILL)

@@ -318,6 +318,6 @@ def test_problems_do_not_repeat_what_else_the_file_holds(tmp_path: Path) -> None
 def test_neither_jinja_nor_yaml_is_imported_before_a_file_is_read() -> None:
     code = "import sys; import release_agent.rollout.inventory.maestro; print(sorted({'jinja2', 'yaml'} & set(sys.modules)))"
 
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
 
     assert done.stdout == "[]\n"
