@@ -7,7 +7,10 @@ The code names the cause (docs/operations.md lists every one).
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Exit(IntEnum):
@@ -76,6 +79,7 @@ class Code(StrEnum):
     # After publishing
     RESTART_FAILED = "restart-failed"
     UNHEALTHY = "unhealthy"
+    CRASH_LOOPING = "crash-looping"
     NOTHING_BEHIND = "nothing-behind"
     ROLLBACK_UNHEALTHY = "rollback-unhealthy"
     # Rollback by command
@@ -117,10 +121,18 @@ class ReleaseError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+        self.output = ""
+        """What the failing program said last, each line on its own; empty if that is not known."""
 
     def to_json(self) -> dict[str, str]:
-        """Return ``{"code", "message", "hint"}``, as the commands print it."""
-        return {"code": str(self.code), "message": self.message, "hint": self.hint}
+        """Return ``{"code", "message", "hint"}``, as the commands print it, and ``output`` if there is any."""
+        said = {"output": self.output} if self.output else {}
+        return {"code": str(self.code), "message": self.message, "hint": self.hint, **said}
+
+    def caused_by(self, error: ReleaseError) -> Self:
+        """Take over what the failing program said; its lines are in that error's message already."""
+        self.output = error.output
+        return self
 
 
 class Misconfigured(ReleaseError):
@@ -166,10 +178,21 @@ SERVICE_LOG_HINT = "check the service's log: the container's log, or `supervisor
 
 
 class Unhealthy(ReleaseError):
-    """A published release is not healthy; the flow always answers with a rollback."""
+    """A published release is not healthy; the flow always answers with a rollback. ``services``: the names of those at fault."""
 
     exit_code = Exit.ROLLED_BACK
     outcome = "rolled-back"
+
+    def __init__(self, code: Code, message: str, *, hint: str = "", services: Sequence[str] = ()) -> None:
+        super().__init__(code, message, hint=hint)
+        self.services = services
+
+    def say(self, service: str, end: str, lines: Sequence[str]) -> None:
+        """Add how a service's process ended, and what it said last, to the message and the output; both may be unknown."""
+        self.message += f"\n{service} ended with {end}" if end else ""
+        if lines:
+            self.message += "".join([f"\nlast output of {service}:", *(f"\n  {line}" for line in lines)])
+            self.output = "\n".join([*self.output.splitlines(), *lines])
 
 
 class RolledBack(ReleaseError):

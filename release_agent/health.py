@@ -101,20 +101,21 @@ class Look:
     @property
     def hopeless(self) -> bool:
         """Whether supervisor has given up a process."""
-        return any(process.hopeless for process in self._processes)
+        return any(process.hopeless for process in self.processes)
 
     @property
     def pids(self) -> frozenset[int]:
         """Return the ids of all processes: a process that was replaced changes them."""
-        return frozenset(process.pid for process in self._processes)
+        return frozenset(process.pid for process in self.processes)
 
     @property
     def unstarted(self) -> tuple[str, ...]:
         """Return the full names of the processes that this supervisord has never tried to start."""
-        return tuple(process.full_name for process in self._processes if not process.started)
+        return tuple(process.full_name for process in self.processes if not process.started)
 
     @property
-    def _processes(self) -> list[Process]:
+    def processes(self) -> list[Process]:
+        """Return the processes of all services."""
         return [process for service in self.services.values() for process in service.processes]
 
 

@@ -213,6 +213,12 @@ class Services(Protocol):
     def signal(self, process: Process, signal: Signals) -> None:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
 
+    def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
+        """Return how a process of a service ended, and the last lines of those started since a time (seconds since 1970).
+
+        Either is empty if it is not known.
+        """
+
     def stop_seconds(self, service: str) -> float:
         """Return the seconds after which supervisor kills a process of the service that does not stop."""
 

@@ -22,6 +22,7 @@ from release_agent.errors import (
     RollbackFailed,
     RolledBack,
     SupervisorGone,
+    Unhealthy,
 )
 from release_agent.health import Health
 from release_agent.model import Action, Outcome, Release, Stage, State, timestamp
@@ -128,6 +129,7 @@ class Publication:
         ``hooks_decide``: whether a failing ``after_publish`` hook fails it. Raises Unhealthy, Failed, Interrupted.
         """
         run, context, release = self._run, self._context, self._release
+        began = time.time()
         try:
             blueprint = self._blueprint
             try:
@@ -146,6 +148,11 @@ class Publication:
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
+        except Unhealthy as unhealthy:
+            for service in unhealthy.services:
+                end, lines = context.services.last_words(service, began)
+                unhealthy.say(service, end, [context.redact(line) for line in lines])
+            raise
 
     @cached_property
     def _blueprint(self) -> Blueprint:
@@ -199,7 +206,7 @@ class Publication:
             f"{_title(self._release)} failed: {failure.message}\n{_title(target)} is live again and healthy",
             hint=failure.hint,
         )
-        return Ending.failed(back, Health.of())
+        return Ending.failed(back.caused_by(failure), Health.of())
 
     def _begin_reverting(self, failure: ReleaseError) -> None:
         """Journal that it reverts and mark the release failed."""
@@ -239,7 +246,7 @@ class Publication:
             f"{_title(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
             hint="deploy a revision that works; the failed release stays live for you to look at",
         )
-        return Ending.failed(nothing, Health.of(failure.message))
+        return Ending.failed(nothing.caused_by(failure), Health.of(failure.message))
 
     def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> Ending:
         live = self._context.store.current()
@@ -250,7 +257,7 @@ class Publication:
             f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",
             hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
         )
-        return Ending.failed(neither, Health.of(second.message))
+        return Ending.failed(neither.caused_by(failure), Health.of(second.message))
 
 
 def _title(release: Release) -> str:

@@ -116,7 +116,9 @@ class Restarter:
     def _does_not_stop(self, seen: Process, is_done: Callable[[Process], bool]) -> Unhealthy:
         left = [process for process in self._processes(seen.service) if not is_done(process)] or [seen]
         states = ", ".join(f"{process.full_name} is {process.state}" for process in left)
-        return Unhealthy(Code.RESTART_FAILED, f"could not stop {seen.service}: {states}", hint=SERVICE_LOG_HINT)
+        return Unhealthy(
+            Code.RESTART_FAILED, f"could not stop {seen.service}: {states}", hint=SERVICE_LOG_HINT, services=(seen.service,)
+        )
 
     def _processes(self, service: str) -> list[Process]:
         return self._services.processes().get(service, [])

@@ -7,10 +7,11 @@ imports only the standard library and supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.http import NOT_DONE_YET
 from supervisor.process import getProcessStateDescription
@@ -24,7 +25,8 @@ from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.runs import Started, StartedRuns
-from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, name_of, revision_of, sendable
+from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, moment_of, name_of, revision_of, sendable
+from release_agent.plugin.words import LastWords
 from release_agent.request import PluginRequest
 from release_agent.store.lock import busy
 
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_T = TypeVar("_T")
 _PROGRAM = "deploy"
-_ATTRIBUTE = "release_agent_runs"
+_ATTRIBUTE = "release_agent_{}"
 _MOST_HISTORY = 1000
 # Seconds, a turn of supervisord's loop; the end of the run wakes the answer.
 _DELAY = 0.01
@@ -45,6 +48,8 @@ def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterfa
     Supervisord would end if this raised, so it reads nothing. ``config`` in the
     section: path of the agent's configuration (default: as for the commands).
     """
+    with contextlib.suppress(Exception):
+        _words_of(supervisord)  # it hears programs from their first word on
     return ReleaseRPCInterface(supervisord, settings.get("config"))
 
 
@@ -162,6 +167,21 @@ class ReleaseRPCInterface:
             entries = journal.history(most)
         return [self._as_running(entry) for entry in entries]
 
+    @_answering
+    def getLastWords(self, service: str, since: float) -> Any:
+        """Return what the processes of a service said last: up to 20 lines of stderr, or of stdout if that has none.
+
+        @param string service  The supervisor group
+        @param double since    Only of processes started since then, in seconds since 1970
+        @return struct result  lines, and end: how the last one ended that was not asked to
+        """
+        group = self._supervisord.process_groups.get(name_of(service))
+        if group is None:
+            raise RPCError(Faults.BAD_NAME, name_of(service))
+        words, began = _words_of(self._supervisord), moment_of(since, "since")
+        lines = words.of(group.config.name, group.processes, began)
+        return {"lines": lines, "end": words.end_of(group.processes, began)}
+
     # Starting
 
     def _run(self, request: Request, *, wait: bool, check: bool = False) -> Any:
@@ -214,12 +234,7 @@ class ReleaseRPCInterface:
         return answer
 
     def _runs_of_supervisord(self) -> StartedRuns:
-        """Return the runs of this supervisord; all of its interfaces, one per HTTP server, share them."""
-        runs: StartedRuns | None = getattr(self._supervisord, _ATTRIBUTE, None)
-        if runs is None:
-            runs = StartedRuns()
-            setattr(self._supervisord, _ATTRIBUTE, runs)
-        return runs
+        return _shared(self._supervisord, "runs", StartedRuns)
 
     # Answering
 
@@ -257,6 +272,20 @@ class ReleaseRPCInterface:
 
     def _log(self, text: str) -> None:
         self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
+
+
+def _words_of(supervisord: Any) -> LastWords:
+    return _shared(supervisord, "words", lambda: LastWords(supervisord.options.logger))
+
+
+def _shared(supervisord: Any, name: str, make: Callable[[], _T]) -> _T:
+    """Return an object of a supervisord; all of its interfaces, one per HTTP server, share it."""
+    attribute = _ATTRIBUTE.format(name)
+    shared: _T | None = getattr(supervisord, attribute, None)
+    if shared is None:
+        shared = make()
+        setattr(supervisord, attribute, shared)
+    return shared
 
 
 def _unjournaled(identity: str, run: Started) -> dict[str, Any]:

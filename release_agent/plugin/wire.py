@@ -5,6 +5,7 @@ Only the standard library and supervisor are imported: supervisord loads this mo
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
 import xmlrpc.client
@@ -83,6 +84,13 @@ def count_of(value: Any, name: str) -> int:
     if isinstance(value, bool | float) or not str(value).isdecimal() or len(str(value)) > _LONGEST_NAME:
         raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number, 0 or more")
     return min(int(value), xmlrpc.client.MAXINT)
+
+
+def moment_of(value: Any, name: str) -> float:
+    """Return a time in seconds since 1970; raises RPCError for what is no number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number of seconds")
 
 
 def _fault(error: Exception, foreign: re.Pattern[str]) -> RPCError:

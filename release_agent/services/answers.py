@@ -58,6 +58,12 @@ def process(answer: object) -> Process:
     return seen
 
 
+def last_words(answer: object) -> tuple[str, list[str]]:
+    """Read how a process ended, and its last lines."""
+    said = _members(answer, {"end": str, "lines": list})
+    return said["end"], [line for line in said["lines"] if isinstance(line, str)]
+
+
 def _listed(answer: object) -> list[object]:
     if not isinstance(answer, list):
         raise ValueError(_shown(answer))  # noqa: TRY004 - what comes from outside is a wrong value

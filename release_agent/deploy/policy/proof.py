@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from release_agent.errors import SERVICE_LOG_HINT, Code, Unhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from release_agent.config.sections import HealthSettings
-    from release_agent.health import Look
+    from release_agent.health import Look, Process
     from release_agent.system.clock import Clock
 
 
 _INTERVAL = 0.2
+_MOST_STARTS = 3
 
 
 class Decision(Enum):
@@ -29,29 +30,42 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Proof:
-    """What the looks so far have shown: since when all was healthy, and with which processes. Times are the clock's seconds."""
+    """What the looks so far have shown: since when all was healthy, and with which processes. Times are the clock's seconds.
+
+    ``starts``: the ids that each process has had, by its full name.
+    """
 
     began: float
     since: float | None = None
     pids: frozenset[int] = frozenset()
+    starts: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def after(self, look: Look, now: float) -> Proof:
         """Count one more look. A process that was replaced, or a probe that failed once, starts the count again."""
+        seen = {p.full_name: self.starts.get(p.full_name, frozenset()) | ({p.pid} if p.pid else set()) for p in look.processes}
+        counted = replace(self, starts=seen)
         if not look.well:
-            return replace(self, since=None)
+            return replace(counted, since=None)
         if self.since is None or look.pids != self.pids:
-            return replace(self, since=now, pids=look.pids)
-        return self
+            return replace(counted, since=now, pids=look.pids)
+        return counted
+
+    def crashing(self, look: Look) -> list[Process]:
+        """Return the processes that supervisor has given up, or had to start again and again."""
+        return [p for p in look.processes if p.hopeless or len(self.starts.get(p.full_name, ())) >= _MOST_STARTS]
 
     def decide(self, look: Look, health: HealthSettings, now: float) -> Decision:
         """Decide after a look that is counted already.
 
         All must have become healthy by ``deadline`` and stay so for ``stable_for``.
-        A process that supervisor gave up cannot come back: no need to wait.
+        A process that supervisor gave up cannot come back, and one that it started again and again does not live:
+        no need to wait.
         """
+        if self.crashing(look):
+            return Decision.GIVEN_UP
         if self.since is not None and self.since - self.began <= health.deadline:
             return Decision.HEALTHY if now - self.since >= health.stable_for else Decision.LOOK_AGAIN
-        if look.hopeless or now - self.began >= health.deadline:
+        if now - self.began >= health.deadline:
             return Decision.GIVEN_UP
         return Decision.LOOK_AGAIN
 
@@ -67,15 +81,28 @@ def prove(look: Callable[[], Look], health: HealthSettings, clock: Clock) -> Non
         if decision is Decision.HEALTHY:
             return
         if decision is Decision.GIVEN_UP:
-            raise _unhealthy(seen, health, now - proof.began)
+            raise _crash_looping(proof, seen, now) if proof.crashing(seen) else _unhealthy(seen, health)
         clock.sleep(_INTERVAL)
 
 
-def _unhealthy(seen: Look, health: HealthSettings, spent: float) -> Unhealthy:
-    when = f"after {spent:.0f} s" if seen.hopeless else f"within {health.deadline:g} s"
-    wrong = "; ".join(seen.problems) or f"never healthy for {health.stable_for:g} s in a row"
-    return Unhealthy(
-        Code.UNHEALTHY,
-        f"not healthy {when}: {wrong}",
-        hint=SERVICE_LOG_HINT,
-    )
+def _crash_looping(proof: Proof, look: Look, now: float) -> Unhealthy:
+    crashing = proof.crashing(look)
+    told = "; ".join(_crashed(process, len(proof.starts[process.full_name]), now - proof.began) for process in crashing)
+    services = list(dict.fromkeys(process.service for process in crashing))
+    return Unhealthy(Code.CRASH_LOOPING, f"does not stay up: {told}", hint=SERVICE_LOG_HINT, services=services)
+
+
+def _crashed(process: Process, starts: int, seconds: float) -> str:
+    state = f"is {process.state}" + (f" ({process.why})" if process.why else "")
+    return f"{process.short_name} {state}, started {_times(starts)} in {seconds:.0f} s"
+
+
+def _unhealthy(look: Look, health: HealthSettings) -> Unhealthy:
+    wrong = "; ".join(look.problems) or f"never healthy for {health.stable_for:g} s in a row"
+    sick = [name for name, service in look.services.items() if not service.well]
+    message = f"not healthy within {health.deadline:g} s: {wrong}"
+    return Unhealthy(Code.UNHEALTHY, message, hint=SERVICE_LOG_HINT, services=sick or list(look.services))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -40,7 +40,9 @@ def unproved(look: Callable[[float], Look], deadline: float = 10.0, stable_for: 
     clock = FakeClock()
     with pytest.raises(Unhealthy) as unhealthy:
         prove(lambda: look(clock.spent), HealthSettings(deadline, stable_for), clock)
-    assert (unhealthy.value.code, unhealthy.value.exit_code) == (Code.UNHEALTHY, Exit.ROLLED_BACK)
+    assert unhealthy.value.exit_code is Exit.ROLLED_BACK
+    assert (unhealthy.value.code is Code.CRASH_LOOPING) == ("does not stay up" in unhealthy.value.message)
+    assert unhealthy.value.services == ["web"]
     return clock.spent, unhealthy.value.message
 
 
@@ -72,14 +74,14 @@ def test_what_is_hopeless_is_not_waited_for() -> None:
     spent, message = unproved(lambda _: LOST)
 
     assert spent == 0.0
-    assert message == "not healthy after 0 s: web is FATAL"
+    assert message == "does not stay up: web:1 is FATAL, started once in 0 s"
 
 
 def test_what_becomes_hopeless_ends_it_then() -> None:
     spent, message = unproved(lambda spent: LOST if spent >= 2 else SICK)
 
     assert spent == pytest.approx(2.0, abs=0.21)
-    assert message == "not healthy after 2 s: web is FATAL"
+    assert message == "does not stay up: web:1 is FATAL, started once in 2 s"
 
 
 def test_never_well_ends_at_the_deadline_with_what_was_wrong() -> None:
@@ -119,11 +121,29 @@ def test_a_process_replaced_after_the_deadline_ends_it() -> None:
     assert message == "not healthy within 10 s: never healthy for 3 s in a row"
 
 
-def test_processes_that_are_replaced_all_the_time_are_never_well_long_enough() -> None:
-    spent, message = unproved(lambda spent: well(int(spent)))
+def crashing(pid: int, state: str = "RUNNING") -> Look:
+    return Look({"web": ServiceLook((Process("web", "web", state, pid),))})
 
-    assert spent == pytest.approx(10.0, abs=1.21)
-    assert "never healthy for 3 s in a row" in message
+
+def test_process_that_is_started_for_the_third_time_is_not_waited_for() -> None:
+    spent, message = unproved(lambda spent: crashing(100 + int(spent)), deadline=60.0)
+
+    assert spent == pytest.approx(2.0, abs=0.21)
+    assert message == "does not stay up: web is RUNNING, started 3 times in 2 s"
+
+
+def test_process_that_is_seen_between_its_starts_has_none_of_them_counted_twice() -> None:
+    spent, _ = unproved(lambda spent: crashing(0 if spent % 1 < 0.5 else 100 + int(spent), "BACKOFF"), deadline=60.0)
+
+    assert spent == pytest.approx(2.5, abs=0.21)
+
+
+def test_three_processes_of_a_service_that_are_started_once_do_not_crash() -> None:
+    assert proved(lambda _: well(1, 2, 3, 4)) == pytest.approx(3.0, abs=0.21)
+
+
+def test_process_that_supervisor_started_once_more_may_still_become_healthy() -> None:
+    assert proved(lambda spent: crashing(100 if spent < 2 else 101)) == pytest.approx(5.0, abs=0.41)
 
 
 def test_flapping_just_under_stable_for_is_not_healthy() -> None:
@@ -150,7 +170,9 @@ def since(moment: float | None, *pids: int) -> Proof:
     ],
 )
 def test_what_a_look_adds_to_the_proof(proof: Proof, look: Look, counted: Proof) -> None:
-    assert proof.after(look, 7.0) == counted
+    after = proof.after(look, 7.0)
+
+    assert (after.began, after.since, after.pids) == (counted.began, counted.since, counted.pids)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""Keep the last words of the services' processes: what each said since it was started, and how it ended.
+
+Supervisord passes on what a program says as an event if its section has `stderr_events_enabled=true`; it is the only way
+to a log in /dev/fd/2, which cannot be read. How a process ended that did not live for its startsecs, supervisord says only
+in its own log. No callback raises: supervisord would close the program's pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from supervisor import events, loggers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_CHANNELS = ("stderr", "stdout")
+_KEPT = 16 << 10  # bytes of each channel
+_STARTS = 5  # a process that is started more often says the same each time
+_LINES = 20
+_LONGEST_LINE = 500  # characters
+# supervisor.process.Subprocess.finish and supervisor.options.decode_wait_status
+_EXITED = re.compile(r"exited: (?P<name>.*) \((?P<how>exit status \d+|terminated by \w+).*; not expected\)", re.DOTALL)
+
+
+@dataclass
+class _Said:
+    """What one process has said: pieces with their times (seconds since 1970), and where its log files ended at its starts."""
+
+    pieces: dict[str, deque[tuple[float, bytes]]] = field(default_factory=lambda: {channel: deque() for channel in _CHANNELS})
+    starts: deque[tuple[float, dict[str, int]]] = field(default_factory=lambda: deque(maxlen=_STARTS))
+
+
+class LastWords:
+    """The last words of every process of one supervisord."""
+
+    def __init__(self, log: Any) -> None:
+        """``log``: supervisord's own."""
+        self._said: dict[tuple[str, str], _Said] = {}
+        self._ends: dict[str, tuple[float, str]] = {}
+        log.addHandler(_Exits(self._on_exit))
+        events.subscribe(events.ProcessStateStartingEvent, self._on_start)
+        events.subscribe(events.ProcessLogEvent, self._on_log)
+
+    def of(self, group: str, processes: Mapping[str, Any], since: float) -> list[str]:
+        """Return up to 20 last lines of a group's processes since a time; what they said on stdout if stderr has nothing."""
+        several = len(processes) > 1
+        lines = []
+        for name, process in sorted(processes.items()):
+            said = self._said.get((group, name), _Said())
+            texts = (_since(process, said, channel, since) for channel in _CHANNELS)
+            lines += [f"{name}: {line}" if several else line for line in next(filter(None, texts), [])]
+        return lines[-_LINES:]
+
+    def end_of(self, processes: Mapping[str, Any], since: float) -> str:
+        """Return how the last of some processes that ended unexpectedly since a time did so, such as ``exit status 3``."""
+        ends = [self._ends[name] for name in processes if name in self._ends]
+        return max((end for end in ends if end[0] >= since), default=(0.0, ""))[1]
+
+    def _on_exit(self, name: str, how: str) -> None:
+        self._ends[name] = (time.time(), how)
+
+    def _on_start(self, event: Any) -> None:
+        with contextlib.suppress(Exception):
+            sizes = {channel: _size(_log_file(event.process, channel)) for channel in _CHANNELS}
+            self._of(event.process).starts.append((time.time(), sizes))
+
+    def _on_log(self, event: Any) -> None:
+        with contextlib.suppress(Exception):
+            pieces = self._of(event.process).pieces[event.channel]
+            data = event.data if isinstance(event.data, bytes) else str(event.data).encode()
+            pieces.append((time.time(), data[-_KEPT:]))
+            kept = sum(len(piece) for _, piece in pieces)
+            while kept > _KEPT and len(pieces) > 1:
+                kept -= len(pieces.popleft()[1])
+
+    def _of(self, process: Any) -> _Said:
+        return self._said.setdefault((process.group.config.name, process.config.name), _Said())
+
+
+class _Exits(loggers.Handler):  # type: ignore[misc]
+    """A handler of supervisord's log that writes nothing, and tells of each process that ended unexpectedly."""
+
+    level = loggers.LevelsByName.WARN
+
+    def __init__(self, take: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def emit(self, record: Any) -> None:
+        """Look at a line of the log."""
+        with contextlib.suppress(Exception):
+            found = _EXITED.fullmatch(str(record.msg))
+            if found:
+                self._take(found["name"], found["how"])
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    close = remove = reopen = flush
+
+
+def _since(process: Any, said: _Said, channel: str, since: float) -> list[str]:
+    """Return the lines of one channel: from its log file, or else as they were heard."""
+    began = next((sizes for moment, sizes in said.starts if moment >= since), None)
+    file = _log_file(process, channel)
+    if began is not None and _size(file) >= 0:
+        text = _read(file, began[channel])
+    else:
+        text = b"".join(piece for moment, piece in said.pieces[channel] if moment >= since)
+    lines = text.decode("utf-8", "replace").splitlines()
+    return [line[:_LONGEST_LINE] for line in lines if line.strip()][-_LINES:]
+
+
+def _log_file(process: Any, channel: str) -> str:
+    return str(getattr(process.config, f"{channel}_logfile", None) or "")
+
+
+def _size(file: str) -> int:
+    """Return the size of a log file, -1 if it is none: a pipe, a terminal, nothing."""
+    try:
+        there = os.stat(file)  # noqa: PTH116 - a name without a log is ""
+    except (OSError, ValueError):
+        return -1
+    return there.st_size if stat.S_ISREG(there.st_mode) else -1
+
+
+def _read(file: str, begin: int) -> bytes:
+    """Return the end of a log file, from where it ended once; from its beginning if it was rotated since."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        first = begin if 0 <= begin <= size else 0
+        return os.pread(descriptor, _KEPT, max(first, size - _KEPT))
+    finally:
+        os.close(descriptor)
