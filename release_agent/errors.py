@@ -74,6 +74,8 @@ class Code(StrEnum):
     SERVICE_UNKNOWN = "service-unknown"
     SERVICE_REFUSED = "service-refused"
     CANCELLED = "cancelled"
+    PLUGIN_NEEDED = "plugin-needed"
+    REHEARSAL_FAILED = "rehearsal-failed"
     INTERRUPTED = "interrupted"
     JOURNAL_BROKEN = "journal-broken"
     # After publishing

@@ -64,6 +64,15 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Rehearsed:
+    """The copy of a process that is rehearsed: as supervisor sees it, and where it was told to listen."""
+
+    process: Process
+    port: int
+    socket: str
+
+
+@dataclass(frozen=True)
 class ServiceLook:
     """One look at one service: its processes, its problems, and whether a probe of it failed."""
 

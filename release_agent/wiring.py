@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from release_agent.model import Request
     from release_agent.repository.source import GitSource
     from release_agent.services.health import HealthExaminer
+    from release_agent.services.rehearsals import PluginRehearsals
+    from release_agent.services.rpc import Rpc
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
     from release_agent.system.clock import SystemClock
@@ -65,10 +67,19 @@ class Parts:
 
     def services(self) -> SupervisorServices:
         """Make the services under supervisor."""
-        from release_agent.services.rpc import Rpc
         from release_agent.services.supervisor import SupervisorServices
 
-        return SupervisorServices(Rpc(self.config.supervisor.url, self.environ))
+        return SupervisorServices(self._rpc())
+
+    def _rehearsals(self) -> PluginRehearsals:
+        from release_agent.services.rehearsals import PluginRehearsals
+
+        return PluginRehearsals(self._rpc())
+
+    def _rpc(self) -> Rpc:
+        from release_agent.services.rpc import Rpc
+
+        return Rpc(self.config.supervisor.url, self.environ)
 
     def examiner(self, services: SupervisorServices) -> HealthExaminer:
         """Make the examiner of health, which reads supervisor's states and runs the probes."""
@@ -177,6 +188,7 @@ class Parts:
             journal=journal,
             hooks=CommandRunner(self.clock, lambda line: self.log.info("hook.output", line=line), notes=root.incoming),
             services=services,
+            rehearsals=self._rehearsals(),
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),
             followed=self._followed(),

@@ -131,11 +131,15 @@ def _hooks(parsed: _Parsed) -> Hooks:
 
 
 def _services(parsed: _Parsed) -> tuple[Service, ...]:
-    return tuple(
-        replace(service, probes=tuple(replace(probe, cwd=into) for probe in service.probes))
-        for into, toml in parsed
-        for service in toml.services
-    )
+    return tuple(_placed(service, into) for into, toml in parsed for service in toml.services)
+
+
+def _placed(service: Service, into: str) -> Service:
+    """Let a service's commands run in the place of their repository."""
+    rehearsal = service.rehearsal
+    if rehearsal:
+        rehearsal = replace(rehearsal, probes=tuple(replace(probe, cwd=into) for probe in rehearsal.probes))
+    return replace(service, probes=tuple(replace(probe, cwd=into) for probe in service.probes), rehearsal=rehearsal)
 
 
 def _health(config: Config, parsed: _Parsed) -> HealthSettings:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from release_agent.config import readers, schema
 from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import Problem
-from release_agent.config.sections import Config, Repository, Service, Shared, host_name
+from release_agent.config.sections import Config, Probe, RehearsalProbe, Repository, Service, Shared, host_name
 from release_agent.errors import Code, Misconfigured
 from release_agent.system.disk import read_regular
 from release_agent.system.user import who_may_read
 from release_agent.variables import DEFAULT_CONFIG, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _LARGEST = 1 << 20  # bytes of a configuration
 
@@ -101,9 +101,18 @@ def check_services(services: tuple[Service, ...], problems: list[Problem]) -> No
     """Add the problems of the services together: names used twice, probes of no kind or of several."""
     _check_names("service.name", [service.name for service in services], problems)
     for i, service in enumerate(services):
-        for j, probe in enumerate(service.probes):
-            if sum(map(bool, (probe.http, probe.tcp, probe.command))) != 1:
-                problems.append(Problem(f"service[{i}].probe[{j}]", "must have exactly one of http, tcp and exec"))
+        check_probes(f"service[{i}].probe", service.probes, problems)
+        if service.rehearsal:
+            check_probes(f"service[{i}].rehearsal.probe", service.rehearsal.probes, problems)
+
+
+def check_probes(path: str, probes: Sequence[Probe | RehearsalProbe], problems: list[Problem]) -> None:
+    """Add the problems of probes: those of no kind or of several, and those that expect an answer where none is read."""
+    for i, probe in enumerate(probes):
+        if sum(map(bool, (probe.http, probe.tcp, probe.command))) != 1:
+            problems.append(Problem(f"{path}[{i}]", "must have exactly one of http, tcp and exec"))
+        elif probe.expect and not probe.http:
+            problems.append(Problem(f"{path}[{i}].expect", "belongs to http: nothing else gives an answer that is read"))
 
 
 def check_shared(shared: Shared, problems: list[Problem]) -> None:

@@ -190,6 +190,27 @@ def overlapping(paths: Sequence[str]) -> list[tuple[str, str]]:
     return [(a, b) for i, a in enumerate(paths) for b in paths[i + 1 :] if within(a, b) or within(b, a)]
 
 
+def environment(value: object) -> tuple[tuple[str, str], ...]:
+    """Return the names and values of a table of environment variables, by name."""
+    if not isinstance(value, dict) or not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", str(name)) for name in value):
+        message = 'must be a table of environment variables, such as { PORT = "{port}" }'
+        raise WrongValueError(message)
+    return tuple(sorted((name, text(given)) for name, given in value.items()))
+
+
+def templated(read: Callable[[object], str], *placeholders: str) -> Callable[[object], str]:
+    """Make a reader of texts with placeholders in which a number may stand, such as ``{port}``; ``read`` checks the rest."""
+
+    def read_template(value: object) -> str:
+        filled = value
+        for placeholder in placeholders if isinstance(value, str) else ():
+            filled = str(filled).replace(placeholder, "1")
+        read(filled)
+        return str(value)
+
+    return read_template
+
+
 def url(*schemes: str) -> Callable[[object], str]:
     """Make a reader of URLs that hold no credentials; the empty string passes."""
 

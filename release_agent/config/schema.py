@@ -31,15 +31,25 @@ class Problem:
         return f"{self.path}: {self.text}"
 
 
-def setting(read: Callable[[Any], object], *, doc: str, default: object = MISSING, key: str = "") -> Any:
-    """Declare a key read by ``read``, which raises :class:`WrongValueError`; without ``default`` it is required."""
+def setting(
+    read: Callable[[Any], object], *, doc: str, default: object = MISSING, key: str = "", optional_in_code: bool = False
+) -> Any:
+    """Declare a key read by ``read``, which raises :class:`WrongValueError`; without ``default`` it is required.
+
+    ``optional_in_code``: the dataclass has the default, too.
+    """
     metadata = {"read": read, "doc": doc, "key": key, "default": default}
-    return field(default=None, metadata=metadata) if default is None else field(metadata=metadata)
+    return field(default=default, metadata=metadata) if default is None or optional_in_code else field(metadata=metadata)
 
 
 def section(cls: type, *, doc: str) -> Any:
     """Declare a nested table; each key of it has a default of its own or is required."""
     return field(metadata={"table": cls, "doc": doc, "key": "", "default": MISSING})
+
+
+def optional_section(cls: type, *, doc: str) -> Any:
+    """Declare a nested table whose presence means something; None without it."""
+    return field(default=None, metadata={"table": cls, "doc": doc, "key": "", "default": None})
 
 
 def sections(cls: type, *, doc: str, key: str = "", required: bool = False) -> Any:
@@ -68,7 +78,7 @@ def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) 
 
 
 def _read(metadata: Any, value: Any, path: str, problems: list[Problem]) -> Any:
-    if "table" in metadata:
+    if "table" in metadata and (value is not MISSING or metadata["default"] is MISSING):
         return read_table(metadata["table"], {} if value is MISSING else value, path, problems)
     if value is MISSING:
         if metadata["default"] is MISSING:

@@ -8,7 +8,7 @@ from signal import Signals
 
 from release_agent.config import readers
 from release_agent.config.readers import WrongValueError
-from release_agent.config.schema import section, sections, setting
+from release_agent.config.schema import optional_section, section, sections, setting
 
 DEFAULT_HOOK_TIMEOUT = 600.0
 DEFAULT_PREFIX = "release-agent"  # of the keys in Consul
@@ -143,6 +143,35 @@ class Probe:
     command: str = setting(readers.text, default="", key="exec", doc="a command that must exit with 0")
     timeout: float = setting(readers.positive_duration, default=DEFAULT_PROBE_TIMEOUT, doc="for one try")
     cwd: str = "."
+    expect: str = setting(readers.text, default="", doc="what the answer to `http` must contain", optional_in_code=True)
+
+
+@dataclass(frozen=True)
+class RehearsalProbe:
+    """A probe of ``[service.rehearsal]``, asked of the copy."""
+
+    http: str = setting(readers.templated(readers.url("http", "https"), "{port}"), default="", doc="a URL with `{port}` in it")
+    status: int = setting(readers.whole(100, _SERVER_ERRORS_END), default=200, doc="the status `http` must answer with")
+    tcp: str = setting(readers.templated(readers.endpoint, "{port}"), default="", doc='"127.0.0.1:{port}"')
+    command: str = setting(readers.text, default="", key="exec", doc="a command that must exit with 0")
+    timeout: float = setting(readers.positive_duration, default=DEFAULT_PROBE_TIMEOUT, doc="for one try")
+    cwd: str = "."
+    expect: str = setting(readers.text, default="", doc="what the answer to `http` must contain", optional_in_code=True)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """``[service.rehearsal]``: a copy of one process is proved on the new release before anything live changes."""
+
+    environment: tuple[tuple[str, str], ...] = setting(
+        readers.environment, default=(), doc="tells the copy to listen elsewhere: `{port}`, `{socket}`"
+    )
+    command: str = setting(readers.text, default="", doc="of the copy; empty: the service's own")
+    program: str = setting(readers.text, default="", doc="which program of the group is copied; empty: the first")
+    deadline: float = setting(readers.positive_duration, default=30.0, doc="all probes must pass before this")
+    probes: tuple[RehearsalProbe, ...] = sections(
+        RehearsalProbe, key="probe", doc="default: the service's own `http` and `tcp` probes, asked at `{port}`"
+    )
 
 
 @dataclass(frozen=True)
@@ -152,6 +181,7 @@ class Service:
     name: str = setting(_group, doc="the supervisor group")
     restart: Restart = setting(_restart, default=Restart(), doc='"restart", "signal:HUP" or "none"')
     probes: tuple[Probe, ...] = sections(Probe, key="probe", doc="what must be well besides supervisor's own state")
+    rehearsal: Rehearsal | None = optional_section(Rehearsal, doc="prove a copy first, if there is this section")
 
 
 @dataclass(frozen=True)

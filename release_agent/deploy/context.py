@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from release_agent.config.sections import Config
-    from release_agent.deploy.ports import Examiner, FollowedRollout, HookRunner, Journal, Reporter, Services, Source, Store
+    from release_agent.deploy.ports import (
+        Examiner,
+        FollowedRollout,
+        HookRunner,
+        Journal,
+        Rehearsals,
+        Reporter,
+        Services,
+        Source,
+        Store,
+    )
     from release_agent.model import Release
     from release_agent.system.clock import Clock
     from release_agent.system.logs import RunLog
@@ -32,6 +42,7 @@ class Context:
     journal: Journal
     hooks: HookRunner
     services: Services
+    rehearsals: Rehearsals
     examiner: Examiner
     reporter: Reporter
     followed: FollowedRollout

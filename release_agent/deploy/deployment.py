@@ -9,6 +9,7 @@ from release_agent.deploy import resolve
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
+from release_agent.deploy.rehearsal import rehearse
 from release_agent.deploy.run import Ending
 from release_agent.health import HealthState
 from release_agent.model import Outcome, Release, State, Target, timestamp
@@ -37,7 +38,7 @@ class Deployment:
             if live and (live.revision, live.signers) != (kept.revision, kept.signers):
                 self._context.store.save(kept)
             return Ending(Outcome.UNCHANGED)
-        return self._publish(kept or self._build(planned))
+        return self._publish(kept or self._build(planned), planned.blueprint)
 
     def _resolve(self) -> Target:
         run, context, request = self._run, self._context, self._request
@@ -104,8 +105,9 @@ class Deployment:
             return release
         return replace(release, built=self._context.source.drift(release.commits, directory, release.into))
 
-    def _publish(self, release: Release) -> Ending:
+    def _publish(self, release: Release, plans: Blueprint) -> Ending:
         try:
+            rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:
             # Failed before the swap: as if it had never been built.

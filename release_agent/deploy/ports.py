@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Service, Shared
-    from release_agent.health import Health, Look, Process
+    from release_agent.config.sections import Probe, Service, Shared
+    from release_agent.health import Health, Look, Process, Rehearsed
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult, HookCommand
 
@@ -226,8 +226,24 @@ class Services(Protocol):
         """Return the seconds that a process of the service must run to count as started."""
 
 
+class Rehearsals(Protocol):
+    """Copies of single processes, started from a release that is not live; the plugin makes them."""
+
+    def check(self) -> None:
+        """Raise Failed (plugin-needed) if there is no plugin."""
+
+    def begin(self, release: str, service: str) -> Rehearsed:
+        """Start a copy of a service's process from a release; raises Failed."""
+
+    def end(self) -> bool:
+        """Stop the copy; returns whether it is gone. Raises Failed."""
+
+
 class Examiner(Protocol):
     """Looks whether all services are well."""
+
+    def probe(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str]:
+        """Run probes once; returns what was wrong."""
 
     def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
         """Return one look at supervisor's states and one pass of the probes."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.config.blueprint import combine_from
+from release_agent.errors import Code, Failed, NoTarget
 from release_agent.health import HealthState
 from release_agent.journal.journal import StateDatabase
 from release_agent.status import body, of_deployment, of_services
@@ -50,6 +51,17 @@ class Answers:
         """Return what the hooks of a deployment have said beyond ``after`` bytes: ``{"events", "next"}``."""
         events, end = output.read(self.root.output, identity, after)
         return {"events": events, "next": end}
+
+    def service_of(self, name: str, service: str) -> tuple[Service, str]:
+        """Return a service as a release says it, and the release's directory; raises NoTarget, Failed (service-unknown)."""
+        release = self.root.get(name)
+        if release is None:
+            raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {name}", hint="release-agent releases lists them")
+        blueprint = combine_from(self._config, partial(self.root.read, name), release.into)
+        found = next((each for each in blueprint.services if each.name == service), None)
+        if found is None:
+            raise Failed(Code.SERVICE_UNKNOWN, f"release {name} has no service {service}", hint="name one of its [[service]]")
+        return found, str(self.root.directory(name))
 
     def _status(self, journal: StateDatabase, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
         live = self.root.current()

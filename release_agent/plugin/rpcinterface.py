@@ -23,7 +23,9 @@ from release_agent.config import load
 from release_agent.errors import Code, Failed, NoTarget, error_of_exit
 from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
+from release_agent.plugin import rehearsal
 from release_agent.plugin.answers import Answers
+from release_agent.plugin.rehearsal import Rehearsals
 from release_agent.plugin.runs import Started, StartedRuns
 from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, moment_of, name_of, revision_of, sendable
 from release_agent.plugin.words import LastWords
@@ -175,12 +177,39 @@ class ReleaseRPCInterface:
         @param double since    Only of processes started since then, in seconds since 1970
         @return struct result  lines, and end: how the last one ended that was not asked to
         """
-        group = self._supervisord.process_groups.get(name_of(service))
-        if group is None:
-            raise RPCError(Faults.BAD_NAME, name_of(service))
-        words, began = _words_of(self._supervisord), moment_of(since, "since")
-        lines = words.of(group.config.name, group.processes, began)
-        return {"lines": lines, "end": words.end_of(group.processes, began)}
+        name, began = name_of(service), moment_of(since, "since")
+        processes = self._rehearsals().processes if name == rehearsal.NAME else self._group(name).processes
+        words = _words_of(self._supervisord)
+        return {"lines": words.of(name, processes, began), "end": words.end_of(processes, began)}
+
+    @_answering
+    def rehearse(self, release: str, service: str) -> Any:
+        """Start a copy of one process of a service from a release, for the deployment that holds the lock.
+
+        @param string release  The release's name
+        @param string service  A service with [service.rehearsal]
+        @return struct result  process: its name in supervisor's calls; port and socket, where it was told to listen
+        """
+        answers, name = self._answers(), name_of(service)
+        holder = answers.root.holder()
+        if holder is None:
+            raise Failed(Code.SERVICE_REFUSED, "only a deployment rehearses, while it holds the lock", hint="start a deployment")
+        wanted, directory = answers.service_of(name_of(release), name)
+        stage = rehearsal.Stage(str(answers.root.link), directory, holder["pid"])
+        own_name, _ = self._program()
+        group_name = own_name.rpartition(":")[0]
+        place = self._rehearsals().prepare(self._group(group_name), self._group(name), wanted, stage)
+        process = f"{group_name}:{rehearsal.NAME}"
+        SupervisorNamespaceRPCInterface(self._supervisord).startProcess(process, False)
+        return {"process": process, **place}
+
+    @_answering
+    def endRehearsal(self) -> Any:
+        """Stop the copy that is rehearsed, and take it away; call it until it answers true.
+
+        @return boolean result  Whether there is none any more
+        """
+        return self._rehearsals().end()
 
     # Starting
 
@@ -232,6 +261,15 @@ class ReleaseRPCInterface:
         # Supervisor defers only a plain function; it would send any other object as the answer.
         answer.delay = _DELAY  # type: ignore[attr-defined]
         return answer
+
+    def _group(self, name: str) -> Any:
+        group = self._supervisord.process_groups.get(name)
+        if group is None:
+            raise RPCError(Faults.BAD_NAME, name)
+        return group
+
+    def _rehearsals(self) -> Rehearsals:
+        return _shared(self._supervisord, "rehearsals", Rehearsals)
 
     def _runs_of_supervisord(self) -> StartedRuns:
         return _shared(self._supervisord, "runs", StartedRuns)

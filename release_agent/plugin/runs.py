@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from supervisor import events
-from supervisor.medusa import asyncore_25 as asyncore
+
+from release_agent.plugin.watch import PidWatch
 
 if TYPE_CHECKING:
     from release_agent.model import Request
@@ -84,29 +85,14 @@ class StartedRuns:
         return self._runs.get(identity)
 
 
-class ExitWatch:
-    """A dispatcher in supervisord's event loop for a pidfd, which is readable once the process has ended.
-
-    Supervisord catches what handle_read_event raises, and calls handle_error. It would end if another method raised.
-    """
+class ExitWatch(PidWatch):
+    """Watches a run's process, and keeps supervisord's loop awake until the waiting clients are answered."""
 
     def __init__(self, descriptor: int, run: Started) -> None:
         """Join the loop; ``descriptor``: a pidfd, which this object closes."""
-        self._descriptor = descriptor
-        self._file = os.fstat(descriptor)
+        super().__init__(descriptor)
         self._run = run
         self._until: float | None = None
-        asyncore.socket_map[descriptor] = self
-
-    def readable(self) -> bool:
-        """Whether to wait for the descriptor; not if it was closed by somebody else, or the loop would spin."""
-        if self._descriptor >= 0 and not self._is_own(self._descriptor):
-            self.close()
-        return self._descriptor >= 0
-
-    def writable(self) -> bool:
-        """Return False: a pidfd is not written to."""
-        return False
 
     def handle_read_event(self) -> None:
         """Keep the loop awake: supervisord reaps the process in this turn, and answers the waiting clients in the next."""
@@ -115,24 +101,3 @@ class ExitWatch:
             self._until = self._until or now + _LINGER
             if now >= self._until:
                 self.close()
-
-    def handle_write_event(self) -> None:
-        """Do nothing: a pidfd is not written to."""
-
-    def handle_error(self) -> None:
-        """Leave the loop rather than disturb it."""
-        self.close()
-
-    def close(self) -> None:
-        """Leave the loop and close the descriptor, unless its number belongs to another file by now."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if asyncore.socket_map.get(descriptor) is self:
-            del asyncore.socket_map[descriptor]
-        if self._is_own(descriptor):
-            with contextlib.suppress(Exception):
-                os.close(descriptor)
-
-    def _is_own(self, descriptor: int) -> bool:
-        with contextlib.suppress(Exception):
-            return os.path.samestat(os.fstat(descriptor), self._file)
-        return False

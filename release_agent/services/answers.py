@@ -58,6 +58,12 @@ def process(answer: object) -> Process:
     return seen
 
 
+def rehearsed(answer: object) -> tuple[str, int, str]:
+    """Read the name of a copied process, its port and its socket."""
+    told = _members(answer, {"process": str, "port": int, "socket": str})
+    return told["process"], told["port"], told["socket"]
+
+
 def last_words(answer: object) -> tuple[str, list[str]]:
     """Read how a process ended, and its last lines."""
     said = _members(answer, {"end": str, "lines": list})

@@ -38,6 +38,10 @@ class HealthExaminer:
         self._states = states
         self._probes = probes
 
+    def probe(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str]:
+        """Run probes once; returns what was wrong."""
+        return [answer for answer in self._probes.run(probes, directory, environment) if answer]
+
     def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
         """Look once at every service. RUNNING is not ready: probes say so."""
         groups = self._states.processes()

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from release_agent.variables import Variable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     Answers = queue.SimpleQueue[str | None]
 
 _MARGIN = 0.5
+_LARGEST_BODY = 1 << 20  # bytes of an answer that are looked at
 
 
 class Patience:
@@ -68,7 +71,7 @@ class Prober:
 
     def _ask(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> str | None:
         if probe.http:
-            wrong = _http(probe)
+            wrong = _http(probe, filled(probe.expect, environment))
         elif probe.tcp:
             wrong = _tcp(probe)
         else:
@@ -90,20 +93,31 @@ def describe(probe: Probe) -> str:
     return probe.http or (f"tcp {probe.tcp}" if probe.tcp else f"exec `{probe.command}`")
 
 
-def _http(probe: Probe) -> str | None:
+def filled(expected: str, environment: Mapping[str, str]) -> str:
+    """Return what an answer must contain: ``{revision}``, ``{commit}`` and ``{release}`` are those of the release."""
+    values = {"{revision}": Variable.RELEASE_REVISION, "{commit}": Variable.RELEASE_COMMIT, "{release}": Variable.RELEASE_NAME}
+    for placeholder, variable in values.items():
+        expected = expected.replace(placeholder, environment.get(variable, ""))
+    return expected
+
+
+def _http(probe: Probe, expected: str) -> str | None:
     import requests  # 100 ms that a run without http probes need not pay
 
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY is not for loopback
         try:
-            # The body is never read: only the status counts.
+            # The body is read only if something is expected of it: otherwise the status alone counts.
             with session.get(probe.http, timeout=probe.timeout, allow_redirects=False, stream=True) as response:
                 status = response.status_code
+                body = response.raw.read(_LARGEST_BODY, decode_content=True) if expected else b""
         except requests.Timeout:
             return f"no answer within {probe.timeout:g} s"
         except requests.ConnectionError:
             return "no connection"
-    return None if status == probe.status else f"answered {status}, not {probe.status}"
+    if status != probe.status:
+        return f"answered {status}, not {probe.status}"
+    return None if expected.encode() in body else f"the answer does not contain {expected!r}"
 
 
 def _tcp(probe: Probe) -> str | None:

@@ -1,0 +1,121 @@
+"""The rehearsal: before anything live changes, a copy of each service that wants one is proved on the new release."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from release_agent.config.sections import HealthSettings, Probe
+from release_agent.deploy.environment import Place, environment
+from release_agent.deploy.policy.proof import prove
+from release_agent.errors import SERVICE_LOG_HINT, Code, Failed, SupervisorGone, Unhealthy
+from release_agent.health import Look, ServiceLook
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Rehearsal, RehearsalProbe, Service
+    from release_agent.deploy.run import Run
+    from release_agent.health import Rehearsed
+    from release_agent.model import Release
+
+_NAME = "release-rehearsal"  # of the copy, for the plugin
+_POLL = 0.05
+_STOP_MARGIN = 10.0  # seconds, above the program's own stopwaitsecs
+_ENDED = ("EXITED", "FATAL", "STOPPED", "UNKNOWN")
+
+
+def rehearse(run: Run, release: Release, blueprint: Blueprint) -> None:
+    """Prove a copy of each service with a ``[service.rehearsal]``, one after the other; raises Failed (rehearsal-failed)."""
+    for service in blueprint.services:
+        if service.rehearsal:
+            with run.phase("rehearse"):
+                _Rehearsal(run, release, service).prove(service.rehearsal, blueprint.health)
+
+
+class _Rehearsal:
+    """The rehearsal of one service."""
+
+    def __init__(self, run: Run, release: Release, service: Service) -> None:
+        self._context = run.context
+        self._release = release
+        self._service = service
+        directory = self._context.store.directory(release.name)
+        self._directory = directory
+        self._environment = environment(
+            self._context.config, self._context.environ, release, run.occasion, Place(directory, published=directory)
+        )
+
+    def prove(self, settings: Rehearsal, health: HealthSettings) -> None:
+        """Start the copy, prove it, and stop it in any case; raises Failed (rehearsal-failed)."""
+        context, service = self._context, self._service
+        began = time.time()
+        try:
+            there = context.rehearsals.begin(self._release.name, service.name)
+            probes = probes_of(service, settings, there)
+            prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)
+        except Unhealthy as unhealthy:
+            end, lines = context.services.last_words(_NAME, began)
+            unhealthy.say(service.name, end, [context.redact(line) for line in lines])
+            failed = Failed(
+                Code.REHEARSAL_FAILED,
+                f"{service.name} failed its rehearsal on {self._release.revision}, and nothing live was touched: "
+                f"{unhealthy.message}",
+                hint=unhealthy.hint,
+            )
+            raise failed.caused_by(unhealthy) from unhealthy
+        finally:
+            self._end()
+        context.log.info("rehearsal.passed", service=service.name, release=self._release.name)
+
+    def _look(self, there: Rehearsed, probes: Sequence[Probe]) -> Look:
+        """Look once at the copy, and ask its probes if it runs; raises Unhealthy if it has ended, SupervisorGone."""
+        name, process = self._service.name, self._context.services.look(there.process)
+        if process is None or process.state in _ENDED:
+            state = "was taken away" if process is None else f"is {process.state}"
+            why = f" ({process.why})" if process and process.why else ""
+            raise Unhealthy(Code.CRASH_LOOPING, f"its copy {state}{why}", hint=SERVICE_LOG_HINT)
+        problems = [] if process.running else [f"its copy is {process.state}"]
+        if process.running:
+            problems = self._context.examiner.probe(probes, self._directory, self._environment)
+        return Look({name: ServiceLook((process,), tuple(problems))})
+
+    def _end(self) -> None:
+        """Stop the copy, and wait until it is gone; the plugin does so as well when this run has ended."""
+        context = self._context
+        with context.clock.shielded():
+            deadline = context.clock.now() + context.services.stop_seconds(self._service.name) + _STOP_MARGIN
+            try:
+                while not context.rehearsals.end():
+                    if context.clock.now() > deadline:
+                        context.log.warning("rehearsal.stuck", service=self._service.name)
+                        return
+                    context.clock.sleep(_POLL)
+            except SupervisorGone:
+                raise
+            except Failed as failed:
+                context.log.warning("rehearsal.stuck", service=self._service.name, why=failed.message)
+
+
+def probes_of(service: Service, settings: Rehearsal, there: Rehearsed) -> list[Probe]:
+    """Return what is asked of a copy: its own probes, or else those of the service that are asked at an address."""
+    values = {"{port}": str(there.port), "{socket}": there.socket}
+    if settings.probes:
+        return [_filled(probe, values) for probe in settings.probes]
+    here = f"127.0.0.1:{there.port}"
+    return [_moved(probe, here) for probe in service.probes if probe.http or probe.tcp]
+
+
+def _filled(probe: RehearsalProbe, values: Mapping[str, str]) -> Probe:
+    given = {field.name: getattr(probe, field.name) for field in fields(probe)}
+    for placeholder, value in values.items():
+        for name in ("http", "tcp", "command"):
+            given[name] = given[name].replace(placeholder, value)
+    return Probe(**given)
+
+
+def _moved(probe: Probe, here: str) -> Probe:
+    return replace(probe, http=urlsplit(probe.http)._replace(netloc=here).geturl()) if probe.http else replace(probe, tcp=here)

@@ -1,0 +1,222 @@
+"""A rehearsal: a copy of one process of a service, started from a release that is not live, and taken away again.
+
+The copy is a process of the agent's own group, beside `deploy`: the service's group is not touched, and `reread` compares
+groups with the configuration files, which this leaves alone. It lives no longer than the run that asked for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from supervisor import events
+from supervisor.datatypes import InetStreamSocketConfig
+from supervisor.options import FastCGIGroupConfig, ProcessGroupConfig
+from supervisor.states import STOPPED_STATES, ProcessStates
+
+from release_agent.errors import Code, Failed
+from release_agent.plugin.watch import PidWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from release_agent.config.sections import Rehearsal, Service
+
+NAME = "release-rehearsal"
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a rehearsal runs on: ``current`` (a path) is played by the directory of a release, for the run of a pid."""
+
+    current: str
+    directory: str
+    run: int
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """The copy, the agent's group that it is in, and the directory of its socket, if it has one."""
+
+    process: Any
+    group: Any
+    place: str
+
+
+class Rehearsals:
+    """The rehearsal of one supervisord; there is one at most."""
+
+    def __init__(self) -> None:
+        self._copy: _Copy | None = None
+        self._watches: list[PidWatch] = []
+        self._run = 0
+        events.subscribe(events.Tick5Event, self._on_tick)
+        events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
+
+    @property
+    def processes(self) -> dict[str, Any]:
+        """Return the copy by its name; empty if there is none."""
+        return {NAME: self._copy.process} if self._copy else {}
+
+    def prepare(self, own: Any, live: Any, service: Service, stage: Stage) -> dict[str, Any]:
+        """Make the copy of a process of the group ``live``, in the agent's group ``own``; the caller starts it.
+
+        Returns its port and its socket's path. Raises Failed if there is one already, or no such program.
+        """
+        if not self.end():
+            raise Failed(Code.SERVICE_REFUSED, "the rehearsal before is still being stopped", hint="try again in some seconds")
+        settings, config = _settings(service), copy.copy(_program(live, _settings(service).program))
+        port = _free_port()
+        place = _socket_directory(config) if "{socket}" in settings.command + str(settings.environment) else ""
+        _redirect(config, settings, stage, {"{port}": str(port), "{socket}": f"{place}/socket" if place else ""})
+        group = _private_group(live.config, config, port)
+        self._copy = _Copy(group.processes[NAME], own, place)
+        self._run = stage.run
+        own.processes[NAME] = self._copy.process
+        self._watch(stage.run, self._on_run_ended)
+        return {"port": port, "socket": f"{place}/socket" if place else ""}
+
+    def _watch(self, pid: int, attend: Callable[[], bool]) -> None:
+        """Attend to the end of a process; without a pidfd the next tick does."""
+        with contextlib.suppress(Exception):
+            self._watches.append(_EndWatch(os.pidfd_open(pid), attend))
+
+    def _on_run_ended(self) -> bool:
+        if not self.end() and self._copy:
+            self._watch(self._copy.process.pid, self.end)
+        return True
+
+    def end(self) -> bool:
+        """Stop the copy, and take it away once it has stopped; returns whether there is none any more."""
+        if self._copy is None:
+            return True
+        process, own = self._copy.process, self._copy.group
+        if own.processes.get(NAME) is process and process.get_state() not in STOPPED_STATES:
+            if process.get_state() == ProcessStates.BACKOFF:
+                process.give_up()
+            elif process.get_state() != ProcessStates.STOPPING:
+                process.stop()
+            return False
+        if own.processes.get(NAME) is process:
+            del own.processes[NAME]
+        self._let_go()
+        if self._copy.place:
+            shutil.rmtree(self._copy.place, ignore_errors=True)
+        self._copy = None
+        return True
+
+    def _on_tick(self, _event: object) -> None:
+        with contextlib.suppress(Exception):
+            if self._copy and not _is_alive(self._run):
+                self.end()
+
+    def _on_stopping(self, _event: object) -> None:
+        # Supervisord stops all processes, this one among them. A reload closes every descriptor it does not know.
+        with contextlib.suppress(Exception):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for watch in self._watches:
+            watch.close()
+        self._watches = []
+
+
+class _EndWatch(PidWatch):
+    """Attends to the end of a process until that is done: supervisord reaps a process a turn after its end."""
+
+    def __init__(self, descriptor: int, attend: Callable[[], bool]) -> None:
+        super().__init__(descriptor)
+        self._attend = attend
+
+    def handle_read_event(self) -> None:
+        """Attend, and leave the loop if that is done."""
+        if self._attend():
+            self.close()
+
+
+def _settings(service: Service) -> Rehearsal:
+    if service.rehearsal is None:
+        message = f"service {service.name} has no [service.rehearsal]"
+        raise Failed(Code.SERVICE_REFUSED, message, hint="add it to the service, in release.toml or release-agent.toml")
+    return service.rehearsal
+
+
+def _program(live: Any, program: str) -> Any:
+    """Return the configuration of the process that is copied: the first of the program, or of the group."""
+    configs = [process.config for process in sorted(live.processes.values())]
+    named = [config for config in configs if program in ("", config.name, re.sub(r"_\d+$", "", config.name))]
+    if not named:
+        known = ", ".join(config.name for config in configs)
+        message = f"service {live.config.name} has no program {program} to rehearse; it has {known}"
+        raise Failed(Code.SERVICE_UNKNOWN, message, hint="fix `program` in [service.rehearsal]")
+    return named[0]
+
+
+def _redirect(config: Any, settings: Rehearsal, stage: Stage, placeholders: Mapping[str, str]) -> None:
+    """Let a copied configuration run from another directory, listen elsewhere, and be started once."""
+    given = {name: _filled(value, placeholders) for name, value in settings.environment}
+    there = {name: _moved(value, stage) for name, value in (config.environment or {}).items()}
+    config.environment = {**there, **given, "RELEASE_REHEARSAL": "1"}
+    config.command = _moved(_filled(settings.command, placeholders) or config.command, stage)
+    config.directory = _moved(config.directory, stage) if config.directory else config.directory
+    config.name = NAME
+    config.autostart, config.autorestart, config.startretries = False, False, 0
+    # Two processes must not rotate one log file. What it says is heard, and shown if it fails.
+    for channel in ("stdout", "stderr"):
+        setattr(config, f"{channel}_logfile", None)
+        setattr(config, f"{channel}_syslog", False)
+        setattr(config, f"{channel}_events_enabled", True)
+
+
+def _moved(text: str, stage: Stage) -> str:
+    """Replace the path of ``current`` by that of the release, where it is a whole path or the beginning of one."""
+    return re.sub(re.escape(stage.current) + r"(?![\w.-])", lambda _: stage.directory, text)
+
+
+def _filled(text: str, placeholders: Mapping[str, str]) -> str:
+    for placeholder, value in placeholders.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def _private_group(live: Any, config: Any, port: int) -> Any:
+    """Make a group that supervisord does not know, for the copy: it gives an fcgi-program its own socket on its stdin."""
+    if isinstance(live, FastCGIGroupConfig):
+        listening = InetStreamSocketConfig(_LOOPBACK, port)
+        return FastCGIGroupConfig(live.options, NAME, live.priority, [config], listening).make_group()
+    return ProcessGroupConfig(live.options, NAME, live.priority, [config]).make_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind((_LOOPBACK, 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _socket_directory(config: Any) -> str:
+    """Make a directory that the copy's user may make a socket in, and others may reach it through."""
+    place = tempfile.mkdtemp(prefix=f"{NAME}-")
+    if config.uid is not None:
+        os.chown(place, config.uid, -1)
+    Path(place).chmod(0o711)
+    return place
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

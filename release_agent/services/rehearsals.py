@@ -1,0 +1,56 @@
+"""Rehearsals over the RPC of the plugin inside supervisord."""
+
+from __future__ import annotations
+
+import xmlrpc.client
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed
+from release_agent.health import Process, Rehearsed
+from release_agent.services import answers
+from release_agent.services.faults import strange
+
+if TYPE_CHECKING:
+    from release_agent.services.rpc import Rpc
+
+
+class PluginRehearsals:
+    """The copies that the plugin starts and takes away. Every method may raise SupervisorGone."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        """``rpc`` reaches supervisord."""
+        self._rpc = rpc
+
+    def check(self) -> None:
+        """Raise Failed (plugin-needed) if supervisord does not have the plugin."""
+        methods = self._call("system.listMethods")
+        if not isinstance(methods, list) or "release.rehearse" not in methods:
+            raise Failed(
+                Code.PLUGIN_NEEDED,
+                "a rehearsal needs the plugin inside supervisord, and it is not there",
+                hint="add supervisor.d/plugin.conf and restart supervisord, or remove [service.rehearsal]",
+            )
+
+    def begin(self, release: str, service: str) -> Rehearsed:
+        """Start a copy of one of a service's processes; raises Failed."""
+        try:
+            name, port, socket = answers.rehearsed(self._call("release.rehearse", release, service))
+        except ValueError as error:
+            raise strange(self._rpc.url, "release.rehearse", error) from error
+        group, _, process = name.rpartition(":")
+        return Rehearsed(Process(group, process, "STARTING", 0), port, socket)
+
+    def end(self) -> bool:
+        """Stop the copy; returns whether it is gone. Raises Failed."""
+        return self._call("release.endRehearsal") is True
+
+    def _call(self, method: str, *arguments: object) -> object:
+        try:
+            answer: object = self._rpc(method, *arguments)
+        except xmlrpc.client.Fault as fault:
+            raise Failed(
+                Code.REHEARSAL_FAILED,
+                f"supervisor could not rehearse: {fault.faultString}",
+                hint="check [service.rehearsal], and supervisord's own log",
+            ) from fault
+        return answer

@@ -1,0 +1,200 @@
+"""A release that cannot live is stopped by its rehearsal: no process restarts, and no request is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.host import Host
+
+REHEARSED = """[[service]]
+name = "web"
+[[service.probe]]
+http = "http://127.0.0.1:{port}/"
+timeout = "10s"
+expect = "{{revision}}"
+[service.rehearsal]
+environment = {{ PORT = "{{port}}" }}
+deadline = "8s"
+"""
+# On the socket that supervisord gives it on its standard input, or else on PORT.
+SERVER = """\
+import os, socket, sys, time
+here = os.path.dirname(os.path.realpath(__file__))
+version = open(os.path.join(here, "version")).read().strip()
+{before}
+try:
+    server = socket.socket(fileno=os.dup(0))
+    server.getsockname()
+except OSError:
+    server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=64)
+{listening}
+while True:
+    connection, _ = server.accept()
+    connection.recv(65536)
+    {answering}
+    connection.sendall(b"HTTP/1.0 {status} x\\r\\n\\r\\n" + {said}.encode())
+    connection.close()
+"""
+FCGI = """\
+[fcgi-program:web]
+socket=tcp://127.0.0.1:{port}
+command=/usr/bin/python3 -IS {root}/current/web.py
+user=nobody
+autostart=false
+startsecs=1
+startretries=1
+"""
+
+
+def server(before: str = "", listening: str = "", answering: str = "", status: str = "200", said: str = "version") -> str:
+    return SERVER.format(before=before, listening=listening, answering=answering, status=status, said=said)
+
+
+BROKEN = {
+    "cannot import": (server(before="import no_such_module"), "No module named 'no_such_module'"),
+    "crashes after two seconds": (
+        server(listening="import threading; threading.Timer(2, os._exit, [7]).start()"),
+        "exit status 7",
+    ),
+    "answers 500": (server(status="500"), "answered 500, not 200"),
+    "never answers": (server(answering="time.sleep(3600)"), "no answer within"),
+    "answers for another revision": (server(said="'v0.9.9'"), "does not contain 'v1.2.0'"),
+}
+
+
+@pytest.fixture(params=["program", "fcgi-program"])
+def rehearsing(request: pytest.FixtureRequest, cold_host: Host) -> Iterator[Host]:
+    """A host with a live release, whose service rehearses."""
+    host = cold_host
+    if request.param == "fcgi-program":
+        host.services = [FCGI.format(port=host.port, root=host.root)]
+    host.configure(service=REHEARSED.format(port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "3s"')
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.start()
+    assert host.deploy().code == 0
+    return host
+
+
+def rehearsals(host: Host) -> list[str]:
+    """Return the names of the copies that supervisord has."""
+    return [info["name"] for info in host.rpc.supervisor.getAllProcessInfo() if "rehearsal" in info["name"] + info["group"]]
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_broken_release_is_stopped_by_its_rehearsal_and_nothing_live_is_touched(rehearsing: Host, how: str) -> None:
+    host = rehearsing
+    code, why = BROKEN[how]
+    live, process = host.live(), host.process()
+    if how == "never answers":
+        host.configure(service=REHEARSED.format(port=host.port).replace("10s", "1s"), health='[health]\nstable_for = "1s"')
+    host.repository.release("v1.2.0", **{"web.py": code})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (13, "failed", "rehearsal-failed"), ran.err
+    assert why in ran.json["error"]["message"]
+    assert (host.live(), host.process(), host.serves()) == (live, process, "v1.0.0")
+    assert list(host.releases()) == [live]
+    assert rehearsals(host) == []
+
+
+def test_good_release_is_rehearsed_beside_the_live_one_and_goes_live(rehearsing: Host) -> None:
+    host = rehearsing
+    seen = server(listening="open('/proc/self/environ').read()", before=f"time.sleep(0)  # {host.path}")
+    host.repository.release("v1.2.0", **{"web.py": seen})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"]) == (0, "deployed"), ran.err
+    assert "rehearse" in [phase["name"] for phase in ran.json["phases"]]
+    assert host.serves() == "v1.2.0"
+    assert rehearsals(host) == []
+
+
+HELD = server(
+    listening="open('{path}/rehearsing.reached', 'w') if 'RELEASE_REHEARSAL' in os.environ else None; "
+    "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
+)
+
+
+@pytest.fixture
+def held(rehearsing: Host) -> Host:
+    """A host in the middle of a rehearsal."""
+    host = rehearsing
+    host.path.chmod(0o777)
+    host.configure(service=REHEARSED.format(port=host.port).replace("8s", "10m"))
+    host.repository.release("v1.2.0", **{"web.py": HELD.replace("{path}", str(host.path))})
+    return host
+
+
+def test_copy_is_gone_when_the_agent_was_killed(held: Host) -> None:
+    run = held.begin("deploy")
+    held.reached("rehearsing")
+    live, process = held.live(), held.process()
+
+    run.kill()
+
+    eventually(lambda: rehearsals(held) == [], "the copy is taken away")
+    assert (held.live(), held.process(), held.serves()) == (live, process, "v1.0.0")
+    run.wait()
+
+
+def test_copy_is_gone_when_the_run_was_asked_to_stop(held: Host) -> None:
+    run = held.begin("deploy")
+    held.reached("rehearsing")
+    process = held.process()
+
+    run.terminate()
+
+    assert run.wait() == 14
+    assert rehearsals(held) == []
+    assert (held.process(), held.serves()) == (process, "v1.0.0")
+
+
+def test_reread_sees_nothing_of_a_copy_and_update_leaves_nothing_of_it(held: Host) -> None:
+    run = held.begin("deploy", "--json")
+    held.reached("rehearsing")
+
+    assert held.rpc.supervisor.reloadConfig() == [[[], [], []]]
+    assert held.supervisorctl("update").code == 0
+    assert rehearsals(held) != []
+    run.terminate()
+    run.wait()
+
+    assert rehearsals(held) == []
+
+
+def test_copy_is_gone_after_a_reload(held: Host) -> None:
+    run = held.begin("deploy")
+    held.reached("rehearsing")
+
+    held.reload()
+
+    assert run.wait() != 0
+    assert rehearsals(held) == []
+    assert held.live() is not None
+    assert held.agent("boot").code == 0
+    assert held.serves() == "v1.0.0"
+
+
+def test_without_the_plugin_a_rehearsal_is_refused_in_plan(rehearsing: Host) -> None:
+    host = rehearsing
+    configuration = host.path / "supervisord.conf"
+    text = configuration.read_text().replace("[rpcinterface:release]", "[unused:release]")
+    configuration.write_text(text)
+    host.reload()
+    host.agent("boot")
+    host.repository.release("v1.2.0")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "plugin-needed")
+    assert [phase["name"] for phase in ran.json["phases"]][:2] == ["resolve", "plan"]
+    assert host.serves() == "v1.0.0"
