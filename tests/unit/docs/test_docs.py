@@ -87,6 +87,8 @@ def test_documented_default_is_the_one_that_applies(table: str) -> None:
     for (name, shown, *_), metadata in zip(rows, keys(TABLES[table]).values(), strict=True):
         if metadata["default"] is MISSING:
             assert shown == "required", name
+        elif "table" in metadata:
+            assert (shown, metadata["default"]) == ("none", None)
         elif shown == "none":  # may be left out, and cannot be written
             with pytest.raises(readers.WrongValueError):
                 metadata["read"](metadata["default"])
