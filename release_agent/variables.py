@@ -89,6 +89,9 @@ class Variable(StrEnum):
     RELEASE_DIRECTORY = "RELEASE_DIRECTORY", "hooks", "directory of the release's files now"
     RELEASE_PATH = "RELEASE_PATH", "hooks", "directory of the release's files once it is live"
 
+    # Set by the plugin
+    RELEASE_REHEARSAL = "RELEASE_REHEARSAL", "plugin.rehearsal", "1 for the copy of a process that is rehearsed"
+
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)

@@ -24,6 +24,7 @@ from supervisor.states import STOPPED_STATES, ProcessStates
 
 from release_agent.errors import Code, Failed
 from release_agent.plugin.watch import PidWatch
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +36,8 @@ _LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a rehearsal runs on: ``current`` (a path) is played by the directory of a release, for the run of a pid."""
+class RehearsedRelease:
+    """The release that a copy runs from: its directory stands for the path ``current``; ``run``: the pid of who asked for it."""
 
     current: str
     directory: str
@@ -52,8 +53,8 @@ class _Copy:
     place: str
 
 
-class Rehearsals:
-    """The rehearsal of one supervisord; there is one at most."""
+class CopyKeeper:
+    """Keeps the copy that one supervisord rehearses; there is one at most."""
 
     def __init__(self) -> None:
         self._copy: _Copy | None = None
@@ -67,7 +68,7 @@ class Rehearsals:
         """Return the copy by its name; empty if there is none."""
         return {NAME: self._copy.process} if self._copy else {}
 
-    def prepare(self, own: Any, live: Any, service: Service, stage: Stage) -> dict[str, Any]:
+    def prepare(self, own: Any, live: Any, service: Service, release: RehearsedRelease) -> dict[str, Any]:
         """Make the copy of a process of the group ``live``, in the agent's group ``own``; the caller starts it.
 
         Returns its port and its socket's path. Raises Failed if there is one already, or no such program.
@@ -77,12 +78,12 @@ class Rehearsals:
         settings, config = _settings(service), copy.copy(_program(live, _settings(service).program))
         port = _free_port()
         place = _socket_directory(config) if "{socket}" in settings.command + str(settings.environment) else ""
-        _redirect(config, settings, stage, {"{port}": str(port), "{socket}": f"{place}/socket" if place else ""})
+        _redirect(config, settings, release, {"{port}": str(port), "{socket}": f"{place}/socket" if place else ""})
         group = _private_group(live.config, config, port)
         self._copy = _Copy(group.processes[NAME], own, place)
-        self._run = stage.run
+        self._run = release.run
         own.processes[NAME] = self._copy.process
-        self._watch(stage.run, self._on_run_ended)
+        self._watch(release.run, self._on_run_ended)
         return {"port": port, "socket": f"{place}/socket" if place else ""}
 
     def _watch(self, pid: int, attend: Callable[[], bool]) -> None:
@@ -161,13 +162,13 @@ def _program(live: Any, program: str) -> Any:
     return named[0]
 
 
-def _redirect(config: Any, settings: Rehearsal, stage: Stage, placeholders: Mapping[str, str]) -> None:
+def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, placeholders: Mapping[str, str]) -> None:
     """Let a copied configuration run from another directory, listen elsewhere, and be started once."""
     given = {name: _filled(value, placeholders) for name, value in settings.environment}
-    there = {name: _moved(value, stage) for name, value in (config.environment or {}).items()}
-    config.environment = {**there, **given, "RELEASE_REHEARSAL": "1"}
-    config.command = _moved(_filled(settings.command, placeholders) or config.command, stage)
-    config.directory = _moved(config.directory, stage) if config.directory else config.directory
+    there = {name: _moved(value, release) for name, value in (config.environment or {}).items()}
+    config.environment = {**there, **given, Variable.RELEASE_REHEARSAL.value: "1"}
+    config.command = _moved(_filled(settings.command, placeholders) or config.command, release)
+    config.directory = _moved(config.directory, release) if config.directory else config.directory
     config.name = NAME
     config.autostart, config.autorestart, config.startretries = False, False, 0
     # Two processes must not rotate one log file. What it says is heard, and shown if it fails.
@@ -177,9 +178,9 @@ def _redirect(config: Any, settings: Rehearsal, stage: Stage, placeholders: Mapp
         setattr(config, f"{channel}_events_enabled", True)
 
 
-def _moved(text: str, stage: Stage) -> str:
+def _moved(text: str, release: RehearsedRelease) -> str:
     """Replace the path of ``current`` by that of the release, where it is a whole path or the beginning of one."""
-    return re.sub(re.escape(stage.current) + r"(?![\w.-])", lambda _: stage.directory, text)
+    return re.sub(re.escape(release.current) + r"(?![\w.-])", lambda _: release.directory, text)
 
 
 def _filled(text: str, placeholders: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin import rehearsal
 from release_agent.plugin.answers import Answers
-from release_agent.plugin.rehearsal import Rehearsals
+from release_agent.plugin.rehearsal import CopyKeeper
 from release_agent.plugin.runs import Started, StartedRuns
 from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, moment_of, name_of, revision_of, sendable
 from release_agent.plugin.words import LastWords
@@ -178,7 +178,7 @@ class ReleaseRPCInterface:
         @return struct result  lines, and end: how the last one ended that was not asked to
         """
         name, began = name_of(service), moment_of(since, "since")
-        processes = self._rehearsals().processes if name == rehearsal.NAME else self._group(name).processes
+        processes = self._copies().processes if name == rehearsal.NAME else self._group(name).processes
         words = _words_of(self._supervisord)
         return {"lines": words.of(name, processes, began), "end": words.end_of(processes, began)}
 
@@ -195,10 +195,10 @@ class ReleaseRPCInterface:
         if holder is None:
             raise Failed(Code.SERVICE_REFUSED, "only a deployment rehearses, while it holds the lock", hint="start a deployment")
         wanted, directory = answers.service_of(name_of(release), name)
-        stage = rehearsal.Stage(str(answers.root.link), directory, holder["pid"])
+        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, holder["pid"])
         own_name, _ = self._program()
         group_name = own_name.rpartition(":")[0]
-        place = self._rehearsals().prepare(self._group(group_name), self._group(name), wanted, stage)
+        place = self._copies().prepare(self._group(group_name), self._group(name), wanted, stage)
         process = f"{group_name}:{rehearsal.NAME}"
         SupervisorNamespaceRPCInterface(self._supervisord).startProcess(process, False)
         return {"process": process, **place}
@@ -209,7 +209,7 @@ class ReleaseRPCInterface:
 
         @return boolean result  Whether there is none any more
         """
-        return self._rehearsals().end()
+        return self._copies().end()
 
     # Starting
 
@@ -268,8 +268,8 @@ class ReleaseRPCInterface:
             raise RPCError(Faults.BAD_NAME, name)
         return group
 
-    def _rehearsals(self) -> Rehearsals:
-        return _shared(self._supervisord, "rehearsals", Rehearsals)
+    def _copies(self) -> CopyKeeper:
+        return _shared(self._supervisord, "copies", CopyKeeper)
 
     def _runs_of_supervisord(self) -> StartedRuns:
         return _shared(self._supervisord, "runs", StartedRuns)
