@@ -82,6 +82,7 @@ class Code(StrEnum):
     RESTART_FAILED = "restart-failed"
     UNHEALTHY = "unhealthy"
     CRASH_LOOPING = "crash-looping"
+    OLD_CODE_RUNNING = "old-code-running"
     NOTHING_BEHIND = "nothing-behind"
     ROLLBACK_UNHEALTHY = "rollback-unhealthy"
     # Rollback by command

@@ -74,11 +74,12 @@ class Rehearsed:
 
 @dataclass(frozen=True)
 class ServiceLook:
-    """One look at one service: its processes, its problems, and whether a probe of it failed."""
+    """One look at one service: its processes, its problems, whether a probe failed, and whether a process runs old code."""
 
     processes: tuple[Process, ...]
     problems: tuple[str, ...] = ()
     failing: bool = False
+    outdated: bool = False
 
     @property
     def well(self) -> bool:

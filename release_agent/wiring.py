@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from release_agent.model import Request
     from release_agent.repository.source import GitSource
     from release_agent.services.health import HealthExaminer
-    from release_agent.services.rehearsals import PluginRehearsals
+    from release_agent.services.plugin import PluginCalls
     from release_agent.services.rpc import Rpc
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
@@ -71,10 +71,10 @@ class Parts:
 
         return SupervisorServices(self._rpc())
 
-    def _rehearsals(self) -> PluginRehearsals:
-        from release_agent.services.rehearsals import PluginRehearsals
+    def _plugin(self) -> PluginCalls:
+        from release_agent.services.plugin import PluginCalls
 
-        return PluginRehearsals(self._rpc())
+        return PluginCalls(self._rpc())
 
     def _rpc(self) -> Rpc:
         from release_agent.services.rpc import Rpc
@@ -188,7 +188,7 @@ class Parts:
             journal=journal,
             hooks=CommandRunner(self.clock, lambda line: self.log.info("hook.output", line=line), notes=root.incoming),
             services=services,
-            rehearsals=self._rehearsals(),
+            plugin=self._plugin(),
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),
             followed=self._followed(),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         FollowedRollout,
         HookRunner,
         Journal,
-        Rehearsals,
+        Plugin,
         Reporter,
         Services,
         Source,
@@ -42,7 +42,7 @@ class Context:
     journal: Journal
     hooks: HookRunner
     services: Services
-    rehearsals: Rehearsals
+    plugin: Plugin
     examiner: Examiner
     reporter: Reporter
     followed: FollowedRollout

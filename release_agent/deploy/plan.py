@@ -32,7 +32,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     plans = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
     context.services.check(plans.services)
     if any(service.rehearsal for service in plans.services):
-        context.rehearsals.check()
+        context.plugin.require()
     fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)

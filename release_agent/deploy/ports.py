@@ -213,12 +213,6 @@ class Services(Protocol):
     def signal(self, process: Process, signal: Signals) -> None:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
 
-    def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
-        """Return how a process of a service ended, and the last lines of those started since a time (seconds since 1970).
-
-        Either is empty if it is not known.
-        """
-
     def stop_seconds(self, service: str) -> float:
         """Return the seconds after which supervisor kills a process of the service that does not stop."""
 
@@ -226,17 +220,26 @@ class Services(Protocol):
         """Return the seconds that a process of the service must run to count as started."""
 
 
-class Rehearsals(Protocol):
-    """Copies of single processes, started from a release that is not live; the plugin makes them."""
+class Plugin(Protocol):
+    """What only the plugin inside supervisord can do; every call may raise SupervisorGone."""
 
-    def check(self) -> None:
+    def require(self) -> None:
         """Raise Failed (plugin-needed) if there is no plugin."""
 
-    def begin(self, release: str, service: str) -> Rehearsed:
-        """Start a copy of a service's process from a release; raises Failed."""
+    def rehearse(self, release: str, service: str) -> Rehearsed:
+        """Start a copy of a service's process from a release that is not live; raises Failed."""
 
-    def end(self) -> bool:
+    def end_rehearsal(self) -> bool:
         """Stop the copy; returns whether it is gone. Raises Failed."""
+
+    def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
+        """Return how a process of a service ended, and the last lines of those started since a time (seconds since 1970).
+
+        Either is empty if it is not known.
+        """
+
+    def releases_in_use(self, service: str) -> dict[str, list[int]]:
+        """Return the pids of a service's processes by the release whose code they run; empty if it is not known."""
 
 
 class Examiner(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from release_agent.config.sections import RestartKind
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before
 from release_agent.deploy.policy.proof import prove
@@ -24,7 +25,7 @@ from release_agent.errors import (
     SupervisorGone,
     Unhealthy,
 )
-from release_agent.health import Health
+from release_agent.health import Health, Look
 from release_agent.model import Action, Outcome, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
     from release_agent.deploy.run import Run
-    from release_agent.health import Look
 
 
 class Publication:
@@ -150,7 +150,7 @@ class Publication:
             raise _interrupted(gone) from gone
         except Unhealthy as unhealthy:
             for service in unhealthy.services:
-                end, lines = context.services.last_words(service, began)
+                end, lines = context.plugin.last_words(service, began)
                 unhealthy.say(service, end, [context.redact(line) for line in lines])
             raise
 
@@ -180,7 +180,19 @@ class Publication:
                 f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
                 hint="`boot` goes on when it is back",
             )
-        return seen
+        return self._with_old_code(seen) if seen.well else seen
+
+    def _with_old_code(self, seen: Look) -> Look:
+        """Add the problem of each restarted service of which a process still runs the code of another release."""
+        restarted = [service.name for service in self._blueprint.services if service.restart.kind is not RestartKind.NONE]
+        looks = dict(seen.services)
+        for name in restarted:
+            used = self._context.plugin.releases_in_use(name)
+            old = [f"{pid} from {release}" for release, pids in used.items() if release != self._release.name for pid in pids]
+            if old:
+                problem = f"{name} still runs old code: process {', '.join(old)}"
+                looks[name] = replace(looks[name], problems=(*looks[name].problems, problem), outdated=True)
+        return Look(looks)
 
     def roll_back(self, failure: ReleaseError) -> Ending:
         """Publish what was live before, restart and prove *that*; returns how it ended.

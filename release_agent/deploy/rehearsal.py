@@ -54,11 +54,11 @@ class _Rehearsal:
         context, service = self._context, self._service
         began = time.time()
         try:
-            there = context.rehearsals.begin(self._release.name, service.name)
+            there = context.plugin.rehearse(self._release.name, service.name)
             probes = probes_of(service, settings, there)
             prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
-            end, lines = context.services.last_words(_NAME, began)
+            end, lines = context.plugin.last_words(_NAME, began)
             unhealthy.say(service.name, end, [context.redact(line) for line in lines])
             failed = Failed(
                 Code.REHEARSAL_FAILED,
@@ -89,7 +89,7 @@ class _Rehearsal:
         with context.clock.shielded():
             deadline = context.clock.now() + context.services.stop_seconds(self._service.name) + _STOP_MARGIN
             try:
-                while not context.rehearsals.end():
+                while not context.plugin.end_rehearsal():
                     if context.clock.now() > deadline:
                         context.log.warning("rehearsal.stuck", service=self._service.name)
                         return

@@ -19,6 +19,7 @@ from release_agent.status import body, of_deployment, of_services
 from release_agent.store import output
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
+from release_agent.system.processes import releases_of, with_descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,14 @@ class Answers:
         """Return what the hooks of a deployment have said beyond ``after`` bytes: ``{"events", "next"}``."""
         events, end = output.read(self.root.output, identity, after)
         return {"events": events, "next": end}
+
+    def releases_in_use(self, pids: list[int]) -> dict[str, list[int]]:
+        """Return the ids of processes and their children by the release that they use."""
+        found: dict[str, list[int]] = {}
+        for pid in with_descendants(pids):
+            for release in releases_of(pid, self.root.directory("")):
+                found.setdefault(release, []).append(pid)
+        return found
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:
         """Return a service as a release says it, and the release's directory; raises NoTarget, Failed (service-unknown)."""

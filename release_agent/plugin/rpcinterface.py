@@ -183,6 +183,16 @@ class ReleaseRPCInterface:
         return {"lines": words.of(name, processes, began), "end": words.end_of(processes, began)}
 
     @_answering
+    def getReleasesInUse(self, service: str) -> Any:
+        """Return which releases a service's processes, their children included, work in, run or have mapped.
+
+        @param string service  The supervisor group
+        @return struct result  Pids by the release's name
+        """
+        processes = self._group(name_of(service)).processes.values()
+        return self._answers().releases_in_use([process.pid for process in processes if process.pid])
+
+    @_answering
     def rehearse(self, release: str, service: str) -> Any:
         """Start a copy of one process of a service from a release, for the deployment that holds the lock.
 

@@ -64,6 +64,13 @@ def rehearsed(answer: object) -> tuple[str, int, str]:
     return told["process"], told["port"], told["socket"]
 
 
+def releases(answer: object) -> dict[str, list[int]]:
+    """Read pids by release."""
+    if not isinstance(answer, dict):
+        raise ValueError(_shown(answer))  # noqa: TRY004
+    return {str(name): [pid(each) for each in _listed(pids)] for name, pids in answer.items()}
+
+
 def last_words(answer: object) -> tuple[str, list[str]]:
     """Read how a process ended, and its last lines."""
     said = _members(answer, {"end": str, "lines": list})

@@ -46,16 +46,6 @@ class SupervisorServices:
             return error.message
         return None
 
-    def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
-        """Return how a process of a service ended, and the last lines they said, of those started since a time.
-
-        ``since``: seconds since 1970. Only the plugin hears them; empty without it, and if it cannot tell.
-        """
-        try:
-            return answers.last_words(self._rpc("release.getLastWords", service, since))
-        except (xmlrpc.client.Fault, Failed, ValueError):
-            return "", []
-
     def supervisor_pid(self) -> int:
         """Return supervisord's process id."""
         return self._ask(answers.pid, "getPID")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
+_LARGEST_MAPS = 4 << 20  # characters
 
 
 def started(pid: int) -> int | None:
@@ -71,6 +72,29 @@ def ancestry(pid: int) -> set[int]:
         found.add(pid)
         pid = _parent_of(pid)
     return found
+
+
+def with_descendants(pids: Iterable[int]) -> list[int]:
+    """Return processes, and their children's children that live, of one pass over /proc."""
+    children: dict[int, list[int]] = {}
+    for pid in all_pids():
+        children.setdefault(_parent_of(pid), []).append(pid)
+    found = list(pids)
+    for pid in found:  # it grows
+        found += children.get(pid, [])
+    return found
+
+
+def releases_of(pid: int, releases: Path) -> set[str]:
+    """Return the names under ``releases`` that a process works in, runs or has mapped; none if it may not be looked at."""
+    prefix = os.path.realpath(releases) + "/"
+    try:
+        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
+        with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="replace") as maps:
+            places += [line.partition("/")[1] + line.partition("/")[2] for line in maps.read(_LARGEST_MAPS).splitlines()]
+    except OSError:
+        return set()
+    return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
 
 
 def _parent_of(pid: int) -> int:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.2
 _MOST_STARTS = 3
+_OLD_CODE_HINT = (
+    "let the service change to <root>/current when it reloads (for gunicorn: --chdir <root>/current, and no directory= "
+    'in its section), or use restart = "restart"'
+)
 
 
 class Decision(Enum):
@@ -101,7 +105,9 @@ def _unhealthy(look: Look, health: HealthSettings) -> Unhealthy:
     wrong = "; ".join(look.problems) or f"never healthy for {health.stable_for:g} s in a row"
     sick = [name for name, service in look.services.items() if not service.well]
     message = f"not healthy within {health.deadline:g} s: {wrong}"
-    return Unhealthy(Code.UNHEALTHY, message, hint=SERVICE_LOG_HINT, services=sick or list(look.services))
+    outdated = any(service.outdated for service in look.services.values())
+    code, hint = (Code.OLD_CODE_RUNNING, _OLD_CODE_HINT) if outdated else (Code.UNHEALTHY, SERVICE_LOG_HINT)
+    return Unhealthy(code, message, hint=hint, services=sick or list(look.services))
 
 
 def _times(count: int) -> str:

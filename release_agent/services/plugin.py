@@ -1,11 +1,11 @@
-"""Rehearsals over the RPC of the plugin inside supervisord."""
+"""What the plugin inside supervisord does for a deployment, over its RPC."""
 
 from __future__ import annotations
 
 import xmlrpc.client
 from typing import TYPE_CHECKING
 
-from release_agent.errors import Code, Failed
+from release_agent.errors import Code, Failed, SupervisorGone
 from release_agent.health import Process, Rehearsed
 from release_agent.services import answers
 from release_agent.services.faults import strange
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from release_agent.services.rpc import Rpc
 
 
-class PluginRehearsals:
-    """The copies that the plugin starts and takes away. Every method may raise SupervisorGone."""
+class PluginCalls:
+    """Calls of the plugin. Every method may raise SupervisorGone."""
 
     def __init__(self, rpc: Rpc) -> None:
         """``rpc`` reaches supervisord."""
         self._rpc = rpc
 
-    def check(self) -> None:
+    def require(self) -> None:
         """Raise Failed (plugin-needed) if supervisord does not have the plugin."""
         methods = self._call("system.listMethods")
         if not isinstance(methods, list) or "release.rehearse" not in methods:
@@ -31,7 +31,7 @@ class PluginRehearsals:
                 hint="add supervisor.d/plugin.conf and restart supervisord, or remove [service.rehearsal]",
             )
 
-    def begin(self, release: str, service: str) -> Rehearsed:
+    def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of one of a service's processes; raises Failed."""
         try:
             name, port, socket = answers.rehearsed(self._call("release.rehearse", release, service))
@@ -40,9 +40,31 @@ class PluginRehearsals:
         group, _, process = name.rpartition(":")
         return Rehearsed(Process(group, process, "STARTING", 0), port, socket)
 
-    def end(self) -> bool:
+    def end_rehearsal(self) -> bool:
         """Stop the copy; returns whether it is gone. Raises Failed."""
         return self._call("release.endRehearsal") is True
+
+    def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
+        """Return how a process of a service ended, and the last lines they said, of those started since a time.
+
+        ``since``: seconds since 1970. Empty without the plugin, and if it cannot tell.
+        """
+        try:
+            return answers.last_words(self._rpc("release.getLastWords", service, since))
+        except (xmlrpc.client.Fault, Failed, ValueError):
+            return "", []
+
+    def releases_in_use(self, service: str) -> dict[str, list[int]]:
+        """Return the pids of a service's processes, children included, by the release that they work in or have mapped.
+
+        Empty without the plugin, and if it cannot look.
+        """
+        try:
+            return answers.releases(self._rpc("release.getReleasesInUse", service))
+        except SupervisorGone:
+            raise
+        except (xmlrpc.client.Fault, Failed, ValueError):
+            return {}
 
     def _call(self, method: str, *arguments: object) -> object:
         try:

@@ -1,0 +1,93 @@
+"""A service that answers with the old code after a signal is not healthy, however well it answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.environment import BIN
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+APP = """\
+version = {version!r}
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [version.encode()]
+"""
+GUNICORN = """\
+[program:web]
+command={bin}/gunicorn --bind 127.0.0.1:{port} --workers 2 --graceful-timeout 5 --pid {path}/gunicorn.pid {options} app:app
+{directory}
+autostart=false
+startsecs=1
+stopasgroup=true
+"""
+SERVICE = (
+    '[[service]]\nname = "web"\nrestart = "signal:HUP"\n[[service.probe]]\nhttp = "http://127.0.0.1:{port}/"\ntimeout = "10s"\n'
+)
+
+
+def with_gunicorn(host: Host, options: str = "", directory: str = "") -> Host:
+    values = {"bin": BIN, "port": host.port, "path": host.path, "options": options, "directory": directory}
+    host.services = [GUNICORN.format(**values)]
+    host.configure(service=SERVICE.format(port=host.port))
+    version(host, "v1.0.0", deadline="60s")
+    host.start()
+    assert host.deploy().code == 0
+    return host
+
+
+def version(host: Host, name: str, deadline: str) -> None:
+    health = f'[health]\ndeadline = "{deadline}"\nstable_for = "1s"\n'
+    host.repository.release(name, **{"app.py": APP.format(version=name), "release.toml": health})
+
+
+def test_gunicorn_that_reloads_in_its_old_directory_is_rolled_back_with_the_cure(cold_host: Host) -> None:
+    host = with_gunicorn(cold_host, directory=f"directory={cold_host.root}/current")
+    version(host, "v1.1.0", deadline="5s")
+
+    ran = host.deploy()
+
+    error = ran.json["error"]
+    assert (ran.code, error["code"]) == (20, "old-code-running"), ran.err
+    assert f"from {ran.json['previous']}" in error["message"]
+    assert "--chdir <root>/current" in error["hint"]
+    assert (host.live(), host.serves()) == (ran.json["previous"], "v1.0.0")
+
+
+def test_gunicorn_that_changes_to_current_when_it_reloads_answers_with_the_new_code(cold_host: Host) -> None:
+    host = with_gunicorn(cold_host, options=f"--chdir {cold_host.root}/current")
+    pid = host.process()[1]
+    version(host, "v1.1.0", deadline="60s")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"]) == (0, "deployed"), ran.err
+    assert host.serves() == "v1.1.0"
+    assert host.process()[1] == pid, "it was not restarted"
+
+
+@pytest.mark.parametrize("kind", ["directory", "mapped file"])
+def test_child_of_a_service_that_stays_behind_is_old_code(host: Host, kind: str) -> None:
+    mapped = "import mmap; file = open(here + '/web.py'); kept = mmap.mmap(file.fileno(), 0, prot=1)"
+    keeps = "os.chdir(here)" if kind == "directory" else mapped
+    forking = (
+        "import os, signal, socket, time\nhere = os.path.dirname(os.path.realpath(__file__))\n"
+        f"server = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n{keeps}\n"
+        "signal.signal(signal.SIGHUP, lambda *_: None)\nif os.fork() == 0:\n    time.sleep(3600)\n"
+        "while True:\n    c, _ = server.accept(); c.recv(9999); c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nok'); c.close()\n"
+    )
+    host.configure(service=SERVICE.format(port=host.port))
+    host.repository.release("v1.2.0", **{"web.py": forking})
+    assert host.deploy().code == 0
+    host.repository.release("v1.3.0", **{"web.py": forking, "release.toml": '[health]\ndeadline = "2s"\nstable_for = "100ms"\n'})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "old-code-running")
+    assert ran.json["error"]["message"].count(f"from {ran.json['previous']}") == 2
+    eventually(lambda: host.serves() == "ok", "it still answers")
