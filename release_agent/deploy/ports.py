@@ -220,7 +220,17 @@ class Services(Protocol):
         """Return the seconds that a process of the service must run to count as started."""
 
 
-class Plugin(Protocol):
+class Sockets(Protocol):
+    """The sockets that supervisord listens on for its fcgi-programs; every call may raise SupervisorGone."""
+
+    def hold_socket(self, service: str) -> bool:
+        """Hold the socket of a service, if it has one and there is the plugin; returns whether."""
+
+    def let_go_socket(self, service: str) -> None:
+        """Let go of it."""
+
+
+class Plugin(Sockets, Protocol):
     """What only the plugin inside supervisord can do; every call may raise SupervisorGone."""
 
     def require(self) -> None:

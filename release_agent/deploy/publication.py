@@ -140,11 +140,13 @@ class Publication:
                 context.log.warning("hook.ignored", release=release.name, why=failed.message)
             self._require_live()
             with run.phase("restart"):
-                restarter = Restarter(context.services, context.clock, context.log)
+                restarter = Restarter(context.services, context.clock, context.log, context.plugin)
                 restarter.stop(self._dropped(replaced, blueprint))
                 restarter.restart(blueprint.services)
             with run.phase("health"):
                 prove(self._look, blueprint.health, context.clock)
+            # Not if it fails: the release that comes back is waited for, too. The plugin lets go when this run has ended.
+            restarter.let_go()
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from release_agent.config.sections import Service
-    from release_agent.deploy.ports import Services
+    from release_agent.deploy.ports import Services, Sockets
     from release_agent.health import Process
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
@@ -30,9 +30,11 @@ class Restarter:
     Every method raises Unhealthy (restart-failed) if a process does not stop or start.
     """
 
-    def __init__(self, services: Services, clock: Clock, log: Log) -> None:
-        """``services``: one process at a time."""
+    def __init__(self, services: Services, clock: Clock, log: Log, sockets: Sockets | None = None) -> None:
+        """``services``: one process at a time. ``sockets``: those that supervisord listens on; None: they are not held."""
         self._services = services
+        self._sockets = sockets
+        self._held: list[str] = []
         self._clock = clock
         self._log = log
 
@@ -47,6 +49,11 @@ class Restarter:
             self._start(service.name)
             self._log.info("service.restarted", service=service.name, how=str(how))
 
+    def let_go(self) -> None:
+        """Let go of the sockets that were held while their processes were replaced; until then requests wait."""
+        while self._sockets and self._held:
+            self._sockets.let_go_socket(self._held.pop())
+
     def stop(self, services: Sequence[Service]) -> None:
         """Stop every process of the services, and return when they have stopped."""
         for service in services:
@@ -59,6 +66,8 @@ class Restarter:
 
     def _replace(self, service: str) -> None:
         tired = any(process.state == "BACKOFF" for process in self._processes(service))
+        if self._sockets and self._sockets.hold_socket(service):
+            self._held.append(service)
         self._stop(service)
         self._start(service)
         if tired:

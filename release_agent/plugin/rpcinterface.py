@@ -27,6 +27,7 @@ from release_agent.plugin import rehearsal
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.rehearsal import CopyKeeper
 from release_agent.plugin.runs import Started, StartedRuns
+from release_agent.plugin.sockets import HeldSockets
 from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, moment_of, name_of, revision_of, sendable
 from release_agent.plugin.words import LastWords
 from release_agent.request import PluginRequest
@@ -193,6 +194,26 @@ class ReleaseRPCInterface:
         return self._answers().releases_in_use([process.pid for process in processes if process.pid])
 
     @_answering
+    def holdSocket(self, service: str) -> Any:
+        """Hold the listening socket of an fcgi-program while the deployment that has the lock replaces its processes.
+
+        @param string service   The supervisor group
+        @return boolean result  False if the group has no socket of supervisord's
+        """
+        name, run = name_of(service), self._deploying()
+        return self._sockets().hold(name, self._group(name), run)
+
+    @_answering
+    def letGoSocket(self, service: str) -> Any:
+        """Let go of a socket that is held.
+
+        @param string service   The supervisor group
+        @return boolean result  True
+        """
+        self._sockets().let_go(name_of(service))
+        return True
+
+    @_answering
     def rehearse(self, release: str, service: str) -> Any:
         """Start a copy of one process of a service from a release, for the deployment that holds the lock.
 
@@ -201,11 +222,9 @@ class ReleaseRPCInterface:
         @return struct result  process: its name in supervisor's calls; port and socket, where it was told to listen
         """
         answers, name = self._answers(), name_of(service)
-        holder = answers.root.holder()
-        if holder is None:
-            raise Failed(Code.SERVICE_REFUSED, "only a deployment rehearses, while it holds the lock", hint="start a deployment")
+        run = self._deploying()
         wanted, directory = answers.service_of(name_of(release), name)
-        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, holder["pid"])
+        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run)
         own_name, _ = self._program()
         group_name = own_name.rpartition(":")[0]
         place = self._copies().prepare(self._group(group_name), self._group(name), wanted, stage)
@@ -277,6 +296,18 @@ class ReleaseRPCInterface:
         if group is None:
             raise RPCError(Faults.BAD_NAME, name)
         return group
+
+    def _deploying(self) -> int:
+        """Return the pid of the run that holds the lock; raises Failed if there is none."""
+        holder = self._answers().root.holder()
+        if holder is None:
+            message = "this is for a deployment alone, while it holds the lock"
+            raise Failed(Code.SERVICE_REFUSED, message, hint="start a deployment: release.deploy")
+        pid: int = holder["pid"]
+        return pid
+
+    def _sockets(self) -> HeldSockets:
+        return _shared(self._supervisord, "sockets", HeldSockets)
 
     def _copies(self) -> CopyKeeper:
         return _shared(self._supervisord, "copies", CopyKeeper)

@@ -44,6 +44,14 @@ class PluginCalls:
         """Stop the copy; returns whether it is gone. Raises Failed."""
         return self._call("release.endRehearsal") is True
 
+    def hold_socket(self, service: str) -> bool:
+        """Hold the socket that supervisord listens on for a service; returns False if it has none, or there is no plugin."""
+        return self._asked("release.holdSocket", service)
+
+    def let_go_socket(self, service: str) -> None:
+        """Let go of it; the plugin does so as well when this run has ended."""
+        self._asked("release.letGoSocket", service)
+
     def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
         """Return how a process of a service ended, and the last lines they said, of those started since a time.
 
@@ -65,6 +73,15 @@ class PluginCalls:
             raise
         except (xmlrpc.client.Fault, Failed, ValueError):
             return {}
+
+    def _asked(self, method: str, service: str) -> bool:
+        """Return whether the plugin did it; without the plugin it is not done."""
+        try:
+            return self._rpc(method, service) is True
+        except SupervisorGone:
+            raise
+        except (xmlrpc.client.Fault, Failed):
+            return False
 
     def _call(self, method: str, *arguments: object) -> object:
         try:

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 READING: dict[str, tuple[Any, ...]] = {"getStatus": (), "getDeployment": ("somebody",), "getHistory": (5,)}  # the journal
 STARTING: dict[str, tuple[Any, ...]] = {"deploy": ("v1.0.0", True), "rollback": ("", True), "check": ("v1.0.0", True)}
 CALLS: dict[str, tuple[Any, ...]] = (
-    READING | STARTING | {"getOutput": ("somebody",), "rehearse": ("000001-0", "web"), "getReleasesInUse": ("web",)}
+    READING
+    | STARTING
+    | {"getOutput": ("somebody",), "rehearse": ("000001-0", "web"), "getReleasesInUse": ("web",), "holdSocket": ("web",)}
 )
-READING_NOTHING: dict[str, tuple[Any, ...]] = {"getLastWords": ("web", 0.0), "endRehearsal": ()}  # of the agent's own
+READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
+    "getLastWords": ("web", 0.0),
+    "endRehearsal": (),
+    "letGoSocket": ("web",),
+}
 LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 
 # It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone.

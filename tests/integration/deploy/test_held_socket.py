@@ -1,0 +1,186 @@
+"""An fcgi-program with one process is replaced without losing a request: its socket is held while nobody listens."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from support.host import Host
+
+SERVER = """\
+import os, signal, socket, sys, time
+here = os.path.dirname(os.path.realpath(__file__))
+version = open(os.path.join(here, "version")).read().strip()
+server = socket.socket(fileno=os.dup(0))
+stopping = []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+server.settimeout(0.02)
+while not stopping:
+    try:
+        connection, _ = server.accept()
+    except TimeoutError:
+        continue
+    connection.settimeout(5)
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + version.encode())
+    connection.close()
+"""
+FCGI = """\
+[fcgi-program:web]
+socket=tcp://127.0.0.1:{port}
+command=/usr/bin/python3 -IS {root}/current/web.py
+user=nobody
+autostart=false
+startsecs=1
+startretries=1
+"""
+
+
+@pytest.fixture
+def listening(cold_host: Host) -> Host:
+    """A host with a live release behind a socket of supervisord's."""
+    host = cold_host
+    host.services = [FCGI.format(port=host.port, root=host.root)]
+    for number in range(6):
+        host.repository.release(f"v1.{number}.0", **{"web.py": SERVER})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    return host
+
+
+class Load:
+    """Requests, each over a connection of its own, by several clients."""
+
+    def __init__(self, host: Host) -> None:
+        self._url = f"http://127.0.0.1:{host.port}/"
+        self._over = threading.Event()
+        self._clients = [threading.Thread(target=self._ask) for _ in range(8)]
+        self.answers: list[str] = []
+        self.lost: list[str] = []
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            try:
+                with urllib.request.urlopen(self._url, timeout=60) as answer:
+                    self.answers.append(answer.read().decode())
+            except (OSError, urllib.error.URLError) as error:
+                self.lost.append(str(error))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        for client in self._clients:
+            client.start()
+        eventually(lambda: len(self.answers) > 20, "there is load")
+        try:
+            yield
+        finally:
+            self._over.set()
+            for client in self._clients:
+                client.join()
+
+
+def test_no_request_is_lost_over_deployments_and_a_rollback(listening: Host) -> None:
+    load = Load(listening)
+
+    with load.running():
+        for number in range(1, 5):
+            assert listening.deploy(f"v1.{number}.0").code == 0
+        assert listening.agent("rollback").code == 0
+        eventually(lambda: load.answers[-1] == "v1.3.0", "the release before answers")
+
+    assert load.lost == []
+    assert {"v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0"} <= set(load.answers)
+
+
+def test_no_request_is_lost_by_a_release_that_cannot_start(listening: Host) -> None:
+    listening.repository.release("v2.0.0", **{"web.py": "import no_such_module\n"})
+    load = Load(listening)
+
+    with load.running():
+        ran = listening.deploy("v2.0.0")
+        eventually(lambda: load.answers[-1] == "v1.0.0", "the release before answers")
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "crash-looping")
+    assert load.lost == []
+
+
+def test_socket_is_let_go_when_the_deployment_has_ended(listening: Host) -> None:
+    assert listening.deploy("v1.1.0").code == 0
+
+    listening.supervisorctl("stop", "web")
+
+    assert listening.serves() is None
+    assert "refused" in refusal(listening)
+
+
+def test_socket_of_a_killed_deployment_is_let_go(listening: Host) -> None:
+    listening.repository.release(
+        "v2.0.0", **{"web.py": f"open('{listening.path}/starting.reached', 'w'); import time; time.sleep(99)"}
+    )
+    listening.path.chmod(0o777)
+    run = listening.begin("deploy", "v2.0.0")
+    listening.reached("starting")
+
+    run.kill()
+    run.wait()
+    listening.supervisorctl("stop", "web")
+
+    eventually(lambda: "refused" in refusal(listening), "nobody holds the socket")
+
+
+def test_group_can_be_removed_and_added_in_the_middle_of_a_deployment(listening: Host) -> None:
+    listening.repository.release(
+        "v2.0.0", **{"web.py": f"open('{listening.path}/starting.reached', 'w'); import time; time.sleep(99)"}
+    )
+    listening.path.chmod(0o777)
+    run = listening.begin("deploy", "v2.0.0")
+    listening.reached("starting")
+    configuration = listening.path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("startretries=1", "startretries=2"))
+
+    updated = listening.supervisorctl("update")
+
+    assert "web: updated process group" in updated.out
+    run.kill()
+    run.wait()
+    assert listening.agent("boot").code == 0
+    assert listening.serves() == "v1.0.0"
+
+
+def test_nobody_but_a_deployment_can_hold_a_socket(listening: Host) -> None:
+    refused = listening.supervisorctl("release", "status")  # the plugin is there
+
+    with pytest.raises(Exception, match="for a deployment alone"):
+        listening.rpc.release.holdSocket("web")
+
+    assert refused.code == 0
+
+
+def in_the_middle(host: Host) -> subprocess.Popen[str]:
+    """Begin a deployment whose service is started and does not answer."""
+    host.path.chmod(0o777)
+    mute = f"import time\nopen('{host.path}/starting.reached', 'w')\ntime.sleep(3600)\n"
+    host.repository.release("v2.0.0", **{"web.py": mute})
+    run = host.begin("deploy", "v2.0.0")
+    host.reached("starting")
+    return run
+
+
+def refusal(host: Host) -> str:
+    """Return why a connection is refused, or an empty text."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{host.port}/", timeout=5).close()
+    except (OSError, urllib.error.URLError) as error:
+        return str(error)
+    return ""
