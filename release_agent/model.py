@@ -26,6 +26,7 @@ class Action(StrEnum):
     """The action of a run; hooks see it as RELEASE_ACTION (a boot deploys or recovers)."""
 
     DEPLOY = "deploy"
+    STAGE = "stage"
     ROLLBACK = "rollback"
     RECOVER = "recover"
 
@@ -35,14 +36,16 @@ class Outcome(StrEnum):
 
     DEPLOYED = "deployed"
     UNCHANGED = "unchanged"
+    STAGED = "staged"
 
 
-SUCCESSES = frozenset(Outcome)
+# The named release is live and healthy.
+SUCCESSES = frozenset({Outcome.DEPLOYED, Outcome.UNCHANGED})
 
 
 def exit_of(outcome: str | None) -> Exit:
     """Return the exit code of an outcome."""
-    exits = {kind.outcome: kind.exit_code for kind in ENDINGS} | dict.fromkeys(SUCCESSES, Exit.OK)
+    exits = {kind.outcome: kind.exit_code for kind in ENDINGS} | dict.fromkeys(Outcome, Exit.OK)
     return exits.get(outcome or "", Exit.ERROR)
 
 
@@ -61,9 +64,10 @@ class Trigger(StrEnum):
 
 
 class State(StrEnum):
-    """The state of a release: built, then proved healthy or failed."""
+    """The state of a release: built, perhaps staged for a later deployment, then proved healthy or failed."""
 
     BUILT = "built"
+    STAGED = "staged"
     HEALTHY = "healthy"
     FAILED = "failed"
 

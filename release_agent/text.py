@@ -23,6 +23,8 @@ def record(run: Record) -> str:
     if run.error:
         return error(run.error, f"{run.outcome}: ")
     what = f"{run.revision} as {run.release}"
+    if run.outcome == Outcome.STAGED:
+        return f"staged: {what} is built and was rehearsed where services ask for it; nothing live changed ({run.seconds:.1f} s)"
     if run.outcome == Outcome.UNCHANGED:
         return f"unchanged: {what} is live and healthy ({run.seconds:.1f} s)"
     return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Config
     from release_agent.errors import ReleaseError
 
-ENDS_IN_A_RECORD = ("deploy", "rollback", "boot")
+ENDS_IN_A_RECORD = ("deploy", "stage", "rollback", "boot")
 
 
 class Call:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def change(call: Call, request: Request) -> int:
-    """Deploy or roll back, as the request says, and print the record; returns the exit code."""
+    """Deploy, stage or roll back, as the request says, and print the record; returns the exit code."""
     call.clock.listen()
     with call.parts.locked(request) as context:
         agent = Agent(context)
-        record = agent.deploy(request) if request.action is Action.DEPLOY else agent.roll_back(request)
+        verbs = {Action.DEPLOY: agent.deploy, Action.STAGE: agent.stage, Action.ROLLBACK: agent.roll_back}
+        record = verbs[request.action](request)
     code = call.print_record(record)
     if request.action is Action.ROLLBACK and not record.error:
         say(text.what_comes_next(call.config.revision.follow, record), sys.stderr if call.arguments.json else sys.stdout)

@@ -60,6 +60,10 @@ class Agent:
         """Deploy what is asked for, or what ``[revision]`` says."""
         return self._recorded(request, lambda run: Deployment(run).deploy())
 
+    def stage(self, request: Request) -> Record:
+        """Build and rehearse what is asked for, for a later deployment."""
+        return self._recorded(request, lambda run: Deployment(run).stage())
+
     def roll_back(self, request: Request) -> Record:
         """Go back to the release before, or to the named one."""
         return self._recorded(request, roll_back)

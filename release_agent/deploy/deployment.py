@@ -40,6 +40,21 @@ class Deployment:
             return Ending(Outcome.UNCHANGED)
         return self._publish(kept or self._build(planned), planned.blueprint)
 
+    def stage(self) -> Ending:
+        """Resolve, plan, build and rehearse, and publish nothing. Raises ReleaseError if it fails."""
+        planned = self._plan(self._resolve())
+        kept = planned.kept
+        if kept and self._was_live(kept):
+            return Ending(Outcome.UNCHANGED)
+        release = kept or self._build(planned)
+        try:
+            rehearse(self._run, release, planned.blueprint)
+            if release.state is State.BUILT:
+                self._context.store.save(replace(release, state=State.STAGED))
+        finally:
+            discard_unpublished(self._context)
+        return Ending(Outcome.STAGED)
+
     def _resolve(self) -> Target:
         run, context, request = self._run, self._context, self._request
         with run.phase("resolve"):

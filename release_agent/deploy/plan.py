@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
 
 
+_WHOLE = (State.HEALTHY, State.STAGED)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a deployment is going to do: make ``name``, or take ``kept`` as it is."""
@@ -44,7 +47,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
 
 
 def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str) -> Release | None:
-    """Return a release of the same fingerprint: the live one, whatever is known of it, otherwise the newest healthy one."""
+    """Return a release of the same fingerprint: the live one in any state, otherwise the newest healthy or staged one."""
     if live and live.fingerprint == fingerprint:
         return live
-    return next((r for r in reversed(releases) if r.fingerprint == fingerprint and r.state is State.HEALTHY), None)
+    return next((r for r in reversed(releases) if r.fingerprint == fingerprint and r.state in _WHOLE), None)

@@ -68,8 +68,8 @@ class Publication:
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
-        # A failed one that is tried once more is to be proved: recovery takes a failed one back.
-        state = State.BUILT if self._release.state is State.FAILED else self._release.state
+        # A staged one, or a failed one that is tried once more, is to be proved: recovery takes a failed one back.
+        state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
         self._release = replace(self._release, state=state, previous=previous, published_at=timestamp())
         with self._run.phase("publish"):
             # The last moment at which a supervisor that went away changes nothing.

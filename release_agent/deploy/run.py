@@ -10,7 +10,7 @@ from release_agent.deploy.environment import Occasion, Place, environment
 from release_agent.deploy.look import look
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.health import Health
-from release_agent.model import SUCCESSES, Action, Kind, Record, Release, Request, Stage, timestamp
+from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
 from release_agent.system.command import HookCommand
 from release_agent.text import last_lines
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from release_agent.model import UnfinishedDeployment
     from release_agent.system.clock import Clock
 
-_AFTER_PUBLISH = {*SUCCESSES, RolledBack.outcome, RollbackFailed.outcome}
+_WITH_SOMETHING_NEW = {*Outcome, RolledBack.outcome, RollbackFailed.outcome}
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ class Run:
         self.health = ending.health or self.health
 
     def conclude(self, ending: Ending, prune: Callable[[Context], object] | None = None) -> None:
-        """Journal the outcome, tell Consul, log; and prune if something was published."""
+        """Journal the outcome, tell Consul, log; and prune if there is a new release."""
         self.end(ending)
         with self.context.clock.shielded():
             # First the outcome: killed from here on, nothing is left to recover.
             self.close()
             self._report()
-            if prune and self.record.outcome in _AFTER_PUBLISH:
+            if prune and self.record.outcome in _WITH_SOMETHING_NEW:
                 with self.phase("prune"):
                     self.note(lambda: prune(self.context))
             self.close()
@@ -141,7 +141,9 @@ class Run:
             health = redacted
         with self.phase("report"):
             told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
-            context.reporter.finish(told if self._journaled else None, context.store.current(), health)
+            # What is only staged changes nothing of what the host runs.
+            is_news = self._journaled and self.request.action is not Action.STAGE
+            context.reporter.finish(told if is_news else None, context.store.current(), health)
 
     def _log_outcome(self) -> None:
         record, log = self.record, self.context.log

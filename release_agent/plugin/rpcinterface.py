@@ -104,6 +104,18 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
+    def stage(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC) -> Any:
+        """Build and rehearse a revision, or what [revision] says, for a later deployment; publish nothing.
+
+        @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
+        @param boolean wait     Answer when it has ended
+        @param string trigger   What fired it, for the history
+        @return struct result   The run's record, so far
+        """
+        request = Request(new_id(), Action.STAGE, revision=revision_of(revision), trigger=line_of(trigger))
+        return self._run(request, wait=boolean_of(wait, "wait"))
+
+    @_answering
     def rollback(self, release: str, wait: bool = False, trigger: str = Trigger.RPC) -> Any:
         """Roll back to the release that was live before, or to the named one.
 

@@ -29,6 +29,7 @@ _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
+release stage [REVISION]     build and rehearse a revision; publish nothing
 release rollback [RELEASE]   go back to the release before, or to the named one
 release status               what is live and how it was last found
 release history [N]          what was done"""
@@ -71,6 +72,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         deploy = self._check if _DRY_RUN in options else self._deploy
         verbs: dict[str, Callable[[Any, str], int]] = {
             "deploy": partial(deploy, forced=[True] if _FORCE in options else []),
+            "stage": self._stage,
             "rollback": self._rollback,
             "status": self._status,
             "history": self._history,
@@ -95,6 +97,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _deploy(self, release: Any, name: str, *, forced: list[bool]) -> int:
         return exit_of(self._follow(release, release.deploy(name, False, _TRIGGER, *forced)).outcome)
+
+    def _stage(self, release: Any, name: str) -> int:
+        return exit_of(self._follow(release, release.stage(name, False, _TRIGGER)).outcome)
 
     def _rollback(self, release: Any, name: str) -> int:
         record = self._follow(release, release.rollback(name, False, _TRIGGER))
@@ -169,7 +174,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 def _is_usage(verb: str, options: set[str], names: list[str]) -> bool:
     """Whether the words make sense, as _USAGE has them."""
     known = {_DRY_RUN, _FORCE} if verb == "deploy" else set()
-    most = {"deploy": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
+    most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options <= known and (verb != "history" or all(map(str.isdecimal, names)))
 
 

@@ -312,7 +312,7 @@ class Root:
     def prune(
         self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()
     ) -> tuple[list[str], dict[str, str]]:
-        """Remove all healthy releases except the newest ``keep``, and all failed ones except the newest, by number.
+        """Remove all healthy releases except the newest ``keep``, and all failed and staged ones except the newest, by number.
 
         Protected releases, the live one and those that a process uses stay; the
         processes in ``serving`` (pids) use the release that was live when they started.
@@ -349,5 +349,6 @@ def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None])
     """Return the releases that are not kept: see Root.prune()."""
     healthy = [release.name for release in releases if release.state is State.HEALTHY]
     failed = [release.name for release in releases if release.state is State.FAILED]
-    kept = {*healthy[-keep:], *failed[-1:], *protected}
+    staged = [release.name for release in releases if release.state is State.STAGED]
+    kept = {*healthy[-keep:], *failed[-1:], *staged[-1:], *protected}
     return [release.name for release in releases if release.name not in kept]

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 READING: dict[str, tuple[Any, ...]] = {"getStatus": (), "getDeployment": ("somebody",), "getHistory": (5,)}  # the journal
-STARTING: dict[str, tuple[Any, ...]] = {"deploy": ("v1.0.0", True), "rollback": ("", True), "check": ("v1.0.0", True)}
+STARTING: dict[str, tuple[Any, ...]] = {
+    "deploy": ("v1.0.0", True),
+    "rollback": ("", True),
+    "stage": ("v1.0.0", True),
+    "check": ("v1.0.0", True),
+}
 CALLS: dict[str, tuple[Any, ...]] = (
     READING
     | STARTING

@@ -22,6 +22,7 @@ class Command(NamedTuple):
 # In the order of `release-agent --help` and of docs/commands.md.
 COMMANDS = {
     "deploy": Command("build and publish a revision, restart the services and prove them healthy, or roll back"),
+    "stage": Command("build and rehearse a revision for a later deployment; publish nothing"),
     "rollback": Command("roll back to the release that was live before, or to the named one"),
     "boot": Command("recover, deploy if no release is live, start stopped services; run when the container starts"),
     "monitor": Command("probe the live release, renew Consul's check, send queued reports; run by supervisord"),

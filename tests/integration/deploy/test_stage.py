@@ -1,0 +1,87 @@
+"""A staged release is built and rehearsed, and nothing live changes until it is deployed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+
+def test_staged_release_is_kept_and_a_deployment_takes_it_as_it_is(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    process = host.process()
+
+    staged = host.agent("stage", "--json", "v1.1.0")
+
+    assert (staged.code, staged.json["outcome"]) == (0, "staged"), staged.err
+    assert (host.live(), host.process(), host.serves()) == (live, process, "v1.0.0")
+    assert host.releases() == {live: "healthy", staged.json["release"]: "staged"}
+    assert host.history()[0]["action"] == "stage"
+    ran = host.deploy("v1.1.0")
+    assert (ran.code, ran.json["outcome"], ran.json["release"]) == (0, "deployed", staged.json["release"])
+    assert "build" not in [phase["name"] for phase in ran.json["phases"]]
+    assert host.serves() == "v1.1.0"
+    assert set(host.releases().values()) == {"healthy"}
+
+
+def test_staging_what_is_live_changes_nothing(host: Host) -> None:
+    host.deploy()
+
+    assert host.agent("stage", "--json").json["outcome"] == "unchanged"
+
+
+def test_only_the_newest_staged_release_is_kept(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.agent("stage", "v1.1.0")
+    host.repository.release("v1.2.0")
+
+    newest = host.agent("stage", "--json", "v1.2.0").json["release"]
+
+    assert host.releases() == {live: "healthy", newest: "staged"}
+
+
+def test_staged_release_that_turns_out_unhealthy_is_rolled_back(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    host.repository.release("v1.2.0", "sick")
+    staged = host.agent("stage", "--json", "v1.2.0").json["release"]
+
+    assert host.deploy("v1.2.0").code == 20
+    assert host.live() == live
+    assert host.releases()[staged] == "failed"
+
+
+def test_staging_that_was_killed_leaves_nothing(host: Host) -> None:
+    host.deploy("v1.0.0")
+    host.repository.release("v1.2.0", **{"release.toml": f"[hooks]\nbefore_publish = [{{ run = '{host.gate('held')}' }}]\n"})
+    run = host.begin("stage", "v1.2.0")
+    host.reached("held")
+
+    run.kill()
+    run.wait()
+    host.open("held")
+
+    assert host.agent("boot").code == 0
+    assert list(host.releases().values()) == ["healthy"]
+    assert host.history()[0]["outcome"] == "cancelled"
+
+
+def test_rollback_does_not_go_to_a_staged_release(host: Host) -> None:
+    host.deploy("v1.0.0")
+    host.agent("stage", "v1.1.0")
+
+    ran = host.agent("rollback", "--json", "v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (22, "release-failed")
+
+
+def test_plugin_and_supervisorctl_stage(host: Host) -> None:
+    host.deploy("v1.0.0")
+
+    record = host.rpc.release.stage("v1.1.0", True)
+    told = host.supervisorctl("release", "stage", "v1.1.0")
+
+    assert record["outcome"] == "staged"
+    assert told.code == 0
+    assert "staged: v1.1.0 as " in told.out
+    assert host.serves() == "v1.0.0"
