@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before
-from release_agent.deploy.policy.proof import prove
+from release_agent.deploy.policy.order import Pids, pids_of, untouched
+from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.restart import Restarter
 from release_agent.deploy.run import Ending
 from release_agent.errors import (
@@ -29,7 +30,7 @@ from release_agent.health import Health, Look
 from release_agent.model import Action, Outcome, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
@@ -43,6 +44,13 @@ class Publication:
         self._run = run
         self._context = run.context
         self._release = release
+        self._ran: Pids = {}
+        self._touched: Collection[str] = ()
+
+    @property
+    def release(self) -> Release:
+        """The release that it makes live."""
+        return self._release
 
     def go_live(self) -> Ending:
         """Swap, restart, prove, mark; returns how that ended. Raises ReleaseError if the old release stayed live."""
@@ -74,6 +82,7 @@ class Publication:
         with self._run.phase("publish"):
             # The last moment at which a supervisor that went away changes nothing.
             context.services.alive()
+            self._ran = pids_of(context.services.processes())
             self._keep(self._prepare_return)
             self._keep(lambda: context.store.save(self._release))
             # A kill between these two lines is undone, one after them finished.
@@ -95,13 +104,14 @@ class Publication:
             self._context.store.prepare_return(target.name)
         self._context.journal.reserve()
 
-    def prove(self) -> Health:
+    def prove(self, *, to_the_end: bool = False) -> Health:
         """Restart the services on what is live, prove them healthy and mark the release so.
 
+        ``to_the_end``: also restart those behind a service that is not healthy.
         Raises Interrupted if supervisor is gone: that says nothing about the release.
         """
         replaced = self._context.store.get(self._run.record.previous or "")
-        self._restart_and_prove(replaced, hooks_decide=True)
+        self._restart_and_prove(replaced, to_the_end=to_the_end)
         proved = replace(self._release, state=State.HEALTHY)
         self._keep(lambda: self._context.store.save(proved))
         self._release = proved
@@ -123,10 +133,11 @@ class Publication:
                 hint="let hooks leave `current` and what lies in `releases` alone",
             )
 
-    def _restart_and_prove(self, replaced: Release | None, *, hooks_decide: bool) -> None:
+    def _restart_and_prove(self, replaced: Release | None, *, to_the_end: bool, failed: Publication | None = None) -> None:
         """Restart the services on what is live and prove them healthy; stop those that only ``replaced`` has.
 
-        ``hooks_decide``: whether a failing ``after_publish`` hook fails it. Raises Unhealthy, Failed, Interrupted.
+        ``to_the_end``: as in Replacement.replace(). ``failed``: what is rolled back; then a failing ``after_publish``
+        hook does not count. Raises Unhealthy, Failed, Interrupted.
         """
         run, context, release = self._run, self._context, self._release
         began = time.time()
@@ -134,19 +145,16 @@ class Publication:
             blueprint = self._blueprint
             try:
                 run.hooks("after_publish", release, context.store.directory(release.name), blueprint)
-            except Failed as failed:
-                if hooks_decide:
+            except Failed as hook:
+                if not failed:
                     raise
-                context.log.warning("hook.ignored", release=release.name, why=failed.message)
+                context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
             with run.phase("restart"):
-                restarter = Restarter(context.services, context.clock, context.log, context.plugin)
-                restarter.stop(self._dropped(replaced, blueprint))
-                restarter.restart(blueprint.services)
-            with run.phase("health"):
-                prove(self._look, blueprint.health, context.clock)
-            # Not if it fails: the release that comes back is waited for, too. The plugin lets go when this run has ended.
-            restarter.let_go()
+                Restarter(context.services, context.clock, context.log).stop(self._dropped(replaced, blueprint))
+            replacement = Replacement(run, blueprint, self._look)
+            self._touched = replacement.touched
+            replacement.replace(untouched=failed.untouched_on(release) if failed else (), to_the_end=to_the_end)
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
@@ -173,20 +181,20 @@ class Publication:
             return []
         return [service for service in other.services if service.name not in names]
 
-    def _look(self) -> Look:
+    def _look(self, blueprint: Blueprint) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
-        seen = look(self._context, self._release, self._blueprint, self._run.occasion)
+        seen = look(self._context, self._release, blueprint, self._run.occasion)
         if seen.unstarted:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
                 f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
                 hint="`boot` goes on when it is back",
             )
-        return self._with_old_code(seen) if seen.well else seen
+        return self._with_old_code(seen, blueprint) if seen.well else seen
 
-    def _with_old_code(self, seen: Look) -> Look:
+    def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:
         """Add the problem of each restarted service of which a process still runs the code of another release."""
-        restarted = [service.name for service in self._blueprint.services if service.restart.kind is not RestartKind.NONE]
+        restarted = [service.name for service in blueprint.services if service.restart.kind is not RestartKind.NONE]
         looks = dict(seen.services)
         for name in restarted:
             used = self._context.plugin.releases_in_use(name)
@@ -209,7 +217,7 @@ class Publication:
             if target is None:
                 return self._nothing_behind(failure)
             try:
-                Publication(self._run, target).restore(self._release)
+                Publication(self._run, target).restore(self)
             except Interrupted:
                 raise
             except ReleaseError as second:
@@ -247,12 +255,21 @@ class Publication:
             self._context.log.warning("journal.failed", why=error.message)
             return []
 
-    def restore(self, instead_of: Release) -> None:
-        """Publish a release that was healthy once, restart and prove it; its own hook cannot keep it from coming back."""
+    def restore(self, failed: Publication) -> None:
+        """Publish a release that was healthy once, restart and prove it; its own hook cannot keep it from coming back.
+
+        Services that ``failed`` has not touched still run this release, and go on.
+        """
         with self._run.phase("publish"):
             self._context.store.publish(self._release.name)
         self._run.note(lambda: self._context.journal.published(self._release.name, time.time()))
-        self._restart_and_prove(instead_of, hooks_decide=False)
+        self._restart_and_prove(failed.release, to_the_end=True, failed=failed)
+
+    def untouched_on(self, target: Release) -> frozenset[str]:
+        """Return the services that still run ``target``, as before this release was published; a killed run knows of none."""
+        if target.name != self._run.record.previous:
+            return frozenset()
+        return untouched(self._ran, pids_of(self._context.services.processes()), self._touched)
 
     def _nothing_behind(self, failure: ReleaseError) -> Ending:
         nothing = RollbackFailed(

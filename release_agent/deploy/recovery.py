@@ -112,13 +112,14 @@ class _Recovery:
 
     def _prove(self, live: Release) -> Ending:
         publication, health = Publication(self._run, live), None
+        stays = self._keep_proved and live.state is State.HEALTHY
         try:
-            health = publication.prove()
+            health = publication.prove(to_the_end=stays)
             publication.run_after_deploy()
         except Interrupted:
             raise
         except ReleaseError as failure:
-            if self._keep_proved and live.state is State.HEALTHY:
+            if stays:
                 return Ending.failed(_kept(live, failure), health)
             return publication.roll_back(failure)
         return Ending(Outcome.DEPLOYED, health)

@@ -90,3 +90,10 @@ class FakeServices:
     def _now(self, process: Process) -> Process:
         moment, state = self._coming.get(process.full_name, (NEVER, process.state))
         return replace(process, state=state) if self.clock.now() >= moment else process
+
+
+class NoSockets:
+    """A supervisord that listens on no socket for its programs."""
+
+    def hold_socket(self, _service: str) -> bool:
+        return False

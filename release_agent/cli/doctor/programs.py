@@ -103,10 +103,14 @@ class OwnPrograms:
             yield Finding(check, FAULT, wrong.message, wrong.edit)
 
     def _worst_rollback(self, blueprint: Blueprint) -> float:
-        """Return the seconds until the release before is proved healthy, if each service takes all the time it has to stop."""
+        """Return the seconds until the release before is proved healthy, if each service takes all the time it has.
+
+        A service has its time to stop, and the deadline to become healthy; all of them together have the deadline once more.
+        """
         stopped = {service.name for service in blueprint.services if service.restart.kind is RestartKind.RESTART}
         patience: dict[str, float] = {}
         for program in self.supervised.programs or ():
             if program["group"] in stopped:
                 patience[program["group"]] = max(patience.get(program["group"], 0), program["stopwaitsecs"])
-        return sum(patience.values()) + blueprint.health.deadline + blueprint.health.stable_for
+        proofs = len(blueprint.services) + 1
+        return sum(patience.values()) + proofs * blueprint.health.deadline + blueprint.health.stable_for
