@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -32,6 +33,11 @@ class Process:
     def short_name(self) -> str:
         """Return its name in supervisorctl: the service's own, if it is its only process."""
         return self.name if self.name == self.service else self.full_name
+
+    @property
+    def number(self) -> str:
+        """Return supervisor's ``process_num`` of it, the digits at the end of its name; ``0`` if there are none."""
+        return re.sub(r"^.*?(\d*)$", r"\1", self.name) or "0"
 
     @property
     def running(self) -> bool:

@@ -23,6 +23,7 @@ host_name = readers.matching(r"|[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})", 'a host nam
 _key = readers.matching(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", 'a key in Consul without "/" at its ends, such as "release-agent"')
 _group = readers.matching(r"[^\s:,;\[\]]+", "the name of a supervisor group")
 _branch = readers.matching(r"[^\s~^:?*\[\\\x00-\x1f-][^\s~^:?*\[\\\x00-\x1f]*", 'a branch, such as "main" or "origin/main"')
+PROCESS_PLACEHOLDERS = ("{process_num}", "{process_name}")
 _FORBIDDEN_SIGNALS = {"KILL", "STOP"}
 _SERVER_ERRORS_END = 599
 
@@ -31,6 +32,7 @@ class RestartKind(StrEnum):
     """The ways in which a service gets onto a new release."""
 
     RESTART = "restart"
+    ROLLING = "rolling"
     SIGNAL = "signal"
     NONE = "none"
 
@@ -48,15 +50,12 @@ class Restart:
 
 
 def _restart(value: object) -> Restart:
-    if value == "rolling":
-        message = 'must be "restart", "signal:HUP" or "none": "rolling" is not built yet'
-        raise WrongValueError(message)
-    if value in (RestartKind.RESTART, RestartKind.NONE):
+    if value in (RestartKind.RESTART, RestartKind.ROLLING, RestartKind.NONE):
         return Restart(RestartKind(str(value)))
     kind, _, name = str(value).partition(":")
     if kind == RestartKind.SIGNAL and name not in _FORBIDDEN_SIGNALS and f"SIG{name}" in Signals.__members__:
         return Restart(RestartKind.SIGNAL, Signals[f"SIG{name}"])
-    message = 'must be "restart", "signal:HUP" (or another signal), or "none"'
+    message = 'must be "restart", "signal:HUP" (or another signal), "rolling" or "none"'
     raise WrongValueError(message)
 
 
@@ -137,9 +136,15 @@ class Hooks:
 class Probe:
     """One of ``http``, ``tcp`` and ``exec``; ``cwd`` is a path within the release."""
 
-    http: str = setting(readers.url("http", "https"), default="", doc="a URL that must answer with `status`")
+    http: str = setting(
+        readers.templated(readers.url("http", "https"), *PROCESS_PLACEHOLDERS),
+        default="",
+        doc="a URL that must answer with `status`",
+    )
     status: int = setting(readers.whole(100, _SERVER_ERRORS_END), default=200, doc="the status `http` must answer with")
-    tcp: str = setting(readers.endpoint, default="", doc='"host:port" that must accept a connection')
+    tcp: str = setting(
+        readers.templated(readers.endpoint, *PROCESS_PLACEHOLDERS), default="", doc='"host:port" that must accept a connection'
+    )
     command: str = setting(readers.text, default="", key="exec", doc="a command that must exit with 0")
     timeout: float = setting(readers.positive_duration, default=DEFAULT_PROBE_TIMEOUT, doc="for one try")
     cwd: str = "."
@@ -179,7 +184,7 @@ class Service:
     """``[[service]]``: a supervisor group that runs from ``current``."""
 
     name: str = setting(_group, doc="the supervisor group")
-    restart: Restart = setting(_restart, default=Restart(), doc='"restart", "signal:HUP" or "none"')
+    restart: Restart = setting(_restart, default=Restart(), doc='"restart", "rolling", "signal:HUP" or "none"')
     probes: tuple[Probe, ...] = sections(Probe, key="probe", doc="what must be well besides supervisor's own state")
     rehearsal: Rehearsal | None = optional_section(Rehearsal, doc="prove a copy first, if there is this section")
 

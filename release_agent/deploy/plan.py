@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from release_agent.config import blueprint
+from release_agent.config.sections import RestartKind
+from release_agent.errors import Code, Failed
 from release_agent.model import Release, State, Target, release_name
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     store = context.store
     plans = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
     context.services.check(plans.services)
+    _check_rolling(context, plans)
     if any(service.rehearsal for service in plans.services):
         context.plugin.require()
     fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
@@ -44,6 +47,19 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     else:
         store.check_room(*context.source.size(target.commits))
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept)
+
+
+def _check_rolling(context: Context, plans: Blueprint) -> None:
+    """Raise Failed (service-refused) for a rolling service that would be down while its only process is replaced."""
+    rolling = [service.name for service in plans.services if service.restart.kind is RestartKind.ROLLING]
+    processes = context.services.processes() if rolling else {}
+    for name in rolling:
+        if len(processes.get(name, ())) < 2 and not context.plugin.socket_of(name):  # noqa: PLR2004 - one stays up
+            raise Failed(
+                Code.SERVICE_REFUSED,
+                f"service {name} cannot be rolled: it has one process, and no socket that supervisord can hold",
+                hint="give it numprocs=2 or more, or make it an [fcgi-program], with the plugin inside supervisord",
+            )
 
 
 def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str) -> Release | None:

@@ -236,6 +236,9 @@ class Plugin(Sockets, Protocol):
     def require(self) -> None:
         """Raise Failed (plugin-needed) if there is no plugin."""
 
+    def socket_of(self, service: str) -> str | None:
+        """Return where supervisord itself listens for a service, empty if it does not; None without the plugin."""
+
     def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of a service's process from a release that is not live; raises Failed."""
 

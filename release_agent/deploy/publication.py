@@ -154,7 +154,11 @@ class Publication:
                 Restarter(context.services, context.clock, context.log).stop(self._dropped(replaced, blueprint))
             replacement = Replacement(run, blueprint, self._look)
             self._touched = replacement.touched
-            replacement.replace(untouched=failed.untouched_on(release) if failed else (), to_the_end=to_the_end)
+            replacement.replace(
+                untouched=failed.untouched_on(release) if failed else (),
+                ran=failed.ran_on(release) if failed else None,
+                to_the_end=to_the_end,
+            )
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
@@ -181,7 +185,7 @@ class Publication:
             return []
         return [service for service in other.services if service.name not in names]
 
-    def _look(self, blueprint: Blueprint) -> Look:
+    def _look(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
         seen = look(self._context, self._release, blueprint, self._run.occasion)
         if seen.unstarted:
@@ -190,7 +194,7 @@ class Publication:
                 f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
                 hint="`boot` goes on when it is back",
             )
-        return self._with_old_code(seen, blueprint) if seen.well else seen
+        return self._with_old_code(seen, blueprint) if seen.well and not some_old else seen
 
     def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:
         """Add the problem of each restarted service of which a process still runs the code of another release."""
@@ -270,6 +274,10 @@ class Publication:
         if target.name != self._run.record.previous:
             return frozenset()
         return untouched(self._ran, pids_of(self._context.services.processes()), self._touched)
+
+    def ran_on(self, target: Release) -> Pids:
+        """Return the processes that ran ``target`` before this release was published, by service; a killed run knows of none."""
+        return self._ran if target.name == self._run.record.previous else {}
 
     def _nothing_behind(self, failure: ReleaseError) -> Ending:
         nothing = RollbackFailed(

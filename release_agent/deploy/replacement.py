@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from release_agent.config.sections import Restart, RestartKind
 from release_agent.deploy.policy.proof import prove
@@ -11,14 +11,22 @@ from release_agent.deploy.restart import Restarter
 from release_agent.errors import Unhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
+    from release_agent.deploy.policy.order import Pids
     from release_agent.deploy.run import Run
     from release_agent.health import Look
 
 _ONLY_START = Restart(RestartKind.NONE)
+
+
+class Looking(Protocol):
+    """Looks once at the services of a blueprint."""
+
+    def __call__(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
+        """``some_old``: processes of the release before are expected among them."""
 
 
 class Replacement:
@@ -27,7 +35,7 @@ class Replacement:
     ``touched``: the names of the services that were restarted or signalled so far.
     """
 
-    def __init__(self, run: Run, blueprint: Blueprint, look: Callable[[Blueprint], Look]) -> None:
+    def __init__(self, run: Run, blueprint: Blueprint, look: Looking) -> None:
         """``look``: look once at the services of a blueprint."""
         self.touched: set[str] = set()
         self._run = run
@@ -36,16 +44,20 @@ class Replacement:
         context = run.context
         self._restarter = Restarter(context.services, context.clock, context.log, context.plugin)
 
-    def replace(self, *, untouched: Collection[str] = (), to_the_end: bool = False) -> None:
+    def replace(self, *, untouched: Collection[str] = (), ran: Pids | None = None, to_the_end: bool = False) -> None:
         """Replace and prove each service, then prove all of them together; raises Unhealthy.
 
-        ``untouched``: the names of the services that are only started if they do not run. ``to_the_end``: go on after a
+        ``untouched``: the names of the services that are only started if they do not run. ``ran``: the processes that
+        run this release already; those of a rolling service go on. ``to_the_end``: go on after a
         service that is not healthy; for a release that stays live whatever is found.
         """
         failure: Unhealthy | None = None
         for service in self._blueprint.services:
             try:
-                self._through([replace(service, restart=_ONLY_START) if service.name in untouched else service])
+                if service.restart.kind is RestartKind.ROLLING and service.name not in untouched:
+                    self._roll(service, (ran or {}).get(service.name, frozenset()))
+                else:
+                    self._through([replace(service, restart=_ONLY_START) if service.name in untouched else service])
             except Unhealthy as unhealthy:
                 if not to_the_end:
                     raise
@@ -55,6 +67,18 @@ class Replacement:
         self._prove(self._blueprint)
         # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
         self._restarter.let_go()
+
+    def _roll(self, service: Service, ran: Collection[int]) -> None:
+        """Replace one process after the other, each when the one before is proved; the first failure leaves the others be."""
+        self.touched.add(service.name)
+        health = replace(self._blueprint.health, stable_for=0.0)
+        alone = replace(self._blueprint, services=(service,), health=health)
+        self._restarter.hold(service.name)
+        for processes in self._restarter.steps(service.name, ran):
+            with self._run.phase("restart"):
+                self._restarter.replace(processes)
+            with self._run.phase("health"):
+                prove(lambda: self._look(alone, some_old=True), health, self._run.context.clock)
 
     def _through(self, services: Sequence[Service]) -> None:
         with self._run.phase("restart"):

@@ -8,7 +8,7 @@ from release_agent.config.sections import RestartKind
 from release_agent.errors import SERVICE_LOG_HINT, Code, Unhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from signal import Signals
 
     from release_agent.config.sections import Service
@@ -38,6 +38,32 @@ class Restarter:
         self._clock = clock
         self._log = log
 
+    def hold(self, service: str) -> None:
+        """Hold the socket that supervisord listens on for a service, if it has one, until let_go()."""
+        if self._sockets and service not in self._held and self._sockets.hold_socket(service):
+            self._held.append(service)
+
+    def steps(self, service: str, ran: Collection[int]) -> list[list[Process]]:
+        """Return which processes of a service are replaced together: those that do not run, then one after the other.
+
+        Those with a pid in ``ran`` are left alone.
+        """
+        left = [process for process in self._processes(service) if not process.pid or process.pid not in ran]
+        down = [process for process in left if not process.running]
+        return [*([down] if down else []), *([process] for process in left if process.running)]
+
+    def replace(self, processes: Sequence[Process]) -> None:
+        """Stop and start some processes of a service; the others go on."""
+        for process in processes:
+            if process.alive:
+                self._services.stop(process)
+        self._wait(processes, _has_stopped, self._services.stop_seconds(processes[0].service) + _STOP_MARGIN)
+        for process in processes:
+            self._services.start(process)
+            self._log.info("service.restarted", service=process.full_name, how=str(RestartKind.ROLLING))
+        if any(process.state == "BACKOFF" for process in processes):
+            self._start_afresh(processes[0].service)
+
     def restart(self, services: Sequence[Service]) -> None:
         """Restart each as its ``restart`` says; start those that do not run, whatever it says."""
         for service in services:
@@ -66,8 +92,7 @@ class Restarter:
 
     def _replace(self, service: str) -> None:
         tired = any(process.state == "BACKOFF" for process in self._processes(service))
-        if self._sockets and self._sockets.hold_socket(service):
-            self._held.append(service)
+        self.hold(service)
         self._stop(service)
         self._start(service)
         if tired:
@@ -110,9 +135,10 @@ class Restarter:
         One is polled, which is cheap however many there are; when it is done, the others have usually come as far.
         """
         deadline = self._clock.now() + patience
+        names = {process.name for process in processes}
         while waiting := [process for process in processes if not is_done(process)]:
             self._poll(waiting[0], is_done, deadline)
-            processes = self._processes(waiting[0].service)
+            processes = [process for process in self._processes(waiting[0].service) if process.name in names]
             if self._clock.now() > deadline and not all(map(is_done, processes)):
                 raise self._does_not_stop(waiting[0], is_done)
 

@@ -206,6 +206,16 @@ class ReleaseRPCInterface:
         return self._answers().releases_in_use([process.pid for process in processes if process.pid])
 
     @_answering
+    def getSocket(self, service: str) -> Any:
+        """Return where supervisord itself listens for a service.
+
+        @param string service  The supervisor group
+        @return string result  The socket of an fcgi-program, such as tcp://127.0.0.1:8080; empty if there is none
+        """
+        manager = getattr(self._group(name_of(service)), "socket_manager", None)
+        return str(manager.config().url) if manager else ""
+
+    @_answering
     def holdSocket(self, service: str) -> Any:
         """Hold the listening socket of an fcgi-program while the deployment that has the lock replaces its processes.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from release_agent.config.sections import PROCESS_PLACEHOLDERS
 from release_agent.health import LEFT_STOPPED, Look, ServiceLook
 
 if TYPE_CHECKING:
@@ -46,12 +47,33 @@ class HealthExaminer:
         """Look once at every service. RUNNING is not ready: probes say so."""
         groups = self._states.processes()
         looks = {service.name: _at_processes(service.name, groups) for service in blueprint.services}
-        asked = [(service.name, probe) for service in blueprint.services if looks[service.name].well for probe in service.probes]
+        asked = [
+            (service.name, probe)
+            for service in blueprint.services
+            if looks[service.name].well
+            for given in service.probes
+            for probe in of_each_process(given, looks[service.name].processes)
+        ]
         answers = self._probes.run([probe for _, probe in asked], directory, environment)
         for (name, _), answer in zip(asked, answers, strict=True):
             if answer:
                 looks[name] = replace(looks[name], problems=(*looks[name].problems, answer), failing=True)
         return Look(looks)
+
+
+def of_each_process(probe: Probe, processes: Sequence[Process]) -> list[Probe]:
+    """Return a probe with ``{process_num}`` or ``{process_name}`` in it as one for each process; any other as it is."""
+    told = probe.http + probe.tcp + probe.command
+    if not any(placeholder in told for placeholder in PROCESS_PLACEHOLDERS):
+        return [probe]
+    return [_of_process(probe, process) for process in processes]
+
+
+def _of_process(probe: Probe, process: Process) -> Probe:
+    for placeholder, value in zip(PROCESS_PLACEHOLDERS, (process.number, process.name), strict=True):
+        http, tcp, command = (text.replace(placeholder, value) for text in (probe.http, probe.tcp, probe.command))
+        probe = replace(probe, http=http, tcp=tcp, command=command)
+    return probe
 
 
 def _at_processes(service: str, groups: Mapping[str, Sequence[Process]]) -> ServiceLook:

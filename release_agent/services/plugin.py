@@ -44,6 +44,16 @@ class PluginCalls:
         """Stop the copy; returns whether it is gone. Raises Failed."""
         return self._call("release.endRehearsal") is True
 
+    def socket_of(self, service: str) -> str | None:
+        """Return where supervisord itself listens for a service, empty if it does not; None without the plugin."""
+        try:
+            answer = self._rpc("release.getSocket", service)
+        except SupervisorGone:
+            raise
+        except (xmlrpc.client.Fault, Failed):
+            return None
+        return answer if isinstance(answer, str) else None
+
     def hold_socket(self, service: str) -> bool:
         """Hold the socket that supervisord listens on for a service; returns False if it has none, or there is no plugin."""
         return self._asked("release.holdSocket", service)

@@ -30,6 +30,7 @@ CALLS: dict[str, tuple[Any, ...]] = (
     | {"getOutput": ("somebody",), "rehearse": ("000001-0", "web"), "getReleasesInUse": ("web",), "holdSocket": ("web",)}
 )
 READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
+    "getSocket": ("web",),
     "getLastWords": ("web", 0.0),
     "endRehearsal": (),
     "letGoSocket": ("web",),

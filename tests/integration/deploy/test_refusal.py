@@ -84,7 +84,7 @@ def test_release_toml_with_mistakes_is_the_revisions_fault(host: Host) -> None:
 def test_five_mistakes_in_the_configuration_are_reported_together(host: Host) -> None:
     host.config.write_text(
         '[app]\nnmae = "api"\nenvironment = "test"\nroot = "relative"\nkeep = 0\n'
-        '[[repository]]\nname = "api"\npath = "/r"\n[health]\ndeadline = "soon"\n[[service]]\nname = "web"\nrestart = "rolling"\n'
+        '[[repository]]\nname = "api"\npath = "/r"\n[health]\ndeadline = "soon"\n[[service]]\nname = "web"\nrestart = "reload"\n'
     )
 
     ran = host.deploy()

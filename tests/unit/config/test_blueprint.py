@@ -129,7 +129,7 @@ def test_services_of_one_name_do_not_matter_where_the_container_has_its_own() ->
     [
         ("[hook]\nbuild = []\n", 'hook: is not a key here; did you mean "hooks"?'),
         ('[app]\nname = "x"\n', "app: is not a key here"),
-        ('[[service]]\nname = "web"\nrestart = "rolling"\n', "is not built yet"),
+        ('[[service]]\nname = "web"\nrestart = "reload"\n', "service[0].restart: must be"),
         ('[[service]]\nname = "web"\n[[service.probe]]\n', "service[0].probe[0]: must have exactly one of http, tcp and exec"),
         ('[shared]\nfiles = ["../x"]\n', "shared.files: must be a relative path"),
         ('[shared]\ndirectories = ["a"]\nfiles = ["a/b"]\n', 'shared: "a" and "a/b" overlap'),

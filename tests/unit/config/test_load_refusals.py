@@ -70,11 +70,16 @@ def test_two_services_of_one_name_are_refused() -> None:
     assert problems_of(MINIMAL + '[[service]]\nname = "web"\n' * 2) == ['service.name: "web" is used twice']
 
 
-def test_a_rolling_restart_is_not_built_yet() -> None:
-    (problem,) = problems_of(MINIMAL + '[[service]]\nname = "web"\nrestart = "rolling"\n')
+@pytest.mark.parametrize("address", ["http://127.0.0.1:81{process_num}/", "http://h/{process_name}"])
+def test_an_address_may_have_the_place_of_a_process_in_it(address: str) -> None:
+    assert problems_of(MINIMAL + f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "{address}"\n') == []
 
-    assert problem.startswith("service[0].restart: ")
-    assert '"rolling" is not built yet' in problem
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:81{process}/", "http://127.0.0.1:{port}/"])
+def test_an_address_with_another_placeholder_is_refused(address: str) -> None:
+    (problem, _) = problems_of(MINIMAL + f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "{address}"\n')
+
+    assert problem.startswith("service[0].probe[0].http: must be a URL")
 
 
 def test_rollouts_cannot_be_followed_where_consul_which_has_them_is_disabled() -> None:

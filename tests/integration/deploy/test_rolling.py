@@ -1,0 +1,155 @@
+"""A rolling service is never down: one process after the other, each proved before the next is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.deploy.test_held_socket import SERVER, Load
+
+from support.servers import free_port
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+FCGI = """\
+[fcgi-program:web]
+socket=tcp://127.0.0.1:{port}
+process_name=%(program_name)s_%(process_num)d
+numprocs={numprocs}
+command=/usr/bin/python3 -IS {root}/current/web.py
+user=nobody
+autostart=false
+startsecs=1
+startretries=1
+"""
+PORTS = """\
+[program:web]
+process_name=%(program_name)s_%(process_num)d
+numprocs=2
+command=/usr/bin/python3 -IS {root}/current/web.py %(process_num)d
+user=nobody
+autostart=false
+startsecs=0
+"""
+ROLLING = '[[service]]\nname = "web"\nrestart = "rolling"\n'
+
+
+def rolled(host: Host, numprocs: int = 3) -> Host:
+    host.services = [FCGI.format(port=host.port, root=host.root, numprocs=numprocs)]
+    host.configure(service=ROLLING, health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
+    for number in range(4):
+        host.repository.release(f"v1.{number}.0", **{"web.py": SERVER})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    return host
+
+
+def processes(host: Host) -> dict[str, tuple[str, int]]:
+    infos = host.rpc.supervisor.getAllProcessInfo()
+    return {info["name"]: (info["statename"], info["pid"]) for info in infos if info["group"] == "web"}
+
+
+def test_no_request_is_lost_while_processes_are_rolled(cold_host: Host) -> None:
+    host = rolled(cold_host)
+    before = processes(host)
+    load = Load(host)
+
+    with load.running():
+        for number in range(1, 4):
+            assert host.deploy(f"v1.{number}.0").code == 0
+        assert host.agent("rollback").code == 0
+        eventually(lambda: load.answers[-1] == "v1.2.0", "the release before answers")
+
+    assert load.lost == []
+    assert set(load.answers) == {"v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0"}
+    assert not set(before.values()) & set(processes(host).values())
+
+
+def test_first_process_that_does_not_come_up_ends_it_and_no_other_is_touched(cold_host: Host) -> None:
+    host = rolled(cold_host)
+    before = processes(host)
+    host.repository.release("v2.0.0", **{"web.py": "import no_such_module\n"})
+    load = Load(host)
+
+    with load.running():
+        ran = host.deploy("v2.0.0")
+
+    after = processes(host)
+    assert (ran.code, ran.json["error"]["code"]) == (20, "crash-looping")
+    assert load.lost == []
+    assert set(load.answers) == {"v1.0.0"}
+    assert [name for name in before if before[name] != after[name]] == ["web_0"]
+    assert {state for state, _ in after.values()} == {"RUNNING"}
+
+
+def test_each_process_is_asked_at_its_own_port_before_the_next_is_touched(cold_host: Host) -> None:
+    host, tens = cold_host, free_tens()
+    own = SERVER.replace("socket.socket(fileno=os.dup(0))", f"socket.create_server(('127.0.0.1', int('{tens}' + sys.argv[1])))")
+    host.services = [PORTS.format(root=host.root)]
+    probe = f'[[service.probe]]\nhttp = "http://127.0.0.1:{tens}{{process_num}}/"\ntimeout = "10s"\n'
+    host.configure(service=ROLLING + probe, health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
+    host.repository.release("v1.0.0", **{"web.py": own})
+    host.start()
+    assert host.deploy().code == 0
+    before = processes(host)
+    host.configure(service=ROLLING + probe, health='[health]\ndeadline = "4s"\nstable_for = "100ms"')
+    host.repository.release("v1.1.0", **{"web.py": own.replace("200 OK", "500 Sick")})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "unhealthy")
+    assert f"http://127.0.0.1:{tens}0/: answered 500" in ran.json["error"]["message"]
+    assert processes(host)["web_1"] == before["web_1"]
+    assert processes(host)["web_0"] != before["web_0"]
+
+
+def free_tens() -> str:
+    """Return all digits but the last of two free ports that end in 0 and 1."""
+    while True:
+        tens = str(free_port())[:-1]
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", int(f"{tens}0"))):
+            socket.create_server(("127.0.0.1", int(f"{tens}1"))).close()
+            return tens
+
+
+def test_one_process_rolls_with_its_socket_held(cold_host: Host) -> None:
+    host = rolled(cold_host, numprocs=1)
+    load = Load(host)
+
+    with load.running():
+        assert host.deploy("v1.1.0").code == 0
+
+    assert load.lost == []
+
+
+def test_one_process_without_a_socket_is_refused_before_anything_is_built(host: Host) -> None:
+    host.deploy("v1.0.0")
+    host.configure(service=ROLLING)
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused")
+    assert "one process" in ran.json["error"]["message"]
+    assert host.serves() == "v1.0.0"
+
+
+@pytest.mark.parametrize("verb", ["boot", "deploy"])
+def test_group_of_which_half_is_new_is_finished_by_the_next_run(cold_host: Host, verb: str) -> None:
+    host = rolled(cold_host)
+    slow = "import os, time\n" + SERVER.replace("server.settimeout", "time.sleep(0.3)\nserver.settimeout")
+    host.repository.release("v1.9.0", **{"web.py": slow})
+    before = processes(host)
+    run = host.begin("deploy", "v1.9.0")
+    eventually(lambda: processes(host)["web_0"][1] not in (0, before["web_0"][1]), "the first one is replaced")
+
+    run.kill()
+    run.wait()
+
+    assert host.agent(verb, *(["v1.9.0"] if verb == "deploy" else [])).code == 0
+    used = host.rpc.release.getReleasesInUse("web")
+    assert host.serves() == "v1.9.0"
+    assert all(processes(host)[name] != before[name] for name in before), used
