@@ -141,7 +141,16 @@ def check(body: dict[str, Any]) -> str:
         what = f"would build {body['release']}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
     else:
         what = f"would publish {body['release']}, which is kept"
-    return "\n".join([f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())])
+    lines = [f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())]
+    return "\n".join([*lines, *map(_requests, body.get("services", ()))])  # an older plugin names no services
+
+
+def _requests(service: Mapping[str, Any]) -> str:
+    """Return whether a deployment can lose requests of a service, why, and what would be better."""
+    can = {"no": "loses no request", "yes": "can lose requests"}.get(service["loses_requests"], "loses requests or not")
+    rehearses = "rehearses" if service["rehearses"] else "no rehearsal"
+    hint = f"\n    better: {service['hint']}" if service["hint"] else ""
+    return f"  service {service['service']} {can}: {service['why']}; {rehearses}{hint}"
 
 
 def _release(there: Mapping[str, Any]) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from release_agent.deploy.plan import plan
+from release_agent.deploy.policy.requests import outlook
 from release_agent.deploy.resolve import accept, find
 from release_agent.deploy.run import timed
 from release_agent.errors import ReleaseError
 from release_agent.model import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.config.sections import Service
     from release_agent.deploy.context import Context
     from release_agent.deploy.plan import Plan
+    from release_agent.deploy.policy.requests import Outlook
     from release_agent.model import Release, Request
 
 
@@ -44,6 +49,15 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
     return planned
 
 
+def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
+    """Return what a deployment means for the requests of each service; raises SupervisorGone."""
+    processes, migrates = context.services.processes(), context.services.migrates_requests()
+    return [
+        outlook(service, len(processes.get(service.name, ())), context.plugin.socket_of(service.name), migrates=migrates)
+        for service in services
+    ]
+
+
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
     """Return what building and publishing it would take, and what is new in it."""
     size, files = (0, 0) if planned.kept else context.source.size(planned.target.commits)
@@ -53,5 +67,6 @@ def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, A
         "needed_bytes": size,
         "files": files,
         "free_bytes": context.store.free(),
+        "services": [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
     }

@@ -213,6 +213,9 @@ class Services(Protocol):
     def signal(self, process: Process, signal: Signals) -> None:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
 
+    def migrates_requests(self) -> bool:
+        """Return whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one."""
+
     def stop_seconds(self, service: str) -> float:
         """Return the seconds after which supervisor kills a process of the service that does not stop."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xmlrpc.client
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from release_agent.errors import SERVICE_LOG_HINT, Code, Failed, Unhealthy
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from release_agent.services.rpc import Rpc
 
 _T = TypeVar("_T")
+_MIGRATES = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
 class SupervisorServices:
@@ -53,6 +55,13 @@ class SupervisorServices:
     def programs(self) -> list[dict[str, Any]]:
         """Return supervisor's configuration of every process, as getAllConfigInfo gives it."""
         return self._ask(answers.programs, "getAllConfigInfo")
+
+    def migrates_requests(self) -> bool:
+        """Return whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one (Linux 5.14, ip-sysctl)."""
+        try:
+            return _MIGRATES.read_text(encoding="ascii").strip() == "1"
+        except OSError:
+            return False
 
     def stop_seconds(self, service: str) -> float:
         """Return the longest ``stopwaitsecs`` of a service's programs, 0 if there are none."""

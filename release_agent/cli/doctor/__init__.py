@@ -38,6 +38,6 @@ def examine(parts: Parts, file: Path, supervised: Supervised, refused: Failed | 
             *looked("git", repositories.examine(source, parts.clock)),
             *looked("signers", repositories.signers(parts.config.revision)),
             revision,
-            *looked("supervisor", supervisor.examine(parts, supervised, blueprint, edit)),
+            *looked("supervisor", supervisor.examine(parts, context, supervised, blueprint, edit)),
             *looked("consul", consul.examine(parts)),
         ]

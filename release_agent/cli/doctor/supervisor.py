@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
 from release_agent.cli.doctor.programs import OwnPrograms
+from release_agent.deploy.check import outlooks
+from release_agent.deploy.policy.requests import Loss
 from release_agent.errors import ReleaseError
 from release_agent.health import LEFT_STOPPED
 from release_agent.system.processes import owner
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     from release_agent.cli.doctor.supervised import Program, Supervised
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
+    from release_agent.deploy.context import Context
     from release_agent.health import Process
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
     from release_agent.wiring import Parts
 
 
-def examine(parts: Parts, supervised: Supervised, blueprint: Blueprint, edit: str) -> Iterator[Finding]:
+def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: Blueprint, edit: str) -> Iterator[Finding]:
     """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy.
 
     ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
@@ -44,6 +47,10 @@ def examine(parts: Parts, supervised: Supervised, blueprint: Blueprint, edit: st
     if programs is not None:
         for service in blueprint.services:
             yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
+        for told in outlooks(context, blueprint.services):
+            lost = told.loses_requests is not Loss.NO
+            message = f"{'can lose' if lost else 'loses none'}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
+            yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
 
 
 def _let_in(user: str) -> str:

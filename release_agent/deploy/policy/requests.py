@@ -1,0 +1,68 @@
+"""Whether a deployment can lose requests of a service, and what would change that."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from release_agent.config.sections import RestartKind
+
+if TYPE_CHECKING:
+    from release_agent.config.sections import Service
+
+_HOLD = "make it an [fcgi-program] whose server accepts on its standard input"
+_ROLL = 'or give it numprocs=2 and restart = "rolling"'
+_PLUGIN = "add supervisor.d/plugin.conf and restart supervisord: the plugin holds its socket meanwhile"
+_MIGRATE = "start the container with --sysctl net.ipv4.tcp_migrate_req=1, if its processes share a port with SO_REUSEPORT"
+_REHEARSE = "add [service.rehearsal]: a release that cannot start is found before anything live is stopped"
+
+
+class Loss(StrEnum):
+    """Whether requests can be lost; ``DEPENDS``: on the server, which the agent cannot see."""
+
+    NO = "no"
+    YES = "yes"
+    DEPENDS = "depends"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a deployment means for the requests of a service; ``hint`` is empty if nothing would be better."""
+
+    service: str
+    loses_requests: Loss
+    why: str
+    rehearses: bool
+    hint: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``deploy --dry-run --json`` has of a service."""
+        return asdict(self)
+
+
+def outlook(service: Service, processes: int, socket: str | None, *, migrates: bool) -> Outlook:
+    """Judge a service.
+
+    ``processes``: how many it has. ``socket``: where supervisord listens for it, empty if it does not, None without the
+    plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one.
+    """
+    loss, why, hint = _judged(service, processes, socket, migrates=migrates)
+    rehearses = service.rehearsal is not None
+    more = "" if rehearses or service.restart.kind is RestartKind.NONE else _REHEARSE
+    return Outlook(service.name, loss, why, rehearses, "; ".join(filter(None, (hint, more))))
+
+
+def _judged(service: Service, processes: int, socket: str | None, *, migrates: bool) -> tuple[Loss, str, str]:
+    kind = service.restart.kind
+    if kind is RestartKind.NONE:
+        return Loss.NO, "it is not restarted", ""
+    if kind is RestartKind.SIGNAL:
+        return Loss.DEPENDS, f"its server has to keep its socket when it gets {service.restart}", ""
+    if socket:
+        return Loss.NO, f"the socket {socket} stays open while its processes are replaced", ""
+    if kind is RestartKind.ROLLING and processes > 1:
+        why = "the other processes go on; each has to share its port, or to be taken out of a balancer first"
+        return Loss.DEPENDS, why, "" if migrates else _MIGRATE
+    missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
+    return Loss.YES, "nothing listens between its stop and its start", missing
