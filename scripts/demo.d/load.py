@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 4
 PAUSE = 0.005
-TIMEOUT = 2.0
+TIMEOUT = 10.0
 # Failures nearer to each other than this belong to the same gap.
 SAME_GAP = 0.25
 

@@ -64,6 +64,7 @@ def show(stage: Stage) -> None:
     first_deployment(stage)
     upgrade_under_load(stage)
     broken_release(stage)
+    release_that_turns_sick(stage)
     rollback_by_hand(stage)
     what_is_known(stage)
     if stage.consul:
@@ -109,30 +110,40 @@ def upgrade_under_load(stage: Stage) -> None:
         load.let_run()
     expect(stage, "deployed", "v1.1.0")
     say(f"=> {load.summary()}")
-    if load.failed:
-        say('   Why: with restart = "restart" nothing listens from the stop of the old process to the start of the new one.')
+    say("   Why: supervisord holds the listening socket; while web is restarted, requests wait.")
 
 
 def broken_release(stage: Stage) -> None:
-    """Deploy what starts and is not well: it is taken back without anybody's help."""
+    """Deploy what starts and is not well: its rehearsal stops it."""
     heading("3. A broken release")
-    say("v1.2.0 starts and answers, but its /health says 500. It has 5 s to become healthy ([health] deadline).")
+    say("v1.2.0 starts and answers, but its /health says 500. A copy of web is rehearsed first, on a socket of its own.")
     develop(stage, "v1.2.0", "Orders")
     with Load(stage.web_port) as load:
         deploy_by_supervisor(stage)
         load.let_run()
     run(stage, f"release-agent history {stage.last_deployment()['id']}")
-    run(stage, "supervisorctl tail web stderr")
-    expect(stage, "rolled-back", "v1.2.0")
+    expect(stage, "failed", "v1.2.0")
+    say("=> Nothing live was touched: no process was restarted. What the clients saw meanwhile:")
+    say(f"   {load.summary()}")
+
+
+def release_that_turns_sick(stage: Stage) -> None:
+    """Deploy what passes its rehearsal and is not well under load: it is taken back without anybody's help."""
+    heading("4. A release that turns sick")
+    say("v1.3.0 passes its rehearsal. Under load it runs out of connections, and its /health says 500.")
+    develop(stage, "v1.3.0", "Orders that work")
+    with Load(stage.web_port) as load:
+        deploy_by_supervisor(stage)
+        load.let_run()
+    run(stage, f"release-agent history {stage.last_deployment()['id']}")
+    expect(stage, "rolled-back", "v1.3.0")
     say("=> Nobody had to do anything: v1.1.0 is live again, restarted and proved healthy. What the clients saw meanwhile:")
     say(f"   {load.summary()}")
-    if load.failed:
-        say("   Why: two restarts, there and back.")
 
 
 def rollback_by_hand(stage: Stage) -> None:
     """Go back one more, because somebody says so."""
-    heading("4. A rollback by hand")
+    heading("5. A rollback by hand")
     say("The sale is over: back to the healthy release that was live before this one. Nothing is built.")
     run(stage, "release-agent rollback")
     expect(stage, "deployed", "v1.0.0")
@@ -141,7 +152,7 @@ def rollback_by_hand(stage: Stage) -> None:
 
 def what_is_known(stage: Stage) -> None:
     """Look at what there is to look at."""
-    heading("5. What is live, what was done, what is kept")
+    heading("6. What is live, what was done, what is kept")
     run(stage, "release-agent status")
     run(stage, "release-agent history")
     run(stage, "release-agent releases")
@@ -149,7 +160,7 @@ def what_is_known(stage: Stage) -> None:
 
 def what_consul_says(stage: Stage) -> None:
     """Ask Consul as others would."""
-    heading("6. What Consul says")
+    heading("7. What Consul says")
     run(stage, "consul catalog services -tags")
     run(stage, """consul watch -type=checks -service=shop | grep -E '"(CheckID|Status|Output)"'""")
     run(stage, "consul kv get release-agent/demo/shop/hosts/demo-1")
@@ -170,7 +181,7 @@ def how_to_play(stage: Stage) -> None:
 
 To make a version of your own, change repository/pages.py, and its VERSION; then
 
-  git -C repository commit -am TEXT && git -C repository tag v1.3.0
+  git -C repository commit -am TEXT && git -C repository tag v1.4.0
   supervisorctl start deploy         takes the newest tag
 
 What everything had to say is in logs/. To be rid of it all:

@@ -1,7 +1,8 @@
-"""The shop's web service: ``python3 web.py PORT``. ``/health`` says whether it is well."""
+"""The shop's web service, on the listening socket that it gets as its standard input. ``/health`` says whether it is well."""
 
 import functools
 import signal
+import socket
 import sys
 import threading
 from http import HTTPStatus
@@ -14,7 +15,12 @@ class Server(ThreadingHTTPServer):
     """Answers what it has accepted before it ends."""
 
     daemon_threads = False
-    request_queue_size = 128
+
+    def __init__(self, listening: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Take a socket that listens already: supervisord keeps it open over a restart."""
+        super().__init__(listening.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -45,7 +51,7 @@ def complain(text: str) -> None:
 
 
 if __name__ == "__main__":
-    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
+    with Server(socket.socket(fileno=sys.stdin.fileno()), Handler) as server:
         # In a thread: shutdown() waits for serve_forever(), in which the signal arrives.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever(poll_interval=0.02)
