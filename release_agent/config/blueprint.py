@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.config import schema
 from release_agent.config.load import check_services, check_shared, describe
+from release_agent.config.order import check_order
 from release_agent.config.schema import Problem, section, sections
 from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Repository, Service, Shared
 from release_agent.errors import Code, Refused
@@ -47,7 +48,8 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
 
     Raises Refused (release-toml-invalid): the revision is at fault, not the container.
     """
-    parsed = [(r.into, _parse(r.name, files[r.name])) for r in config.repositories if r.name in files]
+    lone = len(config.repositories) == 1
+    parsed = [(r.into, _parse(r.name, files[r.name], lone=lone)) for r in config.repositories if r.name in files]
     blueprint = Blueprint(
         shared=config.shared if "shared" in config.own else _shared(parsed),
         hooks=config.hooks if "hooks" in config.own else _hooks(parsed),
@@ -56,6 +58,7 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
     )
     problems: list[Problem] = []
     check_services(blueprint.services, problems)
+    check_order(blueprint.services, problems)
     check_shared(blueprint.shared, problems)
     _refuse(f"the {FILE} files together", problems)
     return blueprint
@@ -87,7 +90,8 @@ def _identity(hook: Hook) -> list[str | int]:
     return [hook.run, hook.cwd, *([] if hook.umask is None else [hook.umask])]
 
 
-def _parse(name: str, text: str) -> ReleaseToml:
+def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
+    """Read one file; ``lone``: it has all services, so none of them waits for one of another repository."""
     source = f"{FILE} of repository {name}"
     try:
         text.encode()  # bytes that are not UTF-8 have become surrogates
@@ -99,6 +103,8 @@ def _parse(name: str, text: str) -> ReleaseToml:
     problems: list[Problem] = []
     parsed = schema.read_table(ReleaseToml, table, "", problems)
     check_services(parsed.services, problems)
+    if lone:
+        check_order(parsed.services, problems)
     check_shared(parsed.shared, problems)
     _refuse(source, problems)
     return replace(parsed, own=frozenset(table))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.config import readers, schema
+from release_agent.config.order import check_order
 from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import Problem
 from release_agent.config.sections import Config, Probe, RehearsalProbe, Repository, Service, Shared, host_name
@@ -67,6 +68,7 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
     config = schema.read_table(Config, table, "", problems)
     _check_places(config.repositories, problems)
     check_services(config.services, problems)
+    check_order(config.services, problems)
     check_shared(config.shared, problems)
     if config.revision.signed and config.revision.follow == "branch":
         problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))

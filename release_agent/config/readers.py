@@ -181,6 +181,18 @@ def inner_paths(value: object) -> tuple[str, ...]:
     return paths
 
 
+def each(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
+    """Make a reader of lists whose items ``read`` reads."""
+
+    def read_list(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            message = "must be a list of texts"
+            raise WrongValueError(message)
+        return tuple(map(read, value))
+
+    return read_list
+
+
 def overlapping(paths: Sequence[str]) -> list[tuple[str, str]]:
     """Return the pairs of inner paths of which one is, or contains, the other."""
 

@@ -187,6 +187,9 @@ class Service:
     restart: Restart = setting(_restart, default=Restart(), doc='"restart", "rolling", "signal:HUP" or "none"')
     probes: tuple[Probe, ...] = sections(Probe, key="probe", doc="what must be well besides supervisor's own state")
     rehearsal: Rehearsal | None = optional_section(Rehearsal, doc="prove a copy first, if there is this section")
+    after: tuple[str, ...] | None = setting(
+        readers.each(_group), default=None, doc="services that are through before this one begins; default: the one before it"
+    )
 
 
 @dataclass(frozen=True)

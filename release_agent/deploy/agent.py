@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from release_agent.deploy.deployment import Deployment
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before
-from release_agent.deploy.policy.proof import prove
 from release_agent.deploy.recovery import recover
+from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.resolve import candidates
-from release_agent.deploy.restart import Restarter
 from release_agent.deploy.rollback import roll_back
 from release_agent.deploy.run import Ending, Run
 from release_agent.errors import (
@@ -32,6 +31,7 @@ from release_agent.model import ROLLOUT, SUCCESSES, Action, Outcome, Record, Rel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.context import Context
     from release_agent.health import Look
 
@@ -227,14 +227,11 @@ class Agent:
     def _start(self, run: Run, live: Release) -> None:
         context, blueprint = self._context, self._context.blueprint(live)
 
-        def once() -> Look:
-            return look(context, live, blueprint, run.occasion)
+        def once(services: Blueprint, **_: bool) -> Look:
+            return look(context, live, services, run.occasion)
 
-        if not once().well:
-            with run.phase("restart"):
-                Restarter(context.services, context.clock, context.log).start(blueprint.services)
-            with run.phase("health"):
-                prove(once, blueprint.health, context.clock)
+        if not once(blueprint).well:
+            Replacement(run, blueprint, once).start()
 
 
 def prune(context: Context) -> list[str]:

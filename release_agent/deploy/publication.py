@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before
-from release_agent.deploy.policy.order import Pids, pids_of, untouched
+from release_agent.deploy.policy.order import Pids, pids_of, stops, untouched
 from release_agent.deploy.replacement import Replacement
-from release_agent.deploy.restart import Restarter
 from release_agent.deploy.run import Ending
 from release_agent.errors import (
     Cancelled,
@@ -150,10 +149,10 @@ class Publication:
                     raise
                 context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
-            with run.phase("restart"):
-                Restarter(context.services, context.clock, context.log).stop(self._dropped(replaced, blueprint))
             replacement = Replacement(run, blueprint, self._look)
             self._touched = replacement.touched
+            for level in self._dropped(replaced, blueprint):
+                replacement.stop(level)
             replacement.replace(
                 untouched=failed.untouched_on(release) if failed else (),
                 ran=failed.ran_on(release) if failed else None,
@@ -173,17 +172,16 @@ class Publication:
         """Read once: a release does not change, and the proof looks several times a second."""
         return self._context.blueprint(self._release)
 
-    def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[Service]:
-        """The services that only the other release has: they would go on running from it."""
+    def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[list[Service]]:
+        """The services that only the other release has, in the order of their stops: they would go on running from it."""
         if replaced is None or replaced.name == self._release.name:
             return []
-        names = {service.name for service in blueprint.services}
         try:
             other = self._context.blueprint(replaced)
         except Refused as error:  # what it did to its own release.toml must not keep it live
             self._context.log.warning("services.unknown", release=replaced.name, why=error.message)
             return []
-        return [service for service in other.services if service.name not in names]
+        return stops(other.services, {service.name for service in blueprint.services})
 
     def _look(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""

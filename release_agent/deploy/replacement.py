@@ -1,4 +1,4 @@
-"""One service after the other: it is replaced and proved healthy, and only then the next one is touched."""
+"""One level of services after the other: it is replaced and proved healthy, and only then the next one is touched."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from release_agent.config.sections import Restart, RestartKind
+from release_agent.deploy.policy.order import levels
 from release_agent.deploy.policy.proof import prove
 from release_agent.deploy.restart import Restarter
 from release_agent.errors import Unhealthy
@@ -25,7 +26,7 @@ _ONLY_START = Restart(RestartKind.NONE)
 class Looking(Protocol):
     """Looks once at the services of a blueprint."""
 
-    def __call__(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
+    def __call__(self, blueprint: Blueprint, /, *, some_old: bool = False) -> Look:
         """``some_old``: processes of the release before are expected among them."""
 
 
@@ -45,19 +46,16 @@ class Replacement:
         self._restarter = Restarter(context.services, context.clock, context.log, context.plugin)
 
     def replace(self, *, untouched: Collection[str] = (), ran: Pids | None = None, to_the_end: bool = False) -> None:
-        """Replace and prove each service, then prove all of them together; raises Unhealthy.
+        """Replace and prove the services level by level, then prove all of them together; raises Unhealthy.
 
         ``untouched``: the names of the services that are only started if they do not run. ``ran``: the processes that
         run this release already; those of a rolling service go on. ``to_the_end``: go on after a
         service that is not healthy; for a release that stays live whatever is found.
         """
         failure: Unhealthy | None = None
-        for service in self._blueprint.services:
+        for level in levels(self._blueprint.services):
             try:
-                if service.restart.kind is RestartKind.ROLLING and service.name not in untouched:
-                    self._roll(service, (ran or {}).get(service.name, frozenset()))
-                else:
-                    self._through([replace(service, restart=_ONLY_START) if service.name in untouched else service])
+                self._through([_only_started(service) if service.name in untouched else service for service in level], ran or {})
             except Unhealthy as unhealthy:
                 if not to_the_end:
                     raise
@@ -68,26 +66,48 @@ class Replacement:
         # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
         self._restarter.let_go()
 
+    def start(self) -> None:
+        """Start what does not run, in the same order, and prove all services; raises Unhealthy."""
+        self.replace(untouched={service.name for service in self._blueprint.services}, to_the_end=True)
+
+    def _through(self, level: Sequence[Service], ran: Pids) -> None:
+        """Replace and prove the services of a level: the rolling ones after the others, as each takes its time."""
+        rolling = [service for service in level if service.restart.kind is RestartKind.ROLLING]
+        together = [service for service in level if service not in rolling]
+        if together:
+            self._replace_together(together)
+        for service in rolling:
+            self._roll(service, ran.get(service.name, frozenset()))
+
+    def _replace_together(self, services: Sequence[Service]) -> None:
+        with self._run.phase("restart"):
+            self.touched.update(service.name for service in services if service.restart != _ONLY_START)
+            self._restarter.restart(services)
+        self._prove(self._alone(services))
+
     def _roll(self, service: Service, ran: Collection[int]) -> None:
         """Replace one process after the other, each when the one before is proved; the first failure leaves the others be."""
         self.touched.add(service.name)
-        health = replace(self._blueprint.health, stable_for=0.0)
-        alone = replace(self._blueprint, services=(service,), health=health)
         self._restarter.hold(service.name)
         for processes in self._restarter.steps(service.name, ran):
             with self._run.phase("restart"):
                 self._restarter.replace(processes)
-            with self._run.phase("health"):
-                prove(lambda: self._look(alone, some_old=True), health, self._run.context.clock)
+            self._prove(self._alone([service]), some_old=True)
 
-    def _through(self, services: Sequence[Service]) -> None:
-        with self._run.phase("restart"):
-            self.touched.update(service.name for service in services if service.restart != _ONLY_START)
-            self._restarter.restart(services)
-        # All services together have to stay healthy for `stable_for`, at the end.
+    def _alone(self, services: Sequence[Service]) -> Blueprint:
+        """Return a blueprint of these services alone; all together have to stay healthy for `stable_for`, at the end."""
         health = replace(self._blueprint.health, stable_for=0.0)
-        self._prove(replace(self._blueprint, services=tuple(services), health=health))
+        return replace(self._blueprint, services=tuple(services), health=health)
 
-    def _prove(self, blueprint: Blueprint) -> None:
+    def stop(self, level: Sequence[Service]) -> None:
+        """Stop services that this release does not have; raises Unhealthy."""
+        with self._run.phase("restart"):
+            self._restarter.stop(level)
+
+    def _prove(self, blueprint: Blueprint, *, some_old: bool = False) -> None:
         with self._run.phase("health"):
-            prove(lambda: self._look(blueprint), blueprint.health, self._run.context.clock)
+            prove(lambda: self._look(blueprint, some_old=some_old), blueprint.health, self._run.context.clock)
+
+
+def _only_started(service: Service) -> Service:
+    return replace(service, restart=_ONLY_START)

@@ -25,7 +25,7 @@ _START_TIMEOUT = 10.0
 
 
 class Restarter:
-    """Stops, starts and restarts services, one after the other.
+    """Stops, starts and restarts services side by side.
 
     Every method raises Unhealthy (restart-failed) if a process does not stop or start.
     """
@@ -57,7 +57,7 @@ class Restarter:
         for process in processes:
             if process.alive:
                 self._services.stop(process)
-        self._wait(processes, _has_stopped, self._services.stop_seconds(processes[0].service) + _STOP_MARGIN)
+        self._wait(processes, _has_stopped, self._stop_deadline(processes[0].service))
         for process in processes:
             self._services.start(process)
             self._log.info("service.restarted", service=process.full_name, how=str(RestartKind.ROLLING))
@@ -66,14 +66,19 @@ class Restarter:
 
     def restart(self, services: Sequence[Service]) -> None:
         """Restart each as its ``restart`` says; start those that do not run, whatever it says."""
+        replaced = [service for service in services if service.restart.kind is RestartKind.RESTART]
+        tired = [service for service in replaced if self._is_tired(service.name)]
+        for service in replaced:
+            self.hold(service.name)
+        self.stop(replaced)
         for service in services:
-            how = service.restart
-            if how.kind is RestartKind.RESTART:
-                self._replace(service.name)
-            elif how.signal:
-                self._signal(service.name, how.signal)
-            self._start(service.name)
-            self._log.info("service.restarted", service=service.name, how=str(how))
+            if service.restart.signal:
+                self._signal(service.name, service.restart.signal)
+        self.start(services)
+        for service in tired:
+            self._start_afresh(service.name)
+        for service in services:
+            self._log.info("service.restarted", service=service.name, how=str(service.restart))
 
     def let_go(self) -> None:
         """Let go of the sockets that were held while their processes were replaced; until then requests wait."""
@@ -81,39 +86,37 @@ class Restarter:
             self._sockets.let_go_socket(self._held.pop())
 
     def stop(self, services: Sequence[Service]) -> None:
-        """Stop every process of the services, and return when they have stopped."""
-        for service in services:
-            self._stop(service.name)
+        """Stop every process of the services, and return when all have stopped."""
+        stopping = [(self._begin_to_stop(service.name), self._stop_deadline(service.name)) for service in services]
+        for processes, deadline in stopping:
+            self._wait(processes, _has_stopped, deadline)
 
     def start(self, services: Sequence[Service]) -> None:
         """Start the processes that do not run; does not wait until they run."""
         for service in services:
             self._start(service.name)
 
-    def _replace(self, service: str) -> None:
-        tired = any(process.state == "BACKOFF" for process in self._processes(service))
-        self.hold(service)
-        self._stop(service)
-        self._start(service)
-        if tired:
-            self._start_afresh(service)
+    def _is_tired(self, service: str) -> bool:
+        return any(process.state == "BACKOFF" for process in self._processes(service))
 
     def _signal(self, service: str, signal: Signals) -> None:
         for process in self._processes(service):
             if process.state in ("RUNNING", "STARTING"):
                 self._services.signal(process, signal)
 
-    def _stop(self, service: str) -> None:
-        patience = self._services.stop_seconds(service) + _STOP_MARGIN
+    def _begin_to_stop(self, service: str) -> list[Process]:
         processes = self._processes(service)
         for process in processes:
             if process.alive:
                 self._services.stop(process)
-        self._wait(processes, _has_stopped, patience)
+        return processes
+
+    def _stop_deadline(self, service: str) -> float:
+        return self._clock.now() + self._services.stop_seconds(service) + _STOP_MARGIN
 
     def _start(self, service: str) -> None:
         # Supervisor fails on starting a process that is being stopped.
-        self._wait(self._processes(service), _is_not_stopping, _START_TIMEOUT)
+        self._wait(self._processes(service), _is_not_stopping, self._clock.now() + _START_TIMEOUT)
         for process in self._processes(service):
             if not process.alive:
                 self._services.start(process)
@@ -129,12 +132,11 @@ class Restarter:
             self._clock.sleep(_POLL)
         self._start(service)
 
-    def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], patience: float) -> None:
-        """Return once all processes of a service are done; raises Unhealthy after ``patience`` seconds.
+    def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], deadline: float) -> None:
+        """Return once all processes of a service are done; raises Unhealthy at the deadline.
 
         One is polled, which is cheap however many there are; when it is done, the others have usually come as far.
         """
-        deadline = self._clock.now() + patience
         names = {process.name for process in processes}
         while waiting := [process for process in processes if not is_done(process)]:
             self._poll(waiting[0], is_done, deadline)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
 from release_agent.cli.doctor.owner import wrong_user
 from release_agent.config.sections import RestartKind
+from release_agent.deploy.policy.order import levels
 from release_agent.services.sections import Sections, UnknownSectionsError
 
 if TYPE_CHECKING:
@@ -105,12 +106,14 @@ class OwnPrograms:
     def _worst_rollback(self, blueprint: Blueprint) -> float:
         """Return the seconds until the release before is proved healthy, if each service takes all the time it has.
 
-        A service has its time to stop, and the deadline to become healthy; all of them together have the deadline once more.
+        Services that are replaced side by side have their time to stop, and the deadline to become healthy; all services
+        together have the deadline once more.
         """
         stopped = {service.name for service in blueprint.services if service.restart.kind is RestartKind.RESTART}
         patience: dict[str, float] = {}
         for program in self.supervised.programs or ():
             if program["group"] in stopped:
                 patience[program["group"]] = max(patience.get(program["group"], 0), program["stopwaitsecs"])
-        proofs = len(blueprint.services) + 1
-        return sum(patience.values()) + proofs * blueprint.health.deadline + blueprint.health.stable_for
+        order, health = levels(blueprint.services), blueprint.health
+        stops = sum(max(patience.get(service.name, 0) for service in level) for level in order)
+        return stops + (len(order) + 1) * health.deadline + health.stable_for

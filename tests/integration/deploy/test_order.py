@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -91,3 +92,57 @@ def test_run_that_is_killed_between_two_services_is_finished_by_boot(many: Host)
     assert host.serves() == "v1.1.0"
     assert not {web, last} & set(pids(host, "web", "last"))
     assert [entry["outcome"] for entry in host.history()] == ["deployed", "deployed"]
+
+
+def said(host: Host, what: str) -> list[str]:
+    """Return the services of which supervisord's log says that they were ``spawned`` or ``stopped``, in order."""
+    told = re.findall(rf"{what}: '?(first|web|last)\b", (host.path / "supervisord.log").read_text())
+    return [str(service) for service in told]
+
+
+def test_independent_service_does_not_wait_for_the_proof_of_another(many: Host) -> None:
+    host = many
+    host.repository.release("v1.1.0", **{"idle.py": IDLE})
+    first, web, last = pids(host, "first", "web", "last")
+    held = f"""[[service.probe]]\nexec = '{host.gate("held")}'\ntimeout = "10m"\n"""
+    services = named("first") + held + host.probed("10s").replace('"web"', '"web"\nafter = []', 1)
+    host.configure(service=services + "\n" + named("last") + 'after = ["first"]')
+    run = host.begin("deploy")
+    host.reached("held")
+    between = pids(host, "first", "web", "last")
+
+    host.open("held")
+
+    assert ended(run) == 0
+    assert (between[0] != first, between[1] != web, between[2]) == (True, True, last)
+    assert host.process("last")[1] != last
+
+
+def test_services_that_only_the_old_release_has_are_stopped_in_the_reverse_order(many: Host) -> None:
+    host = many
+    host.configure(service="")
+    health = '[health]\nstable_for = "100ms"\n'
+    host.repository.release("v1.1.0", **{"release.toml": health + named("first", "web", "last"), "idle.py": IDLE})
+    host.repository.release("v1.2.0", **{"release.toml": health + named("web"), "idle.py": IDLE})
+    host.deploy("v1.1.0")
+    before = len(said(host, "stopped"))
+
+    ran = host.deploy("v1.2.0")
+
+    assert ran.code == 0, ran.err
+    assert said(host, "stopped")[before:] == ["last", "first", "web"]
+    assert [host.process(name)[0] for name in ("first", "web", "last")] == ["STOPPED", "RUNNING", "STOPPED"]
+
+
+def test_boot_starts_services_in_their_order_and_all_of_them_also_if_one_is_not_healthy(many: Host) -> None:
+    host = many
+    host.supervisorctl("stop", "first", "web", "last")
+    (host.path / "sick").touch()
+    services = named("first") + 'after = ["last"]\n' + host.probed("10s").replace('"web"', '"web"\nafter = []', 1) + "\n"
+    host.configure(service=services + named("last") + 'after = ["web"]', health='[health]\ndeadline = "2s"\nstable_for = "0s"')
+    before = len(said(host, "spawned"))
+
+    boot = host.agent("boot")
+
+    assert boot.code == 21
+    assert said(host, "spawned")[before:] == ["web", "last", "first"]

@@ -228,3 +228,26 @@ def test_another_umask_of_a_build_hook_makes_another_release() -> None:
 
     assert len({identity(hook.format(umask)) for umask in ("", "002", "022")}) == 3
     assert identity(hook.format("")) == identity('[hooks]\nbuild = [{ run = "make" }]\n')
+
+
+def test_a_service_may_wait_for_one_of_another_repository_and_not_for_an_unknown_one() -> None:
+    web = '[[service]]\nname = "web"\nafter = ["api"]\n'
+
+    assert [service.after for service in combine(configuration(repository=TWO), {"api": FILE, "web": web}).services] == [
+        None,
+        ("api",),
+    ]
+    error = refusal(web=web)
+    assert error.code is Code.RELEASE_TOML_INVALID
+    assert 'service[0].after: "api" is not the name of a service' in error.message
+
+
+def test_a_circle_is_told_with_everything_else_that_is_wrong_in_a_lone_repositorys_file() -> None:
+    text = '[[service]]\nname = "web"\nafter = ["db"]\n[[service]]\nname = "db"\nrestart = "never"\n'
+
+    with pytest.raises(Refused) as refused:
+        combine(configuration(), {"api": text})
+
+    assert refused.value.code is Code.RELEASE_TOML_INVALID
+    assert "2 problems" in refused.value.message
+    assert "web waits for db waits for web" in refused.value.message

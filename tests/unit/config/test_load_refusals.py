@@ -214,3 +214,36 @@ def test_who_may_not_read_the_configuration_is_told_which_user_to_be(open_place:
         load.load(str(file), {})
 
     assert refused.value.hint == hint.format(file)
+
+
+def services(**after: str) -> str:
+    """Return sections of services, each with what its ``after`` says; none where that is empty."""
+    return MINIMAL + "".join(
+        f'[[service]]\nname = "{name}"\n' + (f"after = {waits}\n" if waits else "") for name, waits in after.items()
+    )
+
+
+TWICE = ['service.name: "web" is used twice', 'service[0].after: "db" is not the name of a service']
+CIRCLE = ": a circle; a service without `after` waits for the one before it in the list"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (services(web='["web"]'), [f"service.after: web waits for web{CIRCLE}"]),
+        (services(web='["db"]', db=""), [f"service.after: web waits for db waits for web{CIRCLE}"]),
+        (
+            services(a='["b"]', b='["a"]', c='["d", "nobody"]', d=""),
+            [
+                'service[2].after: "nobody" is not the name of a service',
+                f"service.after: a waits for b waits for a{CIRCLE}",
+                f"service.after: c waits for d waits for c{CIRCLE}",
+            ],
+        ),
+        (services(web='"db"', db=""), ["service[0].after: must be a list of texts, not 'db'"]),
+        (services(web="[7]"), ["service[0].after: must be the name of a supervisor group, not [7]"]),
+        (services(web='["db"]') + '[[service]]\nname = "web"\nafter = ["web"]\n', TWICE),
+    ],
+)
+def test_services_that_wait_for_nobody_or_for_one_another_are_refused(text: str, problems: list[str]) -> None:
+    assert problems_of(text) == problems

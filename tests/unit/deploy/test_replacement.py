@@ -35,7 +35,7 @@ class World:
         plans = Blueprint(Shared((), ()), Hooks((), (), (), ()), services, HealthSettings(deadline=10.0, stable_for=3.0))
         self.replacement = Replacement(run, plans, self._look)
 
-    def _look(self, plans: Blueprint) -> Look:
+    def _look(self, plans: Blueprint, **_: bool) -> Look:
         names = [service.name for service in plans.services]
         self._say(f"look {' '.join(names)}")
         processes = self.services.processes()
@@ -61,8 +61,8 @@ class World:
         return self.services.calls, unhealthy.value.message
 
 
-def service(name: str, restart: Restart | None = None) -> Service:
-    return Service(name, restart or Restart(), probes=())
+def service(name: str, restart: Restart | None = None, after: tuple[str, ...] | None = None) -> Service:
+    return Service(name, restart or Restart(), probes=(), after=after)
 
 
 def test_a_service_is_proved_before_the_next_one_is_touched_and_all_are_proved_at_the_end() -> None:
@@ -117,6 +117,30 @@ def test_a_service_that_is_only_started_does_not_count_as_touched() -> None:
 
     assert world.replace() == ["look db"]
     assert world.replacement.touched == set()
+
+
+def test_independent_services_are_replaced_and_proved_side_by_side() -> None:
+    world = World(service("db"), service("web", after=()), service("worker", after=("db",)), sick=["worker"])
+
+    done, _ = world.fails()
+
+    assert done == [
+        *("stop db:it", "stop web:it", "start db:it", "start web:it", "look db web"),
+        *("stop worker:it", "start worker:it", "look worker"),
+    ]
+
+
+def test_what_does_not_run_is_started_in_the_same_order() -> None:
+    world = World(service("db"), service("web"), sick=["db"])
+    for process in list(world.services.all):
+        world.services.stop(process)
+    world.clock.advance(1.0)
+    world.services.calls.clear()
+
+    with pytest.raises(Unhealthy, match="db is sick"):
+        world.replacement.start()
+
+    assert world.services.calls == ["start db:it", "look db", "start web:it", "look web"]
 
 
 def test_without_services_the_proof_is_all_there_is() -> None:

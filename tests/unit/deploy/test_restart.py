@@ -61,10 +61,12 @@ def test_all_processes_of_a_service_are_stopped_before_any_is_started() -> None:
     assert world.log.said == [{"event": "service.restarted", "service": "web", "how": "restart"}]
 
 
-def test_services_are_restarted_one_after_the_other() -> None:
+def test_services_are_restarted_side_by_side() -> None:
     world = World(web_one="RUNNING", jobs_one="RUNNING")
+    world.services.stop_takes = 3.0
 
-    assert world.restart("jobs", "web") == ["stop jobs:one", "start jobs:one", "stop web:one", "start web:one"]
+    assert world.restart("jobs", "web") == ["stop jobs:one", "stop web:one", "start jobs:one", "start web:one"]
+    assert world.clock.spent == pytest.approx(3.0, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,13 @@ def test_a_process_that_does_not_stop_fails_it_after_its_own_time_and_a_margin()
     assert world.services.calls == ["stop web:one", "stop web:two"]
 
 
+def test_services_that_do_not_stop_have_their_time_side_by_side() -> None:
+    world = World(web_one="RUNNING", jobs_one="RUNNING")
+    world.services.stop_takes = NEVER
+
+    assert world.fails("web", "jobs") == (pytest.approx(5.0 + 10.0, abs=0.02), "could not stop web: web:one is STOPPING")
+
+
 def test_a_process_that_somebody_else_stops_for_ever_fails_a_start() -> None:
     world = World(web_one="STOPPING")
 
@@ -131,12 +140,12 @@ def test_a_process_that_supervisor_forgets_meanwhile_is_not_waited_for() -> None
     assert world.restart("web") == ["stop web:one", "stop web:two", "start web:two"]
 
 
-def test_a_process_that_cannot_be_started_fails_it_and_the_next_service_is_left_alone() -> None:
+def test_a_process_that_cannot_be_started_fails_it() -> None:
     world = World(web_one="RUNNING", jobs_one="RUNNING")
     world.services.refused = ["web:one"]
 
     assert world.fails("web", "jobs")[1] == "supervisor could not start web:one"
-    assert world.services.calls == ["stop web:one", "start web:one"]
+    assert world.services.calls == ["stop web:one", "stop jobs:one", "start web:one"]
     assert world.log.said == []
 
 
