@@ -92,6 +92,11 @@ class Variable(StrEnum):
     # Set by the plugin
     RELEASE_REHEARSAL = "RELEASE_REHEARSAL", "plugin.rehearsal", "1 for the copy of a process that is rehearsed"
 
+    # Besides, for the commands of a service
+    RELEASE_SERVICE = "RELEASE_SERVICE", "deploy.traffic", "name of the service"
+    RELEASE_PROCESS = "RELEASE_PROCESS", "deploy.traffic", "name of the process in its group"
+    RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.traffic", "digits that the name of the process ends with"
+
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)

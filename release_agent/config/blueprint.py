@@ -145,7 +145,7 @@ def _placed(service: Service, into: str) -> Service:
     rehearsal = service.rehearsal
     if rehearsal:
         rehearsal = replace(rehearsal, probes=tuple(replace(probe, cwd=into) for probe in rehearsal.probes))
-    return replace(service, probes=tuple(replace(probe, cwd=into) for probe in service.probes), rehearsal=rehearsal)
+    return replace(service, probes=tuple(replace(probe, cwd=into) for probe in service.probes), rehearsal=rehearsal, cwd=into)
 
 
 def _health(config: Config, parsed: _Parsed) -> HealthSettings:

@@ -181,7 +181,7 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Service:
-    """``[[service]]``: a supervisor group that runs from ``current``."""
+    """``[[service]]``: a supervisor group that runs from ``current``; its commands run in ``cwd``, a path within the release."""
 
     name: str = setting(_group, doc="the supervisor group")
     restart: Restart = setting(_restart, default=Restart(), doc='"restart", "rolling", "signal:HUP" or "none"')
@@ -190,6 +190,19 @@ class Service:
     after: tuple[str, ...] | None = setting(
         readers.each(_group), default=None, doc="services that are through before this one begins; default: the one before it"
     )
+    drain: float = setting(
+        readers.duration, default=0.0, doc="wait this long between `before_stop` and the stop", optional_in_code=True
+    )
+    before_stop: str = setting(
+        readers.text,
+        default="",
+        doc="run for each process before it is stopped, in the release that is left",
+        optional_in_code=True,
+    )
+    after_start: str = setting(
+        readers.text, default="", doc="run for each process that was started and is healthy", optional_in_code=True
+    )
+    cwd: str = "."
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.resolve import candidates
 from release_agent.deploy.rollback import roll_back
 from release_agent.deploy.run import Ending, Run
+from release_agent.deploy.traffic import Side, Traffic
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -231,7 +232,7 @@ class Agent:
             return look(context, live, services, run.occasion)
 
         if not once(blueprint).well:
-            Replacement(run, blueprint, once).start()
+            Replacement(run, blueprint, once, Traffic(run, None, Side(live, blueprint))).start()
 
 
 def prune(context: Context) -> list[str]:

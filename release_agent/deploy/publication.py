@@ -13,6 +13,7 @@ from release_agent.deploy.policy.line import before
 from release_agent.deploy.policy.order import Pids, pids_of, stops, untouched
 from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.run import Ending
+from release_agent.deploy.traffic import Side, Traffic
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Service
     from release_agent.deploy.run import Run
 
 
@@ -45,6 +45,7 @@ class Publication:
         self._release = release
         self._ran: Pids = {}
         self._touched: Collection[str] = ()
+        self._out: Collection[int] = ()
 
     @property
     def release(self) -> Release:
@@ -149,9 +150,12 @@ class Publication:
                     raise
                 context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
-            replacement = Replacement(run, blueprint, self._look)
-            self._touched = replacement.touched
-            for level in self._dropped(replaced, blueprint):
+            left = self._left(replaced)
+            traffic = Traffic(run, left, Side(release, blueprint), forgiving=to_the_end)
+            replacement = Replacement(run, blueprint, self._look, traffic)
+            self._touched, self._out = replacement.touched, traffic.out
+            # They would go on running from the release that is left.
+            for level in stops(left.blueprint.services if left else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
             replacement.replace(
                 untouched=failed.untouched_on(release) if failed else (),
@@ -172,16 +176,15 @@ class Publication:
         """Read once: a release does not change, and the proof looks several times a second."""
         return self._context.blueprint(self._release)
 
-    def _dropped(self, replaced: Release | None, blueprint: Blueprint) -> list[list[Service]]:
-        """The services that only the other release has, in the order of their stops: they would go on running from it."""
-        if replaced is None or replaced.name == self._release.name:
-            return []
+    def _left(self, replaced: Release | None) -> Side | None:
+        """Return what the release that is left says of itself; None if there is none, or that cannot be read."""
+        if replaced is None:
+            return None
         try:
-            other = self._context.blueprint(replaced)
+            return Side(replaced, self._context.blueprint(replaced))
         except Refused as error:  # what it did to its own release.toml must not keep it live
             self._context.log.warning("services.unknown", release=replaced.name, why=error.message)
-            return []
-        return stops(other.services, {service.name for service in blueprint.services})
+            return None
 
     def _look(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
@@ -274,8 +277,13 @@ class Publication:
         return untouched(self._ran, pids_of(self._context.services.processes()), self._touched)
 
     def ran_on(self, target: Release) -> Pids:
-        """Return the processes that ran ``target`` before this release was published, by service; a killed run knows of none."""
-        return self._ran if target.name == self._run.record.previous else {}
+        """Return the processes that ran ``target`` before this release was published, by service; a killed run knows of none.
+
+        What was taken out of the traffic is not among them: replaced, it is let in again.
+        """
+        if target.name != self._run.record.previous:
+            return {}
+        return {service: pids.difference(self._out) for service, pids in self._ran.items()}
 
     def _nothing_behind(self, failure: ReleaseError) -> Ending:
         nothing = RollbackFailed(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Service
     from release_agent.deploy.policy.order import Pids
     from release_agent.deploy.run import Run
-    from release_agent.health import Look
+    from release_agent.deploy.traffic import Traffic
+    from release_agent.health import Look, Process
 
 _ONLY_START = Restart(RestartKind.NONE)
 
@@ -36,17 +37,18 @@ class Replacement:
     ``touched``: the names of the services that were restarted or signalled so far.
     """
 
-    def __init__(self, run: Run, blueprint: Blueprint, look: Looking) -> None:
+    def __init__(self, run: Run, blueprint: Blueprint, look: Looking, traffic: Traffic) -> None:
         """``look``: look once at the services of a blueprint."""
         self.touched: set[str] = set()
         self._run = run
         self._blueprint = blueprint
         self._look = look
+        self._traffic = traffic
         context = run.context
         self._restarter = Restarter(context.services, context.clock, context.log, context.plugin)
 
     def replace(self, *, untouched: Collection[str] = (), ran: Pids | None = None, to_the_end: bool = False) -> None:
-        """Replace and prove the services level by level, then prove all of them together; raises Unhealthy.
+        """Replace and prove the services level by level, then prove all of them together; raises Unhealthy, Failed.
 
         ``untouched``: the names of the services that are only started if they do not run. ``ran``: the processes that
         run this release already; those of a rolling service go on. ``to_the_end``: go on after a
@@ -80,19 +82,28 @@ class Replacement:
             self._roll(service, ran.get(service.name, frozenset()))
 
     def _replace_together(self, services: Sequence[Service]) -> None:
+        replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
+        self.touched.update(service.name for service in services if service.restart != _ONLY_START)
+        self._traffic.take_out(self._processes(replaced))
         with self._run.phase("restart"):
-            self.touched.update(service.name for service in services if service.restart != _ONLY_START)
             self._restarter.restart(services)
         self._prove(self._alone(services))
+        self._traffic.let_in(self._processes(replaced))
 
     def _roll(self, service: Service, ran: Collection[int]) -> None:
         """Replace one process after the other, each when the one before is proved; the first failure leaves the others be."""
         self.touched.add(service.name)
         self._restarter.hold(service.name)
         for processes in self._restarter.steps(service.name, ran):
+            self._traffic.take_out(processes)
             with self._run.phase("restart"):
                 self._restarter.replace(processes)
             self._prove(self._alone([service]), some_old=True)
+            self._traffic.let_in(processes)
+
+    def _processes(self, services: Collection[str]) -> list[Process]:
+        groups = self._run.context.services.processes() if services else {}
+        return [process for name in services for process in groups.get(name, ())]
 
     def _alone(self, services: Sequence[Service]) -> Blueprint:
         """Return a blueprint of these services alone; all together have to stay healthy for `stable_for`, at the end."""
@@ -100,7 +111,8 @@ class Replacement:
         return replace(self._blueprint, services=tuple(services), health=health)
 
     def stop(self, level: Sequence[Service]) -> None:
-        """Stop services that this release does not have; raises Unhealthy."""
+        """Stop services that this release does not have; raises Unhealthy, Failed."""
+        self._traffic.take_out(self._processes([service.name for service in level]))
         with self._run.phase("restart"):
             self._restarter.stop(level)
 

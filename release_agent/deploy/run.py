@@ -174,6 +174,12 @@ class Run:
             for hook in hooks:
                 self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd))
 
+    def command(self, stage: str, hook: Hook, release: Release, about: dict[str, str]) -> None:
+        """Run a command in a release that exists, as hooks are run; ``about``: variables besides. Raises Failed."""
+        directory = self.context.store.directory(release.name)
+        with self.phase("hooks"):
+            self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd) | about)
+
     def _hook(self, hook: Hook, stage: str, directory: Path, environment: Mapping[str, str]) -> None:
         context = self.context
         context.log.info("hook.started", stage=stage, run=hook.run)

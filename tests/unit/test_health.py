@@ -43,3 +43,8 @@ def test_what_a_state_of_supervisor_means(state: str, said: set[str]) -> None:
 
     assert {name for name in ("running", "alive", "stopping", "hopeless") if getattr(process, name)} == said
     assert process.full_name == "web:one"
+
+
+@pytest.mark.parametrize(("name", "number"), [("web", "0"), ("web_01", "01"), ("web2_7", "7"), ("v2-web", "0"), ("8", "8")])
+def test_the_number_of_a_process_is_what_its_name_ends_with(name: str, number: str) -> None:
+    assert Process("web", name, "RUNNING", 7).number == number

@@ -12,12 +12,12 @@ from release_agent.deploy.policy.order import levels
 from release_agent.services.sections import Sections, UnknownSectionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from release_agent.cli.doctor.supervised import Program, Supervised
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Config
+    from release_agent.config.sections import Config, Service
 
 # The settings of a one-shot: supervisor's values, and the text in the program's section.
 _ONE_SHOT = {"autostart": (False, "false"), "startsecs": (0, "0"), "startretries": (0, "0"), "exitcodes": ([0], "0")}
@@ -106,14 +106,24 @@ class OwnPrograms:
     def _worst_rollback(self, blueprint: Blueprint) -> float:
         """Return the seconds until the release before is proved healthy, if each service takes all the time it has.
 
-        Services that are replaced side by side have their time to stop, and the deadline to become healthy; all services
-        together have the deadline once more.
+        All services together have the deadline once more, at the end.
         """
-        stopped = {service.name for service in blueprint.services if service.restart.kind is RestartKind.RESTART}
-        patience: dict[str, float] = {}
-        for program in self.supervised.programs or ():
-            if program["group"] in stopped:
-                patience[program["group"]] = max(patience.get(program["group"], 0), program["stopwaitsecs"])
-        order, health = levels(blueprint.services), blueprint.health
-        stops = sum(max(patience.get(service.name, 0) for service in level) for level in order)
-        return stops + (len(order) + 1) * health.deadline + health.stable_for
+        health = blueprint.health
+        replacing = sum(self._worst_replacement(level, health.deadline) for level in levels(blueprint.services))
+        return replacing + health.deadline + health.stable_for
+
+    def _worst_replacement(self, level: Sequence[Service], deadline: float) -> float:
+        """Services side by side have their time to drain and stop, and the deadline; each process of a rolling one has it."""
+        together = [service for service in level if service.restart.kind is not RestartKind.ROLLING]
+        rolling = [service for service in level if service not in together]
+        each = [len(self._patience(service)) * (self._time_to_stop(service) + deadline) for service in rolling]
+        return sum(each) + (max(map(self._time_to_stop, together)) + deadline if together else 0.0)
+
+    def _time_to_stop(self, service: Service) -> float:
+        if service.restart.kind not in (RestartKind.RESTART, RestartKind.ROLLING):
+            return 0.0
+        return service.drain + max(self._patience(service), default=0.0)
+
+    def _patience(self, service: Service) -> list[float]:
+        """Return ``stopwaitsecs`` of each process of a service."""
+        return [float(one["stopwaitsecs"]) for one in self.supervised.programs or () if one["group"] == service.name]

@@ -141,6 +141,25 @@ def test_stopwaitsecs_has_to_be_above_what_every_service_takes_to_stop(repo: Rep
     assert about(examined(repo, own("deploy", stopwaitsecs=434), *slow, extra=SERVICES), "program deploy")[0][0] == OK
 
 
+def test_services_side_by_side_stop_and_drain_in_the_time_of_the_slowest(repo: Repository) -> None:
+    services = '[[service]]\nname = "web"\ndrain = "30s"\n[[service]]\nname = "worker"\nafter = []\n'
+
+    found = examined(repo, own("deploy"), program("web", stopwaitsecs=20), program("worker", stopwaitsecs=300), extra=services)
+
+    # 300 to stop, 60 for both and for all together, 3 to stay healthy.
+    assert about(found, "program deploy") == [(WARNING, "stopwaitsecs is 300; a rollback may take 423 s")]
+
+
+def test_each_process_of_a_rolling_service_has_the_time_to_drain_stop_and_become_healthy(repo: Repository) -> None:
+    services = '[[service]]\nname = "web"\nrestart = "rolling"\ndrain = "30s"\n'
+    two = [program(f"web_{number}", group="web", stopwaitsecs=100) for number in (0, 1)]
+
+    found = examined(repo, own("deploy"), *two, extra=services)
+
+    # 2 * (30 + 100 + 60), 60 at the end, 3 to stay healthy.
+    assert about(found, "program deploy") == [(WARNING, "stopwaitsecs is 300; a rollback may take 443 s")]
+
+
 def test_stopwaitsecs_has_to_be_above_what_release_toml_asks_for(repo: Repository) -> None:
     wants = '[health]\ndeadline = "2m"\n[[service]]\nname = "web"\n'
     repo.commit({"release.toml": wants}, tag="v2.0.0")

@@ -251,3 +251,11 @@ def test_a_circle_is_told_with_everything_else_that_is_wrong_in_a_lone_repositor
     assert refused.value.code is Code.RELEASE_TOML_INVALID
     assert "2 problems" in refused.value.message
     assert "web waits for db waits for web" in refused.value.message
+
+
+def test_a_services_commands_run_in_the_place_of_its_repository() -> None:
+    text = '[[service]]\nname = "web"\nbefore_stop = "./leave"\ndrain = "5s"\n'
+
+    (service,) = combine(configuration(repository=TWO), {"web": text}).services
+
+    assert (service.before_stop, service.after_start, service.drain, service.cwd) == ("./leave", "", 5.0, "web")

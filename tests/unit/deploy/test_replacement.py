@@ -2,38 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from release_agent.config.blueprint import Blueprint
+from release_agent.config.blueprint import HOOK_STAGES, Blueprint
 from release_agent.config.sections import HealthSettings, Hooks, Restart, RestartKind, Service, Shared
 from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.run import Run
-from release_agent.errors import Unhealthy
+from release_agent.deploy.traffic import Side, Traffic
+from release_agent.errors import Code, Failed, Unhealthy
 from release_agent.health import Look, Process, ServiceLook
 from release_agent.model import Request
+from release_agent.system.command import CommandResult
 from support.clocks import FakeClock
 from support.contexts import context
 from support.fake_services import FakeServices, NoSockets
+from support.roots import release
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from release_agent.system.command import HookCommand
 
 NONE = Restart(RestartKind.NONE)
 
 
-class World:
-    """Services of one process each, which all run; ``sick`` never become healthy."""
+class Commands:
+    """Runs no command, but tells of each; ``false`` fails."""
 
-    def __init__(self, *services: Service, sick: Sequence[str] = ()) -> None:
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def run_hook(self, hook: HookCommand, stage: str, directory: Path, environment: Mapping[str, str]) -> CommandResult:
+        self._told.append(f"{stage} {hook.run} {environment['RELEASE_PROCESS']} in {directory}")
+        return CommandResult(int(hook.run == "false"), timed_out=False, output="")
+
+
+class Nowhere:
+    """A store of directories that are not there, and a journal of hooks that nobody keeps."""
+
+    def directory(self, name: str) -> Path:
+        return Path(name.partition("-")[0])
+
+    def take_back(self) -> None:
+        """Nobody took anything."""
+
+    def hook(self, *_: object) -> None:
+        """Forget it."""
+
+
+class World:
+    """Services of one process each, which all run; ``sick`` never become healthy. ``old``: those of the release that is left."""
+
+    def __init__(
+        self, *services: Service, old: Sequence[Service] | None = None, sick: Sequence[str] = (), forgiving: bool = False
+    ) -> None:
         self.clock = FakeClock()
         self.services = FakeServices(self.clock, [Process(one.name, "it", "RUNNING", 7) for one in services])
         self.sick = sick
-        run = Run(context(clock=self.clock, services=self.services, plugin=NoSockets()), Request("d-1"), journaled=False)
+        parts = {"plugin": NoSockets(), "store": Nowhere(), "journal": Nowhere(), "hooks": Commands(self.services.calls)}
+        run = Run(context(clock=self.clock, services=self.services, **parts), Request("d-1"), journaled=False)
         self.record = run.record
-        plans = Blueprint(Shared((), ()), Hooks((), (), (), ()), services, HealthSettings(deadline=10.0, stable_for=3.0))
-        self.replacement = Replacement(run, plans, self._look)
+        left = None if old is None else Side(release(1), plans_of(old))
+        traffic = Traffic(run, left, Side(release(2), plans_of(services)), forgiving=forgiving)
+        self.replacement = Replacement(run, plans_of(services), self._look, traffic)
 
     def _look(self, plans: Blueprint, **_: bool) -> Look:
         names = [service.name for service in plans.services]
@@ -61,8 +96,13 @@ class World:
         return self.services.calls, unhealthy.value.message
 
 
-def service(name: str, restart: Restart | None = None, after: tuple[str, ...] | None = None) -> Service:
-    return Service(name, restart or Restart(), probes=(), after=after)
+def service(name: str, restart: Restart | None = None, **settings: Any) -> Service:
+    return Service(name, restart or Restart(), probes=(), **settings)
+
+
+def plans_of(services: Sequence[Service]) -> Blueprint:
+    health = HealthSettings(deadline=10.0, stable_for=3.0)
+    return Blueprint(Shared((), ()), Hooks(**dict.fromkeys(HOOK_STAGES, ())), tuple(services), health)
 
 
 def test_a_service_is_proved_before_the_next_one_is_touched_and_all_are_proved_at_the_end() -> None:
@@ -141,6 +181,101 @@ def test_what_does_not_run_is_started_in_the_same_order() -> None:
         world.replacement.start()
 
     assert world.services.calls == ["start db:it", "look db", "start web:it", "look web"]
+
+
+def test_processes_leave_the_traffic_as_the_old_release_says_and_come_back_as_the_new_one_says() -> None:
+    new = service("web", before_stop="new", after_start="join", drain=60.0, cwd="api")
+    world = World(new, old=[service("web", before_stop="leave", after_start="old", drain=5.0)])
+
+    assert world.replace() == [
+        *("before_stop leave it in 000001", "stop web:it", "start web:it", "look web"),
+        *("after_start join it in 000002/api", "look web"),
+    ]
+    assert world.services.moments == [5.0, pytest.approx(5.1, abs=0.02)]
+    assert list(world.record.phases) == ["hooks", "restart", "health"]
+
+
+def test_services_side_by_side_drain_together_for_as_long_as_the_slowest_takes() -> None:
+    both = [service("web", after=(), drain=3.0), service("worker", after=(), drain=7.0)]
+
+    world = World(*both, old=both)
+    world.replace()
+
+    assert world.services.moments[:2] == [7.0, 7.0]
+
+
+@pytest.mark.parametrize("old", [None, [service("other", before_stop="leave", drain=5.0)]])
+def test_without_an_old_release_of_the_service_nothing_leaves_the_traffic(old: list[Service] | None) -> None:
+    world = World(service("web", before_stop="leave", drain=5.0), old=old)
+
+    assert world.replace() == ["stop web:it", "start web:it", "look web"]
+
+
+def test_what_does_not_run_or_is_not_restarted_does_not_leave_the_traffic() -> None:
+    settings = {"before_stop": "leave", "after_start": "join", "drain": 5.0}
+    services = [service("web", NONE, **settings), service("worker", **settings)]
+    world = World(*services, old=services)
+    world.services.all[1] = replace(world.services.all[1], state="EXITED")
+
+    assert world.replace() == ["look web", "start worker:it", "look worker", "after_start join it in 000002", "look web worker"]
+
+
+def test_service_that_is_to_be_left_alone_does_not_leave_the_traffic() -> None:
+    web = service("web", before_stop="leave", after_start="join", drain=5.0)
+
+    assert World(web, old=[web]).replace(untouched={"web"}) == ["look web"]
+
+
+def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_service_is_touched() -> None:
+    web = service("web", before_stop="false")
+    world = World(web, old=[web])
+
+    with pytest.raises(Failed, match="web:it: the before_stop hook `false` exited with 1") as failed:
+        world.replace()
+
+    assert failed.value.code is Code.HOOK_FAILED
+    assert world.services.calls == ["before_stop false it in 000001"]
+    assert world.replacement.touched == {"web"}
+
+
+def test_after_start_that_fails_ends_it_before_the_next_service_is_touched() -> None:
+    world = World(service("web", after_start="false"), service("worker"))
+
+    with pytest.raises(Failed, match="web:it: the after_start hook `false` exited with 1"):
+        world.replace()
+
+    assert world.replacement.touched == {"web"}
+
+
+def test_commands_that_fail_do_not_keep_a_release_from_coming_back() -> None:
+    web = service("web", before_stop="false", after_start="false")
+    world = World(web, old=[web], forgiving=True)
+
+    assert world.replace() == [
+        *("before_stop false it in 000001", "stop web:it", "start web:it", "look web"),
+        *("after_start false it in 000002", "look web"),
+    ]
+
+
+def test_each_process_of_a_rolling_service_leaves_and_comes_back_before_the_next_one() -> None:
+    web = service("web", Restart(RestartKind.ROLLING), before_stop="leave", after_start="join")
+    world = World(web, old=[web])
+    world.services.all = [Process("web", name, "RUNNING", pid) for name, pid in (("one", 7), ("two", 8))]
+
+    assert world.replace() == [
+        *("before_stop leave one in 000001", "stop web:one", "start web:one", "look web", "after_start join one in 000002"),
+        *("before_stop leave two in 000001", "stop web:two", "start web:two", "look web", "after_start join two in 000002"),
+        "look web",
+    ]
+
+
+def test_services_that_are_stopped_for_good_leave_the_traffic_too() -> None:
+    web = service("web", NONE, before_stop="leave", drain=5.0)
+    world = World(web, old=[web])
+
+    world.replacement.stop([web])
+
+    assert world.services.calls == ["before_stop leave it in 000001", "stop web:it"]
 
 
 def test_without_services_the_proof_is_all_there_is() -> None:

@@ -203,6 +203,13 @@ def test_every_variable_of_hooks_is_documented_and_no_other(tmp_path: Path) -> N
     assert sorted(documented) == sorted(found)
 
 
+def test_every_variable_of_a_services_commands_is_documented_and_no_other() -> None:
+    rows = page("docs/hooks.md").section("Commands of a service").rows()
+
+    documented = [names(row[0])[0] for row in rows if names(row[0])[0].startswith("RELEASE_")]
+    assert documented == [variable for variable in Variable if variable.reader == "deploy.traffic"]
+
+
 def test_every_variable_withheld_from_hooks_is_documented() -> None:
     assert set(names(page("docs/hooks.md").section("Variables").prose)) >= WITHHELD
 

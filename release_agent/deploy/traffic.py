@@ -1,0 +1,88 @@
+"""Around the replacement of processes: out of the traffic before they are stopped, back into it when they are proved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.config.sections import DEFAULT_HOOK_TIMEOUT, Hook
+from release_agent.errors import Failed
+from release_agent.variables import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Service
+    from release_agent.deploy.run import Run
+    from release_agent.health import Process
+    from release_agent.model import Release
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a replacement: a release, and what it says of itself."""
+
+    release: Release
+    blueprint: Blueprint
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Return its services by name."""
+        return {service.name: service for service in self.blueprint.services}
+
+
+class Traffic:
+    """Takes processes out of the traffic as the release says that is left, and lets them in as the other one says.
+
+    ``out``: the pids of the processes that were taken out so far.
+    """
+
+    def __init__(self, run: Run, leaving: Side | None, arriving: Side, *, forgiving: bool = False) -> None:
+        """``leaving``: None if nothing was live, or nothing is known of it. ``forgiving``: only log a command that fails."""
+        self.out: set[int] = set()
+        self._run = run
+        self._leaving = leaving
+        self._arriving = arriving
+        self._forgiving = forgiving
+
+    def take_out(self, processes: Sequence[Process]) -> None:
+        """Run ``before_stop`` for each process that runs and is about to be stopped, then wait for ``drain``; raises Failed."""
+        if self._leaving is None:
+            return
+        services = self._leaving.services
+        known = [process for process in processes if process.alive and process.service in services]
+        for process in known:
+            self.out.add(process.pid)
+            service = services[process.service]
+            self._command("before_stop", service.before_stop, service, self._leaving.release, process)
+        seconds = max((services[process.service].drain for process in known), default=0.0)
+        if seconds:
+            with self._run.phase("restart"):
+                self._run.context.log.info(
+                    "service.draining", processes=[process.short_name for process in known], seconds=seconds
+                )
+                self._run.context.clock.sleep(seconds)
+
+    def let_in(self, processes: Sequence[Process]) -> None:
+        """Run ``after_start`` for each of some processes that are proved healthy; raises Failed."""
+        services = self._arriving.services
+        for process in processes:
+            service = services[process.service]
+            self._command("after_start", service.after_start, service, self._arriving.release, process)
+
+    def _command(self, stage: str, command: str, service: Service, release: Release, process: Process) -> None:
+        if not command:
+            return
+        hook = Hook(command, DEFAULT_HOOK_TIMEOUT, cwd=service.cwd)
+        about: dict[str, str] = {
+            Variable.RELEASE_SERVICE: process.service,
+            Variable.RELEASE_PROCESS: process.name,
+            Variable.RELEASE_PROCESS_NUM: process.number,
+        }
+        try:
+            self._run.command(stage, hook, release, about)
+        except Failed as failed:
+            if not self._forgiving:
+                raise Failed(failed.code, f"{process.short_name}: {failed.message}", hint=failed.hint) from failed
+            self._run.context.log.warning("hook.ignored", release=release.name, why=failed.message)

@@ -1,0 +1,117 @@
+"""Around the replacement of processes: drained before the stop, let in after the proof."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+IDLE = "import time\ntime.sleep(3600)\n"
+NOTE = """echo "$1 $RELEASE_REVISION $RELEASE_ACTION $RELEASE_SERVICE $RELEASE_PROCESS $RELEASE_PROCESS_NUM" >> "$2"\n"""
+
+
+@pytest.fixture
+def pair(cold_host: Host) -> Host:
+    """A host with a service of two processes, whose commands note in a file what they are told; v1.0.0 is live."""
+    host = cold_host
+    version(host, "v1.0.0")
+    section = host.service("web", "idle.py")
+    host.services = [section + "numprocs=2\nprocess_name=%(program_name)s_%(process_num)02d\n"]
+    host.configure(service="")
+    host.start()
+    assert host.deploy().code == 0
+    noted(host)
+    return host
+
+
+def version(host: Host, tag: str, **settings: str) -> None:
+    """Tag a version whose release.toml has the commands, unless the settings say otherwise."""
+    commands = {f"{name}": f"sh ./note {name} {host.path}/noted" for name in ("before_stop", "after_start")} | settings
+    service = '[[service]]\nname = "web"\n' + "".join(f'{name} = "{value}"\n' for name, value in commands.items())
+    toml = '[health]\nstable_for = "100ms"\n' + service
+    host.repository.release(tag, **{"release.toml": toml, "idle.py": IDLE, "note": NOTE})
+
+
+def noted(host: Host) -> list[str]:
+    """Return what was noted, and forget it."""
+    file = host.path / "noted"
+    lines = file.read_text().splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines
+
+
+def pids(host: Host) -> set[int]:
+    return {host.process(f"web:web_0{number}")[1] for number in (0, 1)}
+
+
+def test_each_process_is_taken_out_by_the_old_release_and_let_in_by_the_new_one(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", drain="300ms")
+    host.deploy()
+    noted(host)
+    version(host, "v1.2.0")
+
+    ran = host.deploy()
+
+    assert ran.code == 0, ran.err
+    assert noted(host) == [
+        "before_stop v1.1.0 deploy web web_00 00",
+        "before_stop v1.1.0 deploy web web_01 01",
+        "after_start v1.2.0 deploy web web_00 00",
+        "after_start v1.2.0 deploy web web_01 01",
+    ]
+    (drained,) = ran.events("service.draining")
+    assert (drained["processes"], drained["seconds"]) == (["web:web_00", "web:web_01"], 0.3)
+    stages = [hook["stage"] for hook in host.agent("history", ran.json["id"], "--json").json["hooks"]]
+    assert stages == ["before_stop"] * 2 + ["after_start"] * 2
+
+
+def test_after_start_that_fails_rolls_back_and_the_old_processes_are_let_in_again(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", before_stop="exit 4", after_start="echo no such balancer; exit 3")
+
+    ran = host.deploy()
+
+    error = ran.json["error"]
+    assert (ran.code, error["code"]) == (20, "hook-failed")
+    assert "web:web_00: the after_start hook `echo no such balancer; exit 3` exited with 3" in error["message"]
+    assert "no such balancer" in error["message"]
+    assert noted(host)[-2:] == ["after_start v1.0.0 rollback web web_00 00", "after_start v1.0.0 rollback web web_01 01"]
+    assert [event["why"].split("\n")[0] for event in ran.events("hook.ignored")] == [
+        "the before_stop hook `exit 4` exited with 4"
+    ] * 2
+    assert host.status()["health"] == "passing"
+
+
+def test_before_stop_that_fails_rolls_back(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", before_stop="[ $RELEASE_ACTION = rollback ]")
+    host.deploy()
+    before = pids(host)
+    live = host.live()
+    version(host, "v1.2.0")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"], host.live()) == (20, "hook-failed", live)
+    assert "web:web_00: the before_stop hook" in ran.json["error"]["message"]
+    assert not before & pids(host), "what had begun to leave the traffic is restarted and let in"
+    assert noted(host)[-1] == "after_start v1.1.0 rollback web web_01 01"
+
+
+def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the_other_one_stays(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", restart="rolling", before_stop="[ $RELEASE_ACTION = rollback ]")
+    host.deploy()
+    (_, first), (_, other) = (host.process(f"web:web_0{number}") for number in (0, 1))
+    version(host, "v1.2.0", restart="rolling")
+    noted(host)
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
+    assert (host.process("web:web_00")[1] != first, host.process("web:web_01")[1]) == (True, other)
+    assert noted(host)[-1] == "after_start v1.1.0 rollback web web_00 00"
