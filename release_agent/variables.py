@@ -97,6 +97,12 @@ class Variable(StrEnum):
     RELEASE_PROCESS = "RELEASE_PROCESS", "deploy.traffic", "name of the process in its group"
     RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.traffic", "digits that the name of the process ends with"
 
+    # Besides, for before_rollback and after_failure
+    RELEASE_TARGET = "RELEASE_TARGET", "deploy.leaving", "name of the release that a rollback goes to"
+    RELEASE_OUTCOME = "RELEASE_OUTCOME", "deploy.run", "outcome of the run"
+    RELEASE_ERROR_CODE = "RELEASE_ERROR_CODE", "deploy.run", "code of the error"
+    RELEASE_ERROR = "RELEASE_ERROR", "deploy.run", "message of the error"
+
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 FILE = "release.toml"
-HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy")
+HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy", "before_rollback", "after_failure")
 
 
 @dataclass(frozen=True)

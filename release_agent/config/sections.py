@@ -130,6 +130,8 @@ class Hooks:
     before_publish: tuple[Hook, ...] = sections(Hook, doc="the last step that leaves the live release untouched")
     after_publish: tuple[Hook, ...] = sections(Hook, doc="between the swap and the restart")
     after_deploy: tuple[Hook, ...] = sections(Hook, doc="once proved healthy; a failure still rolls back")
+    before_rollback: tuple[Hook, ...] = sections(Hook, doc="in the release that is left, before a rollback changes anything")
+    after_failure: tuple[Hook, ...] = sections(Hook, doc="tell of a run that failed after it had begun to change something")
 
 
 @dataclass(frozen=True)

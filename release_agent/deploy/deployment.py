@@ -92,6 +92,7 @@ class Deployment:
             signers=planned.target.signers,
             into={repository.name: repository.into for repository in self._context.config.repositories},
         )
+        self._run.changes(release, planned.blueprint)
         try:
             return self._made(release, planned.blueprint)
         except BaseException:
@@ -121,6 +122,7 @@ class Deployment:
         return replace(release, built=self._context.source.drift(release.commits, directory, release.into))
 
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
+        self._run.changes(release, plans)
         try:
             rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()

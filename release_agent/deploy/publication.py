@@ -8,18 +8,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import RestartKind
+from release_agent.deploy.leaving import Side, before_rollback, left
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before
 from release_agent.deploy.policy.order import Pids, pids_of, stops, untouched
 from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.run import Ending
-from release_agent.deploy.traffic import Side, Traffic
+from release_agent.deploy.traffic import Traffic
 from release_agent.errors import (
     Cancelled,
     Code,
     Failed,
     Interrupted,
-    Refused,
     ReleaseError,
     RollbackFailed,
     RolledBack,
@@ -150,12 +150,12 @@ class Publication:
                     raise
                 context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
-            left = self._left(replaced)
-            traffic = Traffic(run, left, Side(release, blueprint), forgiving=to_the_end)
+            leaving = left(context, replaced)
+            traffic = Traffic(run, leaving, Side(release, blueprint), forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
             self._touched, self._out = replacement.touched, traffic.out
             # They would go on running from the release that is left.
-            for level in stops(left.blueprint.services if left else (), {service.name for service in blueprint.services}):
+            for level in stops(leaving.blueprint.services if leaving else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
             replacement.replace(
                 untouched=failed.untouched_on(release) if failed else (),
@@ -175,16 +175,6 @@ class Publication:
     def _blueprint(self) -> Blueprint:
         """Read once: a release does not change, and the proof looks several times a second."""
         return self._context.blueprint(self._release)
-
-    def _left(self, replaced: Release | None) -> Side | None:
-        """Return what the release that is left says of itself; None if there is none, or that cannot be read."""
-        if replaced is None:
-            return None
-        try:
-            return Side(replaced, self._context.blueprint(replaced))
-        except Refused as error:  # what it did to its own release.toml must not keep it live
-            self._context.log.warning("services.unknown", release=replaced.name, why=error.message)
-            return None
 
     def _look(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
@@ -221,6 +211,7 @@ class Publication:
             target = self._target()
             if target is None:
                 return self._nothing_behind(failure)
+            self._before_rollback(target)
             try:
                 Publication(self._run, target).restore(self)
             except Interrupted:
@@ -249,6 +240,13 @@ class Publication:
         if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
             self._release = replace(self._release, state=State.FAILED)
             run.note(lambda: context.store.save(self._release))
+
+    def _before_rollback(self, target: Release) -> None:
+        """Run the release's own hooks; they cannot keep it live."""
+        try:
+            before_rollback(self._run, left(self._context, self._release), target)
+        except Failed as failed:
+            self._context.log.warning("hook.ignored", release=self._release.name, why=failed.message)
 
     def _target(self) -> Release | None:
         return before(self._line(), self._context.store.get, self._release.name, self._run.record.previous)

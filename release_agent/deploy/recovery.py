@@ -98,6 +98,7 @@ class _Recovery:
             self._stage is Stage.PUBLISHING and tried is not None and tried.state is State.FAILED and tried == live
         )
         if reverting and tried:
+            self._run.changes(tried)
             failure_before = Unhealthy(
                 Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
             )
@@ -111,6 +112,7 @@ class _Recovery:
         return self._prove(live)
 
     def _prove(self, live: Release) -> Ending:
+        self._run.changes(live)
         publication, health = Publication(self._run, live), None
         stays = self._keep_proved and live.state is State.HEALTHY
         try:

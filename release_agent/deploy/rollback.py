@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from release_agent.deploy.leaving import before_rollback, left
 from release_agent.deploy.policy.line import rollback_target
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.run import Ending
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def roll_back(run: Run) -> Ending:
-    """Publish the release that the request names, or the one before, and prove it; raises NoTarget, Failed."""
+    """Publish the release that the request names, or the one before, and prove it; raises NoTarget, Failed.
+
+    The ``before_rollback`` hooks of the live release may refuse it.
+    """
     context = run.context
     with run.phase("plan"):
         journal, store = context.journal, context.store
@@ -26,4 +30,7 @@ def roll_back(run: Run) -> Ending:
         health = run.look(target)
         if health.state is HealthState.PASSING:
             return Ending(Outcome.UNCHANGED, health)
+    else:
+        before_rollback(run, left(context, context.store.current()), target)
+    run.changes(target)
     return Publication(run, target).go_live()

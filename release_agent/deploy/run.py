@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.environment import Occasion, Place, environment
@@ -12,11 +13,11 @@ from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, Rol
 from release_agent.health import Health
 from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
 from release_agent.system.command import HookCommand
-from release_agent.text import last_lines
+from release_agent.text import last_lines, plain
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Hook
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from release_agent.model import UnfinishedDeployment
     from release_agent.system.clock import Clock
 
+_LONGEST_VARIABLE = 8192  # characters
 _WITH_SOMETHING_NEW = {*Outcome, RolledBack.outcome, RollbackFailed.outcome}
 
 
@@ -54,6 +56,7 @@ class Run:
         self.started_at = timestamp()
         self.health: Health | None = None
         self._journaled = journaled
+        self._tried: tuple[Release, Blueprint | None] | None = None
         self._began = context.clock.now()
 
     @classmethod
@@ -96,6 +99,10 @@ class Run:
         self.record.signers = release.signers
         self.kind = release.kind
 
+    def changes(self, release: Release, plans: Blueprint | None = None) -> None:
+        """From now on the run changes something for this release; ``plans``: what it says of itself, if it may vanish."""
+        self._tried = (release, plans)
+
     def stage(self, stage: Stage) -> None:
         """Journal that it publishes or reverts."""
         self.context.journal.stage(stage, self.record)
@@ -119,6 +126,7 @@ class Run:
             # First the outcome: killed from here on, nothing is left to recover.
             self.close()
             self._report()
+            self._after_failure()
             if prune and self.record.outcome in _WITH_SOMETHING_NEW:
                 with self.phase("prune"):
                     self.note(lambda: prune(self.context))
@@ -145,6 +153,28 @@ class Run:
             is_news = self._journaled and self.request.action is not Action.STAGE
             context.reporter.finish(told if is_news else None, context.store.current(), health)
 
+    def _after_failure(self) -> None:
+        """Run the ``after_failure`` hooks of the release that was tried, if the run failed; they decide nothing."""
+        error = self.record.error
+        if error is None or self._tried is None:
+            return
+        release, plans = self._tried
+        about: dict[str, str] = {
+            Variable.RELEASE_OUTCOME: str(self.record.outcome),
+            Variable.RELEASE_ERROR_CODE: error["code"],
+            Variable.RELEASE_ERROR: _of_an_environment(error["message"]),
+        }
+        try:
+            self.hooks("after_failure", release, self._place_of(release), plans or self.context.blueprint(release), about)
+        except ReleaseError as failed:
+            self.context.log.warning("hook.ignored", release=release.name, why=failed.message)
+
+    def _place_of(self, release: Release) -> Path:
+        """Return the directory of a release; if it is gone, that of the live one, else the root."""
+        store = self.context.store
+        there = store.get(release.name) or store.current()
+        return store.directory(there.name) if there else Path(self.context.config.app.root)
+
     def _log_outcome(self) -> None:
         record, log = self.record, self.context.log
         say = log.warning if record.error else log.info
@@ -165,14 +195,16 @@ class Run:
         except ReleaseError as error:
             self.context.log.warning("journal.failed", why=error.message)
 
-    def hooks(self, stage: str, release: Release, directory: Path, blueprint: Blueprint) -> None:
-        """Run a stage's hooks in order; raises Failed (hook-failed, hook-timed-out)."""
+    def hooks(
+        self, stage: str, release: Release, directory: Path, blueprint: Blueprint, about: dict[str, str] | None = None
+    ) -> None:
+        """Run a stage's hooks in order; ``about``: variables besides. Raises Failed (hook-failed, hook-timed-out)."""
         hooks: tuple[Hook, ...] = getattr(blueprint.hooks, stage)
         if not hooks:
             return
         with self.phase("hooks"):
             for hook in hooks:
-                self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd))
+                self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd) | (about or {}))
 
     def command(self, stage: str, hook: Hook, release: Release, about: dict[str, str]) -> None:
         """Run a command in a release that exists, as hooks are run; ``about``: variables besides. Raises Failed."""
@@ -203,6 +235,11 @@ class Run:
         context = self.context
         place = Place(directory, context.store.directory(release.name), cwd)
         return environment(context.config, context.environ, release, self.occasion, place)
+
+
+def _of_an_environment(text: str) -> str:
+    """Return a text as a variable can hold it: without control characters, whole in UTF-8, and not too long for the kernel."""
+    return plain(text[:_LONGEST_VARIABLE]).encode(errors="replace").decode()
 
 
 @contextmanager

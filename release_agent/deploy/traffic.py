@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_HOOK_TIMEOUT, Hook
@@ -10,26 +9,13 @@ from release_agent.errors import Failed
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
+    from release_agent.deploy.leaving import Side
     from release_agent.deploy.run import Run
     from release_agent.health import Process
     from release_agent.model import Release
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a replacement: a release, and what it says of itself."""
-
-    release: Release
-    blueprint: Blueprint
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """Return its services by name."""
-        return {service.name: service for service in self.blueprint.services}
 
 
 class Traffic:

@@ -144,3 +144,15 @@ def test_no_secret_is_told_with_a_verdict() -> None:
     sick = Health.of("web: wrong password hunter2", "worker is FATAL")
 
     assert concluded(Ending("deployed", sick)) == [Health.of("web: wrong password [secret]", "worker is FATAL")] * 2
+
+
+def test_an_error_that_no_variable_could_hold_is_told_all_the_same(tmp_path: Path, journal: StateDatabase) -> None:
+    config = two(tmp_path, f"""[hooks]\nafter_failure = [{{ run = 'printf %s "$RELEASE_ERROR" > {tmp_path}/told' }}]\n""")
+    run = a_run(tmp_path, journal, config, PATH="/usr/bin:/bin")
+    run.changes(release(42), combine(config, {}))
+
+    # The end of a C string, half of a character, more than the kernel takes.
+    run.conclude(Ending.failed(Refused(Code.NO_VERSION, "a\0b\n\ud800c" + 200_000 * "x")))
+
+    told = (tmp_path / "told").read_text()
+    assert (told[:6], len(told)) == ("a?b\n?c", 8192)

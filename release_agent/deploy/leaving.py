@@ -1,0 +1,49 @@
+"""The release that is left: what it says of itself, and what it does before a rollback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Refused
+from release_agent.variables import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Service
+    from release_agent.deploy.context import Context
+    from release_agent.deploy.run import Run
+    from release_agent.model import Release
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a replacement: a release, and what it says of itself."""
+
+    release: Release
+    blueprint: Blueprint
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Return its services by name."""
+        return {service.name: service for service in self.blueprint.services}
+
+
+def left(context: Context, release: Release | None) -> Side | None:
+    """Return what the release that is left says of itself; None if there is none, or that cannot be read."""
+    if release is None:
+        return None
+    try:
+        return Side(release, context.blueprint(release))
+    except Refused as error:  # what it did to its own release.toml must not keep it live
+        context.log.warning("services.unknown", release=release.name, why=error.message)
+        return None
+
+
+def before_rollback(run: Run, leaving: Side | None, target: Release) -> None:
+    """Run the ``before_rollback`` hooks of the release that is left: it knows its own schema. Raises Failed."""
+    if leaving:
+        directory = run.context.store.directory(leaving.release.name)
+        run.hooks("before_rollback", leaving.release, directory, leaving.blueprint, {Variable.RELEASE_TARGET: target.name})
