@@ -268,7 +268,8 @@ def test_supervisorctl_prints_the_phases_of_an_automatic_rollback_in_the_order_t
 
     hooks = [["before_publish", "hooks"], ["after_publish", "hooks"]]
     there = ["resolve", "plan", "build", "sync", *hooks[0], "publish", *hooks[1], "restart", "health"]
-    assert _steps(sick.out) == [*there, "publish", *hooks[1], "restart", "health", "report", "prune"]
+    # The service that came back is proved, and then all services together.
+    assert _steps(sick.out) == [*there, "publish", *hooks[1], "restart", "health", "health", "report", "prune"]
 
 
 def test_supervisorctl_prints_the_phases_of_a_rollback_that_fails_in_the_order_they_went(host: Host) -> None:
@@ -281,7 +282,7 @@ def test_supervisorctl_prints_the_phases_of_a_rollback_that_fails_in_the_order_t
 
     assert (back.code, host.live()) == (20, two["release"])
     there = ["publish", "restart", "health"]
-    assert _steps(back.out) == ["plan", *there, *there, "report", "prune"]
+    assert _steps(back.out) == ["plan", *there, *there, "health", "report", "prune"]
 
 
 def test_supervisorctl_says_after_a_rollback_that_a_bare_deploy_takes_the_newest_tag_again(host: Host) -> None:
