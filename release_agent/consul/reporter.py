@@ -70,11 +70,18 @@ class ConsulReporter:
 
     def deploying(self, release: Release) -> None:
         """Set the check to ``warning``: the release is live and not proved yet."""
-        health = Health(HealthState.WARNING, (f"deploying {release.revision} as {release.name}",))
+        self._tell("deploying", release, HealthState.WARNING)
+
+    def draining(self, release: Release) -> None:
+        """Set the check to ``critical``, which takes the host out of Consul's DNS: its processes are about to be stopped."""
+        self._tell("draining", release, HealthState.CRITICAL)
+
+    def _tell(self, what: str, release: Release, state: HealthState) -> None:
+        health = Health(state, (f"{what} {release.revision} as {release.name}",))
         ttl = self._ttl()
         error = self._ask(lambda: _show(self._agent, release, health, ttl), _FIRST_WAIT, (release, health))
         if error:
-            self._log.warning("report.failed", what="deploying", why=error)
+            self._log.warning("report.failed", what=what, why=error)
 
     def finish(self, told: dict[str, Any] | None, live: Release | None, health: Health | None) -> None:
         """Queue the report ``told``, send the queue in order, and set the check from ``health`` unless that is None."""
@@ -135,6 +142,9 @@ class NoReporter:
         """Do nothing."""
 
     def deploying(self, release: Release) -> None:
+        """Do nothing."""
+
+    def draining(self, release: Release) -> None:
         """Do nothing."""
 
     def finish(self, told: dict[str, Any] | None, live: Release | None, health: Health | None) -> None:

@@ -284,6 +284,9 @@ class Reporter(Protocol):
     def deploying(self, release: Release) -> None:
         """Say that a release is live and not proved yet."""
 
+    def draining(self, release: Release) -> None:
+        """Take the host out of Consul's DNS: processes of the services are about to be stopped."""
+
     def finish(self, told: dict[str, object] | None, live: Release | None, health: Health | None) -> None:
         """Report how a run ended, unless ``told`` is None, and the live release's health, unless nobody looked.
 

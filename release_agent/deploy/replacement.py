@@ -95,7 +95,7 @@ class Replacement:
         self.touched.add(service.name)
         self._restarter.hold(service.name)
         for processes in self._restarter.steps(service.name, ran):
-            self._traffic.take_out(processes)
+            self._traffic.take_out(processes, all_but_some=len(self._processes([service.name])) > len(processes))
             with self._run.phase("restart"):
                 self._restarter.replace(processes)
             self._prove(self._alone([service]), some_old=True)
@@ -112,7 +112,7 @@ class Replacement:
 
     def stop(self, level: Sequence[Service]) -> None:
         """Stop services that this release does not have; raises Unhealthy, Failed."""
-        self._traffic.take_out(self._processes([service.name for service in level]))
+        self._traffic.take_out(self._processes([service.name for service in level]), all_but_some=True)
         with self._run.phase("restart"):
             self._restarter.stop(level)
 

@@ -32,8 +32,11 @@ class Traffic:
         self._arriving = arriving
         self._forgiving = forgiving
 
-    def take_out(self, processes: Sequence[Process]) -> None:
-        """Run ``before_stop`` for each process that runs and is about to be stopped, then wait for ``drain``; raises Failed."""
+    def take_out(self, processes: Sequence[Process], *, all_but_some: bool = False) -> None:
+        """Run ``before_stop`` for each process that runs and is about to be stopped, then wait for ``drain``; raises Failed.
+
+        ``all_but_some``: others of the service go on, so that the host stays in Consul's DNS.
+        """
         if self._leaving is None:
             return
         services = self._leaving.services
@@ -45,6 +48,8 @@ class Traffic:
         seconds = max((services[process.service].drain for process in known), default=0.0)
         if seconds:
             with self._run.phase("restart"):
+                if not all_but_some:
+                    self._run.context.reporter.draining(self._arriving.release)
                 self._run.context.log.info(
                     "service.draining", processes=[process.short_name for process in known], seconds=seconds
                 )

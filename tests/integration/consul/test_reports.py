@@ -96,6 +96,30 @@ def test_check_warns_between_publish_and_outcome_only(host: Host, consul: Consul
     assert consul.check("api")["Status"] == "passing"  # type: ignore[index]
 
 
+def test_host_that_drains_is_out_of_dns_before_its_processes_are_stopped_and_in_again_when_proved(
+    host: Host, consul: ConsulProcess
+) -> None:
+    _reporting(host, consul)
+    host.deploy("v1.0.0")
+    drained = host.probed("10s").replace('name = "web"', 'name = "web"\ndrain = "3s"')
+    host.configure(service=drained, consul="enabled = true")
+    host.deploy("v1.0.0", "--force")  # the release that is left says how long it drains
+    before = host.process()
+    run = host.begin("deploy", "v1.1.0")
+
+    def draining() -> bool:
+        check = consul.check("api")
+        return bool(check) and (check["Status"], check["Output"].split()[0]) == ("critical", "draining")
+
+    eventually(draining, "Consul leaves it out")
+    while_it_drains = host.process()
+
+    assert ended(run) == 0
+    assert while_it_drains == before, "nothing was stopped before"
+    assert host.process() != before
+    assert consul.check("api")["Status"] == "passing"  # type: ignore[index]
+
+
 def test_rolled_back_host_is_passing_and_says_what_happened(host: Host, consul: ConsulProcess) -> None:
     _reporting(host, consul)
     host.deploy("v1.0.0")

@@ -10,6 +10,7 @@ import pytest
 
 from release_agent.config.blueprint import HOOK_STAGES, Blueprint
 from release_agent.config.sections import HealthSettings, Hooks, Restart, RestartKind, Service, Shared
+from release_agent.consul.reporter import NoReporter
 from release_agent.deploy.leaving import Side
 from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.run import Run
@@ -64,7 +65,13 @@ class World:
         self.clock = FakeClock()
         self.services = FakeServices(self.clock, [Process(one.name, "it", "RUNNING", 7) for one in services])
         self.sick = sick
-        parts = {"plugin": NoSockets(), "store": Nowhere(), "journal": Nowhere(), "hooks": Commands(self.services.calls)}
+        parts = {
+            "plugin": NoSockets(),
+            "reporter": NoReporter(),
+            "store": Nowhere(),
+            "journal": Nowhere(),
+            "hooks": Commands(self.services.calls),
+        }
         run = Run(context(clock=self.clock, services=self.services, **parts), Request("d-1"), journaled=False)
         self.record = run.record
         left = None if old is None else Side(release(1), plans_of(old))
