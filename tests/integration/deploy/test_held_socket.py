@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.load import Load
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
     from support.host import Host
 
@@ -59,39 +57,8 @@ def listening(cold_host: Host) -> Host:
     return host
 
 
-class Load:
-    """Requests, each over a connection of its own, by several clients."""
-
-    def __init__(self, host: Host) -> None:
-        self._url = f"http://127.0.0.1:{host.port}/"
-        self._over = threading.Event()
-        self._clients = [threading.Thread(target=self._ask) for _ in range(8)]
-        self.answers: list[str] = []
-        self.lost: list[str] = []
-
-    def _ask(self) -> None:
-        while not self._over.is_set():
-            try:
-                with urllib.request.urlopen(self._url, timeout=60) as answer:
-                    self.answers.append(answer.read().decode())
-            except (OSError, urllib.error.URLError) as error:
-                self.lost.append(str(error))
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        for client in self._clients:
-            client.start()
-        eventually(lambda: len(self.answers) > 20, "there is load")
-        try:
-            yield
-        finally:
-            self._over.set()
-            for client in self._clients:
-                client.join()
-
-
 def test_no_request_is_lost_over_deployments_and_a_rollback(listening: Host) -> None:
-    load = Load(listening)
+    load = Load(listening.port)
 
     with load.running():
         for number in range(1, 5):
@@ -105,7 +72,7 @@ def test_no_request_is_lost_over_deployments_and_a_rollback(listening: Host) -> 
 
 def test_no_request_is_lost_by_a_release_that_cannot_start(listening: Host) -> None:
     listening.repository.release("v2.0.0", **{"web.py": "import no_such_module\n"})
-    load = Load(listening)
+    load = Load(listening.port)
 
     with load.running():
         ran = listening.deploy("v2.0.0")

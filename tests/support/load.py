@@ -1,0 +1,45 @@
+"""Load on a service: what its users get while it is replaced."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Load:
+    """Requests, each over a connection of its own, by several clients."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/"
+        self._over = threading.Event()
+        self._clients = [threading.Thread(target=self._ask) for _ in range(8)]
+        self.answers: list[str] = []
+        self.lost: list[str] = []
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            try:
+                with urllib.request.urlopen(self._url, timeout=60) as answer:
+                    self.answers.append(answer.read().decode())
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(str(error))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        for client in self._clients:
+            client.start()
+        eventually(lambda: len(self.answers) > 20, "there is load")
+        try:
+            yield
+        finally:
+            self._over.set()
+            for client in self._clients:
+                client.join()
