@@ -1,0 +1,109 @@
+"""The recipes of the page "Deploy without losing a request" lose none, and stop a release that cannot live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.load import Load
+from support.recipes import needed, shown, supervisor_section
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from support.host import Host
+
+WSGI = """\
+version = open(__file__.replace("app.py", "version")).read()
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [version.encode()]
+"""
+
+
+def _python(code: str) -> Callable[[Host], dict[str, str]]:
+    return lambda _host: {"app.py": code}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One section of the page, what the repository has besides, and how a release of it is broken."""
+
+    section: str
+    supervisor: tuple[str, ...]
+    programs: tuple[str, ...]
+    files: Callable[[Host], dict[str, str]]
+    broken: Mapping[str, str]
+    error: str = "rehearsal-failed"
+
+
+RECIPES = [
+    Recipe("gunicorn on a held socket", ("gunicorn",), (), _python(WSGI), {"app.py": "import no_such_module"}),
+    Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _python(WSGI), {"app.py": "import no_such_module"}),
+]
+
+
+@dataclass
+class Deployed:
+    """A host that runs a recipe."""
+
+    host: Host
+    recipe: Recipe
+
+    def release(self, version: str, **broken: str) -> None:
+        """Commit a version and tag it."""
+        toml = shown(self.host, self.recipe.section, "toml")
+        files = {"version": version, "public/index.html": version, "release.toml": toml}
+        self.host.repository.commit(files | self.recipe.files(self.host) | broken, tag=version)
+
+    def processes(self) -> dict[str, int]:
+        """Return the pids of the services."""
+        return {info["name"]: info["pid"] for info in self.host.rpc.supervisor.getAllProcessInfo() if info["pid"]}
+
+
+@pytest.fixture(params=RECIPES, ids=lambda recipe: recipe.section)
+def deployed(request: pytest.FixtureRequest, cold_host: Host) -> Deployed:
+    """A host with the first version of a recipe live."""
+    host, recipe = cold_host, request.param
+    needed(*recipe.programs)
+    host.path.chmod(0o777)  # the home of the service's user
+    host.services = [supervisor_section(host, name) for name in recipe.supervisor]
+    host.configure(service="", health='[health]\nstable_for = "1s"\n')
+    made = Deployed(host, recipe)
+    made.release("v1.0.0")
+    host.start()
+    ran = host.deploy()
+    assert ran.code == 0, ran.err
+    return made
+
+
+def test_recipe_loses_no_request_over_a_deployment_and_a_rollback(deployed: Deployed) -> None:
+    host, load = deployed.host, Load(deployed.host.port)
+    deployed.release("v1.1.0")
+
+    with load.running():
+        ran = host.deploy()
+        eventually(lambda: load.answers[-1] == "v1.1.0", "the new release answers")
+        back = host.agent("rollback")
+        eventually(lambda: load.answers[-1] == "v1.0.0", "the release before answers")
+
+    assert (ran.code, back.code) == (0, 0), ran.err + back.err
+    assert load.lost == []
+    assert set(load.answers) == {"v1.0.0", "v1.1.0"}
+
+
+def test_recipe_stops_a_broken_release_before_it_is_live(deployed: Deployed) -> None:
+    host, load = deployed.host, Load(deployed.host.port)
+    deployed.release("v1.1.0", **deployed.recipe.broken)
+    live, processes = host.live(), deployed.processes()
+
+    with load.running():
+        ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, deployed.recipe.error), ran.err
+    assert (host.live(), deployed.processes()) == (live, processes)
+    assert load.lost == []
+    assert set(load.answers) == {"v1.0.0"}

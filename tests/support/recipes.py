@@ -1,0 +1,54 @@
+"""The recipes that are shipped: supervisor.d/examples and the files on their page, with only paths, ports and users replaced."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.environment import BIN, PROJECT
+from support.host import SERVICE_PYTHON, SERVICE_USER
+from support.markdown import page
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+EXAMPLES = PROJECT / "supervisor.d" / "examples"
+PAGE = page("docs/without-losing-a-request.md")
+_OURS = ("gunicorn ", "python3 serve.py")  # of the environment that the tests run in; its Python may be for root alone
+_VERSIONED = "php-fpm8.2"  # as Debian 12 calls it
+
+
+def supervisor_section(host: Host, name: str) -> str:
+    """Return a shipped file of supervisor's, for a host."""
+    text = _placed(host, (EXAMPLES / f"{name}.conf").read_text())
+    user = SERVICE_USER
+    for program in _OURS:
+        if f"command={program}" in text:
+            text, user = text.replace(f"command={program}", f"command={BIN}/{program}"), "root"
+    replaced = {"user=app": f"user={user}", "command=python3": f"command={SERVICE_PYTHON}", _VERSIONED: _php_fpm()}
+    for shipped, here in replaced.items():
+        text = text.replace(shipped, here)
+    return text
+
+
+def shown(host: Host, title: str, language: str) -> str:
+    """Return the only example of a language under a heading of the page, for a host."""
+    (example,) = PAGE.section(title).examples(language)
+    return _placed(host, example)
+
+
+def _placed(host: Host, text: str) -> str:
+    for shipped, here in (("/srv/app", host.root), ("/home/app", host.path), ("8080", host.port)):
+        text = text.replace(shipped, str(here))
+    return text
+
+
+def _php_fpm() -> str:
+    return next((str(found) for found in Path("/usr/sbin").glob("php-fpm*")), _VERSIONED)
+
+
+def needed(*programs: str) -> None:
+    """Fail if a program is missing that scripts/test installs."""
+    missing = [program for program in programs if not shutil.which(program)]
+    assert not missing, f"scripts/test installs what is missing here: {', '.join(missing)}"
