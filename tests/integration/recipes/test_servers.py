@@ -22,10 +22,26 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [version.encode()]
 """
+ASGI = """\
+version = open(__file__.replace("app.py", "version")).read()
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": version.encode()})
+    else:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+"""
 
 
 def _python(code: str) -> Callable[[Host], dict[str, str]]:
     return lambda _host: {"app.py": code}
+
+
+def _uvicorn(host: Host) -> dict[str, str]:
+    return {"app.py": ASGI, "serve.py": shown(host, "uvicorn", "python")}
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Recipe:
 RECIPES = [
     Recipe("gunicorn on a held socket", ("gunicorn",), (), _python(WSGI), {"app.py": "import no_such_module"}),
     Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _python(WSGI), {"app.py": "import no_such_module"}),
+    Recipe("uvicorn", ("uvicorn",), (), _uvicorn, {"app.py": "import no_such_module"}),
 ]
 
 
