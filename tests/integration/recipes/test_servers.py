@@ -44,6 +44,10 @@ def _uvicorn(host: Host) -> dict[str, str]:
     return {"app.py": ASGI, "serve.py": shown(host, "uvicorn", "python")}
 
 
+def _node(host: Host) -> dict[str, str]:
+    return {"server.js": shown(host, "Node", "js")}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One section of the page, what the repository has besides, and how a release of it is broken."""
@@ -60,6 +64,7 @@ RECIPES = [
     Recipe("gunicorn on a held socket", ("gunicorn",), (), _python(WSGI), {"app.py": "import no_such_module"}),
     Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _python(WSGI), {"app.py": "import no_such_module"}),
     Recipe("uvicorn", ("uvicorn",), (), _uvicorn, {"app.py": "import no_such_module"}),
+    Recipe("Node", ("node",), ("node",), _node, {"server.js": "require('no-such-module')"}),
 ]
 
 
