@@ -48,6 +48,10 @@ def _node(host: Host) -> dict[str, str]:
     return {"server.js": shown(host, "Node", "js")}
 
 
+def _nginx(host: Host) -> dict[str, str]:
+    return {"nginx.conf": shown(host, "nginx", "nginx")}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One section of the page, what the repository has besides, and how a release of it is broken."""
@@ -65,6 +69,7 @@ RECIPES = [
     Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _python(WSGI), {"app.py": "import no_such_module"}),
     Recipe("uvicorn", ("uvicorn",), (), _uvicorn, {"app.py": "import no_such_module"}),
     Recipe("Node", ("node",), ("node",), _node, {"server.js": "require('no-such-module')"}),
+    Recipe("nginx", ("nginx",), ("nginx",), _nginx, {"nginx.conf": "no_such_directive on;"}, "hook-failed"),
 ]
 
 
