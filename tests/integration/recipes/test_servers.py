@@ -34,6 +34,7 @@ async def app(scope, receive, send):
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 """
+PHP = "<?php echo file_get_contents(__DIR__ . '/../version');"
 
 
 def _python(code: str) -> Callable[[Host], dict[str, str]]:
@@ -50,6 +51,12 @@ def _node(host: Host) -> dict[str, str]:
 
 def _nginx(host: Host) -> dict[str, str]:
     return {"nginx.conf": shown(host, "nginx", "nginx")}
+
+
+def _php(host: Host) -> dict[str, str]:
+    inside = f"current/public;\n{shown(host, 'PHP-FPM', 'nginx')}"
+    served = shown(host, "nginx", "nginx").replace("current/public;", inside)
+    return {"public/index.php": PHP, "php-fpm.conf": shown(host, "PHP-FPM", "ini"), "nginx.conf": served}
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ RECIPES = [
     Recipe("uvicorn", ("uvicorn",), (), _uvicorn, {"app.py": "import no_such_module"}),
     Recipe("Node", ("node",), ("node",), _node, {"server.js": "require('no-such-module')"}),
     Recipe("nginx", ("nginx",), ("nginx",), _nginx, {"nginx.conf": "no_such_directive on;"}, "hook-failed"),
+    Recipe("PHP-FPM", ("php-fpm", "nginx"), ("nginx", "php"), _php, {"public/index.php": "<?php no_such_function();"}),
 ]
 
 
