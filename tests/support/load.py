@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_PAUSE = 0.01  # seconds after a failure: nobody who listens answers at once
+
+
 class Load:
     """Requests, each over a connection of its own, by several clients."""
 
@@ -31,6 +34,7 @@ class Load:
                     self.answers.append(answer.read().decode())
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(str(error))
+                self._over.wait(_PAUSE)
 
     @contextmanager
     def running(self) -> Iterator[None]:

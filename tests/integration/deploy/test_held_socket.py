@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.fcgi import SERVER, fcgi_program, refusal
 from support.load import Load
 from support.waiting import eventually
 
@@ -16,40 +15,12 @@ if TYPE_CHECKING:
 
     from support.host import Host
 
-SERVER = """\
-import os, signal, socket, sys, time
-here = os.path.dirname(os.path.realpath(__file__))
-version = open(os.path.join(here, "version")).read().strip()
-server = socket.socket(fileno=os.dup(0))
-stopping = []
-signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
-server.settimeout(0.02)
-while not stopping:
-    try:
-        connection, _ = server.accept()
-    except TimeoutError:
-        continue
-    connection.settimeout(5)
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + version.encode())
-    connection.close()
-"""
-FCGI = """\
-[fcgi-program:web]
-socket=tcp://127.0.0.1:{port}
-command=/usr/bin/python3 -IS {root}/current/web.py
-user=nobody
-autostart=false
-startsecs=1
-startretries=1
-"""
-
 
 @pytest.fixture
 def listening(cold_host: Host) -> Host:
     """A host with a live release behind a socket of supervisord's."""
     host = cold_host
-    host.services = [FCGI.format(port=host.port, root=host.root)]
+    host.services = [fcgi_program(host)]
     for number in range(6):
         host.repository.release(f"v1.{number}.0", **{"web.py": SERVER})
     host.start()
@@ -142,12 +113,3 @@ def in_the_middle(host: Host) -> subprocess.Popen[str]:
     run = host.begin("deploy", "v2.0.0")
     host.reached("starting")
     return run
-
-
-def refusal(host: Host) -> str:
-    """Return why a connection is refused, or an empty text."""
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{host.port}/", timeout=5).close()
-    except (OSError, urllib.error.URLError) as error:
-        return str(error)
-    return ""

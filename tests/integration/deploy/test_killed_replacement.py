@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.deploy.test_held_socket import SERVER, refusal
-from integration.deploy.test_rehearsal import rehearsals
-from integration.deploy.test_rolling import FCGI, processes
 
+from support.fcgi import SERVER, fcgi_program, processes, refusal, rehearsals
 from support.tracing import killed_at
 from support.waiting import eventually
 
@@ -35,7 +33,7 @@ deadline = "60s"
 @pytest.mark.parametrize(("restart", "numprocs"), [("rolling", 2), ("restart", 1)])
 def test_killed_at_any_call_of_supervisor_the_next_run_ends_well(cold_host: Host, restart: str, numprocs: int) -> None:
     host = cold_host
-    host.services = [FCGI.format(port=host.port, root=host.root, numprocs=numprocs).replace("startsecs=1", "startsecs=0")]
+    host.services = [fcgi_program(host, numprocs).replace("startsecs=1", "startsecs=0")]
     host.configure(
         service=SERVICE.format(restart=restart, port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "0s"'
     )

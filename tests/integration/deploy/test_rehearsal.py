@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.fcgi import fcgi_program, rehearsals
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -42,15 +43,6 @@ while True:
     connection.sendall(b"HTTP/1.0 {status} x\\r\\n\\r\\n" + {said}.encode())
     connection.close()
 """
-FCGI = """\
-[fcgi-program:web]
-socket=tcp://127.0.0.1:{port}
-command=/usr/bin/python3 -IS {root}/current/web.py
-user=nobody
-autostart=false
-startsecs=1
-startretries=1
-"""
 
 
 def server(before: str = "", listening: str = "", answering: str = "", status: str = "200", said: str = "version") -> str:
@@ -74,17 +66,12 @@ def rehearsing(request: pytest.FixtureRequest, cold_host: Host) -> Iterator[Host
     """A host with a live release, whose service rehearses."""
     host = cold_host
     if request.param == "fcgi-program":
-        host.services = [FCGI.format(port=host.port, root=host.root)]
+        host.services = [fcgi_program(host)]
     host.configure(service=REHEARSED.format(port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "3s"')
     host.repository.release("v1.0.0", **{"web.py": server()})
     host.start()
     assert host.deploy().code == 0
     return host
-
-
-def rehearsals(host: Host) -> list[str]:
-    """Return the names of the copies that supervisord has."""
-    return [info["name"] for info in host.rpc.supervisor.getAllProcessInfo() if "rehearsal" in info["name"] + info["group"]]
 
 
 @pytest.mark.parametrize("how", BROKEN)

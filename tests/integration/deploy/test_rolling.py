@@ -7,25 +7,15 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.deploy.test_held_socket import SERVER, Load
 
+from support.fcgi import SERVER, fcgi_program, processes
+from support.load import Load
 from support.servers import free_port
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
 
-FCGI = """\
-[fcgi-program:web]
-socket=tcp://127.0.0.1:{port}
-process_name=%(program_name)s_%(process_num)d
-numprocs={numprocs}
-command=/usr/bin/python3 -IS {root}/current/web.py
-user=nobody
-autostart=false
-startsecs=1
-startretries=1
-"""
 PORTS = """\
 [program:web]
 process_name=%(program_name)s_%(process_num)d
@@ -39,7 +29,7 @@ ROLLING = '[[service]]\nname = "web"\nrestart = "rolling"\n'
 
 
 def rolled(host: Host, numprocs: int = 3) -> Host:
-    host.services = [FCGI.format(port=host.port, root=host.root, numprocs=numprocs)]
+    host.services = [fcgi_program(host, numprocs)]
     host.configure(service=ROLLING, health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     for number in range(4):
         host.repository.release(f"v1.{number}.0", **{"web.py": SERVER})
@@ -48,15 +38,10 @@ def rolled(host: Host, numprocs: int = 3) -> Host:
     return host
 
 
-def processes(host: Host) -> dict[str, tuple[str, int]]:
-    infos = host.rpc.supervisor.getAllProcessInfo()
-    return {info["name"]: (info["statename"], info["pid"]) for info in infos if info["group"] == "web"}
-
-
 def test_no_request_is_lost_while_processes_are_rolled(cold_host: Host) -> None:
     host = rolled(cold_host)
     before = processes(host)
-    load = Load(host)
+    load = Load(host.port)
 
     with load.running():
         for number in range(1, 4):
@@ -73,7 +58,7 @@ def test_first_process_that_does_not_come_up_ends_it_and_no_other_is_touched(col
     host = rolled(cold_host)
     before = processes(host)
     host.repository.release("v2.0.0", **{"web.py": "import no_such_module\n"})
-    load = Load(host)
+    load = Load(host.port)
 
     with load.running():
         ran = host.deploy("v2.0.0")
@@ -118,7 +103,7 @@ def free_tens() -> str:
 
 def test_one_process_rolls_with_its_socket_held(cold_host: Host) -> None:
     host = rolled(cold_host, numprocs=1)
-    load = Load(host)
+    load = Load(host.port)
 
     with load.running():
         assert host.deploy("v1.1.0").code == 0

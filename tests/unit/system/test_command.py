@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.errors import Cancelled, Code, Exit, Failed
+from release_agent.model import new_id
 from release_agent.system import left_behind, processes
 from release_agent.system.clock import SystemClock
 from release_agent.system.command import CommandResult, CommandRunner, HookCommand
@@ -219,11 +220,12 @@ def test_the_hook_of_a_killed_run_is_ended_by_the_next(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("group", ["its group lives on", "its group has ended"])
 def test_what_has_left_the_group_of_a_killed_runs_hook_is_ended_too(tmp_path: Path, group: str) -> None:
-    alone = killed_run(tmp_path, "setsid sh -c 'echo $$; exec sleep 1000' & wait", RELEASE_ID="20261128T1-abc")
+    own = new_id()
+    alone = killed_run(tmp_path, "setsid sh -c 'echo $$; exec sleep 1000' & wait", RELEASE_ID=own)
     (note,) = tmp_path.iterdir()
     if group == "its group has ended":
         os.killpg(int(note.name.split("-")[1]), signal.SIGKILL)
-    stranger = subprocess.Popen(["/bin/sleep", "1000"], env=os.environ | {"RELEASE_ID": "20261128T1-abcd"})
+    stranger = subprocess.Popen(["/bin/sleep", "1000"], env=os.environ | {"RELEASE_ID": f"{own}d"})
 
     assert int(alone) in end_left_behind(tmp_path)
 
@@ -236,11 +238,12 @@ def test_what_has_left_the_group_of_a_killed_runs_hook_is_ended_too(tmp_path: Pa
 def test_what_runs_the_next_deployment_is_spared_if_a_killed_hook_started_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed_run(tmp_path, RELEASE_ID="20261128T1-abc")
+    own = new_id()
+    killed_run(tmp_path, RELEASE_ID=own)
     again = (
         "from pathlib import Path; from release_agent.system.left_behind import end_left_behind as e; print(len(e(Path('.'))))"
     )
-    monkeypatch.setenv("RELEASE_ID", "20261128T1-abc")
+    monkeypatch.setenv("RELEASE_ID", own)
 
     done = subprocess.run([sys.executable, "-P", "-c", again], cwd=tmp_path, capture_output=True, text=True, check=True)
 
