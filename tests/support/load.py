@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 _PAUSE = 0.01  # seconds after a failure: nobody who listens answers at once
 
 
+def ask(port: int, path: str = "") -> str:
+    """Ask a service once, and return the body of its answer."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=60) as answer:
+        body: bytes = answer.read()
+    return body.decode()
+
+
 class Load:
     """Requests, each over a connection of its own, by several clients."""
 
     def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/"
+        self._port = port
         self._over = threading.Event()
-        self._clients = [threading.Thread(target=self._ask) for _ in range(8)]
+        self._clients = [threading.Thread(target=self._go_on) for _ in range(8)]
         self.answers: list[str] = []
         self.lost: list[str] = []
 
-    def _ask(self) -> None:
+    def _go_on(self) -> None:
         while not self._over.is_set():
             try:
-                with urllib.request.urlopen(self._url, timeout=60) as answer:
-                    self.answers.append(answer.read().decode())
+                self.answers.append(ask(self._port))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(str(error))
                 self._over.wait(_PAUSE)

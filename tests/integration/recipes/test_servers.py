@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.load import Load
+from support.load import Load, ask
 from support.recipes import needed, shown, supervisor_section
 from support.waiting import eventually
 
@@ -16,15 +17,26 @@ if TYPE_CHECKING:
 
     from support.host import Host
 
+# Each of them keeps who asks for /slow waiting until the gate is open.
 WSGI = """\
+import os, time
 version = open(__file__.replace("app.py", "version")).read()
 def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        open("{gate}.reached", "w").close()
+        while not os.path.exists("{gate}.open"):
+            time.sleep(0.02)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [version.encode()]
 """
 ASGI = """\
+import asyncio, os
 version = open(__file__.replace("app.py", "version")).read()
 async def app(scope, receive, send):
+    if scope.get("path") == "/slow":
+        open("{gate}.reached", "w").close()
+        while not os.path.exists("{gate}.open"):
+            await asyncio.sleep(0.02)
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await send({"type": "http.response.body", "body": version.encode()})
@@ -34,19 +46,36 @@ async def app(scope, receive, send):
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 """
+HANDLER = """\
+(request, response) => {
+  if (request.url !== "/slow") return response.end(version);
+  fs.writeFileSync("{gate}.reached", "");
+  const looking = setInterval(() => {
+    if (!fs.existsSync("{gate}.open")) return;
+    clearInterval(looking);
+    response.end(version);
+  }, 20);
+}"""
 PHP = "<?php echo file_get_contents(__DIR__ . '/../version');"
 
 
-def _python(code: str) -> Callable[[Host], dict[str, str]]:
-    return lambda _host: {"app.py": code}
+def _gunicorn(host: Host) -> dict[str, str]:
+    return {"app.py": _gated(host, WSGI)}
 
 
 def _uvicorn(host: Host) -> dict[str, str]:
-    return {"app.py": ASGI, "serve.py": shown(host, "uvicorn", "python")}
+    return {"app.py": _gated(host, ASGI), "serve.py": shown(host, "uvicorn", "python")}
 
 
 def _node(host: Host) -> dict[str, str]:
-    return {"server.js": shown(host, "Node", "js")}
+    # The page's server, with a handler that can be slow.
+    server = shown(host, "Node", "js")
+    assert "(request, response) => response.end(version)" in server
+    return {"server.js": server.replace("(request, response) => response.end(version)", _gated(host, HANDLER))}
+
+
+def _gated(host: Host, code: str) -> str:
+    return code.replace("{gate}", f"{host.path}/slow")
 
 
 def _nginx(host: Host) -> dict[str, str]:
@@ -72,8 +101,8 @@ class Recipe:
 
 
 RECIPES = [
-    Recipe("gunicorn on a held socket", ("gunicorn",), (), _python(WSGI), {"app.py": "import no_such_module"}),
-    Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _python(WSGI), {"app.py": "import no_such_module"}),
+    Recipe("gunicorn on a held socket", ("gunicorn",), (), _gunicorn, {"app.py": "import no_such_module"}),
+    Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _gunicorn, {"app.py": "import no_such_module"}),
     Recipe("uvicorn", ("uvicorn",), (), _uvicorn, {"app.py": "import no_such_module"}),
     Recipe("Node", ("node",), ("node",), _node, {"server.js": "require('no-such-module')"}),
     Recipe("nginx", ("nginx",), ("nginx",), _nginx, {"nginx.conf": "no_such_directive on;"}, "hook-failed"),
@@ -93,6 +122,11 @@ class Deployed:
         toml = shown(self.host, self.recipe.section, "toml")
         files = {"version": version, "public/index.html": version, "release.toml": toml}
         self.host.repository.commit(files | self.recipe.files(self.host) | broken, tag=version)
+
+    @property
+    def reloads(self) -> bool:
+        """Whether its processes stay and only their workers are replaced."""
+        return "signal:" in shown(self.host, self.recipe.section, "toml")
 
     def processes(self) -> dict[str, int]:
         """Return the pids of the services."""
@@ -142,3 +176,21 @@ def test_recipe_stops_a_broken_release_before_it_is_live(deployed: Deployed) -> 
     assert (host.live(), deployed.processes()) == (live, processes)
     assert load.lost == []
     assert set(load.answers) == {"v1.0.0"}
+
+
+@pytest.mark.parametrize("deployed", RECIPES[:4], ids=lambda recipe: recipe.section, indirect=True)
+def test_recipe_finishes_a_request_that_is_running(deployed: Deployed) -> None:
+    host, answers = deployed.host, list[str]()
+    deployed.release("v1.1.0")
+    slow = threading.Thread(target=lambda: answers.append(ask(host.port, "slow")))
+    slow.start()
+    host.reached("slow")
+
+    run = host.begin("deploy", "--json")
+    # Either it waits for the old process, or the new workers answer already.
+    eventually(lambda: host.process()[0] == "STOPPING" or (deployed.reloads and host.serves() == "v1.1.0"), "it is replaced")
+    host.open("slow")
+    slow.join()
+
+    assert (run.wait(), answers) == (0, ["v1.0.0"])
+    assert host.serves() == "v1.1.0"
