@@ -77,9 +77,13 @@ class CopyKeeper:
             raise Failed(Code.SERVICE_REFUSED, "the rehearsal before is still being stopped", hint="try again in some seconds")
         settings, config = _settings(service), copy.copy(_program(live, _settings(service).program))
         port = _free_port()
-        place = _socket_directory(config) if "{socket}" in settings.command + str(settings.environment) else ""
-        _redirect(config, settings, release, {"{port}": str(port), "{socket}": f"{place}/socket" if place else ""})
-        group = _private_group(live.config, config, port)
+        place = tempfile.mkdtemp(prefix=f"{NAME}-") if "{socket}" in settings.command + str(settings.environment) else ""
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove, place)
+            _hand_over(place, config)
+            _redirect(config, settings, release, {"{port}": str(port), "{socket}": f"{place}/socket" if place else ""})
+            group = _private_group(live.config, config, port)
+            undo.pop_all()
         self._copy = _Copy(group.processes[NAME], own, place)
         self._run = release.run
         own.processes[NAME] = self._copy.process
@@ -110,8 +114,7 @@ class CopyKeeper:
         if own.processes.get(NAME) is process:
             del own.processes[NAME]
         self._let_go()
-        if self._copy.place:
-            shutil.rmtree(self._copy.place, ignore_errors=True)
+        _remove(self._copy.place)
         self._copy = None
         return True
 
@@ -124,6 +127,8 @@ class CopyKeeper:
         # Supervisord stops all processes, this one among them. A reload closes every descriptor it does not know.
         with contextlib.suppress(Exception):
             self._let_go()
+            if self._copy:
+                _remove(self._copy.place)
 
     def _let_go(self) -> None:
         for watch in self._watches:
@@ -165,7 +170,9 @@ def _program(live: Any, program: str) -> Any:
 def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, placeholders: Mapping[str, str]) -> None:
     """Let a copied configuration run from another directory, listen elsewhere, and be started once."""
     given = {name: _filled(value, placeholders) for name, value in settings.environment}
-    there = {name: _moved(value, release) for name, value in (config.environment or {}).items()}
+    # What supervisord has in its own environment, a program has, too.
+    inherited = {name: value for name, value in os.environ.items() if _moved(value, release) != value}
+    there = {name: _moved(value, release) for name, value in {**inherited, **(config.environment or {})}.items()}
     config.environment = {**there, **given, Variable.RELEASE_REHEARSAL.value: "1"}
     config.command = _moved(_filled(settings.command, placeholders) or config.command, release)
     config.directory = _moved(config.directory, release) if config.directory else config.directory
@@ -180,7 +187,7 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
 
 def _moved(text: str, release: RehearsedRelease) -> str:
     """Replace the path of ``current`` by that of the release, where it is a whole path or the beginning of one."""
-    return re.sub(re.escape(release.current) + r"(?![\w.-])", lambda _: release.directory, text)
+    return re.sub(r"(?<![\w.-])" + re.escape(release.current) + r"(?![\w.-])", lambda _: release.directory, text)
 
 
 def _filled(text: str, placeholders: Mapping[str, str]) -> str:
@@ -204,13 +211,18 @@ def _free_port() -> int:
         return port
 
 
-def _socket_directory(config: Any) -> str:
-    """Make a directory that the copy's user may make a socket in, and others may reach it through."""
-    place = tempfile.mkdtemp(prefix=f"{NAME}-")
+def _hand_over(place: str, config: Any) -> None:
+    """Let the copy's user make a socket in a directory, and others reach it through."""
+    if not place:
+        return
     if config.uid is not None:
         os.chown(place, config.uid, -1)
     Path(place).chmod(0o711)
-    return place
+
+
+def _remove(place: str) -> None:
+    if place:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _is_alive(pid: int) -> bool:

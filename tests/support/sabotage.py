@@ -93,7 +93,7 @@ class Saboteur:
     def collects(self):
         return gc.collect() >= 0
     def watches(self):
-        return sorted(fd for fd, each in asyncore.socket_map.items() if type(each).__name__ == "ExitWatch")
+        return sorted(fd for fd, each in asyncore.socket_map.items() if type(each).__module__.startswith("release_agent."))
     def closes(self, descriptor):
         os.close(descriptor)
         return True

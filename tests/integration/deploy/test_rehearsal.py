@@ -105,6 +105,25 @@ def test_good_release_is_rehearsed_beside_the_live_one_and_goes_live(rehearsing:
     assert rehearsals(host) == []
 
 
+def test_copy_imports_what_supervisords_own_environment_names_from_its_own_release(
+    cold_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = cold_host
+    host.services = [host.service("web").replace(f"-IS {host.root}/current/web.py", "-m web")]
+    host.configure(service=REHEARSED.format(port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
+    monkeypatch.setenv("PYTHONPATH", f"/nowhere{host.root}/current:{host.root}/current")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.repository.release("v1.2.0", **{"web.py": BROKEN["cannot import"][0]})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    process = host.process()
+
+    ran = host.deploy("v1.2.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.process()) == (13, "rehearsal-failed", process)
+
+
 HELD = server(
     listening="open('{path}/rehearsing.reached', 'w') if 'RELEASE_REHEARSAL' in os.environ else None; "
     "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
