@@ -52,6 +52,7 @@ class _Rehearsal:
     def prove(self, settings: Rehearsal, health: HealthSettings) -> None:
         """Start the copy, prove it, and stop it in any case; raises Failed (rehearsal-failed)."""
         context, service = self._context, self._service
+        self._end()  # the copy of a run that was killed may still be stopping
         began = time.time()
         try:
             there = context.plugin.rehearse(self._release.name, service.name)
