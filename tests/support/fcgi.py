@@ -22,7 +22,7 @@ while not stopping:
         connection, _ = server.accept()
     except TimeoutError:
         continue
-    connection.settimeout(5)
+    connection.settimeout(60)
     connection.recv(65536)
     connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + version.encode())
     connection.close()

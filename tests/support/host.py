@@ -19,6 +19,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from release_agent.system.processes import with_descendants
 from support import warm
 from support.environment import BIN, clean_environment
 from support.repositories import Repository
@@ -286,8 +287,12 @@ class Host:
 
     def close(self) -> None:
         """End everything that was started and remove the directory."""
+        started = with_descendants([self.supervisord.pid]) if self.supervisord else []
         if self.supervisord:
             self.stop(signal.SIGKILL)  # it looks once a second whether its children have stopped
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         warm.kill_started(self.path)
         subprocess.run(["pkill", "-KILL", "-f", str(self.path)], check=False)
         shutil.rmtree(self.path, ignore_errors=True)
