@@ -147,7 +147,7 @@ def check(body: dict[str, Any]) -> str:
 
 def _requests(service: Mapping[str, Any]) -> str:
     """Return whether a deployment can lose requests of a service, why, and what would be better."""
-    can = {"no": "loses no request", "yes": "can lose requests"}.get(service["loses_requests"], "loses requests or not")
+    can = {"no": "loses no request", "yes": "can lose requests"}.get(service["loses_requests"], "may lose requests")
     rehearses = "rehearses" if service["rehearses"] else "no rehearsal"
     hint = f"\n    better: {service['hint']}" if service["hint"] else ""
     return f"  service {service['service']} {can}: {service['why']}; {rehearses}{hint}"

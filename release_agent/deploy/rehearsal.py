@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from release_agent.config.sections import HealthSettings, Probe
 from release_agent.deploy.environment import Place, environment
 from release_agent.deploy.policy.proof import prove
-from release_agent.errors import SERVICE_LOG_HINT, Code, Failed, SupervisorGone, Unhealthy
+from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
 from release_agent.health import Look, ServiceLook
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _NAME = "release-rehearsal"  # of the copy, for the plugin
 _POLL = 0.05
 _STOP_MARGIN = 10.0  # seconds, above the program's own stopwaitsecs
+_HINT = (
+    "fix the release, or [service.rehearsal]: is the copy told to listen at {port}, and do its probes ask there? "
+    "Its section has to name <root>/current exactly as [app] root does"
+)
 _ENDED = ("EXITED", "FATAL", "STOPPED", "UNKNOWN")
 
 
@@ -60,12 +64,12 @@ class _Rehearsal:
             prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
             end, lines = context.plugin.last_words(_NAME, began)
-            unhealthy.say(service.name, end, [context.redact(line) for line in lines])
+            unhealthy.say(f"the copy of {service.name}", end, [context.redact(line) for line in lines])
             failed = Failed(
                 Code.REHEARSAL_FAILED,
                 f"{service.name} failed its rehearsal on {self._release.revision}, and nothing live was touched: "
                 f"{unhealthy.message}",
-                hint=unhealthy.hint,
+                hint=_HINT,
             )
             raise failed.caused_by(unhealthy) from unhealthy
         finally:
@@ -78,11 +82,17 @@ class _Rehearsal:
         if process is None or process.state in _ENDED:
             state = "was taken away" if process is None else f"is {process.state}"
             why = f" ({process.why})" if process and process.why else ""
-            raise Unhealthy(Code.CRASH_LOOPING, f"its copy {state}{why}", hint=SERVICE_LOG_HINT)
+            raise Unhealthy(Code.CRASH_LOOPING, f"its copy {state}{why}")
         problems = [] if process.running else [f"its copy is {process.state}"]
         if process.running:
-            problems = self._context.examiner.probe(probes, self._directory, self._environment)
+            problems = self._other_code() or self._context.examiner.probe(probes, self._directory, self._environment)
         return Look({name: ServiceLook((process,), tuple(problems))})
+
+    def _other_code(self) -> list[str]:
+        """Return what is wrong if the copy runs the code of another release, as its probes cannot see."""
+        used = self._context.plugin.releases_in_use(_NAME)
+        other = [f"{pid} from {release}" for release, pids in used.items() if release != self._release.name for pid in pids]
+        return [f"its copy runs the code of another release: process {', '.join(other)}"] if other else []
 
     def _end(self) -> None:
         """Stop the copy, and wait until it is gone; the plugin does so as well when this run has ended."""

@@ -186,12 +186,12 @@ class ReleaseRPCInterface:
     def getLastWords(self, service: str, since: float) -> Any:
         """Return what the processes of a service said last: up to 20 lines of stderr, or of stdout if that has none.
 
-        @param string service  The supervisor group
+        @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
         @param double since    Only of processes started since then, in seconds since 1970
         @return struct result  lines, and end: how the last one ended that was not asked to
         """
         name, began = name_of(service), moment_of(since, "since")
-        processes = self._copies().processes if name == rehearsal.NAME else self._group(name).processes
+        processes = self._processes_or_copy(name)
         words = _words_of(self._supervisord)
         return {"lines": words.of(name, processes, began), "end": words.end_of(processes, began)}
 
@@ -199,10 +199,10 @@ class ReleaseRPCInterface:
     def getReleasesInUse(self, service: str) -> Any:
         """Return which releases a service's processes, their children included, work in, run or have mapped.
 
-        @param string service  The supervisor group
+        @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
         @return struct result  Pids by the release's name
         """
-        processes = self._group(name_of(service)).processes.values()
+        processes = self._processes_or_copy(name_of(service)).values()
         return self._answers().releases_in_use([process.pid for process in processes if process.pid])
 
     @_answering
@@ -318,6 +318,13 @@ class ReleaseRPCInterface:
         if group is None:
             raise RPCError(Faults.BAD_NAME, name)
         return group
+
+    def _processes_or_copy(self, name: str) -> dict[str, Any]:
+        """Return the processes of a group by name; the copy that is rehearsed goes by its own."""
+        if name == rehearsal.NAME:
+            return self._copies().processes
+        processes: dict[str, Any] = self._group(name).processes
+        return processes
 
     def _deploying(self) -> int:
         """Return the pid of the run that holds the lock; raises Failed if there is none."""

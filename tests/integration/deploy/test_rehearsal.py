@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +123,25 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
     ran = host.deploy("v1.2.0")
 
     assert (ran.code, ran.json["error"]["code"], host.process()) == (13, "rehearsal-failed", process)
+
+
+def test_copy_that_runs_the_live_code_proves_nothing(cold_host: Host) -> None:
+    host = cold_host
+    section = host.service("web").replace(f"-IS {host.root}/current/web.py", "-S web.py")
+    host.services = [section + f"directory={host.path}/./root/current\n"]
+    host.configure(service="", health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.repository.release("v1.2.0", **{"web.py": BROKEN["cannot import"][0]})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    host.configure(service=REHEARSED.format(port=host.port).replace("8s", "3s").replace("{revision}", ""))
+    live = host.live()
+
+    ran = host.deploy("v1.2.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "rehearsal-failed")
+    assert re.search(rf"its copy runs the code of another release: process \d+ from {live}", ran.json["error"]["message"])
+    assert "exactly" in ran.json["error"]["hint"]
 
 
 HELD = server(
