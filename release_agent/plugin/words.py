@@ -14,18 +14,20 @@ import stat
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from supervisor import events, loggers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _CHANNELS = ("stderr", "stdout")
 _KEPT = 16 << 10  # bytes of each channel
 _STARTS = 5  # a process that is started more often says the same each time
 _LINES = 20
 _LONGEST_LINE = 500  # characters
+_FRAMES = 3  # lines that are kept of a traceback: the outermost, and the place of the error with its code
 # supervisor.process.Subprocess.finish and supervisor.options.decode_wait_status
 _EXITED = re.compile(r"exited: (?P<name>.*) \((?P<how>exit status \d+|terminated by \w+).*; not expected\)", re.DOTALL)
 
@@ -116,7 +118,18 @@ def _since(process: Any, said: _Said, channel: str, since: float) -> list[str]:
     else:
         text = b"".join(piece for moment, piece in said.pieces[channel] if moment >= since)
     lines = text.decode("utf-8", "replace").splitlines()
-    return [line[:_LONGEST_LINE] for line in lines if line.strip()][-_LINES:]
+    shown = [line[:_LONGEST_LINE] for line in lines if line.strip()]
+    return (shown if len(shown) <= _LINES else _without_frames(shown))[-_LINES:]
+
+
+def _without_frames(lines: Sequence[str]) -> list[str]:
+    """Leave out the middle of tracebacks: the error of a worker would not be seen for the master's own, which follows."""
+    kept: list[str] = []
+    told = (line for line in lines if line.strip(" ^~"))
+    for indented, run in groupby(told, lambda line: line[0].isspace()):
+        block = list(run)
+        kept += [block[0], "  …", *block[1 - _FRAMES :]] if indented and len(block) > _FRAMES + 1 else block
+    return kept
 
 
 def _log_file(process: Any, channel: str) -> str:

@@ -69,6 +69,28 @@ def test_lines_of_several_processes_carry_their_names(log: loggers.Logger) -> No
     assert words.of("web", both, 0.0) == ["web_0: I am web_0", "web_1: I am web_1"]
 
 
+def test_error_of_a_worker_is_seen_though_the_traceback_of_its_master_follows(log: loggers.Logger) -> None:
+    words, web = LastWords(log), process()
+    frames = "".join(f'  File "a.py", line {n}, in f{n}\n    f{n + 1}()\n    ^^^^\n' for n in range(12))
+    for error in ("ModuleNotFoundError: No module named 'no_such_module'", "HaltServer: Worker failed to boot"):
+        says(web, f"Traceback (most recent call last):\n{frames}{error}\n".encode())
+
+    assert words.of("web", {"web": web}, 0.0) == [
+        "Traceback (most recent call last):",
+        '  File "a.py", line 0, in f0',
+        "  …",
+        '  File "a.py", line 11, in f11',
+        "    f12()",
+        "ModuleNotFoundError: No module named 'no_such_module'",
+        "Traceback (most recent call last):",
+        '  File "a.py", line 0, in f0',
+        "  …",
+        '  File "a.py", line 11, in f11',
+        "    f12()",
+        "HaltServer: Worker failed to boot",
+    ]
+
+
 def test_a_flood_is_kept_to_its_end(log: loggers.Logger) -> None:
     words, web = LastWords(log), process()
     for _ in range(100):
