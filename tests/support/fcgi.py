@@ -24,7 +24,7 @@ while not stopping:
         continue
     connection.settimeout(60)
     connection.recv(65536)
-    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + version.encode())
+    connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(version), version.encode()))
     connection.close()
 """
 _FCGI = """\
