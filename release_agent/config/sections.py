@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from signal import Signals
@@ -179,6 +180,10 @@ class Rehearsal:
     probes: tuple[RehearsalProbe, ...] = sections(
         RehearsalProbe, key="probe", doc="default: the service's own `http` and `tcp` probes, asked at `{port}`"
     )
+
+    def means(self, process: str) -> bool:
+        """Return whether a process of the group, by its name, is of the program that is copied: ``web``, ``web_01``."""
+        return not self.program or re.fullmatch(re.escape(self.program) + r"([-_.]?\d+)?", process) is not None
 
 
 @dataclass(frozen=True)

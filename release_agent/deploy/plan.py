@@ -37,8 +37,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     plans = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
     context.services.check(plans.services)
     _check_rolling(context, plans)
-    if any(service.rehearsal for service in plans.services):
-        context.plugin.require()
+    _check_rehearsals(context, plans)
     fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
@@ -59,6 +58,23 @@ def _check_rolling(context: Context, plans: Blueprint) -> None:
                 Code.SERVICE_REFUSED,
                 f"service {name} cannot be rolled: it has one process, and no socket that supervisord can hold",
                 hint="give it numprocs=2 or more, or make it an [fcgi-program], with the plugin inside supervisord",
+            )
+
+
+def _check_rehearsals(context: Context, plans: Blueprint) -> None:
+    """Raise Failed (plugin-needed, service-unknown) for a rehearsal without the plugin, or of a program that is not there."""
+    rehearsed = [(service.name, service.rehearsal) for service in plans.services if service.rehearsal]
+    if not rehearsed:
+        return
+    context.plugin.require()
+    groups = context.services.processes()
+    for name, rehearsal in rehearsed:
+        known = [process.name for process in groups[name]]
+        if not any(map(rehearsal.means, known)):
+            raise Failed(
+                Code.SERVICE_UNKNOWN,
+                f"service {name} has no program {rehearsal.program} to rehearse; it has {', '.join(known)}",
+                hint="fix `program` in [service.rehearsal]",
             )
 
 

@@ -75,7 +75,8 @@ class CopyKeeper:
         """
         if not self.end():
             raise Failed(Code.SERVICE_REFUSED, "the rehearsal before is still being stopped", hint="try again in some seconds")
-        settings, config = _settings(service), copy.copy(_program(live, _settings(service).program))
+        settings = _settings(service)
+        config = copy.copy(_program(live, settings))
         port = _free_port()
         place = tempfile.mkdtemp(prefix=f"{NAME}-") if "{socket}" in settings.command + str(settings.environment) else ""
         with contextlib.ExitStack() as undo:
@@ -156,13 +157,13 @@ def _settings(service: Service) -> Rehearsal:
     return service.rehearsal
 
 
-def _program(live: Any, program: str) -> Any:
+def _program(live: Any, settings: Rehearsal) -> Any:
     """Return the configuration of the process that is copied: the first of the program, or of the group."""
     configs = [process.config for process in sorted(live.processes.values())]
-    named = [config for config in configs if program in ("", config.name, re.sub(r"_\d+$", "", config.name))]
+    named = [config for config in configs if settings.means(config.name)]
     if not named:
         known = ", ".join(config.name for config in configs)
-        message = f"service {live.config.name} has no program {program} to rehearse; it has {known}"
+        message = f"service {live.config.name} has no program {settings.program} to rehearse; it has {known}"
         raise Failed(Code.SERVICE_UNKNOWN, message, hint="fix `program` in [service.rehearsal]")
     return named[0]
 

@@ -144,6 +144,24 @@ def test_copy_that_runs_the_live_code_proves_nothing(cold_host: Host) -> None:
     assert "exactly" in ran.json["error"]["hint"]
 
 
+def test_program_that_the_service_does_not_have_is_refused_before_anything_is_built_or_migrated(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web") + "process_name=%(program_name)s%(process_num)02d\nnumprocs=2\n"]
+    settings = '[[service]]\nname = "web"\n[service.rehearsal]\nenvironment = { PORT = "{port}" }\nprogram = '
+    migration = f"[hooks]\nbefore_publish = [{{ run = 'touch {host.path}/migrated' }}]"
+    host.configure(migration, service=settings + '"wbe"', health='[health]\nstable_for = "100ms"')
+    host.repository.release("v1.0.0", **{"web.py": "import time; time.sleep(3600)"})
+    host.start()
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-unknown")
+    assert "no program wbe to rehearse; it has web00, web01" in ran.json["error"]["message"]
+    assert not (host.path / "migrated").exists()
+    host.configure(migration, service=settings + '"web"', health='[health]\nstable_for = "100ms"')
+    assert host.deploy().code == 0
+
+
 HELD = server(
     listening="open('{path}/rehearsing.reached', 'w') if 'RELEASE_REHEARSAL' in os.environ else None; "
     "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
