@@ -251,7 +251,14 @@ class ReleaseRPCInterface:
         group_name = own_name.rpartition(":")[0]
         place = self._copies().prepare(self._group(group_name), self._group(name), wanted, stage)
         process = f"{group_name}:{rehearsal.NAME}"
-        SupervisorNamespaceRPCInterface(self._supervisord).startProcess(process, False)
+        try:
+            SupervisorNamespaceRPCInterface(self._supervisord).startProcess(process, False)
+        except RPCError as refused:
+            copied = self._copies().processes[rehearsal.NAME]
+            _forget_closed_pipes(copied)
+            # For SPAWN_ERROR supervisor names the process, and not the cause.
+            why = copied.spawnerr or refused.text
+            raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="see supervisord's own log") from refused
         return {"process": process, **place}
 
     @_answering
@@ -282,9 +289,7 @@ class ReleaseRPCInterface:
         try:
             SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)
         except RPCError:
-            if not process.pid:
-                # Supervisor keeps the dispatchers of closed pipes; a client that got such a number would not be answered.
-                process.dispatchers = {}
+            _forget_closed_pipes(process)
             raise
         finally:
             # At once: `reread` would report a changed program.
@@ -380,6 +385,15 @@ class ReleaseRPCInterface:
 
     def _log(self, text: str) -> None:
         self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
+
+
+def _forget_closed_pipes(process: Any) -> None:
+    """Drop the dispatchers that supervisor keeps of a process that it could not spawn; their numbers are others' by now.
+
+    A client that got such a number would not be answered.
+    """
+    if not process.pid:
+        process.dispatchers = {}
 
 
 def _words_of(supervisord: Any) -> LastWords:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.sabotage import assert_lives, assert_well, pid_of
+from support.sabotage import assert_lives, assert_well, failing_calls, pid_of
 from support.servers import free_port
 from support.waiting import ended, eventually
 
@@ -146,6 +146,21 @@ def test_whatever_fails_when_a_copy_is_made_leaves_nothing(rehearsing: Host) -> 
         assert copies(host) == [], place
         assert places(host) == [], place
         eventually(lambda: descriptors(host) <= opened, f"every descriptor is closed after {place}")
+    host.configure(service="")
+    assert_well(host)
+
+
+@pytest.mark.needs("ptrace")
+def test_copy_that_cannot_be_spawned_is_refused_with_the_cause(rehearsing: Host) -> None:
+    host = rehearsing
+    with failing_calls(host, "-e", "inject=clone,clone3,fork,vfork:error=EAGAIN"):
+        ran = host.deploy("v2.0.0")
+        # Whatever number a client's descriptor has: it may have been a pipe's.
+        assert {client.supervisor.getPID() for client in [host.rpc for _ in range(12)]} == {pid_of(host)}
+
+    assert ran.json["error"]["code"] == "rehearsal-failed"
+    assert "the copy was not started: Too many processes in process table" in ran.json["error"]["message"]
+    assert (copies(host), places(host)) == ([], [])
     host.configure(service="")
     assert_well(host)
 
