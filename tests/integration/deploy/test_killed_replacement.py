@@ -1,4 +1,4 @@
-"""The agent is killed at its calls of supervisor while it rehearses, holds sockets and rolls: nothing is left of it."""
+"""The agent is killed at any call while it rehearses, holds sockets and rolls: nothing is left of it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ deadline = "60s"
 
 
 @pytest.mark.needs("ptrace")
+@pytest.mark.parametrize("call", ["connect", "rename", "fsync"])
 @pytest.mark.parametrize(("restart", "numprocs"), [("rolling", 2), ("restart", 1)])
-def test_killed_at_any_call_of_supervisor_the_next_run_ends_well(cold_host: Host, restart: str, numprocs: int) -> None:
+def test_killed_at_any_call_the_next_run_ends_well(cold_host: Host, restart: str, numprocs: int, call: str) -> None:
+    """Killed at the first, second, … call of a kind: a connection to supervisor, a file that is moved or made durable."""
     host = cold_host
     host.services = [fcgi_program(host, numprocs).replace("startsecs=1", "startsecs=0")]
     host.configure(
@@ -47,7 +49,7 @@ def test_killed_at_any_call_of_supervisor_the_next_run_ends_well(cold_host: Host
         revision = "v1.1.0" if host.live() == live else "v1.0.0"
         with Path(os.devnull).open("r+") as nothing:
             command = ["release-agent", "deploy", "--force", revision]
-            code = killed_at("connect", nth, command, host.environment, [nothing.fileno()] * 3)
+            code = killed_at(call, nth, command, host.environment, [nothing.fileno()] * 3)
         if code == 0:
             break
         kills += code == -signal.SIGKILL
