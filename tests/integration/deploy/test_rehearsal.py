@@ -110,7 +110,7 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
     cold_host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = cold_host
-    host.services = [host.service("web").replace(f"-IS {host.root}/current/web.py", "-m web")]
+    host.services = [host.service("web").replace(f"-IS {host.root}/current/web.py", f"-m web {host.path}")]
     host.configure(service=REHEARSED.format(port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     monkeypatch.setenv("PYTHONPATH", f"/nowhere{host.root}/current:{host.root}/current")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
@@ -127,7 +127,7 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
 
 def test_copy_that_runs_the_live_code_proves_nothing(cold_host: Host) -> None:
     host = cold_host
-    section = host.service("web").replace(f"-IS {host.root}/current/web.py", "-S web.py")
+    section = host.service("web").replace(f"-IS {host.root}/current/web.py", f"-S web.py {host.path}")
     host.services = [section + f"directory={host.path}/./root/current\n"]
     host.configure(service="", health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     host.repository.release("v1.0.0", **{"web.py": server()})
