@@ -49,7 +49,8 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
             yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
         for told in outlooks(context, blueprint.services):
             lost = told.loses_requests is not Loss.NO
-            message = f"{'can lose' if lost else 'loses none'}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
+            can = {Loss.NO: "loses none", Loss.YES: "can lose some"}.get(told.loses_requests, "may lose some")
+            message = f"{can}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
             yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
 
 

@@ -98,7 +98,8 @@ def _crash_looping(proof: Proof, look: Look, now: float) -> Unhealthy:
 
 def _crashed(process: Process, starts: int, seconds: float) -> str:
     state = f"is {process.state}" + (f" ({process.why})" if process.why else "")
-    return f"{process.short_name} {state}, started {_times(starts)} in {seconds:.0f} s"
+    # Supervisor may have started it between two looks, too.
+    return f"{process.short_name} {state}, started at least {_times(starts)} in {seconds:.0f} s"
 
 
 def _unhealthy(look: Look, health: HealthSettings) -> Unhealthy:

@@ -74,14 +74,14 @@ def test_what_is_hopeless_is_not_waited_for() -> None:
     spent, message = unproved(lambda _: LOST)
 
     assert spent == 0.0
-    assert message == "does not stay up: web:1 is FATAL, started once in 0 s"
+    assert message == "does not stay up: web:1 is FATAL, started at least once in 0 s"
 
 
 def test_what_becomes_hopeless_ends_it_then() -> None:
     spent, message = unproved(lambda spent: LOST if spent >= 2 else SICK)
 
     assert spent == pytest.approx(2.0, abs=0.21)
-    assert message == "does not stay up: web:1 is FATAL, started once in 2 s"
+    assert message == "does not stay up: web:1 is FATAL, started at least once in 2 s"
 
 
 def test_never_well_ends_at_the_deadline_with_what_was_wrong() -> None:
@@ -129,7 +129,7 @@ def test_process_that_is_started_for_the_third_time_is_not_waited_for() -> None:
     spent, message = unproved(lambda spent: crashing(100 + int(spent)), deadline=60.0)
 
     assert spent == pytest.approx(2.0, abs=0.21)
-    assert message == "does not stay up: web is RUNNING, started 3 times in 2 s"
+    assert message == "does not stay up: web is RUNNING, started at least 3 times in 2 s"
 
 
 def test_process_that_is_seen_between_its_starts_has_none_of_them_counted_twice() -> None:
