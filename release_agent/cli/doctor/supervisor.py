@@ -81,6 +81,16 @@ def _settings(check: str, programs: Sequence[Program]) -> Iterator[Finding]:
     if any(program["autostart"] for program in programs):
         message = "autostart is true: it starts before there is a release"
         yield Finding(check, WARNING, message, "set autostart=false; `boot` starts it")
+    if any(map(_says_nothing_again, programs)):
+        message = "its log cannot be read again: a deployment that fails cannot show what it said last"
+        yield Finding(check, WARNING, message, "set stdout_events_enabled=true and stderr_events_enabled=true in its section")
+
+
+def _says_nothing_again(program: Program) -> bool:
+    """Whether a program logs to the container's log, and supervisord passes on nothing of it to the plugin."""
+    channel = "stdout" if program.get("redirect_stderr") else "stderr"
+    file, heard = str(program.get(f"{channel}_logfile", "")), program.get(f"{channel}_events_enabled")
+    return file.startswith("/dev/") and file != "/dev/null" and not heard
 
 
 def _left_stopped(check: str, store: Root, processes: Sequence[Process]) -> Iterator[Finding]:

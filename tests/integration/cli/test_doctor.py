@@ -138,6 +138,27 @@ def test_consul_that_cannot_be_reached(host: Host) -> None:
     assert "consul: Consul cannot be connected to" in _messages(host, CONSUL_HTTP_ADDR=f"127.0.0.1:{free_port()}")
 
 
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ("stderr_logfile=/dev/fd/2\nstderr_logfile_maxbytes=0", True),
+        ("stderr_logfile=/dev/fd/2\nstderr_logfile_maxbytes=0\nstderr_events_enabled=true", False),
+        ("redirect_stderr=true\nstdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\nstderr_events_enabled=false", True),
+        ("", False),
+    ],
+)
+def test_log_that_cannot_be_read_again_is_a_warning_unless_the_plugin_hears_it(
+    cold_host: Host, settings: str, warned: bool
+) -> None:
+    cold_host.services = [cold_host.service("web") + settings + "\n"]
+    cold_host.repository.release("v1.0.0")
+    cold_host.start()
+
+    told = [finding["message"] for finding in _findings(cold_host, "warning")]
+
+    assert any("its log cannot be read again" in message for message in told) is warned
+
+
 def test_signer_file_that_is_missing(host: Host) -> None:
     host.configure(revision='[revision]\nsigned = true\nallowed_signers = "/nowhere/signers"')
 
