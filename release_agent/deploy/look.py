@@ -18,3 +18,9 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
     directory = context.store.directory(release.name)
     place = Place(directory, published=directory)
     return context.examiner.look(blueprint, directory, environment(context.config, context.environ, release, occasion, place))
+
+
+def of_other_releases(context: Context, group: str, release: Release) -> str:
+    """Return the processes of a supervisor group that run the code of other releases, for a person; empty if there are none."""
+    used = context.plugin.releases_in_use(group)
+    return ", ".join(f"{pid} from {name}" for name, pids in used.items() if name != release.name for pid in pids)

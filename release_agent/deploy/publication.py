@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.leaving import Side, before_rollback, left
-from release_agent.deploy.look import look
+from release_agent.deploy.look import look, of_other_releases
 from release_agent.deploy.policy.line import before
 from release_agent.deploy.policy.order import Pids, pids_of, stops, untouched
 from release_agent.deploy.replacement import Replacement
@@ -192,10 +192,9 @@ class Publication:
         restarted = [service.name for service in blueprint.services if service.restart.kind is not RestartKind.NONE]
         looks = dict(seen.services)
         for name in restarted:
-            used = self._context.plugin.releases_in_use(name)
-            old = [f"{pid} from {release}" for release, pids in used.items() if release != self._release.name for pid in pids]
+            old = of_other_releases(self._context, name, self._release)
             if old:
-                problem = f"{name} still runs old code: process {', '.join(old)}"
+                problem = f"{name} still runs old code: process {old}"
                 looks[name] = replace(looks[name], problems=(*looks[name].problems, problem), outdated=True)
         return Look(looks)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from release_agent.config.sections import HealthSettings, Probe
 from release_agent.deploy.environment import Place, environment
+from release_agent.deploy.look import of_other_releases
 from release_agent.deploy.policy.proof import prove
 from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
 from release_agent.health import Look, ServiceLook
@@ -90,9 +91,8 @@ class _Rehearsal:
 
     def _other_code(self) -> list[str]:
         """Return what is wrong if the copy runs the code of another release, as its probes cannot see."""
-        used = self._context.plugin.releases_in_use(_NAME)
-        other = [f"{pid} from {release}" for release, pids in used.items() if release != self._release.name for pid in pids]
-        return [f"its copy runs the code of another release: process {', '.join(other)}"] if other else []
+        other = of_other_releases(self._context, _NAME, self._release)
+        return [f"its copy runs the code of another release: process {other}"] if other else []
 
     def _end(self) -> None:
         """Stop the copy, and wait until it is gone; the plugin does so as well when this run has ended."""

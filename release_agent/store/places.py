@@ -1,4 +1,4 @@
-"""The agent's own directories, and the link beside them: made, taken back from hooks, and never followed to elsewhere."""
+"""The agent's own directories, and the link beside them: made, opened again after hooks, and never followed elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_directory(place: Path) -> None:
-    """Make a directory, or take back the one that is there; raises OSError if a link or a file is in its place."""
+    """Make a directory, or open the one that is there again; raises OSError if a link or a file is in its place."""
     with suppress(FileExistsError):
         place.mkdir()
     take_back(place)

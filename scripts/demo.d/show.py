@@ -128,7 +128,7 @@ def broken_release(stage: Stage) -> None:
 
 
 def release_that_turns_sick(stage: Stage) -> None:
-    """Deploy what passes its rehearsal and is not well under load: it is taken back without anybody's help."""
+    """Deploy what passes its rehearsal and is not well under load: the agent rolls it back automatically."""
     heading("4. A release that turns sick")
     say("v1.3.0 passes its rehearsal. Under load it runs out of connections, and its /health says 500.")
     develop(stage, "v1.3.0", "Orders that work")

@@ -229,7 +229,7 @@ def test_a_second_container_of_the_host_name_at_another_consul_agent_is_told_who
     assert (warning["level"], ran.code) == ("warning", 0)
     assert f"was reported from 192.0.2.8 before, not from {ADDRESS}" in warning["why"]
     assert cluster.record(KEY)["id"] == ran.json["id"]
-    assert not watched.deploy("v1.0.0").events("report.replaced"), "it is told once"
+    assert not watched.deploy("v1.0.0").events("report.replaced"), "the agent logs it once"
 
 
 @pytest.mark.parametrize("there", ["no JSON", "[1]", '"text"', '{"id": "of an older agent"}', ""])

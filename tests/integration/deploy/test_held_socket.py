@@ -63,12 +63,7 @@ def test_socket_is_let_go_when_the_deployment_has_ended(listening: Host) -> None
 
 
 def test_socket_of_a_killed_deployment_is_let_go(listening: Host) -> None:
-    listening.repository.release(
-        "v2.0.0", **{"web.py": f"open('{listening.path}/starting.reached', 'w'); import time; time.sleep(99)"}
-    )
-    listening.path.chmod(0o777)
-    run = listening.begin("deploy", "v2.0.0")
-    listening.reached("starting")
+    run = in_the_middle(listening)
 
     run.kill()
     run.wait()
@@ -78,12 +73,7 @@ def test_socket_of_a_killed_deployment_is_let_go(listening: Host) -> None:
 
 
 def test_group_can_be_removed_and_added_in_the_middle_of_a_deployment(listening: Host) -> None:
-    listening.repository.release(
-        "v2.0.0", **{"web.py": f"open('{listening.path}/starting.reached', 'w'); import time; time.sleep(99)"}
-    )
-    listening.path.chmod(0o777)
-    run = listening.begin("deploy", "v2.0.0")
-    listening.reached("starting")
+    run = in_the_middle(listening)
     configuration = listening.path / "supervisord.conf"
     configuration.write_text(configuration.read_text().replace("startretries=1", "startretries=2"))
 
