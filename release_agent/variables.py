@@ -93,12 +93,12 @@ class Variable(StrEnum):
     RELEASE_REHEARSAL = "RELEASE_REHEARSAL", "plugin.rehearsal", "1 for the copy of a process that is rehearsed"
 
     # Besides, for the commands of a service
-    RELEASE_SERVICE = "RELEASE_SERVICE", "deploy.traffic", "name of the service"
-    RELEASE_PROCESS = "RELEASE_PROCESS", "deploy.traffic", "name of the process in its group"
-    RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.traffic", "digits that the name of the process ends with"
+    RELEASE_SERVICE = "RELEASE_SERVICE", "deploy.switch.traffic", "name of the service"
+    RELEASE_PROCESS = "RELEASE_PROCESS", "deploy.switch.traffic", "name of the process in its group"
+    RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.switch.traffic", "digits that the name of the process ends with"
 
     # Besides, for before_rollback and after_failure
-    RELEASE_TARGET = "RELEASE_TARGET", "deploy.leaving", "name of the release that a rollback goes to"
+    RELEASE_TARGET = "RELEASE_TARGET", "deploy.switch.leaving", "name of the release that a rollback goes to"
     RELEASE_OUTCOME = "RELEASE_OUTCOME", "deploy.run", "outcome of the run"
     RELEASE_ERROR_CODE = "RELEASE_ERROR_CODE", "deploy.run", "code of the error"
     RELEASE_ERROR = "RELEASE_ERROR", "deploy.run", "message of the error"

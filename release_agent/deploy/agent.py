@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.deployment import Deployment
-from release_agent.deploy.leaving import Side
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before
 from release_agent.deploy.recovery import recover
-from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.resolve import candidates
 from release_agent.deploy.rollback import roll_back
 from release_agent.deploy.run import Ending, Run
-from release_agent.deploy.traffic import Traffic
+from release_agent.deploy.switch.leaving import Side
+from release_agent.deploy.switch.replacement import Replacement
+from release_agent.deploy.switch.traffic import Traffic
 from release_agent.errors import (
     Cancelled,
     Code,

@@ -9,8 +9,8 @@ from release_agent.deploy import resolve
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
-from release_agent.deploy.rehearsal import rehearse
 from release_agent.deploy.run import Ending
+from release_agent.deploy.switch.rehearsal import rehearse
 from release_agent.health import HealthState
 from release_agent.model import Outcome, Release, State, Target, timestamp
 

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import RestartKind
-from release_agent.deploy.leaving import Side, before_rollback, left
 from release_agent.deploy.look import look, of_other_releases
 from release_agent.deploy.policy.line import before
 from release_agent.deploy.policy.order import Pids, pids_of, stops, untouched
-from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.run import Ending
-from release_agent.deploy.traffic import Traffic
+from release_agent.deploy.switch.leaving import Side, before_rollback, left
+from release_agent.deploy.switch.replacement import Replacement
+from release_agent.deploy.switch.traffic import Traffic
 from release_agent.errors import (
     Cancelled,
     Code,

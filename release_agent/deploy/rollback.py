@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.leaving import before_rollback, left
 from release_agent.deploy.policy.line import rollback_target
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.run import Ending
+from release_agent.deploy.switch.leaving import before_rollback, left
 from release_agent.health import HealthState
 from release_agent.model import Outcome
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from release_agent.config.sections import Restart, RestartKind, Service
-from release_agent.deploy.restart import Restarter
+from release_agent.deploy.switch.restart import Restarter
 from release_agent.errors import Code, Unhealthy
 from release_agent.health import Process
 from support.clocks import FakeClock

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from release_agent.config.sections import Service
-    from release_agent.deploy.leaving import Side
     from release_agent.deploy.run import Run
+    from release_agent.deploy.switch.leaving import Side
     from release_agent.health import Process
     from release_agent.model import Release
 

@@ -11,10 +11,10 @@ import pytest
 from release_agent.config.blueprint import HOOK_STAGES, Blueprint
 from release_agent.config.sections import HealthSettings, Hooks, Restart, RestartKind, Service, Shared
 from release_agent.consul.reporter import NoReporter
-from release_agent.deploy.leaving import Side
-from release_agent.deploy.replacement import Replacement
 from release_agent.deploy.run import Run
-from release_agent.deploy.traffic import Traffic
+from release_agent.deploy.switch.leaving import Side
+from release_agent.deploy.switch.replacement import Replacement
+from release_agent.deploy.switch.traffic import Traffic
 from release_agent.errors import Code, Failed, Unhealthy
 from release_agent.health import Look, Process, ServiceLook
 from release_agent.model import Request

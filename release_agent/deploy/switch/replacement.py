@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from release_agent.config.sections import Restart, RestartKind
 from release_agent.deploy.policy.order import levels
 from release_agent.deploy.policy.proof import prove
-from release_agent.deploy.restart import Restarter
+from release_agent.deploy.switch.restart import Restarter
 from release_agent.errors import Unhealthy
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Service
     from release_agent.deploy.policy.order import Pids
     from release_agent.deploy.run import Run
-    from release_agent.deploy.traffic import Traffic
+    from release_agent.deploy.switch.traffic import Traffic
     from release_agent.health import Look, Process
 
 _ONLY_START = Restart(RestartKind.NONE)
