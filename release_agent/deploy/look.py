@@ -23,4 +23,4 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
 def of_other_releases(context: Context, group: str, release: Release) -> str:
     """Return the processes of a supervisor group that run the code of other releases, for a person; empty if there are none."""
     used = context.plugin.releases_in_use(group)
-    return ", ".join(f"{pid} from {name}" for name, pids in used.items() if name != release.name for pid in pids)
+    return ", ".join(f"{pid} from {name}" for name, pids in used.items() if name not in ("", release.name) for pid in pids)

@@ -255,7 +255,10 @@ class Plugin(Sockets, Protocol):
         """
 
     def releases_in_use(self, service: str) -> dict[str, list[int]]:
-        """Return the pids of a service's processes by the release whose code they run; empty if it is not known."""
+        """Return the pids of a service's processes by the release whose code they run; empty if it is not known.
+
+        Those that nobody may look into stand under an empty name.
+        """
 
 
 class Examiner(Protocol):

@@ -54,12 +54,8 @@ class Answers:
         return {"events": events, "next": end}
 
     def releases_in_use(self, pids: list[int]) -> dict[str, list[int]]:
-        """Return the ids of processes and their children by the release that they use."""
-        found: dict[str, list[int]] = {}
-        for pid in with_descendants(pids):
-            for release in releases_of(pid, self.root.directory("")):
-                found.setdefault(release, []).append(pid)
-        return found
+        """Return the ids of processes and their children by the release that they use; see releases_of()."""
+        return releases_of(with_descendants(pids), self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:
         """Return a service as a release says it, and the release's directory; raises NoTarget, Failed (service-unknown)."""

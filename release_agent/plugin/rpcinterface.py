@@ -200,7 +200,7 @@ class ReleaseRPCInterface:
         """Return which releases a service's processes, their children included, work in, run or have mapped.
 
         @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
-        @return struct result  Pids by the release's name
+        @return struct result  Pids by the release's name; under an empty name those that nobody may look into
         """
         processes = self._processes_or_copy(name_of(service)).values()
         return self._answers().releases_in_use([process.pid for process in processes if process.pid])

@@ -75,7 +75,7 @@ class PluginCalls:
     def releases_in_use(self, service: str) -> dict[str, list[int]]:
         """Return the pids of a service's processes, children included, by the release that they work in or have mapped.
 
-        Empty without the plugin, and if it cannot look.
+        Those that it may not look into stand under an empty name. Empty without the plugin.
         """
         try:
             return answers.releases(self._rpc("release.getReleasesInUse", service))

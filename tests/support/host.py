@@ -15,7 +15,7 @@ import urllib.request
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -25,6 +25,9 @@ from support.environment import BIN, clean_environment
 from support.repositories import Repository
 from support.servers import free_port
 from support.waiting import ended, eventually, freeze
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # The service uses the standard library alone, and its user may not reach into the agent's environment.
 SERVICE_PYTHON = "/usr/bin/python3"
@@ -123,7 +126,7 @@ class Host:
             "RELEASE_AGENT_CONFIG": str(self.config),
             "SUPERVISOR_SERVER_URL": f"unix://{self.path}/supervisor.sock",
         }
-        self.supervisord: warm.Program | None = None
+        self.supervisord: warm.Program | subprocess.Popen[bytes] | None = None
         self.services = [self.service("web")]
         self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
         self.configure()
@@ -153,8 +156,8 @@ class Host:
 
     # supervisord
 
-    def start(self, *, boot: bool = False) -> Host:
-        """Start supervisord, and wait until it answers."""
+    def start(self, *, boot: bool = False, contained: bool = False, plugin: bool = True) -> Host:
+        """Start supervisord, and wait until it answers; ``contained``: root may not look into others' processes there."""
         passed = {k: v for k, v in self.environment.items() if k.startswith(("RELEASE_AGENT_", "CONSUL_"))}
         environment = "environment=" + ",".join(f'{name}="{value}"' for name, value in passed.items())
         text = SUPERVISORD.format(
@@ -165,11 +168,14 @@ class Host:
             services="\n".join(self.services),
             boot=str(boot).lower(),
         )
-        (self.path / "supervisord.conf").write_text(text)
+        (self.path / "supervisord.conf").write_text(
+            text if plugin else text.replace("[rpcinterface:release]", "[unused:release]")
+        )
         with Path(os.devnull).open("r+") as nothing:
             warm.expect_starts(self.path)
             command = ["supervisord", "-n", "-c", self.path / "supervisord.conf"]
-            self.supervisord = warm.start(command, clean_environment(), [nothing.fileno()] * 3)
+            start = _start_contained if contained else warm.start
+            self.supervisord = start(command, clean_environment(), [nothing.fileno()] * 3)
         eventually(self._answers, "supervisord answers")
         return self
 
@@ -296,3 +302,12 @@ class Host:
         warm.kill_started(self.path)
         subprocess.run(["pkill", "-KILL", "-f", str(self.path)], check=False)
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _start_contained(
+    command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """Start a program without the capabilities that a container's root usually lacks."""
+    words = ["setpriv", "--bounding-set=-sys_ptrace,-perfmon", *map(str, [BIN / str(command[0]), *command[1:]])]
+    stdin, stdout, stderr = descriptors
+    return subprocess.Popen(words, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
 from release_agent.cli.doctor.programs import OwnPrograms
+from release_agent.config.sections import RestartKind
 from release_agent.deploy.check import outlooks
 from release_agent.deploy.policy.requests import Loss
 from release_agent.errors import ReleaseError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from release_agent.services.supervisor import SupervisorServices
     from release_agent.store.root import Root
     from release_agent.wiring import Parts
+
+_EXPECT = 'give one of its probes expect = "{revision}"'
 
 
 def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: Blueprint, edit: str) -> Iterator[Finding]:
@@ -52,6 +55,22 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
             can = {Loss.NO: "loses none", Loss.YES: "can lose some"}.get(told.loses_requests, "may lose some")
             message = f"{can}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
             yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
+        for service in blueprint.services:
+            yield from _old_code(context, service)
+
+
+def _old_code(context: Context, service: Service) -> Iterator[Finding]:
+    """Find a service that nobody could see going on with the code of an older release; a probe may ask the service itself."""
+    if service.restart.kind is RestartKind.NONE or any(probe.expect for probe in service.probes):
+        return
+    check, unseen = f"old code {service.name}", context.plugin.releases_in_use(service.name).get("", [])
+    if unseen:
+        pids = ", ".join(map(str, unseen))
+        message = f"nobody may look whether its processes {pids} still run the code of an older release"
+        yield Finding(check, WARNING, message, f"start the container with --cap-add SYS_PTRACE, or {_EXPECT}")
+    elif service.restart.signal and context.plugin.socket_of(service.name) is None:
+        message = f"without the plugin nobody sees whether it still runs the code of an older release after {service.restart}"
+        yield Finding(check, WARNING, message, f"add supervisor.d/plugin.conf and restart supervisord, or {_EXPECT}")
 
 
 def _let_in(user: str) -> str:

@@ -159,6 +159,48 @@ def test_log_that_cannot_be_read_again_is_a_warning_unless_the_plugin_hears_it(
     assert any("its log cannot be read again" in message for message in told) is warned
 
 
+# Nobody but root may look into it, not even its own user: as nginx's workers are, which have changed their user themselves.
+CLOSED = """\
+import ctypes, os, socket, time
+ctypes.CDLL(None).prctl(4, 0)
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+while True:
+    client, _ = server.accept()
+    client.recv(9999)
+    client.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\nv1.0.0")
+    client.close()
+"""
+
+
+@pytest.mark.parametrize(("contained", "expect", "warned"), [(True, "", True), (True, "v1", False), (False, "", False)])
+def test_service_that_nobody_may_look_into_is_a_warning_unless_a_probe_expects_something(
+    cold_host: Host, expect: str, *, contained: bool, warned: bool
+) -> None:
+    host = cold_host
+    host.configure(service=host.probed("10s") + f'\nexpect = "{expect}"' if expect else host.probed("10s"))
+    host.repository.release("v1.0.0", **{"web.py": CLOSED})
+    host.start(contained=contained)
+    assert host.deploy().code == 0
+
+    told = [finding for finding in _findings(host, "warning") if finding["check"] == "old code web"]
+
+    assert bool(told) is warned
+    assert not told or (str(host.process()[1]) in told[0]["message"] and "SYS_PTRACE" in told[0]["hint"])
+
+
+@pytest.mark.parametrize(("restart", "warned"), [("signal:HUP", True), ("restart", False)])
+def test_without_the_plugin_nobody_sees_old_code_after_a_signal(cold_host: Host, restart: str, *, warned: bool) -> None:
+    host = cold_host
+    host.configure(service=f'[[service]]\nname = "web"\nrestart = "{restart}"')
+    host.repository.release("v1.0.0")
+    host.start(plugin=False)
+
+    told = [finding for finding in _findings(host, "warning") if finding["check"] == "old code web"]
+
+    assert bool(told) is warned
+    assert not told or "plugin.conf" in told[0]["hint"]
+
+
 def test_signer_file_that_is_missing(host: Host) -> None:
     host.configure(revision='[revision]\nsigned = true\nallowed_signers = "/nowhere/signers"')
 

@@ -71,8 +71,12 @@ def test_gunicorn_that_changes_to_current_when_it_reloads_answers_with_the_new_c
     assert host.process()[1] == pid, "it was not restarted"
 
 
-@pytest.mark.parametrize("kind", ["directory", "mapped file"])
-def test_child_of_a_service_that_stays_behind_is_old_code(host: Host, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "contained"), [("directory", False), ("mapped file", False), ("directory", True)])
+def test_child_of_a_service_that_stays_behind_is_old_code(cold_host: Host, kind: str, *, contained: bool) -> None:
+    """``contained``: as in a container, where root may not look into the processes of others."""
+    host = cold_host
+    host.repository.release("v1.0.0")
+    host.start(contained=contained)
     mapped = "import mmap; file = open(here + '/web.py'); kept = mmap.mmap(file.fileno(), 0, prot=1)"
     keeps = "os.chdir(here)" if kind == "directory" else mapped
     forking = (

@@ -201,7 +201,7 @@ def test_every_variable_of_hooks_is_documented_and_no_other(tmp_path: Path) -> N
 
     rows = page("docs/hooks.md").section("Variables").rows()
     assert sorted(names(row[0])[0] for row in rows if len(row) == 2) == sorted(found)
-    of_two = [variable for variable in Variable if variable.reader in ("deploy.leaving", "deploy.run")]
+    of_two = [variable for variable in Variable if variable.reader in ("deploy.switch.leaving", "deploy.run")]
     assert [names(row[0])[0] for row in rows if len(row) == 3] == of_two
 
 
@@ -209,7 +209,7 @@ def test_every_variable_of_a_services_commands_is_documented_and_no_other() -> N
     rows = page("docs/hooks.md").section("Commands of a service").rows()
 
     documented = [names(row[0])[0] for row in rows if names(row[0])[0].startswith("RELEASE_")]
-    assert documented == [variable for variable in Variable if variable.reader == "deploy.traffic"]
+    assert documented == [variable for variable in Variable if variable.reader == "deploy.switch.traffic"]
 
 
 def test_every_variable_withheld_from_hooks_is_documented() -> None:
