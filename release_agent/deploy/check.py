@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from release_agent.deploy.building import Way
 from release_agent.deploy.plan import plan
 from release_agent.deploy.policy.requests import outlook
 from release_agent.deploy.resolve import accept, find
@@ -60,12 +61,13 @@ def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
 
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
     """Return what building and publishing it would take, and what is new in it."""
-    size, files = (0, 0) if planned.kept else context.source.size(planned.target.commits)
+    building = planned.building
     return {
-        "build": planned.kept is None,
+        "build": building.way is not Way.KEPT,
+        "way": str(building.way),
         "live": bool(planned.kept and live and planned.kept.name == live.name),
-        "needed_bytes": size,
-        "files": files,
+        "needed_bytes": building.size,
+        "files": building.files,
         "free_bytes": context.store.free(),
         "services": [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},

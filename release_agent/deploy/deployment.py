@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deploy import resolve
+from release_agent.deploy.building import build
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config.blueprint import Blueprint
+    from release_agent.deploy.building import Building
     from release_agent.deploy.run import Run
 
 
@@ -94,15 +96,15 @@ class Deployment:
         )
         self._run.changes(release, planned.blueprint)
         try:
-            return self._made(release, planned.blueprint)
+            return self._made(release, planned.building, planned.blueprint)
         except BaseException:
             discard(self._context, release.name)
             raise
 
-    def _made(self, release: Release, plans: Blueprint) -> Release:
-        run, store, source = self._run, self._context.store, self._context.source
+    def _made(self, release: Release, building: Building, plans: Blueprint) -> Release:
+        run, store = self._run, self._context.store
         with run.phase("build"):
-            directory = store.build(release.name, lambda place: source.write(release.commits, place))
+            directory = build(self._context, building, release.name, release.commits)
             store.link_shared(directory, plans.shared)
         run.hooks("build", release, directory, plans)
         store.check_built(release.name)

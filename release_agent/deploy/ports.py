@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from release_agent.system.command import CommandResult, HookCommand
 
 
+class Difference(Protocol):
+    """What lies between two releases."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the files that come."""
+
+    @property
+    def files(self) -> int:
+        """Their number."""
+
+    def apply(self, directory: Path) -> None:
+        """Turn the files of the older release, as write() left them, into those of the newer one; raises Failed."""
+
+
 class Source(Protocol):
     """The repositories."""
 
@@ -34,6 +49,15 @@ class Source(Protocol):
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
+
+    def difference(self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]) -> Difference | None:
+        """Return what lies between two releases; None if one cannot be made of the other's files; raises Refused.
+
+        ``into``: where the older one has each repository.
+        """
+
+    def restore(self, commits: Mapping[str, str], directory: Path) -> None:
+        """Turn a release, whatever was done to it, into what write() makes of its commits; raises Failed, Refused."""
 
     def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
         """Return what lies between two releases, by repository."""
@@ -61,7 +85,19 @@ class Store(Protocol):
         """Return a number higher than any release there is."""
 
     def check_room(self, size: int, files: int) -> None:
-        """Raise Failed (disk-full) where a release does not fit."""
+        """Raise Failed (disk-full) where a release does not fit, and there is nothing that make_room() would remove."""
+
+    def make_room(self, size: int, files: int) -> None:
+        """Remove what is parked if a release does not fit else; raises Failed (disk-full)."""
+
+    def parked(self) -> Release | None:
+        """Return the release whose files the next one may take."""
+
+    def take_parked(self, name: str) -> Path | None:
+        """Make the directory a release is built in of the parked one; None if there is none, or a process uses it."""
+
+    def remove_parked(self) -> str | None:
+        """Remove what is parked; returns its name."""
 
     def free(self) -> int:
         """Return the bytes that are free where releases go."""
@@ -114,13 +150,19 @@ class Store(Protocol):
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""
 
-    def prune(
+    def surplus(
         self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()
-    ) -> tuple[list[str], dict[str, str]]:
-        """Remove what ``keep`` does not keep; returns the names, and why others could not be removed.
+    ) -> list[str]:
+        """Return the names of what ``keep`` does not keep.
 
         ``serving``: pids of the services. The release that was live when one of them
         started stays: an interpreter shows no file of its release.
+        """
+
+    def park(self, name: str, restore: Callable[[Path], None]) -> None:
+        """Take a release out of the releases, let ``restore`` give it the files of its commits, and keep them for the next one.
+
+        Nothing of it is left if that fails; raises ReleaseError, OSError.
         """
 
 

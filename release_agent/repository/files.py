@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.repository.objects import SYMLINK, hasher
+from release_agent.system.disk import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
 
+    # The ids that git would give to regular files of a directory, not converted.
+    Hashes = Callable[[Path, Sequence[str]], list[str]]
+
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
+# What git's checkout makes with the agent's umask.
+_MODES = {"100644": 0o644, "100755": 0o755}
+_DIRECTORY_MODE = 0o755
 _KINDS = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
@@ -32,6 +39,73 @@ _KINDS = {
 def differing(entries: Iterable[TreeEntry], directory: Path, clock: Clock) -> list[TreeEntry]:
     """Return the entries whose file is not there as the commit has it, byte by byte; raises Cancelled."""
     return [entry for entry in entries if not _is_as_committed(entry, f"{directory}/{entry.path}", clock)]
+
+
+def take_away(directory: Path, paths: Iterable[str], clock: Clock) -> None:
+    """Remove files, links and whole directories, and the directories that this leaves empty; raises OSError, Cancelled."""
+    for path in paths:
+        clock.check()
+        place = directory / path
+        remove(place)
+        with suppress(OSError):  # there is something else in it
+            while (place := place.parent) != directory:
+                place.rmdir()
+
+
+def unlike_a_checkout(
+    entries: Iterable[TreeEntry], directory: Path, hashes: Hashes, clock: Clock
+) -> tuple[list[str], list[TreeEntry]]:
+    """Return the paths that a checkout would not have made, and the entries whose file is not as it would have made it.
+
+    Converted files are among the latter: their content cannot be compared. The modes of directories are put right.
+    Raises OSError, Cancelled.
+    """
+    wanted = {entry.path: entry for entry in entries}
+    parents = {path[:end] for path in wanted for end in _slashes(path)}
+    extra: list[str] = []
+    regular: list[TreeEntry] = []
+    as_committed: set[str] = set()
+    places = [""]
+    while places:
+        clock.check()
+        prefix = places.pop()
+        for found in os.scandir(f"{directory}/{prefix}"):
+            path = prefix + found.name
+            entry, there = wanted.get(path), found.stat(follow_symlinks=False)
+            if stat.S_ISDIR(there.st_mode) and path in parents:
+                if stat.S_IMODE(there.st_mode) & 0o777 != _DIRECTORY_MODE:
+                    Path(found.path).chmod(_DIRECTORY_MODE)
+                places.append(f"{path}/")
+            elif entry is None:
+                extra.append(path)
+            elif entry.mode == SYMLINK and stat.S_ISLNK(there.st_mode):
+                if _is_as_committed(entry, found.path, clock):
+                    as_committed.add(path)
+            elif stat.S_ISREG(there.st_mode) and _is_own(there, entry):
+                regular.append(entry)
+    as_committed |= _with_their_id(regular, directory, hashes, clock)
+    return extra, [entry for path, entry in wanted.items() if path not in as_committed]
+
+
+def _is_own(there: os.stat_result, entry: TreeEntry) -> bool:
+    return stat.S_IMODE(there.st_mode) == _MODES.get(entry.mode) and there.st_uid == os.geteuid()
+
+
+def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, clock: Clock) -> set[str]:
+    """Return the paths whose file has the content that its entry's id stands for."""
+    # git takes one path a line, and reads a quotation mark at its beginning.
+    odd = [entry for entry in entries if "\n" in entry.path or entry.path.startswith('"')]
+    plain = [entry for entry in entries if entry not in odd] if odd else entries
+    made = hashes(directory, [entry.path for entry in plain]) if plain else []
+    same = {entry.path for entry, object_id in zip(plain, made, strict=True) if entry.object_id == object_id}
+    return same | {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
+
+
+def _slashes(path: str) -> Iterator[int]:
+    end = path.find("/")
+    while end >= 0:
+        yield end
+        end = path.find("/", end + 1)
 
 
 def digest(path: Path, clock: Clock) -> str:

@@ -5,20 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
-from release_agent.repository.files import beside
+from release_agent.repository.checkout import ATTRIBUTES
+from release_agent.repository.files import beside, take_away
 from release_agent.repository.git import GitRepository
 from release_agent.repository.revision import check_revision, is_nameable
+from release_agent.system.disk import explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from release_agent.config.sections import Repository
+    from release_agent.repository.difference import Difference
     from release_agent.system.clock import Clock
+
+
+@dataclass(frozen=True)
+class SourceDifference:
+    """What lies between two releases: of each repository with its place; the bytes and the number of the files that come."""
+
+    parts: Sequence[tuple[GitRepository, str, Difference]]
+    size: int
+    files: int
+
+    def apply(self, directory: Path) -> None:
+        """Turn the files of the older release, exactly as write() left them, into those of the newer one; raises Failed."""
+        for repository, place, difference in self.parts:
+            repository.checkout.update(difference, directory / place)
 
 
 class GitSource:
@@ -95,7 +113,37 @@ class GitSource:
         for repository in self.repositories:
             place = directory / self._into[repository.name]
             place.mkdir(parents=True, exist_ok=True)
-            repository.write(commits[repository.name], place)
+            repository.checkout.write(commits[repository.name], place)
+
+    def difference(
+        self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]
+    ) -> SourceDifference | None:
+        """Return what lies between two releases of these commits; None if one cannot be made of the other's files.
+
+        ``into``: where the older one has each repository. Raises Refused.
+        """
+        if into != self._into or old.keys() != self._into.keys() or not all(map(self._has, old.items())):
+            return None
+        changed = [r for r in self.repositories if old[r.name] != new[r.name]]
+        parts = [(r, self._into[r.name], r.difference(old[r.name], new[r.name])) for r in changed]
+        # What it says of files that stay as they are is not in the difference.
+        if any(ATTRIBUTES in difference.names() for _, _, difference in parts):
+            return None
+        size = sum(repository.size_of(difference.come) for repository, _, difference in parts)
+        return SourceDifference(parts, size, sum(len(difference.come) for _, _, difference in parts))
+
+    def _has(self, commit: tuple[str, str]) -> bool:
+        """Whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
+        return any(r.name == commit[0] and r.find(commit[1], Kind.COMMIT) for r in self.repositories)
+
+    def restore(self, commits: Mapping[str, str], directory: Path) -> None:
+        """Turn a release, whatever programs and hooks did to it, into what write() makes; raises Failed, Refused."""
+        with explained(directory):
+            take_away(directory, beside(directory, list(self._into.values()), self._clock), self._clock)
+            for repository in self.repositories:
+                (directory / self._into[repository.name]).mkdir(parents=True, exist_ok=True)
+        for repository in self.repositories:
+            repository.checkout.restore(commits[repository.name], directory / self._into[repository.name])
 
     def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return what differs from the commits: digest of the present content, by path within the release.

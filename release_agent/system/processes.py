@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
@@ -45,7 +46,7 @@ def owner(pid: int) -> int | None:
 
 
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
-    """Return the names under ``releases`` that a process runs or works in.
+    """Return the names under ``releases`` that a process works in, runs, has mapped, or has a file of open.
 
     If a process cannot be read (another user's), or is in ``serving`` (pids; an
     interpreter shows no file of its release), the release that was live when it
@@ -54,16 +55,19 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serv
     used = {release for release in map(live_at, map(started_at, serving)) if release}
     prefix = os.path.realpath(releases) + "/"
     for pid in all_pids():
-        try:
-            places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
-        except PermissionError:
+        names = _names_in(pid, prefix, open_files=True)
+        if names is None:
             release = live_at(started_at(pid))
             used |= {release} if release else set()
-        except OSError:  # it has ended, or is a kernel thread
-            continue
         else:
-            used |= {place.removeprefix(prefix).split("/")[0] for place in places if place.startswith(prefix)}
+            used |= names
     return used
+
+
+def uses(directory: Path) -> bool:
+    """Whether a process that may be looked into works in a directory, runs, has mapped, or has a file of it open."""
+    place = Path(os.path.realpath(directory))
+    return any(place.name in (_names_in(pid, f"{place.parent}/", open_files=True) or ()) for pid in all_pids())
 
 
 def ancestry(pid: int) -> set[int]:
@@ -103,10 +107,15 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     return found
 
 
-def _names_in(pid: int, prefix: str) -> set[str] | None:
-    """Return the names that one process uses, none if it has ended; None if it may not be looked at."""
+def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | None:
+    """Return the names that one process uses, none if it has ended; None if it may not be looked at.
+
+    ``open_files``: also those whose files it has open, or that are its root.
+    """
     try:
-        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
+        links = ("cwd", "exe", "root") if open_files else ("cwd", "exe")
+        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in links]
+        places += _open_files(pid) if open_files else []
         with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="replace") as maps:
             places += [line.partition("/")[1] + line.partition("/")[2] for line in maps.read(_LARGEST_MAPS).splitlines()]
     except PermissionError:
@@ -159,6 +168,14 @@ def _names_in_as_its_user(pid: int, prefix: str) -> set[str] | None:
     finally:
         os.seteuid(0)
         os.setegid(0)
+
+
+def _open_files(pid: int) -> list[str]:
+    found = []
+    for descriptor in os.scandir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            found.append(os.readlink(descriptor.path))  # noqa: PTH115 - thousands on a host, at three times the cost
+    return found
 
 
 def _parent_of(pid: int) -> int:

@@ -1,0 +1,152 @@
+"""Write the files of one repository's commits into a directory: all of them, or what lies between two commits."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed, Refused
+from release_agent.repository import objects
+from release_agent.repository.files import MISSING, differing, digest, take_away, unlike_a_checkout
+from release_agent.repository.process import GitFailedError
+from release_agent.system.disk import disk_full, explained, is_full
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from release_agent.config.sections import Repository
+    from release_agent.repository.difference import Difference
+    from release_agent.repository.objects import TreeEntry
+    from release_agent.repository.view import View
+    from release_agent.system.clock import Clock
+
+ATTRIBUTES = ".gitattributes"
+# Attributes by which git writes a file otherwise than it is committed.
+_CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
+_LONGEST_SAYING = 500
+
+
+class Checkout:
+    """Writes one repository's files as a checkout of git would: modes, symlinks, line endings.
+
+    Every method leaves each file with the content that its commit's id stands for, and raises Failed and Refused.
+    """
+
+    def __init__(self, repository: Repository, view: View, clock: Clock) -> None:
+        self._repository = repository
+        self._view = view
+        self._clock = clock
+
+    def write(self, commit: str, directory: Path) -> None:
+        """Write a commit's files into an empty directory."""
+        with writing(self._repository, directory):
+            entries = objects.files(self._view.cat, commit)
+            refuse_submodules(self._repository, entries)
+            with self._view.index() as index:
+                self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", commit])
+                self._prove(index, directory, entries, entries)
+
+    def update(self, difference: Difference, directory: Path) -> None:
+        """Turn the files of one commit, exactly as write() leaves them, into those of another."""
+        with writing(self._repository, directory):
+            refuse_submodules(self._repository, difference.come)
+            take_away(directory, difference.gone, self._clock)
+            self._write_some(difference.come, directory)
+
+    def restore(self, commit: str, directory: Path) -> None:
+        """Turn a directory, whatever programs did to it, into what write() would make of it."""
+        with writing(self._repository, directory):
+            entries = objects.files(self._view.cat, commit)
+            refuse_submodules(self._repository, entries)
+            extra, lost = unlike_a_checkout(entries, directory, self._hashes, self._clock)
+            take_away(directory, extra, self._clock)
+            take_away(directory, (entry.path for entry in lost), self._clock)
+            self._write_some(lost, directory, attributes=[entry for entry in entries if _has_attributes(entry)])
+
+    def _write_some(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry] = ()) -> None:
+        """Write files into the place where none of them is; ``attributes``: files that say how these are converted."""
+        if not entries:
+            return
+        with self._view.index() as index:
+            listed = {entry.path: entry for entry in (*attributes, *entries)}.values()
+            told = "".join(f"{entry.mode} {entry.object_id}\t{entry.path}\0" for entry in listed)
+            self._view.with_tree(index, directory, ["update-index", "-z", "--index-info"], stdin=told)
+            command = ["checkout-index", "--force", "-z", "--stdin"]
+            self._view.with_tree(index, directory, command, stdin=_listed(entries))
+            self._prove(index, directory, entries, listed)
+
+    def _prove(self, index: Path, directory: Path, written: Sequence[TreeEntry], listed: Iterable[TreeEntry]) -> None:
+        """Raise GitFailedError unless the files of an index that were written are as their commit has them."""
+        converted = differing(written, directory, self._clock)
+        if converted:
+            self._require_converted(index, directory, converted)
+            self._write_converted(index, directory, listed, converted)
+
+    def _require_converted(self, index: Path, directory: Path, differing: list[TreeEntry]) -> None:
+        """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""
+        absent = [entry.path for entry in differing if digest(directory / entry.path, self._clock) == MISSING]
+        if absent:
+            message = f"git ended without an error, and {len(absent)} files are missing, such as {absent[0]}"
+            raise GitFailedError(message)
+        objects.check(self._view.cat, (entry.object_id for entry in differing))
+        command = ["check-attr", "--stdin", "-z", *_CONVERTING]
+        told = self._view.with_tree(index, directory, command, stdin=_listed(differing)).split("\0")
+        converted = {path for path, value in zip(told[::3], told[2::3], strict=False) if value not in ("unspecified", "unset")}
+        foreign = [entry.path for entry in differing if entry.path not in converted]
+        if foreign:
+            message = f"{len(foreign)} files are not as they are committed, such as {foreign[0]}"
+            raise GitFailedError(message)
+
+    def _write_converted(self, index: Path, directory: Path, listed: Iterable[TreeEntry], converted: Sequence[TreeEntry]) -> None:
+        """Write the converted files again, from checked copies of their objects: these files cannot be hashed themselves.
+
+        What git read from the repository when it wrote them may have been replaced before the objects were checked.
+        """
+        attributes = [entry for entry in listed if _has_attributes(entry)]
+        self._view.copy(entry.object_id for entry in (*attributes, *converted))
+        self._view.write_copied(index, directory, _listed(converted))
+
+    def _hashes(self, directory: Path, paths: Sequence[str]) -> list[str]:
+        """Return the ids that git would give to regular files as they are, not converted."""
+        told = "".join(f"{path}\n" for path in paths)
+        command = ["hash-object", "--no-filters", "--stdin-paths"]
+        with self._view.index() as index:
+            return self._view.with_tree(index, directory, command, stdin=told).split()
+
+
+@contextmanager
+def writing(repository: Repository, directory: Path) -> Iterator[None]:
+    """Raise Failed for a git that failed."""
+    try:
+        with explained(directory):
+            yield
+    except GitFailedError as error:
+        message = f"git could not write repository {repository.name} into {directory}: {str(error)[:_LONGEST_SAYING]}"
+        # git does not always print why it could not write.
+        if os.strerror(errno.ENOSPC) in str(error) or is_full(directory):
+            raise disk_full(message) from error
+        hint = "look at the disk and the repository: git fsck --full"
+        raise Failed(Code.BUILD_FAILED, message, hint=hint) from error
+
+
+def refuse_submodules(repository: Repository, entries: Iterable[TreeEntry]) -> None:
+    """Raise Refused for the first submodule."""
+    for entry in entries:
+        if entry.mode == objects.GITLINK:
+            raise Refused(
+                Code.REPOSITORY_INCOMPLETE,
+                f"{entry.path} of repository {repository.name} ({repository.path}) is a submodule, "
+                "and submodules are not supported",
+                hint="configure it as a [[repository]] of its own with `into`, or commit its files",
+            )
+
+
+def _has_attributes(entry: TreeEntry) -> bool:
+    return entry.path.rpartition("/")[2] == ATTRIBUTES
+
+
+def _listed(entries: Iterable[TreeEntry]) -> str:
+    return "".join(f"{entry.path}\0" for entry in entries)

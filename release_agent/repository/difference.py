@@ -1,0 +1,77 @@
+"""What lies between two commits, proved from their ids on: only directories that differ are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, root_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from release_agent.repository.objects import Cat
+
+# Whole entries of a tree: most of two versions are the same, and need not be looked into.
+_ENTRY = {20: re.compile(rb"\d+ [^\0]+\0.{20}", re.DOTALL), 32: re.compile(rb"\d+ [^\0]+\0.{32}", re.DOTALL)}
+
+_Entries = dict[str, tuple[str, str]]  # mode and object id by name
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paths that go from one commit to another, and files that come; a file that changes is in both.
+
+    ``gone``: relative paths, of files or whole directories.
+    """
+
+    gone: Sequence[str]
+    come: Sequence[TreeEntry]
+
+    def names(self) -> set[str]:
+        """Return the names, without directories, of all files that it says anything about."""
+        return {path.rpartition("/")[2] for path in (*self.gone, *(entry.path for entry in self.come))}
+
+
+def difference(cat: Cat, old: str, new: str) -> Difference:
+    """Return what lies between two commits; raises GitFailedError."""
+    gone: list[str] = []
+    come: list[TreeEntry] = []
+    level = [("", root_tree(cat, old), root_tree(cat, new))]
+    while level := [pair for pair in level if pair[1] != pair[2]]:
+        trees = contents(cat, [tree for _, *both in level for tree in both if tree])
+        below: list[tuple[str, str, str]] = []
+        for prefix, before, after in level:
+            was, now = _differing(trees[before][1] if before else b"", trees[after][1], len(after) // 2)
+            for name in was.keys() | now.keys():
+                (old_mode, old_id), (new_mode, new_id) = was.get(name, ("", "")), now.get(name, ("", ""))
+                if new_mode == DIRECTORY:
+                    below.append((f"{prefix}{name}/", old_id if old_mode == DIRECTORY else "", new_id))
+                if old_mode and (old_mode, new_mode) != (DIRECTORY, DIRECTORY):
+                    gone.append(prefix + name)
+                if new_mode and new_mode != DIRECTORY:
+                    come.append(TreeEntry(new_mode, new_id, prefix + name))
+        level = below
+    return Difference(gone, come)
+
+
+def _differing(before: bytes, after: bytes, id_bytes: int) -> tuple[_Entries, _Entries]:
+    """Return the entries that only one of two trees has."""
+    was, now = _whole_entries(before, id_bytes), _whole_entries(after, id_bytes)
+    return dict(_read(was - now, id_bytes)), dict(_read(now - was, id_bytes))
+
+
+def _whole_entries(tree: bytes, id_bytes: int) -> set[bytes]:
+    found = _ENTRY[id_bytes].findall(tree)
+    if sum(map(len, found)) != len(tree):
+        raise damaged()
+    return set(found)
+
+
+def _read(entries: set[bytes], id_bytes: int) -> Iterator[tuple[str, tuple[str, str]]]:
+    for entry in entries:
+        mode, _, name = entry[: -id_bytes - 1].partition(b" ")
+        # Old programs wrote directories as 040000.
+        yield os.fsdecode(name), (mode.decode("ascii").lstrip("0"), entry[-id_bytes:].hex())
