@@ -81,8 +81,8 @@ def test_after_start_that_fails_rolls_back_and_the_old_processes_are_let_in_agai
     assert "no such balancer" in error["message"]
     assert noted(host)[-2:] == ["after_start v1.0.0 rollback web web_00 00", "after_start v1.0.0 rollback web web_01 01"]
     assert [event["why"].split("\n")[0] for event in ran.events("hook.ignored")] == [
-        "the before_stop hook `exit 4` exited with 4"
-    ] * 2
+        f"web:web_0{number}: the before_stop hook `exit 4` exited with 4" for number in (0, 1)
+    ]
     assert host.status()["health"] == "passing"
 
 
@@ -100,6 +100,28 @@ def test_before_stop_that_fails_rolls_back(pair: Host) -> None:
     assert "web:web_00: the before_stop hook" in ran.json["error"]["message"]
     assert not before & pids(host), "what had begun to leave the traffic is restarted and let in"
     assert noted(host)[-1] == "after_start v1.1.0 rollback web web_01 01"
+
+
+def test_release_whose_before_stop_fails_can_be_left_and_condemns_no_other(pair: Host) -> None:
+    host = pair
+    good = host.live()
+    version(host, "v1.1.0", before_stop="exit 9")
+    host.deploy()
+    version(host, "v1.2.0")
+
+    refused = host.deploy()
+    states = {release["revision"]: release["state"] for release in host.agent("releases", "--json").json}
+    back = host.agent("rollback")
+    live = host.live()
+    host.deploy("v1.1.0")
+    forced = host.deploy("v1.2.0", "--force")
+
+    assert (refused.code, refused.json["error"]["code"]) == (20, "hook-failed")
+    assert "`release-agent deploy --force`" in refused.json["error"]["hint"]
+    assert "failed" not in states.values()
+    assert (back.code, live) == (0, good), back.err
+    assert (forced.code, forced.json["outcome"]) == (0, "deployed"), forced.err
+    assert len(forced.events("hook.ignored")) == 2
 
 
 def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the_other_one_stays(pair: Host) -> None:
