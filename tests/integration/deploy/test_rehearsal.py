@@ -227,17 +227,52 @@ def test_copy_is_gone_after_a_reload(held: Host) -> None:
     assert held.serves() == "v1.0.0"
 
 
-def test_without_the_plugin_a_rehearsal_is_refused_in_plan(rehearsing: Host) -> None:
+BROKEN_PLUGINS = {
+    "absent": ("[rpcinterface:release]", "[unused:release]"),
+    "its configuration is not there": ("release-agent.toml", "nowhere.toml"),
+}
+
+
+@pytest.fixture(params=BROKEN_PLUGINS)
+def without_plugin(rehearsing: Host, request: pytest.FixtureRequest) -> Host:
+    """A host with a live release, whose supervisord has no plugin that works."""
     host = rehearsing
     configuration = host.path / "supervisord.conf"
-    text = configuration.read_text().replace("[rpcinterface:release]", "[unused:release]")
-    configuration.write_text(text)
+    configuration.write_text(configuration.read_text().replace(*BROKEN_PLUGINS[request.param]))
     host.reload()
     host.agent("boot")
     host.repository.release("v1.2.0")
+    return host
+
+
+def test_without_the_plugin_a_rehearsal_is_refused_in_plan(without_plugin: Host) -> None:
+    host = without_plugin
 
     ran = host.deploy()
 
     assert (ran.code, ran.json["error"]["code"]) == (13, "plugin-needed")
     assert [phase["name"] for phase in ran.json["phases"]][:2] == ["resolve", "plan"]
     assert host.serves() == "v1.0.0"
+
+
+def test_without_the_plugin_doctor_finds_a_fault_and_no_socket_counts_as_held(without_plugin: Host) -> None:
+    host = without_plugin
+
+    found = {finding["check"]: finding for finding in host.agent("doctor", "--json").json}
+
+    assert found["plugin"]["level"] == "fault"
+    assert "plugin.conf" in found["plugin"]["hint"]
+    assert found["requests web"]["message"].startswith("can lose some")
+
+
+def test_without_the_plugin_a_first_boot_goes_back_to_no_older_version(cold_host: Host) -> None:
+    """The cause is the set-up, and not the version."""
+    host = cold_host
+    host.configure(service="")
+    host.repository.release("v1.0.0", **{"release.toml": '[[service]]\nname = "web"\n'})
+    host.repository.release("v1.1.0", **{"release.toml": '[[service]]\nname = "web"\n[service.rehearsal]\n'})
+    host.start(plugin=False)
+
+    ran = host.agent("boot", "--json")
+
+    assert (ran.json["outcome"], ran.json["error"]["code"], host.live()) == ("failed", "plugin-needed", None)
