@@ -36,10 +36,10 @@ class PluginCalls:
     @cached_property
     def _trouble(self) -> str | None:
         """What keeps the plugin from working, None if it works."""
-        methods = self._call("system.listMethods")
-        if not isinstance(methods, list) or "release.rehearse" not in methods:
-            return "it is not there"
         try:
+            methods = self._rpc("system.listMethods")
+            if not isinstance(methods, list) or "release.rehearse" not in methods:
+                return "it is not there"
             self._rpc("release.getReleasesInUse", "release-rehearsal")  # of nothing, usually; it needs the configuration
         except SupervisorGone:
             raise
