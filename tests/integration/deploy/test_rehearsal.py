@@ -244,14 +244,17 @@ while not os.path.exists(file):
 MUTE_COPY = "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
 
 
-@pytest.mark.parametrize("how", ["passed", "killed", "reloaded"])
-def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(cold_host: Host, how: str) -> None:
+@pytest.mark.parametrize(("how", "contained"), [("passed", False), ("killed", False), ("reloaded", False), ("killed", True)])
+def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(
+    cold_host: Host, how: str, *, contained: bool
+) -> None:
+    """``contained``: as in a container, where root may not look into the processes of others."""
     host = cold_host
     host.path.chmod(0o777)
     code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if how == "passed" else MUTE_COPY)
     for tag in ("v1.0.0", "v1.1.0"):
         host.repository.release(tag, **{"web.py": code})
-    host.start()
+    host.start(contained=contained)
     assert host.deploy("v1.0.0").code == 0
     own = int((host.path / "daemon-of-service").read_text())
     host.configure(service=REHEARSED.format(port=host.port).replace("8s", "60s"), health='[health]\nstable_for = "0s"')
