@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    _Look = Callable[[int], set[str] | None]
 
 _STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
 _LARGEST_MAPS = 4 << 20  # characters
@@ -42,6 +44,14 @@ def owner(pid: int) -> int | None:
         return Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         return None
+
+
+def environ(pid: int) -> list[bytes]:
+    """Return the variables that a process was started with, as NAME=value; none if it may not be looked at, or has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
@@ -92,12 +102,8 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     Those that may not be looked at stand under an empty name.
     """
     prefix = os.path.realpath(releases) + "/"
-    seen = {pid: _names_in(pid, prefix) for pid in pids}
-    denied = [pid for pid, names in seen.items() if names is None]
-    if denied and os.geteuid() == 0:
-        seen |= _names_in_as_their_users(denied, prefix)
     found: dict[str, list[int]] = {}
-    for pid, names in seen.items():
+    for pid, names in _seen(pids, lambda pid: _names_in(pid, prefix)).items():
         for name in {""} if names is None else names:
             found.setdefault(name, []).append(pid)
     return found
@@ -116,7 +122,33 @@ def _names_in(pid: int, prefix: str) -> set[str] | None:
     return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
 
 
-def _names_in_as_their_users(pids: Sequence[int], prefix: str) -> dict[int, set[str] | None]:
+def started_with(variables: Mapping[str, str]) -> set[int]:
+    """Return the processes that were started with all of some variables; those that may not be looked at are not among them."""
+    marks = {f"{name}={value}" for name, value in variables.items()}
+    return {pid for pid, found in _seen(all_pids(), lambda pid: _marks_of(pid, marks)).items() if found == marks}
+
+
+def _marks_of(pid: int, marks: set[str]) -> set[str] | None:
+    """Return which variables one process was started with, none if it has ended; None if it may not be looked at."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except PermissionError:
+        return None
+    except OSError:
+        return set()
+    return {mark for mark in marks if mark.encode() in variables}
+
+
+def _seen(pids: Iterable[int], look: _Look) -> dict[int, set[str] | None]:
+    """Look at processes, as their users if need be; None for those that may not be looked at."""
+    seen = {pid: look(pid) for pid in pids}
+    denied = [pid for pid, found in seen.items() if found is None]
+    if denied and os.geteuid() == 0:
+        seen |= _seen_by_their_users(denied, look)
+    return seen
+
+
+def _seen_by_their_users(pids: Sequence[int], look: _Look) -> dict[int, set[str] | None]:
     """Let a child look that becomes each process' user: root in a container usually has no CAP_SYS_PTRACE, see ptrace(2).
 
     A child, because who changes his own user to look, and back, may be looked into no more himself.
@@ -126,27 +158,27 @@ def _names_in_as_their_users(pids: Sequence[int], prefix: str) -> dict[int, set[
         with os.fdopen(reading, "rb") as answer, os.fdopen(writing, "wb") as words:
             child = os.fork()
             if child == 0:
-                _answer(pids, prefix, words)
+                _answer(pids, look, words)
             words.close()
             told = answer.read()
         os.waitpid(child, 0)
-        return {int(pid): None if names is None else set(names) for pid, names in json.loads(told).items()}
+        return {int(pid): None if found is None else set(found) for pid, found in json.loads(told).items()}
     except (OSError, ValueError):
         return {}
 
 
-def _answer(pids: Sequence[int], prefix: str, words: BinaryIO) -> NoReturn:
-    """Write what each process uses, and end without coming back: this is a copy of the whole process."""
+def _answer(pids: Sequence[int], look: _Look, words: BinaryIO) -> NoReturn:
+    """Write what each look finds, and end without coming back: this is a copy of the whole process."""
     try:
         os.setgroups([])
-        seen = {pid: _names_in_as_its_user(pid, prefix) for pid in pids}
-        words.write(json.dumps({pid: None if names is None else sorted(names) for pid, names in seen.items()}).encode())
+        seen = {pid: _seen_by_its_user(pid, look) for pid in pids}
+        words.write(json.dumps({pid: None if found is None else sorted(found) for pid, found in seen.items()}).encode())
         words.flush()
     finally:
         os._exit(0)
 
 
-def _names_in_as_its_user(pid: int, prefix: str) -> set[str] | None:
+def _seen_by_its_user(pid: int, look: _Look) -> set[str] | None:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
         user, group = (int(next(line for line in status if line.startswith(key)).split()[2]) for key in ("Uid:", "Gid:"))
@@ -155,7 +187,7 @@ def _names_in_as_its_user(pid: int, prefix: str) -> set[str] | None:
     os.setegid(group)
     os.seteuid(user)
     try:
-        return _names_in(pid, prefix)
+        return look(pid)
     finally:
         os.seteuid(0)
         os.setegid(0)

@@ -137,3 +137,24 @@ def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the
     assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
     assert (host.process("web:web_00")[1] != first, host.process("web:web_01")[1]) == (True, other)
     assert noted(host)[-1] == "after_start v1.1.0 rollback web web_00 00"
+
+
+def test_healthy_service_is_let_in_though_the_one_beside_it_is_sick_on_either_release(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web", "idle.py"), host.service("db", "idle.py")]
+    noting = f'after = []\nafter_start = "sh ./note after_start {host.path}/noted"\n'
+    probe = f'[[service.probe]]\nexec = "test ! -e {host.path}/broken"\n'
+    services = f'[[service]]\nname = "web"\n{noting}[[service]]\nname = "db"\n{noting}{probe}'
+    toml = f'[health]\nstable_for = "100ms"\ndeadline = "3s"\n{services}'
+    host.configure(service="")
+    for tag in ("v1.0.0", "v1.1.0"):
+        host.repository.release(tag, **{"release.toml": toml, "idle.py": IDLE, "note": NOTE})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    (host.path / "broken").touch()
+    noted(host)
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (21, "rollback-unhealthy")
+    assert noted(host) == ["after_start v1.0.0 rollback web web 0"]
