@@ -199,11 +199,14 @@ class ReleaseRPCInterface:
     def getReleasesInUse(self, service: str) -> Any:
         """Return which releases a service's processes, their children included, work in, run or have mapped.
 
+        Children that their parents have left behind are among them if they accept connections.
+
         @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
         @return struct result  Pids by the release's name; under an empty name those that nobody may look into
         """
-        processes = self._processes_or_copy(name_of(service)).values()
-        return self._answers().releases_in_use([process.pid for process in processes if process.pid])
+        name = name_of(service)
+        pids = [process.pid for process in self._processes_or_copy(name).values() if process.pid]
+        return self._answers().releases_in_use(name, pids)
 
     @_answering
     def getSocket(self, service: str) -> Any:

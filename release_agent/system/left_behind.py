@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from release_agent.system import processes
+from release_agent.system.inspection import started_with
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -71,7 +72,7 @@ def end_marked(variables: Mapping[str, str], *, spared: int = 0) -> None:
     """Kill every process that has all of some variables in its environment, except ``spared``; do not wait for its end."""
     killed = {spared}
     for _ in range(_SWEEPS):
-        found = processes.started_with(variables) - killed
+        found = started_with(variables) - killed
         if not found:
             return
         for pid in found:
