@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.deploy.building import Way
 from release_agent.deploy.plan import plan
-from release_agent.deploy.policy.requests import outlook
+from release_agent.deploy.policy.requests import of_dropped, outlook
 from release_agent.deploy.resolve import accept, find
 from release_agent.deploy.run import timed
+from release_agent.deploy.switch.leaving import left
 from release_agent.errors import ReleaseError
 from release_agent.model import Record
 
@@ -51,11 +52,16 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
 
 
 def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
-    """Return what a deployment means for the requests of each service; raises SupervisorGone."""
+    """Return what a deployment means for the requests of each service, those of the live release too; raises SupervisorGone."""
     processes, migrates = context.services.processes(), context.services.migrates_requests()
+    leaving = left(context, context.store.current())
+    dropped = leaving.services.keys() - {service.name for service in services} if leaving else ()
     return [
-        outlook(service, len(processes.get(service.name, ())), context.plugin.socket_of(service.name), migrates=migrates)
-        for service in services
+        *(
+            outlook(service, len(processes.get(service.name, ())), context.plugin.socket_of(service.name), migrates=migrates)
+            for service in services
+        ),
+        *map(of_dropped, sorted(dropped)),
     ]
 
 

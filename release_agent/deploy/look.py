@@ -17,7 +17,8 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
     """Look once at the services and probes of a release that is published; raises SupervisorGone."""
     directory = context.store.directory(release.name)
     place = Place(directory, published=directory)
-    return context.examiner.look(blueprint, directory, environment(context.config, context.environ, release, occasion, place))
+    seen = environment(context.config, context.environ, release.as_built(), occasion, place)
+    return context.examiner.look(blueprint, directory, seen)
 
 
 def of_other_releases(context: Context, group: str, release: Release) -> str:

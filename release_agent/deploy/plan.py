@@ -45,7 +45,8 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
     building = Building(Way.KEPT) if kept else choose(context, target.commits)
     if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
-        kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers)
+        built_as = kept.as_built().revision
+        kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)
     store.check_room(building.size, building.files)
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building)
 

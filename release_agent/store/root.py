@@ -22,7 +22,7 @@ from release_agent.store.owner import claim, require_not_anothers
 from release_agent.store.parked import ParkedRelease
 from release_agent.store.places import make_directory, make_link, require_file, require_link, take_back
 from release_agent.store.shared import SharedLinks
-from release_agent.system import processes
+from release_agent.system import inspection
 from release_agent.system.disk import (
     check_space,
     entered,
@@ -177,7 +177,7 @@ class Root:
         Raises Failed (build-failed, disk-full).
         """
         release, directory = self._parked.get(), self.incoming / name
-        if release is None or processes.uses(self._parked.place(release)):
+        if release is None or inspection.uses(self._parked.place(release)):
             return None
         with explained(directory):
             self._parked.give(release, directory)
@@ -359,7 +359,7 @@ class Root:
         processes in ``serving`` (pids) use the release that was live when they started.
         """
         names = _surplus(self.releases(), keep, {*protected, self._current.name()})
-        used = processes.releases_in_use(self._releases, live_at, serving) if names else set()
+        used = inspection.releases_in_use(self._releases, live_at, serving) if names else set()
         return [name for name in names if name not in used]
 
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
@@ -396,7 +396,7 @@ def removing() -> Iterator[None]:
 
 
 def _require_unused(directory: Path) -> None:
-    if processes.uses(directory):
+    if inspection.uses(directory):
         message = f"a process works in {directory.name}, or has a file of it open"
         raise Failed(Code.BUILD_FAILED, message, hint="let services work in <root>/current, and restart them with each release")
 

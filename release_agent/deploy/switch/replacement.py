@@ -57,7 +57,8 @@ class Replacement:
         failure: Unhealthy | None = None
         for level in levels(self._blueprint.services):
             try:
-                self._through([_only_started(service) if service.name in untouched else service for service in level], ran or {})
+                now = [_only_started(service) if service.name in untouched else service for service in level]
+                self._through(now, ran or {}, to_the_end=to_the_end)
             except Unhealthy as unhealthy:
                 if not to_the_end:
                     raise
@@ -72,22 +73,27 @@ class Replacement:
         """Start what does not run, in the same order, and prove all services; raises Unhealthy."""
         self.replace(untouched={service.name for service in self._blueprint.services}, to_the_end=True)
 
-    def _through(self, level: Sequence[Service], ran: Pids) -> None:
+    def _through(self, level: Sequence[Service], ran: Pids, *, to_the_end: bool) -> None:
         """Replace and prove the services of a level: the rolling ones after the others, as each takes its time."""
         rolling = [service for service in level if service.restart.kind is RestartKind.ROLLING]
         together = [service for service in level if service not in rolling]
         if together:
-            self._replace_together(together)
+            self._replace_together(together, to_the_end=to_the_end)
         for service in rolling:
             self._roll(service, ran.get(service.name, frozenset()))
 
-    def _replace_together(self, services: Sequence[Service]) -> None:
+    def _replace_together(self, services: Sequence[Service], *, to_the_end: bool) -> None:
         replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
         self.touched.update(service.name for service in services if service.restart != _ONLY_START)
         self._traffic.take_out(self._processes(replaced))
         with self._run.phase("restart"):
             self._restarter.restart(services)
-        self._prove(self._alone(services))
+        try:
+            self._prove(self._alone(services))
+        except Unhealthy as unhealthy:
+            if to_the_end:  # the others serve this release, which stays
+                self._traffic.let_in(self._processes([name for name in replaced if name not in unhealthy.services]))
+            raise
         self._traffic.let_in(self._processes(replaced))
 
     def _roll(self, service: Service, ran: Collection[int]) -> None:
