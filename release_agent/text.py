@@ -138,7 +138,8 @@ def check(body: dict[str, Any]) -> str:
         what = f"{body['release']} is live already"
     elif body["build"]:
         needs = f"{body['needed_bytes'] / (1 << 20):.1f} MiB in {body['files']} files"
-        what = f"would build {body['release']}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
+        how = " of the parked release" if body.get("way") == "difference" else ""
+        what = f"would build {body['release']}{how}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
     else:
         what = f"would publish {body['release']}, which is kept"
     lines = [f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())]

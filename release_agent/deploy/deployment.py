@@ -119,9 +119,11 @@ class Deployment:
 
     def _with_what_was_made(self, release: Release, directory: Path, plans: Blueprint) -> Release:
         """Note what links and hooks made of the commit's files, so that `verify` knows it from drift."""
-        if not (plans.hooks.build or plans.shared.directories or plans.shared.files):
+        shared = (*plans.shared.directories, *plans.shared.files)
+        if not (plans.hooks.build or shared):
             return release
-        return replace(release, built=self._context.source.drift(release.commits, directory, release.into))
+        only = None if plans.hooks.build else shared
+        return replace(release, built=self._context.source.drift(release.commits, directory, release.into, only))
 
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
         self._run.changes(release, plans)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from signal import Signals
@@ -65,8 +65,17 @@ class Source(Protocol):
     def write(self, commits: dict[str, str], directory: Path) -> None:
         """Write the files; raises Failed."""
 
-    def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return what differs from the commits; ``into``: where the release has each, if it has noted that."""
+    def drift(
+        self,
+        commits: dict[str, str],
+        directory: Path,
+        into: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, str]:
+        """Return what differs from the commits; ``into``: where the release has each, if it has noted that.
+
+        ``only``: the paths that can differ, if they are known.
+        """
 
 
 class Store(Protocol):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config.sections import Repository
-    from release_agent.repository.difference import Difference
+    from release_agent.repository.difference import TreeDifference
     from release_agent.repository.objects import TreeEntry
     from release_agent.repository.view import View
     from release_agent.system.clock import Clock
@@ -49,7 +49,7 @@ class Checkout:
                 self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", commit])
                 self._prove(index, directory, entries, entries)
 
-    def update(self, difference: Difference, directory: Path) -> None:
+    def update(self, difference: TreeDifference, directory: Path) -> None:
         """Turn the files of one commit, exactly as write() leaves them, into those of another."""
         with writing(self._repository, directory):
             refuse_submodules(self._repository, difference.come)

@@ -21,7 +21,7 @@ _Entries = dict[str, tuple[str, str]]  # mode and object id by name
 
 
 @dataclass(frozen=True)
-class Difference:
+class TreeDifference:
     """Paths that go from one commit to another, and files that come; a file that changes is in both.
 
     ``gone``: relative paths, of files or whole directories.
@@ -35,7 +35,7 @@ class Difference:
         return {path.rpartition("/")[2] for path in (*self.gone, *(entry.path for entry in self.come))}
 
 
-def difference(cat: Cat, old: str, new: str) -> Difference:
+def difference(cat: Cat, old: str, new: str) -> TreeDifference:
     """Return what lies between two commits; raises GitFailedError."""
     gone: list[str] = []
     come: list[TreeEntry] = []
@@ -54,7 +54,7 @@ def difference(cat: Cat, old: str, new: str) -> Difference:
                 if new_mode and new_mode != DIRECTORY:
                     come.append(TreeEntry(new_mode, new_id, prefix + name))
         level = below
-    return Difference(gone, come)
+    return TreeDifference(gone, come)
 
 
 def _differing(before: bytes, after: bytes, id_bytes: int) -> tuple[_Entries, _Entries]:

@@ -61,7 +61,7 @@ def unlike_a_checkout(
     Raises OSError, Cancelled.
     """
     wanted = {entry.path: entry for entry in entries}
-    parents = {path[:end] for path in wanted for end in _slashes(path)}
+    parents = {path[:end] for path in wanted for end in slashes(path)}
     extra: list[str] = []
     regular: list[TreeEntry] = []
     as_committed: set[str] = set()
@@ -101,7 +101,8 @@ def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, cl
     return same | {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
 
 
-def _slashes(path: str) -> Iterator[int]:
+def slashes(path: str) -> Iterator[int]:
+    """Yield where the slashes of a path are."""
     end = path.find("/")
     while end >= 0:
         yield end

@@ -12,7 +12,7 @@ from release_agent.model import Kind
 from release_agent.repository import objects
 from release_agent.repository.checkout import ATTRIBUTES, Checkout, refuse_submodules, writing
 from release_agent.repository.difference import difference
-from release_agent.repository.files import ADDED, digest, unreadable
+from release_agent.repository.files import ADDED, digest, slashes, unreadable
 from release_agent.repository.objects import TreeEntry
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config.sections import Repository
-    from release_agent.repository.difference import Difference
+    from release_agent.repository.difference import TreeDifference
     from release_agent.system.clock import Clock
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -123,7 +123,7 @@ class GitRepository:
         refuse_submodules(self._repository, (TreeEntry(entry["mode"], "", entry["path"]) for entry in entries if entry))
         return _blocks(int(entry["size"]) for entry in entries if entry), len(entries)
 
-    def difference(self, old: str, new: str) -> Difference:
+    def difference(self, old: str, new: str) -> TreeDifference:
         """Return what lies between the files of two commits; raises Refused."""
         with self._view.readable():
             return difference(self._view.cat, old, new)
@@ -147,25 +147,45 @@ class GitRepository:
             return None
         return Changes(int(count), int(back), subjects)
 
-    def drift(self, commit: str, directory: Path) -> dict[str, str]:
+    def drift(self, commit: str, directory: Path, only: Sequence[str] = ()) -> dict[str, str]:
         """Return what ``git status`` would list in ``directory``: digest of the present content, by path.
 
-        Files that the commit's own .gitignore names do not count. A path that
-        is gone has the digest ``missing``; the digest of one that the commit does not
+        ``only``: look at these paths alone, where nothing else can have changed. Files that the commit's own .gitignore
+        names do not count. A path that is gone has the digest ``missing``; the digest of one that the commit does not
         have begins with ``added``. An untracked directory ends in ``/``.
         Raises Failed if git fails, or if it would read a pipe or a huge file.
         """
-        for path, what in unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
+        for path, what in () if only else unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
             message = f"{directory / path} is a {what}, which git cannot be given to read"
             raise Failed(Code.BUILD_FAILED, message, hint="remove it; a build hook may have made it")
         with writing(self._repository, directory), self._view.index() as index:
             git = partial(self._view.with_tree, index, directory)
-            git(["read-tree", commit])
+            shown = self._topmost_added(commit, only)
+            if shown:
+                git(
+                    ["update-index", "-z", "--index-info"],
+                    stdin=self._view.attempt(["ls-tree", "-r", "-z", commit, "--", *shown]),
+                )
+            else:
+                git(["read-tree", commit])
             git(["update-index", "-q", "--refresh"], check=False)
             changed = git(["diff-files", "-z", "--name-only", "--ignore-submodules"])
-            added = git(["ls-files", "-z", "--others", "--exclude-standard", "--directory"])
+            added = git(["ls-files", "-z", "--others", "--exclude-standard", "--directory", "--", *shown])
         found = {path: digest(directory / path, self._clock) for path in changed.split("\0") if path}
         return found | {path: f"{ADDED} {digest(directory / path, self._clock)}" for path in added.split("\0") if path}
+
+    def _topmost_added(self, commit: str, paths: Sequence[str]) -> list[str]:
+        """Return, for each path, the highest directory above it that the commit does not have, or else the path itself.
+
+        That is what git lists.
+        """
+        above = [[path[:end] for end in slashes(path)] for path in paths]
+        asked = dict.fromkeys(parent for parents in above for parent in parents)
+        listed = self._view.attempt(["ls-tree", "-z", "--name-only", commit, "--", *asked]).split("\0") if asked else []
+        missing = asked.keys() - set(listed)
+        return [
+            next((parent for parent in parents if parent in missing), path) for path, parents in zip(paths, above, strict=True)
+        ]
 
     def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> str:
         """Return the name of the allowed signer who signed a tag object (git's SSH signatures); raises Refused if none did.

@@ -17,11 +17,11 @@ from release_agent.repository.revision import check_revision, is_nameable
 from release_agent.system.disk import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from release_agent.config.sections import Repository
-    from release_agent.repository.difference import Difference
+    from release_agent.repository.difference import TreeDifference
     from release_agent.system.clock import Clock
 
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class SourceDifference:
     """What lies between two releases: of each repository with its place; the bytes and the number of the files that come."""
 
-    parts: Sequence[tuple[GitRepository, str, Difference]]
+    parts: Sequence[tuple[GitRepository, str, TreeDifference]]
     size: int
     files: int
 
@@ -145,11 +145,18 @@ class GitSource:
         for repository in self.repositories:
             repository.checkout.restore(commits[repository.name], directory / self._into[repository.name])
 
-    def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
+    def drift(
+        self,
+        commits: dict[str, str],
+        directory: Path,
+        into: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, str]:
         """Return what differs from the commits: digest of the present content, by path within the release.
 
         ``into``: the place of each repository, as the release has noted it; then what lies beside them
-        counts as well. Without it the configuration says the places. Raises Refused.
+        counts as well. Without it the configuration says the places. ``only``: the paths that can differ, if
+        they are known. Raises Refused.
         """
         places = into or self._into
         known = {repository.name: repository for repository in self.repositories}
@@ -158,7 +165,8 @@ class GitSource:
             if name not in commits or name not in known:
                 raise _not_comparable(name, configured=name in known)
             known[name].commit(commits[name], commits[name])
-            drift = known[name].drift(commits[name], directory / place)
+            inside = None if only is None else _inside(place, only)
+            drift = {} if inside == [] else known[name].drift(commits[name], directory / place, inside or ())
             found.update({path if place == "." else f"{place}/{path}": digest for path, digest in drift.items()})
         return found
 
@@ -198,6 +206,15 @@ class GitSource:
         tags = sorted(self.tags())[-3:]
         known = f"tags there are {', '.join(tags)}" if tags else "there are no tags at all"
         return f"{known}; is the repository fetched?"
+
+
+def _inside(place: str, paths: Collection[str]) -> list[str] | None:
+    """Return the paths within a repository's place; None if one of them is the place itself, or above it."""
+    if place == ".":
+        return list(paths)
+    if any(f"{place}/".startswith(f"{path}/") for path in paths):
+        return None
+    return [path.removeprefix(f"{place}/") for path in paths if path.startswith(f"{place}/")]
 
 
 def _identity(there: os.stat_result) -> tuple[int, int]:

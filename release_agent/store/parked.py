@@ -6,6 +6,7 @@ change, so a power cut cannot leave a note beside files of another release.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from release_agent.model import is_release_name
@@ -28,7 +29,9 @@ class ParkedRelease:
 
     def get(self) -> Release | None:
         """Return what is parked, or None."""
-        names = [path.name for path in self.directory.iterdir() if is_release_name(path.name)] if self.directory.is_dir() else []
+        if not os.access(self.directory, os.R_OK | os.X_OK):  # also of somebody who only looks
+            return None
+        names = [path.name for path in self.directory.iterdir() if is_release_name(path.name)]
         found = [release for release in map(self._notes.get, names) if release]
         return found[0] if len(found) == 1 else None
 

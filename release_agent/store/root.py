@@ -77,8 +77,7 @@ class Root:
             for directory in (self.path, self.shared):  # a person may have put these two elsewhere
                 directory.mkdir(exist_ok=True)
             for directory in self._own_directories:
-                make_directory(directory)
-            self._parked.directory.chmod(stat.S_IRWXU)
+                make_directory(directory, stat.S_IRWXU if directory == self._parked.directory else 0o777)
             # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
             make_link(self.own / "shared", _SHARED)
         except OSError as error:
