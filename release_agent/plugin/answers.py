@@ -21,6 +21,7 @@ from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.system.inspection import listening, releases_of, started_with
 from release_agent.system.processes import with_descendants
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class Answers:
         A child that its parent has left behind counts while it accepts connections: it may still answer.
         """
         own = with_descendants(pids)
-        left = started_with({"SUPERVISOR_GROUP_NAME": group}).difference(own)
+        left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}).difference(own)
         return releases_of([*own, *listening(left)], self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:
