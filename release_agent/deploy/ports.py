@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from signal import Signals
@@ -267,8 +267,11 @@ class Examiner(Protocol):
     def probe(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str]:
         """Run probes once; returns what was wrong."""
 
-    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
-        """Return one look at supervisor's states and one pass of the probes."""
+    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
+        """Return one look at supervisor's states and one pass of the probes.
+
+        ``without``: the full names of processes that do not count.
+        """
 
 
 class FollowedRollout(Protocol):

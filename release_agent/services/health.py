@@ -9,7 +9,7 @@ from release_agent.config.sections import PROCESS_PLACEHOLDERS
 from release_agent.health import LEFT_STOPPED, Look, ServiceLook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from release_agent.config.blueprint import Blueprint
@@ -43,9 +43,15 @@ class HealthExaminer:
         """Run probes once; returns what was wrong."""
         return [answer for answer in self._probes.run(probes, directory, environment) if answer]
 
-    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
-        """Look once at every service. RUNNING is not ready: probes say so."""
-        groups = self._states.processes()
+    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
+        """Look once at every service. RUNNING is not ready: probes say so.
+
+        ``without``: the full names of processes that do not count: neither their states nor probes of each process.
+        """
+        groups = {
+            service: [process for process in processes if process.full_name not in without]
+            for service, processes in self._states.processes().items()
+        }
         looks = {service.name: _at_processes(service.name, groups) for service in blueprint.services}
         asked = [
             (service.name, probe)

@@ -27,8 +27,8 @@ _ONLY_START = Restart(RestartKind.NONE)
 class Looking(Protocol):
     """Looks once at the services of a blueprint."""
 
-    def __call__(self, blueprint: Blueprint, /, *, some_old: bool = False) -> Look:
-        """``some_old``: processes of the release before are expected among them."""
+    def __call__(self, blueprint: Blueprint, /, without: Collection[str] = ()) -> Look:
+        """``without``: the full names of processes that do not count; they still run the release before."""
 
 
 class Replacement:
@@ -40,6 +40,7 @@ class Replacement:
     def __init__(self, run: Run, blueprint: Blueprint, look: Looking, traffic: Traffic) -> None:
         """``look``: look once at the services of a blueprint."""
         self.touched: set[str] = set()
+        self._unproved: list[Process] = []
         self._run = run
         self._blueprint = blueprint
         self._look = look
@@ -52,12 +53,13 @@ class Replacement:
 
         ``untouched``: the names of the services that are only started if they do not run. ``ran``: the processes that
         run this release already; those of a rolling service go on. ``to_the_end``: go on after a
-        service that is not healthy; for a release that stays live whatever is found.
+        service, or a process of a rolling one, that is not healthy; for a release that stays live whatever is found.
         """
         failure: Unhealthy | None = None
         for level in levels(self._blueprint.services):
             try:
-                self._through([_only_started(service) if service.name in untouched else service for service in level], ran or {})
+                named = [_only_started(service) if service.name in untouched else service for service in level]
+                self._through(named, ran or {}, to_the_end=to_the_end)
             except Unhealthy as unhealthy:
                 if not to_the_end:
                     raise
@@ -65,6 +67,7 @@ class Replacement:
         if failure:
             raise failure
         self._prove(self._blueprint)
+        self._traffic.let_in(self._unproved)
         # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
         self._restarter.let_go()
 
@@ -72,14 +75,14 @@ class Replacement:
         """Start what does not run, in the same order, and prove all services; raises Unhealthy."""
         self.replace(untouched={service.name for service in self._blueprint.services}, to_the_end=True)
 
-    def _through(self, level: Sequence[Service], ran: Pids) -> None:
+    def _through(self, level: Sequence[Service], ran: Pids, *, to_the_end: bool) -> None:
         """Replace and prove the services of a level: the rolling ones after the others, as each takes its time."""
         rolling = [service for service in level if service.restart.kind is RestartKind.ROLLING]
         together = [service for service in level if service not in rolling]
         if together:
             self._replace_together(together)
         for service in rolling:
-            self._roll(service, ran.get(service.name, frozenset()))
+            self._roll(service, ran.get(service.name, frozenset()), to_the_end=to_the_end)
 
     def _replace_together(self, services: Sequence[Service]) -> None:
         replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
@@ -90,15 +93,37 @@ class Replacement:
         self._prove(self._alone(services))
         self._traffic.let_in(self._processes(replaced))
 
-    def _roll(self, service: Service, ran: Collection[int]) -> None:
-        """Replace one process after the other, each when the one before is proved; the first failure leaves the others be."""
+    def _roll(self, service: Service, ran: Collection[int], *, to_the_end: bool) -> None:
+        """Replace one process after the other, each when the one before is proved; the first failure leaves the others be.
+
+        ``to_the_end``: the first failure leaves the proof to that of all services together, and the others are replaced.
+        """
         self.touched.add(service.name)
         self._restarter.hold(service.name)
-        for processes in self._restarter.steps(service.name, ran):
-            self._traffic.take_out(processes, all_but_some=len(self._processes([service.name])) > len(processes))
-            with self._run.phase("restart"):
-                self._restarter.replace(processes)
-            self._prove(self._alone([service]), some_old=True)
+        steps = self._restarter.steps(service.name, ran)
+        left = {process.full_name for processes in steps for process in processes}
+        proved = True
+        for processes in steps:
+            left.difference_update(process.full_name for process in processes)
+            try:
+                self._step(service, processes, left, prove=proved)
+            except Unhealthy:
+                if not (to_the_end and left):
+                    raise
+                proved = False
+            if not proved:
+                self._unproved += processes
+
+    def _step(self, service: Service, processes: Sequence[Process], left: Collection[str], *, prove: bool) -> None:
+        """Replace some processes of a rolling service; prove those that run the release that arrives, and let them in.
+
+        ``left``: the full names of those that still run the release before, which may be what is wrong with it.
+        """
+        self._traffic.take_out(processes, all_but_some=len(self._processes([service.name])) > len(processes))
+        with self._run.phase("restart"):
+            self._restarter.replace(processes)
+        if prove:
+            self._prove(self._alone([service]), left)
             self._traffic.let_in(processes)
 
     def _processes(self, services: Collection[str]) -> list[Process]:
@@ -116,9 +141,9 @@ class Replacement:
         with self._run.phase("restart"):
             self._restarter.stop(level)
 
-    def _prove(self, blueprint: Blueprint, *, some_old: bool = False) -> None:
+    def _prove(self, blueprint: Blueprint, without: Collection[str] = ()) -> None:
         with self._run.phase("health"):
-            prove(lambda: self._look(blueprint, some_old=some_old), blueprint.health, self._run.context.clock)
+            prove(lambda: self._look(blueprint, without), blueprint.health, self._run.context.clock)
 
 
 def _only_started(service: Service) -> Service:
