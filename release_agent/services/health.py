@@ -69,10 +69,7 @@ class HealthExaminer:
 
 def of_each_process(probe: Probe, processes: Sequence[Process]) -> list[Probe]:
     """Return a probe with ``{process_num}`` or ``{process_name}`` in it as one for each process; any other as it is."""
-    told = probe.http + probe.tcp + probe.command
-    if not any(placeholder in told for placeholder in PROCESS_PLACEHOLDERS):
-        return [probe]
-    return [_of_process(probe, process) for process in processes]
+    return [_of_process(probe, process) for process in processes] if probe.of_each_process else [probe]
 
 
 def _of_process(probe: Probe, process: Process) -> Probe:

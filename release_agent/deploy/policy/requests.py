@@ -15,6 +15,8 @@ _HOLD = "make it an [fcgi-program] whose server accepts on its standard input"
 _ROLL = 'or give it numprocs=2 and restart = "rolling"'
 _PLUGIN = "add supervisor.d/plugin.conf and restart supervisord: the plugin holds its socket meanwhile"
 _MIGRATE = "start the container with --sysctl net.ipv4.tcp_migrate_req=1, if its processes share a port with SO_REUSEPORT"
+_OLD_ANSWERS = "a process of the release before may answer its probe: a release that answers wrongly can take over all of them"
+_TELL_APART = 'give its probe expect = "{revision}", or add [service.rehearsal]'
 _REHEARSE = "add [service.rehearsal]: a release that cannot start is found before anything live is stopped"
 
 
@@ -50,6 +52,8 @@ def outlook(service: Service, processes: int, socket: str | None, *, migrates: b
     loss, why, hint = _judged(service, processes, socket, migrates=migrates)
     rehearses = service.rehearsal is not None
     more = "" if rehearses or service.restart.kind is RestartKind.NONE else _REHEARSE
+    if not rehearses and _old_may_answer(service, processes):
+        loss, why, more = Loss.DEPENDS, f"{why}; {_OLD_ANSWERS}", _TELL_APART
     return Outlook(service.name, loss, why, rehearses, "; ".join(filter(None, (hint, more))))
 
 
@@ -67,3 +71,9 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
         return Loss.DEPENDS, why, "" if migrates else _MIGRATE
     missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
     return Loss.YES, "nothing listens between its stop and its start", missing
+
+
+def _old_may_answer(service: Service, processes: int) -> bool:
+    """Whether a process that is not replaced yet may answer each probe of a rolling service in place of a new one."""
+    rolls = service.restart.kind is RestartKind.ROLLING and processes > 1
+    return rolls and bool(service.probes) and not any(probe.of_each_process or probe.names_release for probe in service.probes)

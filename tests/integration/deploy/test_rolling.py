@@ -243,3 +243,17 @@ def test_group_of_which_half_is_new_is_finished_by_the_next_run(cold_host: Host,
     used = host.rpc.release.getReleasesInUse("web")
     assert host.serves() == "v1.9.0"
     assert all(processes(host)[name] != before[name] for name in before), used
+
+
+def test_dry_run_says_beforehand_that_an_old_process_may_answer_the_probe(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [fcgi_program(host, 2)]
+    host.configure(service=ROLLING + f'[[service.probe]]\nhttp = "http://127.0.0.1:{host.port}/"\n')
+    host.repository.release("v1.0.0", **{"web.py": SERVER})
+    host.start()
+
+    (web,) = host.agent("deploy", "--dry-run", "--json").json["services"]
+
+    assert web["loses_requests"] == "depends"
+    assert "a process of the release before may answer its probe" in web["why"]
+    assert 'expect = "{revision}"' in web["hint"]
