@@ -51,9 +51,9 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
 
 def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
     """Return what a deployment means for the requests of each service; raises SupervisorGone."""
-    processes, migrates = context.services.processes(), context.services.migrates_requests()
+    supervisor, migrates = context.services, context.services.migrates_requests()
     return [
-        outlook(service, len(processes.get(service.name, ())), context.plugin.socket_of(service.name), migrates=migrates)
+        outlook(service, supervisor.smallest_program(service.name), context.plugin.socket_of(service.name), migrates=migrates)
         for service in services
     ]
 

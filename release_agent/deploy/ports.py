@@ -216,6 +216,9 @@ class Services(Protocol):
     def migrates_requests(self) -> bool:
         """Return whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one."""
 
+    def smallest_program(self, service: str) -> int:
+        """Return how many processes the service's program with the fewest has, 0 if there are none."""
+
     def stop_seconds(self, service: str) -> float:
         """Return the seconds after which supervisor kills a process of the service that does not stop."""
 

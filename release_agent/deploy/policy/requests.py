@@ -46,8 +46,9 @@ class Outlook:
 def outlook(service: Service, processes: int, socket: str | None, *, migrates: bool) -> Outlook:
     """Judge a service.
 
-    ``processes``: how many it has. ``socket``: where supervisord listens for it, empty if it does not, None without the
-    plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one.
+    ``processes``: how many its program with the fewest has. ``socket``: where supervisord listens for it, empty if it does
+    not, None without the plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to
+    another one.
     """
     loss, why, hint = _judged(service, processes, socket, migrates=migrates)
     rehearses = service.rehearsal is not None
@@ -67,7 +68,7 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
         return Loss.NO, f"the socket {socket} stays open while its processes are replaced", ""
     if kind is RestartKind.ROLLING and processes > 1:
         shares = "share its port (they take over its connections: tcp_migrate_req is 1)" if migrates else "share its port"
-        why = f"the other processes go on; each has to {shares}, or to be taken out of a balancer first"
+        why = f"the other processes of a program go on; each has to {shares}, or to be taken out of a balancer first"
         return Loss.DEPENDS, why, "" if migrates else _MIGRATE
     missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
     return Loss.YES, "nothing listens between its stop and its start", missing

@@ -227,6 +227,19 @@ def test_one_process_without_a_socket_is_refused_before_anything_is_built(host: 
     assert host.serves() == "v1.0.0"
 
 
+def test_group_of_two_programs_with_one_process_each_is_refused(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web"), host.service("worker"), "[group:app]\nprograms=web,worker\n"]
+    host.configure(service=ROLLING.replace("web", "app"))
+    host.repository.release("v1.0.0", **{"web.py": SERVER})
+    host.start()
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused")
+    assert "a program in it has only one process" in ran.json["error"]["message"]
+
+
 @pytest.mark.parametrize("verb", ["boot", "deploy"])
 def test_group_of_which_half_is_new_is_finished_by_the_next_run(cold_host: Host, verb: str) -> None:
     host = rolled(cold_host)
