@@ -9,7 +9,7 @@ from release_agent.deploy.policy.requests import outlook
 from release_agent.deploy.resolve import accept, find
 from release_agent.deploy.run import timed
 from release_agent.errors import ReleaseError
-from release_agent.model import Record
+from release_agent.model import Record, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,13 +60,16 @@ def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
 
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
     """Return what building and publishing it would take, and what is new in it."""
-    size, files = (0, 0) if planned.kept else context.source.size(planned.target.commits)
+    kept = planned.kept
+    size, files = (0, 0) if kept else context.source.size(planned.target.commits)
+    is_live = bool(kept and live and kept.name == live.name)
+    restarted = () if kept and is_live and kept.state is State.HEALTHY else planned.blueprint.services
     return {
-        "build": planned.kept is None,
-        "live": bool(planned.kept and live and planned.kept.name == live.name),
+        "build": kept is None,
+        "live": is_live,
         "needed_bytes": size,
         "files": files,
         "free_bytes": context.store.free(),
-        "services": [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
+        "services": [outlook.to_json() for outlook in outlooks(context, restarted)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
     }

@@ -270,3 +270,12 @@ def test_dry_run_says_beforehand_that_an_old_process_may_answer_the_probe(cold_h
     assert web["loses_requests"] == "depends"
     assert "a process of the release before may answer its probe" in web["why"]
     assert 'expect = "{revision}"' in web["hint"]
+
+
+def test_dry_run_of_the_live_release_says_nothing_of_requests(cold_host: Host) -> None:
+    host = rolled(cold_host)
+
+    ran = host.agent("deploy", "--dry-run", "v1.0.0", "--json")
+
+    assert (ran.json["live"], ran.json["services"]) == (True, [])
+    assert host.agent("deploy", "--dry-run", "v1.1.0", "--json").json["services"]
