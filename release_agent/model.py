@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -134,7 +134,8 @@ class Release:
     ``previous`` is the name of the release that was live before it. ``built`` has the
     files that shared links and build hooks made or changed: digest by path. ``signers``
     has who signed its tag, by repository, if that was checked. ``into`` has the places of
-    the repositories in it, by name; older notes have none.
+    the repositories in it, by name; older notes have none. ``built_as`` is the revision that
+    its build hooks saw, if it goes by another one since: two tags may name one commit.
     ``published_at`` and ``created_at`` are RFC 3339, UTC.
     """
 
@@ -150,6 +151,11 @@ class Release:
     built: dict[str, str] = field(default_factory=dict)
     signers: dict[str, str] = field(default_factory=dict)
     into: dict[str, str] = field(default_factory=dict)
+    built_as: str = ""
+
+    def as_built(self) -> Release:
+        """Return it by the revision that its build hooks saw: what they wrote down is what its probes find."""
+        return replace(self, revision=self.built_as or self.revision)
 
     @property
     def number(self) -> int:

@@ -51,6 +51,7 @@ class Variable(StrEnum):
     )
     SUPERVISOR_USERNAME = "SUPERVISOR_USERNAME", "services.rpc", "user of supervisord's RPC", Exposure.WITHHELD
     SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET
+    SUPERVISOR_GROUP_NAME = "SUPERVISOR_GROUP_NAME", "plugin.answers", "the service that supervisord started a process for"
     SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set if supervisord started the command: the run's trigger"
 
     # As HashiCorp's own tools have them

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from release_agent.deploy.plan import plan
-from release_agent.deploy.policy.requests import outlook
+from release_agent.deploy.policy.requests import of_dropped, outlook
 from release_agent.deploy.resolve import accept, find
 from release_agent.deploy.run import timed
+from release_agent.deploy.switch.leaving import left
 from release_agent.errors import ReleaseError
 from release_agent.model import Record, State
 
@@ -50,11 +51,16 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
 
 
 def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
-    """Return what a deployment means for the requests of each service; raises SupervisorGone."""
+    """Return what a deployment means for the requests of each service, those of the live release too; raises SupervisorGone."""
     supervisor, migrates = context.services, context.services.migrates_requests()
+    leaving = left(context, context.store.current())
+    dropped = leaving.services.keys() - {service.name for service in services} if leaving else ()
     return [
-        outlook(service, supervisor.smallest_program(service.name), context.plugin.socket_of(service.name), migrates=migrates)
-        for service in services
+        *(
+            outlook(service, supervisor.smallest_program(service.name), context.plugin.socket_of(service.name), migrates=migrates)
+            for service in services
+        ),
+        *map(of_dropped, sorted(dropped)),
     ]
 
 
@@ -63,13 +69,13 @@ def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, A
     kept = planned.kept
     size, files = (0, 0) if kept else context.source.size(planned.target.commits)
     is_live = bool(kept and live and kept.name == live.name)
-    restarted = () if kept and is_live and kept.state is State.HEALTHY else planned.blueprint.services
+    stays = kept is not None and is_live and kept.state is State.HEALTHY
     return {
         "build": kept is None,
         "live": is_live,
         "needed_bytes": size,
         "files": files,
         "free_bytes": context.store.free(),
-        "services": [outlook.to_json() for outlook in outlooks(context, restarted)],
+        "services": [] if stays else [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
     }

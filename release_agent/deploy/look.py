@@ -22,7 +22,7 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
     """
     directory = context.store.directory(release.name)
     place = Place(directory, published=directory)
-    variables = environment(context.config, context.environ, release, occasion, place)
+    variables = environment(context.config, context.environ, release.as_built(), occasion, place)
     return context.examiner.look(blueprint, directory, variables, without)
 
 

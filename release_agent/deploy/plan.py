@@ -42,7 +42,8 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
     if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
-        kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers)
+        built_as = kept.as_built().revision
+        kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)
     else:
         store.check_room(*context.source.size(target.commits))
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept)

@@ -14,7 +14,7 @@ from release_agent.deploy.policy.order import Pids, pids_of, stops, untouched
 from release_agent.deploy.run import Ending
 from release_agent.deploy.switch.leaving import Side, before_rollback, left
 from release_agent.deploy.switch.replacement import Replacement
-from release_agent.deploy.switch.traffic import Traffic
+from release_agent.deploy.switch.traffic import NotTakenOut, Traffic
 from release_agent.errors import (
     Cancelled,
     Code,
@@ -151,7 +151,8 @@ class Publication:
                 context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
             leaving = left(context, replaced)
-            traffic = Traffic(run, leaving, Side(release, blueprint), forgiving=to_the_end)
+            leaves = run.request.force or run.request.action is Action.ROLLBACK
+            traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
             self._touched, self._out = replacement.touched, traffic.out
             # They would go on running from the release that is left.
@@ -236,7 +237,8 @@ class Publication:
         run.action = Action.ROLLBACK
         context.log.warning("release.failed", release=self._release.name, why=failure.message)
         # A person who stops a run says nothing about a release that was proved healthy before.
-        if not (isinstance(failure, Cancelled) and self._release.state is State.HEALTHY):
+        stopped = isinstance(failure, Cancelled) and self._release.state is State.HEALTHY
+        if not (stopped or isinstance(failure, NotTakenOut)):
             self._release = replace(self._release, state=State.FAILED)
             run.note(lambda: context.store.save(self._release))
 

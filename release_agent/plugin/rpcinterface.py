@@ -193,17 +193,20 @@ class ReleaseRPCInterface:
         name, began = name_of(service), moment_of(since, "since")
         processes = self._processes_or_copy(name)
         words = _words_of(self._supervisord)
-        return {"lines": words.of(name, processes, began), "end": words.end_of(processes, began)}
+        return {"lines": words.of(name, processes, began), "end": words.end_of(name, processes, began)}
 
     @_answering
     def getReleasesInUse(self, service: str) -> Any:
         """Return which releases a service's processes, their children included, work in, run or have mapped.
 
+        Children that their parents have left behind are among them if they accept connections.
+
         @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
         @return struct result  Pids by the release's name; under an empty name those that nobody may look into
         """
-        processes = self._processes_or_copy(name_of(service)).values()
-        return self._answers().releases_in_use([process.pid for process in processes if process.pid])
+        name = name_of(service)
+        pids = [process.pid for process in self._processes_or_copy(name).values() if process.pid]
+        return self._answers().releases_in_use(name, pids)
 
     @_answering
     def getSocket(self, service: str) -> Any:
@@ -223,7 +226,7 @@ class ReleaseRPCInterface:
         @return boolean result  False if the group has no socket of supervisord's
         """
         name, run = name_of(service), self._deploying()
-        return self._sockets().hold(name, self._group(name), run)
+        return self._sockets().hold(name, self._group(name), run["pid"])
 
     @_answering
     def letGoSocket(self, service: str) -> Any:
@@ -246,7 +249,7 @@ class ReleaseRPCInterface:
         answers, name = self._answers(), name_of(service)
         run = self._deploying()
         wanted, directory = answers.service_of(name_of(release), name)
-        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run)
+        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run["pid"], str(run.get("id", "")))
         own_name, _ = self._program()
         group_name = own_name.rpartition(":")[0]
         place = self._copies().prepare(self._group(group_name), self._group(name), wanted, stage)
@@ -331,14 +334,13 @@ class ReleaseRPCInterface:
         processes: dict[str, Any] = self._group(name).processes
         return processes
 
-    def _deploying(self) -> int:
-        """Return the pid of the run that holds the lock; raises Failed if there is none."""
+    def _deploying(self) -> dict[str, Any]:
+        """Return the run that holds the lock, with its pid; raises Failed if there is none."""
         holder = self._answers().root.holder()
         if holder is None:
             message = "this is for a deployment alone, while it holds the lock"
             raise Failed(Code.SERVICE_REFUSED, message, hint="start a deployment: release.deploy")
-        pid: int = holder["pid"]
-        return pid
+        return holder
 
     def _sockets(self) -> HeldSockets:
         return _shared(self._supervisord, "sockets", HeldSockets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xmlrpc.client
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, SupervisorGone
@@ -13,6 +14,8 @@ from release_agent.services.faults import strange
 if TYPE_CHECKING:
     from release_agent.services.rpc import Rpc
 
+PLUGIN_HINT = "add supervisor.d/plugin.conf with the right `config`, and restart supervisord"
+
 
 class PluginCalls:
     """Calls of the plugin. Every method may raise SupervisorGone."""
@@ -22,14 +25,28 @@ class PluginCalls:
         self._rpc = rpc
 
     def require(self) -> None:
-        """Raise Failed (plugin-needed) if supervisord does not have the plugin."""
-        methods = self._call("system.listMethods")
-        if not isinstance(methods, list) or "release.rehearse" not in methods:
+        """Raise Failed (plugin-needed) unless supervisord has the plugin, and it can read its configuration."""
+        if self._trouble is not None:
             raise Failed(
                 Code.PLUGIN_NEEDED,
-                "a rehearsal needs the plugin inside supervisord, and it is not there",
-                hint="add supervisor.d/plugin.conf and restart supervisord, or remove [service.rehearsal]",
+                f"a rehearsal needs the plugin inside supervisord, and {self._trouble}",
+                hint=PLUGIN_HINT + ", or remove [service.rehearsal]",
             )
+
+    @cached_property
+    def _trouble(self) -> str | None:
+        """What keeps the plugin from working, None if it works."""
+        try:
+            methods = self._rpc("system.listMethods")
+            if not isinstance(methods, list) or "release.rehearse" not in methods:
+                return "it is not there"
+            self._rpc("release.getReleasesInUse", "release-rehearsal")  # of nothing, usually; it needs the configuration
+        except SupervisorGone:
+            raise
+        except (xmlrpc.client.Fault, Failed) as error:
+            why = error.faultString if isinstance(error, xmlrpc.client.Fault) else error.message
+            return f"it cannot work: {why}"
+        return None
 
     def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of one of a service's processes; raises Failed."""
@@ -45,7 +62,9 @@ class PluginCalls:
         return self._call("release.endRehearsal") is True
 
     def socket_of(self, service: str) -> str | None:
-        """Return where supervisord itself listens for a service, empty if it does not; None without the plugin."""
+        """Return where supervisord itself listens for a service, empty if it does not; None without a plugin that works."""
+        if self._trouble is not None:
+            return None
         try:
             answer = self._rpc("release.getSocket", service)
         except SupervisorGone:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 _STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
-_LARGEST_MAPS = 4 << 20  # characters
 
 
 def started(pid: int) -> int | None:
@@ -42,6 +40,14 @@ def owner(pid: int) -> int | None:
         return Path(f"/proc/{pid}").stat().st_uid
     except OSError:
         return None
+
+
+def environ(pid: int) -> list[bytes]:
+    """Return the variables that a process was started with, as NAME=value; none if it may not be looked at, or has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
@@ -84,81 +90,6 @@ def with_descendants(pids: Iterable[int]) -> list[int]:
     for pid in found:  # it grows
         found += children.get(pid, [])
     return found
-
-
-def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
-    """Return processes by the names under ``releases`` that they work in, run or have mapped.
-
-    Those that may not be looked at stand under an empty name.
-    """
-    prefix = os.path.realpath(releases) + "/"
-    seen = {pid: _names_in(pid, prefix) for pid in pids}
-    denied = [pid for pid, names in seen.items() if names is None]
-    if denied and os.geteuid() == 0:
-        seen |= _names_in_as_their_users(denied, prefix)
-    found: dict[str, list[int]] = {}
-    for pid, names in seen.items():
-        for name in {""} if names is None else names:
-            found.setdefault(name, []).append(pid)
-    return found
-
-
-def _names_in(pid: int, prefix: str) -> set[str] | None:
-    """Return the names that one process uses, none if it has ended; None if it may not be looked at."""
-    try:
-        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
-        with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="replace") as maps:
-            places += [line.partition("/")[1] + line.partition("/")[2] for line in maps.read(_LARGEST_MAPS).splitlines()]
-    except PermissionError:
-        return None
-    except OSError:
-        return set()
-    return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
-
-
-def _names_in_as_their_users(pids: Sequence[int], prefix: str) -> dict[int, set[str] | None]:
-    """Let a child look that becomes each process' user: root in a container usually has no CAP_SYS_PTRACE, see ptrace(2).
-
-    A child, because who changes his own user to look, and back, may be looked into no more himself.
-    """
-    try:
-        reading, writing = os.pipe()
-        with os.fdopen(reading, "rb") as answer, os.fdopen(writing, "wb") as words:
-            child = os.fork()
-            if child == 0:
-                _answer(pids, prefix, words)
-            words.close()
-            told = answer.read()
-        os.waitpid(child, 0)
-        return {int(pid): None if names is None else set(names) for pid, names in json.loads(told).items()}
-    except (OSError, ValueError):
-        return {}
-
-
-def _answer(pids: Sequence[int], prefix: str, words: BinaryIO) -> NoReturn:
-    """Write what each process uses, and end without coming back: this is a copy of the whole process."""
-    try:
-        os.setgroups([])
-        seen = {pid: _names_in_as_its_user(pid, prefix) for pid in pids}
-        words.write(json.dumps({pid: None if names is None else sorted(names) for pid, names in seen.items()}).encode())
-        words.flush()
-    finally:
-        os._exit(0)
-
-
-def _names_in_as_its_user(pid: int, prefix: str) -> set[str] | None:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
-        user, group = (int(next(line for line in status if line.startswith(key)).split()[2]) for key in ("Uid:", "Gid:"))
-    except OSError:
-        return set()
-    os.setegid(group)
-    os.seteuid(user)
-    try:
-        return _names_in(pid, prefix)
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 def _parent_of(pid: int) -> int:

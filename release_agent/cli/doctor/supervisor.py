@@ -50,6 +50,8 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
     if programs is not None:
         for service in blueprint.services:
             yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
+        if any(service.rehearsal for service in blueprint.services):
+            yield _plugin(context)
         for told in outlooks(context, blueprint.services):
             lost = told.loses_requests is not Loss.NO
             can = {Loss.NO: "loses none", Loss.YES: "can lose some"}.get(told.loses_requests, "may lose some")
@@ -57,6 +59,14 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
             yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
         for service in blueprint.services:
             yield from _old_code(context, service)
+
+
+def _plugin(context: Context) -> Finding:
+    try:
+        context.plugin.require()
+    except ReleaseError as error:
+        return fault("plugin", error)
+    return Finding("plugin", OK, "is inside supervisord, and can rehearse")
 
 
 def _old_code(context: Context, service: Service) -> Iterator[Finding]:

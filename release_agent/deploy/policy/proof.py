@@ -20,7 +20,7 @@ _INTERVAL = 0.2
 _MOST_STARTS = 3
 _OLD_CODE_HINT = (
     "let the service change to <root>/current when it reloads (for gunicorn: --chdir <root>/current, and no directory= "
-    'in its section), or use restart = "restart"'
+    'in its section), or use restart = "restart"; if a child has outlived its parent: stopasgroup=true and killasgroup=true'
 )
 
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 _HOLD = "make it an [fcgi-program] whose server accepts on its standard input"
 _ROLL = 'or give it numprocs=2 and restart = "rolling"'
-_PLUGIN = "add supervisor.d/plugin.conf and restart supervisord: the plugin holds its socket meanwhile"
+_PLUGIN = "add supervisor.d/plugin.conf, with the right `config`, and restart supervisord: the plugin holds its socket meanwhile"
 _MIGRATE = "start the container with --sysctl net.ipv4.tcp_migrate_req=1, if its processes share a port with SO_REUSEPORT"
+_POLITE = "if its server answers what it has accepted before it ends"
 _OLD_ANSWERS = "a process of the release before may answer its probe: a release that answers wrongly can take over all of them"
 _TELL_APART = 'give its probe expect = "{revision}", or add [service.rehearsal]'
 _REHEARSE = "add [service.rehearsal]: a release that cannot start is found before anything live is stopped"
@@ -58,6 +59,11 @@ def outlook(service: Service, processes: int, socket: str | None, *, migrates: b
     return Outlook(service.name, loss, why, rehearses, "; ".join(filter(None, (hint, more))))
 
 
+def of_dropped(service: str) -> Outlook:
+    """Judge a service of the live release that the next one does not have."""
+    return Outlook(service, Loss.YES, "the release does not have it: it is stopped", rehearses=False)
+
+
 def _judged(service: Service, processes: int, socket: str | None, *, migrates: bool) -> tuple[Loss, str, str]:
     kind = service.restart.kind
     if kind is RestartKind.NONE:
@@ -65,7 +71,7 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
     if kind is RestartKind.SIGNAL:
         return Loss.DEPENDS, f"its server has to keep its socket when it gets {service.restart}", ""
     if socket:
-        return Loss.NO, f"the socket {socket} stays open while its processes are replaced", ""
+        return Loss.NO, f"the socket {socket} stays open while its processes are replaced, {_POLITE}", ""
     if kind is RestartKind.ROLLING and processes > 1:
         shares = "share its port (they take over its connections: tcp_migrate_req is 1)" if migrates else "share its port"
         why = f"the other processes of a program go on; each has to {shares}, or to be taken out of a balancer first"

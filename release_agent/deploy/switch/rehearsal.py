@@ -52,7 +52,7 @@ class _Rehearsal:
         directory = self._context.store.directory(release.name)
         self._directory = directory
         self._environment = environment(
-            self._context.config, self._context.environ, release, run.occasion, Place(directory, published=directory)
+            self._context.config, self._context.environ, release.as_built(), run.occasion, Place(directory, published=directory)
         )
 
     def prove(self, settings: Rehearsal, health: HealthSettings) -> None:

@@ -40,7 +40,6 @@ class Replacement:
     def __init__(self, run: Run, blueprint: Blueprint, look: Looking, traffic: Traffic) -> None:
         """``look``: look once at the services of a blueprint."""
         self.touched: set[str] = set()
-        self._unproved: list[Process] = []
         self._run = run
         self._blueprint = blueprint
         self._look = look
@@ -58,8 +57,8 @@ class Replacement:
         failure: Unhealthy | None = None
         for level in levels(self._blueprint.services):
             try:
-                named = [_only_started(service) if service.name in untouched else service for service in level]
-                self._through(named, ran or {}, to_the_end=to_the_end)
+                now = [_only_started(service) if service.name in untouched else service for service in level]
+                self._through(now, ran or {}, to_the_end=to_the_end)
             except Unhealthy as unhealthy:
                 if not to_the_end:
                     raise
@@ -67,7 +66,6 @@ class Replacement:
         if failure:
             raise failure
         self._prove(self._blueprint)
-        self._traffic.let_in(self._unproved)
         # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
         self._restarter.let_go()
 
@@ -80,51 +78,54 @@ class Replacement:
         rolling = [service for service in level if service.restart.kind is RestartKind.ROLLING]
         together = [service for service in level if service not in rolling]
         if together:
-            self._replace_together(together)
+            self._replace_together(together, to_the_end=to_the_end)
         for service in rolling:
             self._roll(service, ran.get(service.name, frozenset()), to_the_end=to_the_end)
 
-    def _replace_together(self, services: Sequence[Service]) -> None:
+    def _replace_together(self, services: Sequence[Service], *, to_the_end: bool) -> None:
         replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
         self.touched.update(service.name for service in services if service.restart != _ONLY_START)
         self._traffic.take_out(self._processes(replaced))
         with self._run.phase("restart"):
             self._restarter.restart(services)
-        self._prove(self._alone(services))
+        try:
+            self._prove(self._alone(services))
+        except Unhealthy as unhealthy:
+            if to_the_end:  # the others serve this release, which stays
+                self._traffic.let_in(self._processes([name for name in replaced if name not in unhealthy.services]))
+            raise
         self._traffic.let_in(self._processes(replaced))
 
     def _roll(self, service: Service, ran: Collection[int], *, to_the_end: bool) -> None:
         """Replace one process after the other, each when the one before is proved; the first failure leaves the others be.
 
-        ``to_the_end``: the first failure leaves the proof to that of all services together, and the others are replaced.
+        Those that still run the release before do not count: they may be what is wrong with it. ``to_the_end``: after a
+        failure replace the others all the same, and prove and let in all together.
         """
         self.touched.add(service.name)
         self._restarter.hold(service.name)
         steps = self._restarter.steps(service.name, ran)
         left = {process.full_name for processes in steps for process in processes}
-        proved = True
+        unproved: list[Process] = []
+        failed = False
         for processes in steps:
             left.difference_update(process.full_name for process in processes)
+            unproved += processes
             try:
-                self._step(service, processes, left, prove=proved)
+                self._replace_some(processes, all_but_some=len(self._processes([service.name])) > len(processes))
+                if not (failed and left):
+                    self._prove(self._alone([service]), left)
+                    self._traffic.let_in(unproved)
+                    unproved.clear()
             except Unhealthy:
                 if not (to_the_end and left):
                     raise
-                proved = False
-            if not proved:
-                self._unproved += processes
+                failed = True
 
-    def _step(self, service: Service, processes: Sequence[Process], left: Collection[str], *, prove: bool) -> None:
-        """Replace some processes of a rolling service; prove those that run the release that arrives, and let them in.
-
-        ``left``: the full names of those that still run the release before, which may be what is wrong with it.
-        """
-        self._traffic.take_out(processes, all_but_some=len(self._processes([service.name])) > len(processes))
+    def _replace_some(self, processes: Sequence[Process], *, all_but_some: bool) -> None:
+        self._traffic.take_out(processes, all_but_some=all_but_some)
         with self._run.phase("restart"):
             self._restarter.replace(processes)
-        if prove:
-            self._prove(self._alone([service]), left)
-            self._traffic.let_in(processes)
 
     def _processes(self, services: Collection[str]) -> list[Process]:
         groups = self._run.context.services.processes() if services else {}

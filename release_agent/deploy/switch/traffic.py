@@ -18,18 +18,29 @@ if TYPE_CHECKING:
     from release_agent.model import Release
 
 
+_WITHOUT = "`release-agent deploy --force` and `rollback` go on without it"
+
+
+class NotTakenOut(Failed):
+    """A process of the release that is left could not be taken out of the traffic; that says nothing of the one that arrives."""
+
+
 class Traffic:
     """Takes processes out of the traffic as the release says that is left, and lets them in as the other one says.
 
     ``out``: the pids of the processes that were taken out so far.
     """
 
-    def __init__(self, run: Run, leaving: Side | None, arriving: Side, *, forgiving: bool = False) -> None:
-        """``leaving``: None if nothing was live, or nothing is known of it. ``forgiving``: only log a command that fails."""
+    def __init__(self, run: Run, leaving: Side | None, arriving: Side, *, leaves: bool = False, forgiving: bool = False) -> None:
+        """``leaving``: None if nothing was live, or nothing is known of it.
+
+        ``leaves``: only log a ``before_stop`` that fails. ``forgiving``: only log any command that fails.
+        """
         self.out: set[int] = set()
         self._run = run
         self._leaving = leaving
         self._arriving = arriving
+        self._leaves = leaves or forgiving
         self._forgiving = forgiving
 
     def take_out(self, processes: Sequence[Process], *, all_but_some: bool = False) -> None:
@@ -44,7 +55,12 @@ class Traffic:
         for process in known:
             self.out.add(process.pid)
             service = services[process.service]
-            self._command("before_stop", service.before_stop, service, self._leaving.release, process)
+            try:
+                self._command("before_stop", service.before_stop, service, self._leaving.release, process)
+            except Failed as failed:
+                if not self._leaves:
+                    raise NotTakenOut(failed.code, failed.message, hint=f"{failed.hint}; {_WITHOUT}") from failed
+                self._run.context.log.warning("hook.ignored", release=self._leaving.release.name, why=failed.message)
         seconds = max((services[process.service].drain for process in known), default=0.0)
         if seconds:
             with self._run.phase("restart"):
@@ -60,7 +76,12 @@ class Traffic:
         services = self._arriving.services
         for process in processes:
             service = services[process.service]
-            self._command("after_start", service.after_start, service, self._arriving.release, process)
+            try:
+                self._command("after_start", service.after_start, service, self._arriving.release, process)
+            except Failed as failed:
+                if not self._forgiving:
+                    raise
+                self._run.context.log.warning("hook.ignored", release=self._arriving.release.name, why=failed.message)
 
     def _command(self, stage: str, command: str, service: Service, release: Release, process: Process) -> None:
         if not command:
@@ -74,6 +95,4 @@ class Traffic:
         try:
             self._run.command(stage, hook, release, about)
         except Failed as failed:
-            if not self._forgiving:
-                raise Failed(failed.code, f"{process.short_name}: {failed.message}", hint=failed.hint) from failed
-            self._run.context.log.warning("hook.ignored", release=release.name, why=failed.message)
+            raise Failed(failed.code, f"{process.short_name}: {failed.message}", hint=failed.hint) from failed

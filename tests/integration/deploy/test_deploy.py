@@ -230,6 +230,22 @@ def test_second_tag_on_the_live_commit_renames_what_is_live_and_restarts_nothing
     assert host.status()["current"]["revision"] == "v1.1.1"
 
 
+def test_second_tag_on_the_live_commit_is_well_though_its_answer_names_the_first(host: Host) -> None:
+    """The build hook wrote down the revision that it saw, and the probe expects the revision."""
+    toml = """hooks.build = [{ run = 'printf %s "$RELEASE_REVISION" > version' }]"""
+    host.configure(service=host.probed("10s") + '\nexpect = "{revision}"')
+    host.repository.release("v1.2.0", **{"release.toml": toml})
+    live = host.deploy().json["release"]
+    host.repository.git("tag", "v1.3.0", "v1.2.0^{commit}")
+    process = host.process()
+
+    again = [host.deploy() for _ in range(2)]
+
+    assert [(ran.code, ran.json["outcome"], ran.json["release"]) for ran in again] == [(0, "unchanged", live)] * 2
+    assert (host.process(), host.serves()) == (process, "v1.2.0")
+    assert host.status()["current"]["revision"] == "v1.3.0"
+
+
 def test_signed_tag_passes_and_an_unsigned_one_is_refused(host: Host) -> None:
     key, signers = host.path / "key", host.path / "allowed_signers"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)

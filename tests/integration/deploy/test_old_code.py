@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.environment import BIN
+from support.fcgi import SERVER, fcgi_program
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -95,3 +96,26 @@ def test_child_of_a_service_that_stays_behind_is_old_code(cold_host: Host, kind:
     assert (ran.code, ran.json["error"]["code"]) == (20, "old-code-running")
     assert ran.json["error"]["message"].count(f"from {ran.json['previous']}") == 2
     eventually(lambda: host.serves() == "ok", "it still answers")
+
+
+# The parent alone is stopped: its child keeps the socket that both have from supervisord.
+LEAVING_A_CHILD = SERVER.replace("server = socket", "while os.fork():\n    time.sleep(3600)\nserver = socket", 1)
+
+
+@pytest.mark.parametrize("contained", [False, True])
+def test_child_that_its_parent_has_left_behind_and_that_still_answers_is_old_code(cold_host: Host, *, contained: bool) -> None:
+    host = cold_host
+    host.services = [fcgi_program(host) + f"directory={host.root}/current\n"]
+    host.configure(service=SERVICE.format(port=host.port).replace("signal:HUP", "restart"))
+    health = '[health]\ndeadline = "3s"\nstable_for = "100ms"\n'
+    for tag, server in {"v1.0.0": LEAVING_A_CHILD, "v1.1.0": SERVER}.items():
+        host.repository.release(tag, **{"web.py": server, "release.toml": health})
+    host.start(contained=contained)
+    first = host.deploy("v1.0.0").json["release"]
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.live()) == (20, "old-code-running", first), ran.err
+    assert f"from {first}" in ran.json["error"]["message"]
+    assert "killasgroup=true" in ran.json["error"]["hint"]
+    assert set(host.rpc.release.getReleasesInUse("web")) >= {first}

@@ -134,6 +134,20 @@ def test_services_that_only_the_old_release_has_are_stopped_in_the_reverse_order
     assert [host.process(name)[0] for name in ("first", "web", "last")] == ["STOPPED", "RUNNING", "STOPPED"]
 
 
+def test_dry_run_says_which_services_the_release_would_stop(many: Host) -> None:
+    host = many
+    host.configure(service="")
+    host.repository.release("v1.1.0", **{"release.toml": named("first", "web", "last"), "idle.py": IDLE})
+    host.deploy("v1.1.0")
+    host.repository.release("v1.9.0", **{"release.toml": named("web")})
+
+    told = host.agent("deploy", "--dry-run", "--json", "v1.9.0").json["services"]
+
+    dropped = {service["service"]: service for service in told if service["why"] == "the release does not have it: it is stopped"}
+    assert set(dropped) == {"first", "last"}
+    assert {service["loses_requests"] for service in dropped.values()} == {"yes"}
+
+
 def test_boot_starts_services_in_their_order_and_all_of_them_also_if_one_is_not_healthy(many: Host) -> None:
     host = many
     host.supervisorctl("stop", "first", "web", "last")

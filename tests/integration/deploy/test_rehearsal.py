@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from release_agent.system import processes
 from support.fcgi import fcgi_program, rehearsals
 from support.waiting import eventually
 
@@ -227,17 +228,97 @@ def test_copy_is_gone_after_a_reload(held: Host) -> None:
     assert held.serves() == "v1.0.0"
 
 
-def test_without_the_plugin_a_rehearsal_is_refused_in_plan(rehearsing: Host) -> None:
+# It leaves the process that started it and its session, as daemons do.
+DAEMON = """
+file = "{path}/daemon-of-" + ("copy" if "RELEASE_REHEARSAL" in os.environ else "service")
+if not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    open(file + ".new", "w").write(str(os.getpid()))
+    os.rename(file + ".new", file)
+    time.sleep(3600)
+while not os.path.exists(file):
+    time.sleep(0.01)
+"""
+MUTE_COPY = "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
+
+
+@pytest.mark.parametrize(("how", "contained"), [("passed", False), ("killed", False), ("reloaded", False), ("killed", True)])
+def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(
+    cold_host: Host, how: str, *, contained: bool
+) -> None:
+    """``contained``: as in a container, where root may not look into the processes of others."""
+    host = cold_host
+    host.path.chmod(0o777)
+    code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if how == "passed" else MUTE_COPY)
+    for tag in ("v1.0.0", "v1.1.0"):
+        host.repository.release(tag, **{"web.py": code})
+    host.start(contained=contained)
+    assert host.deploy("v1.0.0").code == 0
+    own = int((host.path / "daemon-of-service").read_text())
+    host.configure(service=REHEARSED.format(port=host.port).replace("8s", "60s"), health='[health]\nstable_for = "0s"')
+
+    run = host.begin("deploy", "v1.1.0")
+    file = host.path / "daemon-of-copy"
+    eventually(file.exists, "the copy has started a daemon")
+    if how == "killed":
+        run.kill()
+    elif how == "reloaded":
+        host.reload()
+
+    assert (run.wait() == 0) is (how == "passed")
+    eventually(lambda: rehearsals(host) == [], "the copy is taken away")
+    eventually(lambda: processes.started(int(file.read_text())) is None, "its daemon is gone")
+    assert processes.started(own), "a daemon of the live service is nobody's business"
+
+
+BROKEN_PLUGINS = {
+    "absent": ("[rpcinterface:release]", "[unused:release]"),
+    "its configuration is not there": ("release-agent.toml", "nowhere.toml"),
+}
+
+
+@pytest.fixture(params=BROKEN_PLUGINS)
+def without_plugin(rehearsing: Host, request: pytest.FixtureRequest) -> Host:
+    """A host with a live release, whose supervisord has no plugin that works."""
     host = rehearsing
     configuration = host.path / "supervisord.conf"
-    text = configuration.read_text().replace("[rpcinterface:release]", "[unused:release]")
-    configuration.write_text(text)
+    configuration.write_text(configuration.read_text().replace(*BROKEN_PLUGINS[request.param]))
     host.reload()
     host.agent("boot")
     host.repository.release("v1.2.0")
+    return host
+
+
+def test_without_the_plugin_a_rehearsal_is_refused_in_plan(without_plugin: Host) -> None:
+    host = without_plugin
 
     ran = host.deploy()
 
     assert (ran.code, ran.json["error"]["code"]) == (13, "plugin-needed")
     assert [phase["name"] for phase in ran.json["phases"]][:2] == ["resolve", "plan"]
     assert host.serves() == "v1.0.0"
+
+
+def test_without_the_plugin_doctor_finds_a_fault_and_no_socket_counts_as_held(without_plugin: Host) -> None:
+    host = without_plugin
+
+    found = {finding["check"]: finding for finding in host.agent("doctor", "--json").json}
+
+    assert found["plugin"]["level"] == "fault"
+    assert "plugin.conf" in found["plugin"]["hint"]
+    assert found["requests web"]["message"].startswith("can lose some")
+
+
+def test_without_the_plugin_a_first_boot_goes_back_to_no_older_version(cold_host: Host) -> None:
+    """The cause is the set-up, and not the version."""
+    host = cold_host
+    host.configure(service="")
+    host.repository.release("v1.0.0", **{"release.toml": '[[service]]\nname = "web"\n'})
+    host.repository.release("v1.1.0", **{"release.toml": '[[service]]\nname = "web"\n[service.rehearsal]\n'})
+    host.start(plugin=False)
+
+    ran = host.agent("boot", "--json")
+
+    assert (ran.json["outcome"], ran.json["error"]["code"], host.live()) == ("failed", "plugin-needed", None)

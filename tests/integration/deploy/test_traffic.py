@@ -81,8 +81,8 @@ def test_after_start_that_fails_rolls_back_and_the_old_processes_are_let_in_agai
     assert "no such balancer" in error["message"]
     assert noted(host)[-2:] == ["after_start v1.0.0 rollback web web_00 00", "after_start v1.0.0 rollback web web_01 01"]
     assert [event["why"].split("\n")[0] for event in ran.events("hook.ignored")] == [
-        "the before_stop hook `exit 4` exited with 4"
-    ] * 2
+        f"web:web_0{number}: the before_stop hook `exit 4` exited with 4" for number in (0, 1)
+    ]
     assert host.status()["health"] == "passing"
 
 
@@ -102,6 +102,28 @@ def test_before_stop_that_fails_rolls_back(pair: Host) -> None:
     assert noted(host)[-1] == "after_start v1.1.0 rollback web web_01 01"
 
 
+def test_release_whose_before_stop_fails_can_be_left_and_condemns_no_other(pair: Host) -> None:
+    host = pair
+    good = host.live()
+    version(host, "v1.1.0", before_stop="exit 9")
+    host.deploy()
+    version(host, "v1.2.0")
+
+    refused = host.deploy()
+    states = {release["revision"]: release["state"] for release in host.agent("releases", "--json").json}
+    back = host.agent("rollback")
+    live = host.live()
+    host.deploy("v1.1.0")
+    forced = host.deploy("v1.2.0", "--force")
+
+    assert (refused.code, refused.json["error"]["code"]) == (20, "hook-failed")
+    assert "`release-agent deploy --force`" in refused.json["error"]["hint"]
+    assert "failed" not in states.values()
+    assert (back.code, live) == (0, good), back.err
+    assert (forced.code, forced.json["outcome"]) == (0, "deployed"), forced.err
+    assert len(forced.events("hook.ignored")) == 2
+
+
 def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the_other_one_stays(pair: Host) -> None:
     host = pair
     version(host, "v1.1.0", restart="rolling", before_stop="[ $RELEASE_ACTION = rollback ]")
@@ -115,3 +137,24 @@ def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the
     assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
     assert (host.process("web:web_00")[1] != first, host.process("web:web_01")[1]) == (True, other)
     assert noted(host)[-1] == "after_start v1.1.0 rollback web web_00 00"
+
+
+def test_healthy_service_is_let_in_though_the_one_beside_it_is_sick_on_either_release(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web", "idle.py"), host.service("db", "idle.py")]
+    noting = f'after = []\nafter_start = "sh ./note after_start {host.path}/noted"\n'
+    probe = f'[[service.probe]]\nexec = "test ! -e {host.path}/broken"\n'
+    services = f'[[service]]\nname = "web"\n{noting}[[service]]\nname = "db"\n{noting}{probe}'
+    toml = f'[health]\nstable_for = "100ms"\ndeadline = "3s"\n{services}'
+    host.configure(service="")
+    for tag in ("v1.0.0", "v1.1.0"):
+        host.repository.release(tag, **{"release.toml": toml, "idle.py": IDLE, "note": NOTE})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    (host.path / "broken").touch()
+    noted(host)
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (21, "rollback-unhealthy")
+    assert noted(host) == ["after_start v1.0.0 rollback web web 0"]

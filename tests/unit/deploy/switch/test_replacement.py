@@ -327,7 +327,7 @@ def test_a_release_that_comes_back_gets_all_processes_whatever_one_of_them_does_
         *("before_stop leave one in 000001", "stop web:one", "start web:one", "look web without web:three without web:two"),
         *("before_stop leave two in 000001", "stop web:two", "start web:two"),
         *("before_stop leave three in 000001", "stop web:three", "start web:three", "look web"),
-        *("after_start join one in 000002", "after_start join two in 000002", "after_start join three in 000002"),
+        *("after_start join one in 000002", "after_start join two in 000002", "after_start join three in 000002", "look web"),
     ]
 
 

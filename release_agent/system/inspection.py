@@ -1,0 +1,150 @@
+"""Look into other processes: what they use, and how they were started, see proc(5).
+
+A look returns what it finds, nothing of a process that has ended, and None of one that may not be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
+
+from release_agent.system.processes import all_pids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    _Look = Callable[[int], set[str] | None]
+
+_LARGEST_MAPS = 4 << 20  # characters
+# Files of all listening sockets; the numbers of the columns with the state and the inode; the state of one that listens.
+_SOCKETS = {"tcp": (3, 9, "0A"), "tcp6": (3, 9, "0A"), "unix": (3, 6, "00010000")}
+
+
+def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
+    """Return processes by the names under ``releases`` that they work in, run or have mapped.
+
+    Those that may not be looked at stand under an empty name.
+    """
+    prefix = os.path.realpath(releases) + "/"
+    found: dict[str, list[int]] = {}
+    for pid, names in _seen(pids, lambda pid: _names_in(pid, prefix)).items():
+        for name in {""} if names is None else names:
+            found.setdefault(name, []).append(pid)
+    return found
+
+
+def _names_in(pid: int, prefix: str) -> set[str] | None:
+    """Return the names that one process uses, none if it has ended; None if it may not be looked at."""
+    try:
+        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
+        with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="replace") as maps:
+            places += [line.partition("/")[1] + line.partition("/")[2] for line in maps.read(_LARGEST_MAPS).splitlines()]
+    except PermissionError:
+        return None
+    except OSError:
+        return set()
+    return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
+
+
+def started_with(variables: Mapping[str, str]) -> set[int]:
+    """Return the processes that were started with all of some variables; those that may not be looked at are not among them."""
+    marks = {f"{name}={value}" for name, value in variables.items()}
+    return {pid for pid, found in _seen(all_pids(), lambda pid: _marks_of(pid, marks)).items() if found == marks}
+
+
+def _marks_of(pid: int, marks: set[str]) -> set[str] | None:
+    """Return which variables one process was started with, none if it has ended; None if it may not be looked at."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except PermissionError:
+        return None
+    except OSError:
+        return set()
+    return {mark for mark in marks if mark.encode() in variables}
+
+
+def listening(pids: Iterable[int]) -> set[int]:
+    """Return those processes that accept connections; those that may not be looked at are not among them."""
+    accepting = _accepting()
+    return {pid for pid, found in _seen(pids, _open_files).items() if found and found & accepting}
+
+
+def _open_files(pid: int) -> set[str] | None:
+    """Return the targets of a process' descriptors."""
+    found = set()
+    try:
+        for descriptor in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                found.add(os.readlink(descriptor.path))  # noqa: PTH115 - thousands on a host, at three times the cost
+    except PermissionError:
+        return None
+    except OSError:
+        return set()
+    return found
+
+
+def _accepting() -> set[str]:
+    """Return the sockets that listen, as /proc/PID/fd names them."""
+    found = set()
+    for kind, (state, inode, accepts) in _SOCKETS.items():
+        with suppress(OSError):
+            rows = [line.split() for line in Path(f"/proc/net/{kind}").read_text(encoding="utf-8", errors="replace").splitlines()]
+            found |= {f"socket:[{row[inode]}]" for row in rows[1:] if len(row) > inode and row[state] == accepts}
+    return found
+
+
+def _seen(pids: Iterable[int], look: _Look) -> dict[int, set[str] | None]:
+    """Look at processes, as their users if need be; None for those that may not be looked at."""
+    seen = {pid: look(pid) for pid in pids}
+    denied = [pid for pid, found in seen.items() if found is None]
+    if denied and os.geteuid() == 0:
+        seen |= _seen_by_their_users(denied, look)
+    return seen
+
+
+def _seen_by_their_users(pids: Sequence[int], look: _Look) -> dict[int, set[str] | None]:
+    """Let a child look that becomes each process' user: root in a container usually has no CAP_SYS_PTRACE, see ptrace(2).
+
+    A child, because who changes his own user to look, and back, may be looked into no more himself.
+    """
+    try:
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as answer, os.fdopen(writing, "wb") as words:
+            child = os.fork()
+            if child == 0:
+                _answer(pids, look, words)
+            words.close()
+            told = answer.read()
+        os.waitpid(child, 0)
+        return {int(pid): None if found is None else set(found) for pid, found in json.loads(told).items()}
+    except (OSError, ValueError):
+        return {}
+
+
+def _answer(pids: Sequence[int], look: _Look, words: BinaryIO) -> NoReturn:
+    """Write what each look finds, and end without coming back: this is a copy of the whole process."""
+    try:
+        os.setgroups([])
+        seen = {pid: _seen_by_its_user(pid, look) for pid in pids}
+        words.write(json.dumps({pid: None if found is None else sorted(found) for pid, found in seen.items()}).encode())
+        words.flush()
+    finally:
+        os._exit(0)
+
+
+def _seen_by_its_user(pid: int, look: _Look) -> set[str] | None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        user, group = (int(next(line for line in status if line.startswith(key)).split()[2]) for key in ("Uid:", "Gid:"))
+    except OSError:
+        return set()
+    os.setegid(group)
+    os.seteuid(user)
+    try:
+        return look(pid)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
