@@ -339,6 +339,7 @@ def test_a_release_that_comes_back_and_is_sick_has_all_processes_and_lets_none_i
     assert [call for call in done if call.startswith("start")] == ["start web:one", "start web:two"]
     assert [call for call in done if call.startswith("after_start")] == []
     assert message == "not healthy within 10 s: web is sick"
+    assert world.clock.spent == pytest.approx(2 * 10.1, abs=0.8), "the first step has the deadline, and all of them together"
 
 
 def test_a_process_that_cannot_be_started_does_not_keep_the_others_from_coming_back() -> None:
