@@ -273,6 +273,9 @@ class Services(Protocol):
     def migrates_requests(self) -> bool:
         """Return whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one."""
 
+    def smallest_program(self, service: str) -> int:
+        """Return how many processes the service's program with the fewest has, 0 if there are none."""
+
     def stop_seconds(self, service: str) -> float:
         """Return the seconds after which supervisor kills a process of the service that does not stop."""
 
@@ -324,8 +327,11 @@ class Examiner(Protocol):
     def probe(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str]:
         """Run probes once; returns what was wrong."""
 
-    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
-        """Return one look at supervisor's states and one pass of the probes."""
+    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
+        """Return one look at supervisor's states and one pass of the probes.
+
+        ``without``: the full names of processes that do not count.
+        """
 
 
 class FollowedRollout(Protocol):
