@@ -28,6 +28,10 @@ class Difference(Protocol):
     def files(self) -> int:
         """Their number."""
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """The paths in the release of all files that come or go."""
+
     def apply(self, directory: Path) -> None:
         """Turn the files of the older release, as write() left them, into those of the newer one; raises Failed."""
 
@@ -123,11 +127,11 @@ class Store(Protocol):
     def take_back(self) -> None:
         """Undo what a hook did to the agent's rights in its own directories, as far as that goes."""
 
-    def link_shared(self, directory: Path, shared: Shared) -> None:
-        """Replace the shared paths by links, seeding ``shared`` from the release."""
+    def link_shared(self, directory: Path, shared: Shared) -> bool:
+        """Replace the shared paths by links, seeding ``shared`` from the release; returns whether it was seeded."""
 
-    def sync(self) -> None:
-        """Make all that was written durable."""
+    def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
+        """Make a directory durable; ``written``: the paths in it that are not, None if that is not known."""
 
     def install(self, release: Release) -> None:
         """Move the built directory among the releases and write down what it is, both durable."""
