@@ -193,7 +193,7 @@ class ReleaseRPCInterface:
         name, began = name_of(service), moment_of(since, "since")
         processes = self._processes_or_copy(name)
         words = _words_of(self._supervisord)
-        return {"lines": words.of(name, processes, began), "end": words.end_of(processes, began)}
+        return {"lines": words.of(name, processes, began), "end": words.end_of(name, processes, began)}
 
     @_answering
     def getReleasesInUse(self, service: str) -> Any:

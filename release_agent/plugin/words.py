@@ -2,7 +2,8 @@
 
 Supervisord passes on what a program says as an event if its section has `stderr_events_enabled=true`; it is the only way
 to a log in /dev/fd/2, which cannot be read. How a process ended that did not live for its startsecs, supervisord says only
-in its own log. No callback raises: supervisord would close the program's pipe.
+in its own log. That line lacks the group's name; supervisord writes it right after the event of the process' new state, which
+has that name. No callback raises: supervisord would close the program's pipe.
 """
 
 from __future__ import annotations
@@ -33,10 +34,26 @@ _EXITED = re.compile(r"exited: (?P<name>.*) \((?P<how>exit status \d+|terminated
 
 
 @dataclass
-class _Said:
-    """What one process has said: pieces with their times (seconds since 1970), and where its log files ended at its starts."""
+class _Channel:
+    """The end of what was said on one channel: pieces with their times (seconds since 1970), and their total bytes."""
 
-    pieces: dict[str, deque[tuple[float, bytes]]] = field(default_factory=lambda: {channel: deque() for channel in _CHANNELS})
+    pieces: deque[tuple[float, bytes]] = field(default_factory=deque)
+    kept: int = 0
+
+    def take(self, data: bytes) -> None:
+        """Add a piece, and drop the oldest ones beyond the limit."""
+        piece = data[-_KEPT:]
+        self.pieces.append((time.time(), piece))
+        self.kept += len(piece)
+        while self.kept > _KEPT:
+            self.kept -= len(self.pieces.popleft()[1])
+
+
+@dataclass
+class _Said:
+    """What one process has said, and where its log files ended at its starts."""
+
+    channels: dict[str, _Channel] = field(default_factory=lambda: {channel: _Channel() for channel in _CHANNELS})
     starts: deque[tuple[float, dict[str, int]]] = field(default_factory=lambda: deque(maxlen=_STARTS))
 
 
@@ -46,8 +63,11 @@ class LastWords:
     def __init__(self, log: Any) -> None:
         """``log``: supervisord's own."""
         self._said: dict[tuple[str, str], _Said] = {}
-        self._ends: dict[str, tuple[float, str]] = {}
+        self._ending = ("", "")  # group and name of the process that ended last
+        self._ends: dict[tuple[str, str], tuple[float, str]] = {}
         log.addHandler(_Exits(self._on_exit))
+        events.subscribe(events.ProcessStateBackoffEvent, self._on_end)
+        events.subscribe(events.ProcessStateExitedEvent, self._on_end)
         events.subscribe(events.ProcessStateStartingEvent, self._on_start)
         events.subscribe(events.ProcessLogEvent, self._on_log)
 
@@ -61,13 +81,18 @@ class LastWords:
             lines += [f"{name}: {line}" if several else line for line in next(filter(None, texts), [])]
         return lines[-_LINES:]
 
-    def end_of(self, processes: Mapping[str, Any], since: float) -> str:
-        """Return how the last of some processes that ended unexpectedly since a time did so, such as ``exit status 3``."""
-        ends = [self._ends[name] for name in processes if name in self._ends]
+    def end_of(self, group: str, processes: Mapping[str, Any], since: float) -> str:
+        """Return how the last of a group's processes that ended unexpectedly since a time did so, such as ``exit status 3``."""
+        ends = [self._ends[group, name] for name in processes if (group, name) in self._ends]
         return max((end for end in ends if end[0] >= since), default=(0.0, ""))[1]
 
+    def _on_end(self, event: Any) -> None:
+        with contextlib.suppress(Exception):
+            self._ending = _key(event.process)
+
     def _on_exit(self, name: str, how: str) -> None:
-        self._ends[name] = (time.time(), how)
+        if name == self._ending[1]:
+            self._ends[self._ending] = (time.time(), how)
 
     def _on_start(self, event: Any) -> None:
         with contextlib.suppress(Exception):
@@ -76,15 +101,16 @@ class LastWords:
 
     def _on_log(self, event: Any) -> None:
         with contextlib.suppress(Exception):
-            pieces = self._of(event.process).pieces[event.channel]
             data = event.data if isinstance(event.data, bytes) else str(event.data).encode()
-            pieces.append((time.time(), data[-_KEPT:]))
-            kept = sum(len(piece) for _, piece in pieces)
-            while kept > _KEPT and len(pieces) > 1:
-                kept -= len(pieces.popleft()[1])
+            self._of(event.process).channels[event.channel].take(data)
 
     def _of(self, process: Any) -> _Said:
-        return self._said.setdefault((process.group.config.name, process.config.name), _Said())
+        return self._said.setdefault(_key(process), _Said())
+
+
+def _key(process: Any) -> tuple[str, str]:
+    """Return a process' group and its name in it."""
+    return process.group.config.name, process.config.name
 
 
 class _Exits(loggers.Handler):  # type: ignore[misc]
@@ -116,7 +142,7 @@ def _since(process: Any, said: _Said, channel: str, since: float) -> list[str]:
     if began is not None and _size(file) >= 0:
         text = _read(file, began[channel])
     else:
-        text = b"".join(piece for moment, piece in said.pieces[channel] if moment >= since)
+        text = b"".join(piece for moment, piece in said.channels[channel].pieces if moment >= since)
     lines = text.decode("utf-8", "replace").splitlines()
     shown = [line[:_LONGEST_LINE] for line in lines if line.strip()]
     return (shown if len(shown) <= _LINES else _without_frames(shown))[-_LINES:]

@@ -24,13 +24,20 @@ def log() -> Iterator[loggers.Logger]:
     events.callbacks[:] = heard
 
 
-def process(name: str = "web", stdout: str | None = None, stderr: str | None = None) -> Any:
+def process(name: str = "web", stdout: str | None = None, stderr: str | None = None, group: str = "web") -> Any:
     config = SimpleNamespace(name=name, stdout_logfile=stdout, stderr_logfile=stderr)
-    return SimpleNamespace(config=config, group=SimpleNamespace(config=SimpleNamespace(name="web")), pid=7, backoff=0)
+    return SimpleNamespace(config=config, group=SimpleNamespace(config=SimpleNamespace(name=group)), pid=7, backoff=0)
 
 
 def starts(what: Any) -> None:
     events.notify(events.ProcessStateStartingEvent(what, 0))
+
+
+def ends(what: Any, line: str, log: loggers.Logger) -> None:
+    """Say that a process ended as supervisord does: its state, and then a line in its own log."""
+    kind = events.ProcessStateBackoffEvent if "exited" in line else events.ProcessStateStoppedEvent
+    events.notify(kind(what, 0))
+    log.log(loggers.LevelsByName.WARN, line)
 
 
 def says(what: Any, data: bytes, kind: type[events.ProcessLogEvent] = events.ProcessLogStderrEvent) -> None:
@@ -121,20 +128,38 @@ def test_a_log_file_that_was_rotated_is_read_from_its_beginning(log: loggers.Log
     assert words.of("web", {"web": web}, 0.0) == ["new"]
 
 
+def test_what_came_in_small_pieces_is_kept_to_the_same_amount(log: loggers.Logger) -> None:
+    words, web = LastWords(log), process()
+    for piece in [b"first\n", *[b"\n"] * ((16 << 10) - len(b"first\n"))]:
+        says(web, piece)
+    assert words.of("web", {"web": web}, 0.0) == ["first"]
+
+    says(web, b"\n")
+    assert words.of("web", {"web": web}, 0.0) == []
+
+
 @pytest.mark.parametrize("text", ["exit status 3", "terminated by SIGSEGV", "terminated by SIGSEGV (core dumped)"])
 def test_how_a_process_ended_is_taken_from_supervisords_log(log: loggers.Logger, text: str) -> None:
     words = LastWords(log)
 
-    for line in (
-        f"exited: web ({text}; not expected)",
-        "exited: other (exit status 9; not expected)",
-        "stopped: web (terminated by SIGTERM)",
-    ):
-        log.log(loggers.LevelsByName.WARN, line)
+    ends(process(), f"exited: web ({text}; not expected)", log)
+    ends(process("other"), "exited: other (exit status 9; not expected)", log)
+    ends(process(), "stopped: web (terminated by SIGTERM)", log)
 
-    assert words.end_of({"web": None}, 0.0) == text.removesuffix(" (core dumped)")
-    assert words.end_of({"web": None}, 4e9) == ""
-    assert words.end_of({"db": None}, 0.0) == ""
+    assert words.end_of("web", {"web": None}, 0.0) == text.removesuffix(" (core dumped)")
+    assert words.end_of("web", {"web": None}, 4e9) == ""
+    assert words.end_of("web", {"db": None}, 0.0) == ""
+
+
+def test_processes_of_one_name_in_two_groups_end_each_in_its_own_way(log: loggers.Logger) -> None:
+    words = LastWords(log)
+
+    ends(process("worker", group="mail"), "exited: worker (exit status 3; not expected)", log)
+    ends(process("worker", group="orders"), "exited: worker (exit status 4; not expected)", log)
+
+    assert words.end_of("mail", {"worker": None}, 0.0) == "exit status 3"
+    assert words.end_of("orders", {"worker": None}, 0.0) == "exit status 4"
+    assert words.end_of("web", {"worker": None}, 0.0) == ""
 
 
 def test_nothing_is_raised_into_supervisord(log: loggers.Logger) -> None:
@@ -142,6 +167,7 @@ def test_nothing_is_raised_into_supervisord(log: loggers.Logger) -> None:
 
     starts(SimpleNamespace(backoff=0))
     says(None, b"x")
+    ends(SimpleNamespace(backoff=0), "exited: web (exit status 3; not expected)", log)
     says(process(), 7)  # type: ignore[arg-type]
     log.log(loggers.LevelsByName.WARN, b"\xff")
     log.close()
