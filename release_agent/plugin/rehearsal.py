@@ -24,6 +24,7 @@ from supervisor.states import STOPPED_STATES, ProcessStates
 
 from release_agent.errors import Code, Failed
 from release_agent.plugin.watch import PidWatch
+from release_agent.system.left_behind import end_marked
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -37,20 +38,30 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class RehearsedRelease:
-    """The release that a copy runs from: its directory stands for the path ``current``; ``run``: the pid of who asked for it."""
+    """The release that a copy runs from: its directory stands for the path ``current``; ``run``: the pid of who asked for it.
+
+    ``id``: of that run.
+    """
 
     current: str
     directory: str
     run: int
+    id: str
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """The copy, the agent's group that it is in, and the directory of its socket, if it has one."""
+    """The copy, the agent's group that it is in, the directory of its socket, if it has one, and what marks its descendants."""
 
     process: Any
     group: Any
     place: str
+    marks: dict[str, str]
+
+    def end_descendants(self) -> None:
+        """Kill what the copy has started and left, such as a daemon; its own process is supervisord's to stop."""
+        with contextlib.suppress(Exception):
+            end_marked(self.marks, spared=self.process.pid)
 
 
 class CopyKeeper:
@@ -85,7 +96,7 @@ class CopyKeeper:
             _redirect(config, settings, release, {"{port}": str(port), "{socket}": f"{place}/socket" if place else ""})
             group = _private_group(live.config, config, port)
             undo.pop_all()
-        self._copy = _Copy(group.processes[NAME], own, place)
+        self._copy = _Copy(group.processes[NAME], own, place, _marks(release))
         self._run = release.run
         own.processes[NAME] = self._copy.process
         self._watch(release.run, self._on_run_ended)
@@ -114,6 +125,7 @@ class CopyKeeper:
             return False
         if own.processes.get(NAME) is process:
             del own.processes[NAME]
+        self._copy.end_descendants()
         self._let_go()
         _remove(self._copy.place)
         self._copy = None
@@ -130,6 +142,7 @@ class CopyKeeper:
             self._let_go()
             if self._copy:
                 _remove(self._copy.place)
+                self._copy.end_descendants()
 
     def _let_go(self) -> None:
         for watch in self._watches:
@@ -174,7 +187,7 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
     # What supervisord has in its own environment, a program has, too.
     inherited = {name: value for name, value in os.environ.items() if _moved(value, release) != value}
     there = {name: _moved(value, release) for name, value in {**inherited, **(config.environment or {})}.items()}
-    config.environment = {**there, **given, Variable.RELEASE_REHEARSAL.value: "1"}
+    config.environment = {**there, **given, **_marks(release)}
     config.command = _moved(_filled(settings.command, placeholders) or config.command, release)
     config.directory = _moved(config.directory, release) if config.directory else config.directory
     config.name = NAME
@@ -184,6 +197,11 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
         setattr(config, f"{channel}_logfile", None)
         setattr(config, f"{channel}_syslog", False)
         setattr(config, f"{channel}_events_enabled", True)
+
+
+def _marks(release: RehearsedRelease) -> dict[str, str]:
+    """Return the variables that tell the copy of a run, and what it starts, from all other processes."""
+    return {Variable.RELEASE_REHEARSAL.value: "1", Variable.RELEASE_ID.value: release.id}
 
 
 def _moved(text: str, release: RehearsedRelease) -> str:

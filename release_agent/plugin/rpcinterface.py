@@ -223,7 +223,7 @@ class ReleaseRPCInterface:
         @return boolean result  False if the group has no socket of supervisord's
         """
         name, run = name_of(service), self._deploying()
-        return self._sockets().hold(name, self._group(name), run)
+        return self._sockets().hold(name, self._group(name), run["pid"])
 
     @_answering
     def letGoSocket(self, service: str) -> Any:
@@ -246,7 +246,7 @@ class ReleaseRPCInterface:
         answers, name = self._answers(), name_of(service)
         run = self._deploying()
         wanted, directory = answers.service_of(name_of(release), name)
-        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run)
+        stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run["pid"], str(run.get("id", "")))
         own_name, _ = self._program()
         group_name = own_name.rpartition(":")[0]
         place = self._copies().prepare(self._group(group_name), self._group(name), wanted, stage)
@@ -331,14 +331,13 @@ class ReleaseRPCInterface:
         processes: dict[str, Any] = self._group(name).processes
         return processes
 
-    def _deploying(self) -> int:
-        """Return the pid of the run that holds the lock; raises Failed if there is none."""
+    def _deploying(self) -> dict[str, Any]:
+        """Return the run that holds the lock, with its pid; raises Failed if there is none."""
         holder = self._answers().root.holder()
         if holder is None:
             message = "this is for a deployment alone, while it holds the lock"
             raise Failed(Code.SERVICE_REFUSED, message, hint="start a deployment: release.deploy")
-        pid: int = holder["pid"]
-        return pid
+        return holder
 
     def _sockets(self) -> HeldSockets:
         return _shared(self._supervisord, "sockets", HeldSockets)

@@ -1,6 +1,7 @@
 """Processes that outlive a killed run: each group is noted before its command begins, and ended by the next run.
 
-A process that has left its group, by setsid(2), is known by the RELEASE_ID in its environment.
+A process that has left its group, by setsid(2), is known by the RELEASE_ID in its environment; so is what the copy of a
+rehearsal has left.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import signal
 import stat
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.system import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
 
 _NOTE = "hook-"
 _LONGEST = 32  # bytes of a note
 _PATIENCE = 10.0  # seconds until a killed process is gone; one that waits for a broken disk may never be
 _POLL = 0.01
+_SWEEPS = 5  # a process may fork while others are looked at
 _MARK = b"RELEASE_ID="  # in the environment of every hook
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 
@@ -63,6 +65,20 @@ def end_left_behind(directory: Path) -> list[int]:
     while (any(map(processes.in_group, groups)) or any(map(processes.started, alone))) and time.monotonic() < deadline:
         time.sleep(_POLL)
     return [*groups, *alone]
+
+
+def end_marked(variables: Mapping[str, str], *, spared: int = 0) -> None:
+    """Kill every process that has all of some variables in its environment, except ``spared``; do not wait for its end."""
+    marks = {f"{name}={value}".encode() for name, value in variables.items()}
+    killed = {spared}
+    for _ in range(_SWEEPS):
+        found = {pid for pid in processes.all_pids() if pid not in killed and marks.issubset(processes.environ(pid))}
+        if not found:
+            return
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
 
 
 def _of_runs(runs: set[str], groups: Collection[int]) -> list[int]:
@@ -106,8 +122,5 @@ def _is_hooks(pid: int) -> bool:
 
 def _run_of(pid: int) -> str | None:
     """Return the RELEASE_ID in a process' environment, None if it has none or may not be looked at."""
-    with suppress(OSError):
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        marks = [variable.removeprefix(_MARK) for variable in variables if variable.startswith(_MARK)]
-        return marks[0].decode("ascii", "replace") if marks else None
-    return None
+    marks = [variable.removeprefix(_MARK) for variable in processes.environ(pid) if variable.startswith(_MARK)]
+    return marks[0].decode("ascii", "replace") if marks else None

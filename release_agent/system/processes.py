@@ -44,6 +44,14 @@ def owner(pid: int) -> int | None:
         return None
 
 
+def environ(pid: int) -> list[bytes]:
+    """Return the variables that a process was started with, as NAME=value; none if it may not be looked at, or has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
     """Return the names under ``releases`` that a process runs or works in.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from release_agent.system import processes
 from support.fcgi import fcgi_program, rehearsals
 from support.waiting import eventually
 
@@ -225,6 +226,48 @@ def test_copy_is_gone_after_a_reload(held: Host) -> None:
     assert held.live() is not None
     assert held.agent("boot").code == 0
     assert held.serves() == "v1.0.0"
+
+
+# It leaves the process that started it and its session, as daemons do.
+DAEMON = """
+file = "{path}/daemon-of-" + ("copy" if "RELEASE_REHEARSAL" in os.environ else "service")
+if not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    open(file + ".new", "w").write(str(os.getpid()))
+    os.rename(file + ".new", file)
+    time.sleep(3600)
+while not os.path.exists(file):
+    time.sleep(0.01)
+"""
+MUTE_COPY = "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
+
+
+@pytest.mark.parametrize("how", ["passed", "killed", "reloaded"])
+def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(cold_host: Host, how: str) -> None:
+    host = cold_host
+    host.path.chmod(0o777)
+    code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if how == "passed" else MUTE_COPY)
+    for tag in ("v1.0.0", "v1.1.0"):
+        host.repository.release(tag, **{"web.py": code})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    own = int((host.path / "daemon-of-service").read_text())
+    host.configure(service=REHEARSED.format(port=host.port).replace("8s", "60s"), health='[health]\nstable_for = "0s"')
+
+    run = host.begin("deploy", "v1.1.0")
+    file = host.path / "daemon-of-copy"
+    eventually(file.exists, "the copy has started a daemon")
+    if how == "killed":
+        run.kill()
+    elif how == "reloaded":
+        host.reload()
+
+    assert (run.wait() == 0) is (how == "passed")
+    eventually(lambda: rehearsals(host) == [], "the copy is taken away")
+    eventually(lambda: processes.started(int(file.read_text())) is None, "its daemon is gone")
+    assert processes.started(own), "a daemon of the live service is nobody's business"
 
 
 def test_without_the_plugin_a_rehearsal_is_refused_in_plan(rehearsing: Host) -> None:
