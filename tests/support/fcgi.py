@@ -55,10 +55,10 @@ def rehearsals(host: Host) -> list[str]:
     return [info["name"] for info in host.rpc.supervisor.getAllProcessInfo() if "rehearsal" in info["name"] + info["group"]]
 
 
-def refusal(host: Host) -> str:
-    """Return why a connection is refused, or an empty text."""
+def refusal(host: Host, port: int = 0) -> str:
+    """Return why a connection to the service, or to another port, is refused, or an empty text."""
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{host.port}/", timeout=5).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{port or host.port}/", timeout=5).close()
     except (OSError, urllib.error.URLError) as error:
         return str(error)
     return ""

@@ -37,9 +37,10 @@ READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
 }
 LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 
-# It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone.
+# It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone; or the n-th call of some methods is
+# the last that its caller sees, the run that holds the lock.
 SABOTEUR = """\
-import gc, importlib, os, sys
+import gc, importlib, json, os, signal, sys
 from supervisor.medusa import asyncore_25 as asyncore
 
 def from_plugin():
@@ -58,6 +59,15 @@ def failing(kept, name):
         return self.__dict__.get(name, kept)
     return property(read, lambda self, value: self.__dict__.update({name: value}))
 
+def deadly(method, left, lock):
+    def function(*arguments, **named):
+        answer = method(*arguments, **named)
+        if left and left.pop() == 1:
+            with open(lock) as file:
+                os.kill(json.load(file)["pid"], signal.SIGKILL)
+        return answer
+    return function
+
 kept = []
 
 class Saboteur:
@@ -73,18 +83,25 @@ class Saboteur:
         self._supervisord.reap, process.config.command = late, command
         return True
     def fails(self, place):
+        self._put(place, failing)
+        return True
+    def _put(self, place, make):
         module, _, path = place.partition(":")
         *owners, name = path.split(".")
         owner = importlib.import_module(module)
         for each in owners:
             owner = getattr(owner, each)
         kept.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, failing(kept[-1][2], name))
-        return True
+        setattr(owner, name, make(kept[-1][2], name))
     def lacks(self, module, name):
         owner = importlib.import_module(module)
         kept.append((owner, name, getattr(owner, name)))
         delattr(owner, name)
+        return True
+    def kills(self, number, places, lock):
+        left = list(range(1, number + 1))
+        for place in places:
+            self._put(place, lambda method, name: deadly(method, left, lock))
         return True
     def mends(self):
         while kept:
