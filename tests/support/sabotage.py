@@ -41,6 +41,7 @@ LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 # the last that its caller sees, the run that holds the lock.
 SABOTEUR = """\
 import gc, importlib, json, os, signal, sys
+from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
 
 def from_plugin():
@@ -102,6 +103,9 @@ class Saboteur:
         left = list(range(1, number + 1))
         for place in places:
             self._put(place, lambda method, name: deadly(method, left, lock))
+        return True
+    def happens(self, kind, *arguments):
+        events.notify(getattr(events, kind)(*arguments))
         return True
     def mends(self):
         while kept:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.sabotage import assert_lives, assert_well, failing_calls, pid_of
+from support.fcgi import SERVER
+from support.sabotage import answers_of, assert_lives, assert_well, failing_calls, pid_of
 from support.servers import free_port
 from support.waiting import ended, eventually
 
@@ -49,6 +51,22 @@ startsecs=1
 startretries=1
 stderr_events_enabled=true
 """
+SPEAKING = """\
+[program:talks]
+command=/bin/sh -c "while echo word >&2; do sleep 0.02; done"
+autostart=false
+autorestart=false
+startsecs=0
+stderr_logfile=NONE
+stderr_events_enabled=true
+[program:crashes]
+command=/bin/sh -c "echo last >&2; exit 3"
+autostart=false
+autorestart=false
+startsecs=0
+stderr_logfile=NONE
+stderr_events_enabled=true
+"""
 # The modules of the plugin import some of them by name.
 _COLLABORATORS = [
     "shutil:rmtree",
@@ -57,11 +75,46 @@ _COLLABORATORS = [
     "os:fstat",
     "os:close",
     "os:stat",
+    "os:scandir",
+    "posixpath:exists",
     "time:time",
+    "release_agent.plugin.rehearsal:end_marked",
     "supervisor.process:Subprocess.get_state",
     "supervisor.process:Subprocess.stop",
     "supervisor.process:Subprocess.pid",
     "supervisor.socket_manager:SocketManager.get_socket",
+]
+# What can be asked while a copy runs, or a socket is held, and what ends that.
+_LOOKING: dict[str, tuple[Any, ...]] = {
+    "getLastWords": ("release-rehearsal", 0.0),
+    "getReleasesInUse": ("release-rehearsal",),
+    "getSocket": ("held",),
+    "holdSocket": ("held",),
+}
+_ENDING: dict[str, tuple[Any, ...]] = {"rehearse": ("000001-0", "web"), "endRehearsal": (), "letGoSocket": ("held",)}
+_TICK = ("Tick5Event", 0, "")
+# What a deployment asks the plugin for, one by one, and the outcome if it always fails.
+_ASKED = {
+    "rpcinterface:ReleaseRPCInterface._deploying": "failed",
+    "answers:Answers.service_of": "failed",
+    "rehearsal:CopyKeeper.prepare": "failed",
+    "rehearsal:CopyKeeper.end": "failed",
+    "words:LastWords.of": "failed",
+    "words:LastWords.end_of": "failed",
+    "rehearsal:end_marked": "deployed",
+    "answers:Answers.releases_in_use": "deployed",
+    "sockets:HeldSockets.hold": "deployed",
+    "sockets:HeldSockets.let_go": "deployed",
+}
+# What hears of each start, word and end of a process.
+_HEARING = [
+    "time:time",
+    "os:stat",
+    "release_agent.plugin.words:_key",
+    "release_agent.plugin.words:_size",
+    "release_agent.plugin.words:_Channel.take",
+    "release_agent.plugin.words:LastWords._of",
+    "release_agent.plugin.words:LastWords._on_exit",
 ]
 _MAKING = [
     "tempfile:mkdtemp",
@@ -78,7 +131,7 @@ _MAKING = [
 def _own_places(cold_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Supervisord's temporary directories are seen by one test alone; it listens for a service."""
     monkeypatch.setenv("TMPDIR", str(cold_host.path))
-    cold_host.services.append(FCGI.format(port=free_port(), root=cold_host.root))
+    cold_host.services += [FCGI.format(port=free_port(), root=cold_host.root), SPEAKING]
 
 
 @pytest.fixture
@@ -122,9 +175,12 @@ def test_whatever_fails_in_the_middle_of_a_rehearsal_supervisord_lives_and_the_c
     for number, place in enumerate(_COLLABORATORS):
         with in_the_middle(host, f"v2.{number}.0"):
             host.rpc.saboteur.fails(place)
+            answers_of(host, _LOOKING)
+            assert host.rpc.saboteur.happens(*_TICK), place
             assert_lives(host)
         assert_lives(host)
         host.rpc.saboteur.mends()
+        host.rpc.saboteur.happens(*_TICK)
         eventually(lambda: copies(host) == [], f"the copy is taken away after {place}")
         eventually(lambda: host.rpc.saboteur.watches() == [], f"the loop rests after {place}")
     host.configure(service="")
@@ -207,6 +263,8 @@ def test_whatever_fails_while_a_socket_is_held_supervisord_lives_and_it_is_let_g
         with in_the_middle(host, f"v2.{number}.0"):
             assert not refuses(host)
             host.rpc.saboteur.fails(place)
+            answers_of(host, _LOOKING)
+            assert host.rpc.saboteur.happens(*_TICK), place
             assert_lives(host)
         assert_lives(host)
         host.rpc.saboteur.mends()
@@ -215,6 +273,74 @@ def test_whatever_fails_while_a_socket_is_held_supervisord_lives_and_it_is_let_g
         eventually(lambda: host.rpc.saboteur.watches() == [], f"the loop rests after {place}")
     host.configure(service="")
     assert_well(host)
+
+
+@pytest.mark.parametrize("held", ["rehearsal", "socket"])
+def test_whatever_fails_when_supervisord_or_a_client_ends_it_supervisord_lives_and_nothing_stays(
+    rehearsing: Host, held: str, request: pytest.FixtureRequest
+) -> None:
+    host = rehearsing if held == "rehearsal" else request.getfixturevalue("holding")
+    for number, place in enumerate(_COLLABORATORS):
+        with in_the_middle(host, f"v2.{number}.0"):
+            host.rpc.saboteur.fails(place)
+            assert host.rpc.saboteur.happens("ProcessGroupRemovedEvent", "held"), place
+            assert host.rpc.saboteur.happens("SupervisorStoppingEvent"), place
+            assert host.rpc.saboteur.watches() == [], f"a reload closes no descriptor that is watched after {place}"
+            answers_of(host, _ENDING)
+            assert_lives(host)
+        host.rpc.saboteur.mends()
+        host.rpc.saboteur.happens(*_TICK)
+        eventually(lambda: copies(host) == [], f"the copy is taken away after {place}")
+        host.supervisorctl("stop", "held")
+        eventually(lambda: refuses(host), f"nobody holds the socket after {place}")
+    host.configure(service="")
+    assert_well(host)
+
+
+def test_whatever_the_plugin_cannot_do_for_a_deployment_it_ends_with_an_outcome_and_nothing_stays(rehearsing: Host) -> None:
+    host = rehearsing
+    held = '[[service]]\nname = "held"\n[service.rehearsal]\ndeadline = "60s"\n'
+    host.configure(service=held, health='[health]\nstable_for = "0s"\ndeadline = "60s"')
+    for number, (place, outcome) in enumerate(_ASKED.items()):
+        code = "raise SystemExit(3)" if "words:" in place else SERVER
+        host.repository.release(f"v3.{number}.0", **{"web.py": code})
+        host.rpc.saboteur.fails(f"release_agent.plugin.{place}")
+
+        ran = host.deploy(f"v3.{number}.0")
+
+        assert_lives(host)
+        host.rpc.saboteur.mends()
+        assert ran.json["outcome"] == outcome, (place, ran.json)
+        assert outcome == "deployed" or ran.json["error"]["code"] == "rehearsal-failed", (place, ran.json)
+        eventually(lambda: copies(host) == [], f"no copy is left after {place}")
+        host.supervisorctl("stop", "held")
+        eventually(lambda: refuses(host), f"nobody holds the socket after {place}")
+        eventually(lambda: host.rpc.saboteur.watches() == [], f"the loop rests after {place}")
+    host.configure(service="")
+    assert_well(host)
+
+
+def test_whatever_fails_in_hearing_processes_they_go_on_and_are_heard_again(rehearsing: Host) -> None:
+    host = rehearsing
+    host.supervisorctl("start", "talks")
+    talking = host.process("talks")
+    for place in _HEARING:
+        host.rpc.saboteur.fails(place)
+        crash(host)
+        host.rpc.saboteur.mends()
+        assert_lives(host)
+        assert host.process("talks") == talking, f"its pipe is closed after {place}"
+    began = time.time()
+
+    crash(host)
+
+    assert host.rpc.release.getLastWords("crashes", began) == {"lines": ["last"], "end": "exit status 3"}
+    eventually(lambda: host.rpc.release.getLastWords("talks", began)["lines"], "it is heard")
+
+
+def crash(host: Host) -> None:
+    host.supervisorctl("start", "crashes")
+    eventually(lambda: host.process("crashes")[0] == "EXITED", "it has crashed")
 
 
 @pytest.mark.parametrize("held", ["rehearsal", "socket"])
