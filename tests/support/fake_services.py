@@ -23,7 +23,8 @@ NEVER = math.inf
 class FakeServices:
     """Supervisor's processes; ``calls`` has what was asked for, each with its moment in ``moments``.
 
-    ``stop_takes``: seconds until a process that is stopped has ended; ``start_ends``: what becomes of one that is
+    ``stop_takes``: seconds until a process that is stopped has ended, ``slow_to_stop``: those of some, by full name;
+    ``start_ends``: what becomes of one that is
     started, by its full name (RUNNING otherwise), and that ``start_takes`` seconds later. ``refused``: full names of
     processes that supervisor does not start.
     """
@@ -31,6 +32,7 @@ class FakeServices:
     clock: FakeClock
     all: list[Process]
     stop_takes: float = 0.1
+    slow_to_stop: dict[str, float] = field(default_factory=dict)
     start_takes: float = 1.0
     start_ends: dict[str, str] = field(default_factory=dict)
     refused: Sequence[str] = ()
@@ -58,7 +60,7 @@ class FakeServices:
 
     def stop(self, process: Process) -> None:
         self._called("stop", process)
-        self._becomes(process, "STOPPING", self.stop_takes, "STOPPED")
+        self._becomes(process, "STOPPING", self.slow_to_stop.get(process.full_name, self.stop_takes), "STOPPED")
 
     def start(self, process: Process) -> None:
         self._called("start", process)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
+import socket
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.environment import BIN, PROJECT
 from support.host import SERVICE_PYTHON, SERVICE_USER
 from support.markdown import page
+from support.servers import free_port
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -39,9 +44,22 @@ def shown(host: Host, title: str, language: str) -> str:
 
 
 def _placed(host: Host, text: str) -> str:
-    for shipped, here in (("/srv/app", host.root), ("/home/app", host.path), ("8080", host.port)):
-        text = text.replace(shipped, str(here))
-    return text
+    pair = _pair(host.port)
+    places = {"/srv/app": host.root, "/home/app": host.path, "/etc/haproxy": host.path, "/run/haproxy": f"{host.path}/haproxy"}
+    ports = {"8080": host.port, "810": f"{pair}0", "81{process_num}": f"{pair}{{process_num}}", '"81%(': f'"{pair}%('}
+    replaced = {shipped: str(here) for shipped, here in {**places, **ports}.items()}
+    return re.sub("|".join(map(re.escape, replaced)), lambda found: replaced[found[0]], text)
+
+
+@cache
+def _pair(_port: int) -> int:
+    """Return what the numbers of two free ports begin with; for the host that has this port."""
+    while True:
+        beginning = free_port() // 100
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", beginning * 100))
+            other.bind(("127.0.0.1", beginning * 100 + 1))
+            return beginning
 
 
 def _php_fpm() -> str:

@@ -62,7 +62,8 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
     if socket:
         return Loss.NO, f"the socket {socket} stays open while its processes are replaced", ""
     if kind is RestartKind.ROLLING and processes > 1:
-        why = "the other processes go on; each has to share its port, or to be taken out of a balancer first"
+        shares = "share its port (they take over its connections: tcp_migrate_req is 1)" if migrates else "share its port"
+        why = f"the other processes go on; each has to {shares}, or to be taken out of a balancer first"
         return Loss.DEPENDS, why, "" if migrates else _MIGRATE
     missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
     return Loss.YES, "nothing listens between its stop and its start", missing

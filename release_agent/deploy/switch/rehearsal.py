@@ -30,6 +30,7 @@ _HINT = (
     "fix the release, or [service.rehearsal]: is the copy told to listen at {port}, and do its probes ask there? "
     "Its section has to name <root>/current exactly as [app] root does"
 )
+_NO_LOG = " (process log may have details)"  # supervisor says so of a copy, too, which has none
 _ENDED = ("EXITED", "FATAL", "STOPPED", "UNKNOWN")
 
 
@@ -82,7 +83,7 @@ class _Rehearsal:
         name, process = self._service.name, self._context.services.look(there.process)
         if process is None or process.state in _ENDED:
             state = "was taken away" if process is None else f"is {process.state}"
-            why = f" ({process.why})" if process and process.why else ""
+            why = f" ({process.why.removesuffix(_NO_LOG)})" if process and process.why else ""
             raise Unhealthy(Code.CRASH_LOOPING, f"its copy {state}{why}")
         problems = [] if process.running else [f"its copy is {process.state}"]
         if process.running:

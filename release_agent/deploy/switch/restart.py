@@ -8,7 +8,7 @@ from release_agent.config.sections import RestartKind
 from release_agent.errors import SERVICE_LOG_HINT, Code, Unhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from signal import Signals
 
     from release_agent.config.sections import Service
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from release_agent.health import Process
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
+
+    # A service, its processes that have not stopped yet, and when that is too late, in the clock's seconds.
+    _Stopping = tuple[str, list[Process], float]
 
 # Asking costs next to nothing, and supervisor's own `wait=True` looks once a second.
 _POLL = 0.015
@@ -65,16 +68,19 @@ class Restarter:
             self._start_afresh(processes[0].service)
 
     def restart(self, services: Sequence[Service]) -> None:
-        """Restart each as its ``restart`` says; start those that do not run, whatever it says."""
+        """Restart each as its ``restart`` says, side by side; start those that do not run, whatever it says."""
         replaced = [service for service in services if service.restart.kind is RestartKind.RESTART]
         tired = [service for service in replaced if self._is_tired(service.name)]
         for service in replaced:
             self.hold(service.name)
-        self.stop(replaced)
+        stopping = self._begin_to_stop(replaced)
         for service in services:
             if service.restart.signal:
                 self._signal(service.name, service.restart.signal)
-        self.start(services)
+        self.start([service for service in services if service not in replaced])
+        # Each as soon as it has stopped itself: another one may have a job to finish.
+        for name in self._as_they_stop(stopping):
+            self._start(name)
         for service in tired:
             self._start_afresh(service.name)
         for service in services:
@@ -87,9 +93,8 @@ class Restarter:
 
     def stop(self, services: Sequence[Service]) -> None:
         """Stop every process of the services, and return when all have stopped."""
-        stopping = [(self._begin_to_stop(service.name), self._stop_deadline(service.name)) for service in services]
-        for processes, deadline in stopping:
-            self._wait(processes, _has_stopped, deadline)
+        for _ in self._as_they_stop(self._begin_to_stop(services)):
+            pass
 
     def start(self, services: Sequence[Service]) -> None:
         """Start the processes that do not run; does not wait until they run."""
@@ -104,12 +109,31 @@ class Restarter:
             if process.state in ("RUNNING", "STARTING"):
                 self._services.signal(process, signal)
 
-    def _begin_to_stop(self, service: str) -> list[Process]:
+    def _begin_to_stop(self, services: Sequence[Service]) -> list[_Stopping]:
+        return [self._begin_to_stop_one(service.name) for service in services]
+
+    def _begin_to_stop_one(self, service: str) -> _Stopping:
         processes = self._processes(service)
         for process in processes:
             if process.alive:
                 self._services.stop(process)
-        return processes
+        return service, processes, self._stop_deadline(service)
+
+    def _as_they_stop(self, stopping: Sequence[_Stopping]) -> Iterator[str]:
+        """Yield the name of each service when all of its processes have stopped."""
+        while stopping:
+            left = []
+            for service, processes, deadline in stopping:
+                remaining = self._remaining(processes, _has_stopped)
+                if not remaining:
+                    yield service
+                elif self._clock.now() > deadline:
+                    raise self._does_not_stop(service, _has_stopped)
+                else:
+                    left.append((service, remaining, deadline))
+            stopping = left
+            if stopping:
+                self._clock.sleep(_POLL)
 
     def _stop_deadline(self, service: str) -> float:
         return self._clock.now() + self._services.stop_seconds(service) + _STOP_MARGIN
@@ -133,29 +157,31 @@ class Restarter:
         self._start(service)
 
     def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], deadline: float) -> None:
-        """Return once all processes of a service are done; raises Unhealthy at the deadline.
-
-        One is polled, which is cheap however many there are; when it is done, the others have usually come as far.
-        """
-        names = {process.name for process in processes}
-        while waiting := [process for process in processes if not is_done(process)]:
-            self._poll(waiting[0], is_done, deadline)
-            processes = [process for process in self._processes(waiting[0].service) if process.name in names]
-            if self._clock.now() > deadline and not all(map(is_done, processes)):
-                raise self._does_not_stop(waiting[0], is_done)
-
-    def _poll(self, process: Process, is_done: Callable[[Process], bool], deadline: float) -> None:
-        while (seen := self._services.look(process)) and not is_done(seen):
+        """Return once all processes of a service are done; raises Unhealthy at the deadline."""
+        while processes := self._remaining(processes, is_done):
             if self._clock.now() > deadline:
-                raise self._does_not_stop(seen, is_done)
+                raise self._does_not_stop(processes[0].service, is_done)
             self._clock.sleep(_POLL)
 
-    def _does_not_stop(self, seen: Process, is_done: Callable[[Process], bool]) -> Unhealthy:
-        left = [process for process in self._processes(seen.service) if not is_done(process)] or [seen]
+    def _remaining(self, processes: Sequence[Process], is_done: Callable[[Process], bool]) -> list[Process]:
+        """Return those processes of a service that are not done, as they are now.
+
+        One is asked for, which is cheap however many there are; when it is done, the others have usually come as far.
+        """
+        waiting = [process for process in processes if not is_done(process)]
+        if not waiting:
+            return []
+        seen = self._services.look(waiting[0])
+        if seen and not is_done(seen):
+            return [seen, *waiting[1:]]
+        names = {process.name for process in processes}
+        now = [process for process in self._processes(waiting[0].service) if process.name in names]
+        return [process for process in now if not is_done(process)]
+
+    def _does_not_stop(self, service: str, is_done: Callable[[Process], bool]) -> Unhealthy:
+        left = [process for process in self._processes(service) if not is_done(process)]
         states = ", ".join(f"{process.full_name} is {process.state}" for process in left)
-        return Unhealthy(
-            Code.RESTART_FAILED, f"could not stop {seen.service}: {states}", hint=SERVICE_LOG_HINT, services=(seen.service,)
-        )
+        return Unhealthy(Code.RESTART_FAILED, f"could not stop {service}: {states}", hint=SERVICE_LOG_HINT, services=(service,))
 
     def _processes(self, service: str) -> list[Process]:
         return self._services.processes().get(service, [])

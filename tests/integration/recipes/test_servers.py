@@ -82,6 +82,11 @@ def _nginx(host: Host) -> dict[str, str]:
     return {"nginx.conf": shown(host, "nginx", "nginx")}
 
 
+def _behind_haproxy(host: Host) -> dict[str, str]:
+    (host.path / "haproxy.cfg").write_text(shown(host, "Behind HAProxy", "haproxy").replace("group deploy", "group root") + "\n")
+    return _gunicorn(host)
+
+
 def _php(host: Host) -> dict[str, str]:
     inside = f"current/public;\n{shown(host, 'PHP-FPM', 'nginx')}"
     served = shown(host, "nginx", "nginx").replace("current/public;", inside)
@@ -105,6 +110,7 @@ RECIPES = [
     Recipe("gunicorn that reloads on HUP", ("gunicorn-reload",), (), _gunicorn, {"app.py": "import no_such_module"}),
     Recipe("uvicorn", ("uvicorn",), (), _uvicorn, {"app.py": "import no_such_module"}),
     Recipe("Node", ("node",), ("node",), _node, {"server.js": "require('no-such-module')"}),
+    Recipe("Behind HAProxy", ("haproxy",), ("haproxy", "socat"), _behind_haproxy, {"app.py": "import no_such_module"}),
     Recipe("nginx", ("nginx",), ("nginx",), _nginx, {"nginx.conf": "no_such_directive on;"}, "hook-failed"),
     Recipe("PHP-FPM", ("php-fpm", "nginx"), ("nginx", "php"), _php, {"public/index.php": "<?php no_such_function();"}),
 ]

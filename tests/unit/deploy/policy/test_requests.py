@@ -45,4 +45,7 @@ def test_a_service_that_rehearses_needs_no_hint_to_do_so() -> None:
 def test_a_kernel_that_migrates_requests_needs_no_setting() -> None:
     (service,) = configuration('[[service]]\nname = "web"\nrestart = "rolling"\n').services
 
-    assert "tcp_migrate_req" not in outlook(service, 2, "", migrates=True).hint
+    told = outlook(service, 2, "", migrates=True)
+
+    assert "tcp_migrate_req" not in told.hint
+    assert "tcp_migrate_req is 1" in told.why

@@ -69,6 +69,14 @@ def test_services_are_restarted_side_by_side() -> None:
     assert world.clock.spent == pytest.approx(3.0, abs=0.02)
 
 
+def test_a_service_starts_as_soon_as_it_has_stopped_itself_while_another_finishes_its_job() -> None:
+    world = World(jobs_one="RUNNING", web_one="RUNNING")
+    world.services.slow_to_stop = {"jobs:one": 12.0}
+
+    assert world.restart("jobs", "web") == ["stop jobs:one", "stop web:one", "start web:one", "start jobs:one"]
+    assert world.services.moments[2:] == [pytest.approx(0.1, abs=0.02), pytest.approx(12.0, abs=0.02)]
+
+
 @pytest.mark.parametrize(
     ("state", "restart", "signal", "none"),
     [
