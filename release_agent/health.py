@@ -79,6 +79,18 @@ class Rehearsed:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A process that a rehearsal may copy: its name and its ``startsecs``.
+
+    ``of_release``: whether its section names ``<root>/current``, so that it runs the code of releases.
+    """
+
+    name: str
+    startsecs: int
+    of_release: bool
+
+
+@dataclass(frozen=True)
 class ServiceLook:
     """One look at one service: its processes, its problems, whether a probe failed, and whether a process runs old code."""
 

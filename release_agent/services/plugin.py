@@ -11,6 +11,7 @@ from release_agent.services import answers
 from release_agent.services.faults import strange
 
 if TYPE_CHECKING:
+    from release_agent.health import Candidate
     from release_agent.services.rpc import Rpc
 
 
@@ -24,12 +25,19 @@ class PluginCalls:
     def require(self) -> None:
         """Raise Failed (plugin-needed) if supervisord does not have the plugin."""
         methods = self._call("system.listMethods")
-        if not isinstance(methods, list) or "release.rehearse" not in methods:
+        if not isinstance(methods, list) or "release.getCandidates" not in methods:
             raise Failed(
                 Code.PLUGIN_NEEDED,
-                "a rehearsal needs the plugin inside supervisord, and it is not there",
+                "a rehearsal needs the plugin inside supervisord, and it is not there, or an older one",
                 hint="add supervisor.d/plugin.conf and restart supervisord, or remove [service.rehearsal]",
             )
+
+    def candidates(self, service: str) -> list[Candidate]:
+        """Return the processes of a service of which a rehearsal copies one; raises Failed."""
+        try:
+            return answers.candidates(self._call("release.getCandidates", service))
+        except ValueError as error:
+            raise strange(self._rpc.url, "release.getCandidates", error) from error
 
     def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of one of a service's processes; raises Failed."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import xmlrpc.client
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,7 +112,8 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
     cold_host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = cold_host
-    host.services = [host.service("web").replace(f"-IS {host.root}/current/web.py", f"-m web {host.path}")]
+    section = host.service("web").replace(f"-IS {host.root}/current/web.py", f"-m web {host.path}")
+    host.services = [section.replace("environment=", f'environment=RELEASE="{host.root}/current",')]
     host.configure(service=REHEARSED.format(port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     monkeypatch.setenv("PYTHONPATH", f"/nowhere{host.root}/current:{host.root}/current")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
@@ -128,7 +131,8 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
 def test_copy_that_runs_the_live_code_proves_nothing(cold_host: Host) -> None:
     host = cold_host
     section = host.service("web").replace(f"-IS {host.root}/current/web.py", f"-S web.py {host.path}")
-    host.services = [section + f"directory={host.path}/./root/current\n"]
+    named = section.replace("environment=", f'environment=RELEASE="{host.root}/current",')
+    host.services = [named + f"directory={host.path}/./root/current\n"]
     host.configure(service="", health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     host.repository.release("v1.0.0", **{"web.py": server()})
     host.repository.release("v1.2.0", **{"web.py": BROKEN["cannot import"][0]})
@@ -160,6 +164,86 @@ def test_program_that_the_service_does_not_have_is_refused_before_anything_is_bu
     assert not (host.path / "migrated").exists()
     host.configure(migration, service=settings + '"web"', health='[health]\nstable_for = "100ms"')
     assert host.deploy().code == 0
+
+
+ROOTS = """\
+[program:cron]
+command=/bin/sleep 1000
+environment=CRONTAB="/etc/crontab"
+"""
+TAKES_OVER = """\
+[[service]]
+name = "web"
+[[service]]
+name = "cron"
+restart = "none"
+[service.rehearsal]
+command = "/bin/sh -c 'id > {path}/taken'"
+"""
+
+
+def test_repository_cannot_have_a_program_that_is_not_its_own_run_its_commands(cold_host: Host) -> None:
+    host = cold_host
+    host.services.append(ROOTS)
+    host.configure(f"[hooks]\nbefore_publish = [{{ run = 'touch {host.path}/migrated' }}]", service="")
+    host.repository.release("v1.0.0", **{"web.py": server(), "release.toml": TAKES_OVER.format(path=host.path)})
+    host.start()
+
+    ran = host.agent("stage", "--json", "v1.0.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused"), ran.err
+    assert "the section of cron does not name <root>/current" in ran.json["error"]["message"]
+    assert not (host.path / "migrated").exists()
+    assert not (host.path / "taken").exists()
+
+
+def test_plugin_itself_copies_no_program_that_is_not_the_repositorys_whatever_a_hook_has_written(cold_host: Host) -> None:
+    host = cold_host
+    host.services.append(ROOTS)
+    (host.path / "taking.toml").write_text(TAKES_OVER.format(path=host.path))
+    build = f'{{ run = "cp {host.path}/taking.toml release.toml" }}'
+    host.configure(f'[hooks]\nbuild = [{build}]\nbefore_publish = [{{ run = """{host.gate("built")}""" }}]', service="")
+    host.repository.release("v1.0.0", **{"web.py": server(), "release.toml": '[[service]]\nname = "web"\n'})
+    host.start()
+    run = host.begin("stage", "v1.0.0")
+    host.reached("built")
+    (name,) = os.listdir(host.root / "releases")
+
+    with pytest.raises(xmlrpc.client.Fault, match="the section of cron does not name <root>/current"):
+        host.rpc.release.rehearse(name, "cron")
+
+    assert rehearsals(host) == []
+    host.open("built")
+    assert run.wait() == 0
+    assert not (host.path / "taken").exists()
+
+
+def test_copy_that_would_join_the_live_port_is_refused_before_it_starts(cold_host: Host) -> None:
+    host = cold_host
+    host.configure(service=REHEARSED.format(port=host.port).replace('environment = { PORT = "{port}" }', ""))
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.start()
+
+    ran = host.agent("stage", "--json", "v1.0.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused"), ran.err
+    assert 'environment = { PORT = "{port}" }' in ran.json["error"]["hint"]
+    assert [phase["name"] for phase in ran.json["phases"]] == ["resolve", "plan", "report"]
+
+
+def test_supervisor_without_the_program_deploy_is_found_in_plan(cold_host: Host) -> None:
+    host = cold_host
+    host.configure(service=REHEARSED.format(port=host.port))
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.start()
+    configuration = host.path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("[program:deploy]", "[program:other]"))
+    host.supervisorctl("update")
+
+    ran = host.agent("deploy", "--dry-run", "--json")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-unknown")
+    assert "no program deploy" in ran.json["error"]["message"]
 
 
 HELD = server(
