@@ -11,6 +11,7 @@ import copy
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 NAME = "release-rehearsal"
 _LOOPBACK = "127.0.0.1"
+# While supervisor tells of one of these, the process has ended and has its pid still.
+_REAPED = (ProcessStates.STOPPED, ProcessStates.EXITED, ProcessStates.BACKOFF)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class CopyKeeper:
         self._run = 0
         events.subscribe(events.Tick5Event, self._on_tick)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
+        events.subscribe(events.ProcessStateEvent, self._on_state)
 
     @property
     def processes(self) -> dict[str, Any]:
@@ -148,6 +152,13 @@ class CopyKeeper:
                 _remove(self._copy.place)
                 self._copy.end_descendants()
 
+    def _on_state(self, event: Any) -> None:
+        """Kill what the copy has left in its process group when it is reaped; its pid is its group's number."""
+        with contextlib.suppress(Exception):
+            process = event.process
+            if self._copy and process is self._copy.process and process.pid and process.get_state() in _REAPED:
+                os.killpg(process.pid, signal.SIGKILL)
+
     def _let_go(self) -> None:
         for watch in self._watches:
             watch.close()
@@ -197,6 +208,7 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
     config.directory = _moved(config.directory, release) if config.directory else config.directory
     config.name = NAME
     config.autostart, config.autorestart, config.startretries = False, False, 0
+    config.stopasgroup, config.killasgroup = True, True
     # Two processes must not rotate one log file. What it says is heard, and shown if it fails.
     for channel in ("stdout", "stderr"):
         setattr(config, f"{channel}_logfile", None)

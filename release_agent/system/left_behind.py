@@ -69,10 +69,10 @@ def end_left_behind(directory: Path) -> list[int]:
 
 def end_marked(variables: Mapping[str, str], *, spared: int = 0) -> None:
     """Kill every process that has all of some variables in its environment, except ``spared``; do not wait for its end."""
-    marks = {f"{name}={value}".encode() for name, value in variables.items()}
+    marks = [f"{name}={value}".encode() for name, value in variables.items()]
     killed = {spared}
     for _ in range(_SWEEPS):
-        found = {pid for pid in processes.all_pids() if pid not in killed and marks.issubset(processes.environ(pid))}
+        found = processes.with_variables(marks) - killed
         if not found:
             return
         for pid in found:

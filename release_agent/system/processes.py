@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+_Seen = TypeVar("_Seen")  # what is seen of a process, as JSON has it
 _STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
 _LARGEST_MAPS = 4 << 20  # characters
 
@@ -88,10 +89,18 @@ def with_descendants(pids: Iterable[int]) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid in all_pids():
         children.setdefault(_parent_of(pid), []).append(pid)
-    found = list(pids)
-    for pid in found:  # it grows
-        found += children.get(pid, [])
-    return found
+    return reachable(pids, children)
+
+
+def reachable(pids: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return processes and all below them, each once: a number that was given away during the pass may make a circle."""
+    found = dict.fromkeys(pids)
+    waiting = list(found)
+    while waiting:
+        new = [child for child in children.get(waiting.pop(), ()) if child not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return list(found)
 
 
 def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
@@ -100,18 +109,38 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     Those that may not be looked at stand under an empty name.
     """
     prefix = os.path.realpath(releases) + "/"
-    seen = {pid: _names_in(pid, prefix) for pid in pids}
-    denied = [pid for pid, names in seen.items() if names is None]
-    if denied and os.geteuid() == 0:
-        seen |= _names_in_as_their_users(denied, prefix)
+    seen = _seen(pids, lambda pid: _names_in(pid, prefix))
     found: dict[str, list[int]] = {}
     for pid, names in seen.items():
-        for name in {""} if names is None else names:
+        for name in [""] if names is None else names:
             found.setdefault(name, []).append(pid)
     return found
 
 
-def _names_in(pid: int, prefix: str) -> set[str] | None:
+def with_variables(variables: Sequence[bytes]) -> set[int]:
+    """Return the processes that were started with all of some variables, NAME=value, in their environment."""
+    seen = _seen(all_pids(), lambda pid: _has(pid, variables))
+    return {pid for pid, has in seen.items() if has}
+
+
+def _seen(pids: Iterable[int], look: Callable[[int], _Seen | None]) -> dict[int, _Seen | None]:
+    """Look at processes, as their users if root may not; None for those that nobody may look at."""
+    seen = {pid: look(pid) for pid in pids}
+    denied = [pid for pid, found in seen.items() if found is None]
+    return seen | _as_their_users(denied, look) if denied and os.geteuid() == 0 else seen
+
+
+def _has(pid: int, variables: Sequence[bytes]) -> bool | None:
+    """Return whether a process has variables, False if it has ended; None if it may not be looked at."""
+    try:
+        return set(variables).issubset(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+
+
+def _names_in(pid: int, prefix: str) -> list[str] | None:
     """Return the names that one process uses, none if it has ended; None if it may not be looked at."""
     try:
         places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
@@ -120,11 +149,11 @@ def _names_in(pid: int, prefix: str) -> set[str] | None:
     except PermissionError:
         return None
     except OSError:
-        return set()
-    return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
+        return []
+    return sorted({place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)})
 
 
-def _names_in_as_their_users(pids: Sequence[int], prefix: str) -> dict[int, set[str] | None]:
+def _as_their_users(pids: Sequence[int], look: Callable[[int], _Seen | None]) -> dict[int, _Seen | None]:
     """Let a child look that becomes each process' user: root in a container usually has no CAP_SYS_PTRACE, see ptrace(2).
 
     A child, because who changes his own user to look, and back, may be looked into no more himself.
@@ -134,36 +163,35 @@ def _names_in_as_their_users(pids: Sequence[int], prefix: str) -> dict[int, set[
         with os.fdopen(reading, "rb") as answer, os.fdopen(writing, "wb") as words:
             child = os.fork()
             if child == 0:
-                _answer(pids, prefix, words)
+                _answer(pids, look, words)
             words.close()
             told = answer.read()
         os.waitpid(child, 0)
-        return {int(pid): None if names is None else set(names) for pid, names in json.loads(told).items()}
+        return {int(pid): found for pid, found in json.loads(told).items()}
     except (OSError, ValueError):
         return {}
 
 
-def _answer(pids: Sequence[int], prefix: str, words: BinaryIO) -> NoReturn:
-    """Write what each process uses, and end without coming back: this is a copy of the whole process."""
+def _answer(pids: Sequence[int], look: Callable[[int], object], words: BinaryIO) -> NoReturn:
+    """Write what was seen of each process, and end without coming back: this is a copy of the whole process."""
     try:
         os.setgroups([])
-        seen = {pid: _names_in_as_its_user(pid, prefix) for pid in pids}
-        words.write(json.dumps({pid: None if names is None else sorted(names) for pid, names in seen.items()}).encode())
+        words.write(json.dumps({pid: _as_its_user(pid, look) for pid in pids}).encode())
         words.flush()
     finally:
         os._exit(0)
 
 
-def _names_in_as_its_user(pid: int, prefix: str) -> set[str] | None:
+def _as_its_user(pid: int, look: Callable[[int], object]) -> object:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
         user, group = (int(next(line for line in status if line.startswith(key)).split()[2]) for key in ("Uid:", "Gid:"))
     except OSError:
-        return set()
+        return look(pid)  # it has ended
     os.setegid(group)
     os.seteuid(user)
     try:
-        return _names_in(pid, prefix)
+        return look(pid)
     finally:
         os.seteuid(0)
         os.setegid(0)

@@ -308,6 +308,6 @@ def _start_contained(
     command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     """Start a program without the capabilities that a container's root usually lacks."""
-    words = ["setpriv", "--bounding-set=-sys_ptrace,-perfmon", *map(str, [BIN / str(command[0]), *command[1:]])]
+    words = ["setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin", *map(str, [BIN / str(command[0]), *command[1:]])]
     stdin, stdout, stderr = descriptors
     return subprocess.Popen(words, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)

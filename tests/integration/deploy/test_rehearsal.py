@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import xmlrpc.client
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 
 from release_agent.system import processes
 from support.fcgi import fcgi_program, rehearsals
+from support.host import SERVICE_PYTHON
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -328,14 +330,14 @@ while not os.path.exists(file):
 MUTE_COPY = "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
 
 
-@pytest.mark.parametrize("how", ["passed", "killed", "reloaded"])
+@pytest.mark.parametrize("how", ["passed", "killed", "reloaded", "passed in a container"])
 def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(cold_host: Host, how: str) -> None:
-    host = cold_host
+    host, passed = cold_host, how.startswith("passed")
     host.path.chmod(0o777)
-    code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if how == "passed" else MUTE_COPY)
+    code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if passed else MUTE_COPY)
     for tag in ("v1.0.0", "v1.1.0"):
         host.repository.release(tag, **{"web.py": code})
-    host.start()
+    host.start(contained="container" in how)
     assert host.deploy("v1.0.0").code == 0
     own = int((host.path / "daemon-of-service").read_text())
     host.configure(service=REHEARSED.format(port=host.port).replace("8s", "60s"), health='[health]\nstable_for = "0s"')
@@ -348,10 +350,58 @@ def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_liv
     elif how == "reloaded":
         host.reload()
 
-    assert (run.wait() == 0) is (how == "passed")
+    assert (run.wait() == 0) is passed
     eventually(lambda: rehearsals(host) == [], "the copy is taken away")
     eventually(lambda: processes.started(int(file.read_text())) is None, "its daemon is gone")
     assert processes.started(own), "a daemon of the live service is nobody's business"
+
+
+# As `npm start` does: the program that supervisor knows ends, and its child stays in its process group.
+WRAPPED = """\
+[program:web]
+command=/bin/sh -c '/usr/bin/env -i {python} -IS {root}/current/child.py {path}; exit 1'
+directory={root}/current
+user=nobody
+autostart=false
+autorestart=false
+startsecs=0
+"""
+CHILD = """\
+import os, sys, time
+version = open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "version")).read()
+open(f"{sys.argv[1]}/{version}.new", "w").write(str(os.getpid()))
+os.rename(f"{sys.argv[1]}/{version}.new", f"{sys.argv[1]}/child-of-{version}")
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("how", ["passed", "failed", "crashed", "killed", "reloaded"])
+def test_child_of_a_copy_ends_with_it_though_its_environment_does_not_tell_of_it(cold_host: Host, how: str) -> None:
+    host = cold_host
+    host.path.chmod(0o777)
+    host.services = [WRAPPED.format(python=SERVICE_PYTHON, root=host.root, path=host.path)]
+    probe = "true" if how == "passed" else "false"
+    rehearsal = (
+        f'[service.rehearsal]\ndeadline = "{"1s" if how == "failed" else "1m"}"\n[[service.rehearsal.probe]]\nexec = "{probe}"'
+    )
+    host.configure(service=f'[[service]]\nname = "web"\n{rehearsal}', health='[health]\nstable_for = "0s"')
+    host.repository.release("v1.1.0", **{"child.py": CHILD})
+    host.start()
+
+    run = host.begin("stage", "v1.1.0")
+    file = host.path / "child-of-v1.1.0"
+    eventually(file.exists, "the copy has a child")
+    child = int(file.read_text())
+    if how == "crashed":
+        os.kill(host.process("deploy:release-rehearsal")[1], signal.SIGKILL)
+    elif how == "killed":
+        run.kill()
+    elif how == "reloaded":
+        host.reload()
+
+    assert (run.wait() == 0) is (how == "passed")
+    eventually(lambda: rehearsals(host) == [], "the copy is taken away")
+    eventually(lambda: processes.started(child) is None, "its child is gone")
 
 
 def test_without_the_plugin_a_rehearsal_is_refused_in_plan(rehearsing: Host) -> None:
