@@ -11,6 +11,7 @@ from release_agent.config.sections import HealthSettings, Probe
 from release_agent.deploy.environment import Place, environment
 from release_agent.deploy.look import of_other_releases
 from release_agent.deploy.policy.proof import prove
+from release_agent.deploy.policy.rehearsal import copied
 from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
 from release_agent.health import Look, ServiceLook
 
@@ -61,8 +62,9 @@ class _Rehearsal:
         self._end()  # the copy of a run that was killed may still be stopping
         began = time.time()
         try:
+            original = copied(service, settings, context.plugin.candidates(service.name))
             there = context.plugin.rehearse(self._release.name, service.name)
-            probes = probes_of(service, settings, there)
+            probes = probes_of(service, settings, there, original.name)
             prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
             end, lines = context.plugin.last_words(_NAME, began)
@@ -112,13 +114,16 @@ class _Rehearsal:
                 context.log.warning("rehearsal.stuck", service=self._service.name, why=failed.message)
 
 
-def probes_of(service: Service, settings: Rehearsal, there: Rehearsed) -> list[Probe]:
-    """Return what is asked of a copy: its own probes, or else those of the service that are asked at an address."""
+def probes_of(service: Service, settings: Rehearsal, there: Rehearsed, original: str) -> list[Probe]:
+    """Return what is asked of a copy: its own probes, or else those of the service that are asked at an address.
+
+    ``original``: the process that was copied.
+    """
     values = {"{port}": str(there.port), "{socket}": there.socket}
     if settings.probes:
         return [_filled(probe, values) for probe in settings.probes]
     here = f"127.0.0.1:{there.port}"
-    return [_moved(probe, here) for probe in service.probes if probe.http or probe.tcp]
+    return [_moved(probe.of_process(original), here) for probe in service.probes if probe.http or probe.tcp]
 
 
 def _filled(probe: RehearsalProbe, values: Mapping[str, str]) -> Probe:
