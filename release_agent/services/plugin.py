@@ -28,7 +28,7 @@ class PluginCalls:
         if not isinstance(methods, list) or "release.getCandidates" not in methods:
             raise Failed(
                 Code.PLUGIN_NEEDED,
-                "a rehearsal needs the plugin inside supervisord, and it is not there, or an older one",
+                "a rehearsal needs the plugin inside supervisord, which does not have it, or runs an older one",
                 hint="add supervisor.d/plugin.conf and restart supervisord, or remove [service.rehearsal]",
             )
 

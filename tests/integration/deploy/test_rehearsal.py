@@ -380,7 +380,7 @@ def test_child_of_a_copy_ends_with_it_though_its_environment_does_not_tell_of_it
     host = cold_host
     host.path.chmod(0o777)
     host.services = [WRAPPED.format(python=SERVICE_PYTHON, root=host.root, path=host.path)]
-    probe = "true" if how == "passed" else "false"
+    probe = f"test -e {host.path}/child-of-v1.1.0" if how == "passed" else "false"
     rehearsal = (
         f'[service.rehearsal]\ndeadline = "{"1s" if how == "failed" else "1m"}"\n[[service.rehearsal.probe]]\nexec = "{probe}"'
     )
