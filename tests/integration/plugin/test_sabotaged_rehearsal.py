@@ -71,6 +71,7 @@ stderr_events_enabled=true
 _COLLABORATORS = [
     "shutil:rmtree",
     "os:kill",
+    "os:killpg",
     "os:pidfd_open",
     "os:fstat",
     "os:close",
