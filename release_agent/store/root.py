@@ -207,7 +207,7 @@ class Root:
             raise _replaced(directory)
 
     def link_shared(self, directory: Path, shared: Shared) -> bool:
-        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; returns whether it was seeded."""
+        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; returns whether it was."""
         return SharedLinks(self.shared, self.incoming).link(directory, shared)
 
     def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
