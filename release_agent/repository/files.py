@@ -93,8 +93,8 @@ def _is_own(there: os.stat_result, entry: TreeEntry) -> bool:
 
 def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, clock: Clock) -> set[str]:
     """Return the paths whose file has the content that its entry's id stands for."""
-    # git takes one path a line, and reads a quotation mark at its beginning.
-    odd = [entry for entry in entries if "\n" in entry.path or entry.path.startswith('"')]
+    # git takes one path per line, reads a quotation mark at its beginning, and drops a carriage return at its end.
+    odd = [entry for entry in entries if "\n" in entry.path or entry.path.startswith('"') or entry.path.endswith("\r")]
     plain = [entry for entry in entries if entry not in odd] if odd else entries
     made = hashes(directory, [entry.path for entry in plain]) if plain else []
     same = {entry.path for entry, object_id in zip(plain, made, strict=True) if entry.object_id == object_id}
