@@ -123,11 +123,15 @@ def releases(found: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def _shared(item: dict[str, Any]) -> str:
+    return f" (the same file in {', '.join(item['shared_with'])})" if item["shared_with"] else ""
+
+
 def drift(body: dict[str, Any]) -> str:
     """Return the differences between a release and its commit."""
     if not body["drift"]:
         return f"{body['release']} ({body['revision']}) is as it was built"
-    lines = [f"{item['change']:<8} {plain(item['path'])}" for item in body["drift"]]
+    lines = [f"{item['change']:<8} {plain(item['path'])}{_shared(item)}" for item in body["drift"]]
     return "\n".join([f"{body['release']} ({body['revision']}) differs from what was built:", *lines])
 
 

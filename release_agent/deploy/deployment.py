@@ -104,7 +104,7 @@ class Deployment:
     def _made(self, release: Release, building: Building, plans: Blueprint) -> Release:
         run, store = self._run, self._context.store
         with run.phase("build"):
-            directory = build(self._context, building, release.name, release.commits)
+            directory = build(self._context, building, release, plans.hooks)
             store.link_shared(directory, plans.shared)
         run.hooks("build", release, directory, plans)
         store.check_built(release.name)

@@ -43,7 +43,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
-    building = Building(Way.KEPT) if kept else choose(context, target.commits)
+    building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
     if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
         built_as = kept.as_built().revision
         kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)

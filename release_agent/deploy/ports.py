@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Probe, Service, Shared
+    from release_agent.config.sections import Probe, Service, Shared, Sharing
     from release_agent.health import Health, Look, Process, Rehearsed
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult, HookCommand
@@ -55,6 +55,9 @@ class Source(Protocol):
 
         ``into``: where the older one has each repository.
         """
+
+    def share(self, commits: Mapping[str, str], old: Path, directory: Path, sharing: Sharing) -> int:
+        """Write the files, sharing those that an older release has as well; returns how many were written; raises Failed."""
 
     def restore(self, commits: Mapping[str, str], directory: Path) -> None:
         """Turn a release, whatever was done to it, into what write() makes of its commits; raises Failed, Refused."""
@@ -158,6 +161,9 @@ class Store(Protocol):
 
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""
+
+    def sharers(self, name: str, path: str) -> list[str]:
+        """Return the other releases in which a path is the same file, by hard link."""
 
     def surplus(
         self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.repository import objects
-from release_agent.repository.files import MISSING, differing, digest, take_away, unlike_a_checkout
+from release_agent.repository.files import MISSING, REGULAR, differing, digest, take_away, unlike_a_checkout
 from release_agent.repository.process import GitFailedError
+from release_agent.repository.sharing import share
 from release_agent.system.disk import disk_full, explained, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Repository
+    from release_agent.config.sections import Repository, Sharing
     from release_agent.repository.difference import TreeDifference
     from release_agent.repository.objects import TreeEntry
     from release_agent.repository.view import View
@@ -56,15 +57,29 @@ class Checkout:
             take_away(directory, difference.gone, self._clock)
             self._write_some(difference.come, directory)
 
-    def restore(self, commit: str, directory: Path) -> None:
-        """Turn a directory, whatever programs did to it, into what write() would make of it."""
+    def share(self, commit: str, old: Path, directory: Path, sharing: Sharing) -> int:
+        """Write a commit's files into an empty directory, sharing those that ``old`` has; returns how many were written."""
         with writing(self._repository, directory):
             entries = objects.files(self._view.cat, commit)
-            refuse_submodules(self._repository, entries)
-            extra, lost = unlike_a_checkout(entries, directory, self._hashes, self._clock)
-            take_away(directory, extra, self._clock)
-            take_away(directory, (entry.path for entry in lost), self._clock)
-            self._write_some(lost, directory, attributes=[entry for entry in entries if _has_attributes(entry)])
+            regular = [entry.path for entry in entries if entry.mode in REGULAR]
+            share(regular, old, directory, sharing, self._clock)
+            return self._put_right(entries, directory, shared=True)
+
+    def restore(self, commit: str, directory: Path) -> int:
+        """Turn a directory, whatever programs did to it, into what write() would make of it; returns how many files were written.
+
+        No file of it is shared with another release afterwards.
+        """
+        with writing(self._repository, directory):
+            return self._put_right(objects.files(self._view.cat, commit), directory)
+
+    def _put_right(self, entries: Sequence[TreeEntry], directory: Path, *, shared: bool = False) -> int:
+        refuse_submodules(self._repository, entries)
+        extra, lost = unlike_a_checkout(entries, directory, self._hashes, self._clock, shared=shared)
+        take_away(directory, extra, self._clock)
+        take_away(directory, (entry.path for entry in lost), self._clock)
+        self._write_some(lost, directory, attributes=[entry for entry in entries if _has_attributes(entry)])
+        return len(lost)
 
     def _write_some(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry] = ()) -> None:
         """Write files into the place where none of them is; ``attributes``: files that say how these are converted."""

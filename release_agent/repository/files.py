@@ -25,7 +25,7 @@ MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
 # What git's checkout makes with the agent's umask.
-_MODES = {"100644": 0o644, "100755": 0o755}
+REGULAR = {"100644": 0o644, "100755": 0o755}
 _DIRECTORY_MODE = 0o755
 _KINDS = {
     stat.S_IFIFO: "fifo",
@@ -53,11 +53,12 @@ def take_away(directory: Path, paths: Iterable[str], clock: Clock) -> None:
 
 
 def unlike_a_checkout(
-    entries: Iterable[TreeEntry], directory: Path, hashes: Hashes, clock: Clock
+    entries: Iterable[TreeEntry], directory: Path, hashes: Hashes, clock: Clock, *, shared: bool = False
 ) -> tuple[list[str], list[TreeEntry]]:
     """Return the paths that a checkout would not have made, and the entries whose file is not as it would have made it.
 
-    Converted files are among the latter: their content cannot be compared. The modes of directories are put right.
+    Converted files are among the latter: their content cannot be compared. So are, unless ``shared``, files that are hard
+    links: whoever has the other one changes both. The modes of directories are put right.
     Raises OSError, Cancelled.
     """
     wanted = {entry.path: entry for entry in entries}
@@ -81,14 +82,14 @@ def unlike_a_checkout(
             elif entry.mode == SYMLINK and stat.S_ISLNK(there.st_mode):
                 if _is_as_committed(entry, found.path, clock):
                     as_committed.add(path)
-            elif stat.S_ISREG(there.st_mode) and _is_own(there, entry):
+            elif stat.S_ISREG(there.st_mode) and _is_own(there, entry) and (shared or there.st_nlink == 1):
                 regular.append(entry)
     as_committed |= _with_their_id(regular, directory, hashes, clock)
     return extra, [entry for path, entry in wanted.items() if path not in as_committed]
 
 
 def _is_own(there: os.stat_result, entry: TreeEntry) -> bool:
-    return stat.S_IMODE(there.st_mode) == _MODES.get(entry.mode) and there.st_uid == os.geteuid()
+    return stat.S_IMODE(there.st_mode) == REGULAR.get(entry.mode) and there.st_uid == os.geteuid()
 
 
 def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, clock: Clock) -> set[str]:

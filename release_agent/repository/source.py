@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Repository
+    from release_agent.config.sections import Repository, Sharing
     from release_agent.repository.difference import TreeDifference
     from release_agent.system.clock import Clock
 
@@ -135,6 +135,19 @@ class GitSource:
     def _has(self, commit: tuple[str, str]) -> bool:
         """Whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
         return any(r.name == commit[0] and r.find(commit[1], Kind.COMMIT) for r in self.repositories)
+
+    def share(self, commits: Mapping[str, str], old: Path, directory: Path, sharing: Sharing) -> int:
+        """Write every repository's commit, sharing the files that an older release has as well; returns how many were written.
+
+        ``old``: that release, with its repositories in the same places. Raises Failed, Refused.
+        """
+        written = 0
+        for repository in self.repositories:
+            place = self._into[repository.name]
+            with explained(directory):
+                (directory / place).mkdir(parents=True, exist_ok=True)
+            written += repository.checkout.share(commits[repository.name], old / place, directory / place, sharing)
+        return written
 
     def restore(self, commits: Mapping[str, str], directory: Path) -> None:
         """Turn a release, whatever programs and hooks did to it, into what write() makes; raises Failed, Refused."""

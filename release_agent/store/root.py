@@ -347,6 +347,15 @@ class Root:
                 Code.RELEASE_TOML_INVALID, message, hint="deploy again with --force, or roll back to another release"
             ) from error
 
+    def sharers(self, name: str, path: str) -> list[str]:
+        """Return the other releases in which a path is the same file as in one of them, by hard link."""
+        file = self._releases / name / path
+        with suppress(OSError):
+            if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink > 1:
+                others = [each.name for each in self.releases() if each.name != name]
+                return [other for other in others if _is_same(file, self._releases / other / path)]
+        return []
+
     # Pruning
 
     def surplus(
@@ -398,6 +407,13 @@ def _require_unused(directory: Path) -> None:
     if inspection.uses(directory):
         message = f"a process works in {directory.name}, or has a file of it open"
         raise Failed(Code.BUILD_FAILED, message, hint="let services work in <root>/current, and restart them with each release")
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    try:
+        return _identity(file) == _identity(other)
+    except OSError:
+        return False
 
 
 def _identity(directory: Path) -> tuple[int, int]:
