@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Restored:
     """A release of a single commit, to be damaged and restored."""
 
-    def __init__(self, place: Path, tree: Tree, into: str = ".") -> None:
+    def __init__(self, place: Path, tree: Tree) -> None:
         self.history = History(place, [tree])
         self.directory = place / "release"
         self.directory.mkdir()
@@ -43,3 +43,17 @@ def test_a_file_of_an_odd_name_is_found_as_it_is(make: Callable[[Tree], Restored
     release = make({name: (FILE, b"x"), b"app.py": (FILE, b"x")})
 
     assert release.wrong() == []
+
+
+ATTRIBUTES = b"*.bat eol=crlf\n*.id ident\n*.u16 working-tree-encoding=UTF-16LE\n* text=auto\n"
+
+
+def test_a_converted_file_that_a_program_gave_its_committed_content_is_converted_again(make: Callable[[Tree], Restored]) -> None:
+    committed = {b"a.bat": b"a\n", b"sub/b.id": b"$Id$\n", b"c.u16": b"c\n", b"plain": b"d\n"}
+    release = make({b".gitattributes": (FILE, ATTRIBUTES)} | {path: (FILE, content) for path, content in committed.items()})
+    inode = (release.directory / "plain").stat().st_ino
+    for path, content in committed.items():
+        (release.directory / path.decode()).write_bytes(content)
+
+    assert release.wrong() == []
+    assert (release.directory / "plain").stat().st_ino == inode, "what is not converted is not written again"
