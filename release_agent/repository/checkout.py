@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.repository import objects
-from release_agent.repository.files import MISSING, REGULAR, differing, digest, take_away, unlike_a_checkout
+from release_agent.repository.files import MISSING, REGULAR, Expected, Rights, differing, digest, take_away, unlike_a_checkout
 from release_agent.repository.process import GitFailedError
 from release_agent.repository.sharing import share
 from release_agent.system.disk import disk_full, explained, is_full
@@ -75,10 +75,15 @@ class Checkout:
         with writing(self._repository, directory):
             return self._put_right(objects.files(self._view.cat, commit), directory)
 
+    @property
+    def rights(self) -> Rights:
+        """The rights of a new directory: the mode, and what it inherits."""
+        return Rights.of(str(self._view.new_directory), self._view.new_directory.stat())
+
     def _put_right(self, entries: Sequence[TreeEntry], directory: Path, *, shared: bool = False) -> int:
         refuse_submodules(self._repository, entries)
         attributes = [entry for entry in entries if _has_attributes(entry)]
-        extra, lost = unlike_a_checkout(entries, directory, self._hashes, self._clock, shared=shared)
+        extra, lost = unlike_a_checkout(entries, directory, Expected(self.rights, links=shared), self._hashes, self._clock)
         # A converted file cannot be compared: if a program gave it its committed content, a checkout would not.
         again = {entry.path: entry for entry in (*lost, *self._converted(entries, directory, attributes))}
         take_away(directory, extra, self._clock)

@@ -90,7 +90,7 @@ def differences(found: Picture, expected: Picture) -> list[str]:
 
 def _about(path: bytes) -> tuple[object, ...]:
     there = os.lstat(path)
-    owner = (there.st_uid, there.st_gid, *os.listxattr(path, follow_symlinks=False))
+    owner = (there.st_uid, there.st_gid, *sorted(os.listxattr(path, follow_symlinks=False)))
     if stat.S_ISLNK(there.st_mode):
         return ("link", os.readlink(path), *owner)
     if stat.S_ISDIR(there.st_mode):
