@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, root_tree
+from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, head_of_entry, root_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,6 +71,5 @@ def _whole_entries(tree: bytes, id_bytes: int) -> set[bytes]:
 
 def _read(entries: set[bytes], id_bytes: int) -> Iterator[tuple[str, tuple[str, str]]]:
     for entry in entries:
-        mode, _, name = entry[: -id_bytes - 1].partition(b" ")
-        # Old programs wrote directories as 040000.
-        yield os.fsdecode(name), (mode.decode("ascii").lstrip("0"), entry[-id_bytes:].hex())
+        mode, name = head_of_entry(entry[: -id_bytes - 1])
+        yield name, (mode, entry[-id_bytes:].hex())
