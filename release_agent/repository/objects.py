@@ -98,13 +98,17 @@ def root_tree(cat: Cat, commit: str) -> str:
 
 
 def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
-    place = 0
+    place, names = 0, set[str]()
     while place < len(tree):
         start, end = place, tree.find(b"\0", place)
         place = end + 1 + id_bytes
         if end < 0 or place > len(tree):
             raise damaged()
-        yield *head_of_entry(tree[start:end]), tree[end + 1 : place].hex()
+        mode, name = head_of_entry(tree[start:end])
+        if name in names:
+            raise damaged()
+        names.add(name)
+        yield mode, name, tree[end + 1 : place].hex()
 
 
 def head_of_entry(head: bytes) -> tuple[str, str]:
@@ -113,10 +117,11 @@ def head_of_entry(head: bytes) -> tuple[str, str]:
     git looks at the names of files only: an empty directory can have any.
     """
     mode, _, name = head.partition(b" ")
-    if not mode.isdigit() or name in (b"", b".", b"..") or b"/" in name:
-        raise damaged()
     # Old programs wrote directories as 040000.
-    return mode.decode("ascii").lstrip("0"), os.fsdecode(name)
+    kind = mode.lstrip(b"0")
+    if not kind.isdigit() or name in (b"", b".", b"..") or b"/" in name:
+        raise damaged()
+    return kind.decode("ascii"), os.fsdecode(name)
 
 
 def damaged() -> GitFailedError:

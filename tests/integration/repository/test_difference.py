@@ -175,10 +175,58 @@ def test_a_directory_that_names_what_lies_outside_is_refused_and_nothing_there_i
     assert (place / "app.py").exists()
 
 
+@pytest.mark.parametrize("mode", [b"100644", b"100755", b"40000"])
+@pytest.mark.parametrize("also", ["app.py", "other.py", "sub"])
+def test_a_directory_that_has_a_name_twice_is_refused(
+    store: Repository, scratch: Path, place: Path, mode: bytes, also: str
+) -> None:
+    """``also``: the content of the first; that of the second is new."""
+    old = store.commit({"app.py": "print(1)\n", "other.py": "x", "sub/x": "x"})
+    second = store.git("mktree", stdin="") if mode == b"40000" else store.git("hash-object", "-w", "--stdin", stdin="new")
+    entries = [(b"100644" if "." in also else b"40000", store.git("rev-parse", f"HEAD:{also}")), (mode, second)]
+    commit = commit_of_entries(store, *((mode, b"app.py", object_id) for mode, object_id in entries))
+    source = source_of(scratch, api=store)
+    source.write({"api": old}, place)
+
+    with pytest.raises(Refused, match="is damaged"):
+        source.difference({"api": old}, IN_PLACE, {"api": commit})
+    with pytest.raises(Failed, match="is damaged"):
+        source.restore({"api": commit}, place)
+
+
+def test_an_entry_without_a_mode_is_refused(repo: Repository, scratch: Path) -> None:
+    commit = commit_of_entries(repo, (b"0", b"app.py", repo.git("rev-parse", "HEAD:app.py")))
+
+    with pytest.raises(Refused, match="is damaged"):
+        source_of(scratch, api=repo).difference({"api": repo.head}, IN_PLACE, {"api": commit})
+
+
+def test_an_id_that_looks_like_an_entry_is_no_name(repo: Repository, scratch: Path) -> None:
+    object_id = repo.git("hash-object", "-w", "--stdin", stdin="2526951")
+    assert b" a\0" in bytes.fromhex(object_id)
+    commit = commit_of_entries(repo, (b"100644", b"a", repo.git("rev-parse", "HEAD:app.py")), (b"100644", b"b", object_id))
+
+    assert source_of(scratch, api=repo).difference({"api": repo.head}, IN_PLACE, {"api": commit})
+
+
+def test_names_that_end_alike_are_two_names(repo: Repository, scratch: Path, place: Path) -> None:
+    old, new = repo.commit({"a": "1", "x a": "1"}), repo.commit({"a": "2", "x a": "1", "x x a": "1"})
+    source = source_of(scratch, api=repo)
+    source.write({"api": old}, place)
+
+    apply(source, old, new, place)
+
+    assert {path.name for path in place.iterdir()} == {"app.py", "a", "x a", "x x a"}
+
+
 def commit_of_tree(repo: Repository, name: str) -> str:
-    """Commit a tree with an empty directory of any name, as no program of git's would make it."""
-    empty = repo.git("mktree")
-    content = b"40000 " + name.encode() + b"\0" + bytes.fromhex(empty)
+    """Commit an empty directory of any name."""
+    return commit_of_entries(repo, (b"40000", name.encode(), repo.git("mktree")))
+
+
+def commit_of_entries(repo: Repository, *entries: tuple[bytes, bytes, str]) -> str:
+    """Commit a tree as no program of git's would make it."""
+    content = b"".join(mode + b" " + name + b"\0" + bytes.fromhex(object_id) for mode, name, object_id in entries)
     (repo.path / ".git/tree").write_bytes(content)
     tree = repo.git("hash-object", "-t", "tree", "-w", "--literally", ".git/tree")
     return repo.git("commit-tree", "-m", "evil", tree)
