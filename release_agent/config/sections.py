@@ -25,6 +25,7 @@ _key = readers.matching(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", 'a key in Consul 
 _group = readers.matching(r"[^\s:,;\[\]]+", "the name of a supervisor group")
 _branch = readers.matching(r"[^\s~^:?*\[\\\x00-\x1f-][^\s~^:?*\[\\\x00-\x1f]*", 'a branch, such as "main" or "origin/main"')
 PROCESS_PLACEHOLDERS = ("{process_num}", "{process_name}")
+RELEASE_PLACEHOLDERS = ("{revision}", "{commit}", "{release}")
 _FORBIDDEN_SIGNALS = {"KILL", "STOP"}
 _SERVER_ERRORS_END = 599
 
@@ -152,6 +153,16 @@ class Probe:
     timeout: float = setting(readers.positive_duration, default=DEFAULT_PROBE_TIMEOUT, doc="for one try")
     cwd: str = "."
     expect: str = setting(readers.text, default="", doc="what the answer to `http` must contain", optional_in_code=True)
+
+    @property
+    def of_each_process(self) -> bool:
+        """Whether it is asked of each process of the service."""
+        return any(placeholder in self.http + self.tcp + self.command for placeholder in PROCESS_PLACEHOLDERS)
+
+    @property
+    def names_release(self) -> bool:
+        """Whether only a process that runs the release can give the answer."""
+        return any(placeholder in self.expect for placeholder in RELEASE_PLACEHOLDERS)
 
 
 @dataclass(frozen=True)

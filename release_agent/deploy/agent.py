@@ -31,7 +31,7 @@ from release_agent.health import Health
 from release_agent.model import ROLLOUT, SUCCESSES, Action, Outcome, Record, Release, Request, Stage, State, Trigger, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.context import Context
@@ -230,8 +230,8 @@ class Agent:
     def _start(self, run: Run, live: Release) -> None:
         context, blueprint = self._context, self._context.blueprint(live)
 
-        def once(services: Blueprint, **_: bool) -> Look:
-            return look(context, live, services, run.occasion)
+        def once(services: Blueprint, without: Collection[str] = ()) -> Look:
+            return look(context, live, services, run.occasion, without)
 
         if not once(blueprint).well:
             Replacement(run, blueprint, once, Traffic(run, None, Side(live, blueprint))).start()

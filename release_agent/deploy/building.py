@@ -10,6 +10,7 @@ from release_agent.deploy.policy.sharing import sharing
 from release_agent.errors import Code, Failed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from release_agent.config.sections import Hooks, Sharing
@@ -50,15 +51,18 @@ def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
     return _shared(context, commits, hooks) or _whole(context, commits)
 
 
-def build(context: Context, building: Building, release: Release, hooks: Hooks) -> Path:
-    """Make the directory of a release with the files of its commits; raises Failed."""
+def build(context: Context, building: Building, release: Release, hooks: Hooks) -> tuple[Path, Sequence[str] | None]:
+    """Make the directory of a release with the files of its commits; raises Failed.
+
+    Returns it, and the paths in it that were written or removed, None if that is not known.
+    """
     directory = _of_the_parked(context, building.difference, release.name) if building.difference else None
     if directory is None:
         if building.difference:
             building = _shared(context, release.commits, hooks) or _whole(context, release.commits)
         directory, building = _anew(context, building, release)
     context.log.info("files.written", release=release.name, way=str(building.way), files=building.files)
-    return directory
+    return directory, building.difference.paths if building.difference else None
 
 
 def _anew(context: Context, building: Building, release: Release) -> tuple[Path, Building]:

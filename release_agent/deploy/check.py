@@ -11,7 +11,7 @@ from release_agent.deploy.resolve import accept, find
 from release_agent.deploy.run import timed
 from release_agent.deploy.switch.leaving import left
 from release_agent.errors import ReleaseError
-from release_agent.model import Record
+from release_agent.model import Record, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +53,12 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
 
 def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
     """Return what a deployment means for the requests of each service, those of the live release too; raises SupervisorGone."""
-    processes, migrates = context.services.processes(), context.services.migrates_requests()
+    supervisor, migrates = context.services, context.services.migrates_requests()
     leaving = left(context, context.store.current())
     dropped = leaving.services.keys() - {service.name for service in services} if leaving else ()
     return [
         *(
-            outlook(service, len(processes.get(service.name, ())), context.plugin.socket_of(service.name), migrates=migrates)
+            outlook(service, supervisor.smallest_program(service.name), context.plugin.socket_of(service.name), migrates=migrates)
             for service in services
         ),
         *map(of_dropped, sorted(dropped)),
@@ -67,14 +67,16 @@ def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
 
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
     """Return what building and publishing it would take, and what is new in it."""
-    building = planned.building
+    kept, building = planned.kept, planned.building
+    is_live = bool(kept and live and kept.name == live.name)
+    stays = kept is not None and is_live and kept.state is State.HEALTHY
     return {
         "build": building.way is not Way.KEPT,
         "way": str(building.way),
-        "live": bool(planned.kept and live and planned.kept.name == live.name),
+        "live": is_live,
         "needed_bytes": building.size,
         "files": building.files,
         "free_bytes": context.store.free(),
-        "services": [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
+        "services": [] if stays else [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
     }

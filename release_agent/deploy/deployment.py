@@ -104,13 +104,15 @@ class Deployment:
     def _made(self, release: Release, building: Building, plans: Blueprint) -> Release:
         run, store = self._run, self._context.store
         with run.phase("build"):
-            directory = build(self._context, building, release, plans.hooks)
-            store.link_shared(directory, plans.shared)
+            directory, written = build(self._context, building, release, plans.hooks)
+            seeded = store.link_shared(directory, plans.shared)
+            # What seeds and hooks write is not known by its paths.
+            paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
         run.hooks("build", release, directory, plans)
         store.check_built(release.name)
         with run.phase("sync"):
             release = self._with_what_was_made(release, directory, plans)
-            store.sync()
+            store.sync(directory, paths)
             store.install(release)
         self._context.log.info("release.built", release=release.name)
         run.hooks("before_publish", release, store.directory(release.name), plans)
@@ -119,7 +121,7 @@ class Deployment:
 
     def _with_what_was_made(self, release: Release, directory: Path, plans: Blueprint) -> Release:
         """Note what links and hooks made of the commit's files, so that `verify` knows it from drift."""
-        shared = (*plans.shared.directories, *plans.shared.files)
+        shared = _shared(plans)
         if not (plans.hooks.build or shared):
             return release
         only = None if plans.hooks.build else shared
@@ -136,3 +138,7 @@ class Deployment:
         # The live release, published once more: restarted and proved, and nothing else.
         again = ending.outcome == Outcome.DEPLOYED and self._was_live(release)
         return replace(ending, outcome=Outcome.UNCHANGED) if again else ending
+
+
+def _shared(plans: Blueprint) -> tuple[str, ...]:
+    return (*plans.shared.directories, *plans.shared.files)

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 from release_agent.deploy.environment import Occasion, Place, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.context import Context
     from release_agent.health import Look
     from release_agent.model import Release
 
 
-def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occasion) -> Look:
-    """Look once at the services and probes of a release that is published; raises SupervisorGone."""
+def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occasion, without: Collection[str] = ()) -> Look:
+    """Look once at the services and probes of a release that is published; raises SupervisorGone.
+
+    ``without``: the full names of processes that do not count.
+    """
     directory = context.store.directory(release.name)
     place = Place(directory, published=directory)
-    seen = environment(context.config, context.environ, release.as_built(), occasion, place)
-    return context.examiner.look(blueprint, directory, seen)
+    variables = environment(context.config, context.environ, release.as_built(), occasion, place)
+    return context.examiner.look(blueprint, directory, variables, without)
 
 
 def of_other_releases(context: Context, group: str, release: Release) -> str:

@@ -52,15 +52,16 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
 
 
 def _check_rolling(context: Context, plans: Blueprint) -> None:
-    """Raise Failed (service-refused) for a rolling service that would be down while its only process is replaced."""
-    rolling = [service.name for service in plans.services if service.restart.kind is RestartKind.ROLLING]
-    processes = context.services.processes() if rolling else {}
-    for name in rolling:
-        if len(processes.get(name, ())) < 2 and not context.plugin.socket_of(name):  # noqa: PLR2004 - one stays up
+    """Raise Failed (service-refused) for a rolling service with a program that is down while its only process is replaced."""
+    for service in plans.services:
+        if service.restart.kind is not RestartKind.ROLLING or context.services.smallest_program(service.name) > 1:
+            continue
+        if not context.plugin.socket_of(service.name):
             raise Failed(
                 Code.SERVICE_REFUSED,
-                f"service {name} cannot be rolled: it has one process, and no socket that supervisord can hold",
-                hint="give it numprocs=2 or more, or make it an [fcgi-program], with the plugin inside supervisord",
+                f"service {service.name} cannot be rolled: a program in it has only one process, and no socket that supervisord"
+                " can hold",
+                hint="give each program numprocs=2 or more, or make it an [fcgi-program], with the plugin inside supervisord",
             )
 
 

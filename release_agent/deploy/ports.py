@@ -28,6 +28,10 @@ class Difference(Protocol):
     def files(self) -> int:
         """Their number."""
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """The paths in the release of all files that come or go."""
+
     def apply(self, directory: Path) -> None:
         """Turn the files of the older release, as write() left them, into those of the newer one; raises Failed."""
 
@@ -123,11 +127,11 @@ class Store(Protocol):
     def take_back(self) -> None:
         """Undo what a hook did to the agent's rights in its own directories, as far as that goes."""
 
-    def link_shared(self, directory: Path, shared: Shared) -> None:
-        """Replace the shared paths by links, seeding ``shared`` from the release."""
+    def link_shared(self, directory: Path, shared: Shared) -> bool:
+        """Replace the shared paths by links, seeding ``shared`` from the release; returns whether it was seeded."""
 
-    def sync(self) -> None:
-        """Make all that was written durable."""
+    def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
+        """Make a directory durable; ``written``: the paths in it that are not, None if that is not known."""
 
     def install(self, release: Release) -> None:
         """Move the built directory among the releases and write down what it is, both durable."""
@@ -273,6 +277,9 @@ class Services(Protocol):
     def migrates_requests(self) -> bool:
         """Return whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one."""
 
+    def smallest_program(self, service: str) -> int:
+        """Return how many processes the service's program with the fewest has, 0 if there are none."""
+
     def stop_seconds(self, service: str) -> float:
         """Return the seconds after which supervisor kills a process of the service that does not stop."""
 
@@ -324,8 +331,11 @@ class Examiner(Protocol):
     def probe(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str]:
         """Run probes once; returns what was wrong."""
 
-    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
-        """Return one look at supervisor's states and one pass of the probes."""
+    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
+        """Return one look at supervisor's states and one pass of the probes.
+
+        ``without``: the full names of processes that do not count.
+        """
 
 
 class FollowedRollout(Protocol):

@@ -177,16 +177,16 @@ class Publication:
         """Read once: a release does not change, and the proof looks several times a second."""
         return self._context.blueprint(self._release)
 
-    def _look(self, blueprint: Blueprint, *, some_old: bool = False) -> Look:
+    def _look(self, blueprint: Blueprint, without: Collection[str] = ()) -> Look:
         """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
-        seen = look(self._context, self._release, blueprint, self._run.occasion)
+        seen = look(self._context, self._release, blueprint, self._run.occasion, without)
         if seen.unstarted:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
                 f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
                 hint="`boot` goes on when it is back",
             )
-        return self._with_old_code(seen, blueprint) if seen.well and not some_old else seen
+        return self._with_old_code(seen, blueprint) if seen.well and not without else seen
 
     def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:
         """Add the problem of each restarted service of which a process still runs the code of another release."""

@@ -33,6 +33,15 @@ class SourceDifference:
     size: int
     files: int
 
+    @property
+    def paths(self) -> list[str]:
+        """The paths in the release of all files that come or go."""
+        return [
+            path if place == "." else f"{place}/{path}"
+            for _, place, difference in self.parts
+            for path in dict.fromkeys((*difference.gone, *(entry.path for entry in difference.come)))
+        ]
+
     def apply(self, directory: Path) -> None:
         """Turn the files of the older release, exactly as write() left them, into those of the newer one; raises Failed."""
         for repository, place, difference in self.parts:

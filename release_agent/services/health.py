@@ -9,7 +9,7 @@ from release_agent.config.sections import PROCESS_PLACEHOLDERS
 from release_agent.health import LEFT_STOPPED, Look, ServiceLook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from release_agent.config.blueprint import Blueprint
@@ -43,9 +43,15 @@ class HealthExaminer:
         """Run probes once; returns what was wrong."""
         return [answer for answer in self._probes.run(probes, directory, environment) if answer]
 
-    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str]) -> Look:
-        """Look once at every service. RUNNING is not ready: probes say so."""
-        groups = self._states.processes()
+    def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
+        """Look once at every service. RUNNING is not ready: probes say so.
+
+        ``without``: the full names of processes that do not count: neither their states nor probes of each process.
+        """
+        groups = {
+            service: [process for process in processes if process.full_name not in without]
+            for service, processes in self._states.processes().items()
+        }
         looks = {service.name: _at_processes(service.name, groups) for service in blueprint.services}
         asked = [
             (service.name, probe)
@@ -63,10 +69,7 @@ class HealthExaminer:
 
 def of_each_process(probe: Probe, processes: Sequence[Process]) -> list[Probe]:
     """Return a probe with ``{process_num}`` or ``{process_name}`` in it as one for each process; any other as it is."""
-    told = probe.http + probe.tcp + probe.command
-    if not any(placeholder in told for placeholder in PROCESS_PLACEHOLDERS):
-        return [probe]
-    return [_of_process(probe, process) for process in processes]
+    return [_of_process(probe, process) for process in processes] if probe.of_each_process else [probe]
 
 
 def _of_process(probe: Probe, process: Process) -> Probe:

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from release_agent.config.sections import RELEASE_PLACEHOLDERS
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def describe(probe: Probe) -> str:
 
 def filled(expected: str, environment: Mapping[str, str]) -> str:
     """Return what an answer must contain: ``{revision}``, ``{commit}`` and ``{release}`` are those of the release."""
-    values = {"{revision}": Variable.RELEASE_REVISION, "{commit}": Variable.RELEASE_COMMIT, "{release}": Variable.RELEASE_NAME}
-    for placeholder, variable in values.items():
+    variables = (Variable.RELEASE_REVISION, Variable.RELEASE_COMMIT, Variable.RELEASE_NAME)
+    for placeholder, variable in zip(RELEASE_PLACEHOLDERS, variables, strict=True):
         expected = expected.replace(placeholder, environment.get(variable, ""))
     return expected
 

@@ -1,8 +1,10 @@
-"""Which of supervisor's programs are the agent's own."""
+"""What supervisor's configuration of each process says of its program: whether it is the agent's own, and how many it has."""
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _AGENT_VERBS = ("deploy", "boot", "monitor")
+_NUMBERS = re.compile(r"\d+")
 
 
 def is_own(program: Mapping[str, Any], verbs: Sequence[str] = _AGENT_VERBS) -> bool:
@@ -28,6 +31,16 @@ def is_own(program: Mapping[str, Any], verbs: Sequence[str] = _AGENT_VERBS) -> b
 def own(programs: Sequence[dict[str, Any]], verb: str) -> list[dict[str, Any]]:
     """Return the programs that run this agent with a verb, or are called like it."""
     return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
+
+
+def smallest(programs: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many processes the program with the fewest has, of the processes of a group; 0 if there are none.
+
+    Supervisor does not say of which program a process is. Processes of one program differ in their `%(process_num)`, so
+    those whose names and commands differ only in numbers count as one program.
+    """
+    counts = Counter((_NUMBERS.sub("#", program["name"]), _NUMBERS.sub("#", program["command"])) for program in programs)
+    return min(counts.values(), default=0)
 
 
 def is_monitored(programs: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[], bool]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from release_agent.errors import SERVICE_LOG_HINT, Code, Failed, Unhealthy
 from release_agent.services import answers
 from release_agent.services.faults import FaultCode, check_state, strange
-from release_agent.services.programs import is_own
+from release_agent.services.programs import is_own, smallest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -65,11 +65,15 @@ class SupervisorServices:
 
     def stop_seconds(self, service: str) -> float:
         """Return the longest ``stopwaitsecs`` of a service's programs, 0 if there are none."""
-        return max((program["stopwaitsecs"] for program in self.programs() if program["group"] == service), default=0)
+        return max((program["stopwaitsecs"] for program in self._programs_of(service)), default=0)
 
     def start_seconds(self, service: str) -> float:
         """Return the longest ``startsecs`` of a service's programs, 0 if there are none."""
-        return max((program["startsecs"] for program in self.programs() if program["group"] == service), default=0)
+        return max((program["startsecs"] for program in self._programs_of(service)), default=0)
+
+    def smallest_program(self, service: str) -> int:
+        """Return how many processes the service's program with the fewest has, 0 if there are none."""
+        return smallest(self._programs_of(service))
 
     def processes(self) -> dict[str, list[Process]]:
         """Return every group's processes."""
@@ -116,6 +120,9 @@ class SupervisorServices:
     def signal(self, process: Process, signal: Signals) -> None:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
         self._change("signalProcess", process, str(int(signal)), allowed=FaultCode.NOT_RUNNING)
+
+    def _programs_of(self, service: str) -> list[dict[str, Any]]:
+        return [program for program in self.programs() if program["group"] == service]
 
     def _ask(self, read: Callable[[object], _T], method: str, *arguments: object) -> _T:
         """Call and read the answer; raises Failed (supervisor-refused) for one that no supervisor gives."""

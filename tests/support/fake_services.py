@@ -71,6 +71,9 @@ class FakeServices:
     def signal(self, process: Process, signal: Signals) -> None:
         self._called(signal.name, process)
 
+    def smallest_program(self, service: str) -> int:
+        return len(self.processes().get(service, ()))
+
     def stop_seconds(self, service: str) -> float:
         return 5.0 if service else 0.0
 

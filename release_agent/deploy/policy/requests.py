@@ -16,6 +16,8 @@ _ROLL = 'or give it numprocs=2 and restart = "rolling"'
 _PLUGIN = "add supervisor.d/plugin.conf, with the right `config`, and restart supervisord: the plugin holds its socket meanwhile"
 _MIGRATE = "start the container with --sysctl net.ipv4.tcp_migrate_req=1, if its processes share a port with SO_REUSEPORT"
 _POLITE = "if its server answers what it has accepted before it ends"
+_OLD_ANSWERS = "a process of the release before may answer its probe: a release that answers wrongly can take over all of them"
+_TELL_APART = 'give its probe expect = "{revision}", or add [service.rehearsal]'
 _REHEARSE = "add [service.rehearsal]: a release that cannot start is found before anything live is stopped"
 
 
@@ -45,12 +47,15 @@ class Outlook:
 def outlook(service: Service, processes: int, socket: str | None, *, migrates: bool) -> Outlook:
     """Judge a service.
 
-    ``processes``: how many it has. ``socket``: where supervisord listens for it, empty if it does not, None without the
-    plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to another one.
+    ``processes``: how many its program with the fewest has. ``socket``: where supervisord listens for it, empty if it does
+    not, None without the plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to
+    another one.
     """
     loss, why, hint = _judged(service, processes, socket, migrates=migrates)
     rehearses = service.rehearsal is not None
     more = "" if rehearses or service.restart.kind is RestartKind.NONE else _REHEARSE
+    if not rehearses and _old_may_answer(service, processes):
+        loss, why, more = Loss.DEPENDS, f"{why}; {_OLD_ANSWERS}", _TELL_APART
     return Outlook(service.name, loss, why, rehearses, "; ".join(filter(None, (hint, more))))
 
 
@@ -69,7 +74,13 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
         return Loss.NO, f"the socket {socket} stays open while its processes are replaced, {_POLITE}", ""
     if kind is RestartKind.ROLLING and processes > 1:
         shares = "share its port (they take over its connections: tcp_migrate_req is 1)" if migrates else "share its port"
-        why = f"the other processes go on; each has to {shares}, or to be taken out of a balancer first"
+        why = f"the other processes of a program go on; each has to {shares}, or to be taken out of a balancer first"
         return Loss.DEPENDS, why, "" if migrates else _MIGRATE
     missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
     return Loss.YES, "nothing listens between its stop and its start", missing
+
+
+def _old_may_answer(service: Service, processes: int) -> bool:
+    """Whether a process that is not replaced yet may answer each probe of a rolling service in place of a new one."""
+    rolls = service.restart.kind is RestartKind.ROLLING and processes > 1
+    return rolls and bool(service.probes) and not any(probe.of_each_process or probe.names_release for probe in service.probes)

@@ -27,8 +27,8 @@ _ONLY_START = Restart(RestartKind.NONE)
 class Looking(Protocol):
     """Looks once at the services of a blueprint."""
 
-    def __call__(self, blueprint: Blueprint, /, *, some_old: bool = False) -> Look:
-        """``some_old``: processes of the release before are expected among them."""
+    def __call__(self, blueprint: Blueprint, /, without: Collection[str] = ()) -> Look:
+        """``without``: the full names of processes that do not count; they still run the release before."""
 
 
 class Replacement:
@@ -52,7 +52,7 @@ class Replacement:
 
         ``untouched``: the names of the services that are only started if they do not run. ``ran``: the processes that
         run this release already; those of a rolling service go on. ``to_the_end``: go on after a
-        service that is not healthy; for a release that stays live whatever is found.
+        service, or a process of a rolling one, that is not healthy; for a release that stays live whatever is found.
         """
         failure: Unhealthy | None = None
         for level in levels(self._blueprint.services):
@@ -80,7 +80,7 @@ class Replacement:
         if together:
             self._replace_together(together, to_the_end=to_the_end)
         for service in rolling:
-            self._roll(service, ran.get(service.name, frozenset()))
+            self._roll(service, ran.get(service.name, frozenset()), to_the_end=to_the_end)
 
     def _replace_together(self, services: Sequence[Service], *, to_the_end: bool) -> None:
         replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
@@ -96,16 +96,36 @@ class Replacement:
             raise
         self._traffic.let_in(self._processes(replaced))
 
-    def _roll(self, service: Service, ran: Collection[int]) -> None:
-        """Replace one process after the other, each when the one before is proved; the first failure leaves the others be."""
+    def _roll(self, service: Service, ran: Collection[int], *, to_the_end: bool) -> None:
+        """Replace one process after the other, each when the one before is proved; the first failure leaves the others be.
+
+        Those that still run the release before do not count: they may be what is wrong with it. ``to_the_end``: after a
+        failure replace the others all the same, and prove and let in all together.
+        """
         self.touched.add(service.name)
         self._restarter.hold(service.name)
-        for processes in self._restarter.steps(service.name, ran):
-            self._traffic.take_out(processes, all_but_some=len(self._processes([service.name])) > len(processes))
-            with self._run.phase("restart"):
-                self._restarter.replace(processes)
-            self._prove(self._alone([service]), some_old=True)
-            self._traffic.let_in(processes)
+        steps = self._restarter.steps(service.name, ran)
+        left = {process.full_name for processes in steps for process in processes}
+        unproved: list[Process] = []
+        failed = False
+        for processes in steps:
+            left.difference_update(process.full_name for process in processes)
+            unproved += processes
+            try:
+                self._replace_some(processes, all_but_some=len(self._processes([service.name])) > len(processes))
+                if not (failed and left):
+                    self._prove(self._alone([service]), left)
+                    self._traffic.let_in(unproved)
+                    unproved.clear()
+            except Unhealthy:
+                if not (to_the_end and left):
+                    raise
+                failed = True
+
+    def _replace_some(self, processes: Sequence[Process], *, all_but_some: bool) -> None:
+        self._traffic.take_out(processes, all_but_some=all_but_some)
+        with self._run.phase("restart"):
+            self._restarter.replace(processes)
 
     def _processes(self, services: Collection[str]) -> list[Process]:
         groups = self._run.context.services.processes() if services else {}
@@ -122,9 +142,9 @@ class Replacement:
         with self._run.phase("restart"):
             self._restarter.stop(level)
 
-    def _prove(self, blueprint: Blueprint, *, some_old: bool = False) -> None:
+    def _prove(self, blueprint: Blueprint, without: Collection[str] = ()) -> None:
         with self._run.phase("health"):
-            prove(lambda: self._look(blueprint, some_old=some_old), blueprint.health, self._run.context.clock)
+            prove(lambda: self._look(blueprint, without), blueprint.health, self._run.context.clock)
 
 
 def _only_started(service: Service) -> Service:

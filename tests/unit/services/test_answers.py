@@ -27,6 +27,7 @@ CALLS: dict[str, Callable[[SupervisorServices], object]] = {
     "pid": lambda services: services.supervisor_pid(),
     "programs": lambda services: services.programs(),
     "stop_seconds": lambda services: services.stop_seconds("web"),
+    "smallest_program": lambda services: services.smallest_program("web"),
     "start_seconds": lambda services: services.start_seconds("web"),
     "processes": lambda services: services.processes(),
     "look": lambda services: services.look(WEB),

@@ -129,3 +129,13 @@ def test_a_service_that_supervisor_does_not_know_is_not_well() -> None:
     seen = look(Supervisor(*RUNNING[1:]), Probes())
 
     assert seen.problems == ("web: supervisor does not know it",)
+
+
+def test_processes_that_do_not_count_are_neither_looked_at_nor_asked() -> None:
+    each = combine(configuration('[[service]]\nname = "jobs"\n[[service.probe]]\ntcp = "{process_name}:1"\n'), {})
+    probes, dead = Probes(), Process("jobs", "two", "FATAL", 0)
+
+    seen = HealthExaminer(Supervisor(RUNNING[1], dead), probes).look(each, Path("/"), {}, without={"jobs:two"})
+
+    assert (seen.well, seen.pids) == (True, {8})
+    assert probes.asked == ["one:1"]

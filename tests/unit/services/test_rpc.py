@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.errors import Code, Failed, SupervisorGone
-from release_agent.services.programs import is_own
+from release_agent.services.programs import is_own, smallest
 from release_agent.services.rpc import Rpc
 from support.privileges import unprivileged
 from support.servers import answering, listening, refusing
@@ -51,6 +51,24 @@ def test_programs_of_others(command: str) -> None:
 def test_a_program_is_asked_for_by_its_verb() -> None:
     assert is_own({"command": "release-agent monitor"}, ("monitor",))
     assert not is_own({"command": "release-agent deploy"}, ("monitor",))
+
+
+@pytest.mark.parametrize(
+    ("programs", "fewest"),
+    [
+        pytest.param([], 0, id="nothing"),
+        pytest.param([("web", "serve")], 1, id="one"),
+        pytest.param([("web_09", "serve"), ("web_10", "serve")], 2, id="the-same-command"),
+        pytest.param([("web_0", "serve 80"), ("web_1", "serve 81")], 2, id="a-port-each"),
+        pytest.param([("web", "serve"), ("worker", "work")], 1, id="two-programs"),
+        pytest.param([("web", "run"), ("worker", "run")], 1, id="two-programs-of-one-command"),
+        pytest.param([("a1", "serve"), ("a2", "work")], 1, id="two-programs-with-numbers"),
+        pytest.param([("web", "run"), ("web2", "run")], 1, id="two-programs-one-with-a-number"),
+        pytest.param([("web_0", "serve"), ("web_1", "serve"), ("worker", "work")], 1, id="one-program-of-two-has-one"),
+    ],
+)
+def test_how_many_processes_the_smallest_program_of_a_group_has(programs: list[tuple[str, str]], fewest: int) -> None:
+    assert smallest([{"name": name, "command": command} for name, command in programs]) == fewest
 
 
 def gone(url: str, **environ: str) -> SupervisorGone:

@@ -49,3 +49,33 @@ def test_a_kernel_that_migrates_requests_needs_no_setting() -> None:
 
     assert "tcp_migrate_req" not in told.hint
     assert "tcp_migrate_req is 1" in told.why
+
+
+@pytest.mark.parametrize("socket", [SOCKET, ""])
+@pytest.mark.parametrize(
+    ("settings", "processes", "told"),
+    [
+        pytest.param('[[service.probe]]\nhttp = "http://h/"\n', 2, True, id="at-a-shared-port"),
+        pytest.param('[[service.probe]]\nhttp = "http://h/"\nexpect = "hello"\n', 2, True, id="both-give-the-answer"),
+        pytest.param('[[service.probe]]\nhttp = "http://h/"\nexpect = "at {commit}"\n', 2, False, id="only-the-new-one-gives-it"),
+        pytest.param('[[service.probe]]\ntcp = "h:80{process_num}"\n', 2, False, id="of-each-process"),
+        pytest.param(
+            '[[service.probe]]\ntcp = "h:1"\n[[service.probe]]\nexec = "ask {process_name}"\n', 2, False, id="one-of-two"
+        ),
+        pytest.param('[[service.probe]]\ntcp = "h:1"\n[service.rehearsal]\n', 2, False, id="rehearsed"),
+        pytest.param('[[service.probe]]\ntcp = "h:1"\n', 1, False, id="the-only-process"),
+    ],
+)
+def test_a_rolling_service_whose_old_processes_may_answer_its_probe(
+    socket: str,
+    settings: str,
+    processes: int,
+    told: bool,
+) -> None:
+    (service,) = configuration(f'[[service]]\nname = "web"\nrestart = "rolling"\n{settings}').services
+
+    seen = outlook(service, processes, socket, migrates=True)
+
+    assert ("a process of the release before may answer" in seen.why) is told
+    assert ('expect = "{revision}"' in seen.hint) is told
+    assert seen.loses_requests is Loss.DEPENDS or not told

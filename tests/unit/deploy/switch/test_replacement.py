@@ -25,7 +25,7 @@ from support.fake_services import FakeServices, NoSockets
 from support.roots import release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from release_agent.system.command import HookCommand
 
@@ -57,14 +57,23 @@ class Nowhere:
 
 
 class World:
-    """Services of one process each, which all run; ``sick`` never become healthy. ``old``: those of the release that is left."""
+    """Services of one process each, which all run; ``sick`` never become healthy. ``old``: those of the release that is left.
+
+    ``sick``: names of services and full names of processes. ``cure``: the call after which nothing is sick.
+    """
 
     def __init__(
-        self, *services: Service, old: Sequence[Service] | None = None, sick: Sequence[str] = (), forgiving: bool = False
+        self,
+        *services: Service,
+        old: Sequence[Service] | None = None,
+        sick: Sequence[str] = (),
+        cure: str = "",
+        forgiving: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.services = FakeServices(self.clock, [Process(one.name, "it", "RUNNING", 7) for one in services])
-        self.sick = sick
+        self._sick = sick
+        self._cure = cure
         parts = {
             "plugin": NoSockets(),
             "reporter": NoReporter(),
@@ -78,14 +87,15 @@ class World:
         traffic = Traffic(run, left, Side(release(2), plans_of(services)), forgiving=forgiving)
         self.replacement = Replacement(run, plans_of(services), self._look, traffic)
 
-    def _look(self, plans: Blueprint, **_: bool) -> Look:
+    def _look(self, plans: Blueprint, without: Collection[str] = ()) -> Look:
         names = [service.name for service in plans.services]
-        self._say(f"look {' '.join(names)}")
+        self._say(f"look {' '.join(names)}" + "".join(f" without {name}" for name in sorted(without)))
         processes = self.services.processes()
-        return Look({name: self._seen(name, processes[name]) for name in names})
+        return Look({name: self._seen(name, [one for one in processes[name] if one.full_name not in without]) for name in names})
 
     def _seen(self, name: str, processes: list[Process]) -> ServiceLook:
-        well = name not in self.sick and all(process.running for process in processes)
+        sick = () if self._cure in self.services.calls else self._sick
+        well = all(process.running for process in processes) and not {name, *(one.full_name for one in processes)} & set(sick)
         return ServiceLook(tuple(processes), () if well else (f"{name} is sick",))
 
     def _say(self, what: str) -> None:
@@ -266,15 +276,80 @@ def test_commands_that_fail_do_not_keep_a_release_from_coming_back() -> None:
 
 
 def test_each_process_of_a_rolling_service_leaves_and_comes_back_before_the_next_one() -> None:
-    web = service("web", Restart(RestartKind.ROLLING), before_stop="leave", after_start="join")
-    world = World(web, old=[web])
-    world.services.all = [Process("web", name, "RUNNING", pid) for name, pid in (("one", 7), ("two", 8))]
+    world = rolling("one", "two")
 
     assert world.replace() == [
-        *("before_stop leave one in 000001", "stop web:one", "start web:one", "look web", "after_start join one in 000002"),
-        *("before_stop leave two in 000001", "stop web:two", "start web:two", "look web", "after_start join two in 000002"),
+        *("before_stop leave one in 000001", "stop web:one", "start web:one", "look web without web:two"),
+        *("after_start join one in 000002", "before_stop leave two in 000001", "stop web:two", "start web:two", "look web"),
+        *("after_start join two in 000002", "look web"),
+    ]
+
+
+def rolling(*names: str, **settings: Any) -> World:
+    """Return a world with a rolling service of some processes, with the pids 7, 8 …"""
+    web = service("web", Restart(RestartKind.ROLLING), before_stop="leave", after_start="join")
+    world = World(web, old=[web], **settings)
+    world.services.all = [Process("web", name, "RUNNING", pid) for pid, name in enumerate(names, start=7)]
+    return world
+
+
+def test_processes_of_a_sick_release_do_not_keep_a_rolling_service_from_leaving_it() -> None:
+    world = rolling("one", "two", "three", sick=["web:three"], cure="start web:three")
+
+    assert [call for call in world.replace() if call.startswith("look")] == [
+        "look web without web:three without web:two",
+        "look web without web:three",
+        "look web",
         "look web",
     ]
+
+
+def test_processes_that_ran_the_release_already_count_from_the_first_step_on() -> None:
+    world = rolling("one", "two", "three", sick=["web:two"])
+
+    done, _ = world.fails(ran={"web": frozenset({8})})
+
+    assert done == ["before_stop leave one in 000001", "stop web:one", "start web:one", "look web without web:three"]
+
+
+def test_first_process_that_does_not_come_up_ends_a_rolling_replacement() -> None:
+    world = rolling("one", "two", sick=["web:one"])
+
+    done, _ = world.fails()
+
+    assert [call for call in done if "two" in call] == ["look web without web:two"]
+
+
+def test_a_release_that_comes_back_gets_all_processes_whatever_one_of_them_does_and_lets_them_in_once_all_are_proved() -> None:
+    world = rolling("one", "two", "three", sick=["web:one"], cure="start web:three")
+
+    assert world.replace(to_the_end=True) == [
+        *("before_stop leave one in 000001", "stop web:one", "start web:one", "look web without web:three without web:two"),
+        *("before_stop leave two in 000001", "stop web:two", "start web:two"),
+        *("before_stop leave three in 000001", "stop web:three", "start web:three", "look web"),
+        *("after_start join one in 000002", "after_start join two in 000002", "after_start join three in 000002", "look web"),
+    ]
+
+
+def test_a_release_that_comes_back_and_is_sick_has_all_processes_and_lets_none_in() -> None:
+    world = rolling("one", "two", sick=["web"])
+
+    done, message = world.fails(to_the_end=True)
+
+    assert [call for call in done if call.startswith("start")] == ["start web:one", "start web:two"]
+    assert [call for call in done if call.startswith("after_start")] == []
+    assert message == "not healthy within 10 s: web is sick"
+    assert world.clock.spent == pytest.approx(2 * 10.1, abs=0.8), "the first step has the deadline, and all of them together"
+
+
+def test_a_process_that_cannot_be_started_does_not_keep_the_others_from_coming_back() -> None:
+    world = rolling("one", "two")
+    world.services.refused = ["web:one"]
+
+    done, message = world.fails(to_the_end=True)
+
+    assert "start web:two" in done
+    assert message == "not healthy within 10 s: web is sick"
 
 
 def test_services_that_are_stopped_for_good_leave_the_traffic_too() -> None:
