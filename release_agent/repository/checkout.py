@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.repository import objects
-from release_agent.repository.files import MISSING, REGULAR, differing, digest, take_away, unlike_a_checkout
+from release_agent.repository.files import MISSING, REGULAR, Expected, Rights, differing, digest, take_away, unlike_a_checkout
 from release_agent.repository.process import GitFailedError
 from release_agent.repository.sharing import share
 from release_agent.system.disk import disk_full, explained, is_full
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 ATTRIBUTES = ".gitattributes"
-# Attributes by which git writes a file otherwise than it is committed.
+# Attributes by which git may write a file otherwise than it is committed, and their values by which it does.
 _CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
+_CONVERTS = re.compile(r"eol\0crlf|ident\0set|working-tree-encoding\0(?!unspecified|unset|set).*")
 _LONGEST_SAYING = 500
 
 
@@ -73,25 +75,51 @@ class Checkout:
         with writing(self._repository, directory):
             return self._put_right(objects.files(self._view.cat, commit), directory)
 
+    @property
+    def rights(self) -> Rights:
+        """The rights of a new directory: the mode, and what it inherits."""
+        return Rights.of(str(self._view.new_directory), self._view.new_directory.stat())
+
     def _put_right(self, entries: Sequence[TreeEntry], directory: Path, *, shared: bool = False) -> int:
         refuse_submodules(self._repository, entries)
-        extra, lost = unlike_a_checkout(entries, directory, self._hashes, self._clock, shared=shared)
+        attributes = [entry for entry in entries if _has_attributes(entry)]
+        extra, lost = unlike_a_checkout(entries, directory, Expected(self.rights, links=shared), self._hashes, self._clock)
+        # A converted file cannot be compared: if a program gave it its committed content, a checkout would not.
+        again = {entry.path: entry for entry in (*lost, *self._converted(entries, directory, attributes))}
         take_away(directory, extra, self._clock)
-        take_away(directory, (entry.path for entry in lost), self._clock)
-        self._write_some(lost, directory, attributes=[entry for entry in entries if _has_attributes(entry)])
-        return len(lost)
+        take_away(directory, again, self._clock)
+        self._write_some(list(again.values()), directory, attributes)
+        return len(again)
+
+    def _converted(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry]) -> list[TreeEntry]:
+        """Return the files that git does not write as they are committed, as files of attributes say."""
+        if not attributes:
+            return []
+        objects.check(self._view.cat, (entry.object_id for entry in attributes))
+        with self._index_of(attributes, directory) as index:
+            command = ["check-attr", "--cached", "--stdin", "-z", *_CONVERTING]
+            told = self._view.with_tree(index, directory, command, stdin=_listed(entries)).split("\0")
+        found = zip(told[::3], told[1::3], told[2::3], strict=False)
+        converted = {path for path, name, value in found if _CONVERTS.fullmatch(f"{name}\0{value}")}
+        return [entry for entry in entries if entry.mode in REGULAR and entry.path in converted]
 
     def _write_some(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry] = ()) -> None:
         """Write files into the place where none of them is; ``attributes``: files that say how these are converted."""
         if not entries:
             return
-        with self._view.index() as index:
-            listed = {entry.path: entry for entry in (*attributes, *entries)}.values()
-            told = "".join(f"{entry.mode} {entry.object_id}\t{entry.path}\0" for entry in listed)
-            self._view.with_tree(index, directory, ["update-index", "-z", "--index-info"], stdin=told)
+        listed = {entry.path: entry for entry in (*attributes, *entries)}.values()
+        with self._index_of(listed, directory) as index:
             command = ["checkout-index", "--force", "-z", "--stdin"]
             self._view.with_tree(index, directory, command, stdin=_listed(entries))
             self._prove(index, directory, entries, listed)
+
+    @contextmanager
+    def _index_of(self, entries: Iterable[TreeEntry], directory: Path) -> Iterator[Path]:
+        """Make an index of some files."""
+        with self._view.index() as index:
+            told = "".join(f"{entry.mode} {entry.object_id}\t{entry.path}\0" for entry in entries)
+            self._view.with_tree(index, directory, ["update-index", "-z", "--index-info"], stdin=told)
+            yield index
 
     def _prove(self, index: Path, directory: Path, written: Sequence[TreeEntry], listed: Iterable[TreeEntry]) -> None:
         """Raise GitFailedError unless the files of an index that were written are as their commit has them."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, root_tree
+from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, head_of_entry, root_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from release_agent.repository.objects import Cat
 
@@ -60,7 +59,7 @@ def difference(cat: Cat, old: str, new: str) -> TreeDifference:
 def _differing(before: bytes, after: bytes, id_bytes: int) -> tuple[_Entries, _Entries]:
     """Return the entries that only one of two trees has."""
     was, now = _whole_entries(before, id_bytes), _whole_entries(after, id_bytes)
-    return dict(_read(was - now, id_bytes)), dict(_read(now - was, id_bytes))
+    return _by_name(was - now, was, before), _by_name(now - was, now, after)
 
 
 def _whole_entries(tree: bytes, id_bytes: int) -> set[bytes]:
@@ -70,8 +69,18 @@ def _whole_entries(tree: bytes, id_bytes: int) -> set[bytes]:
     return set(found)
 
 
-def _read(entries: set[bytes], id_bytes: int) -> Iterator[tuple[str, tuple[str, str]]]:
+def _by_name(entries: set[bytes], among: set[bytes], tree: bytes) -> _Entries:
+    """Read some entries of a tree; raises GitFailedError if the tree has one of their names twice."""
+    found: _Entries = {}
     for entry in entries:
-        mode, _, name = entry[: -id_bytes - 1].partition(b" ")
-        # Old programs wrote directories as 040000.
-        yield os.fsdecode(name), (mode.decode("ascii").lstrip("0"), entry[-id_bytes:].hex())
+        head, _, object_id = entry.partition(b"\0")
+        mode, name = head_of_entry(head)
+        # Counting is cheap, and never too low: ids and longer names may hold the same bytes.
+        if tree.count(head[head.index(b" ") :] + b"\0") > 1 and _is_twice(name, among):
+            raise damaged()
+        found[name] = mode, object_id.hex()
+    return found
+
+
+def _is_twice(name: str, entries: set[bytes]) -> bool:
+    return sum(head_of_entry(entry.partition(b"\0")[0])[1] == name for entry in entries) > 1

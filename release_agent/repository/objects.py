@@ -98,15 +98,30 @@ def root_tree(cat: Cat, commit: str) -> str:
 
 
 def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
-    place = 0
+    place, names = 0, set[str]()
     while place < len(tree):
-        end = tree.find(b"\0", place)
-        mode, _, name = tree[place:end].partition(b" ")
+        start, end = place, tree.find(b"\0", place)
         place = end + 1 + id_bytes
-        if end < 0 or place > len(tree) or not (name and mode.isdigit()):
+        if end < 0 or place > len(tree):
             raise damaged()
-        # Old programs wrote directories as 040000.
-        yield mode.decode("ascii").lstrip("0"), os.fsdecode(name), tree[end + 1 : place].hex()
+        mode, name = head_of_entry(tree[start:end])
+        if name in names:
+            raise damaged()
+        names.add(name)
+        yield mode, name, tree[end + 1 : place].hex()
+
+
+def head_of_entry(head: bytes) -> tuple[str, str]:
+    """Return mode and name of an entry; raises GitFailedError for a name that would lead out of its directory.
+
+    git looks at the names of files only: an empty directory can have any.
+    """
+    mode, _, name = head.partition(b" ")
+    # Old programs wrote directories as 040000.
+    kind = mode.lstrip(b"0")
+    if not kind.isdigit() or name in (b"", b".", b"..") or b"/" in name:
+        raise damaged()
+    return kind.decode("ascii"), os.fsdecode(name)
 
 
 def damaged() -> GitFailedError:

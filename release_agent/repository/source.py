@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
 from release_agent.repository.checkout import ATTRIBUTES
-from release_agent.repository.files import beside, take_away
+from release_agent.repository.files import beside, put_right, take_away
 from release_agent.repository.git import GitRepository
 from release_agent.repository.revision import check_revision, is_nameable
 from release_agent.system.disk import explained
@@ -161,6 +161,8 @@ class GitSource:
     def restore(self, commits: Mapping[str, str], directory: Path) -> None:
         """Turn a release, whatever programs and hooks did to it, into what write() makes; raises Failed, Refused."""
         with explained(directory):
+            for repository in self.repositories:
+                put_right(directory, self._into[repository.name], repository.checkout.rights)
             take_away(directory, beside(directory, list(self._into.values()), self._clock), self._clock)
             for repository in self.repositories:
                 (directory / self._into[repository.name]).mkdir(parents=True, exist_ok=True)

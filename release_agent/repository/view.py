@@ -127,6 +127,11 @@ class View:
                 hint="mount it, or let this user read it; `release-agent doctor` looks at every part of the set-up",
             ) from error
 
+    @property
+    def new_directory(self) -> Path:
+        """A directory of the view that has what every new one gets: its mode, and what it inherits."""
+        return self._view / "refs"
+
     @cached_property
     def _origin(self) -> tuple[str, str]:
         """The repository's git directory and its object format."""

@@ -31,6 +31,7 @@ from release_agent.system.disk import (
     read_regular,
     remove,
     require_directory,
+    require_nothing_mounted,
     sync_directory,
     sync_mount,
     sync_paths,
@@ -382,14 +383,17 @@ class Root:
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
         """Take a release out of the releases and park it; ``restore`` gives it the files of its commits.
 
-        Nothing of it is left if that fails. Raises Failed, Refused, OSError.
+        Nothing of it is left if that fails, except if something is mounted in it. Raises Failed, Refused, OSError.
         """
         release, place = self.get(name), self.incoming / name
         if release is None:
             return
+        require_nothing_mounted(self._releases / name)
         (self._releases / name).rename(place)
         self._notes.remove(name)
         try:
+            # Before and after: a program that ends meanwhile may have written what restore() had seen already.
+            _require_unused(place)
             restore(place)
             sync_mount(self.path)
             _require_unused(place)

@@ -128,11 +128,16 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    place = os.path.realpath(path)
+    require_nothing_mounted(path)
+    shutil.rmtree(path, onerror=_make_removable)
+
+
+def require_nothing_mounted(directory: Path) -> None:
+    """Raise OSError if something is mounted in a directory."""
+    place = os.path.realpath(directory)
     for mounted in mount_points():
         if f"{mounted}/".startswith(f"{place}/"):
             raise OSError(errno.EBUSY, "something is mounted there", mounted)
-    shutil.rmtree(path, onerror=_make_removable)
 
 
 def _make_removable(

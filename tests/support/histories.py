@@ -1,0 +1,100 @@
+"""Histories of any trees, what git's own checkout makes of their commits, and all that a directory holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.repositories import Repository, git_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    # Mode as git writes it, and content, by path.
+    Tree = Mapping[bytes, tuple[str, bytes]]
+    Picture = dict[bytes, tuple[object, ...]]
+
+FILE, EXECUTABLE, LINK = "100644", "100755", "120000"
+_PERSON = b"Ada <ada@example.org> 1700000000 +0000"
+
+
+class History:
+    """A repository with one commit for each tree, and what git makes of each."""
+
+    def __init__(self, place: Path, trees: Iterable[Tree], *options: str) -> None:
+        """``options``: those of ``git init``."""
+        self.repository = Repository(place / "repository", *options)
+        self._checkouts = place / "checkouts"
+        self._clone = self._checkouts / "clone"
+        self._pictures: dict[str, Picture] = {}
+        self.commits = commit_all(self.repository, trees)
+
+    def expected(self, commit: str) -> Picture:
+        """Return what is in a fresh clone where git has checked out a commit."""
+        if commit not in self._pictures:
+            self._checkouts.mkdir(exist_ok=True)
+            self.git("clone", "--quiet", "--no-checkout", "--shared", self.repository.path, self._clone)
+            self.git("-C", self._clone, "checkout", "--quiet", "--detach", commit)
+            shutil.rmtree(self._clone / ".git")
+            self._pictures[commit] = picture(self._clone)
+            shutil.rmtree(self._clone)
+        return self._pictures[commit]
+
+    def git(self, *arguments: object) -> None:
+        """Run git beside the repository."""
+        command = ["git", *map(str, arguments)]
+        subprocess.run(command, cwd=self._checkouts, env=git_environment(), check=True, capture_output=True)
+
+
+def commit_all(repository: Repository, trees: Iterable[Tree]) -> list[str]:
+    """Commit trees one after the other, tag them v1.0.0, v1.1.0, …, and return the commits."""
+    stream: list[bytes] = []
+    count = 0
+    for count, tree in enumerate(trees, 1):
+        stream += [b"commit refs/heads/main\nmark :%d\ncommitter %s\ndata 0\ndeleteall\n" % (count, _PERSON)]
+        for path, (mode, content) in tree.items():
+            stream += [b"M %s inline %s\ndata %d\n" % (mode.encode(), _quoted(path), len(content)), content, b"\n"]
+        stream += [b"reset refs/tags/v1.%d.0\nfrom :%d\n\n" % (count - 1, count)]
+    marks = repository.path / ".git/marks"
+    command = ["git", "fast-import", "--quiet", f"--export-marks={marks}"]
+    subprocess.run(command, cwd=repository.path, env=git_environment(), input=b"".join(stream), check=True, capture_output=True)
+    by_mark = dict(line.split() for line in marks.read_text().splitlines())
+    return [by_mark[f":{number}"] for number in range(1, count + 1)]
+
+
+def _quoted(path: bytes) -> bytes:
+    return b'"' + b"".join(b"\\%03o" % byte for byte in path) + b'"'
+
+
+def picture(directory: Path) -> Picture:
+    """Return all that can be told of a directory and of what is in it, but inodes and times; its own path is empty."""
+    top = os.fsencode(directory)
+    found = {b"": _about(top)}
+    for place, directories, files in os.walk(top):
+        for name in (*directories, *files):
+            path = os.path.join(place, name)  # noqa: PTH118 - names are bytes
+            found[os.path.relpath(path, top)] = _about(path)
+    return found
+
+
+def differences(found: Picture, expected: Picture) -> list[str]:
+    """Return what differs between two pictures, one line for each path."""
+    paths = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
+    return [f"{path!r} is {found.get(path)}, not {expected.get(path)}" for path in paths]
+
+
+def _about(path: bytes) -> tuple[object, ...]:
+    there = os.lstat(path)
+    owner = (there.st_uid, there.st_gid, *sorted(os.listxattr(path, follow_symlinks=False)))
+    if stat.S_ISLNK(there.st_mode):
+        return ("link", os.readlink(path), *owner)
+    if stat.S_ISDIR(there.st_mode):
+        return ("directory", oct(there.st_mode), *owner)
+    content = Path(os.fsdecode(path)).read_bytes() if stat.S_ISREG(there.st_mode) else b""
+    shown = content if len(content) < 100 else hashlib.sha256(content).digest()
+    return ("file", oct(there.st_mode), shown, *owner)
