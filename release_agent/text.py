@@ -104,6 +104,8 @@ def progress(event: dict[str, Any]) -> str:
     match event["event"]:
         case "hook.started":
             return f"{event.get('stage')} `{plain(str(event.get('run')))}`"
+        case "hook.cached":
+            return f"{event.get('stage')} `{plain(str(event.get('run')))}` did not run: its outputs were kept"
         case "hook.output":
             return f"  | {plain(str(event.get('line')))}"
         case "hook.finished":

@@ -185,6 +185,7 @@ class Parts:
             redact=self.redact,
             source=source,
             store=root,
+            cache=root.cache,
             journal=journal,
             hooks=CommandRunner(self.clock, lambda line: self.log.info("hook.output", line=line), notes=root.incoming),
             services=services,

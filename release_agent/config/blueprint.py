@@ -6,10 +6,10 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from release_agent.config import schema
-from release_agent.config.load import check_services, check_shared, describe
+from release_agent.config import readers, schema
+from release_agent.config.load import check_makes, check_services, check_shared, describe
 from release_agent.config.order import check_order
 from release_agent.config.schema import Problem, section, sections
 from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Repository, Service, Shared
@@ -60,6 +60,7 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
     check_services(blueprint.services, problems)
     check_order(blueprint.services, problems)
     check_shared(blueprint.shared, problems)
+    check_makes(blueprint.hooks.build, blueprint.shared, problems)
     _refuse(f"the {FILE} files together", problems)
     return blueprint
 
@@ -106,6 +107,7 @@ def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
     if lone:
         check_order(parsed.services, problems)
     check_shared(parsed.shared, problems)
+    check_makes(parsed.hooks.build, parsed.shared, problems)
     _refuse(source, problems)
     return replace(parsed, own=frozenset(table))
 
@@ -115,22 +117,18 @@ def _refuse(source: str, problems: list[Problem]) -> None:
         raise Refused(Code.RELEASE_TOML_INVALID, describe(source, problems), hint="fix it in the repository and tag again")
 
 
-def _within(into: str, path: str) -> str:
-    return path if into == "." else into if path == "." else f"{into}/{path}"
-
-
 _Parsed = list[tuple[str, ReleaseToml]]
 
 
 def _shared(parsed: _Parsed) -> Shared:
     return Shared(
-        directories=tuple(_within(into, path) for into, toml in parsed for path in toml.shared.directories),
-        files=tuple(_within(into, path) for into, toml in parsed for path in toml.shared.files),
+        directories=tuple(readers.joined(into, path) for into, toml in parsed for path in toml.shared.directories),
+        files=tuple(readers.joined(into, path) for into, toml in parsed for path in toml.shared.files),
     )
 
 
 def _hooks(parsed: _Parsed) -> Hooks:
-    def of(stage: str) -> tuple[Hook, ...]:
+    def of(stage: str) -> tuple[Any, ...]:
         return tuple(replace(hook, cwd=into) for into, toml in parsed for hook in getattr(toml.hooks, stage))
 
     return Hooks(**{stage: of(stage) for stage in HOOK_STAGES})

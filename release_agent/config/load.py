@@ -13,7 +13,7 @@ from release_agent.config import readers, schema
 from release_agent.config.order import check_order
 from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import Problem
-from release_agent.config.sections import Config, Probe, RehearsalProbe, Repository, Service, Shared, host_name
+from release_agent.config.sections import BuildHook, Config, Probe, RehearsalProbe, Repository, Service, Shared, host_name
 from release_agent.errors import Code, Misconfigured
 from release_agent.system.disk import read_regular
 from release_agent.system.user import who_may_read
@@ -70,6 +70,7 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
     check_services(config.services, problems)
     check_order(config.services, problems)
     check_shared(config.shared, problems)
+    check_makes(config.hooks.build, config.shared, problems)
     if config.revision.signed and config.revision.follow == "branch":
         problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))
     if config.revision.follow == "rollout" and not config.consul.enabled:
@@ -121,3 +122,22 @@ def check_shared(shared: Shared, problems: list[Problem]) -> None:
     """Add the shared paths that are both a file and a directory, or one inside another."""
     for a, b in readers.overlapping([*shared.directories, *shared.files]):
         problems.append(Problem("shared", f'"{a}" and "{b}" overlap'))
+
+
+# Another value for each release: what a command makes of one is of no use to the next release.
+_OF_ONE_RELEASE = ("RELEASE_DIRECTORY", "RELEASE_PATH", "RELEASE_NAME", "RELEASE_NUMBER", "RELEASE_ID")
+
+
+def check_makes(hooks: Sequence[BuildHook], shared: Shared, problems: list[Problem]) -> None:
+    """Add the problems of hooks whose outputs are kept: half of what that needs, or outputs that are something else, too."""
+    for i, hook in enumerate(hooks):
+        path = f"hooks.build[{i}]"
+        if bool(hook.cache) != bool(hook.makes):
+            problems.append(Problem(path, "must have both cache and makes, or neither"))
+        both = [(a, b) for a, b in readers.overlapping([*hook.cache, *hook.makes])]
+        problems += [Problem(f"{path}.makes", f'"{a}" and "{b}" overlap') for a, b in both]
+        named = [name for name in _OF_ONE_RELEASE if hook.makes and name in hook.run]
+        problems += [Problem(f"{path}.run", f"must not use {name} with makes: each release has another") for name in named]
+    made = [readers.joined(hook.cwd, path) for hook in hooks for path in hook.makes]
+    overlapping = readers.overlapping([*made, *shared.directories, *shared.files])
+    problems += [Problem("hooks.build.makes", f'"{a}" and "{b}" overlap') for a, b in overlapping if a in made]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(KiB|MiB|GiB|TiB)")
+_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # What waits, and what is made below a path, must stay within what the kernel and Python take.
 _LONGEST_DURATION = 365 * _UNITS["d"]
@@ -123,6 +125,15 @@ def positive_duration(value: object) -> float:
     return seconds
 
 
+def size(value: object) -> int:
+    """Return the bytes of ``"500 MiB"`` or ``"2 GiB"``."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        message = 'must be a size such as "500 MiB" or "2 GiB"'
+        raise WrongValueError(message)
+    return int(float(found[1]) * _BYTES[found[2]])
+
+
 def optional_duration(value: object) -> float | None:
     """Return a duration in seconds, or None for the empty string."""
     return None if value == "" else positive_duration(value)
@@ -179,6 +190,11 @@ def inner_paths(value: object) -> tuple[str, ...]:
         message = "must name distinct paths inside the release, none within another"
         raise WrongValueError(message)
     return paths
+
+
+def joined(place: str, path: str) -> str:
+    """Return an inner path of a place that is an inner path itself."""
+    return path if place == "." else place if path == "." else f"{place}/{path}"
 
 
 def each(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:

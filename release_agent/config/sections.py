@@ -126,10 +126,22 @@ class Hook:
 
 
 @dataclass(frozen=True)
+class BuildHook(Hook):
+    """One command of ``[[hooks.build]]``; what it makes may be kept for the next release with the same inputs."""
+
+    cache: tuple[str, ...] = setting(
+        readers.inner_paths, default=(), doc="its inputs: files and directories; needs `makes`", optional_in_code=True
+    )
+    makes: tuple[str, ...] = setting(
+        readers.inner_paths, default=(), doc="its outputs, put in if it ran with the same inputs before", optional_in_code=True
+    )
+
+
+@dataclass(frozen=True)
 class Hooks:
     """``[hooks]``: commands run in the release directory."""
 
-    build: tuple[Hook, ...] = sections(Hook, doc="make the release: compile, install dependencies")
+    build: tuple[BuildHook, ...] = sections(BuildHook, doc="make the release: compile, install dependencies")
     before_publish: tuple[Hook, ...] = sections(Hook, doc="the last step that leaves the live release untouched")
     after_publish: tuple[Hook, ...] = sections(Hook, doc="between the swap and the restart")
     after_deploy: tuple[Hook, ...] = sections(Hook, doc="once proved healthy; a failure still rolls back")
@@ -262,14 +274,6 @@ class Consul:
 
 
 @dataclass(frozen=True)
-class Sharing:
-    """How files are shared between releases: by hard links; those of at least ``clones_from`` bytes by clones, None: never."""
-
-    links: bool
-    clones_from: int | None
-
-
-@dataclass(frozen=True)
 class ReleaseSettings:
     """``[release]``: how releases are made."""
 
@@ -278,6 +282,7 @@ class ReleaseSettings:
         default="auto",
         doc="how unchanged files are shared between releases",
     )
+    cache_size: int = setting(readers.size, default=2 << 30, doc="of what build hooks made, kept for the next release")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Hooks, Sharing
+    from release_agent.config.sections import Hooks
     from release_agent.deploy.context import Context
     from release_agent.deploy.ports import Difference
     from release_agent.model import Release
+    from release_agent.system.sharing import Sharing
 
 
 class Way(StrEnum):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         FollowedRollout,
         HookRunner,
         Journal,
+        OutputCache,
         Plugin,
         Reporter,
         Services,
@@ -39,6 +40,7 @@ class Context:
     redact: Callable[[str], str]
     source: Source
     store: Store
+    cache: OutputCache
     journal: Journal
     hooks: HookRunner
     services: Services

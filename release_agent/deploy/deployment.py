@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy import resolve
 from release_agent.deploy.building import build
+from release_agent.deploy.cached_hooks import build_hooks
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
@@ -108,7 +109,7 @@ class Deployment:
             seeded = store.link_shared(directory, plans.shared)
             # What seeds and hooks write is not known by its paths.
             paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
-        run.hooks("build", release, directory, plans)
+        build_hooks(run, release, directory, plans)
         store.check_built(release.name)
         with run.phase("sync"):
             release = self._with_what_was_made(release, directory, plans)

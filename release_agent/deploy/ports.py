@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Probe, Service, Shared, Sharing
+    from release_agent.config.sections import Probe, Service, Shared
     from release_agent.health import Candidate, Health, Look, Process, Rehearsed
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult, HookCommand
+    from release_agent.system.sharing import Sharing
 
 
 class Difference(Protocol):
@@ -183,6 +184,25 @@ class Store(Protocol):
 
         Nothing of it is left if that fails; raises ReleaseError, OSError.
         """
+
+
+class OutputCache(Protocol):
+    """What build hooks made, by a key of all that it was made of."""
+
+    def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
+        """Put the outputs of a key at their paths in a release; returns False if there are none.
+
+        Raises OSError if they are damaged, Failed (disk-full), Cancelled; nothing is left of them then.
+        """
+
+    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
+        """Keep what a hook made at its paths in a release, at most ``most`` bytes; raises OSError, Failed, Cancelled."""
+
+    def forget(self, key: str) -> None:
+        """Remove the outputs of a key; raises OSError."""
+
+    def prune(self, most: int) -> int:
+        """Remove what was not used for longest until at most ``most`` bytes are left; returns how many; raises OSError."""
 
 
 class Journal(Protocol):

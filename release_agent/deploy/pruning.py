@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.line import before
 from release_agent.errors import ReleaseError
+from release_agent.system.disk import told
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
@@ -24,6 +25,19 @@ def prune(context: Context, *, park: bool = True) -> list[str]:
     removed = [name for name in surplus if _remove(context, name)]
     if removed:
         context.log.info("releases.pruned", releases=removed, **({"parked": surplus[-1]} if parks else {}))
+    prune_cache(context, context.config.release.cache_size)
+    return removed
+
+
+def prune_cache(context: Context, most: int) -> int:
+    """Keep at most so many bytes of what build hooks made; returns how many were removed."""
+    try:
+        removed = context.cache.prune(most)
+    except OSError as error:
+        context.log.warning("cache.failed", why=told(error))
+        return 0
+    if removed:
+        context.log.info("cache.pruned", removed=removed)
     return removed
 
 
@@ -35,8 +49,7 @@ def _park(context: Context, name: str) -> bool:
     try:
         context.store.park(name, lambda place: context.source.restore(release.commits, place))
     except (ReleaseError, OSError) as error:
-        why = error.message if isinstance(error, ReleaseError) else f"{error.filename}: {error.strerror}"
-        context.log.info("park.failed", release=name, why=why)
+        context.log.info("park.failed", release=name, why=error.message if isinstance(error, ReleaseError) else told(error))
         return False
     return True
 

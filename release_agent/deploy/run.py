@@ -17,7 +17,7 @@ from release_agent.text import last_lines, plain
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Hook
@@ -204,16 +204,17 @@ class Run:
             return
         with self.phase("hooks"):
             for hook in hooks:
-                self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd) | (about or {}))
+                self.hook(hook, stage, release, directory, about)
 
     def command(self, stage: str, hook: Hook, release: Release, about: dict[str, str]) -> None:
         """Run a command in a release that exists, as hooks are run; ``about``: variables besides. Raises Failed."""
         directory = self.context.store.directory(release.name)
         with self.phase("hooks"):
-            self._hook(hook, stage, directory, self._environment(release, directory, hook.cwd) | about)
+            self.hook(hook, stage, release, directory, about)
 
-    def _hook(self, hook: Hook, stage: str, directory: Path, environment: Mapping[str, str]) -> None:
-        context = self.context
+    def hook(self, hook: Hook, stage: str, release: Release, directory: Path, about: dict[str, str] | None = None) -> None:
+        """Run one hook in a directory; ``about``: variables besides. Raises Failed (hook-failed, hook-timed-out)."""
+        context, environment = self.context, self.environment(hook, release, directory) | (about or {})
         context.log.info("hook.started", stage=stage, run=hook.run)
         command = HookCommand(hook.run, hook.timeout, -1 if hook.umask is None else hook.umask)
         try:
@@ -231,9 +232,10 @@ class Run:
                 hint=f"`release-agent history {self.request.id}` shows all that was kept of its output",
             )
 
-    def _environment(self, release: Release, directory: Path, cwd: str) -> dict[str, str]:
+    def environment(self, hook: Hook, release: Release, directory: Path) -> dict[str, str]:
+        """Return the variables that a hook sees in a directory."""
         context = self.context
-        place = Place(directory, context.store.directory(release.name), cwd)
+        place = Place(directory, context.store.directory(release.name), hook.cwd)
         return environment(context.config, context.environ, release, self.occasion, place)
 
 

@@ -12,18 +12,19 @@ from release_agent.errors import Code, Failed, Refused
 from release_agent.repository import objects
 from release_agent.repository.files import MISSING, REGULAR, Expected, Rights, differing, digest, take_away, unlike_a_checkout
 from release_agent.repository.process import GitFailedError
-from release_agent.repository.sharing import share
 from release_agent.system.disk import disk_full, explained, is_full
+from release_agent.system.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Repository, Sharing
+    from release_agent.config.sections import Repository
     from release_agent.repository.difference import TreeDifference
     from release_agent.repository.objects import TreeEntry
     from release_agent.repository.view import View
     from release_agent.system.clock import Clock
+    from release_agent.system.sharing import Sharing
 
 ATTRIBUTES = ".gitattributes"
 # Attributes by which git may write a file otherwise than it is committed, and their values by which it does.

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Repository, Sharing
+    from release_agent.config.sections import Repository
     from release_agent.repository.difference import TreeDifference
     from release_agent.system.clock import Clock
+    from release_agent.system.sharing import Sharing
 
 
 @dataclass(frozen=True)

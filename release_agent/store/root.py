@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import State, is_release_name, release_number, unknown_release
+from release_agent.store.cache import HookCache
 from release_agent.store.links import CurrentLink
 from release_agent.store.lock import Lock
 from release_agent.store.notes import ReleaseNotes
@@ -67,7 +68,9 @@ class Root:
         self.link = self._current.path
         self._notes = ReleaseNotes(self.own / "releases", self.incoming)
         self._parked = ParkedRelease(self.own / "parked", self.incoming)
-        self._own_directories = (self._releases, self.own, self._notes.directory, self.incoming, self._parked.directory)
+        self.cache = HookCache(self.own / "cache", self.incoming, clock)
+        self._private = (self._parked.directory, self.cache.directory)
+        self._own_directories = (self._releases, self.own, self._notes.directory, self.incoming, *self._private)
         self._lock_file = self.own / "lock"
         self._lock = Lock(self._lock_file, clock)
         self._made: tuple[int, int] | None = None
@@ -80,7 +83,7 @@ class Root:
             for directory in (self.path, self.shared):  # a person may have put these two elsewhere
                 directory.mkdir(exist_ok=True)
             for directory in self._own_directories:
-                make_directory(directory, stat.S_IRWXU if directory == self._parked.directory else 0o777)
+                make_directory(directory, stat.S_IRWXU if directory in self._private else 0o777)
             # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
             make_link(self.own / "shared", _SHARED)
         except OSError as error:

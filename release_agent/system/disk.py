@@ -32,14 +32,24 @@ def explained(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"could not write {error.filename or place}: {error.strerror}"
-        if error.errno in _FULL:
+        if means_full(error):
             raise disk_full(message) from error
         raise Failed(Code.BUILD_FAILED, message, hint="look at the directory and who owns it") from error
+
+
+def means_full(error: OSError) -> bool:
+    """Whether a failure means that the disk, or a quota, has no room."""
+    return error.errno in _FULL
 
 
 def disk_full(message: str) -> Failed:
     """Make the error for what did not fit."""
     return Failed(Code.DISK_FULL, message, hint="free disk space, or lower [app] keep and run `release-agent prune`")
+
+
+def told(error: OSError) -> str:
+    """Return a failure of a disk in words: where, and what."""
+    return f"{error.filename}: {error.strerror}"
 
 
 def is_full(place: Path) -> bool:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.cli.call import trigger
-from release_agent.deploy.pruning import prune
+from release_agent.deploy.pruning import prune, prune_cache
 from release_agent.errors import Exit
 from release_agent.model import Request, new_id
 
 if TYPE_CHECKING:
+    import argparse
+
     from release_agent.cli.call import Call
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the cache."""
+    parser.add_argument("--cache", action="store_true", help="remove everything that was kept of build hooks, too")
 
 
 def run(call: Call) -> int:
@@ -18,5 +25,7 @@ def run(call: Call) -> int:
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         parked = context.store.remove_parked()
         removed = [*prune(context, park=False), *([parked] if parked else [])]
-    call.answer({"removed": removed}, "removed " + ", ".join(removed) if removed else "nothing to remove")
+        cached = prune_cache(context, 0) if call.arguments.cache else 0
+    said = [*removed, *([f"outputs of {cached} build hooks"] if cached else [])]
+    call.answer({"removed": removed, "cached": cached}, "removed " + ", ".join(said) if said else "nothing to remove")
     return Exit.OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.config.sections import Sharing
+from release_agent.system.sharing import Sharing
 
 if TYPE_CHECKING:
     from release_agent.config.sections import Hooks
@@ -23,3 +23,11 @@ def sharing(share: str, hooks: Hooks) -> Sharing | None:
         return Sharing(links=True, clones_from=None)
     has_hooks = any(vars(hooks).values())
     return None if share == "copy" or has_hooks else Sharing(links=True, clones_from=_WORTH_A_CLONE)
+
+
+def sharing_of_outputs(share: str) -> Sharing:
+    """Return what ``[release] share`` means for what build hooks made: no links unless they are asked for.
+
+    Later hooks, and programs, write into such files: into ``node_modules``, and into bytecode beside a module.
+    """
+    return Sharing(links=share == "hardlink", clones_from=0 if share in ("auto", "reflink") else None)

@@ -38,6 +38,7 @@ def test_a_roots_layout_is_the_documented_one(root: Root) -> None:
     assert found == {
         *("current", "releases", f"releases/{what.name}", "shared", ".release-agent", ".release-agent/shared"),
         *(".release-agent/lock", ".release-agent/incoming", ".release-agent/releases", ".release-agent/parked"),
+        ".release-agent/cache",
         f".release-agent/releases/{what.name}.json",
     }
     assert root.database == root.path / ".release-agent/state.db"

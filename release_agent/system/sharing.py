@@ -6,19 +6,26 @@ import errno
 import fcntl
 import os
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from release_agent.config.sections import Sharing
     from release_agent.system.clock import Clock
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 _NO_CLONES = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV)
 _PERMISSIONS = 0o777
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How files are shared between releases: by hard links; those of at least ``clones_from`` bytes by clones, None: never."""
+
+    links: bool
+    clones_from: int | None
 
 
 def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: Clock) -> None:

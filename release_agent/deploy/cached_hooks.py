@@ -1,0 +1,137 @@
+"""The build hooks of a release: those that ran with the same inputs before do not run, their outputs are put in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from release_agent.config.readers import joined
+from release_agent.deploy.policy import outputs
+from release_agent.deploy.policy.sharing import sharing_of_outputs
+from release_agent.errors import Failed
+from release_agent.system.disk import told
+from release_agent.system.surroundings import own_umask, surroundings, words
+from release_agent.system.trees import LINK, require_own_parents, scan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import BuildHook
+    from release_agent.deploy.run import Run
+    from release_agent.model import Release
+    from release_agent.system.clock import Clock
+
+
+def build_hooks(run: Run, release: Release, directory: Path, plans: Blueprint) -> None:
+    """Run the build hooks in order, or put in what they made before. Raises Failed (hook-failed, hook-timed-out)."""
+    if not plans.hooks.build:
+        return
+    with run.phase("hooks"):
+        for hook in plans.hooks.build:
+            if hook.makes and run.context.config.release.cache_size:
+                _CachedHook(run, release, directory, hook).run()
+            else:
+                run.hook(hook, "build", release, directory)
+
+
+class _CachedHook:
+    """One hook whose outputs may be there already."""
+
+    def __init__(self, run: Run, release: Release, directory: Path, hook: BuildHook) -> None:
+        self._run = run
+        self._context = run.context
+        self._release = release
+        self._directory = directory
+        self._hook = hook
+        self._paths = [joined(hook.cwd, path) for path in hook.makes]
+        self._sharing = sharing_of_outputs(run.context.config.release.share)
+
+    def run(self) -> None:
+        """Put its outputs in, or run it and keep them."""
+        self._context.store.check_built(self._release.name)
+        key = self._key()
+        if key and self._take(key):
+            return
+        self._run.hook(self._hook, "build", self._release, self._directory)
+        if key:
+            self._context.store.check_built(self._release.name)
+            self._keep(key)
+
+    def _key(self) -> str | None:
+        """Return the key of its inputs; None if they are not known."""
+        hook, base = self._hook, self._directory / self._hook.cwd
+        environment = self._run.environment(hook, self._release, self._directory)
+        try:
+            for path in self._paths:
+                _require_absent(self._directory, path)
+            umask = own_umask() if hook.umask is None else hook.umask
+            found = _inputs(hook, base, self._context.clock)
+            return outputs.key(hook, umask, found, environment, surroundings(hook.run, base, environment))
+        except OSError as error:
+            self._skip(told(error))
+        except subprocess.SubprocessError as error:
+            self._skip(str(error))
+        return None
+
+    def _take(self, key: str) -> bool:
+        run, context, hook = self._run, self._context, self._hook
+        try:
+            taken = context.cache.take(key, self._directory, self._paths, self._sharing)
+        except OSError as error:
+            context.log.warning("cache.damaged", run=hook.run, why=told(error))
+            self._forget(key)
+            return False
+        if taken:
+            run.note(lambda: context.journal.hook(run.request.id, "build", hook.run, "did not run: its outputs were kept", ""))
+            context.log.info("hook.cached", stage="build", run=hook.run, makes=self._paths)
+        return taken
+
+    def _keep(self, key: str) -> None:
+        most = self._context.config.release.cache_size
+        try:
+            self._context.cache.keep(key, self._directory, self._paths, self._sharing, most)
+        except OSError as error:
+            self._skip(told(error))
+        except Failed as failed:
+            self._skip(failed.message)
+
+    def _forget(self, key: str) -> None:
+        try:
+            self._context.cache.forget(key)
+        except OSError as error:
+            self._context.log.warning("cache.failed", why=told(error))
+
+    def _skip(self, why: str) -> None:
+        self._context.log.info("cache.skipped", run=self._hook.run, why=why)
+
+
+def _require_absent(directory: Path, path: str) -> None:
+    """Raise OSError if something is at a path before the hook has run, or the way to it is a link."""
+    require_own_parents(directory, path)
+    if os.path.lexists(directory / path):
+        raise FileExistsError(errno.EEXIST, "it is there before the hook has run", str(directory / path))
+
+
+def _inputs(hook: BuildHook, base: Path, clock: Clock) -> dict[str, object]:
+    """Return what the inputs of a hook hold, by path; None for a listed one that is missing."""
+    found: dict[str, object] = dict.fromkeys(hook.cache)
+    for path in outputs.inputs(hook, words(hook.run)):
+        if (path in hook.cache and os.path.lexists(base / path)) or (base / path).is_file():
+            for name, entry in scan(base, [path], clock).items():
+                found[name] = [entry.kind, entry.mode, entry.holds]
+                if entry.kind == LINK:
+                    found[f"{name} ->"] = _led_to(base / name, clock)
+    return found
+
+
+def _led_to(link: Path, clock: Clock) -> str | None:
+    """Return what the file holds that a link leads to, None if it leads nowhere; raises OSError if it leads to a directory."""
+    place = link.resolve()
+    if not place.exists():
+        return None
+    if not place.is_file():
+        raise OSError(errno.EISDIR, "a link to a directory is no input", str(link))
+    return scan(place.parent, [place.name], clock)[place.name].holds

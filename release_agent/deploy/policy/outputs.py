@@ -1,0 +1,69 @@
+"""When what a build hook made for one release is what it would make for another: the key of its inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+from release_agent.variables import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from release_agent.config.sections import BuildHook
+
+_FORMAT = 1  # another one for another meaning of a key, or another form of what is kept
+# Variables of the terminal, the session and the process, by which nothing is built, and those of supervisor and Consul.
+_OF_NO_MATTER = re.compile(
+    r"_|SHLVL|PWD|OLDPWD|TERM|COLORTERM|COLUMNS|LINES|LS_COLORS|MAIL|HOSTNAME|INVOCATION_ID|JOURNAL_STREAM|TMUX.*|STY"
+    r"|SSH_.*|SUDO_.*|XDG_.*|DBUS_.*|SUPERVISOR_.*|CONSUL_.*|RELEASE_.*"
+)
+# The same for every release of this root.
+_OF_THE_APP = {Variable.RELEASE_APP, Variable.RELEASE_ENVIRONMENT, Variable.RELEASE_ROOT, Variable.RELEASE_SHARED}
+
+
+def key(
+    hook: BuildHook,
+    umask: int,
+    inputs: Mapping[str, object],
+    environment: Mapping[str, str],
+    surroundings: Sequence[object],
+) -> str:
+    """Return the digest (64 hex digits) of all that a hook's outputs are made of.
+
+    ``inputs``: what each listed path holds, by path. ``surroundings``: the machine and its programs.
+    """
+    what = [
+        _FORMAT,
+        [hook.run, hook.cwd, umask, list(hook.makes)],
+        sorted(inputs.items()),
+        sorted(counting(hook.run, environment).items()),
+        surroundings,
+    ]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def counting(command: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which a hook may build something else: those of a run count if the command names them."""
+    named = set(re.findall(r"\w+", command))
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in named or name in _OF_THE_APP or not _OF_NO_MATTER.fullmatch(name)
+    }
+
+
+def inputs(hook: BuildHook, words: Iterable[str]) -> list[str]:
+    """Return the paths, in the hook's directory, of what it is made of: those listed, and files that its command names."""
+    mentioned = {word.removeprefix("./") for word in words}
+    return [*hook.cache, *sorted(word for word in mentioned - {*hook.cache} if _is_inner(word) and not _is_made(hook, word))]
+
+
+def _is_inner(word: str) -> bool:
+    return not word.startswith("/") and not {"", ".", ".."} & set(word.split("/"))
+
+
+def _is_made(hook: BuildHook, word: str) -> bool:
+    return any(f"{word}/".startswith(f"{path}/") for path in hook.makes)

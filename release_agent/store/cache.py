@@ -1,0 +1,158 @@
+"""What build hooks made, by a key of all that it was made of: ``cache/KEY/``, its files and its note.
+
+An entry appears by one rename, whole and durable. It holds what its note says, or it is not used.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from release_agent.store.files import unused_name
+from release_agent.system.disk import (
+    check_space,
+    disk_full,
+    means_full,
+    read_regular,
+    remove,
+    require_directory,
+    sync_directory,
+    sync_mount,
+    told,
+)
+from release_agent.system.trees import Held, lay, require_own_parents, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from release_agent.system.clock import Clock
+    from release_agent.system.sharing import Sharing
+    from release_agent.system.trees import Tree
+
+_LONGEST = 256 << 20  # bytes of a note; it names each file
+_BLOCK = 4096  # bytes; what a file takes on a disk is counted in these
+
+
+class HookCache:
+    """The outputs of build hooks, within a bound of bytes."""
+
+    def __init__(self, directory: Path, incoming: Path, clock: Clock) -> None:
+        """``directory``: nobody but the agent may enter it. ``incoming``: where entries are made."""
+        self.directory = directory
+        self._incoming = incoming
+        self._clock = clock
+
+    def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
+        """Put the outputs of a key at their paths in a release; returns False if there are none.
+
+        Raises OSError if they are not what was kept, Failed (disk-full), Cancelled; nothing is left of them then.
+        """
+        entry = self.directory / key
+        if not os.path.lexists(entry):
+            return False
+        try:
+            self._put_in(entry, directory, paths, sharing)
+        except BaseException as error:
+            for path in paths:
+                remove(directory / path)
+            if isinstance(error, OSError) and means_full(error):
+                message = f"what a build hook made does not fit: {told(error)}"
+                raise disk_full(message) from error
+            raise
+        os.utime(entry / "note")
+        return True
+
+    def _put_in(self, entry: Path, directory: Path, paths: Sequence[str], sharing: Sharing) -> None:
+        tree = _read(entry / "note")
+        for path in paths:
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        lay(tree, entry / "files", directory, sharing, self._clock)
+        if scan(directory, paths, self._clock) != tree:
+            raise OSError(errno.EIO, "it is not what the hook made", str(entry))
+
+    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
+        """Keep what a hook made at its paths in a release, at most ``most`` bytes; raises OSError, Failed (disk-full), Cancelled.
+
+        Nothing is left of it then.
+        """
+        for path in paths:
+            require_own_parents(directory, path)
+        tree = scan(directory, paths, self._clock, never=os.fsencode(directory))
+        size = sum(_BLOCK + -(-entry.size // _BLOCK) * _BLOCK for entry in tree.values())
+        if size > most:
+            raise OSError(errno.EFBIG, f"it takes {size} bytes, and [release] cache_size allows {most}", ", ".join(paths))
+        check_space(self.directory, size, len(tree))
+        fresh = unused_name(self._incoming, "cache")
+        try:
+            for path in paths:
+                (fresh / "files" / path).parent.mkdir(parents=True, exist_ok=True)
+            lay(tree, directory, fresh / "files", sharing, self._clock)
+            (fresh / "note").write_text(_written(tree, size))
+            sync_mount(self.directory)
+            fresh.rename(self.directory / key)
+            sync_directory(self.directory)
+        except BaseException:
+            remove(fresh)
+            raise
+
+    def forget(self, key: str) -> None:
+        """Remove the outputs of a key; raises OSError."""
+        require_directory(self.directory)
+        trash = unused_name(self._incoming, "trash")
+        with suppress(FileNotFoundError):
+            (self.directory / key).rename(trash)
+        remove(trash)
+
+    def prune(self, most: int) -> int:
+        """Remove those that were not used for longest, and unreadable ones, until at most ``most`` bytes are left.
+
+        Returns how many were removed; raises OSError.
+        """
+        require_directory(self.directory)
+        by_use = sorted(((_last_use(entry), entry) for entry in self.directory.iterdir()), reverse=True)
+        removed = 0
+        for _, entry in by_use:
+            size = _size(entry)
+            if size is None or size > most:
+                self.forget(entry.name)
+                removed += 1
+            else:
+                most -= size
+        return removed
+
+
+def _written(tree: Tree, size: int) -> str:
+    """Return the text of a note: how much there is on the first line, then each file on its own line."""
+    head = json.dumps({"bytes": size, "files": len(tree)})
+    return "\n".join([head, *(json.dumps([path, *entry]) for path, entry in tree.items())])
+
+
+def _read(note: Path) -> Tree:
+    """Return what a note says; raises OSError if it is broken."""
+    try:
+        head, *lines = read_regular(note, _LONGEST, follow=False).splitlines()
+        tree = {path: Held(*entry) for path, *entry in map(json.loads, lines)}
+        if json.loads(head)["files"] == len(tree):
+            return tree
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise OSError(errno.EIO, "it cannot be read", str(note)) from error
+    raise OSError(errno.EIO, "it is not whole", str(note))
+
+
+def _size(entry: Path) -> int | None:
+    try:
+        with (entry / "note").open("rb") as note:
+            return int(json.loads(note.readline(_BLOCK))["bytes"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _last_use(entry: Path) -> int:
+    try:
+        return (entry / "note").lstat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,88 @@
+"""What a command runs with on this machine besides its own inputs: the system, and the programs that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.system.disk import read_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Besides the kind of machine: the release of the system, and every package with its version.
+_OF_THE_SYSTEM = ("/etc/os-release", "/var/lib/dpkg/status", "/lib/apk/db/installed")
+_LONGEST = 256 << 20  # bytes of these
+_INTERPRETERS = ("node", "python", "python3")  # which programs run that the command does not name
+_WORD = re.compile(r"[\w./+@-]+")
+_FIRST_LINE = 256  # bytes
+_PATIENCE = 10.0  # seconds for ``--version``
+
+
+def surroundings(command: str, directory: Path, environment: Mapping[str, str]) -> list[list[object]]:
+    """Return what tells this machine and these programs from others; raises OSError, subprocess.SubprocessError.
+
+    Packages count by the list of the system, programs by their file: its path, size and time. A version manager puts
+    a script in the place of an interpreter: it is asked for its version.
+    """
+    machine = os.uname()
+    found: list[list[object]] = [[machine.sysname, machine.machine]]
+    for name in _OF_THE_SYSTEM:
+        with suppress(FileNotFoundError):
+            found.append([name, hashlib.sha256(read_regular(Path(name), _LONGEST)).hexdigest()])
+    found += sorted(_programs({*words(command), *_INTERPRETERS}, directory, environment))
+    return found
+
+
+def own_umask() -> int:
+    """Return the umask of this process, without setting another one meanwhile."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(re.findall(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[0], 8)
+
+
+def words(command: str) -> set[str]:
+    """Return the words of a shell command that may name a program or a file."""
+    return set(_WORD.findall(command))
+
+
+def _programs(names: set[str], directory: Path, environment: Mapping[str, str]) -> Iterator[list[object]]:
+    seen: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        place = shutil.which(name, path=environment.get("PATH", os.defpath))
+        if name in seen or place is None or not place.startswith("/"):
+            continue  # a file of the release is an input of its own
+        seen.add(name)
+        there, first = Path(place).stat(), _first_line(place)
+        said = ""
+        if first:
+            left += [word for word in words(first) if word not in seen]
+            said = _version(place, directory, environment) if name in _INTERPRETERS else ""
+        yield [name, str(Path(place).resolve()), there.st_size, there.st_mtime_ns, said]
+
+
+def _first_line(place: str) -> str:
+    """Return the first line of a script, nothing of other programs."""
+    with Path(place).open("rb") as file:
+        begin = file.read(_FIRST_LINE)
+    return begin.splitlines()[0].decode(errors="replace") if begin.startswith(b"#!") else ""
+
+
+def _version(program: str, directory: Path, environment: Mapping[str, str]) -> str:
+    done = subprocess.run(  # noqa: S603 - the interpreter that the hook would run
+        [program, "--version"],
+        cwd=directory,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    return f"{done.returncode} {done.stdout!r} {done.stderr!r}"
