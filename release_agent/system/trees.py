@@ -60,7 +60,7 @@ def scan(base: Path, paths: Iterable[str], clock: Clock, *, never: bytes = b"") 
             found[path] = _entry(DIRECTORY, there, "")
             left += [f"{path}/{name}" for name in sorted((inner.name for inner in os.scandir(place)), reverse=True)]
         elif stat.S_ISLNK(there.st_mode):
-            found[path] = _entry(LINK, there, str(place.readlink()))
+            found[path] = _entry(LINK, there, os.readlink(place))  # noqa: PTH115 - Path would shorten `a//b`
             _refuse(place, os.fsencode(found[path].holds), never)
         else:
             found[path] = _entry(FILE, there, _digest(place, never))

@@ -1,0 +1,148 @@
+"""What build hooks made: whole, as it was, and nobody else's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from release_agent.system.sharing import Sharing
+from support.roots import small_xfs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from release_agent.store.root import Root
+
+COPIES = Sharing(links=False, clones_from=None)
+LINKS = Sharing(links=True, clones_from=None)
+CLONES = Sharing(links=False, clones_from=0)
+MUCH = 1 << 30
+KEY = "0" * 64
+
+
+@pytest.fixture
+def made(root: Root) -> Path:
+    """Something of all kinds that a hook may make."""
+    directory = root.incoming / "000001-0123456789ab"
+    (directory / "made/closed").mkdir(parents=True)
+    (directory / "made/closed/file").write_text("1")
+    (directory / "made/program").write_text("2")
+    (directory / "made/empty").touch()
+    (directory / "made" / os.fsdecode(b"\xff\n")).write_text("3")
+    (directory / "made/link").symlink_to("closed//file")
+    (directory / "made/program").chmod(0o4750)
+    os.chown(directory / "made/closed", 0, 12345)
+    os.utime(directory / "made/closed/file", ns=(1, 1_000_000_001))
+    (directory / "made/closed").chmod(0o2555)
+    (directory / "lone").mkdir()
+    (directory / "lone/file").write_text("4")
+    return directory
+
+
+PATHS = ["made", "lone/file"]
+
+
+def taken(root: Root, sharing: Sharing = COPIES) -> Path:
+    place = root.incoming / "000002-0123456789ab"
+    place.mkdir()
+    assert root.cache.take(KEY, place, PATHS, sharing)
+    return place
+
+
+def test_nothing_is_put_in_that_was_not_kept(root: Root) -> None:
+    assert not root.cache.take(KEY, root.incoming, PATHS, COPIES)
+
+
+def test_what_is_put_in_is_what_was_made_with_modes_owners_and_times(root: Root, made: Path) -> None:
+    root.cache.keep(KEY, made, PATHS, COPIES, MUCH)
+
+    place = taken(root)
+
+    assert describe(place) == describe(made)
+    assert not (place / "made/program").samefile(made / "made/program")
+    assert root.cache.directory.stat().st_mode & 0o777 == 0o700
+
+
+def describe(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Return kind, mode, owner, group, time and content of everything below a directory."""
+    found = {}
+    for path in directory.rglob("*"):
+        there = path.lstat()
+        holds = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        if path.name != "lone":
+            found[str(path.relative_to(directory))] = (there.st_mode, there.st_uid, there.st_gid, there.st_mtime_ns, holds)
+    return found
+
+
+def test_hard_links_are_made_if_they_are_asked_for(root: Root, made: Path) -> None:
+    root.cache.keep(KEY, made, PATHS, LINKS, MUCH)
+
+    place = taken(root, LINKS)
+
+    assert (place / "made/program").samefile(made / "made/program")
+    assert describe(place) == describe(made)
+
+
+@pytest.mark.needs("mount")
+def test_clones_are_files_of_their_own(tmp_path: Path) -> None:
+    from release_agent.store.root import Root
+    from release_agent.system.clock import SystemClock
+
+    with small_xfs(tmp_path / "xfs") as disk:
+        root = Root(disk / "root", SystemClock())
+        root.prepare()
+        directory = root.incoming / "1"
+        directory.mkdir()
+        (directory / "made").write_bytes(os.urandom(1 << 20))
+        root.cache.keep(KEY, directory, ["made"], CLONES, MUCH)
+        before = os.statvfs(disk).f_bfree
+        place = root.incoming / "2"
+        place.mkdir()
+
+        assert root.cache.take(KEY, place, ["made"], CLONES)
+
+        assert (place / "made").read_bytes() == (directory / "made").read_bytes()
+        assert before - os.statvfs(disk).f_bfree < (1 << 20) // os.statvfs(disk).f_frsize
+        (place / "made").write_text("changed")
+        (directory / "made").unlink()
+        assert root.cache.take(KEY, directory, ["made"], CLONES)
+
+
+def test_damaged_outputs_are_not_put_in_and_nothing_is_left_of_them(root: Root, made: Path) -> None:
+    root.cache.keep(KEY, made, PATHS, COPIES, MUCH)
+    (root.cache.directory / KEY / "files/lone/file").write_text("5")
+    place = root.incoming / "2"
+    place.mkdir()
+
+    with pytest.raises(OSError, match="not what the hook made"):
+        root.cache.take(KEY, place, PATHS, COPIES)
+
+    assert [path.name for path in place.rglob("*")] == ["lone"]
+
+
+def test_directory_on_the_way_that_is_a_link_is_not_followed(root: Root, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").write_text("secret")
+    (made / "way").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(OSError, match="is a link"):
+        root.cache.keep(KEY, made, ["way/file"], COPIES, MUCH)
+
+    assert list(root.cache.directory.iterdir()) == []
+
+
+def test_least_recently_used_and_unreadable_outputs_go_first(root: Root, made: Path) -> None:
+    for number in range(3):
+        root.cache.keep(str(number), made, ["lone/file"], COPIES, MUCH)
+        os.utime(root.cache.directory / str(number) / "note", ns=(number, number))
+    (root.cache.directory / "stray").mkdir()
+    place = root.incoming / "2"
+    place.mkdir()
+    assert root.cache.take("0", place, ["lone/file"], COPIES)
+
+    removed = root.cache.prune(2 * 8192)
+
+    assert (removed, sorted(path.name for path in root.cache.directory.iterdir())) == (2, ["0", "2"])
+    assert root.cache.prune(0) == 2
