@@ -105,7 +105,7 @@ class Store(Protocol):
         """Raise Failed (disk-full) where a release does not fit, and there is nothing that make_room() would remove."""
 
     def make_room(self, size: int, files: int) -> None:
-        """Remove what is parked if a release does not fit else; raises Failed (disk-full)."""
+        """Remove what is parked, then what build hooks made, if a release does not fit else; raises Failed (disk-full)."""
 
     def parked(self) -> Release | None:
         """Return the release whose files the next one may take."""

@@ -46,6 +46,10 @@ class HookCache:
         self._incoming = incoming
         self._clock = clock
 
+    def is_empty(self) -> bool:
+        """Return whether there are none, or this user may not look."""
+        return not os.access(self.directory, os.R_OK | os.X_OK) or not any(self.directory.iterdir())
+
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Put the outputs of a key at their paths in a release; returns False if there are none.
 

@@ -145,18 +145,25 @@ class Root:
         return max(map(release_number, names), default=0) + 1
 
     def check_room(self, size: int, files: int) -> None:
-        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or there is a parked release to be removed."""
-        if not self.parked():
+        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or make_room() can remove something."""
+        if not self.parked() and self.cache.is_empty():
             check_space(self.path, size, files)
 
     def make_room(self, size: int, files: int) -> None:
-        """Remove the parked release if ``size`` bytes and ``files`` files do not fit else; raises Failed (disk-full)."""
-        try:
-            check_space(self.path, size, files)
-        except Failed:
-            if not self.remove_parked():
-                raise
-            check_space(self.path, size, files)
+        """Remove the parked release, then what build hooks made, if ``size`` bytes and ``files`` files do not fit else.
+
+        Raises Failed (disk-full, root-unusable).
+        """
+        for give_up in (self.remove_parked, self._empty_cache):
+            with suppress(Failed):
+                check_space(self.path, size, files)
+                return
+            give_up()
+        check_space(self.path, size, files)
+
+    def _empty_cache(self) -> None:
+        with removing():
+            self.cache.prune(0)
 
     def free(self) -> int:
         """Return the free bytes on the disk of the releases."""
@@ -303,11 +310,8 @@ class Root:
         """Return what the agent has made and has to own: its directories and files, every release and its note."""
         places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes.directory]
         more = [self.own / name for name in ("app", "back", "shared", f"{self.database.name}-journal")]
-        parked = [
-            self._parked.directory,
-            *(self._parked.directory.glob("*") if os.access(self._parked.directory, os.R_OK) else ()),
-        ]
-        all_places = (*places, *more, *parked, *self._releases.glob("*"), *self._notes.places())
+        private = [*self._private, *(path for there in self._private if os.access(there, os.R_OK) for path in there.glob("*"))]
+        all_places = (*places, *more, *private, *self._releases.glob("*"), *self._notes.places())
         return [place for place in all_places if os.path.lexists(place)]
 
     def current(self) -> Release | None:

@@ -26,6 +26,6 @@ def run(call: Call) -> int:
         parked = context.store.remove_parked()
         removed = [*prune(context, park=False), *([parked] if parked else [])]
         cached = prune_cache(context, 0) if call.arguments.cache else 0
-    said = [*removed, *([f"outputs of {cached} build hooks"] if cached else [])]
+    said = [*removed, *([f"the outputs of {cached} build hook{'s' if cached > 1 else ''}"] if cached else [])]
     call.answer({"removed": removed, "cached": cached}, "removed " + ", ".join(said) if said else "nothing to remove")
     return Exit.OK

@@ -152,11 +152,12 @@ def test_later_hook_that_fails_does_not_take_away_what_was_kept(host: Host) -> N
 def test_service_that_writes_into_outputs_changes_neither_the_next_release_nor_what_is_kept(host: Host) -> None:
     version(host, "v2.0.0")
     version(host, "v2.1.0")
-    (live(host) / "made/deep/copy").write_text("changed")
+    for name in ("deep/copy", "tool"):
+        (live(host) / "made" / name).write_text("changed")
 
     version(host, "v2.2.0")
 
-    assert (live(host) / "made/deep/copy").read_text() == "one"
+    assert {(live(host) / "made" / name).read_text() for name in ("deep/copy", "tool")} == {"one"}
     assert (runs(host), host.agent("verify").code) == (1, 0)
 
 
@@ -248,7 +249,7 @@ def test_prune_removes_all_outputs_if_it_is_asked_to(host: Host) -> None:
     version(host, "v2.0.0")
 
     assert host.agent("prune", "--json").json == {"removed": [], "cached": 0}
-    assert host.agent("prune", "--cache").out == "removed outputs of 1 build hooks\n"
+    assert host.agent("prune", "--cache").out == "removed the outputs of 1 build hook\n"
     assert (cached(host), host.leftovers()) == ([], [])
     version(host, "v2.1.0")
     assert runs(host) == 2

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
 from release_agent.system.sharing import Sharing
-from support.roots import small_xfs
+from support.roots import cut_power, small_ext4, small_xfs
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from release_agent.store.root import Root
 
 COPIES = Sharing(links=False, clones_from=None)
 LINKS = Sharing(links=True, clones_from=None)
@@ -87,9 +87,6 @@ def test_hard_links_are_made_if_they_are_asked_for(root: Root, made: Path) -> No
 
 @pytest.mark.needs("mount")
 def test_clones_are_files_of_their_own(tmp_path: Path) -> None:
-    from release_agent.store.root import Root
-    from release_agent.system.clock import SystemClock
-
     with small_xfs(tmp_path / "xfs") as disk:
         root = Root(disk / "root", SystemClock())
         root.prepare()
@@ -146,3 +143,28 @@ def test_least_recently_used_and_unreadable_outputs_go_first(root: Root, made: P
 
     assert (removed, sorted(path.name for path in root.cache.directory.iterdir())) == (2, ["0", "2"])
     assert root.cache.prune(0) == 2
+
+
+@pytest.mark.needs("mount")
+def test_power_cut_finds_what_was_kept_whole(tmp_path: Path) -> None:
+    with small_ext4(tmp_path / "disk", "32m", 2000) as disk:
+        root = Root(disk / "root", SystemClock())
+        root.prepare()
+        directory = root.incoming / "1"
+        directory.mkdir()
+        (directory / "made").write_bytes(b"1" * (1 << 20))
+        root.cache.keep(KEY, directory, ["made"], COPIES, MUCH)
+        cut_power(disk)
+        place = root.incoming / "2"
+        place.mkdir(parents=True)
+
+        assert root.cache.take(KEY, place, ["made"], COPIES)
+        assert (place / "made").stat().st_size == 1 << 20
+
+
+def test_directory_of_outputs_that_a_hook_closed_is_opened_again(root: Root) -> None:
+    root.cache.directory.chmod(0)
+
+    root.take_back()
+
+    assert root.cache.directory.stat().st_mode & 0o700 == 0o700

@@ -9,6 +9,7 @@ import pytest
 from release_agent.errors import Code, Exit, Failed
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
+from release_agent.system.sharing import Sharing
 from support.roots import release, small_disk
 
 if TYPE_CHECKING:
@@ -49,3 +50,22 @@ def test_a_disk_that_fills_up_while_building_is_said_so(tmp_path: Path) -> None:
 
     assert failed.value.code is Code.DISK_FULL
     assert os.strerror(errno.ENOSPC) in failed.value.message
+
+
+@pytest.mark.needs("mount")
+def test_what_build_hooks_made_goes_if_a_release_does_not_fit_otherwise(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "6m") as disk:
+        root = Root(disk, SystemClock())
+        root.prepare()
+        made = root.incoming / "made"
+        made.write_bytes(bytes(2 << 20))
+        root.cache.keep("0", root.incoming, ["made"], Sharing(links=False, clones_from=None), 1 << 30)
+        made.unlink()
+
+        root.make_room(1 << 20, 1)
+        assert not root.cache.is_empty(), "it fits"
+        root.check_room(4 << 20, 1)
+        root.make_room(4 << 20, 1)
+        assert root.cache.is_empty()
+        with pytest.raises(Failed, match="are free on"):
+            root.make_room(8 << 20, 1)
