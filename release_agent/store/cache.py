@@ -59,7 +59,10 @@ class HookCache:
         if not os.path.lexists(entry):
             return False
         try:
-            self._put_in(entry, directory, paths, sharing)
+            tree = _read(entry / "note")
+            for path in paths:
+                (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            lay(tree, entry / "files", directory, sharing, self._clock)
         except BaseException as error:
             for path in paths:
                 remove(directory / path)
@@ -69,14 +72,6 @@ class HookCache:
             raise
         os.utime(entry / "note")
         return True
-
-    def _put_in(self, entry: Path, directory: Path, paths: Sequence[str], sharing: Sharing) -> None:
-        tree = _read(entry / "note")
-        for path in paths:
-            (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        lay(tree, entry / "files", directory, sharing, self._clock)
-        if scan(directory, paths, self._clock) != tree:
-            raise OSError(errno.EIO, "it is not what the hook made", str(entry))
 
     def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
         """Keep what a hook made at its paths in a release, at most ``most`` bytes; raises OSError, Failed (disk-full), Cancelled.

@@ -165,7 +165,7 @@ def _make_removable(
         function(path)
 
 
-def require_regular(descriptor: int, path: Path) -> None:
+def require_regular(descriptor: int, path: Path | str) -> None:
     """Raise OSError unless an open file is a regular one."""
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(kind):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import stat
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from release_agent.system.disk import require_regular
-from release_agent.system.sharing import share
+from release_agent.system.sharing import Sharing, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from release_agent.system.clock import Clock
-    from release_agent.system.sharing import Sharing
 
 FILE, DIRECTORY, LINK = "file", "directory", "link"
+COPIES = Sharing(links=False, clones_from=None)
 _PIECE = 1 << 20  # bytes read at once
 _FIRST_LINES = 1 << 10  # bytes of a script that say what runs it
 _OF_THE_SYSTEM = {"security.selinux"}  # attributes that every new file gets by itself
@@ -54,8 +54,8 @@ def scan(base: Path, paths: Iterable[str], clock: Clock, *, never: bytes = b"") 
     while left:
         clock.check()
         path = left.pop()
-        place = base / path
-        there = place.lstat()
+        place = f"{base}/{path}"
+        there = os.lstat(place)
         if stat.S_ISDIR(there.st_mode):
             found[path] = _entry(DIRECTORY, there, "")
             left += [f"{path}/{name}" for name in sorted((inner.name for inner in os.scandir(place)), reverse=True)]
@@ -73,32 +73,41 @@ def _entry(kind: str, there: os.stat_result, holds: str) -> Held:
     return Held(kind, stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, size, there.st_mtime_ns, holds)
 
 
-def _digest(place: Path, never: bytes) -> str:
-    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        require_regular(descriptor, place)
-        piece = file.read(_PIECE)
+def _digest(place: str, never: bytes) -> str:
+    with _opened(place) as descriptor:
+        piece = os.read(descriptor, _PIECE)
         if piece.startswith(b"#!"):
             _refuse(place, piece[:_FIRST_LINES], never)
         digest = hashlib.sha256(piece)
         while piece:
-            piece = file.read(_PIECE)
+            piece = os.read(descriptor, _PIECE)
             digest.update(piece)
     return digest.hexdigest()
 
 
-def _refuse(place: Path, text: bytes, never: bytes) -> None:
+@contextmanager
+def _opened(place: str) -> Iterator[int]:
+    """Open a regular file; raises OSError for anything else, which is never waited for."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        require_regular(descriptor, place)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _refuse(place: str, text: bytes, never: bytes) -> None:
     if never and never in text:
-        raise OSError(errno.EINVAL, f"it names {os.fsdecode(never)}, which is gone when the release is live", str(place))
+        raise OSError(errno.EINVAL, f"it names {os.fsdecode(never)}, which is gone when the release is live", place)
 
 
-def _refuse_attributes(place: Path) -> None:
+def _refuse_attributes(place: str) -> None:
     try:
         names = os.listxattr(place, follow_symlinks=False)
     except OSError:  # a file system without them
         return
     if not _OF_THE_SYSTEM.issuperset(names):
-        raise OSError(errno.EINVAL, "it has extended attributes", str(place))
+        raise OSError(errno.EINVAL, "it has extended attributes", place)
 
 
 def require_own_parents(directory: Path, path: str) -> None:
@@ -108,32 +117,53 @@ def require_own_parents(directory: Path, path: str) -> None:
         if parent == directory:
             return
         if parent.is_symlink():
-            raise OSError(errno.ELOOP, "a directory on the way to it is a link", str(place))
+            raise OSError(errno.ELOOP, "a directory on the way to it is a link", place)
 
 
 def lay(tree: Tree, source: Path, target: Path, sharing: Sharing, clock: Clock) -> None:
-    """Make what ``tree`` says in a directory, of the same files in another one; raises OSError, Cancelled.
+    """Make what ``tree`` says in a directory, of the same files in another one.
 
-    Whether the other one still holds what ``tree`` says is not checked.
+    Raises OSError, also if a file there is not what ``tree`` says, and Cancelled.
     """
     for path in (path for path, entry in tree.items() if entry.kind == DIRECTORY):
         (target / path).mkdir(stat.S_IRWXU)
-    share((path for path, entry in tree.items() if entry.kind == FILE), source, target, sharing, clock)
-    for path, entry in reversed(tree.items()):  # a directory after what is in it: it may be closed to writers
+    if sharing != COPIES:
+        share((path for path, entry in tree.items() if entry.kind == FILE), source, target, sharing, clock)
+    for path, entry in reversed(list(tree.items())):  # a directory after what is in it: it may be closed to writers
         clock.check()
-        there, here = source / path, target / path
+        there, here = f"{source}/{path}", f"{target}/{path}"
+        if entry.kind == FILE:
+            _lay_file(there, here, entry)
+            continue
         if entry.kind == LINK:
-            here.symlink_to(entry.holds)
-        elif entry.kind == FILE and not os.path.lexists(here):
-            shutil.copyfile(there, here, follow_symlinks=False)
-        if not os.path.samestat(there.lstat(), here.lstat()):
+            Path(here).symlink_to(entry.holds)
+        _finish(here, entry)
+
+
+def _lay_file(there: str, here: str, entry: Held) -> None:
+    try:
+        target = os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+    except FileExistsError:  # it is a link or a clone already
+        if not os.path.samestat(os.lstat(there), os.lstat(here)):
             _finish(here, entry)
+        found = _entry(FILE, os.lstat(here), _digest(here, b""))
+    else:
+        with os.fdopen(target, "wb") as file, _opened(there) as source:
+            made = hashlib.sha256()
+            while piece := os.read(source, _PIECE):
+                made.update(piece)
+                file.write(piece)
+        _finish(here, entry)
+        found = entry._replace(holds=made.hexdigest())
+    if found != entry:
+        raise OSError(errno.EIO, "it is not what it was", there)
 
 
-def _finish(place: Path, entry: Held) -> None:
-    there = place.lstat()
+def _finish(place: str, entry: Held) -> None:
+    """Give what stands at a place its owner, mode and time."""
+    there = os.lstat(place)
     if (there.st_uid, there.st_gid) != (entry.owner, entry.group):
         os.chown(place, entry.owner, entry.group, follow_symlinks=False)
     if entry.kind != LINK:
-        place.chmod(entry.mode)
+        Path(place).chmod(entry.mode)
     os.utime(place, ns=(entry.written, entry.written), follow_symlinks=False)

@@ -269,7 +269,7 @@ def test_full_disk_keeps_nothing_and_the_deployment_goes_on(host: Host) -> None:
     with Path(os.devnull).open("r+") as nothing:
         run = warm.start(["release-agent", "deploy"], host.environment, [nothing.fileno()] * 3, stopped=True)
         eventually(lambda: is_frozen(run.pid), "it stands still")
-        with traced(run.pid, "-e", "trace=sendfile", "-e", "inject=sendfile:error=ENOSPC"):
+        with traced(run.pid, "-e", "trace=utimensat", "-e", "inject=utimensat:error=ENOSPC"):
             os.kill(run.pid, signal.SIGCONT)
             assert run.wait(60) == 0
 
