@@ -207,3 +207,9 @@ def test_a_dry_run_says_what_the_commits_bring_and_take_back() -> None:
 def test_the_last_lines_of_an_output_leave_out_the_empty_ones() -> None:
     assert text.last_lines("1\n2\n\n3\n4\n  \n5\n6\n\n") == ["2", "3", "4", "5", "6"]
     assert text.last_lines("") == []
+
+
+def test_hook_that_did_not_run_is_told_apart_in_the_progress() -> None:
+    event = {"event": "hook.cached", "stage": "build", "run": f"npm ci{CONTROL}", "makes": ["node_modules"]}
+
+    assert text.progress(event) == f"build `npm ci{PLAIN}` did not run: its outputs were kept"

@@ -11,6 +11,7 @@ from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.system.sharing import Sharing
 from release_agent.system.trees import COPIES
+from support.privileges import unprivileged
 from support.roots import cut_power, small_ext4, small_xfs
 
 if TYPE_CHECKING:
@@ -168,3 +169,23 @@ def test_directory_of_outputs_that_a_hook_closed_is_opened_again(root: Root) -> 
     root.take_back()
 
     assert root.cache.directory.stat().st_mode & 0o700 == 0o700
+
+
+def test_directories_closed_to_writers_are_kept_put_in_and_removed_by_a_user_that_is_not_root(
+    open_place: Path,
+) -> None:
+    with unprivileged():
+        root = Root(open_place / "root", SystemClock())
+        root.prepare()
+        closed = root.incoming / "1" / "made/closed"
+        closed.mkdir(parents=True)
+        (closed / "file").write_text("1")
+        (closed / "file").chmod(0o400)
+        closed.chmod(0o500)
+        root.cache.keep(KEY, root.incoming / "1", ["made"], COPIES, MUCH)
+        (root.incoming / "2").mkdir()
+
+        assert root.cache.take(KEY, root.incoming / "2", ["made"], COPIES)
+        assert describe(root.incoming / "2") == describe(root.incoming / "1")
+        root.cache.forget(KEY)
+        assert root.cache.is_empty()
