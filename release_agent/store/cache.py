@@ -63,6 +63,7 @@ class HookCache:
             for path in paths:
                 (directory / path).parent.mkdir(parents=True, exist_ok=True)
             lay(tree, entry / "files", directory, sharing, self._clock)
+            os.utime(entry / "note")
         except BaseException as error:
             for path in paths:
                 remove(directory / path)
@@ -70,7 +71,6 @@ class HookCache:
                 message = f"what a build hook made does not fit: {told(error)}"
                 raise disk_full(message) from error
             raise
-        os.utime(entry / "note")
         return True
 
     def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
@@ -143,10 +143,14 @@ def _read(note: Path) -> Tree:
 
 
 def _size(entry: Path) -> int | None:
+    """Return what the first line of an entry's note says; None of a broken one, or of a pipe, which is never waited for."""
     try:
-        with (entry / "note").open("rb") as note:
-            return int(json.loads(note.readline(_BLOCK))["bytes"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        note = os.open(entry / "note", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return int(json.loads(os.pread(note, _BLOCK, 0).splitlines()[0])["bytes"])
+        finally:
+            os.close(note)
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
 

@@ -136,6 +136,7 @@ def test_least_recently_used_and_unreadable_outputs_go_first(root: Root, made: P
         root.cache.keep(str(number), made, ["lone/file"], COPIES, MUCH)
         os.utime(root.cache.directory / str(number) / "note", ns=(number, number))
     (root.cache.directory / "stray").mkdir()
+    os.mkfifo(root.cache.directory / "stray/note")
     place = root.incoming / "2"
     place.mkdir()
     assert root.cache.take("0", place, ["lone/file"], COPIES)
