@@ -204,10 +204,16 @@ def test_a_process_that_is_starting_for_ever_is_given_its_time_and_a_margin() ->
     assert world.clock.spent == pytest.approx(0.1 + 1.0 + 10.0, abs=0.05)
 
 
-def test_processes_that_are_starting_and_may_answer_are_replaced_one_after_the_other_and_those_without_a_pid_together() -> None:
+def test_processes_that_are_starting_may_answer_and_are_replaced_one_after_the_other() -> None:
     world = World()
-    states = {"one": ("STARTING", 7), "two": ("EXITED", 0), "three": ("RUNNING", 8), "four": ("BACKOFF", 0), "five": ("STARTING", 9)}
-    world.services.all = [Process("web", name, state, pid) for name, (state, pid) in states.items()]
+    states = [
+        ("one", "STARTING", 7),
+        ("two", "EXITED", 0),
+        ("three", "RUNNING", 8),
+        ("four", "BACKOFF", 0),
+        ("five", "STARTING", 9),
+    ]
+    world.services.all = [Process("web", *each) for each in states]
 
     steps = [[process.name for process in step] for step in world.restarter.steps("web", {8})]
 
