@@ -95,8 +95,8 @@ class World:
 
     def _seen(self, name: str, processes: list[Process]) -> ServiceLook:
         sick = () if self._cure in self.services.calls else self._sick
-        well = all(process.running for process in processes) and not {name, *(one.full_name for one in processes)} & set(sick)
-        return ServiceLook(tuple(processes), () if well else (f"{name} is sick",))
+        about = tuple(one for one in processes if not one.running or one.full_name in sick)
+        return ServiceLook(tuple(processes), (f"{name} is sick",) if about or name in sick else (), about=about)
 
     def _say(self, what: str) -> None:
         if self.services.calls[-1:] != [what]:
@@ -161,6 +161,37 @@ def test_a_release_that_stays_live_has_its_other_services_restarted_and_the_firs
 
     assert [call for call in done if call.startswith("start")] == ["start db:it", "start web:it", "start worker:it"]
     assert message == "not healthy within 10 s: db is sick"
+
+
+def test_a_rolling_service_comes_back_though_the_one_beside_it_is_sick() -> None:
+    beside = service("web", Restart(RestartKind.ROLLING), after=(), after_start="join")
+    world = World(service("db"), beside, sick=["db"])
+
+    done, message = world.fails(to_the_end=True)
+
+    assert done[-3:] == ["start web:it", "look web", "after_start join it in 000002"]
+    assert message == "not healthy within 10 s: db is sick"
+
+
+def test_the_service_beside_one_that_cannot_be_started_comes_back_and_is_let_in() -> None:
+    world = World(service("db", after=(), after_start="join db"), service("web", after=(), after_start="join web"))
+    world.services.refused = ["db:it"]
+
+    done, message = world.fails(to_the_end=True)
+
+    assert [call for call in done if call.startswith("after_start")] == ["after_start join web it in 000002"]
+    assert message == "supervisor could not start db:it"
+
+
+def test_beside_a_service_that_crashes_only_what_is_well_is_let_in() -> None:
+    crashing, sick, healthy = (service(name, after=(), after_start=f"join {name}") for name in ("db", "web", "jobs"))
+    world = World(crashing, sick, healthy, sick=["web"])
+    world.services.start_ends = {"db:it": "FATAL"}
+
+    done, message = world.fails(to_the_end=True)
+
+    assert [call for call in done if call.startswith("after_start")] == ["after_start join jobs it in 000002"]
+    assert message.startswith("does not stay up: db:it is FATAL")
 
 
 def test_a_service_that_is_to_be_left_alone_is_looked_at_and_not_restarted() -> None:
@@ -342,6 +373,15 @@ def test_a_release_that_comes_back_and_is_sick_has_all_processes_and_lets_none_i
     assert world.clock.spent == pytest.approx(2 * 10.1, abs=0.8), "the first step has the deadline, and all of them together"
 
 
+def test_of_a_release_that_comes_back_the_processes_that_are_well_are_let_in() -> None:
+    world = rolling("one", "two", "three", sick=["web:one"])
+
+    done, message = world.fails(to_the_end=True)
+
+    assert done[-2:] == ["after_start join two in 000002", "after_start join three in 000002"]
+    assert message == "not healthy within 10 s: web is sick"
+
+
 def test_a_process_that_cannot_be_started_does_not_keep_the_others_from_coming_back() -> None:
     world = rolling("one", "two")
     world.services.refused = ["web:one"]
@@ -349,7 +389,8 @@ def test_a_process_that_cannot_be_started_does_not_keep_the_others_from_coming_b
     done, message = world.fails(to_the_end=True)
 
     assert "start web:two" in done
-    assert message == "not healthy within 10 s: web is sick"
+    assert [call for call in done if call.startswith("after_start")] == ["after_start join two in 000002"]
+    assert message == "supervisor could not start web:one"
 
 
 def test_services_that_are_stopped_for_good_leave_the_traffic_too() -> None:
