@@ -10,6 +10,11 @@ from typing import Any
 LEFT_STOPPED = "nothing has started it since supervisor read its section, as after `supervisorctl update`"
 
 
+def process_number(name: str) -> str:
+    """Return supervisor's ``process_num`` of a process: the digits at the end of its name; ``0`` if there are none."""
+    return re.sub(r"^.*?(\d*)$", r"\1", name) or "0"
+
+
 @dataclass(frozen=True)
 class Process:
     """One process of a service as supervisor sees it: ``state`` is supervisor's word, ``why`` its reason for not running it.
@@ -36,8 +41,8 @@ class Process:
 
     @property
     def number(self) -> str:
-        """Return supervisor's ``process_num`` of it, the digits at the end of its name; ``0`` if there are none."""
-        return re.sub(r"^.*?(\d*)$", r"\1", self.name) or "0"
+        """Return supervisor's ``process_num`` of it."""
+        return process_number(self.name)
 
     @property
     def running(self) -> bool:
@@ -76,6 +81,18 @@ class Rehearsed:
     process: Process
     port: int
     socket: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A process that a rehearsal may copy: its name and its ``startsecs``.
+
+    ``of_release``: whether its section names ``<root>/current``, so that it runs the code of releases.
+    """
+
+    name: str
+    startsecs: int
+    of_release: bool
 
 
 @dataclass(frozen=True)

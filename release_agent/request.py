@@ -7,14 +7,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from release_agent.errors import Code, Misconfigured
+from release_agent.errors import Code, Failed, Misconfigured
 from release_agent.model import Action, Request, Trigger
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PROGRAM = "deploy"  # of supervisor's, which the plugin starts; the copy of a rehearsal is in its group
 _CHECK = "check"  # stands in place of the action
+
+
+def no_program() -> Failed:
+    """Make the error for a supervisor without the program."""
+    message, hint = f"supervisor has no program {PROGRAM}", "include supervisor.d/deploy.conf and `supervisorctl update`"
+    return Failed(Code.SERVICE_UNKNOWN, message, hint=hint)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from signal import Signals
 
 from release_agent.config import readers
 from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import optional_section, section, sections, setting
+from release_agent.health import process_number
 
 DEFAULT_HOOK_TIMEOUT = 600.0
 DEFAULT_PREFIX = "release-agent"  # of the keys in Consul
@@ -163,6 +164,13 @@ class Probe:
     def names_release(self) -> bool:
         """Whether only a process that runs the release can give the answer."""
         return any(placeholder in self.expect for placeholder in RELEASE_PLACEHOLDERS)
+
+    def of_process(self, name: str) -> Probe:
+        """Return it as it is asked of one process."""
+        told = {key: getattr(self, key) for key in ("http", "tcp", "command")}
+        for placeholder, value in zip(PROCESS_PLACEHOLDERS, (process_number(name), name), strict=True):
+            told = {key: text.replace(placeholder, value) for key, text in told.items()}
+        return replace(self, **told)
 
 
 @dataclass(frozen=True)

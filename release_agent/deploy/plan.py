@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from release_agent.config import blueprint
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.building import Building, Way, choose
+from release_agent.deploy.policy.rehearsal import check
 from release_agent.errors import Code, Failed
 from release_agent.model import Release, State, Target, release_name
+from release_agent.request import PROGRAM, no_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,20 +68,16 @@ def _check_rolling(context: Context, plans: Blueprint) -> None:
 
 
 def _check_rehearsals(context: Context, plans: Blueprint) -> None:
-    """Raise Failed (plugin-needed, service-unknown) for a rehearsal without the plugin, or of a program that is not there."""
-    rehearsed = [(service.name, service.rehearsal) for service in plans.services if service.rehearsal]
+    """Raise Failed (plugin-needed, service-unknown, service-refused) for a rehearsal that cannot be, or cannot pass."""
+    rehearsed = [(service, service.rehearsal) for service in plans.services if service.rehearsal]
     if not rehearsed:
         return
     context.plugin.require()
-    groups = context.services.processes()
-    for name, rehearsal in rehearsed:
-        known = [process.name for process in groups[name]]
-        if not any(map(rehearsal.means, known)):
-            raise Failed(
-                Code.SERVICE_UNKNOWN,
-                f"service {name} has no program {rehearsal.program} to rehearse; it has {', '.join(known)}",
-                hint="fix `program` in [service.rehearsal]",
-            )
+    known = [process.name for processes in context.services.processes().values() for process in processes]
+    if PROGRAM not in known:
+        raise no_program()
+    for service, settings in rehearsed:
+        check(service, settings, context.plugin.candidates(service.name), context.plugin.socket_of(service.name))
 
 
 def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str) -> Release | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Probe, Service, Shared, Sharing
-    from release_agent.health import Health, Look, Process, Rehearsed
+    from release_agent.health import Candidate, Health, Look, Process, Rehearsed
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult, HookCommand
 
@@ -305,6 +305,9 @@ class Plugin(Sockets, Protocol):
 
     def socket_of(self, service: str) -> str | None:
         """Return where supervisord itself listens for a service, empty if it does not; None without the plugin."""
+
+    def candidates(self, service: str) -> list[Candidate]:
+        """Return the processes of a service of which a rehearsal copies one; raises Failed."""
 
     def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of a service's process from a release that is not live; raises Failed."""

@@ -46,11 +46,17 @@ class Publication:
         self._ran: Pids = {}
         self._touched: Collection[str] = ()
         self._out: Collection[int] = ()
+        self._sick: Collection[str] = ()
 
     @property
     def release(self) -> Release:
         """The release that it makes live."""
         return self._release
+
+    @property
+    def sick(self) -> Collection[str]:
+        """The names of the services for which it was rolled back."""
+        return self._sick
 
     def go_live(self) -> Ending:
         """Swap, restart, prove, mark; returns how that ended. Raises ReleaseError if the old release stayed live."""
@@ -151,6 +157,8 @@ class Publication:
                 context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
             leaving = left(context, replaced)
+            if leaving and failed:
+                leaving = leaving.undrained(failed.sick)
             leaves = run.request.force or run.request.action is Action.ROLLBACK
             traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
@@ -207,6 +215,7 @@ class Publication:
         """
         context = self._context
         with context.clock.shielded():
+            self._sick = failure.services if isinstance(failure, Unhealthy) else ()
             self._begin_reverting(failure)
             target = self._target()
             if target is None:

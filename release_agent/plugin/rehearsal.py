@@ -11,6 +11,7 @@ import copy
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from supervisor.datatypes import InetStreamSocketConfig
 from supervisor.options import FastCGIGroupConfig, ProcessGroupConfig
 from supervisor.states import STOPPED_STATES, ProcessStates
 
+from release_agent.deploy.policy.rehearsal import copied
 from release_agent.errors import Code, Failed
+from release_agent.health import Candidate
 from release_agent.plugin.watch import PidWatch
 from release_agent.system.left_behind import end_marked
 from release_agent.variables import Variable
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 NAME = "release-rehearsal"
 _LOOPBACK = "127.0.0.1"
+# While supervisor tells of one of these, the process has ended and has its pid still.
+_REAPED = (ProcessStates.STOPPED, ProcessStates.EXITED, ProcessStates.BACKOFF)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class CopyKeeper:
         self._run = 0
         events.subscribe(events.Tick5Event, self._on_tick)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
+        events.subscribe(events.ProcessStateEvent, self._on_state)
 
     @property
     def processes(self) -> dict[str, Any]:
@@ -82,12 +88,14 @@ class CopyKeeper:
     def prepare(self, own: Any, live: Any, service: Service, release: RehearsedRelease) -> dict[str, Any]:
         """Make the copy of a process of the group ``live``, in the agent's group ``own``; the caller starts it.
 
-        Returns its port and its socket's path. Raises Failed if there is one already, or no such program.
+        Returns its port and its socket's path. Raises Failed if there is one already, no such program, or one that runs no
+        code of releases.
         """
         if not self.end():
             raise Failed(Code.SERVICE_REFUSED, "the rehearsal before is still being stopped", hint="try again in some seconds")
         settings = _settings(service)
-        config = copy.copy(_program(live, settings))
+        original = copied(service, settings, candidates(live, release.current))
+        config = copy.copy(live.processes[original.name].config)
         port = _free_port()
         place = tempfile.mkdtemp(prefix=f"{NAME}-") if "{socket}" in settings.command + str(settings.environment) else ""
         with contextlib.ExitStack() as undo:
@@ -144,6 +152,13 @@ class CopyKeeper:
                 _remove(self._copy.place)
                 self._copy.end_descendants()
 
+    def _on_state(self, event: Any) -> None:
+        """Kill what the copy has left in its process group when it is reaped; its pid is its group's number."""
+        with contextlib.suppress(Exception):
+            process = event.process
+            if self._copy and process is self._copy.process and process.pid and process.get_state() in _REAPED:
+                os.killpg(process.pid, signal.SIGKILL)
+
     def _let_go(self) -> None:
         for watch in self._watches:
             watch.close()
@@ -170,15 +185,16 @@ def _settings(service: Service) -> Rehearsal:
     return service.rehearsal
 
 
-def _program(live: Any, settings: Rehearsal) -> Any:
-    """Return the configuration of the process that is copied: the first of the program, or of the group."""
+def candidates(live: Any, current: str) -> list[Candidate]:
+    """Return the processes of a group in supervisor's order; ``current``: the path that those of releases name."""
     configs = [process.config for process in sorted(live.processes.values())]
-    named = [config for config in configs if settings.means(config.name)]
-    if not named:
-        known = ", ".join(config.name for config in configs)
-        message = f"service {live.config.name} has no program {settings.program} to rehearse; it has {known}"
-        raise Failed(Code.SERVICE_UNKNOWN, message, hint="fix `program` in [service.rehearsal]")
-    return named[0]
+    return [Candidate(config.name, config.startsecs, _names(config, current)) for config in configs]
+
+
+def _names(config: Any, current: str) -> bool:
+    """Whether a program's own section names a path; variables of supervisord do not make a program one of releases."""
+    texts = (config.command, config.directory or "", *(config.environment or {}).values())
+    return any(_path(current).search(text) for text in texts)
 
 
 def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, placeholders: Mapping[str, str]) -> None:
@@ -192,6 +208,7 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
     config.directory = _moved(config.directory, release) if config.directory else config.directory
     config.name = NAME
     config.autostart, config.autorestart, config.startretries = False, False, 0
+    config.stopasgroup, config.killasgroup = True, True
     # Two processes must not rotate one log file. What it says is heard, and shown if it fails.
     for channel in ("stdout", "stderr"):
         setattr(config, f"{channel}_logfile", None)
@@ -206,7 +223,11 @@ def _marks(release: RehearsedRelease) -> dict[str, str]:
 
 def _moved(text: str, release: RehearsedRelease) -> str:
     """Replace the path of ``current`` by that of the release, where it is a whole path or the beginning of one."""
-    return re.sub(r"(?<![\w.-])" + re.escape(release.current) + r"(?![\w.-])", lambda _: release.directory, text)
+    return _path(release.current).sub(lambda _: release.directory, text)
+
+
+def _path(path: str) -> re.Pattern[str]:
+    return re.compile(r"(?<![\w.-])" + re.escape(path) + r"(?![\w.-])")
 
 
 def _filled(text: str, placeholders: Mapping[str, str]) -> str:

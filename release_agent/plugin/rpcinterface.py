@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.http import NOT_DONE_YET
@@ -30,7 +31,7 @@ from release_agent.plugin.runs import Started, StartedRuns
 from release_agent.plugin.sockets import HeldSockets
 from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, moment_of, name_of, revision_of, sendable
 from release_agent.plugin.words import LastWords
-from release_agent.request import PluginRequest
+from release_agent.request import PROGRAM, PluginRequest, no_program
 from release_agent.store.lock import busy
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-_PROGRAM = "deploy"
 _ATTRIBUTE = "release_agent_{}"
 _MOST_HISTORY = 1000
 # Seconds, a turn of supervisord's loop; the end of the run wakes the answer.
@@ -239,6 +239,16 @@ class ReleaseRPCInterface:
         return True
 
     @_answering
+    def getCandidates(self, service: str) -> Any:
+        """Return the processes of a service of which a rehearsal copies one, in supervisor's order.
+
+        @param string service  The supervisor group
+        @return array result   Of each: name, startsecs, and of_release, whether its section names <root>/current
+        """
+        group = self._group(name_of(service))
+        return [asdict(candidate) for candidate in rehearsal.candidates(group, str(self._answers().root.link))]
+
+    @_answering
     def rehearse(self, release: str, service: str) -> Any:
         """Start a copy of one process of a service from a release, for the deployment that holds the lock.
 
@@ -301,13 +311,9 @@ class ReleaseRPCInterface:
 
     def _program(self) -> tuple[str, Any]:
         for group_name, group in self._supervisord.process_groups.items():
-            if _PROGRAM in group.processes:
-                return f"{group_name}:{_PROGRAM}", group.processes[_PROGRAM]
-        raise Failed(
-            Code.SERVICE_UNKNOWN,
-            f"supervisor has no program {_PROGRAM}",
-            hint="include supervisor.d/deploy.conf and `supervisorctl update`",
-        )
+            if PROGRAM in group.processes:
+                return f"{group_name}:{PROGRAM}", group.processes[PROGRAM]
+        raise no_program()
 
     def _deferred(self, identity: str) -> Callable[[], Any]:
         def answer() -> Any:

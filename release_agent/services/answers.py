@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from release_agent.health import Process
+from release_agent.health import Candidate, Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,12 @@ def process(answer: object) -> Process:
     if seen.hopeless and not seen.why:
         return Process(seen.service, seen.name, seen.state, seen.pid, info["description"], started=seen.started)
     return seen
+
+
+def candidates(answer: object) -> list[Candidate]:
+    """Read what a rehearsal may copy."""
+    told = [_members(each, {"name": str, "startsecs": int, "of_release": bool}) for each in _listed(answer)]
+    return [Candidate(each["name"], each["startsecs"], each["of_release"]) for each in told]
 
 
 def rehearsed(answer: object) -> tuple[str, int, str]:

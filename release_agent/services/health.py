@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.config.sections import PROCESS_PLACEHOLDERS
 from release_agent.health import LEFT_STOPPED, Look, ServiceLook
 
 if TYPE_CHECKING:
@@ -69,14 +68,7 @@ class HealthExaminer:
 
 def of_each_process(probe: Probe, processes: Sequence[Process]) -> list[Probe]:
     """Return a probe with ``{process_num}`` or ``{process_name}`` in it as one for each process; any other as it is."""
-    return [_of_process(probe, process) for process in processes] if probe.of_each_process else [probe]
-
-
-def _of_process(probe: Probe, process: Process) -> Probe:
-    for placeholder, value in zip(PROCESS_PLACEHOLDERS, (process.number, process.name), strict=True):
-        http, tcp, command = (text.replace(placeholder, value) for text in (probe.http, probe.tcp, probe.command))
-        probe = replace(probe, http=http, tcp=tcp, command=command)
-    return probe
+    return [probe.of_process(process.name) for process in processes] if probe.of_each_process else [probe]
 
 
 def _at_processes(service: str, groups: Mapping[str, Sequence[Process]]) -> ServiceLook:

@@ -12,6 +12,7 @@ from release_agent.services import answers
 from release_agent.services.faults import strange
 
 if TYPE_CHECKING:
+    from release_agent.health import Candidate
     from release_agent.services.rpc import Rpc
 
 PLUGIN_HINT = "add supervisor.d/plugin.conf with the right `config`, and restart supervisord"
@@ -38,8 +39,8 @@ class PluginCalls:
         """What keeps the plugin from working, None if it works."""
         try:
             methods = self._rpc("system.listMethods")
-            if not isinstance(methods, list) or "release.rehearse" not in methods:
-                return "it is not there"
+            if not isinstance(methods, list) or "release.getCandidates" not in methods:
+                return "it is not there, or an older one"
             self._rpc("release.getReleasesInUse", "release-rehearsal")  # of nothing, usually; it needs the configuration
         except SupervisorGone:
             raise
@@ -47,6 +48,13 @@ class PluginCalls:
             why = error.faultString if isinstance(error, xmlrpc.client.Fault) else error.message
             return f"it cannot work: {why}"
         return None
+
+    def candidates(self, service: str) -> list[Candidate]:
+        """Return the processes of a service of which a rehearsal copies one; raises Failed."""
+        try:
+            return answers.candidates(self._call("release.getCandidates", service))
+        except ValueError as error:
+            raise strange(self._rpc.url, "release.getCandidates", error) from error
 
     def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of one of a service's processes; raises Failed."""

@@ -28,7 +28,8 @@ class SharedLinks:
         """
         paths = [*((path, True) for path in shared.directories), *((path, False) for path in shared.files)]
         with explained(directory):
-            return any([self._link(directory, path, is_directory=is_directory) for path, is_directory in paths])
+            seeded = [self._link(directory, path, is_directory=is_directory) for path, is_directory in paths]
+        return any(seeded)
 
     def _link(self, directory: Path, path: str, *, is_directory: bool) -> bool:
         place, target = directory / path, self._shared / path

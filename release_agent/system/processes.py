@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
 
@@ -64,10 +64,18 @@ def with_descendants(pids: Iterable[int]) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid in all_pids():
         children.setdefault(_parent_of(pid), []).append(pid)
-    found = list(pids)
-    for pid in found:  # it grows
-        found += children.get(pid, [])
-    return found
+    return reachable(pids, children)
+
+
+def reachable(pids: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return processes and all below them, each once: a number that was given away during the pass may make a circle."""
+    found = dict.fromkeys(pids)
+    waiting = list(found)
+    while waiting:
+        new = [child for child in children.get(waiting.pop(), ()) if child not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return list(found)
 
 
 def _parent_of(pid: int) -> int:

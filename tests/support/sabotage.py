@@ -28,6 +28,7 @@ CALLS: dict[str, tuple[Any, ...]] = (
     READING
     | STARTING
     | {"getOutput": ("somebody",), "rehearse": ("000001-0", "web"), "getReleasesInUse": ("web",), "holdSocket": ("web",)}
+    | {"getCandidates": ("web",)}
 )
 READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
     "getSocket": ("web",),

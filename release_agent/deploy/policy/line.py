@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from release_agent.model import UnfinishedDeployment
 
 
+_NOT_HEALTHY = {
+    State.BUILT: "was never proved healthy",
+    State.STAGED: "was never live",
+    State.FAILED: "failed",
+}
+
+
 def before(
     line: Sequence[str], get: Callable[[str], Release | None], leaving: str, replaced: str | None = None
 ) -> Release | None:
@@ -57,7 +64,7 @@ def _named(releases: Sequence[Release], asked: str) -> Release:
     if found is None:
         raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {asked!r}", hint="`release-agent releases` lists what is kept")
     if found.state is not State.HEALTHY:
-        how = "was never proved healthy" if found.state is State.BUILT else "failed"
+        how = _NOT_HEALTHY[found.state]
         raise NoTarget(
             Code.RELEASE_FAILED,
             f"{found.name} ({found.revision}) {how}",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Refused
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Service
@@ -29,6 +29,11 @@ class Side:
     def services(self) -> Mapping[str, Service]:
         """Return its services by name."""
         return {service.name: service for service in self.blueprint.services}
+
+    def undrained(self, sick: Collection[str]) -> Side:
+        """Return it with no time to drain for services that failed: that would only give them more requests."""
+        services = (replace(service, drain=0.0) if service.name in sick else service for service in self.blueprint.services)
+        return replace(self, blueprint=replace(self.blueprint, services=tuple(services)))
 
 
 def left(context: Context, release: Release | None) -> Side | None:

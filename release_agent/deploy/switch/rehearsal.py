@@ -11,8 +11,10 @@ from release_agent.config.sections import HealthSettings, Probe
 from release_agent.deploy.environment import Place, environment
 from release_agent.deploy.look import of_other_releases
 from release_agent.deploy.policy.proof import prove
+from release_agent.deploy.policy.rehearsal import copied
 from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
 from release_agent.health import Look, ServiceLook
+from release_agent.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Rehearsal, RehearsalProbe, Service
     from release_agent.deploy.run import Run
-    from release_agent.health import Rehearsed
+    from release_agent.health import Process, Rehearsed
     from release_agent.model import Release
 
 _NAME = "release-rehearsal"  # of the copy, for the plugin
@@ -31,7 +33,7 @@ _HINT = (
     "Its section has to name <root>/current exactly as [app] root does"
 )
 _NO_LOG = " (process log may have details)"  # supervisor says so of a copy, too, which has none
-_ENDED = ("EXITED", "FATAL", "STOPPED", "UNKNOWN")
+_ENDED = ("EXITED", "FATAL", "UNKNOWN")
 
 
 def rehearse(run: Run, release: Release, blueprint: Blueprint) -> None:
@@ -61,8 +63,9 @@ class _Rehearsal:
         self._end()  # the copy of a run that was killed may still be stopping
         began = time.time()
         try:
+            original = copied(service, settings, context.plugin.candidates(service.name))
             there = context.plugin.rehearse(self._release.name, service.name)
-            probes = probes_of(service, settings, there)
+            probes = probes_of(service, settings, there, original.name)
             prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
             end, lines = context.plugin.last_words(_NAME, began)
@@ -71,7 +74,7 @@ class _Rehearsal:
                 Code.REHEARSAL_FAILED,
                 f"{service.name} failed its rehearsal on {self._release.revision}, and nothing live was touched: "
                 f"{unhealthy.message}",
-                hint=_HINT,
+                hint=self._hint(),
             )
             raise failed.caused_by(unhealthy) from unhealthy
         finally:
@@ -79,16 +82,34 @@ class _Rehearsal:
         context.log.info("rehearsal.passed", service=service.name, release=self._release.name)
 
     def _look(self, there: Rehearsed, probes: Sequence[Probe]) -> Look:
-        """Look once at the copy, and ask its probes if it runs; raises Unhealthy if it has ended, SupervisorGone."""
+        """Look once at the copy, and ask its probes if it runs; raises Unhealthy if it has ended, Failed, SupervisorGone."""
         name, process = self._service.name, self._context.services.look(there.process)
-        if process is None or process.state in _ENDED:
-            state = "was taken away" if process is None else f"is {process.state}"
-            why = f" ({process.why.removesuffix(_NO_LOG)})" if process and process.why else ""
-            raise Unhealthy(Code.CRASH_LOOPING, f"its copy {state}{why}")
+        if process is None or process.state == "STOPPED":
+            raise self._stopped(there.process)
+        if process.state in _ENDED:
+            why = f" ({process.why.removesuffix(_NO_LOG)})" if process.why else ""
+            raise Unhealthy(Code.CRASH_LOOPING, f"its copy is {process.state}{why}")
         problems = [] if process.running else [f"its copy is {process.state}"]
         if process.running:
             problems = self._other_code() or self._context.examiner.probe(probes, self._directory, self._environment)
         return Look({name: ServiceLook((process,), tuple(problems))})
+
+    def _stopped(self, copy: Process) -> Failed:
+        """Make the error for a copy that somebody else has stopped or removed: the release is not at fault."""
+        return Failed(
+            Code.REHEARSAL_FAILED,
+            f"{self._service.name} was not rehearsed to the end on {self._release.revision}, and nothing live was touched: "
+            "somebody stopped its copy",
+            hint=f"try again; do not stop {copy.full_name} or update its group in the meantime",
+        )
+
+    def _hint(self) -> str:
+        """Return what to do about a failure. A release that was built by an earlier run may have been damaged since."""
+        if self._release.state is State.BUILT:
+            return _HINT
+        return (
+            f"build it again, in case its files were damaged: release-agent deploy --force {self._release.revision}; or {_HINT}"
+        )
 
     def _other_code(self) -> list[str]:
         """Return what is wrong if the copy runs the code of another release, as its probes cannot see."""
@@ -112,13 +133,16 @@ class _Rehearsal:
                 context.log.warning("rehearsal.stuck", service=self._service.name, why=failed.message)
 
 
-def probes_of(service: Service, settings: Rehearsal, there: Rehearsed) -> list[Probe]:
-    """Return what is asked of a copy: its own probes, or else those of the service that are asked at an address."""
+def probes_of(service: Service, settings: Rehearsal, there: Rehearsed, original: str) -> list[Probe]:
+    """Return what is asked of a copy: its own probes, or else those of the service that are asked at an address.
+
+    ``original``: the process that was copied.
+    """
     values = {"{port}": str(there.port), "{socket}": there.socket}
     if settings.probes:
         return [_filled(probe, values) for probe in settings.probes]
     here = f"127.0.0.1:{there.port}"
-    return [_moved(probe, here) for probe in service.probes if probe.http or probe.tcp]
+    return [_moved(probe.of_process(original), here) for probe in service.probes if probe.http or probe.tcp]
 
 
 def _filled(probe: RehearsalProbe, values: Mapping[str, str]) -> Probe:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import xmlrpc.client
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.system import processes
 from support.fcgi import fcgi_program, rehearsals
+from support.host import SERVICE_PYTHON
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -110,7 +114,8 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
     cold_host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = cold_host
-    host.services = [host.service("web").replace(f"-IS {host.root}/current/web.py", f"-m web {host.path}")]
+    section = host.service("web").replace(f"-IS {host.root}/current/web.py", f"-m web {host.path}")
+    host.services = [section.replace("environment=", f'environment=RELEASE="{host.root}/current",')]
     host.configure(service=REHEARSED.format(port=host.port), health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     monkeypatch.setenv("PYTHONPATH", f"/nowhere{host.root}/current:{host.root}/current")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
@@ -128,7 +133,8 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
 def test_copy_that_runs_the_live_code_proves_nothing(cold_host: Host) -> None:
     host = cold_host
     section = host.service("web").replace(f"-IS {host.root}/current/web.py", f"-S web.py {host.path}")
-    host.services = [section + f"directory={host.path}/./root/current\n"]
+    named = section.replace("environment=", f'environment=RELEASE="{host.root}/current",')
+    host.services = [named + f"directory={host.path}/./root/current\n"]
     host.configure(service="", health='[health]\ndeadline = "60s"\nstable_for = "100ms"')
     host.repository.release("v1.0.0", **{"web.py": server()})
     host.repository.release("v1.2.0", **{"web.py": BROKEN["cannot import"][0]})
@@ -160,6 +166,86 @@ def test_program_that_the_service_does_not_have_is_refused_before_anything_is_bu
     assert not (host.path / "migrated").exists()
     host.configure(migration, service=settings + '"web"', health='[health]\nstable_for = "100ms"')
     assert host.deploy().code == 0
+
+
+ROOTS = """\
+[program:cron]
+command=/bin/sleep 1000
+environment=CRONTAB="/etc/crontab"
+"""
+TAKES_OVER = """\
+[[service]]
+name = "web"
+[[service]]
+name = "cron"
+restart = "none"
+[service.rehearsal]
+command = "/bin/sh -c 'id > {path}/taken'"
+"""
+
+
+def test_repository_cannot_have_a_program_that_is_not_its_own_run_its_commands(cold_host: Host) -> None:
+    host = cold_host
+    host.services.append(ROOTS)
+    host.configure(f"[hooks]\nbefore_publish = [{{ run = 'touch {host.path}/migrated' }}]", service="")
+    host.repository.release("v1.0.0", **{"web.py": server(), "release.toml": TAKES_OVER.format(path=host.path)})
+    host.start()
+
+    ran = host.agent("stage", "--json", "v1.0.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused"), ran.err
+    assert "the section of cron does not name <root>/current" in ran.json["error"]["message"]
+    assert not (host.path / "migrated").exists()
+    assert not (host.path / "taken").exists()
+
+
+def test_plugin_itself_copies_no_program_that_is_not_the_repositorys_whatever_a_hook_has_written(cold_host: Host) -> None:
+    host = cold_host
+    host.services.append(ROOTS)
+    (host.path / "taking.toml").write_text(TAKES_OVER.format(path=host.path))
+    build = f'{{ run = "cp {host.path}/taking.toml release.toml" }}'
+    host.configure(f'[hooks]\nbuild = [{build}]\nbefore_publish = [{{ run = """{host.gate("built")}""" }}]', service="")
+    host.repository.release("v1.0.0", **{"web.py": server(), "release.toml": '[[service]]\nname = "web"\n'})
+    host.start()
+    run = host.begin("stage", "v1.0.0")
+    host.reached("built")
+    (name,) = os.listdir(host.root / "releases")
+
+    with pytest.raises(xmlrpc.client.Fault, match="the section of cron does not name <root>/current"):
+        host.rpc.release.rehearse(name, "cron")
+
+    assert rehearsals(host) == []
+    host.open("built")
+    assert run.wait() == 0
+    assert not (host.path / "taken").exists()
+
+
+def test_copy_that_would_join_the_live_port_is_refused_before_it_starts(cold_host: Host) -> None:
+    host = cold_host
+    host.configure(service=REHEARSED.format(port=host.port).replace('environment = { PORT = "{port}" }', ""))
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.start()
+
+    ran = host.agent("stage", "--json", "v1.0.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-refused"), ran.err
+    assert 'environment = { PORT = "{port}" }' in ran.json["error"]["hint"]
+    assert [phase["name"] for phase in ran.json["phases"]] == ["resolve", "plan", "report"]
+
+
+def test_supervisor_without_the_program_deploy_is_found_in_plan(cold_host: Host) -> None:
+    host = cold_host
+    host.configure(service=REHEARSED.format(port=host.port))
+    host.repository.release("v1.0.0", **{"web.py": server()})
+    host.start()
+    configuration = host.path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("[program:deploy]", "[program:other]"))
+    host.supervisorctl("update")
+
+    ran = host.agent("deploy", "--dry-run", "--json")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "service-unknown")
+    assert "no program deploy" in ran.json["error"]["message"]
 
 
 HELD = server(
@@ -244,17 +330,14 @@ while not os.path.exists(file):
 MUTE_COPY = "time.sleep(3600) if 'RELEASE_REHEARSAL' in os.environ else None"
 
 
-@pytest.mark.parametrize(("how", "contained"), [("passed", False), ("killed", False), ("reloaded", False), ("killed", True)])
-def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(
-    cold_host: Host, how: str, *, contained: bool
-) -> None:
-    """``contained``: as in a container, where root may not look into the processes of others."""
-    host = cold_host
+@pytest.mark.parametrize("how", ["passed", "killed", "reloaded", "passed in a container"])
+def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_lives(cold_host: Host, how: str) -> None:
+    host, passed = cold_host, how.startswith("passed")
     host.path.chmod(0o777)
-    code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if how == "passed" else MUTE_COPY)
+    code = server(before=DAEMON.replace("{path}", str(host.path)), listening="" if passed else MUTE_COPY)
     for tag in ("v1.0.0", "v1.1.0"):
         host.repository.release(tag, **{"web.py": code})
-    host.start(contained=contained)
+    host.start(contained="container" in how)
     assert host.deploy("v1.0.0").code == 0
     own = int((host.path / "daemon-of-service").read_text())
     host.configure(service=REHEARSED.format(port=host.port).replace("8s", "60s"), health='[health]\nstable_for = "0s"')
@@ -267,10 +350,58 @@ def test_daemon_that_a_copy_has_started_is_gone_with_it_and_the_services_own_liv
     elif how == "reloaded":
         host.reload()
 
-    assert (run.wait() == 0) is (how == "passed")
+    assert (run.wait() == 0) is passed
     eventually(lambda: rehearsals(host) == [], "the copy is taken away")
     eventually(lambda: processes.started(int(file.read_text())) is None, "its daemon is gone")
     assert processes.started(own), "a daemon of the live service is nobody's business"
+
+
+# As `npm start` does: the program that supervisor knows ends, and its child stays in its process group.
+WRAPPED = """\
+[program:web]
+command=/bin/sh -c '/usr/bin/env -i {python} -IS {root}/current/child.py {path}; exit 1'
+directory={root}/current
+user=nobody
+autostart=false
+autorestart=false
+startsecs=0
+"""
+CHILD = """\
+import os, sys, time
+version = open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "version")).read()
+open(f"{sys.argv[1]}/{version}.new", "w").write(str(os.getpid()))
+os.rename(f"{sys.argv[1]}/{version}.new", f"{sys.argv[1]}/child-of-{version}")
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("how", ["passed", "failed", "crashed", "killed", "reloaded"])
+def test_child_of_a_copy_ends_with_it_though_its_environment_does_not_tell_of_it(cold_host: Host, how: str) -> None:
+    host = cold_host
+    host.path.chmod(0o777)
+    host.services = [WRAPPED.format(python=SERVICE_PYTHON, root=host.root, path=host.path)]
+    probe = f"test -e {host.path}/child-of-v1.1.0" if how == "passed" else "false"
+    rehearsal = (
+        f'[service.rehearsal]\ndeadline = "{"1s" if how == "failed" else "1m"}"\n[[service.rehearsal.probe]]\nexec = "{probe}"'
+    )
+    host.configure(service=f'[[service]]\nname = "web"\n{rehearsal}', health='[health]\nstable_for = "0s"')
+    host.repository.release("v1.1.0", **{"child.py": CHILD})
+    host.start()
+
+    run = host.begin("stage", "v1.1.0")
+    file = host.path / "child-of-v1.1.0"
+    eventually(file.exists, "the copy has a child")
+    child = int(file.read_text())
+    if how == "crashed":
+        os.kill(host.process("deploy:release-rehearsal")[1], signal.SIGKILL)
+    elif how == "killed":
+        run.kill()
+    elif how == "reloaded":
+        host.reload()
+
+    assert (run.wait() == 0) is (how == "passed")
+    eventually(lambda: rehearsals(host) == [], "the copy is taken away")
+    eventually(lambda: processes.started(child) is None, "its child is gone")
 
 
 BROKEN_PLUGINS = {

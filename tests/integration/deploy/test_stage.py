@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+import pytest
+
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -85,3 +90,41 @@ def test_plugin_and_supervisorctl_stage(host: Host) -> None:
     assert told.code == 0
     assert "staged: v1.1.0 as " in told.out
     assert host.serves() == "v1.0.0"
+
+
+REHEARSED = (
+    '[[service]]\nname = "web"\n[service.rehearsal]\nenvironment = {{ PORT = "{{port}}" }}\ndeadline = "{deadline}"\n{probe}'
+)
+
+
+def test_hint_for_a_staged_release_that_was_damaged_is_to_build_it_again(host: Host) -> None:
+    host.configure(service=REHEARSED.format(deadline="30s", probe=""))
+    assert host.deploy("v1.0.0").code == 0
+    staged = host.agent("stage", "--json", "v1.1.0").json["release"]
+    host.spoil(staged, "web.py", "raise SystemExit(3)")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "rehearsal-failed")
+    assert "release-agent deploy --force v1.1.0" in ran.json["error"]["hint"]
+    assert host.deploy("--force", "v1.1.0").code == 0
+
+
+@pytest.mark.parametrize("command", ["stop", "update"])
+def test_copy_that_somebody_stops_is_not_the_fault_of_the_release(host: Host, command: str) -> None:
+    host.configure(service=REHEARSED.format(deadline="10m", probe='[[service.rehearsal.probe]]\nexec = "false"\n'))
+    run = host.begin("stage", "--json", "v1.1.0")
+    eventually(lambda: "release-rehearsal" in host.supervisorctl("status").out, "the copy is there")
+    if command == "stop":
+        host.supervisorctl("stop", "deploy:release-rehearsal")
+    else:
+        file = host.path / "supervisord.conf"
+        file.write_text(file.read_text().replace("stopwaitsecs=120", "stopwaitsecs=121"))
+        host.supervisorctl("update", "deploy")
+
+    out, _ = run.communicate()
+
+    error = json.loads(out)["error"]
+    assert (run.returncode, error["code"]) == (13, "rehearsal-failed")
+    assert "somebody stopped its copy" in error["message"]
+    assert "{port}" not in error["hint"]

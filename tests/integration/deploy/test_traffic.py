@@ -86,6 +86,19 @@ def test_after_start_that_fails_rolls_back_and_the_old_processes_are_let_in_agai
     assert host.status()["health"] == "passing"
 
 
+def test_release_that_is_not_healthy_is_left_without_a_drain(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", drain="300ms")
+    host.deploy()
+    toml = '[health]\ndeadline = "1s"\n[[service]]\nname = "web"\ndrain = "2s"\n[[service.probe]]\nexec = "false"\n'
+    host.repository.release("v1.2.0", **{"release.toml": toml})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "unhealthy")
+    assert [event["seconds"] for event in ran.events("service.draining")] == [0.3], "on the way there, not back"
+
+
 def test_before_stop_that_fails_rolls_back(pair: Host) -> None:
     host = pair
     version(host, "v1.1.0", before_stop="[ $RELEASE_ACTION = rollback ]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.load import Load, ask
-from support.recipes import needed, shown, supervisor_section
+from support.recipes import PAGE, needed, shown, supervisor_section
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from support.host import Host
 
@@ -200,3 +202,40 @@ def test_recipe_finishes_a_request_that_is_running(deployed: Deployed) -> None:
 
     assert (run.wait(), answers) == (0, ["v1.0.0"])
     assert host.serves() == "v1.1.0"
+
+
+def sockets(host: Host) -> dict[Path, int]:
+    """Return the sockets that anybody has made for a host, and which one each is."""
+    return {path: path.stat().st_ino for path in host.path.rglob("*") if path.is_socket()}
+
+
+def test_rehearsal_of_a_recipe_leaves_every_socket_to_the_live_one(deployed: Deployed) -> None:
+    host = deployed.host
+    before = sockets(host)
+    deployed.release("v1.1.0")
+
+    ran = host.agent("stage", "v1.1.0")
+
+    assert ran.code == 0, ran.err
+    assert sockets(host) == before
+
+
+def test_gunicorn_keeps_its_control_socket_if_the_copy_has_one_of_its_own(cold_host: Host) -> None:
+    host, controlled = cold_host, Deployed(cold_host, RECIPES[0])
+    host.path.chmod(0o777)
+    host.services = [supervisor_section(host, "gunicorn").replace("--no-control-socket ", "")]
+    host.configure(service="", health='[health]\nstable_for = "1s"\n')
+    (own,) = re.findall(r"`(environment = \{ GUNICORN_CMD_ARGS = .*?\})`", PAGE.section(controlled.recipe.section).text)
+    toml = shown(host, controlled.recipe.section, "toml") + f"\n{own}\n"
+    for version in ("v1.0.0", "v1.1.0"):
+        controlled.release(version, **{"release.toml": toml})
+    host.start()
+    assert host.deploy("v1.0.0").code == 0
+    control = host.path / ".gunicorn" / "gunicorn.ctl"
+    eventually(control.is_socket, "gunicorn has made it")
+    before = sockets(host)
+
+    ran = host.agent("stage", "v1.1.0")
+
+    assert ran.code == 0, ran.err
+    assert sockets(host) == before

@@ -119,3 +119,10 @@ def sleeper_started(pid: int) -> float:
     """Ask the system when a process started, in seconds since 1970."""
     answer = subprocess.run(["stat", "--format=%Y", f"/proc/{pid}"], check=True, capture_output=True, text=True).stdout
     return float(answer)
+
+
+def test_processes_below_others_are_found_once_though_a_reused_number_makes_a_circle() -> None:
+    children = {1: [2, 3], 3: [4], 4: [1, 3]}
+
+    assert sorted(processes.reachable([1, 3], children)) == [1, 2, 3, 4]
+    assert processes.reachable([5], children) == [5]

@@ -87,10 +87,11 @@ def test_a_rollback_by_command_without_a_name_goes_one_back() -> None:
         pytest.param(3, "v9", Code.RELEASE_UNKNOWN, "there is no release 'v9'", id="unknown"),
         pytest.param(3, "2", Code.RELEASE_FAILED, f"{name(2)} \\(v2.0.0\\) failed", id="failed"),
         pytest.param(3, "4", Code.RELEASE_FAILED, f"{name(4)} \\(v4.0.0\\) was never proved healthy", id="built"),
+        pytest.param(3, "5", Code.RELEASE_FAILED, f"{name(5)} \\(v5.0.0\\) was never live", id="staged"),
     ],
 )
 def test_a_rollback_without_a_target_says_why(live: int | None, asked: str, code: Code, said: str) -> None:
-    releases = there(1, 2, 3, 4, r2=FAILED, r4=BUILT)
+    releases = there(1, 2, 3, 4, 5, r2=FAILED, r4=BUILT, r5=State.STAGED)
 
     with pytest.raises(NoTarget, match=f"^{said}$") as refused:
         rollback_target([name(1), name(3)], releases, release(live) if live else None, asked)

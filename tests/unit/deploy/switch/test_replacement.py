@@ -366,3 +366,9 @@ def test_without_services_the_proof_is_all_there_is() -> None:
 
     assert world.replace() == ["look "]
     assert world.clock.spent == pytest.approx(3.0, abs=0.21)
+
+
+def test_a_service_for_which_a_release_is_left_does_not_drain_and_the_one_beside_it_does() -> None:
+    left = Side(release(1), plans_of([service("web", drain=7.0), service("worker", drain=3.0)]))
+
+    assert [one.drain for one in left.undrained(["web"]).blueprint.services] == [0.0, 3.0]
