@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from release_agent.deploy.run import Run
 
 
+_BOTH_NEED = "look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`"
+
+
 class Publication:
     """Makes one release live for one run. From the swap on, any failure brings back what was live before."""
 
@@ -308,7 +311,7 @@ class Publication:
         neither = RollbackFailed(
             Code.ROLLBACK_UNHEALTHY,
             f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",
-            hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
+            hint=second.hint if second.code is Code.OLD_CODE_RUNNING else _BOTH_NEED,
         )
         return Ending.failed(neither.caused_by(failure), Health.of(second.message))
 

@@ -38,6 +38,7 @@ SUPERVISORD = """\
 [unix_http_server]
 file={path}/supervisor.sock
 [supervisord]
+{supervisord}
 logfile={path}/supervisord.log
 pidfile={path}/supervisord.pid
 childlogdir={path}
@@ -129,6 +130,7 @@ class Host:
         self.supervisord: warm.Program | subprocess.Popen[bytes] | None = None
         self.services = [self.service("web")]
         self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
+        self.supervisord_settings = ""  # and its section of itself
         self.configure()
 
     def service(self, name: str, script: str = "web.py") -> str:
@@ -164,6 +166,7 @@ class Host:
             path=self.path,
             bin=BIN,
             deploy=self.deploy_settings,
+            supervisord=self.supervisord_settings,
             environment=environment,
             services="\n".join(self.services),
             boot=str(boot).lower(),
