@@ -115,8 +115,10 @@ def releases(context: Context) -> list[dict[str, Any]]:
     ]
 
 
-def drift(context: Context, release: Release) -> list[dict[str, str]]:
-    """Compare a release with its commits, file by file: ``[{"path", "change"}]``.
+def drift(context: Context, release: Release) -> list[dict[str, Any]]:
+    """Compare a release with its commits, file by file: ``[{"path", "change", "shared_with"}]``.
+
+    ``shared_with``: the releases that have the same file, by hard link, and are changed, too.
 
     The files that shared links and build hooks made when it was built are not drift.
     """
@@ -124,7 +126,10 @@ def drift(context: Context, release: Release) -> list[dict[str, str]]:
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
     # Files that were made when it was built and are missing now.
     changes |= {path: "missing" for path in release.built if path not in there}
-    return [{"path": path, "change": change} for path, change in sorted(changes.items())]
+    return [
+        {"path": path, "change": change, "shared_with": context.store.sharers(release.name, path)}
+        for path, change in sorted(changes.items())
+    ]
 
 
 def _change(digest: str) -> str:

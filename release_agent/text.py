@@ -123,11 +123,15 @@ def releases(found: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def _shared(item: dict[str, Any]) -> str:
+    return f" (the same file in {', '.join(item['shared_with'])})" if item["shared_with"] else ""
+
+
 def drift(body: dict[str, Any]) -> str:
     """Return the differences between a release and its commit."""
     if not body["drift"]:
         return f"{body['release']} ({body['revision']}) is as it was built"
-    lines = [f"{item['change']:<8} {plain(item['path'])}" for item in body["drift"]]
+    lines = [f"{item['change']:<8} {plain(item['path'])}{_shared(item)}" for item in body["drift"]]
     return "\n".join([f"{body['release']} ({body['revision']}) differs from what was built:", *lines])
 
 
@@ -138,7 +142,8 @@ def check(body: dict[str, Any]) -> str:
         what = f"{body['release']} is live already"
     elif body["build"]:
         needs = f"{body['needed_bytes'] / (1 << 20):.1f} MiB in {body['files']} files"
-        what = f"would build {body['release']}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
+        how = " of the parked release" if body.get("way") == "difference" else ""
+        what = f"would build {body['release']}{how}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
     else:
         what = f"would publish {body['release']}, which is kept"
     lines = [f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())]

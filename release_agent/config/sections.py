@@ -262,6 +262,25 @@ class Consul:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """How files are shared between releases: by hard links; those of at least ``clones_from`` bytes by clones, None: never."""
+
+    links: bool
+    clones_from: int | None
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """``[release]``: how releases are made."""
+
+    share: str = setting(
+        readers.one_of("auto", "reflink", "hardlink", "copy"),
+        default="auto",
+        doc="how unchanged files are shared between releases",
+    )
+
+
+@dataclass(frozen=True)
 class Metrics:
     """``[metrics]``: where the monitor serves Prometheus."""
 
@@ -277,6 +296,7 @@ class Config:
     revision: Revision = section(Revision, doc="what a bare deploy takes")
     shared: Shared = section(Shared, doc="what outlives releases")
     hooks: Hooks = section(Hooks, doc="commands")
+    release: ReleaseSettings = section(ReleaseSettings, doc="how releases are made")
     services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
     health: HealthSettings = section(HealthSettings, doc="when a release is healthy")
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy.deployment import Deployment
 from release_agent.deploy.look import look
-from release_agent.deploy.policy.line import before
+from release_agent.deploy.pruning import prune
 from release_agent.deploy.recovery import recover
 from release_agent.deploy.resolve import candidates
 from release_agent.deploy.rollback import roll_back
@@ -235,27 +235,6 @@ class Agent:
 
         if not once(blueprint).well:
             Replacement(run, blueprint, once, Traffic(run, None, Side(live, blueprint))).start()
-
-
-def prune(context: Context) -> list[str]:
-    """Apply ``keep``; what cannot be removed is said and tried again by the next run."""
-    live = context.store.current()
-    previous = before(context.journal.line(), context.store.get, live.name) if live else None
-    protected = {release.name for release in (live, previous) if release}
-    removed, stuck = context.store.prune(context.config.app.keep, protected, context.journal.live_at, _serving(context))
-    for name, why in stuck.items():
-        context.log.warning("prune.failed", release=name, why=why)
-    if removed:
-        context.log.info("releases.pruned", releases=removed)
-    return removed
-
-
-def _serving(context: Context) -> list[int]:
-    """The pids of the services, as far as supervisor tells."""
-    try:
-        return [process.pid for group in context.services.processes().values() for process in group if process.pid]
-    except ReleaseError:
-        return []
 
 
 def boot_request() -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from release_agent.deploy.building import Way
 from release_agent.deploy.plan import plan
 from release_agent.deploy.policy.requests import of_dropped, outlook
 from release_agent.deploy.resolve import accept, find
@@ -66,15 +67,15 @@ def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
 
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
     """Return what building and publishing it would take, and what is new in it."""
-    kept = planned.kept
-    size, files = (0, 0) if kept else context.source.size(planned.target.commits)
+    kept, building = planned.kept, planned.building
     is_live = bool(kept and live and kept.name == live.name)
     stays = kept is not None and is_live and kept.state is State.HEALTHY
     return {
-        "build": kept is None,
+        "build": building.way is not Way.KEPT,
+        "way": str(building.way),
         "live": is_live,
-        "needed_bytes": size,
-        "files": files,
+        "needed_bytes": building.size,
+        "files": building.files,
         "free_bytes": context.store.free(),
         "services": [] if stays else [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},

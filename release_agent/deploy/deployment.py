@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from release_agent.deploy import resolve
+from release_agent.deploy.building import build
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from release_agent.config.blueprint import Blueprint
+    from release_agent.deploy.building import Building
     from release_agent.deploy.run import Run
 
 
@@ -94,21 +96,23 @@ class Deployment:
         )
         self._run.changes(release, planned.blueprint)
         try:
-            return self._made(release, planned.blueprint)
+            return self._made(release, planned.building, planned.blueprint)
         except BaseException:
             discard(self._context, release.name)
             raise
 
-    def _made(self, release: Release, plans: Blueprint) -> Release:
-        run, store, source = self._run, self._context.store, self._context.source
+    def _made(self, release: Release, building: Building, plans: Blueprint) -> Release:
+        run, store = self._run, self._context.store
         with run.phase("build"):
-            directory = store.build(release.name, lambda place: source.write(release.commits, place))
-            store.link_shared(directory, plans.shared)
+            directory, written = build(self._context, building, release, plans.hooks)
+            seeded = store.link_shared(directory, plans.shared)
+            # What seeds and hooks write is not known by its paths.
+            paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
         run.hooks("build", release, directory, plans)
         store.check_built(release.name)
         with run.phase("sync"):
             release = self._with_what_was_made(release, directory, plans)
-            store.sync()
+            store.sync(directory, paths)
             store.install(release)
         self._context.log.info("release.built", release=release.name)
         run.hooks("before_publish", release, store.directory(release.name), plans)
@@ -117,9 +121,11 @@ class Deployment:
 
     def _with_what_was_made(self, release: Release, directory: Path, plans: Blueprint) -> Release:
         """Note what links and hooks made of the commit's files, so that `verify` knows it from drift."""
-        if not (plans.hooks.build or plans.shared.directories or plans.shared.files):
+        shared = _shared(plans)
+        if not (plans.hooks.build or shared):
             return release
-        return replace(release, built=self._context.source.drift(release.commits, directory, release.into))
+        only = None if plans.hooks.build else shared
+        return replace(release, built=self._context.source.drift(release.commits, directory, release.into, only))
 
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
         self._run.changes(release, plans)
@@ -132,3 +138,7 @@ class Deployment:
         # The live release, published once more: restarted and proved, and nothing else.
         again = ending.outcome == Outcome.DEPLOYED and self._was_live(release)
         return replace(ending, outcome=Outcome.UNCHANGED) if again else ending
+
+
+def _shared(plans: Blueprint) -> tuple[str, ...]:
+    return (*plans.shared.directories, *plans.shared.files)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.config import blueprint
 from release_agent.config.sections import RestartKind
+from release_agent.deploy.building import Building, Way, choose
 from release_agent.deploy.policy.rehearsal import check
 from release_agent.errors import Code, Failed
 from release_agent.model import Release, State, Target, release_name
@@ -24,13 +25,14 @@ _WHOLE = (State.HEALTHY, State.STAGED)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deployment is going to do: make ``name``, or take ``kept`` as it is."""
+    """What a deployment is going to do: make ``name`` as ``building`` says, or take ``kept`` as it is."""
 
     target: Target
     blueprint: Blueprint
     fingerprint: str
     name: str
     kept: Release | None
+    building: Building
 
 
 def plan(context: Context, target: Target, *, force: bool) -> Plan:
@@ -43,12 +45,12 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
+    building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
     if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
         built_as = kept.as_built().revision
         kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)
-    else:
-        store.check_room(*context.source.size(target.commits))
-    return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept)
+    store.check_room(building.size, building.files)
+    return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building)
 
 
 def _check_rolling(context: Context, plans: Blueprint) -> None:

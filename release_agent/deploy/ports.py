@@ -11,10 +11,29 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Probe, Service, Shared
+    from release_agent.config.sections import Probe, Service, Shared, Sharing
     from release_agent.health import Candidate, Health, Look, Process, Rehearsed
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult, HookCommand
+
+
+class Difference(Protocol):
+    """What lies between two releases."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the files that come."""
+
+    @property
+    def files(self) -> int:
+        """Their number."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The paths in the release of all files that come or go."""
+
+    def apply(self, directory: Path) -> None:
+        """Turn the files of the older release, as write() left them, into those of the newer one; raises Failed."""
 
 
 class Source(Protocol):
@@ -35,14 +54,35 @@ class Source(Protocol):
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
 
+    def difference(self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]) -> Difference | None:
+        """Return what lies between two releases; None if one cannot be made of the other's files; raises Refused.
+
+        ``into``: where the older one has each repository.
+        """
+
+    def share(self, commits: Mapping[str, str], old: Path, directory: Path, sharing: Sharing) -> int:
+        """Write the files, sharing those that an older release has as well; returns how many were written; raises Failed."""
+
+    def restore(self, commits: Mapping[str, str], directory: Path) -> None:
+        """Turn a release, whatever was done to it, into what write() makes of its commits; raises Failed, Refused."""
+
     def changes(self, old: dict[str, str], new: dict[str, str]) -> dict[str, dict[str, object]]:
         """Return what lies between two releases, by repository."""
 
     def write(self, commits: dict[str, str], directory: Path) -> None:
         """Write the files; raises Failed."""
 
-    def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return what differs from the commits; ``into``: where the release has each, if it has noted that."""
+    def drift(
+        self,
+        commits: dict[str, str],
+        directory: Path,
+        into: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, str]:
+        """Return what differs from the commits; ``into``: where the release has each, if it has noted that.
+
+        ``only``: the paths that can differ, if they are known.
+        """
 
 
 class Store(Protocol):
@@ -61,7 +101,19 @@ class Store(Protocol):
         """Return a number higher than any release there is."""
 
     def check_room(self, size: int, files: int) -> None:
-        """Raise Failed (disk-full) where a release does not fit."""
+        """Raise Failed (disk-full) where a release does not fit, and there is nothing that make_room() would remove."""
+
+    def make_room(self, size: int, files: int) -> None:
+        """Remove what is parked if a release does not fit else; raises Failed (disk-full)."""
+
+    def parked(self) -> Release | None:
+        """Return the release whose files the next one may take."""
+
+    def take_parked(self, name: str) -> Path | None:
+        """Make the directory a release is built in of the parked one; None if there is none, or a process uses it."""
+
+    def remove_parked(self) -> str | None:
+        """Remove what is parked; returns its name."""
 
     def free(self) -> int:
         """Return the bytes that are free where releases go."""
@@ -75,11 +127,11 @@ class Store(Protocol):
     def take_back(self) -> None:
         """Undo what a hook did to the agent's rights in its own directories, as far as that goes."""
 
-    def link_shared(self, directory: Path, shared: Shared) -> None:
-        """Replace the shared paths by links, seeding ``shared`` from the release."""
+    def link_shared(self, directory: Path, shared: Shared) -> bool:
+        """Replace the shared paths by links, seeding ``shared`` from the release; returns whether it was seeded."""
 
-    def sync(self) -> None:
-        """Make all that was written durable."""
+    def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
+        """Make a directory durable; ``written``: the paths in it that are not, None if that is not known."""
 
     def install(self, release: Release) -> None:
         """Move the built directory among the releases and write down what it is, both durable."""
@@ -114,13 +166,22 @@ class Store(Protocol):
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""
 
-    def prune(
+    def sharers(self, name: str, path: str) -> list[str]:
+        """Return the other releases in which a path is the same file, by hard link."""
+
+    def surplus(
         self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()
-    ) -> tuple[list[str], dict[str, str]]:
-        """Remove what ``keep`` does not keep; returns the names, and why others could not be removed.
+    ) -> list[str]:
+        """Return the names of what ``keep`` does not keep.
 
         ``serving``: pids of the services. The release that was live when one of them
         started stays: an interpreter shows no file of its release.
+        """
+
+    def park(self, name: str, restore: Callable[[Path], None]) -> None:
+        """Take a release out of the releases, let ``restore`` give it the files of its commits, and keep them for the next one.
+
+        Nothing of it is left if that fails; raises ReleaseError, OSError.
         """
 
 

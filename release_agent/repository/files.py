@@ -5,21 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.repository.objects import SYMLINK, hasher
+from release_agent.system.disk import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
 
+    # The ids that git would give to regular files of a directory, not converted.
+    Hashes = Callable[[Path, Sequence[str]], list[str]]
+
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
+# What git's checkout makes with the agent's umask.
+REGULAR = {"100644": 0o644, "100755": 0o755}
+# Extended attributes that let somebody do more than the mode says.
+_GRANTING = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
 _KINDS = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
@@ -29,9 +38,132 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True)
+class Rights:
+    """Who may do what with a directory or a file: its mode, owner, group, and the attributes that grant more."""
+
+    mode: int
+    owner: int
+    group: int
+    granting: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, path: str, there: os.stat_result) -> Rights:
+        """Return the rights of a path that is no link."""
+        return cls(stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, _granting(path))
+
+    def give(self, path: str) -> None:
+        """Give them to a directory that is no link; raises OSError."""
+        os.chown(path, self.owner, self.group, follow_symlinks=False)
+        for name in _granting(path).keys() - self.granting.keys():
+            os.removexattr(path, name)
+        for name, value in self.granting.items():
+            os.setxattr(path, name, value)
+        Path(path).chmod(self.mode)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a checkout makes, besides content: ``rights`` are those of a new directory.
+
+    ``links``: a file may be a hard link; whoever has the other one changes both.
+    """
+
+    rights: Rights
+    links: bool
+
+    def fits(self, path: str, there: os.stat_result, mode: str) -> bool:
+        """Whether a regular file is as a checkout makes one of this mode of git's, whatever its content."""
+        made = (REGULAR.get(mode), self.rights.owner, self.rights.group)
+        is_new = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == made
+        return is_new and (self.links or there.st_nlink == 1) and not _granting(path)
+
+
+def _granting(path: str) -> dict[str, bytes]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:  # the file system has none
+        return {}
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if name in _GRANTING}
+
+
+def put_right(directory: Path, place: str, rights: Rights) -> None:
+    """Give rights to a directory and to those on the way to a place below it, up to the first that is none; raises OSError."""
+    for path in (directory, *(directory / place[:end] for end in slashes(place)), directory / place):
+        there = path.lstat() if os.path.lexists(path) else None
+        if there is None or not stat.S_ISDIR(there.st_mode):
+            return
+        if Rights.of(str(path), there) != rights:
+            rights.give(str(path))
+
+
 def differing(entries: Iterable[TreeEntry], directory: Path, clock: Clock) -> list[TreeEntry]:
     """Return the entries whose file is not there as the commit has it, byte by byte; raises Cancelled."""
     return [entry for entry in entries if not _is_as_committed(entry, f"{directory}/{entry.path}", clock)]
+
+
+def take_away(directory: Path, paths: Iterable[str], clock: Clock) -> None:
+    """Remove files, links and whole directories, and the directories that this leaves empty; raises OSError, Cancelled."""
+    for path in paths:
+        clock.check()
+        place = directory / path
+        remove(place)
+        with suppress(OSError):  # there is something else in it
+            while (place := place.parent) != directory:
+                place.rmdir()
+
+
+def unlike_a_checkout(
+    entries: Iterable[TreeEntry], directory: Path, expected: Expected, hashes: Hashes, clock: Clock
+) -> tuple[list[str], list[TreeEntry]]:
+    """Return the paths that a checkout would not have made, and the entries whose file is not as it would have made it.
+
+    Converted files are among the latter: their content cannot be compared. Each directory gets its rights.
+    Raises OSError, Cancelled.
+    """
+    wanted = {entry.path: entry for entry in entries}
+    parents = {path[:end] for path in wanted for end in slashes(path)}
+    extra: list[str] = []
+    regular: list[TreeEntry] = []
+    as_committed: set[str] = set()
+    places = [""]
+    while places:
+        clock.check()
+        prefix = places.pop()
+        for found in os.scandir(f"{directory}/{prefix}"):
+            path = prefix + found.name
+            entry, there = wanted.get(path), found.stat(follow_symlinks=False)
+            if stat.S_ISDIR(there.st_mode) and path in parents:
+                if Rights.of(found.path, there) != expected.rights:
+                    expected.rights.give(found.path)
+                places.append(f"{path}/")
+            elif entry is None:
+                extra.append(path)
+            elif entry.mode == SYMLINK and stat.S_ISLNK(there.st_mode):
+                if _is_as_committed(entry, found.path, clock):
+                    as_committed.add(path)
+            elif stat.S_ISREG(there.st_mode) and expected.fits(found.path, there, entry.mode):
+                regular.append(entry)
+    as_committed |= _with_their_id(regular, directory, hashes, clock)
+    return extra, [entry for path, entry in wanted.items() if path not in as_committed]
+
+
+def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, clock: Clock) -> set[str]:
+    """Return the paths whose file has the content that its entry's id stands for."""
+    # git takes one path per line, reads a quotation mark at its beginning, and drops a carriage return at its end.
+    odd = [entry for entry in entries if "\n" in entry.path or entry.path.startswith('"') or entry.path.endswith("\r")]
+    plain = [entry for entry in entries if entry not in odd] if odd else entries
+    made = hashes(directory, [entry.path for entry in plain]) if plain else []
+    same = {entry.path for entry, object_id in zip(plain, made, strict=True) if entry.object_id == object_id}
+    return same | {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
+
+
+def slashes(path: str) -> Iterator[int]:
+    """Yield where the slashes of a path are."""
+    end = path.find("/")
+    while end >= 0:
+        yield end
+        end = path.find("/", end + 1)
 
 
 def digest(path: Path, clock: Clock) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -13,33 +10,32 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from release_agent.repository import objects
-from release_agent.repository.files import ADDED, MISSING, differing, digest, unreadable
+from release_agent.repository.checkout import ATTRIBUTES, Checkout, refuse_submodules, writing
+from release_agent.repository.difference import difference
+from release_agent.repository.files import ADDED, digest, slashes, unreadable
+from release_agent.repository.objects import TreeEntry
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
-from release_agent.system.disk import disk_full, is_full
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from release_agent.config.sections import Repository
-    from release_agent.repository.objects import TreeEntry
+    from release_agent.repository.difference import TreeDifference
     from release_agent.system.clock import Clock
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # A line of `git ls-tree -l`: the size is "-" for a submodule, and "BAD" for an object that a partial clone lacks.
 _LISTED = re.compile(r"(?P<mode>[0-7]{6}) [a-z]+ [0-9a-f]+ +(?P<size>[0-9]+|-|BAD)\t(?P<path>.+)", re.DOTALL)
 _BLOCK = 4096
-_LONGEST_SAYING = 500
 _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
 # What git passes on from ssh-keygen; the name is that of the list of signers.
 _GOOD_SIGNATURE = re.compile(r'^Good "git" signature for (.+) with \S+ key \S+$', re.MULTILINE)
 _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
-# Attributes by which git writes a file otherwise than it is committed.
-_CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
 # Files that git reads whole in a directory of files, also if they are pipes, for which it would wait.
-_READ_BY_GIT = (".gitattributes", ".gitignore")
+_READ_BY_GIT = (ATTRIBUTES, ".gitignore")
 _SUBJECTS = 10
 _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
 
@@ -54,13 +50,18 @@ class Changes:
 
 
 class GitRepository:
-    """One repository, read-only; ``scratch``: a directory of the agent's own for views and indexes."""
+    """One repository, read-only; ``scratch``: a directory of the agent's own for views and indexes.
+
+    ``checkout``: writes files of its commits.
+    """
 
     def __init__(self, repository: Repository, scratch: Path, clock: Clock) -> None:
         self.name = repository.name
         self.path = repository.path
         self._clock = clock
+        self._repository = repository
         self._view = View(repository, scratch, clock)
+        self.checkout = Checkout(repository, self._view, clock)
 
     @cached_property
     def refs(self) -> dict[str, str]:
@@ -118,17 +119,24 @@ class GitRepository:
         entries = [_LISTED.fullmatch(line) for line in listed if line]
         absent = [entry["path"] if entry else "?" for entry in entries if not entry or entry["size"] == "BAD"]
         if absent:
-            raise Refused(
-                Code.REPOSITORY_UNREADABLE,
-                f"repository {self.name} at {self.path} lacks {len(absent)} of the {len(entries)} files of commit "
-                f"{commit[:12]}, such as {absent[0]}",
-                hint="clone it whole: git clone without --filter; in a partial clone: git fetch --refetch --no-filter",
-            )
-        sizes = []
-        for entry in filter(None, entries):
-            self._refuse_submodule(entry["mode"], entry["path"])
-            sizes.append(int(entry["size"]))
-        return sum(-(-size // _BLOCK) for size in sizes) * _BLOCK, len(sizes)
+            raise self._incomplete(len(absent), len(entries), absent[0])
+        refuse_submodules(self._repository, (TreeEntry(entry["mode"], "", entry["path"]) for entry in entries if entry))
+        return _blocks(int(entry["size"]) for entry in entries if entry), len(entries)
+
+    def difference(self, old: str, new: str) -> TreeDifference:
+        """Return what lies between the files of two commits; raises Refused."""
+        with self._view.readable():
+            return difference(self._view.cat, old, new)
+
+    def size_of(self, entries: Sequence[TreeEntry]) -> int:
+        """Return the bytes, in whole blocks, of some files of a commit; raises Refused if one is not there."""
+        refuse_submodules(self._repository, entries)
+        given = "".join(f"{entry.object_id}\n" for entry in entries)
+        told = self._view.read(["cat-file", "--batch-check=%(objectsize)"], stdin=given).splitlines() if entries else []
+        absent = [entry.path for entry, size in zip(entries, told, strict=False) if not size.isdecimal()]
+        if absent or len(told) != len(entries):
+            raise self._incomplete(len(absent), len(entries), (absent or ["?"])[0])
+        return _blocks(map(int, told))
 
     def changes(self, old: str, new: str) -> Changes | None:
         """Return the commits between two; None if the history does not connect them, as in a shallow clone."""
@@ -139,41 +147,45 @@ class GitRepository:
             return None
         return Changes(int(count), int(back), subjects)
 
-    def write(self, commit: str, directory: Path) -> None:
-        """Write a commit's files as a checkout would: modes, symlinks, line endings; raises Failed, Refused.
-
-        All of them are there afterwards, and each has the content that the commit's id stands for.
-        """
-        with self._writing(directory):
-            entries = objects.files(self._view.cat, commit)
-            for entry in entries:
-                self._refuse_submodule(entry.mode, entry.path)
-            with self._view.index() as index:
-                self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", commit])
-                converted = differing(entries, directory, self._clock)
-                if converted:
-                    self._require_converted(index, directory, converted)
-                    self._write_converted(index, directory, entries, converted)
-
-    def drift(self, commit: str, directory: Path) -> dict[str, str]:
+    def drift(self, commit: str, directory: Path, only: Sequence[str] = ()) -> dict[str, str]:
         """Return what ``git status`` would list in ``directory``: digest of the present content, by path.
 
-        Files that the commit's own .gitignore names do not count. A path that
-        is gone has the digest ``missing``; the digest of one that the commit does not
+        ``only``: look at these paths alone, where nothing else can have changed. Files that the commit's own .gitignore
+        names do not count. A path that is gone has the digest ``missing``; the digest of one that the commit does not
         have begins with ``added``. An untracked directory ends in ``/``.
         Raises Failed if git fails, or if it would read a pipe or a huge file.
         """
-        for path, what in unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
+        for path, what in () if only else unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
             message = f"{directory / path} is a {what}, which git cannot be given to read"
             raise Failed(Code.BUILD_FAILED, message, hint="remove it; a build hook may have made it")
-        with self._writing(directory), self._view.index() as index:
+        with writing(self._repository, directory), self._view.index() as index:
             git = partial(self._view.with_tree, index, directory)
-            git(["read-tree", commit])
+            shown = self._topmost_added(commit, only)
+            if shown:
+                git(
+                    ["update-index", "-z", "--index-info"],
+                    stdin=self._view.attempt(["ls-tree", "-r", "-z", commit, "--", *shown]),
+                )
+            else:
+                git(["read-tree", commit])
             git(["update-index", "-q", "--refresh"], check=False)
             changed = git(["diff-files", "-z", "--name-only", "--ignore-submodules"])
-            added = git(["ls-files", "-z", "--others", "--exclude-standard", "--directory"])
+            added = git(["ls-files", "-z", "--others", "--exclude-standard", "--directory", "--", *shown])
         found = {path: digest(directory / path, self._clock) for path in changed.split("\0") if path}
         return found | {path: f"{ADDED} {digest(directory / path, self._clock)}" for path in added.split("\0") if path}
+
+    def _topmost_added(self, commit: str, paths: Sequence[str]) -> list[str]:
+        """Return, for each path, the highest directory above it that the commit does not have, or else the path itself.
+
+        That is what git lists.
+        """
+        above = [[path[:end] for end in slashes(path)] for path in paths]
+        asked = dict.fromkeys(parent for parents in above for parent in parents)
+        listed = self._view.attempt(["ls-tree", "-z", "--name-only", commit, "--", *asked]).split("\0") if asked else []
+        missing = asked.keys() - set(listed)
+        return [
+            next((parent for parent in parents if parent in missing), path) for path, parents in zip(paths, above, strict=True)
+        ]
 
     def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> str:
         """Return the name of the allowed signer who signed a tag object (git's SSH signatures); raises Refused if none did.
@@ -218,57 +230,19 @@ class GitRepository:
             _, content = objects.contents(self._view.cat, [object_id])[object_id]
         return content.decode("utf-8", "replace")
 
+    def _incomplete(self, absent: int, all_files: int, such_as: str) -> Refused:
+        return Refused(
+            Code.REPOSITORY_UNREADABLE,
+            f"repository {self.name} at {self.path} lacks {absent} of the {all_files} files that are needed, such as {such_as}",
+            hint="clone it whole: git clone without --filter; in a partial clone: git fetch --refetch --no-filter",
+        )
+
     def _exists(self, object_id: str) -> bool:
         return "missing" not in self._view.read(["cat-file", "--batch-check"], stdin=object_id + "\n")
 
-    def _refuse_submodule(self, mode: str, path: str) -> None:
-        if mode == objects.GITLINK:
-            raise Refused(
-                Code.REPOSITORY_INCOMPLETE,
-                f"{path} of repository {self.name} ({self.path}) is a submodule, and submodules are not supported",
-                hint="configure it as a [[repository]] of its own with `into`, or commit its files",
-            )
 
-    def _require_converted(self, index: Path, directory: Path, differing: list[TreeEntry]) -> None:
-        """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""
-        absent = [entry.path for entry in differing if digest(directory / entry.path, self._clock) == MISSING]
-        if absent:
-            message = f"git ended without an error, and {len(absent)} files are missing, such as {absent[0]}"
-            raise GitFailedError(message)
-        objects.check(self._view.cat, (entry.object_id for entry in differing))
-        command = ["check-attr", "--stdin", "-z", *_CONVERTING]
-        told = self._view.with_tree(index, directory, command, stdin=_listed(differing)).split("\0")
-        converted = {path for path, value in zip(told[::3], told[2::3], strict=False) if value not in ("unspecified", "unset")}
-        foreign = [entry.path for entry in differing if entry.path not in converted]
-        if foreign:
-            message = f"{len(foreign)} files are not as they are committed, such as {foreign[0]}"
-            raise GitFailedError(message)
-
-    def _write_converted(self, index: Path, directory: Path, entries: list[TreeEntry], converted: list[TreeEntry]) -> None:
-        """Write the converted files again, from checked copies of their objects: these files cannot be hashed themselves.
-
-        What git read from the repository when it wrote them may have been replaced before the objects were checked.
-        """
-        attributes = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
-        self._view.copy(entry.object_id for entry in (*attributes, *converted))
-        self._view.write_copied(index, directory, _listed(converted))
-
-    @contextmanager
-    def _writing(self, directory: Path) -> Iterator[None]:
-        """Raise Failed for a git that failed."""
-        try:
-            yield
-        except GitFailedError as error:
-            message = f"git could not write repository {self.name} into {directory}: {str(error)[:_LONGEST_SAYING]}"
-            # git does not always print why it could not write.
-            if os.strerror(errno.ENOSPC) in str(error) or is_full(directory):
-                raise disk_full(message) from error
-            hint = "look at the disk and the repository: git fsck --full"
-            raise Failed(Code.BUILD_FAILED, message, hint=hint) from error
-
-
-def _listed(entries: Iterable[TreeEntry]) -> str:
-    return "".join(f"{entry.path}\0" for entry in entries)
+def _blocks(sizes: Iterable[int]) -> int:
+    return sum(-(-size // _BLOCK) for size in sizes) * _BLOCK
 
 
 def _require_signers(allowed: str, revoked: str) -> None:

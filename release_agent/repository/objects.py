@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # Streams `git cat-file --batch` of ids into a function.
     Cat = Callable[[Iterable[str], Callable[[bytes], None]], None]
 
-_DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
+DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
 _ALGORITHMS = {40: "sha1", 64: "sha256"}
 _LONGEST_HEADER = 200
 _MOST_FILES = 5_000_000
@@ -63,21 +63,21 @@ def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]
 
 def at_root(cat: Cat, commit: str, name: str) -> TreeEntry | None:
     """Return the entry of a name at the root of a commit, proved from the commit's id on; None if there is none."""
-    tree = _tree(cat, commit)
+    tree = root_tree(cat, commit)
     entries = _entries(contents(cat, [tree])[tree][1], len(tree) // 2)
     return next((TreeEntry(mode, entry_id, name) for mode, found, entry_id in entries if found == name), None)
 
 
 def files(cat: Cat, commit: str) -> list[TreeEntry]:
     """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
-    level = [("", _tree(cat, commit))]
+    level = [("", root_tree(cat, commit))]
     found: list[TreeEntry] = []
     while level:
         trees = contents(cat, [object_id for _, object_id in level])
         below: list[tuple[str, str]] = []
         for prefix, object_id in level:
             for mode, name, entry_id in _entries(trees[object_id][1], len(object_id) // 2):
-                if mode == _DIRECTORY:
+                if mode == DIRECTORY:
                     below.append((f"{prefix}{name}/", entry_id))
                 else:
                     found.append(TreeEntry(mode, entry_id, prefix + name))
@@ -88,7 +88,8 @@ def files(cat: Cat, commit: str) -> list[TreeEntry]:
     return found
 
 
-def _tree(cat: Cat, commit: str) -> str:
+def root_tree(cat: Cat, commit: str) -> str:
+    """Return the id of a commit's tree; raises GitFailedError."""
     kind, content = contents(cat, [commit])[commit]
     if kind != "commit":
         message = f"object {commit} is a {kind}"
@@ -97,16 +98,35 @@ def _tree(cat: Cat, commit: str) -> str:
 
 
 def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
-    place = 0
+    place, names = 0, set[str]()
     while place < len(tree):
-        end = tree.find(b"\0", place)
-        mode, _, name = tree[place:end].partition(b" ")
+        start, end = place, tree.find(b"\0", place)
         place = end + 1 + id_bytes
-        if end < 0 or place > len(tree) or not (name and mode.isdigit()):
-            message = "a directory of the commit is damaged: it is no list of files"
-            raise GitFailedError(message)
-        # Old programs wrote directories as 040000.
-        yield mode.decode("ascii").lstrip("0"), os.fsdecode(name), tree[end + 1 : place].hex()
+        if end < 0 or place > len(tree):
+            raise damaged()
+        mode, name = head_of_entry(tree[start:end])
+        if name in names:
+            raise damaged()
+        names.add(name)
+        yield mode, name, tree[end + 1 : place].hex()
+
+
+def head_of_entry(head: bytes) -> tuple[str, str]:
+    """Return mode and name of an entry; raises GitFailedError for a name that would lead out of its directory.
+
+    git looks at the names of files only: an empty directory can have any.
+    """
+    mode, _, name = head.partition(b" ")
+    # Old programs wrote directories as 040000.
+    kind = mode.lstrip(b"0")
+    if not kind.isdigit() or name in (b"", b".", b"..") or b"/" in name:
+        raise damaged()
+    return kind.decode("ascii"), os.fsdecode(name)
+
+
+def damaged() -> GitFailedError:
+    """Make the error for a tree that is no list of files."""
+    return GitFailedError("a directory of the commit is damaged: it is no list of files")
 
 
 class _Batch:

@@ -5,20 +5,47 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
-from release_agent.repository.files import beside
+from release_agent.repository.checkout import ATTRIBUTES
+from release_agent.repository.files import beside, put_right, take_away
 from release_agent.repository.git import GitRepository
 from release_agent.repository.revision import check_revision, is_nameable
+from release_agent.system.disk import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Repository
+    from release_agent.config.sections import Repository, Sharing
+    from release_agent.repository.difference import TreeDifference
     from release_agent.system.clock import Clock
+
+
+@dataclass(frozen=True)
+class SourceDifference:
+    """What lies between two releases: of each repository with its place; the bytes and the number of the files that come."""
+
+    parts: Sequence[tuple[GitRepository, str, TreeDifference]]
+    size: int
+    files: int
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths in the release of all files that come or go."""
+        return [
+            path if place == "." else f"{place}/{path}"
+            for _, place, difference in self.parts
+            for path in dict.fromkeys((*difference.gone, *(entry.path for entry in difference.come)))
+        ]
+
+    def apply(self, directory: Path) -> None:
+        """Turn the files of the older release, exactly as write() left them, into those of the newer one; raises Failed."""
+        for repository, place, difference in self.parts:
+            repository.checkout.update(difference, directory / place)
 
 
 class GitSource:
@@ -95,13 +122,65 @@ class GitSource:
         for repository in self.repositories:
             place = directory / self._into[repository.name]
             place.mkdir(parents=True, exist_ok=True)
-            repository.write(commits[repository.name], place)
+            repository.checkout.write(commits[repository.name], place)
 
-    def drift(self, commits: dict[str, str], directory: Path, into: Mapping[str, str] | None = None) -> dict[str, str]:
+    def difference(
+        self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]
+    ) -> SourceDifference | None:
+        """Return what lies between two releases of these commits; None if one cannot be made of the other's files.
+
+        ``into``: where the older one has each repository. Raises Refused.
+        """
+        if into != self._into or old.keys() != self._into.keys() or not all(map(self._has, old.items())):
+            return None
+        changed = [r for r in self.repositories if old[r.name] != new[r.name]]
+        parts = [(r, self._into[r.name], r.difference(old[r.name], new[r.name])) for r in changed]
+        # What it says of files that stay as they are is not in the difference.
+        if any(ATTRIBUTES in difference.names() for _, _, difference in parts):
+            return None
+        size = sum(repository.size_of(difference.come) for repository, _, difference in parts)
+        return SourceDifference(parts, size, sum(len(difference.come) for _, _, difference in parts))
+
+    def _has(self, commit: tuple[str, str]) -> bool:
+        """Whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
+        return any(r.name == commit[0] and r.find(commit[1], Kind.COMMIT) for r in self.repositories)
+
+    def share(self, commits: Mapping[str, str], old: Path, directory: Path, sharing: Sharing) -> int:
+        """Write every repository's commit, sharing the files that an older release has as well; returns how many were written.
+
+        ``old``: that release, with its repositories in the same places. Raises Failed, Refused.
+        """
+        written = 0
+        for repository in self.repositories:
+            place = self._into[repository.name]
+            with explained(directory):
+                (directory / place).mkdir(parents=True, exist_ok=True)
+            written += repository.checkout.share(commits[repository.name], old / place, directory / place, sharing)
+        return written
+
+    def restore(self, commits: Mapping[str, str], directory: Path) -> None:
+        """Turn a release, whatever programs and hooks did to it, into what write() makes; raises Failed, Refused."""
+        with explained(directory):
+            for repository in self.repositories:
+                put_right(directory, self._into[repository.name], repository.checkout.rights)
+            take_away(directory, beside(directory, list(self._into.values()), self._clock), self._clock)
+            for repository in self.repositories:
+                (directory / self._into[repository.name]).mkdir(parents=True, exist_ok=True)
+        for repository in self.repositories:
+            repository.checkout.restore(commits[repository.name], directory / self._into[repository.name])
+
+    def drift(
+        self,
+        commits: dict[str, str],
+        directory: Path,
+        into: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, str]:
         """Return what differs from the commits: digest of the present content, by path within the release.
 
         ``into``: the place of each repository, as the release has noted it; then what lies beside them
-        counts as well. Without it the configuration says the places. Raises Refused.
+        counts as well. Without it the configuration says the places. ``only``: the paths that can differ, if
+        they are known. Raises Refused.
         """
         places = into or self._into
         known = {repository.name: repository for repository in self.repositories}
@@ -110,7 +189,8 @@ class GitSource:
             if name not in commits or name not in known:
                 raise _not_comparable(name, configured=name in known)
             known[name].commit(commits[name], commits[name])
-            drift = known[name].drift(commits[name], directory / place)
+            inside = None if only is None else _inside(place, only)
+            drift = {} if inside == [] else known[name].drift(commits[name], directory / place, inside or ())
             found.update({path if place == "." else f"{place}/{path}": digest for path, digest in drift.items()})
         return found
 
@@ -150,6 +230,15 @@ class GitSource:
         tags = sorted(self.tags())[-3:]
         known = f"tags there are {', '.join(tags)}" if tags else "there are no tags at all"
         return f"{known}; is the repository fetched?"
+
+
+def _inside(place: str, paths: Collection[str]) -> list[str] | None:
+    """Return the paths within a repository's place; None if one of them is the place itself, or above it."""
+    if place == ".":
+        return list(paths)
+    if any(f"{place}/".startswith(f"{path}/") for path in paths):
+        return None
+    return [path.removeprefix(f"{place}/") for path in paths if path.startswith(f"{place}/")]
 
 
 def _identity(there: os.stat_result) -> tuple[int, int]:

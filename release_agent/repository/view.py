@@ -36,6 +36,7 @@ _ENVIRONMENT = {
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LITERAL_PATHSPECS": "1",
     "LC_ALL": "C.UTF-8",
 }
 _VIEW_CONFIG = """[core]
@@ -125,6 +126,11 @@ class View:
                 f"repository {self._name} at {self._path} cannot be read: {error}",
                 hint="mount it, or let this user read it; `release-agent doctor` looks at every part of the set-up",
             ) from error
+
+    @property
+    def new_directory(self) -> Path:
+        """A directory of the view that has what every new one gets: its mode, and what it inherits."""
+        return self._view / "refs"
 
     @cached_property
     def _origin(self) -> tuple[str, str]:

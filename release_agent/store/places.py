@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def make_directory(place: Path) -> None:
+def make_directory(place: Path, mode: int = 0o777) -> None:
     """Make a directory, or open the one that is there again; raises OSError if a link or a file is in its place."""
     with suppress(FileExistsError):
-        place.mkdir()
+        place.mkdir(mode)
     take_back(place)
 
 

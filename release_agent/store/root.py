@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from release_agent.store.links import CurrentLink
 from release_agent.store.lock import Lock
 from release_agent.store.notes import ReleaseNotes
 from release_agent.store.owner import claim, require_not_anothers
+from release_agent.store.parked import ParkedRelease
 from release_agent.store.places import make_directory, make_link, require_file, require_link, take_back
 from release_agent.store.shared import SharedLinks
-from release_agent.system import processes
+from release_agent.system import inspection
 from release_agent.system.disk import (
     check_space,
     entered,
@@ -29,8 +31,10 @@ from release_agent.system.disk import (
     read_regular,
     remove,
     require_directory,
+    require_nothing_mounted,
     sync_directory,
     sync_mount,
+    sync_paths,
     unusable,
 )
 
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
 _SHARED = "../shared"
+_FEW = 64  # files; each costs 1 to 2 ms on ext4, and syncfs beside a busy writer some hundred
 
 
 class Root:
@@ -61,7 +66,8 @@ class Root:
         self._current = CurrentLink(path / "current", self.own / "back", self.incoming)
         self.link = self._current.path
         self._notes = ReleaseNotes(self.own / "releases", self.incoming)
-        self._own_directories = (self._releases, self.own, self._notes.directory, self.incoming)
+        self._parked = ParkedRelease(self.own / "parked", self.incoming)
+        self._own_directories = (self._releases, self.own, self._notes.directory, self.incoming, self._parked.directory)
         self._lock_file = self.own / "lock"
         self._lock = Lock(self._lock_file, clock)
         self._made: tuple[int, int] | None = None
@@ -74,7 +80,7 @@ class Root:
             for directory in (self.path, self.shared):  # a person may have put these two elsewhere
                 directory.mkdir(exist_ok=True)
             for directory in self._own_directories:
-                make_directory(directory)
+                make_directory(directory, stat.S_IRWXU if directory == self._parked.directory else 0o777)
             # Relative shared links must be right in releases/NAME and in incoming/NAME, which is one level deeper.
             make_link(self.own / "shared", _SHARED)
         except OSError as error:
@@ -116,7 +122,7 @@ class Root:
         """
         try:
             names = {path.name for path in self._releases.iterdir()}
-            remains = [*self.incoming.iterdir(), *self._notes.without_release(names)]
+            remains = [*self.incoming.iterdir(), *self._notes.without_release(names), *self._parked.remains()]
         except OSError as error:
             raise unusable(self.path, error) from error
         stuck = {}
@@ -136,8 +142,18 @@ class Root:
         return max(map(release_number, names), default=0) + 1
 
     def check_room(self, size: int, files: int) -> None:
-        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit."""
-        check_space(self.path, size, files)
+        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or there is a parked release to be removed."""
+        if not self.parked():
+            check_space(self.path, size, files)
+
+    def make_room(self, size: int, files: int) -> None:
+        """Remove the parked release if ``size`` bytes and ``files`` files do not fit else; raises Failed (disk-full)."""
+        try:
+            check_space(self.path, size, files)
+        except Failed:
+            if not self.remove_parked():
+                raise
+            check_space(self.path, size, files)
 
     def free(self) -> int:
         """Return the free bytes on the disk of the releases."""
@@ -152,6 +168,34 @@ class Root:
             write(directory)
         return directory
 
+    def parked(self) -> Release | None:
+        """Return the release whose files the next one may take; raises Failed (root-unusable)."""
+        with entered(self.own):
+            return self._parked.get()
+
+    def take_parked(self, name: str) -> Path | None:
+        """Move the parked release's files to ``incoming/NAME``; returns None if there is none, or a process uses it.
+
+        Raises Failed (build-failed, disk-full).
+        """
+        release, directory = self._parked.get(), self.incoming / name
+        if release is None or inspection.uses(self._parked.place(release)):
+            return None
+        with explained(directory):
+            self._parked.give(release, directory)
+            self._made = _identity(directory)
+        return directory
+
+    def remove_parked(self) -> str | None:
+        """Remove what is parked; returns its name, None if there was nothing. Raises Failed (root-unusable)."""
+        release = self._parked.get()
+        if release is None:
+            return None
+        with removing():
+            self._parked.give(release, self.incoming / release.name)
+            remove(self.incoming / release.name)
+        return release.name
+
     def check_built(self, name: str) -> None:
         """Raise Failed (build-failed) if a hook removed or replaced the directory that build() made."""
         directory = self.incoming / name
@@ -163,13 +207,22 @@ class Root:
         if replaced:
             raise _replaced(directory)
 
-    def link_shared(self, directory: Path, shared: Shared) -> None:
-        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release."""
-        SharedLinks(self.shared, self.incoming).link(directory, shared)
+    def link_shared(self, directory: Path, shared: Shared) -> bool:
+        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; returns whether it was."""
+        return SharedLinks(self.shared, self.incoming).link(directory, shared)
 
-    def sync(self) -> None:
-        """Make everything written to the root durable."""
-        sync_mount(self.path)
+    def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
+        """Make a release durable that is built, and the link to it; ``written``: the paths in it that are not, None if not known.
+
+        syncfs(2) also waits for what others have written to the mount, such as a database; a few files alone cost less.
+        """
+        self._current.prepare(directory.name)
+        if written is None or len(written) > _FEW:
+            sync_mount(self.path)
+            return
+        with explained(directory):
+            sync_paths(directory, written)
+            sync_directory(self.incoming)
 
     def install(self, release: Release) -> None:
         """Move ``incoming/NAME`` to ``releases/NAME``, after writing its note: a release never exists without one."""
@@ -180,20 +233,15 @@ class Root:
 
     def discard(self, name: str) -> None:
         """Remove a release, complete or half built, never the live one; raises Failed (root-unusable)."""
-        try:
+        with removing():
             self._discard(name)
-        except OSError as error:
-            raise Failed(
-                Code.ROOT_UNUSABLE,
-                f"cannot remove {error.filename}: {error.strerror}",
-                hint="look for a mount or an immutable file in it (`lsattr -R`), and remove it by hand",
-            ) from error
 
     def _discard(self, name: str) -> None:
         if self._current.name() == name:
             message = f"{name} is live"
             raise AssertionError(message)
         self._require_own()
+        self._current.forget()
         remove(self.incoming / name)
         whole = self._releases / name
         if whole.exists():
@@ -255,7 +303,12 @@ class Root:
         """Return what the agent has made and has to own: its directories and files, every release and its note."""
         places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes.directory]
         more = [self.own / name for name in ("app", "back", "shared", f"{self.database.name}-journal")]
-        return [place for place in (*places, *more, *self._releases.glob("*"), *self._notes.places()) if os.path.lexists(place)]
+        parked = [
+            self._parked.directory,
+            *(self._parked.directory.glob("*") if os.access(self._parked.directory, os.R_OK) else ()),
+        ]
+        all_places = (*places, *more, *parked, *self._releases.glob("*"), *self._notes.places())
+        return [place for place in all_places if os.path.lexists(place)]
 
     def current(self) -> Release | None:
         """Return the live release, or None if ``current`` names no complete release; raises Failed (root-unusable)."""
@@ -307,29 +360,76 @@ class Root:
                 Code.RELEASE_TOML_INVALID, message, hint="deploy again with --force, or roll back to another release"
             ) from error
 
+    def sharers(self, name: str, path: str) -> list[str]:
+        """Return the other releases in which a path is the same file as in one of them, by hard link."""
+        file = self._releases / name / path
+        with suppress(OSError):
+            if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink > 1:
+                others = [each.name for each in self.releases() if each.name != name]
+                return [other for other in others if _is_same(file, self._releases / other / path)]
+        return []
+
     # Pruning
 
-    def prune(
+    def surplus(
         self, keep: int, protected: set[str], live_at: Callable[[float], str | None], serving: Iterable[int] = ()
-    ) -> tuple[list[str], dict[str, str]]:
-        """Remove all healthy releases except the newest ``keep``, and all failed and staged ones except the newest, by number.
+    ) -> list[str]:
+        """Return all healthy releases except the newest ``keep``, and all failed and staged ones except the newest, by number.
 
         Protected releases, the live one and those that a process uses stay; the
         processes in ``serving`` (pids) use the release that was live when they started.
-        Returns the names removed, and those that could not be removed with the reason.
         """
-        surplus = _surplus(self.releases(), keep, {*protected, self._current.name()})
-        if surplus:
-            used = processes.releases_in_use(self._releases, live_at, serving)
-            surplus = [name for name in surplus if name not in used]
-        removed, stuck = [], {}
-        for name in surplus:
-            try:
-                self._discard(name)
-                removed.append(name)
-            except OSError as error:  # the others are removed all the same
-                stuck[name] = f"{error.filename}: {error.strerror}"
-        return removed, stuck
+        names = _surplus(self.releases(), keep, {*protected, self._current.name()})
+        used = inspection.releases_in_use(self._releases, live_at, serving) if names else set()
+        return [name for name in names if name not in used]
+
+    def park(self, name: str, restore: Callable[[Path], None]) -> None:
+        """Take a release out of the releases and park it; ``restore`` gives it the files of its commits.
+
+        Nothing of it is left if that fails, except if something is mounted in it. Raises Failed, Refused, OSError.
+        """
+        release, place = self.get(name), self.incoming / name
+        if release is None:
+            return
+        require_nothing_mounted(self._releases / name)
+        (self._releases / name).rename(place)
+        self._notes.remove(name)
+        try:
+            # Before and after: a program that ends meanwhile may have written what restore() had seen already.
+            _require_unused(place)
+            restore(place)
+            sync_mount(self.path)
+            _require_unused(place)
+            self._parked.adopt(release, place)
+        except BaseException:
+            remove(place)
+            raise
+
+
+@contextmanager
+def removing() -> Iterator[None]:
+    """Raise Failed (root-unusable) for what cannot be removed."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(
+            Code.ROOT_UNUSABLE,
+            f"cannot remove {error.filename}: {error.strerror}",
+            hint="look for a mount or an immutable file in it (`lsattr -R`), and remove it by hand",
+        ) from error
+
+
+def _require_unused(directory: Path) -> None:
+    if inspection.uses(directory):
+        message = f"a process works in {directory.name}, or has a file of it open"
+        raise Failed(Code.BUILD_FAILED, message, hint="let services work in <root>/current, and restart them with each release")
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    try:
+        return _identity(file) == _identity(other)
+    except OSError:
+        return False
 
 
 def _identity(directory: Path) -> tuple[int, int]:
@@ -346,7 +446,7 @@ def _replaced(directory: Path) -> Failed:
 
 
 def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None]) -> list[str]:
-    """Return the releases that are not kept: see Root.prune()."""
+    """Return the releases that are not kept: see Root.surplus()."""
     healthy = [release.name for release in releases if release.state is State.HEALTHY]
     failed = [release.name for release in releases if release.state is State.FAILED]
     staged = [release.name for release in releases if release.state is State.STAGED]

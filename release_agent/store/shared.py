@@ -21,19 +21,22 @@ class SharedLinks:
         self._shared = shared
         self._scratch = scratch
 
-    def link(self, directory: Path, shared: Shared) -> None:
-        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; raises Failed."""
-        with explained(directory):
-            for path in shared.directories:
-                self._link(directory, path, is_directory=True)
-            for path in shared.files:
-                self._link(directory, path, is_directory=False)
+    def link(self, directory: Path, shared: Shared) -> bool:
+        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; raises Failed.
 
-    def _link(self, directory: Path, path: str, *, is_directory: bool) -> None:
+        Returns whether anything was seeded, and has to be made durable.
+        """
+        paths = [*((path, True) for path in shared.directories), *((path, False) for path in shared.files)]
+        with explained(directory):
+            seeded = [self._link(directory, path, is_directory=is_directory) for path, is_directory in paths]
+        return any(seeded)
+
+    def _link(self, directory: Path, path: str, *, is_directory: bool) -> bool:
         place, target = directory / path, self._shared / path
         _refuse_foreign_parents(directory, path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not os.path.lexists(target):
+        seeded = not os.path.lexists(target)
+        if seeded:
             self._seed(place, target, is_directory=is_directory)
         if target.exists() and target.is_dir() != is_directory:
             raise _shared_conflict(path, f"{target} is a {'file' if is_directory else 'directory'}")
@@ -41,6 +44,7 @@ class SharedLinks:
         place.parent.mkdir(parents=True, exist_ok=True)
         up = "/".join([".."] * (len(Path(path).parts) + 1))
         place.symlink_to(f"{up}/shared/{path}")
+        return seeded
 
     def _seed(self, place: Path, target: Path, *, is_directory: bool) -> None:
         if os.path.lexists(place) and (place.is_symlink() or place.is_dir() != is_directory):

@@ -15,7 +15,7 @@ from release_agent.system.mounts import mount_points
 from release_agent.system.user import user_to_be
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -128,11 +128,16 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    place = os.path.realpath(path)
+    require_nothing_mounted(path)
+    shutil.rmtree(path, onerror=_make_removable)
+
+
+def require_nothing_mounted(directory: Path) -> None:
+    """Raise OSError if something is mounted in a directory."""
+    place = os.path.realpath(directory)
     for mounted in mount_points():
         if f"{mounted}/".startswith(f"{place}/"):
             raise OSError(errno.EBUSY, "something is mounted there", mounted)
-    shutil.rmtree(path, onerror=_make_removable)
 
 
 def _make_removable(
@@ -167,11 +172,28 @@ def require_directory(path: Path) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(place: Path, flags: int) -> None:
+    descriptor = os.open(place, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_paths(directory: Path, paths: Iterable[str]) -> None:
+    """Make files under a directory durable, and the names on the way to them; those that are gone, too. Raises OSError."""
+    parents = {directory}
+    for path in paths:
+        place = directory / path
+        parents.update(parent for parent in place.parents if parent.is_relative_to(directory))
+        if place.is_file() and not place.is_symlink():
+            _sync(place, os.O_RDONLY)
+    for parent in parents:
+        if parent.is_dir():
+            sync_directory(parent)
 
 
 def sync_mount(place: Path) -> None:

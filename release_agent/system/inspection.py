@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-from release_agent.system.processes import all_pids
+from release_agent.system.processes import all_pids, started_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +21,31 @@ if TYPE_CHECKING:
 _LARGEST_MAPS = 4 << 20  # characters
 # Files of all sockets; the numbers of the columns with the address, the state and the inode; the state of one that listens.
 _SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "00010000")}
+
+
+def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
+    """Return the names under ``releases`` that a process works in, runs, has mapped, or has a file of open.
+
+    If a process cannot be read (another user's), or is in ``serving`` (pids; an
+    interpreter shows no file of its release), the release that was live when it
+    started counts as used: no other can have started it.
+    """
+    used = {release for release in map(live_at, map(started_at, serving)) if release}
+    prefix = os.path.realpath(releases) + "/"
+    for pid in all_pids():
+        names = _names_in(pid, prefix, open_files=True)
+        if names is None:
+            release = live_at(started_at(pid))
+            used |= {release} if release else set()
+        else:
+            used |= names
+    return used
+
+
+def uses(directory: Path) -> bool:
+    """Whether a process that may be looked into works in a directory, runs, has mapped, or has a file of it open."""
+    place = Path(os.path.realpath(directory))
+    return any(place.name in (_names_in(pid, f"{place.parent}/", open_files=True) or ()) for pid in all_pids())
 
 
 def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
@@ -36,10 +61,15 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     return found
 
 
-def _names_in(pid: int, prefix: str) -> set[str] | None:
-    """Return the names that one process uses, none if it has ended; None if it may not be looked at."""
+def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | None:
+    """Return the names that one process uses, none if it has ended; None if it may not be looked at.
+
+    ``open_files``: also those whose files it has open, or that are its root.
+    """
     try:
-        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
+        links = ("cwd", "exe", "root") if open_files else ("cwd", "exe")
+        places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in links]
+        places += (_open_files(pid) or ()) if open_files else ()
         with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="replace") as maps:
             places += [line.partition("/")[1] + line.partition("/")[2] for line in maps.read(_LARGEST_MAPS).splitlines()]
     except PermissionError:

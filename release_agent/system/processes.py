@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _STATE, _PARENT, _START_TIME = 0, 1, 19  # fields 3, 4 and 22, counted after the name in parentheses
 
@@ -48,28 +48,6 @@ def environ(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []
-
-
-def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
-    """Return the names under ``releases`` that a process runs or works in.
-
-    If a process cannot be read (another user's), or is in ``serving`` (pids; an
-    interpreter shows no file of its release), the release that was live when it
-    started counts as used: no other can have started it.
-    """
-    used = {release for release in map(live_at, map(started_at, serving)) if release}
-    prefix = os.path.realpath(releases) + "/"
-    for pid in all_pids():
-        try:
-            places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in ("cwd", "exe")]
-        except PermissionError:
-            release = live_at(started_at(pid))
-            used |= {release} if release else set()
-        except OSError:  # it has ended, or is a kernel thread
-            continue
-        else:
-            used |= {place.removeprefix(prefix).split("/")[0] for place in places if place.startswith(prefix)}
-    return used
 
 
 def ancestry(pid: int) -> set[int]:

@@ -231,6 +231,12 @@ class Host:
         """Run a command of the agent to its end."""
         return self._run(["release-agent", *arguments], environment)
 
+    def spoil(self, release: str, path: str, text: str) -> None:
+        """Give a release another file; a release that shares the old one keeps it."""
+        place = self.root / "releases" / release / path
+        place.unlink()
+        place.write_text(text)
+
     def deploy(self, *arguments: str, **environment: str) -> Ran:
         """Run ``deploy --json``."""
         return self.agent("deploy", "--json", *arguments, **environment)

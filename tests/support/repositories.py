@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import zlib
 from typing import TYPE_CHECKING
 
 from release_agent.config import sections
@@ -115,6 +116,20 @@ class Repository:
         head = (self.path / ".git" / "HEAD").read_text().strip()
         branch = self.path / ".git" / head.removeprefix("ref: ")
         return branch.read_text().strip() if branch.is_file() else self.git("rev-parse", "HEAD")
+
+
+def loose_object(repo: Repository, name: str) -> Path:
+    """Return where an object lies that is in no pack."""
+    object_id = repo.git("rev-parse", name)
+    return repo.path / ".git/objects" / object_id[:2] / object_id[2:]
+
+
+def replace_object(repo: Repository, name: str, content: bytes) -> None:
+    """Put other content into the store under the id of an object."""
+    kind = repo.git("cat-file", "-t", name)
+    loose = loose_object(repo, name)
+    loose.chmod(0o644)
+    loose.write_bytes(zlib.compress(f"{kind} {len(content)}\0".encode() + content))
 
 
 def source_of(scratch: Path, /, **repositories: Repository | Path) -> GitSource:

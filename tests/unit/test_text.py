@@ -165,7 +165,7 @@ def test_drift_for_people() -> None:
     body = {"release": "000001-a", "revision": "v1", "drift": []}
 
     assert text.drift(body) == "000001-a (v1) is as it was built"
-    assert text.drift({**body, "drift": [{"path": "a\x1bb", "change": "added"}]}).splitlines() == [
+    assert text.drift({**body, "drift": [{"path": "a\x1bb", "change": "added", "shared_with": []}]}).splitlines() == [
         "000001-a (v1) differs from what was built:",
         "added    a?b",
     ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
-from support.repositories import Repository, git, source_of
+from support.repositories import Repository, git, loose_object, replace_object, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +25,6 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
     (made.path / "link").symlink_to(".//app.py")
     made.commit(tag="v1.0.0")
     return made
-
-
-def loose_object(repo: Repository, name: str) -> Path:
-    object_id = repo.git("rev-parse", name)
-    return repo.path / ".git/objects" / object_id[:2] / object_id[2:]
-
-
-def replace(repo: Repository, name: str, content: bytes) -> None:
-    """Put other content into the store under the id of an object."""
-    kind = repo.git("cat-file", "-t", name)
-    loose = loose_object(repo, name)
-    loose.chmod(0o644)
-    loose.write_bytes(zlib.compress(f"{kind} {len(content)}\0".encode() + content))
 
 
 def written(scratch: Path, repo: Repository) -> Path:
@@ -59,7 +45,7 @@ def test_an_untouched_repository_is_written_whole(store: Repository, scratch: Pa
 
 @pytest.mark.parametrize("path", ["app.py", "sub/deep/x.txt", "crlf.bat", "link", ".gitattributes"])
 def test_a_file_that_was_replaced_in_the_store_is_not_written(store: Repository, scratch: Path, path: str) -> None:
-    replace(store, f"HEAD:{path}", b"foreign\n")
+    replace_object(store, f"HEAD:{path}", b"foreign\n")
 
     with pytest.raises(Failed, match="damaged or replaced") as failed:
         written(scratch, store)
@@ -68,7 +54,7 @@ def test_a_file_that_was_replaced_in_the_store_is_not_written(store: Repository,
 
 
 def test_a_file_that_was_replaced_by_one_of_the_same_size_is_not_written(store: Repository, scratch: Path) -> None:
-    replace(store, "HEAD:app.py", b"print('two')\n")
+    replace_object(store, "HEAD:app.py", b"print('two')\n")
 
     with pytest.raises(Failed):
         written(scratch, store)
@@ -77,7 +63,7 @@ def test_a_file_that_was_replaced_by_one_of_the_same_size_is_not_written(store: 
 @pytest.mark.parametrize("name", ["HEAD:sub", "HEAD:sub/deep", "HEAD^{tree}"])
 def test_a_directory_that_was_replaced_in_the_store_is_not_written(store: Repository, scratch: Path, name: str) -> None:
     foreign = store.git("hash-object", "-w", "--stdin", stdin="foreign\n")
-    replace(store, name, b"100644 evil.py\0" + bytes.fromhex(foreign))
+    replace_object(store, name, b"100644 evil.py\0" + bytes.fromhex(foreign))
 
     with pytest.raises(Failed, match=r"damaged or replaced|corrupt|hash"):
         written(scratch, store)
@@ -109,7 +95,7 @@ def test_a_converted_file_is_right_even_if_its_object_was_put_back_before_the_ch
 ) -> None:
     loose = loose_object(store, "HEAD:crlf.bat")
     shutil.copy(loose, tmp_path / "right")
-    replace(store, "HEAD:crlf.bat", b"foreign\n")
+    replace_object(store, "HEAD:crlf.bat", b"foreign\n")
     put_back = tmp_path / "bin/git"
     put_back.parent.mkdir()
     right = f"[ ! -e {tmp_path}/right ] || mv -f {tmp_path}/right {loose}"
@@ -131,7 +117,7 @@ def test_a_release_toml_that_was_replaced_in_the_store_is_not_read(
     source = source_of(scratch, api=store)
     assert source.read({"api": commit}, "release.toml") == {"api": "[health]\n"}
 
-    replace(store, replaced, other)
+    replace_object(store, replaced, other)
 
     with pytest.raises(Refused, match="does not have this id") as refused:
         source_of(scratch, api=store).read({"api": commit}, "release.toml")

@@ -37,7 +37,7 @@ def test_a_roots_layout_is_the_documented_one(root: Root) -> None:
 
     assert found == {
         *("current", "releases", f"releases/{what.name}", "shared", ".release-agent", ".release-agent/shared"),
-        *(".release-agent/lock", ".release-agent/incoming", ".release-agent/releases"),
+        *(".release-agent/lock", ".release-agent/incoming", ".release-agent/releases", ".release-agent/parked"),
         f".release-agent/releases/{what.name}.json",
     }
     assert root.database == root.path / ".release-agent/state.db"
@@ -246,7 +246,10 @@ def test_a_release_is_built_once(root: Root) -> None:
 
 
 @pytest.mark.needs("mount")
-def test_release_that_was_synced_before_it_was_published_is_whole_after_a_power_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [None, ["lib/app.py"]])
+def test_release_that_was_synced_before_it_was_published_is_whole_after_a_power_cut(
+    tmp_path: Path, written: list[str] | None
+) -> None:
     what = release(1)
 
     def write(directory: Path) -> None:
@@ -256,8 +259,7 @@ def test_release_that_was_synced_before_it_was_published_is_whole_after_a_power_
     with small_ext4(tmp_path / "disk", "4m", 100) as disk:
         made = Root(disk / "root", SystemClock())
         made.prepare()
-        made.build(what.name, write)
-        made.sync()
+        made.sync(made.build(what.name, write), written)
         made.install(what)
         made.publish(what.name)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.system import processes
+from release_agent.system import inspection, processes
 from support.privileges import NOBODY, unprivileged
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def test_a_release_is_in_use_while_a_process_works_in_it(tmp_path: Path) -> None
         process.stdin.write(b"ready\n")
         process.stdin.flush()
         process.stdout.readline()
-        assert processes.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
+        assert inspection.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
         process.stdin.close()
 
-    assert processes.releases_in_use(tmp_path / "releases", nothing_known) == set()
+    assert inspection.releases_in_use(tmp_path / "releases", nothing_known) == set()
 
 
 def test_the_releases_may_be_reached_by_a_link(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_releases_may_be_reached_by_a_link(tmp_path: Path) -> None:
         process.stdin.write(b"ready\n")
         process.stdin.flush()
         process.stdout.readline()
-        assert processes.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
+        assert inspection.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
         process.stdin.close()
 
 
@@ -109,7 +109,7 @@ def test_a_process_that_may_not_be_looked_into_uses_what_was_live_when_it_starte
         return "000001-a"
 
     with unprivileged():
-        assert processes.releases_in_use(tmp_path, live_at) == {"000001-a"}
+        assert inspection.releases_in_use(tmp_path, live_at) == {"000001-a"}
 
     started = sleeper_started(sleeper.pid)
     assert os.geteuid() != 0 or any(abs(moment - started) < 2 for moment in asked)

@@ -1,0 +1,108 @@
+"""How the files of a release come about: of the parked release and what lies between the two, or written whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from release_agent.deploy.policy.sharing import sharing
+from release_agent.errors import Code, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from release_agent.config.sections import Hooks, Sharing
+    from release_agent.deploy.context import Context
+    from release_agent.deploy.ports import Difference
+    from release_agent.model import Release
+
+
+class Way(StrEnum):
+    """How a release is built: written whole, with the live one's files, as the difference to the parked one, or not at all."""
+
+    WHOLE = "whole"
+    SHARED = "shared"
+    DIFFERENCE = "difference"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Building:
+    """How a release is built, and what that writes: bytes and files.
+
+    ``difference``: to the parked release. ``shared_with``: the release whose files it shares, and how.
+    """
+
+    way: Way
+    size: int = 0
+    files: int = 0
+    difference: Difference | None = None
+    shared_with: tuple[Release, Sharing] | None = None
+
+
+def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
+    """Choose how to build a release of these commits, with these hooks; raises Failed, Refused."""
+    parked = context.store.parked()
+    difference = context.source.difference(parked.commits, parked.into, commits) if parked else None
+    if difference:
+        return Building(Way.DIFFERENCE, difference.size, difference.files, difference)
+    return _shared(context, commits, hooks) or _whole(context, commits)
+
+
+def build(context: Context, building: Building, release: Release, hooks: Hooks) -> tuple[Path, Sequence[str] | None]:
+    """Make the directory of a release with the files of its commits; raises Failed.
+
+    Returns it, and the paths in it that were written or removed, None if that is not known.
+    """
+    directory = _of_the_parked(context, building.difference, release.name) if building.difference else None
+    if directory is None:
+        if building.difference:
+            building = _shared(context, release.commits, hooks) or _whole(context, release.commits)
+        directory, building = _anew(context, building, release)
+    context.log.info("files.written", release=release.name, way=str(building.way), files=building.files)
+    return directory, building.difference.paths if building.difference else None
+
+
+def _anew(context: Context, building: Building, release: Release) -> tuple[Path, Building]:
+    store, source = context.store, context.source
+    store.make_room(building.size, building.files)
+    if building.shared_with is None:
+        return store.build(release.name, lambda place: source.write(release.commits, place)), building
+    old, how = building.shared_with
+    written: list[int] = []
+    directory = store.build(
+        release.name, lambda place: written.append(source.share(release.commits, store.directory(old.name), place, how))
+    )
+    return directory, replace(building, files=sum(written))
+
+
+def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building | None:
+    """Share the files of the live release, as far as the configuration and the two allow it."""
+    live, how = context.store.current(), sharing(context.config.release.share, hooks)
+    difference = context.source.difference(live.commits, live.into, commits) if live and how else None
+    if live is None or how is None or difference is None:
+        return None
+    return Building(Way.SHARED, difference.size, difference.files, shared_with=(live, how))
+
+
+def _whole(context: Context, commits: dict[str, str]) -> Building:
+    size, files = context.source.size(commits)
+    return Building(Way.WHOLE, size, files)
+
+
+def _of_the_parked(context: Context, difference: Difference, name: str) -> Path | None:
+    """Turn the parked files into those of the release; None if they are in use, or turn out to be something else."""
+    directory = context.store.take_parked(name)
+    if directory is None:
+        return None
+    try:
+        difference.apply(directory)
+    except Failed as failed:
+        if failed.code is not Code.BUILD_FAILED:
+            raise
+        context.log.warning("parked.given_up", release=name, why=failed.message)
+        context.store.discard(name)
+        return None
+    return directory

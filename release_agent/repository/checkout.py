@@ -1,0 +1,195 @@
+"""Write the files of one repository's commits into a directory: all of them, or what lies between two commits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Failed, Refused
+from release_agent.repository import objects
+from release_agent.repository.files import MISSING, REGULAR, Expected, Rights, differing, digest, take_away, unlike_a_checkout
+from release_agent.repository.process import GitFailedError
+from release_agent.repository.sharing import share
+from release_agent.system.disk import disk_full, explained, is_full
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from release_agent.config.sections import Repository, Sharing
+    from release_agent.repository.difference import TreeDifference
+    from release_agent.repository.objects import TreeEntry
+    from release_agent.repository.view import View
+    from release_agent.system.clock import Clock
+
+ATTRIBUTES = ".gitattributes"
+# Attributes by which git may write a file otherwise than it is committed, and their values by which it does.
+_CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
+_CONVERTS = re.compile(r"eol\0crlf|ident\0set|working-tree-encoding\0(?!unspecified|unset|set).*")
+_LONGEST_SAYING = 500
+
+
+class Checkout:
+    """Writes one repository's files as a checkout of git would: modes, symlinks, line endings.
+
+    Every method leaves each file with the content that its commit's id stands for, and raises Failed and Refused.
+    """
+
+    def __init__(self, repository: Repository, view: View, clock: Clock) -> None:
+        self._repository = repository
+        self._view = view
+        self._clock = clock
+
+    def write(self, commit: str, directory: Path) -> None:
+        """Write a commit's files into an empty directory."""
+        with writing(self._repository, directory):
+            entries = objects.files(self._view.cat, commit)
+            refuse_submodules(self._repository, entries)
+            with self._view.index() as index:
+                self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", commit])
+                self._prove(index, directory, entries, entries)
+
+    def update(self, difference: TreeDifference, directory: Path) -> None:
+        """Turn the files of one commit, exactly as write() leaves them, into those of another."""
+        with writing(self._repository, directory):
+            refuse_submodules(self._repository, difference.come)
+            take_away(directory, difference.gone, self._clock)
+            self._write_some(difference.come, directory)
+
+    def share(self, commit: str, old: Path, directory: Path, sharing: Sharing) -> int:
+        """Write a commit's files into an empty directory, sharing those that ``old`` has; returns how many were written."""
+        with writing(self._repository, directory):
+            entries = objects.files(self._view.cat, commit)
+            regular = [entry.path for entry in entries if entry.mode in REGULAR]
+            share(regular, old, directory, sharing, self._clock)
+            return self._put_right(entries, directory, shared=True)
+
+    def restore(self, commit: str, directory: Path) -> int:
+        """Turn a directory, whatever programs did to it, into what write() would make of it; returns how many files were written.
+
+        No file of it is shared with another release afterwards.
+        """
+        with writing(self._repository, directory):
+            return self._put_right(objects.files(self._view.cat, commit), directory)
+
+    @property
+    def rights(self) -> Rights:
+        """The rights of a new directory: the mode, and what it inherits."""
+        return Rights.of(str(self._view.new_directory), self._view.new_directory.stat())
+
+    def _put_right(self, entries: Sequence[TreeEntry], directory: Path, *, shared: bool = False) -> int:
+        refuse_submodules(self._repository, entries)
+        attributes = [entry for entry in entries if _has_attributes(entry)]
+        extra, lost = unlike_a_checkout(entries, directory, Expected(self.rights, links=shared), self._hashes, self._clock)
+        # A converted file cannot be compared: if a program gave it its committed content, a checkout would not.
+        again = {entry.path: entry for entry in (*lost, *self._converted(entries, directory, attributes))}
+        take_away(directory, extra, self._clock)
+        take_away(directory, again, self._clock)
+        self._write_some(list(again.values()), directory, attributes)
+        return len(again)
+
+    def _converted(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry]) -> list[TreeEntry]:
+        """Return the files that git does not write as they are committed, as files of attributes say."""
+        if not attributes:
+            return []
+        objects.check(self._view.cat, (entry.object_id for entry in attributes))
+        with self._index_of(attributes, directory) as index:
+            command = ["check-attr", "--cached", "--stdin", "-z", *_CONVERTING]
+            told = self._view.with_tree(index, directory, command, stdin=_listed(entries)).split("\0")
+        found = zip(told[::3], told[1::3], told[2::3], strict=False)
+        converted = {path for path, name, value in found if _CONVERTS.fullmatch(f"{name}\0{value}")}
+        return [entry for entry in entries if entry.mode in REGULAR and entry.path in converted]
+
+    def _write_some(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry] = ()) -> None:
+        """Write files into the place where none of them is; ``attributes``: files that say how these are converted."""
+        if not entries:
+            return
+        listed = {entry.path: entry for entry in (*attributes, *entries)}.values()
+        with self._index_of(listed, directory) as index:
+            command = ["checkout-index", "--force", "-z", "--stdin"]
+            self._view.with_tree(index, directory, command, stdin=_listed(entries))
+            self._prove(index, directory, entries, listed)
+
+    @contextmanager
+    def _index_of(self, entries: Iterable[TreeEntry], directory: Path) -> Iterator[Path]:
+        """Make an index of some files."""
+        with self._view.index() as index:
+            told = "".join(f"{entry.mode} {entry.object_id}\t{entry.path}\0" for entry in entries)
+            self._view.with_tree(index, directory, ["update-index", "-z", "--index-info"], stdin=told)
+            yield index
+
+    def _prove(self, index: Path, directory: Path, written: Sequence[TreeEntry], listed: Iterable[TreeEntry]) -> None:
+        """Raise GitFailedError unless the files of an index that were written are as their commit has them."""
+        converted = differing(written, directory, self._clock)
+        if converted:
+            self._require_converted(index, directory, converted)
+            self._write_converted(index, directory, listed, converted)
+
+    def _require_converted(self, index: Path, directory: Path, differing: list[TreeEntry]) -> None:
+        """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""
+        absent = [entry.path for entry in differing if digest(directory / entry.path, self._clock) == MISSING]
+        if absent:
+            message = f"git ended without an error, and {len(absent)} files are missing, such as {absent[0]}"
+            raise GitFailedError(message)
+        objects.check(self._view.cat, (entry.object_id for entry in differing))
+        command = ["check-attr", "--stdin", "-z", *_CONVERTING]
+        told = self._view.with_tree(index, directory, command, stdin=_listed(differing)).split("\0")
+        converted = {path for path, value in zip(told[::3], told[2::3], strict=False) if value not in ("unspecified", "unset")}
+        foreign = [entry.path for entry in differing if entry.path not in converted]
+        if foreign:
+            message = f"{len(foreign)} files are not as they are committed, such as {foreign[0]}"
+            raise GitFailedError(message)
+
+    def _write_converted(self, index: Path, directory: Path, listed: Iterable[TreeEntry], converted: Sequence[TreeEntry]) -> None:
+        """Write the converted files again, from checked copies of their objects: these files cannot be hashed themselves.
+
+        What git read from the repository when it wrote them may have been replaced before the objects were checked.
+        """
+        attributes = [entry for entry in listed if _has_attributes(entry)]
+        self._view.copy(entry.object_id for entry in (*attributes, *converted))
+        self._view.write_copied(index, directory, _listed(converted))
+
+    def _hashes(self, directory: Path, paths: Sequence[str]) -> list[str]:
+        """Return the ids that git would give to regular files as they are, not converted."""
+        told = "".join(f"{path}\n" for path in paths)
+        command = ["hash-object", "--no-filters", "--stdin-paths"]
+        with self._view.index() as index:
+            return self._view.with_tree(index, directory, command, stdin=told).split()
+
+
+@contextmanager
+def writing(repository: Repository, directory: Path) -> Iterator[None]:
+    """Raise Failed for a git that failed."""
+    try:
+        with explained(directory):
+            yield
+    except GitFailedError as error:
+        message = f"git could not write repository {repository.name} into {directory}: {str(error)[:_LONGEST_SAYING]}"
+        # git does not always print why it could not write.
+        if os.strerror(errno.ENOSPC) in str(error) or is_full(directory):
+            raise disk_full(message) from error
+        hint = "look at the disk and the repository: git fsck --full"
+        raise Failed(Code.BUILD_FAILED, message, hint=hint) from error
+
+
+def refuse_submodules(repository: Repository, entries: Iterable[TreeEntry]) -> None:
+    """Raise Refused for the first submodule."""
+    for entry in entries:
+        if entry.mode == objects.GITLINK:
+            raise Refused(
+                Code.REPOSITORY_INCOMPLETE,
+                f"{entry.path} of repository {repository.name} ({repository.path}) is a submodule, "
+                "and submodules are not supported",
+                hint="configure it as a [[repository]] of its own with `into`, or commit its files",
+            )
+
+
+def _has_attributes(entry: TreeEntry) -> bool:
+    return entry.path.rpartition("/")[2] == ATTRIBUTES
+
+
+def _listed(entries: Iterable[TreeEntry]) -> str:
+    return "".join(f"{entry.path}\0" for entry in entries)

@@ -1,0 +1,66 @@
+"""Share the files of one release with another one: by hard links, or by clones of a file system that has them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from release_agent.config.sections import Sharing
+    from release_agent.system.clock import Clock
+
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
+_NO_CLONES = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV)
+_PERMISSIONS = 0o777
+
+
+def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: Clock) -> None:
+    """Give a directory those regular files of another one that can be shared; what is missing then is the caller's to write.
+
+    ``paths``: relative ones. Raises OSError if a directory cannot be made, Cancelled.
+    """
+    made = {""}
+    for path in paths:
+        clock.check()
+        parent = path.rpartition("/")[0]
+        if parent not in made:
+            (new / parent).mkdir(parents=True, exist_ok=True)
+            made.add(parent)
+        try:
+            _share(f"{old}/{path}", f"{new}/{path}", sharing)
+        except OSError as error:
+            # Not there, another kind, too many links: it is written.
+            if error.errno in _NO_CLONES:
+                sharing = replace(sharing, clones_from=None)
+
+
+def _share(there: str, here: str, sharing: Sharing) -> None:
+    found = os.lstat(there)
+    if not stat.S_ISREG(found.st_mode):
+        return
+    if sharing.clones_from is not None and found.st_size >= sharing.clones_from:
+        _clone(there, here, stat.S_IMODE(found.st_mode) & _PERMISSIONS)
+    elif sharing.links:
+        os.link(there, here, follow_symlinks=False)
+
+
+def _clone(there: str, here: str, mode: int) -> None:
+    source = os.open(there, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        target = os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            fcntl.ioctl(target, _FICLONE, source)
+        except OSError:
+            Path(here).unlink()
+            raise
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)

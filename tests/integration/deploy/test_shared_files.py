@@ -1,0 +1,107 @@
+"""The first releases share the files that have not changed, and nobody can write through one of them unseen."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import warm
+from support.tracing import traced
+from support.waiting import eventually, is_frozen
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+LARGE = "large\n" * 20_000
+
+
+def version(host: Host, tag: str, hooks: str = "") -> Path:
+    """Deploy a version that changes one file; return its release's directory."""
+    host.repository.release(tag, **{"same": "same", "deep__same": "deep", "large": LARGE, "changed": tag, "release.toml": hooks})
+    ran = host.deploy(tag)
+    assert ran.code == 0, ran.err
+    return host.root / "releases" / ran.json["release"]
+
+
+def share(host: Host, how: str) -> None:
+    host.configure(f'[release]\nshare = "{how}"\n', health='[health]\nstable_for = "0s"\n')
+
+
+def same_files(one: Path, other: Path) -> set[str]:
+    """Return the paths that are one file, by hard link."""
+    paths = [str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()]
+    return {path for path in paths if (other / path).exists() and (one / path).samefile(other / path)}
+
+
+@pytest.mark.parametrize(
+    ("how", "shared"),
+    [("auto", {"same", "deep/same", "large"}), ("hardlink", {"same", "deep/same", "large"}), ("copy", set()), ("reflink", set())],
+)
+def test_files_that_have_not_changed_are_shared_as_the_configuration_says(host: Host, how: str, shared: set[str]) -> None:
+    """The file system of the tests has no clones: a large file is linked, too, once that has been seen."""
+    share(host, how)
+    one, two, three = (version(host, tag) for tag in ("v2.1.0", "v2.2.0", "v2.3.0"))
+
+    assert same_files(one, two) - {"web.py", "behaviour", "large", "release.toml"} == shared - {"large"}
+    assert ("large" in same_files(two, three)) <= ("large" in shared)
+    assert (two / "changed").read_text() == "v2.2.0"
+    assert {path.stat().st_mode & 0o777 for path in two.rglob("*") if path.is_file()} == {0o644}
+    assert host.agent("verify").code == 0
+
+
+def test_release_with_hooks_shares_no_file_as_they_could_write_through_it(host: Host) -> None:
+    share(host, "auto")
+    one = version(host, "v2.1.0")
+
+    two = version(host, "v2.2.0", hooks='hooks.after_deploy = [{ run = "echo more >> same" }]')
+
+    assert same_files(one, two) == set()
+    assert (one / "same").read_text() == "same"
+
+
+def test_write_through_a_link_is_found_and_the_releases_that_share_it_are_named(host: Host) -> None:
+    share(host, "auto")
+    one, two = version(host, "v2.1.0"), version(host, "v2.2.0")
+    with (two / "same").open("a") as file:
+        file.write("more")
+
+    ran = host.agent("verify", "--json")
+
+    assert (ran.code, ran.json["drift"]) == (30, [{"path": "same", "change": "changed", "shared_with": [one.name]}])
+    assert f"changed  same (the same file in {one.name})" in host.agent("verify").out
+
+
+def test_file_that_was_written_through_a_link_is_not_shared_again(host: Host) -> None:
+    share(host, "auto")
+    one = version(host, "v2.1.0")
+    with (one / "same").open("a") as file:
+        file.write("more")
+
+    two = version(host, "v2.2.0")
+
+    assert (two / "same").read_text() == "same"
+    assert "same" not in same_files(one, two)
+    assert host.agent("verify").code == 0
+
+
+@pytest.mark.needs("ptrace")
+def test_file_with_as_many_links_as_it_can_have_is_written(host: Host) -> None:
+    share(host, "auto")
+    one = version(host, "v2.1.0")
+    host.repository.release("v2.2.0", **{"same": "same", "deep__same": "deep", "release.toml": ""})
+    with Path(os.devnull).open("r+") as nothing:
+        run = warm.start(["release-agent", "deploy", "v2.2.0"], host.environment, [nothing.fileno()] * 3, stopped=True)
+    eventually(lambda: is_frozen(run.pid), "it stands still")
+
+    with traced(run.pid, "-e", "trace=link,linkat", "-e", "inject=link,linkat:error=EMLINK:when=2"):
+        os.kill(run.pid, signal.SIGCONT)
+        code = run.wait()
+
+    two = host.root / "releases" / str(host.live())
+    assert code == 0
+    assert len(same_files(one, two)) == 5, "of six files that have not changed"
+    assert host.agent("verify").code == 0
