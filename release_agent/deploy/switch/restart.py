@@ -48,13 +48,13 @@ class Restarter:
             self._held.append(service)
 
     def steps(self, service: str, ran: Collection[int]) -> list[list[Process]]:
-        """Return which processes of a service are replaced together: those that do not run, then one after the other.
+        """Return which processes of a service are replaced together: those without a pid, then one after the other.
 
-        Those with a pid in ``ran`` are left alone.
+        One that is STARTING may answer already. Those with a pid in ``ran`` are left alone.
         """
         left = [process for process in self._processes(service) if not process.pid or process.pid not in ran]
-        down = [process for process in left if not process.running]
-        return [*([down] if down else []), *([process] for process in left if process.running)]
+        down = [process for process in left if not process.pid]
+        return [*([down] if down else []), *([process] for process in left if process.pid)]
 
     def replace(self, processes: Sequence[Process]) -> None:
         """Stop and start some processes of a service; the others go on."""

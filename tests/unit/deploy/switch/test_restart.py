@@ -204,6 +204,22 @@ def test_a_process_that_is_starting_for_ever_is_given_its_time_and_a_margin() ->
     assert world.clock.spent == pytest.approx(0.1 + 1.0 + 10.0, abs=0.05)
 
 
+def test_processes_that_are_starting_may_answer_and_are_replaced_one_after_the_other() -> None:
+    world = World()
+    states = [
+        ("one", "STARTING", 7),
+        ("two", "EXITED", 0),
+        ("three", "RUNNING", 8),
+        ("four", "BACKOFF", 0),
+        ("five", "STARTING", 9),
+    ]
+    world.services.all = [Process("web", *each) for each in states]
+
+    steps = [[process.name for process in step] for step in world.restarter.steps("web", {8})]
+
+    assert steps == [["two", "four"], ["one"], ["five"]]
+
+
 def test_services_that_supervisor_does_not_know_are_nothing_to_restart() -> None:
     assert World(web_one="RUNNING").restart("jobs") == []
 
