@@ -159,7 +159,8 @@ class Publication:
             leaving = left(context, replaced)
             if leaving and failed:
                 leaving = leaving.undrained(failed.sick)
-            leaves = run.request.force or run.request.action is Action.ROLLBACK
+            # With nothing to go back to, a failing before_stop would only leave the service on the release that is left.
+            leaves = run.request.force or run.request.action is Action.ROLLBACK or self._target() is None
             traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
             self._touched, self._out = replacement.touched, traffic.out

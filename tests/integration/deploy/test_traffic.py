@@ -137,6 +137,25 @@ def test_release_whose_before_stop_fails_can_be_left_and_condemns_no_other(pair:
     assert len(forced.events("hook.ignored")) == 2
 
 
+def test_release_that_never_was_healthy_is_left_though_its_before_stop_fails(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web", "idle.py")]
+    host.configure(service="")
+    service = '[health]\nstable_for = "100ms"\ndeadline = "3s"\n[[service]]\nname = "web"\n'
+    sick = 'before_stop = "exit 9"\n[[service.probe]]\nexec = "false"\n'
+    host.repository.release("v1.0.0", **{"release.toml": service + sick, "idle.py": IDLE})
+    host.repository.release("v1.1.0", **{"release.toml": service, "idle.py": IDLE})
+    host.start()
+    assert host.deploy("v1.0.0").json["error"]["code"] == "nothing-behind"
+    _, before = host.process()
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, len(ran.events("hook.ignored"))) == (0, 1), ran.err
+    assert host.process()[1] != before
+    assert set(host.releases().values()) == {"failed", "healthy"}
+
+
 def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the_other_one_stays(pair: Host) -> None:
     host = pair
     version(host, "v1.1.0", restart="rolling", before_stop="[ $RELEASE_ACTION = rollback ]")
