@@ -80,8 +80,8 @@ class Replacement:
 
     def _replace_together(self, services: Sequence[Service], *, to_the_end: bool) -> None:
         replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
-        self.touched.update(service.name for service in services if service.restart != _ONLY_START)
         self._traffic.take_out(self._processes(replaced))
+        self.touched.update(service.name for service in services if service.restart != _ONLY_START)
         faults = Faults(to_the_end=to_the_end)
         with faults, self._run.phase("restart"):
             self._restarter.restart(services)

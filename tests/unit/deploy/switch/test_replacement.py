@@ -84,8 +84,8 @@ class World:
         run = Run(context(clock=self.clock, services=self.services, **parts), Request("d-1"), journaled=False)
         self.record = run.record
         left = None if old is None else Side(release(1), plans_of(old))
-        traffic = Traffic(run, left, Side(release(2), plans_of(services)), forgiving=forgiving)
-        self.replacement = Replacement(run, plans_of(services), self._look, traffic)
+        self.traffic = Traffic(run, left, Side(release(2), plans_of(services)), forgiving=forgiving)
+        self.replacement = Replacement(run, plans_of(services), self._look, self.traffic)
 
     def _look(self, plans: Blueprint, without: Collection[str] = ()) -> Look:
         names = [service.name for service in plans.services]
@@ -275,7 +275,7 @@ def test_service_that_is_to_be_left_alone_does_not_leave_the_traffic() -> None:
     assert World(web, old=[web]).replace(untouched={"web"}) == ["look web"]
 
 
-def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_service_is_touched() -> None:
+def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_process_may_be_out_of_the_traffic() -> None:
     web = service("web", before_stop="false")
     world = World(web, old=[web])
 
@@ -284,7 +284,28 @@ def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_service_is_
 
     assert failed.value.code is Code.HOOK_FAILED
     assert world.services.calls == ["before_stop false it in 000001"]
-    assert world.replacement.touched == {"web"}
+    assert (world.replacement.touched, world.traffic.out) == (set(), {7})
+
+
+def test_a_process_that_only_drains_is_not_out_of_the_traffic() -> None:
+    web = service("web", drain=5.0)
+    world = World(web, old=[web])
+
+    world.replace()
+
+    assert world.traffic.out == set()
+
+
+def test_what_was_taken_out_and_goes_on_is_let_in_again_if_a_command_does_that() -> None:
+    world = World(service("web", after_start="join"), service("worker"))
+    world.services.all = [
+        Process("web", "one", "RUNNING", 7),
+        Process("web", "two", "RUNNING", 8),
+        Process("worker", "it", "RUNNING", 9),
+    ]
+
+    assert world.traffic.let_in_again({7, 9, 10}) == {9, 10}
+    assert world.services.calls == ["after_start join one in 000002"]
 
 
 def test_after_start_that_fails_ends_it_before_the_next_service_is_touched() -> None:
