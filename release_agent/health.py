@@ -97,17 +97,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ServiceLook:
-    """One look at one service: its processes, its problems, whether a probe failed, and whether a process runs old code."""
+    """One look at one service: its processes, its problems, whether a probe failed, and whether a process runs old code.
+
+    ``about``: the processes that the problems are about, if they are not about the whole service.
+    """
 
     processes: tuple[Process, ...]
     problems: tuple[str, ...] = ()
     failing: bool = False
     outdated: bool = False
+    about: tuple[Process, ...] = ()
 
     @property
     def well(self) -> bool:
         """Whether there are no problems."""
         return not self.problems
+
+    @property
+    def sick(self) -> tuple[Process, ...]:
+        """Return the processes that are not well: all of them if a problem is about the whole service."""
+        return () if self.well else self.about or self.processes
 
 
 @dataclass(frozen=True)

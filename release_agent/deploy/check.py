@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.deploy.plan import Plan
     from release_agent.deploy.policy.requests import Outlook
+    from release_agent.deploy.switch.leaving import Side
     from release_agent.model import Release, Request
 
 
@@ -54,7 +55,7 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
 def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
     """Return what a deployment means for the requests of each service, those of the live release too; raises SupervisorGone."""
     supervisor, migrates = context.services, context.services.migrates_requests()
-    leaving = left(context, context.store.current())
+    leaving = _leaving(context)
     dropped = leaving.services.keys() - {service.name for service in services} if leaving else ()
     return [
         *(
@@ -63,6 +64,13 @@ def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
         ),
         *map(of_dropped, sorted(dropped)),
     ]
+
+
+def _leaving(context: Context) -> Side | None:
+    try:
+        return left(context, context.store.current())
+    except ReleaseError:  # a root that cannot be read has a check of its own
+        return None
 
 
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:

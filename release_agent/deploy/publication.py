@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from release_agent.deploy.run import Run
 
 
+_BOTH_NEED = "look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`"
+
+
 class Publication:
     """Makes one release live for one run. From the swap on, any failure brings back what was live before."""
 
@@ -159,10 +162,13 @@ class Publication:
             leaving = left(context, replaced)
             if leaving and failed:
                 leaving = leaving.undrained(failed.sick)
-            leaves = run.request.force or run.request.action is Action.ROLLBACK
+            # With nothing to go back to, a failing before_stop would only leave the service on the release that is left.
+            leaves = run.request.force or run.request.action is Action.ROLLBACK or self._target() is None
             traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
             self._touched, self._out = replacement.touched, traffic.out
+            if failed:
+                failed.let_in_again(release, traffic)
             # They would go on running from the release that is left.
             for level in stops(leaving.blueprint.services if leaving else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
@@ -278,16 +284,22 @@ class Publication:
         self._run.note(lambda: self._context.journal.published(self._release.name, time.time()))
         self._restart_and_prove(failed.release, to_the_end=True, failed=failed)
 
+    def let_in_again(self, target: Release, traffic: Traffic) -> None:
+        """Let in what was taken out of the traffic and still runs ``target``."""
+        if target.name == self._run.record.previous:
+            self._out = traffic.let_in_again(self._out)
+
     def untouched_on(self, target: Release) -> frozenset[str]:
         """Return the services that still run ``target``, as before this release was published; a killed run knows of none."""
         if target.name != self._run.record.previous:
             return frozenset()
-        return untouched(self._ran, pids_of(self._context.services.processes()), self._touched)
+        out = {service for service, pids in self._ran.items() if not pids.isdisjoint(self._out)}
+        return untouched(self._ran, pids_of(self._context.services.processes()), out.union(self._touched))
 
     def ran_on(self, target: Release) -> Pids:
         """Return the processes that ran ``target`` before this release was published, by service; a killed run knows of none.
 
-        What was taken out of the traffic is not among them: replaced, it is let in again.
+        What is out of the traffic is not among them: only a new process may find its way in.
         """
         if target.name != self._run.record.previous:
             return {}
@@ -308,7 +320,7 @@ class Publication:
         neither = RollbackFailed(
             Code.ROLLBACK_UNHEALTHY,
             f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",
-            hint="look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`",
+            hint=second.hint if second.code is Code.OLD_CODE_RUNNING else _BOTH_NEED,
         )
         return Ending.failed(neither.caused_by(failure), Health.of(second.message))
 

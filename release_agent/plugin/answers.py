@@ -19,7 +19,7 @@ from release_agent.status import body, of_deployment, of_services
 from release_agent.store import output
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
-from release_agent.system.inspection import listening, releases_of, started_with
+from release_agent.system.inspection import accepting_with, releases_of, started_with
 from release_agent.system.processes import with_descendants
 from release_agent.variables import Variable
 
@@ -58,11 +58,11 @@ class Answers:
     def releases_in_use(self, group: str, pids: list[int]) -> dict[str, list[int]]:
         """Return the processes of a supervisor group, their children included, by the release that they use; see releases_of().
 
-        A child that its parent has left behind counts while it accepts connections: it may still answer.
+        A child that its parent has left behind counts while it accepts connections where they do: it may still answer.
         """
         own = with_descendants(pids)
         left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}).difference(own)
-        return releases_of([*own, *listening(left)], self.root.directory(""))
+        return releases_of([*own, *accepting_with(own, left)], self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:
         """Return a service as a release says it, and the release's directory; raises NoTarget, Failed (service-unknown)."""

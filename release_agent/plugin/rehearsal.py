@@ -193,7 +193,10 @@ def candidates(live: Any, current: str) -> list[Candidate]:
 
 def _names(config: Any, current: str) -> bool:
     """Whether a program's own section names a path; variables of supervisord do not make a program one of releases."""
-    texts = (config.command, config.directory or "", *(config.environment or {}).values())
+    # Supervisor copies those into every program's environment.
+    others = config.options.configroot.supervisord.environment or {}
+    own = [value for name, value in (config.environment or {}).items() if others.get(name) != value]
+    texts = (config.command, config.directory or "", *own)
     return any(_path(current).search(text) for text in texts)
 
 

@@ -199,7 +199,7 @@ class ReleaseRPCInterface:
     def getReleasesInUse(self, service: str) -> Any:
         """Return which releases a service's processes, their children included, work in, run or have mapped.
 
-        Children that their parents have left behind are among them if they accept connections.
+        Children that their parents have left behind are among them if they accept connections where the processes do.
 
         @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
         @return struct result  Pids by the release's name; under an empty name those that nobody may look into

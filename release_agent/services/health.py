@@ -53,29 +53,33 @@ class HealthExaminer:
         }
         looks = {service.name: _at_processes(service.name, groups) for service in blueprint.services}
         asked = [
-            (service.name, probe)
+            (service.name, about, probe)
             for service in blueprint.services
             if looks[service.name].well
             for given in service.probes
-            for probe in of_each_process(given, looks[service.name].processes)
+            for about, probe in _asked(given, looks[service.name].processes)
         ]
-        answers = self._probes.run([probe for _, probe in asked], directory, environment)
-        for (name, _), answer in zip(asked, answers, strict=True):
+        answers = self._probes.run([probe for _, _, probe in asked], directory, environment)
+        for (name, about, _), answer in zip(asked, answers, strict=True):
             if answer:
-                looks[name] = replace(looks[name], problems=(*looks[name].problems, answer), failing=True)
+                seen = looks[name]
+                looks[name] = replace(seen, problems=(*seen.problems, answer), failing=True, about=(*seen.about, *about))
         return Look(looks)
 
 
-def of_each_process(probe: Probe, processes: Sequence[Process]) -> list[Probe]:
-    """Return a probe with ``{process_num}`` or ``{process_name}`` in it as one for each process; any other as it is."""
-    return [probe.of_process(process.name) for process in processes] if probe.of_each_process else [probe]
+def _asked(probe: Probe, processes: tuple[Process, ...]) -> list[tuple[tuple[Process, ...], Probe]]:
+    """Return what is asked, and the processes it is about: with ``{process_num}`` or ``{process_name}`` in it each one alone."""
+    if probe.of_each_process:
+        return [((process,), probe.of_process(process.name)) for process in processes]
+    return [(processes, probe)]
 
 
 def _at_processes(service: str, groups: Mapping[str, Sequence[Process]]) -> ServiceLook:
     if service not in groups:
         return ServiceLook((), (f"{service}: supervisor does not know it",))
     processes = tuple(groups[service])
-    return ServiceLook(processes, tuple(_problem(process) for process in processes if not process.running))
+    down = tuple(process for process in processes if not process.running)
+    return ServiceLook(processes, tuple(map(_problem, down)), about=down)
 
 
 def _problem(process: Process) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import socket
 import threading
 import time
@@ -72,7 +73,7 @@ class Prober:
 
     def _ask(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> str | None:
         if probe.http:
-            wrong = _http(probe, filled(probe.expect, environment))
+            wrong = _http(probe, environment)
         elif probe.tcp:
             wrong = _tcp(probe)
         else:
@@ -94,31 +95,41 @@ def describe(probe: Probe) -> str:
     return probe.http or (f"tcp {probe.tcp}" if probe.tcp else f"exec `{probe.command}`")
 
 
-def filled(expected: str, environment: Mapping[str, str]) -> str:
-    """Return what an answer must contain: ``{revision}``, ``{commit}`` and ``{release}`` are those of the release."""
+def expected(expect: str, environment: Mapping[str, str]) -> tuple[str, re.Pattern[bytes]]:
+    """Return what an answer must contain, and the pattern that finds it.
+
+    ``{revision}``, ``{commit}`` and ``{release}`` are those of the release, and whole: v1.2.0 is not in ``v1.2.0-rc.1``.
+    """
     variables = (Variable.RELEASE_REVISION, Variable.RELEASE_COMMIT, Variable.RELEASE_NAME)
-    for placeholder, variable in zip(RELEASE_PLACEHOLDERS, variables, strict=True):
-        expected = expected.replace(placeholder, environment.get(variable, ""))
-    return expected
+    values = {key: environment.get(variable, "") for key, variable in zip(RELEASE_PLACEHOLDERS, variables, strict=True)}
+    parts = re.split("(" + "|".join(map(re.escape, values)) + ")", expect)
+    text = "".join(values.get(part, part) for part in parts)
+    pattern = b"".join(_whole(values[part]) if part in values else re.escape(part.encode()) for part in parts)
+    return text, re.compile(pattern)
 
 
-def _http(probe: Probe, expected: str) -> str | None:
+def _whole(value: str) -> bytes:
+    return rb"(?<![\w+-])(?<!\w\.)" + re.escape(value.encode()) + rb"(?![\w+-]|\.\w)"
+
+
+def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
     import requests  # 100 ms that a run without http probes need not pay
 
+    text, pattern = expected(probe.expect, environment)
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY is not for loopback
         try:
             # The body is read only if something is expected of it: otherwise the status alone counts.
             with session.get(probe.http, timeout=probe.timeout, allow_redirects=False, stream=True) as response:
                 status = response.status_code
-                body = response.raw.read(_LARGEST_BODY, decode_content=True) if expected else b""
+                body = response.raw.read(_LARGEST_BODY, decode_content=True) if text else b""
         except requests.Timeout:
             return f"no answer within {probe.timeout:g} s"
         except requests.ConnectionError:
             return "no connection"
     if status != probe.status:
         return f"answered {status}, not {probe.status}"
-    return None if expected.encode() in body else f"the answer does not contain {expected!r}"
+    return None if pattern.search(body) else f"the answer does not contain {text!r}"
 
 
 def _tcp(probe: Probe) -> str | None:

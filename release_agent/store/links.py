@@ -20,6 +20,7 @@ class CurrentLink:
         self.path = path
         self._back = back
         self._incoming = incoming
+        self._ready: Path | None = None
 
     def name(self) -> str | None:
         """Return the name of the release that it names, or None."""
@@ -33,6 +34,21 @@ class CurrentLink:
                 f"{self.path} is not a symlink; the agent would have to replace it",
                 hint="move it away: the agent makes `current` itself",
             )
+
+    def prepare(self, name: str) -> None:
+        """Make the link to a release before that is made durable, so that the link is durable, too, when it is renamed.
+
+        Raises Failed (disk-full, build-failed).
+        """
+        self.forget()
+        with explained(self._incoming):
+            self._ready = self._made("current", name)
+
+    def forget(self) -> None:
+        """Remove the link that was prepared and is not needed; raises OSError."""
+        if self._ready:
+            self._ready.unlink(missing_ok=True)
+        self._ready = None
 
     def publish(self, release: Path) -> None:
         """Swap it by rename(2): at every instant it names a complete release. Raises Failed (root-unusable, disk-full)."""
@@ -57,8 +73,9 @@ class CurrentLink:
             self._made("back", name).replace(self._back)
 
     def _to(self, name: str) -> Path:
-        """Return a link to a release: the one that was made beforehand, or a new one."""
-        return self._back if _target(self._back) == name else self._made("current", name)
+        """Return a link to a release: one that was made beforehand, or a new one."""
+        prepared = [link for link in (self._back, self._ready) if link and _target(link) == name]
+        return prepared[0] if prepared else self._made("current", name)
 
     def _made(self, what: str, name: str) -> Path:
         fresh = unused_name(self._incoming, what)

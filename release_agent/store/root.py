@@ -222,15 +222,17 @@ class Root:
         return SharedLinks(self.shared, self.incoming).link(directory, shared)
 
     def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
-        """Make a directory durable; ``written``: the paths in it that are not, None if that is not known.
+        """Make a release durable that is built, and the link to it; ``written``: the paths in it that are not, None if not known.
 
         syncfs(2) also waits for what others have written to the mount, such as a database; a few files alone cost less.
         """
+        self._current.prepare(directory.name)
         if written is None or len(written) > _FEW:
             sync_mount(self.path)
             return
         with explained(directory):
             sync_paths(directory, written)
+            sync_directory(self.incoming)
 
     def install(self, release: Release) -> None:
         """Move ``incoming/NAME`` to ``releases/NAME``, after writing its note: a release never exists without one."""
@@ -249,6 +251,7 @@ class Root:
             message = f"{name} is live"
             raise AssertionError(message)
         self._require_own()
+        self._current.forget()
         remove(self.incoming / name)
         whole = self._releases / name
         if whole.exists():

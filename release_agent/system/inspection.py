@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     _Look = Callable[[int], set[str] | None]
 
 _LARGEST_MAPS = 4 << 20  # characters
-# Files of all listening sockets; the numbers of the columns with the state and the inode; the state of one that listens.
-_SOCKETS = {"tcp": (3, 9, "0A"), "tcp6": (3, 9, "0A"), "unix": (3, 6, "00010000")}
+# Files of all sockets; the numbers of the columns with the address, the state and the inode; the state of one that listens.
+_SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "00010000")}
 
 
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
@@ -96,10 +96,18 @@ def _marks_of(pid: int, marks: set[str]) -> set[str] | None:
     return {mark for mark in marks if mark.encode() in variables}
 
 
-def listening(pids: Iterable[int]) -> set[int]:
-    """Return those processes that accept connections; those that may not be looked at are not among them."""
-    accepting = _accepting()
-    return {pid for pid, found in _seen(pids, _open_files).items() if found and found & accepting}
+def accepting_with(own: Iterable[int], others: Iterable[int]) -> set[int]:
+    """Return those of some processes that accept connections at an address where one of ``own`` does.
+
+    Those that may not be looked at are not among them.
+    """
+    others = list(others)
+    if not others:
+        return set()
+    addresses = _accepting()
+    there = {addresses[file] for files in _seen(own, _open_files).values() for file in files or () if file in addresses}
+    seen = _seen(others, _open_files)
+    return {pid for pid, files in seen.items() if there & {addresses.get(file, "") for file in files or ()}}
 
 
 def _open_files(pid: int) -> set[str] | None:
@@ -116,13 +124,15 @@ def _open_files(pid: int) -> set[str] | None:
     return found
 
 
-def _accepting() -> set[str]:
-    """Return the sockets that listen, as /proc/PID/fd names them."""
-    found = set()
-    for kind, (state, inode, accepts) in _SOCKETS.items():
+def _accepting() -> dict[str, str]:
+    """Return the addresses of the sockets that listen, by their names in /proc/PID/fd."""
+    found = {}
+    for kind, (address, state, inode, accepts) in _SOCKETS.items():
         with suppress(OSError):
             rows = [line.split() for line in Path(f"/proc/net/{kind}").read_text(encoding="utf-8", errors="replace").splitlines()]
-            found |= {f"socket:[{row[inode]}]" for row in rows[1:] if len(row) > inode and row[state] == accepts}
+            for row in rows[1:]:
+                if len(row) > inode and row[state] == accepts:
+                    found[f"socket:[{row[inode]}]"] = f"{kind} {row[address] if len(row) > address else row[inode]}"
     return found
 
 

@@ -7,13 +7,18 @@ import os
 import shutil
 import stat
 import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from support.repositories import Repository, git_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from release_agent.repository.source import GitSource
 
     # Mode as git writes it, and content, by path.
     Tree = Mapping[bytes, tuple[str, bytes]]
@@ -24,31 +29,79 @@ _PERSON = b"Ada <ada@example.org> 1700000000 +0000"
 
 
 class History:
-    """A repository with one commit for each tree, and what git makes of each."""
+    """Commits of a repository, and what git makes of each."""
 
-    def __init__(self, place: Path, trees: Iterable[Tree], *options: str) -> None:
-        """``options``: those of ``git init``."""
-        self.repository = Repository(place / "repository", *options)
-        self._checkouts = place / "checkouts"
-        self._clone = self._checkouts / "clone"
+    def __init__(self, place: Path, repository: Repository, commits: Sequence[str]) -> None:
+        """``place``: a directory of its own for checkouts."""
+        self.repository = repository
+        self.commits = commits
+        self._place = place
         self._pictures: dict[str, Picture] = {}
-        self.commits = commit_all(self.repository, trees)
+
+    @classmethod
+    def of(cls, place: Path, trees: Iterable[Tree], *options: str) -> History:
+        """Make a repository with one commit for each tree; ``options``: those of ``git init``."""
+        repository = Repository(place / "repository", *options)
+        return cls(place / "checkouts", repository, commit_all(repository, trees))
 
     def expected(self, commit: str) -> Picture:
         """Return what is in a fresh clone where git has checked out a commit."""
         if commit not in self._pictures:
-            self._checkouts.mkdir(exist_ok=True)
-            self.git("clone", "--quiet", "--no-checkout", "--shared", self.repository.path, self._clone)
-            self.git("-C", self._clone, "checkout", "--quiet", "--detach", commit)
-            shutil.rmtree(self._clone / ".git")
-            self._pictures[commit] = picture(self._clone)
-            shutil.rmtree(self._clone)
+            clone = self._place / "clone"
+            self._place.mkdir(exist_ok=True)
+            self._git("clone", "--quiet", "--no-checkout", "--shared", self.repository.path, clone)
+            self._git("-C", clone, "checkout", "--quiet", "--detach", commit)
+            shutil.rmtree(clone / ".git")
+            self._pictures[commit] = picture(clone)
+            shutil.rmtree(clone)
         return self._pictures[commit]
 
-    def git(self, *arguments: object) -> None:
-        """Run git beside the repository."""
+    def _git(self, *arguments: object) -> None:
         command = ["git", *map(str, arguments)]
-        subprocess.run(command, cwd=self._checkouts, env=git_environment(), check=True, capture_output=True)
+        subprocess.run(command, cwd=self._place, env=git_environment(), check=True, capture_output=True)
+
+
+@dataclass
+class Follower:
+    """A directory that goes along a history; it counts the steps by each way, and the files of each difference."""
+
+    history: History
+    source: GitSource
+    directory: Path
+    ways: Counter[str] = field(default_factory=Counter)
+    files: list[int] = field(default_factory=list)
+    at: str = ""
+
+    def start(self, commit: str) -> None:
+        """Write a commit."""
+        self.directory.mkdir()
+        self.source.write({"api": commit}, self.directory)
+        self.at = commit
+
+    def go(self, commit: str, *, restore: bool = False) -> list[str]:
+        """Go to another commit, by the difference if there is one, and return what is not as in a fresh checkout.
+
+        ``restore``: from whatever is there.
+        """
+        difference = None if restore else self.source.difference({"api": self.at}, {"api": "."}, {"api": commit})
+        if difference:
+            self.files.append(difference.files)
+            difference.apply(self.directory)
+        else:
+            self.source.restore({"api": commit}, self.directory)
+        self.at = commit
+        self.ways["difference" if difference else "restored"] += 1
+        return differences(picture(self.directory), self.history.expected(commit))
+
+
+def orders(commits: Sequence[str], seed: int) -> dict[str, Sequence[str]]:
+    """Return walks over commits."""
+    chance = Random(seed)  # noqa: S311 - to be had again
+    return {
+        "forwards": commits,
+        "backwards": commits[::-1],
+        "at random": [chance.choice(commits) for _ in range(2 * len(commits))],
+    }
 
 
 def commit_all(repository: Repository, trees: Iterable[Tree]) -> list[str]:

@@ -38,6 +38,7 @@ SUPERVISORD = """\
 [unix_http_server]
 file={path}/supervisor.sock
 [supervisord]
+{supervisord}
 logfile={path}/supervisord.log
 pidfile={path}/supervisord.pid
 childlogdir={path}
@@ -129,6 +130,7 @@ class Host:
         self.supervisord: warm.Program | subprocess.Popen[bytes] | None = None
         self.services = [self.service("web")]
         self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
+        self.supervisord_settings = ""  # and its section of itself
         self.configure()
 
     def service(self, name: str, script: str = "web.py") -> str:
@@ -164,6 +166,7 @@ class Host:
             path=self.path,
             bin=BIN,
             deploy=self.deploy_settings,
+            supervisord=self.supervisord_settings,
             environment=environment,
             services="\n".join(self.services),
             boot=str(boot).lower(),
@@ -227,6 +230,12 @@ class Host:
     def agent(self, *arguments: str, **environment: str) -> Ran:
         """Run a command of the agent to its end."""
         return self._run(["release-agent", *arguments], environment)
+
+    def spoil(self, release: str, path: str, text: str) -> None:
+        """Give a release another file; a release that shares the old one keeps it."""
+        place = self.root / "releases" / release / path
+        place.unlink()
+        place.write_text(text)
 
     def deploy(self, *arguments: str, **environment: str) -> Ran:
         """Run ``deploy --json``."""

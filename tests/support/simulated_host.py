@@ -312,6 +312,7 @@ class SimulatedHost:
         body = {
             "outcome": "checked",
             "build": not kept,
+            "way": "kept" if kept else "whole",
             "live": bool(live and live.name == release.name),
             "needed_bytes": needed[0],
             "files": needed[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
@@ -79,7 +80,8 @@ def _remove(place: Path, _: Vandal) -> None:
 
 
 def _move(place: Path, vandal: Vandal) -> None:
-    moved = place.with_name(f"moved-{vandal.turn}")
+    names = (place.with_name(f"moved-{number}") for number in itertools.count())
+    moved = next(name for name in names if not os.path.lexists(name))
     place.rename(moved)
     if vandal.chance.random() < 0.5:
         place.symlink_to(moved.name)

@@ -55,7 +55,9 @@ def check(service: Service, settings: Rehearsal, candidates: Sequence[Candidate]
 
 
 def _asked_at_port(service: Service, settings: Rehearsal) -> bool:
-    return not settings.probes and any(probe.http or probe.tcp for probe in service.probes)
+    if settings.probes:
+        return any(_PORT in probe.http + probe.tcp + probe.command for probe in settings.probes)
+    return any(probe.http or probe.tcp for probe in service.probes)
 
 
 def _told_of_port(settings: Rehearsal) -> bool:

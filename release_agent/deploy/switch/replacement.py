@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from release_agent.config.sections import Restart, RestartKind
 from release_agent.deploy.policy.order import levels
 from release_agent.deploy.policy.proof import prove
+from release_agent.deploy.switch.faults import Faults
 from release_agent.deploy.switch.restart import Restarter
-from release_agent.errors import Unhealthy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -54,17 +54,11 @@ class Replacement:
         run this release already; those of a rolling service go on. ``to_the_end``: go on after a
         service, or a process of a rolling one, that is not healthy; for a release that stays live whatever is found.
         """
-        failure: Unhealthy | None = None
+        faults = Faults(to_the_end=to_the_end)
         for level in levels(self._blueprint.services):
-            try:
-                now = [_only_started(service) if service.name in untouched else service for service in level]
-                self._through(now, ran or {}, to_the_end=to_the_end)
-            except Unhealthy as unhealthy:
-                if not to_the_end:
-                    raise
-                failure = failure or unhealthy
-        if failure:
-            raise failure
+            now = [_only_started(service) if service.name in untouched else service for service in level]
+            self._through(now, ran or {}, faults, to_the_end=to_the_end)
+        faults.raise_first()
         self._prove(self._blueprint)
         # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
         self._restarter.let_go()
@@ -73,28 +67,28 @@ class Replacement:
         """Start what does not run, in the same order, and prove all services; raises Unhealthy."""
         self.replace(untouched={service.name for service in self._blueprint.services}, to_the_end=True)
 
-    def _through(self, level: Sequence[Service], ran: Pids, *, to_the_end: bool) -> None:
+    def _through(self, level: Sequence[Service], ran: Pids, faults: Faults, *, to_the_end: bool) -> None:
         """Replace and prove the services of a level: the rolling ones after the others, as each takes its time."""
         rolling = [service for service in level if service.restart.kind is RestartKind.ROLLING]
         together = [service for service in level if service not in rolling]
         if together:
-            self._replace_together(together, to_the_end=to_the_end)
+            with faults:
+                self._replace_together(together, to_the_end=to_the_end)
         for service in rolling:
-            self._roll(service, ran.get(service.name, frozenset()), to_the_end=to_the_end)
+            with faults:
+                self._roll(service, ran.get(service.name, frozenset()), to_the_end=to_the_end)
 
     def _replace_together(self, services: Sequence[Service], *, to_the_end: bool) -> None:
         replaced = [service.name for service in services if service.restart.kind is RestartKind.RESTART]
-        self.touched.update(service.name for service in services if service.restart != _ONLY_START)
         self._traffic.take_out(self._processes(replaced))
-        with self._run.phase("restart"):
+        self.touched.update(service.name for service in services if service.restart != _ONLY_START)
+        faults = Faults(to_the_end=to_the_end)
+        with faults, self._run.phase("restart"):
             self._restarter.restart(services)
-        try:
+        with faults:
             self._prove(self._alone(services))
-        except Unhealthy as unhealthy:
-            if to_the_end:  # the others serve this release, which stays
-                self._traffic.let_in(self._processes([name for name in replaced if name not in unhealthy.services]))
-            raise
-        self._traffic.let_in(self._processes(replaced))
+        self._let_in(services, self._processes(replaced), faults)
+        faults.raise_first()
 
     def _roll(self, service: Service, ran: Collection[int], *, to_the_end: bool) -> None:
         """Replace one process after the other, each when the one before is proved; the first failure leaves the others be.
@@ -107,20 +101,30 @@ class Replacement:
         steps = self._restarter.steps(service.name, ran)
         left = {process.full_name for processes in steps for process in processes}
         unproved: list[Process] = []
-        failed = False
+        faults = Faults(to_the_end=to_the_end)
         for processes in steps:
             left.difference_update(process.full_name for process in processes)
             unproved += processes
-            try:
+            with faults:
                 self._replace_some(processes, all_but_some=len(self._processes([service.name])) > len(processes))
-                if not (failed and left):
+            if not (faults.found and left):
+                with faults:
                     self._prove(self._alone([service]), left)
                     self._traffic.let_in(unproved)
                     unproved.clear()
-            except Unhealthy:
-                if not (to_the_end and left):
-                    raise
-                failed = True
+        if unproved:
+            self._let_in([service], unproved, faults)
+            faults.raise_first()
+
+    def _let_in(self, services: Sequence[Service], arrived: Sequence[Process], faults: Faults) -> None:
+        """Let processes of the services into the traffic; if something was found to be unhealthy, those that are well."""
+        if faults.found:
+            processes = self._processes([service.name for service in services])
+            down = {process.full_name for process in processes if not process.running}
+            seen = self._look(self._alone(services), down)
+            sick = down.union(process.full_name for look in seen.services.values() for process in look.sick)
+            arrived = [process for process in arrived if process.full_name not in sick]
+        self._traffic.let_in(arrived)
 
     def _replace_some(self, processes: Sequence[Process], *, all_but_some: bool) -> None:
         self._traffic.take_out(processes, all_but_some=all_but_some)

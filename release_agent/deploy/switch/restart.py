@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import RestartKind
+from release_agent.deploy.switch.faults import Faults
 from release_agent.errors import SERVICE_LOG_HINT, Code, Unhealthy
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _START_TIMEOUT = 10.0
 class Restarter:
     """Stops, starts and restarts services side by side.
 
-    Every method raises Unhealthy (restart-failed) if a process does not stop or start.
+    Every method raises Unhealthy (restart-failed) if a process does not stop or start, after it has done all the rest.
     """
 
     def __init__(self, services: Services, clock: Clock, log: Log, sockets: Sockets | None = None) -> None:
@@ -47,42 +48,48 @@ class Restarter:
             self._held.append(service)
 
     def steps(self, service: str, ran: Collection[int]) -> list[list[Process]]:
-        """Return which processes of a service are replaced together: those that do not run, then one after the other.
+        """Return which processes of a service are replaced together: those without a pid, then one after the other.
 
-        Those with a pid in ``ran`` are left alone.
+        One that is STARTING may answer already. Those with a pid in ``ran`` are left alone.
         """
         left = [process for process in self._processes(service) if not process.pid or process.pid not in ran]
-        down = [process for process in left if not process.running]
-        return [*([down] if down else []), *([process] for process in left if process.running)]
+        down = [process for process in left if not process.pid]
+        return [*([down] if down else []), *([process] for process in left if process.pid)]
 
     def replace(self, processes: Sequence[Process]) -> None:
         """Stop and start some processes of a service; the others go on."""
+        faults, service = Faults(), processes[0].service
+        self._begin_to_stop(processes, faults)
+        with faults:
+            self._wait(processes, _has_stopped, self._stop_deadline(service))
         for process in processes:
-            if process.alive:
-                self._services.stop(process)
-        self._wait(processes, _has_stopped, self._stop_deadline(processes[0].service))
-        for process in processes:
-            self._services.start(process)
-            self._log.info("service.restarted", service=process.full_name, how=str(RestartKind.ROLLING))
+            with faults:
+                self._services.start(process)
+                self._log.info("service.restarted", service=process.full_name, how=str(RestartKind.ROLLING))
         if any(process.state == "BACKOFF" for process in processes):
-            self._start_afresh(processes[0].service)
+            self._start_afresh(service, faults)
+        faults.raise_first()
 
     def restart(self, services: Sequence[Service]) -> None:
         """Restart each as its ``restart`` says, side by side; start those that do not run, whatever it says."""
+        faults = Faults()
         replaced = [service for service in services if service.restart.kind is RestartKind.RESTART]
         tired = [service for service in replaced if self._is_tired(service.name)]
         for service in replaced:
             self.hold(service.name)
-        stopping = self._begin_to_stop(replaced)
+        stopping = self._stopping(replaced, faults)
         for service in services:
             if service.restart.signal:
-                self._signal(service.name, service.restart.signal)
-        self.start([service for service in services if service not in replaced])
+                self._signal(service.name, service.restart.signal, faults)
+        for service in services:
+            if service not in replaced:
+                self._start(service.name, faults)
         # Each as soon as it has stopped itself: another one may have a job to finish.
-        for name in self._as_they_stop(stopping):
-            self._start(name)
+        for name in self._as_they_stop(stopping, faults):
+            self._start_stopped(name, faults)
         for service in tired:
-            self._start_afresh(service.name)
+            self._start_afresh(service.name, faults)
+        faults.raise_first()
         for service in services:
             self._log.info("service.restarted", service=service.name, how=str(service.restart))
 
@@ -93,34 +100,44 @@ class Restarter:
 
     def stop(self, services: Sequence[Service]) -> None:
         """Stop every process of the services, and return when all have stopped."""
-        for _ in self._as_they_stop(self._begin_to_stop(services)):
+        faults = Faults()
+        for _ in self._as_they_stop(self._stopping(services, faults), faults):
             pass
+        faults.raise_first()
 
     def start(self, services: Sequence[Service]) -> None:
         """Start the processes that do not run; does not wait until they run."""
+        faults = Faults()
         for service in services:
-            self._start(service.name)
+            self._start(service.name, faults)
+        faults.raise_first()
 
     def _is_tired(self, service: str) -> bool:
         return any(process.state == "BACKOFF" for process in self._processes(service))
 
-    def _signal(self, service: str, signal: Signals) -> None:
+    def _signal(self, service: str, signal: Signals, faults: Faults) -> None:
         for process in self._processes(service):
             if process.state in ("RUNNING", "STARTING"):
-                self._services.signal(process, signal)
+                with faults:
+                    self._services.signal(process, signal)
 
-    def _begin_to_stop(self, services: Sequence[Service]) -> list[_Stopping]:
-        return [self._begin_to_stop_one(service.name) for service in services]
+    def _stopping(self, services: Sequence[Service], faults: Faults) -> list[_Stopping]:
+        """Begin to stop the services."""
+        stopping = []
+        for service in services:
+            processes = self._processes(service.name)
+            self._begin_to_stop(processes, faults)
+            stopping.append((service.name, processes, self._stop_deadline(service.name)))
+        return stopping
 
-    def _begin_to_stop_one(self, service: str) -> _Stopping:
-        processes = self._processes(service)
+    def _begin_to_stop(self, processes: Sequence[Process], faults: Faults) -> None:
         for process in processes:
             if process.alive:
-                self._services.stop(process)
-        return service, processes, self._stop_deadline(service)
+                with faults:
+                    self._services.stop(process)
 
-    def _as_they_stop(self, stopping: Sequence[_Stopping]) -> Iterator[str]:
-        """Yield the name of each service when all of its processes have stopped."""
+    def _as_they_stop(self, stopping: Sequence[_Stopping], faults: Faults) -> Iterator[str]:
+        """Yield the name of each service when all of its processes have stopped, or that is too late."""
         while stopping:
             left = []
             for service, processes, deadline in stopping:
@@ -128,7 +145,8 @@ class Restarter:
                 if not remaining:
                     yield service
                 elif self._clock.now() > deadline:
-                    raise self._does_not_stop(service, _has_stopped)
+                    faults.found.append(self._does_not_stop(service, _has_stopped))
+                    yield service
                 else:
                     left.append((service, remaining, deadline))
             stopping = left
@@ -138,14 +156,19 @@ class Restarter:
     def _stop_deadline(self, service: str) -> float:
         return self._clock.now() + self._services.stop_seconds(service) + _STOP_MARGIN
 
-    def _start(self, service: str) -> None:
-        # Supervisor fails on starting a process that is being stopped.
-        self._wait(self._processes(service), _is_not_stopping, self._clock.now() + _START_TIMEOUT)
-        for process in self._processes(service):
-            if not process.alive:
-                self._services.start(process)
+    def _start(self, service: str, faults: Faults) -> None:
+        with faults:
+            self._wait(self._processes(service), _is_not_stopping, self._clock.now() + _START_TIMEOUT)
+        self._start_stopped(service, faults)
 
-    def _start_afresh(self, service: str) -> None:
+    def _start_stopped(self, service: str, faults: Faults) -> None:
+        """Start what has stopped: supervisor fails on starting a process that is being stopped."""
+        for process in self._processes(service):
+            if _has_stopped(process):
+                with faults:
+                    self._services.start(process)
+
+    def _start_afresh(self, service: str, faults: Faults) -> None:
         """Start those again that supervisor gave up at once.
 
         A process that was stopped between two tries keeps its count of them: the
@@ -154,7 +177,7 @@ class Restarter:
         deadline = self._clock.now() + self._services.start_seconds(service) + _START_TIMEOUT
         while self._clock.now() < deadline and any(process.state == "STARTING" for process in self._processes(service)):
             self._clock.sleep(_POLL)
-        self._start(service)
+        self._start(service, faults)
 
     def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], deadline: float) -> None:
         """Return once all processes of a service are done; raises Unhealthy at the deadline."""

@@ -9,7 +9,7 @@ from release_agent.errors import Failed
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from release_agent.config.sections import Service
     from release_agent.deploy.run import Run
@@ -28,7 +28,7 @@ class NotTakenOut(Failed):
 class Traffic:
     """Takes processes out of the traffic as the release says that is left, and lets them in as the other one says.
 
-    ``out``: the pids of the processes that were taken out so far.
+    ``out``: the pids of the processes for which ``before_stop`` was run so far.
     """
 
     def __init__(self, run: Run, leaving: Side | None, arriving: Side, *, leaves: bool = False, forgiving: bool = False) -> None:
@@ -53,8 +53,9 @@ class Traffic:
         services = self._leaving.services
         known = [process for process in processes if process.alive and process.service in services]
         for process in known:
-            self.out.add(process.pid)
             service = services[process.service]
+            if service.before_stop and process.pid:
+                self.out.add(process.pid)
             try:
                 self._command("before_stop", service.before_stop, service, self._leaving.release, process)
             except Failed as failed:
@@ -82,6 +83,15 @@ class Traffic:
                 if not self._forgiving:
                     raise
                 self._run.context.log.warning("hook.ignored", release=self._arriving.release.name, why=failed.message)
+
+    def let_in_again(self, out: Collection[int]) -> set[int]:
+        """Let in the processes with these pids, which were taken out and not stopped; returns those that no command lets in."""
+        services = self._arriving.services
+        groups = self._run.context.services.processes()
+        names = [name for name, service in services.items() if service.after_start]
+        again = [process for name in names for process in groups.get(name, ()) if process.pid in out]
+        self.let_in(again)
+        return set(out).difference(process.pid for process in again)
 
     def _command(self, stage: str, command: str, service: Service, release: Release, process: Process) -> None:
         if not command:

@@ -112,7 +112,7 @@ def test_after_deploy_hook_that_fails_is_a_failure_too(host: Host) -> None:
 def test_live_release_that_a_restart_does_not_mend_is_rolled_back(host: Host) -> None:
     old = host.deploy("v1.0.0").json["release"]
     new = host.deploy("v1.1.0").json["release"]
-    (host.root / "releases" / new / "behaviour").write_text("crash")
+    host.spoil(new, "behaviour", "crash")
     host.supervisorctl("restart", "web")
 
     ran = host.deploy("v1.1.0")

@@ -119,3 +119,30 @@ def test_child_that_its_parent_has_left_behind_and_that_still_answers_is_old_cod
     assert f"from {first}" in ran.json["error"]["message"]
     assert "killasgroup=true" in ran.json["error"]["hint"]
     assert set(host.rpc.release.getReleasesInUse("web")) >= {first}
+
+
+ELSEWHERE = SERVER.replace(
+    "server = socket",
+    """if not os.fork():
+    os.setsid()
+    os.close(0)
+    helper = socket.create_server(("127.0.0.1", 0))
+    time.sleep(3600)
+server = socket""",
+    1,
+)
+
+
+def test_helper_that_was_left_behind_and_listens_elsewhere_is_no_old_code(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [fcgi_program(host) + f"directory={host.root}/current\n"]
+    host.configure(service=SERVICE.format(port=host.port).replace("signal:HUP", "restart"))
+    health = '[health]\ndeadline = "20s"\nstable_for = "100ms"\n'
+    for tag in ("v1.0.0", "v1.1.0"):
+        host.repository.release(tag, **{"web.py": ELSEWHERE, "release.toml": health})
+    host.start()
+    host.deploy("v1.0.0")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, host.serves()) == (0, "v1.1.0"), ran.err

@@ -184,9 +184,12 @@ command = "/bin/sh -c 'id > {path}/taken'"
 """
 
 
-def test_repository_cannot_have_a_program_that_is_not_its_own_run_its_commands(cold_host: Host) -> None:
+@pytest.mark.parametrize("everywhere", ["", 'environment=APP_HOME="{root}/current"'])
+def test_repository_cannot_have_a_program_that_is_not_its_own_run_its_commands(cold_host: Host, everywhere: str) -> None:
+    """``everywhere``: what supervisord gives to all programs makes none of them a program of releases."""
     host = cold_host
     host.services.append(ROOTS)
+    host.supervisord_settings = everywhere.format(root=host.root)
     host.configure(f"[hooks]\nbefore_publish = [{{ run = 'touch {host.path}/migrated' }}]", service="")
     host.repository.release("v1.0.0", **{"web.py": server(), "release.toml": TAKES_OVER.format(path=host.path)})
     host.start()

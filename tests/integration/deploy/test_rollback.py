@@ -100,7 +100,7 @@ def test_nothing_was_ever_deployed(host: Host) -> None:
 
 def test_rollback_whose_target_is_sick_returns_to_what_was_live(host: Host) -> None:
     one, two = _deployed(host, "v1.0.0", "v1.1.0")
-    (host.root / "releases" / one / "behaviour").write_text("crash")
+    host.spoil(one, "behaviour", "crash")
 
     ran = host.agent("rollback", "--json")
 

@@ -101,7 +101,7 @@ def test_hint_for_a_staged_release_that_was_damaged_is_to_build_it_again(host: H
     host.configure(service=REHEARSED.format(deadline="30s", probe=""))
     assert host.deploy("v1.0.0").code == 0
     staged = host.agent("stage", "--json", "v1.1.0").json["release"]
-    (host.root / "releases" / staged / "web.py").write_text("raise SystemExit(3)")
+    host.spoil(staged, "web.py", "raise SystemExit(3)")
 
     ran = host.deploy("v1.1.0")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,8 +113,8 @@ def test_before_stop_that_fails_rolls_back(pair: Host) -> None:
 
     assert (ran.code, ran.json["error"]["code"], host.live()) == (20, "hook-failed", live)
     assert "web:web_00: the before_stop hook" in ran.json["error"]["message"]
-    assert not before & pids(host), "what had begun to leave the traffic is restarted and let in"
-    assert noted(host)[-1] == "after_start v1.1.0 rollback web web_01 01"
+    assert pids(host) == before, "what had begun to leave the traffic is let in, and nothing was stopped"
+    assert noted(host)[-1] == "after_start v1.1.0 rollback web web_00 00"
 
 
 def test_release_whose_before_stop_fails_can_be_left_and_condemns_no_other(pair: Host) -> None:
@@ -137,18 +139,50 @@ def test_release_whose_before_stop_fails_can_be_left_and_condemns_no_other(pair:
     assert len(forced.events("hook.ignored")) == 2
 
 
-def test_rolling_process_that_had_begun_to_leave_is_restarted_and_let_in_and_the_other_one_stays(pair: Host) -> None:
+def test_release_that_never_was_healthy_is_left_though_its_before_stop_fails(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web", "idle.py")]
+    host.configure(service="")
+    service = '[health]\nstable_for = "100ms"\ndeadline = "3s"\n[[service]]\nname = "web"\n'
+    sick = 'before_stop = "exit 9"\n[[service.probe]]\nexec = "false"\n'
+    host.repository.release("v1.0.0", **{"release.toml": service + sick, "idle.py": IDLE})
+    host.repository.release("v1.1.0", **{"release.toml": service, "idle.py": IDLE})
+    host.start()
+    assert host.deploy("v1.0.0").json["error"]["code"] == "nothing-behind"
+    _, before = host.process()
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, len(ran.events("hook.ignored"))) == (0, 1), ran.err
+    assert host.process()[1] != before
+    assert set(host.releases().values()) == {"failed", "healthy"}
+
+
+def test_service_that_no_command_lets_in_again_is_restarted_when_its_before_stop_has_run(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", before_stop="exit 9", after_start="")
+    host.deploy()
+    before = pids(host)
+    version(host, "v1.2.0")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
+    assert not before & pids(host)
+
+
+def test_rolling_process_that_had_begun_to_leave_is_let_in_and_none_is_restarted(pair: Host) -> None:
     host = pair
     version(host, "v1.1.0", restart="rolling", before_stop="[ $RELEASE_ACTION = rollback ]")
     host.deploy()
-    (_, first), (_, other) = (host.process(f"web:web_0{number}") for number in (0, 1))
+    before = pids(host)
     version(host, "v1.2.0", restart="rolling")
     noted(host)
 
     ran = host.deploy()
 
     assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
-    assert (host.process("web:web_00")[1] != first, host.process("web:web_01")[1]) == (True, other)
+    assert pids(host) == before
     assert noted(host)[-1] == "after_start v1.1.0 rollback web web_00 00"
 
 
@@ -171,3 +205,41 @@ def test_healthy_service_is_let_in_though_the_one_beside_it_is_sick_on_either_re
 
     assert (ran.code, ran.json["error"]["code"]) == (21, "rollback-unhealthy")
     assert noted(host) == ["after_start v1.0.0 rollback web web 0"]
+
+
+def test_service_that_the_new_release_drops_is_let_in_again_if_its_before_stop_fails(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", before_stop=f"echo out $RELEASE_PROCESS >> {host.path}/noted; test $RELEASE_PROCESS_NUM != 01")
+    host.deploy()
+    before = pids(host)
+    noted(host)
+    host.repository.release("v1.2.0", **{"release.toml": '[health]\nstable_for = "100ms"\n'})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (20, "hook-failed")
+    assert noted(host) == [
+        *("out web_00", "out web_01"),
+        *(f"after_start v1.1.0 rollback web web_0{number} 0{number}" for number in (0, 1)),
+    ]
+    assert pids(host) == before
+
+
+def test_service_is_let_in_and_goes_on_if_the_run_is_stopped_while_it_drains(pair: Host) -> None:
+    host = pair
+    version(host, "v1.1.0", drain="60s")
+    host.deploy()
+    before = pids(host)
+    noted(host)
+    version(host, "v1.2.0")
+    run = host.begin("deploy", "--json")
+    assert run.stderr
+    for line in run.stderr:
+        if "service.draining" in line:
+            break
+    run.send_signal(signal.SIGTERM)
+    out, _ = run.communicate()
+
+    assert (run.returncode, json.loads(out)["error"]["code"]) == (20, "cancelled")
+    assert noted(host)[-2:] == [f"after_start v1.1.0 rollback web web_0{number} 0{number}" for number in (0, 1)]
+    assert pids(host) == before

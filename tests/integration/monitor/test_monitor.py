@@ -204,7 +204,7 @@ def test_events_are_answered_while_consul_hangs(own_consul: ConsulProcess, cold_
 
 def _crash(host: Host) -> None:
     """Let the live release crash from now on, and end its process."""
-    (host.root / "current" / "behaviour").write_text("crash")
+    host.spoil(str(host.live()), "behaviour", "crash")
     subprocess.run(["kill", "-KILL", str(host.process()[1])], check=True)
 
 

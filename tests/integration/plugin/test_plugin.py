@@ -276,7 +276,7 @@ def test_supervisorctl_prints_the_phases_of_a_rollback_that_fails_in_the_order_t
     host.configure("[health]\ndeadline = '2s'\n")
     one = host.rpc.release.deploy("v1.0.0", True)
     two = host.rpc.release.deploy("v1.1.0", True)
-    (host.root / "releases" / one["release"] / "behaviour").write_text("sick")
+    host.spoil(one["release"], "behaviour", "sick")
 
     back = host.supervisorctl("release", "rollback")
 
@@ -385,7 +385,7 @@ def test_plugin_leaves_no_file_of_its_own(host: Host) -> None:
     assert (
         sorted(os.listdir(host.root / ".release-agent"))
         == before
-        == [*("app", "incoming", "lock", "output", "releases", "shared", "state.db", "state.db-journal")]
+        == [*("app", "incoming", "lock", "output", "parked", "releases", "shared", "state.db", "state.db-journal")]
     )
 
 

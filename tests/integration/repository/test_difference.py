@@ -52,7 +52,7 @@ def test_new_attributes_change_files_that_are_the_same_in_both_commits_so_it_is_
 ) -> None:
     same = {b"sub/file": (FILE, b"$Id$\n")}
     trees = [same | {where + path: (FILE, content) for path, content in each.items()} for each in (old, new)]
-    history = History(tmp_path, trees)
+    history = History.of(tmp_path, trees)
     source = source_of(tmp_path / "scratch", api=history.repository)
     here, there = ({"api": commit} for commit in history.commits)
 
@@ -67,7 +67,7 @@ def test_new_attributes_change_files_that_are_the_same_in_both_commits_so_it_is_
 def test_a_file_that_comes_is_converted_by_attributes_that_stay(tmp_path: Path, place: Path) -> None:
     attributes = {b"sub/.gitattributes": (FILE, b"*.bat eol=crlf\n*.id ident\n")}
     come = {b"sub/deep/a.bat": (FILE, b"a\n"), b"sub/b.id": (FILE, b"$Id$\n"), b"c.bat": (FILE, b"c\n")}
-    history = History(tmp_path, [attributes, attributes | come])
+    history = History.of(tmp_path, [attributes, attributes | come])
     source = source_of(tmp_path / "scratch", api=history.repository)
     source.write({"api": history.commits[0]}, place)
 
@@ -79,7 +79,7 @@ def test_a_file_that_comes_is_converted_by_attributes_that_stay(tmp_path: Path, 
 
 def test_several_repositories_walk_side_by_side(tmp_path: Path, place: Path) -> None:
     trees = [{b"a": (FILE, b"%d" % n), b"d/%d" % (n % 3): (LINK, b"a"), b"same": (FILE, b"")} if n % 4 else {} for n in range(6)]
-    histories = {name: History(tmp_path / name, trees) for name in ("api", "web")}
+    histories = {name: History.of(tmp_path / name, trees) for name in ("api", "web")}
     source = source_of(tmp_path / "scratch", **{name: history.repository for name, history in histories.items()})
     into, chance = {"api": "api", "web": "web"}, random.Random(5)  # noqa: S311 - to be had again
     walk = [{name: chance.choice(history.commits) for name, history in histories.items()} for _ in range(12)]

@@ -35,7 +35,7 @@ class Restored:
     """A release of a single commit, to be damaged and restored."""
 
     def __init__(self, place: Path, tree: Tree) -> None:
-        self.history = History(place, [tree])
+        self.history = History.of(place, [tree])
         self.directory = place / "release"
         self.directory.mkdir()
         self.source = source_of(place / "scratch", api=self.history.repository)
@@ -118,7 +118,7 @@ def test_a_user_who_is_not_root_gets_into_his_closed_directories(open_place: Pat
 
 
 def test_directories_above_repositories_are_put_right(tmp_path: Path) -> None:
-    history = History(tmp_path, [{b"a": (FILE, b"a")}])
+    history = History.of(tmp_path, [{b"a": (FILE, b"a")}])
     release, elsewhere = tmp_path / "release", tmp_path / "elsewhere"
     commits = {"api": history.commits[0], "web": history.commits[0], "lib": history.commits[0]}
     places = {"api": "api", "web": "in/web", "lib": "in/deep/lib"}

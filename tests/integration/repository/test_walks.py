@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.histories import EXECUTABLE, FILE, LINK, History, differences, picture
+from support.histories import EXECUTABLE, FILE, LINK, Follower, History, differences, orders, picture
 from support.repositories import source_of
 from support.vandals import Vandal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from release_agent.repository.source import GitSource
     from support.histories import Tree
 
 _ODD_NAMES = [
@@ -124,59 +122,31 @@ def made_up() -> list[Tree]:
 
 @pytest.fixture(scope="module", params=["sha1", "sha256"])
 def history(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> History:
-    return History(tmp_path_factory.mktemp("history"), made_up(), f"--object-format={request.param}")
+    return History.of(tmp_path_factory.mktemp("history"), made_up(), f"--object-format={request.param}")
 
 
-def _orders(commits: int) -> dict[str, list[int]]:
-    forwards = list(range(commits))
-    chance = random.Random(11)  # noqa: S311 - to be had again
-    return {
-        "forwards": forwards,
-        "backwards": forwards[::-1],
-        "at random": [chance.randrange(commits) for _ in range(2 * commits)],
-    }
-
-
-def steps(history: History, order: list[int]) -> Iterator[tuple[str, str]]:
-    """Yield commits with the one before."""
-    return itertools.pairwise(history.commits[place] for place in order)
-
-
-def by_difference(source: GitSource, old: str, new: str, directory: Path) -> bool:
-    """Turn the files of a commit into those of another, if that can be done."""
-    difference = source.difference({"api": old}, {"api": "."}, {"api": new})
-    if difference:
-        difference.apply(directory)
-    return difference is not None
+@pytest.fixture
+def follower(history: History, tmp_path: Path) -> Follower:
+    return Follower(history, source_of(tmp_path / "scratch", api=history.repository), tmp_path / "release")
 
 
 @pytest.mark.parametrize("order", ["forwards", "backwards", "at random"])
-def test_by_difference_every_step_is_a_fresh_checkout(history: History, order: str, tmp_path: Path) -> None:
-    source, directory, applied = source_of(tmp_path / "scratch", api=history.repository), tmp_path / "release", 0
-    walk = _orders(len(history.commits))[order]
-    directory.mkdir()
-    source.write({"api": history.commits[walk[0]]}, directory)
-    assert picture(directory) == history.expected(history.commits[walk[0]])
-    for old, new in steps(history, walk):
-        if by_difference(source, old, new, directory):
-            applied += 1
-        else:
-            source.restore({"api": new}, directory)
-        assert differences(picture(directory), history.expected(new)) == [], f"{old} to {new}"
-    assert applied >= 5
+def test_by_difference_every_step_is_a_fresh_checkout(follower: Follower, order: str) -> None:
+    first, *others = orders(follower.history.commits, seed=11)[order]
+    follower.start(first)
+    assert differences(picture(follower.directory), follower.history.expected(first)) == []
+    for commit in others:
+        assert follower.go(commit) == []
+    assert follower.ways["difference"] >= 5
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_after_any_damage_every_step_is_a_fresh_checkout(history: History, seed: int, tmp_path: Path) -> None:
+def test_after_any_damage_every_step_is_a_fresh_checkout(follower: Follower, seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)  # noqa: S311 - to be had again
-    source, directory = source_of(tmp_path / "scratch", api=history.repository), tmp_path / "release"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    directory.mkdir()
-    source.write({"api": chance.choice(history.commits)}, directory)
-    vandal = Vandal(directory, elsewhere, chance)
+    follower.start(chance.choice(follower.history.commits))
+    vandal = Vandal(follower.directory, elsewhere, chance)
     for _ in range(5):
-        new = chance.choice(history.commits)
         done = vandal.rage(30)
-        source.restore({"api": new}, directory)
-        assert differences(picture(directory), history.expected(new)) == [], done
+        assert follower.go(chance.choice(follower.history.commits), restore=True) == [], done

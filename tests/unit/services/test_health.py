@@ -104,9 +104,28 @@ def test_each_service_has_its_own_health() -> None:
     seen = look(Supervisor(*RUNNING[:2], stopped), Probes(None, "tcp h:2: no connection"))
 
     assert seen.services == {
-        "web": ServiceLook((RUNNING[0],), ("tcp h:2: no connection",), failing=True),
-        "jobs": ServiceLook((RUNNING[1], stopped), ("jobs:two is STOPPED (Not started)",)),
+        "web": ServiceLook((RUNNING[0],), ("tcp h:2: no connection",), failing=True, about=(RUNNING[0],)),
+        "jobs": ServiceLook((RUNNING[1], stopped), ("jobs:two is STOPPED (Not started)",), about=(stopped,)),
     }
+
+
+def test_a_probe_of_each_process_tells_which_of_them_are_sick_and_any_other_one_is_about_all() -> None:
+    blueprint = combine(
+        configuration(
+            '[[service]]\nname = "jobs"\n[[service.probe]]\ntcp = "{process_name}:1"\n[[service.probe]]\ntcp = "h:2"\n'
+        ),
+        {},
+    )
+    one, two = RUNNING[1:]
+
+    def sick(*answers: str | None) -> set[Process]:
+        seen = HealthExaminer(Supervisor(one, two), Probes(*answers)).look(blueprint, Path("/"), {})
+        return set(seen.services["jobs"].sick)
+
+    assert sick(None, None, None) == set()
+    assert sick(None, "no connection", None) == {two}
+    assert sick(None, "no connection", "no answer") == {one, two}
+    assert sick(None, None, "no answer") == {one, two}
 
 
 def test_a_service_is_well_whatever_the_others_are() -> None:

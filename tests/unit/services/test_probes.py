@@ -10,7 +10,7 @@ import pytest
 from release_agent.config.blueprint import combine
 from release_agent.config.sections import Probe
 from release_agent.health import Process
-from release_agent.services.probes import Patience, Prober, describe
+from release_agent.services.probes import Patience, Prober, describe, expected
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
@@ -253,3 +253,33 @@ def test_late_probes_are_awaited_side_by_side() -> None:
 
     assert answers == [f"exec `late {i}`: no answer within 0.2 s" for i in range(20)]
     assert patience.spent == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(
+    ("expect", "body", "found"),
+    [
+        ("{revision}", "v1.2.0", True),
+        ("{revision}", '{"version": "v1.2.0", "ok": true}', True),
+        ("{revision}", "This is v1.2.0. It is well.", True),
+        ("{revision}", "v1.2.0-rc.1", False),
+        ("{revision}", "v1.2.0+build", False),
+        ("{revision}", "v1.2.01", False),
+        ("{revision}", "v1.2.0.1", False),
+        ("{revision}", "rv1.2.0", False),
+        ("{revision}", "x-v1.2.0", False),
+        ("version={revision};", "version=v1.2.0;", True),
+        ("version={revision};", "version=v1.2.0.", False),
+        ("{release} {commit}", "000001-a 0123", True),
+        ("v1.2", "v1.2.0", True),
+        ("a.b", "axb", False),
+        ("é{revision}", "év1.2.0", True),
+    ],
+)
+def test_what_is_expected_of_the_release_must_be_there_whole_and_any_other_text_as_it_is(
+    expect: str, body: str, *, found: bool
+) -> None:
+    about = {"RELEASE_REVISION": "v1.2.0", "RELEASE_COMMIT": "0123", "RELEASE_NAME": "000001-a"}
+
+    _, pattern = expected(expect, about)
+
+    assert bool(pattern.search(body.encode())) is found

@@ -41,7 +41,15 @@ def test_a_rehearsal_that_can_pass_is_allowed(rehearsal: str, probes: str, socke
     assert refusal(rehearsal, probes, socket=socket) is None
 
 
-@pytest.mark.parametrize("rehearsal", ["", 'environment = { SOCKET = "{socket}" }', 'command = "web --port=8080"'])
+@pytest.mark.parametrize(
+    "rehearsal",
+    [
+        "",
+        'environment = { SOCKET = "{socket}" }',
+        'command = "web --port=8080"',
+        '[[service.rehearsal.probe]]\ntcp = "127.0.0.1:{port}"\n',
+    ],
+)
 def test_a_copy_that_is_asked_at_a_port_of_which_nothing_tells_it_is_refused(rehearsal: str) -> None:
     refused = refusal(rehearsal, PROBED)
 

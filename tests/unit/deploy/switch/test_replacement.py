@@ -84,8 +84,8 @@ class World:
         run = Run(context(clock=self.clock, services=self.services, **parts), Request("d-1"), journaled=False)
         self.record = run.record
         left = None if old is None else Side(release(1), plans_of(old))
-        traffic = Traffic(run, left, Side(release(2), plans_of(services)), forgiving=forgiving)
-        self.replacement = Replacement(run, plans_of(services), self._look, traffic)
+        self.traffic = Traffic(run, left, Side(release(2), plans_of(services)), forgiving=forgiving)
+        self.replacement = Replacement(run, plans_of(services), self._look, self.traffic)
 
     def _look(self, plans: Blueprint, without: Collection[str] = ()) -> Look:
         names = [service.name for service in plans.services]
@@ -95,8 +95,8 @@ class World:
 
     def _seen(self, name: str, processes: list[Process]) -> ServiceLook:
         sick = () if self._cure in self.services.calls else self._sick
-        well = all(process.running for process in processes) and not {name, *(one.full_name for one in processes)} & set(sick)
-        return ServiceLook(tuple(processes), () if well else (f"{name} is sick",))
+        about = tuple(one for one in processes if not one.running or one.full_name in sick)
+        return ServiceLook(tuple(processes), (f"{name} is sick",) if about or name in sick else (), about=about)
 
     def _say(self, what: str) -> None:
         if self.services.calls[-1:] != [what]:
@@ -161,6 +161,37 @@ def test_a_release_that_stays_live_has_its_other_services_restarted_and_the_firs
 
     assert [call for call in done if call.startswith("start")] == ["start db:it", "start web:it", "start worker:it"]
     assert message == "not healthy within 10 s: db is sick"
+
+
+def test_a_rolling_service_comes_back_though_the_one_beside_it_is_sick() -> None:
+    beside = service("web", Restart(RestartKind.ROLLING), after=(), after_start="join")
+    world = World(service("db"), beside, sick=["db"])
+
+    done, message = world.fails(to_the_end=True)
+
+    assert done[-3:] == ["start web:it", "look web", "after_start join it in 000002"]
+    assert message == "not healthy within 10 s: db is sick"
+
+
+def test_the_service_beside_one_that_cannot_be_started_comes_back_and_is_let_in() -> None:
+    world = World(service("db", after=(), after_start="join db"), service("web", after=(), after_start="join web"))
+    world.services.refused = ["db:it"]
+
+    done, message = world.fails(to_the_end=True)
+
+    assert [call for call in done if call.startswith("after_start")] == ["after_start join web it in 000002"]
+    assert message == "supervisor could not start db:it"
+
+
+def test_beside_a_service_that_crashes_only_what_is_well_is_let_in() -> None:
+    crashing, sick, healthy = (service(name, after=(), after_start=f"join {name}") for name in ("db", "web", "jobs"))
+    world = World(crashing, sick, healthy, sick=["web"])
+    world.services.start_ends = {"db:it": "FATAL"}
+
+    done, message = world.fails(to_the_end=True)
+
+    assert [call for call in done if call.startswith("after_start")] == ["after_start join jobs it in 000002"]
+    assert message.startswith("does not stay up: db:it is FATAL")
 
 
 def test_a_service_that_is_to_be_left_alone_is_looked_at_and_not_restarted() -> None:
@@ -244,7 +275,7 @@ def test_service_that_is_to_be_left_alone_does_not_leave_the_traffic() -> None:
     assert World(web, old=[web]).replace(untouched={"web"}) == ["look web"]
 
 
-def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_service_is_touched() -> None:
+def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_process_may_be_out_of_the_traffic() -> None:
     web = service("web", before_stop="false")
     world = World(web, old=[web])
 
@@ -253,7 +284,28 @@ def test_before_stop_that_fails_ends_it_with_nothing_stopped_and_the_service_is_
 
     assert failed.value.code is Code.HOOK_FAILED
     assert world.services.calls == ["before_stop false it in 000001"]
-    assert world.replacement.touched == {"web"}
+    assert (world.replacement.touched, world.traffic.out) == (set(), {7})
+
+
+def test_a_process_that_only_drains_is_not_out_of_the_traffic() -> None:
+    web = service("web", drain=5.0)
+    world = World(web, old=[web])
+
+    world.replace()
+
+    assert world.traffic.out == set()
+
+
+def test_what_was_taken_out_and_goes_on_is_let_in_again_if_a_command_does_that() -> None:
+    world = World(service("web", after_start="join"), service("worker"))
+    world.services.all = [
+        Process("web", "one", "RUNNING", 7),
+        Process("web", "two", "RUNNING", 8),
+        Process("worker", "it", "RUNNING", 9),
+    ]
+
+    assert world.traffic.let_in_again({7, 9, 10}) == {9, 10}
+    assert world.services.calls == ["after_start join one in 000002"]
 
 
 def test_after_start_that_fails_ends_it_before_the_next_service_is_touched() -> None:
@@ -342,6 +394,15 @@ def test_a_release_that_comes_back_and_is_sick_has_all_processes_and_lets_none_i
     assert world.clock.spent == pytest.approx(2 * 10.1, abs=0.8), "the first step has the deadline, and all of them together"
 
 
+def test_of_a_release_that_comes_back_the_processes_that_are_well_are_let_in() -> None:
+    world = rolling("one", "two", "three", sick=["web:one"])
+
+    done, message = world.fails(to_the_end=True)
+
+    assert done[-2:] == ["after_start join two in 000002", "after_start join three in 000002"]
+    assert message == "not healthy within 10 s: web is sick"
+
+
 def test_a_process_that_cannot_be_started_does_not_keep_the_others_from_coming_back() -> None:
     world = rolling("one", "two")
     world.services.refused = ["web:one"]
@@ -349,7 +410,8 @@ def test_a_process_that_cannot_be_started_does_not_keep_the_others_from_coming_b
     done, message = world.fails(to_the_end=True)
 
     assert "start web:two" in done
-    assert message == "not healthy within 10 s: web is sick"
+    assert [call for call in done if call.startswith("after_start")] == ["after_start join two in 000002"]
+    assert message == "supervisor could not start web:one"
 
 
 def test_services_that_are_stopped_for_good_leave_the_traffic_too() -> None:

@@ -125,7 +125,7 @@ def test_a_process_that_does_not_stop_fails_it_after_its_own_time_and_a_margin()
 
     assert spent == pytest.approx(5.0 + 10.0, abs=0.02)
     assert message == "could not stop web: web:one is STOPPING, web:two is STOPPING"
-    assert world.services.calls == ["stop web:one", "stop web:two"]
+    assert world.services.calls == ["stop web:one", "stop web:two", "start web:three"]
 
 
 def test_services_that_do_not_stop_have_their_time_side_by_side() -> None:
@@ -148,13 +148,34 @@ def test_a_process_that_supervisor_forgets_meanwhile_is_not_waited_for() -> None
     assert world.restart("web") == ["stop web:one", "stop web:two", "start web:two"]
 
 
-def test_a_process_that_cannot_be_started_fails_it() -> None:
-    world = World(web_one="RUNNING", jobs_one="RUNNING")
-    world.services.refused = ["web:one"]
+def test_a_process_that_cannot_be_started_fails_it_after_all_others_were_started() -> None:
+    world = World(web_one="RUNNING", web_two="RUNNING", jobs_one="RUNNING")
+    world.services.refused = ["web:one", "jobs:one"]
 
     assert world.fails("web", "jobs")[1] == "supervisor could not start web:one"
-    assert world.services.calls == ["stop web:one", "stop jobs:one", "start web:one"]
+    assert world.services.calls == [
+        *("stop web:one", "stop web:two", "stop jobs:one"),
+        *("start web:one", "start web:two", "start jobs:one"),
+    ]
     assert world.log.said == []
+
+
+def test_a_service_that_is_only_started_and_cannot_be_does_not_keep_the_others_down() -> None:
+    world = World(web_one="STOPPED", jobs_one="STOPPED")
+    world.services.refused = ["web:one"]
+
+    assert world.fails("web", "jobs", how=NONE)[1] == "supervisor could not start web:one"
+    assert world.services.calls == ["start web:one", "start jobs:one"]
+
+
+def test_of_processes_that_are_replaced_together_one_that_cannot_be_started_keeps_no_other_down() -> None:
+    world = World(web_one="EXITED", web_two="EXITED")
+    world.services.refused = ["web:one"]
+
+    with pytest.raises(Unhealthy, match="could not start web:one"):
+        world.restarter.replace(world.services.all)
+
+    assert world.services.calls == ["start web:one", "start web:two"]
 
 
 def test_a_process_that_supervisor_was_retrying_has_all_its_tries_again() -> None:
@@ -181,6 +202,22 @@ def test_a_process_that_is_starting_for_ever_is_given_its_time_and_a_margin() ->
 
     assert world.restart("web") == ["stop web:one", "start web:one"]
     assert world.clock.spent == pytest.approx(0.1 + 1.0 + 10.0, abs=0.05)
+
+
+def test_processes_that_are_starting_may_answer_and_are_replaced_one_after_the_other() -> None:
+    world = World()
+    states = [
+        ("one", "STARTING", 7),
+        ("two", "EXITED", 0),
+        ("three", "RUNNING", 8),
+        ("four", "BACKOFF", 0),
+        ("five", "STARTING", 9),
+    ]
+    world.services.all = [Process("web", *each) for each in states]
+
+    steps = [[process.name for process in step] for step in world.restarter.steps("web", {8})]
+
+    assert steps == [["two", "four"], ["one"], ["five"]]
 
 
 def test_services_that_supervisor_does_not_know_are_nothing_to_restart() -> None:

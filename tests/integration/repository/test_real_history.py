@@ -1,0 +1,39 @@
+"""A walk along the history of a public package; ``benchmarks/histories`` walks along larger ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.histories import Follower, History, orders
+from support.packages import history_of
+from support.repositories import source_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELEASES = 12
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    try:
+        return history_of("itsdangerous", RELEASES, tmp_path_factory.mktemp("packages"))
+    except (subprocess.SubprocessError, StopIteration):
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip("NOT RUN: pip reaches no registry of packages from here")
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards", "at random"])
+def test_every_step_along_a_real_history_is_a_fresh_checkout(history: History, order: str, tmp_path: Path) -> None:
+    follower = Follower(history, source_of(tmp_path / "scratch", api=history.repository), tmp_path / "release")
+    first, *others = orders(history.commits, seed=7)[order]
+    follower.start(first)
+    for commit in others:
+        assert follower.go(commit) == []
+    assert follower.ways == {"difference": len(others)}
+    assert len(history.commits) == RELEASES
