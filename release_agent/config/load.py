@@ -125,7 +125,13 @@ def check_shared(shared: Shared, problems: list[Problem]) -> None:
 
 
 # Another value for each release: what a command makes of one is of no use to the next release.
-_OF_ONE_RELEASE = ("RELEASE_DIRECTORY", "RELEASE_PATH", "RELEASE_NAME", "RELEASE_NUMBER", "RELEASE_ID")
+_OF_ONE_RELEASE = (
+    Variable.RELEASE_DIRECTORY,
+    Variable.RELEASE_PATH,
+    Variable.RELEASE_NAME,
+    Variable.RELEASE_NUMBER,
+    Variable.RELEASE_ID,
+)
 
 
 def check_makes(hooks: Sequence[BuildHook], shared: Shared, problems: list[Problem]) -> None:

@@ -20,7 +20,7 @@ from release_agent.store import output
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.system.inspection import accepting_with, releases_of, started_with
-from release_agent.system.processes import with_descendants
+from release_agent.system.processes import orphans, with_descendants
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Answers:
         A child that its parent has left behind counts while it accepts connections where they do: it may still answer.
         """
         own = with_descendants(pids)
-        left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}).difference(own)
+        left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}, among=set(orphans()).difference(own))
         return releases_of([*own, *accepting_with(own, left)], self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:

@@ -79,10 +79,14 @@ def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | 
     return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
 
 
-def started_with(variables: Mapping[str, str]) -> set[int]:
-    """Return the processes that were started with all of some variables; those that may not be looked at are not among them."""
+def started_with(variables: Mapping[str, str], among: Iterable[int] | None = None) -> set[int]:
+    """Return the processes that were started with all of some variables; those that may not be looked at are not among them.
+
+    ``among``: look at these alone; None: at all.
+    """
     marks = {f"{name}={value}" for name, value in variables.items()}
-    return {pid for pid, found in _seen(all_pids(), lambda pid: _marks_of(pid, marks)).items() if found == marks}
+    pids = all_pids() if among is None else among
+    return {pid for pid, found in _seen(pids, lambda pid: _marks_of(pid, marks)).items() if found == marks}
 
 
 def _marks_of(pid: int, marks: set[str]) -> set[str] | None:

@@ -67,6 +67,11 @@ def with_descendants(pids: Iterable[int]) -> list[int]:
     return reachable(pids, children)
 
 
+def orphans() -> list[int]:
+    """Return the processes whose parent is the first one, which takes those that their parents have left, and all below them."""
+    return with_descendants([pid for pid in all_pids() if _parent_of(pid) == 1])
+
+
 def reachable(pids: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
     """Return processes and all below them, each once: a number that was given away during the pass may make a circle."""
     found = dict.fromkeys(pids)

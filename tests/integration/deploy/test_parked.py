@@ -224,7 +224,7 @@ def test_prune_removes_the_parked_release(host: Host) -> None:
 
     ran = host.agent("prune", "--json")
 
-    assert ran.json == {"removed": [place.name]}
+    assert ran.json == {"removed": [place.name], "cached": 0}
     assert parked(host) is None
     assert list(place.parent.iterdir()) == []
 

@@ -187,7 +187,7 @@ def test_fix_that_does_not_come_up_over_a_sick_release_leaves_no_mixed_group(col
 def test_answer_that_names_its_release_stops_a_sick_one_at_the_first_process_of_a_shared_socket(cold_host: Host) -> None:
     host = rolled(cold_host)
     probe = f'[[service.probe]]\nhttp = "http://127.0.0.1:{host.port}/"\nexpect = "{{revision}}"\n'
-    host.configure(service=ROLLING + probe, health='[health]\ndeadline = "3s"\nstable_for = "100ms"')
+    host.configure(service=ROLLING + probe, health='[health]\ndeadline = "10s"\nstable_for = "100ms"')
     host.repository.release("v2.0.0", **{"web.py": SERVER.replace("200 OK", "500 Sick")})
     before = processes(host)
 

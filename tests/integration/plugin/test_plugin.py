@@ -385,7 +385,7 @@ def test_plugin_leaves_no_file_of_its_own(host: Host) -> None:
     assert (
         sorted(os.listdir(host.root / ".release-agent"))
         == before
-        == [*("app", "incoming", "lock", "output", "parked", "releases", "shared", "state.db", "state.db-journal")]
+        == [*("app", "cache", "incoming", "lock", "output", "parked", "releases", "shared", "state.db", "state.db-journal")]
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from release_agent.config.sections import Sharing
+from release_agent.system.sharing import Sharing
 from support.histories import EXECUTABLE, FILE, LINK, History, differences, picture
 from support.repositories import source_of
 from support.vandals import Vandal
