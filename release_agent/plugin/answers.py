@@ -62,7 +62,8 @@ class Answers:
         """
         own = with_descendants(pids)
         left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}, among=set(orphans()).difference(own))
-        return releases_of([*own, *accepting_with(own, left)], self.root.directory(""))
+        below = set(with_descendants(left)).difference(own) if left else ()
+        return releases_of([*own, *accepting_with(own, below)], self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:
         """Return a service as a release says it, and the release's directory; raises NoTarget, Failed (service-unknown)."""

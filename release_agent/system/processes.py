@@ -68,8 +68,8 @@ def with_descendants(pids: Iterable[int]) -> list[int]:
 
 
 def orphans() -> list[int]:
-    """Return the processes whose parent is the first one, which takes those that their parents have left, and all below them."""
-    return with_descendants([pid for pid in all_pids() if _parent_of(pid) == 1])
+    """Return the processes whose parent is the first one, which takes those that their parents have left."""
+    return [pid for pid in all_pids() if _parent_of(pid) == 1]
 
 
 def reachable(pids: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
