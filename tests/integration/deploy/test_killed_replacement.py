@@ -50,7 +50,7 @@ def test_killed_at_any_call_the_next_run_ends_well(cold_host: Host, restart: str
     live = host.deploy("v1.0.0").json["release"]
     kills = 0
 
-    for nth, verb in zip(range(1, 1000), cycle(["boot", "deploy"])):
+    for nth, verb in zip(range(1, 1000, 2), cycle(["boot", "deploy"])):
         revision = "v1.1.0" if host.live() == live else "v1.0.0"
         with Path(os.devnull).open("r+") as nothing:
             command = ["release-agent", "deploy", "--force", revision]
