@@ -38,7 +38,7 @@ deadline = "60s"
 @pytest.mark.parametrize("call", ["connect", "rename", "fsync", "symlink", "unlink"])
 @pytest.mark.parametrize(("restart", "numprocs"), [("rolling", 2), ("restart", 1)])
 def test_killed_at_any_call_the_next_run_ends_well(cold_host: Host, restart: str, numprocs: int, call: str) -> None:
-    """Kill the agent at the first, second, … call of a kind: a connection to supervisor, or a change of the disk."""
+    """Kill the agent at the first, third, … call of a kind: a connection to supervisor, or a change of the disk."""
     host = cold_host
     host.services = [fcgi_program(host, numprocs).replace("startsecs=1", "startsecs=0")]
     host.configure(
