@@ -20,7 +20,7 @@ from release_agent.store import output
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
 from release_agent.system.inspection import accepting_with, releases_of, started_with
-from release_agent.system.processes import orphans, with_descendants
+from release_agent.system.processes import children, reachable
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Seconds to wait for a commit, which takes milliseconds; supervisord stands still during this time.
 _PATIENCE = 0.2
+_FIRST = 1  # the process that takes those that their parents have left
 
 
 class Answers:
@@ -60,9 +61,11 @@ class Answers:
 
         A child that its parent has left behind counts while it accepts connections where they do: it may still answer.
         """
-        own = with_descendants(pids)
-        left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}, among=set(orphans()).difference(own))
-        below = set(with_descendants(left)).difference(own) if left else ()
+        family = children()
+        own = reachable(pids, family)
+        orphans = set(family.get(_FIRST, ())).difference(own)
+        left = started_with({Variable.SUPERVISOR_GROUP_NAME.value: group}, among=orphans)
+        below = set(reachable(left, family)).difference(own)
         return releases_of([*own, *accepting_with(own, below)], self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:

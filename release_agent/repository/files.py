@@ -150,12 +150,16 @@ def unlike_a_checkout(
 
 def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, clock: Clock) -> set[str]:
     """Return the paths whose file has the content that its entry's id stands for."""
-    # git takes one path per line, reads a quotation mark at its beginning, and drops a carriage return at its end.
-    odd = [entry for entry in entries if "\n" in entry.path or entry.path.startswith('"') or entry.path.endswith("\r")]
-    plain = [entry for entry in entries if entry not in odd] if odd else entries
+    plain = [entry for entry in entries if not _is_odd(entry.path)]
+    odd = [entry for entry in entries if _is_odd(entry.path)]
     made = hashes(directory, [entry.path for entry in plain]) if plain else []
     same = {entry.path for entry, object_id in zip(plain, made, strict=True) if entry.object_id == object_id}
     return same | {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
+
+
+def _is_odd(path: str) -> bool:
+    """Whether git cannot read a path from a line: it reads a quotation mark at the beginning, and drops a carriage return."""
+    return "\n" in path or path.startswith('"') or path.endswith("\r")
 
 
 def slashes(path: str) -> Iterator[int]:

@@ -61,15 +61,15 @@ def ancestry(pid: int) -> set[int]:
 
 def with_descendants(pids: Iterable[int]) -> list[int]:
     """Return processes, and their children's children that live, of one pass over /proc."""
-    children: dict[int, list[int]] = {}
+    return reachable(pids, children())
+
+
+def children() -> dict[int, list[int]]:
+    """Return all processes by their parent, of one pass over /proc; the first one takes those that their parents have left."""
+    found: dict[int, list[int]] = {}
     for pid in all_pids():
-        children.setdefault(_parent_of(pid), []).append(pid)
-    return reachable(pids, children)
-
-
-def orphans() -> list[int]:
-    """Return the processes whose parent is the first one, which takes those that their parents have left."""
-    return [pid for pid in all_pids() if _parent_of(pid) == 1]
+        found.setdefault(_parent_of(pid), []).append(pid)
+    return found
 
 
 def reachable(pids: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:

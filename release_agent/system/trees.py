@@ -22,7 +22,7 @@ FILE, DIRECTORY, LINK = "file", "directory", "link"
 COPIES = Sharing(links=False, clones_from=None)
 _PIECE = 1 << 20  # bytes read at once
 _FIRST_LINES = 1 << 10  # bytes of a script that say what runs it
-_OF_THE_SYSTEM = {"security.selinux"}  # attributes that every new file gets by itself
+_OF_THE_SYSTEM = {"security.selinux"}  # attributes that the system gives to every new file
 
 
 class Held(NamedTuple):
