@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.repository.objects import SYMLINK, hasher
-from release_agent.system.disk import remove
+from release_agent.system.disk import opened_regular, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -182,7 +182,7 @@ def digest(path: Path, clock: Clock) -> str:
         if not stat.S_ISREG(there.st_mode):
             return _KINDS.get(stat.S_IFMT(there.st_mode), "special")
         made, mode = hashlib.sha256(), "x" if there.st_mode & stat.S_IXUSR else "-"
-        with _regular(str(path)) as (descriptor, _):
+        with opened_regular(str(path)) as descriptor:
             _add(descriptor, made, clock)
     except (FileNotFoundError, NotADirectoryError):
         return MISSING
@@ -249,23 +249,10 @@ def _link_hash(entry: TreeEntry, path: str) -> hashlib._Hash:
 
 
 def _file_hash(entry: TreeEntry, path: str, clock: Clock) -> hashlib._Hash:
-    with _regular(path) as (descriptor, size):
-        made = hasher(entry.object_id, "blob", size)
+    with opened_regular(path) as descriptor:
+        made = hasher(entry.object_id, "blob", os.fstat(descriptor).st_size)
         _add(descriptor, made, clock)
     return made
-
-
-@contextmanager
-def _regular(path: str) -> Iterator[tuple[int, int]]:
-    """Open a regular file: its descriptor and its size in bytes; raises OSError for anything else, which is never waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        there = os.fstat(descriptor)
-        if not stat.S_ISREG(there.st_mode):
-            raise OSError(0, "no regular file any more")
-        yield descriptor, there.st_size
-    finally:
-        os.close(descriptor)
 
 
 def _add(descriptor: int, made: hashlib._Hash, clock: Clock) -> None:

@@ -130,6 +130,17 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
         os.close(descriptor)
 
 
+@contextmanager
+def opened_regular(path: str) -> Iterator[int]:
+    """Open a regular file that is no link, to read; raises OSError for anything else, which is never waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        require_regular(descriptor, path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist.
 

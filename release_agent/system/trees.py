@@ -6,15 +6,14 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from release_agent.system.disk import require_regular
+from release_agent.system.disk import opened_regular
 from release_agent.system.sharing import Sharing, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from release_agent.system.clock import Clock
 
@@ -74,7 +73,7 @@ def _entry(kind: str, there: os.stat_result, holds: str) -> Held:
 
 
 def _digest(place: str, never: bytes) -> str:
-    with _opened(place) as descriptor:
+    with opened_regular(place) as descriptor:
         piece = os.read(descriptor, _PIECE)
         if piece.startswith(b"#!"):
             _refuse(place, piece[:_FIRST_LINES], never)
@@ -83,17 +82,6 @@ def _digest(place: str, never: bytes) -> str:
             piece = os.read(descriptor, _PIECE)
             digest.update(piece)
     return digest.hexdigest()
-
-
-@contextmanager
-def _opened(place: str) -> Iterator[int]:
-    """Open a regular file; raises OSError for anything else, which is never waited for."""
-    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        require_regular(descriptor, place)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _refuse(place: str, text: bytes, never: bytes) -> None:
@@ -148,7 +136,7 @@ def _lay_file(there: str, here: str, entry: Held) -> None:
             _finish(here, entry)
         found = _entry(FILE, os.lstat(here), _digest(here, b""))
     else:
-        with os.fdopen(target, "wb") as file, _opened(there) as source:
+        with os.fdopen(target, "wb") as file, opened_regular(there) as source:
             made = hashlib.sha256()
             while piece := os.read(source, _PIECE):
                 made.update(piece)
