@@ -82,14 +82,14 @@ class GitRepository:
 
     def commit(self, object_id: str, revision: str) -> str:
         """Peel an object to its commit; raises Refused if it leads to none."""
-        answer = self._view.read(["cat-file", "--batch-check"], stdin=f"{object_id}^{{commit}}\n").split()
-        if answer[1:2] != ["commit"]:  # "<id> commit <size>"
+        (head,) = self._view.heads([f"{object_id}^{{commit}}"])
+        if head is None or head.kind != "commit":
             raise Refused(
                 Code.REVISION_NOT_A_COMMIT,
                 f"{revision} in repository {self.name} ({self.path}) leads to no commit that is there",
                 hint="fetch the repository whole, or tag a commit",
             )
-        return answer[0]
+        return head.object_id
 
     def read(self, commit: str, name: str) -> str | None:
         """Return the text of a regular file at the root of a commit, as its id stands for it; None if it has none of that name.
@@ -100,11 +100,11 @@ class GitRepository:
             entry = objects.at_root(self._view.cat, commit, name)
             if entry is None or entry.mode not in ("100644", "100755"):
                 return None
-            size = self._view.attempt(["cat-file", "-s", entry.object_id]).strip()
-            if size.isdecimal() and int(size) > LARGEST_TEXT:
+            (head,) = self._view.heads([entry.object_id])
+            if head and head.size > LARGEST_TEXT:
                 raise Refused(
                     Code.RELEASE_TOML_INVALID,
-                    f"{name} of repository {self.name} has {size} bytes; {LARGEST_TEXT} are read at most",
+                    f"{name} of repository {self.name} has {head.size} bytes; {LARGEST_TEXT} are read at most",
                     hint="make it smaller in the repository, and tag again",
                 )
             _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
@@ -131,12 +131,11 @@ class GitRepository:
     def size_of(self, entries: Sequence[TreeEntry]) -> int:
         """Return the bytes, in whole blocks, of some files of a commit; raises Refused if one is not there."""
         refuse_submodules(self._repository, entries)
-        given = "".join(f"{entry.object_id}\n" for entry in entries)
-        told = self._view.read(["cat-file", "--batch-check=%(objectsize)"], stdin=given).splitlines() if entries else []
-        absent = [entry.path for entry, size in zip(entries, told, strict=False) if not size.isdecimal()]
-        if absent or len(told) != len(entries):
-            raise self._incomplete(len(absent), len(entries), (absent or ["?"])[0])
-        return _blocks(map(int, told))
+        heads = self._view.heads([entry.object_id for entry in entries])
+        absent = [entry.path for entry, head in zip(entries, heads, strict=True) if head is None]
+        if absent:
+            raise self._incomplete(len(absent), len(entries), absent[0])
+        return _blocks(head.size for head in heads if head)
 
     def changes(self, old: str, new: str) -> Changes | None:
         """Return the commits between two; None if the history does not connect them, as in a shallow clone."""
@@ -195,12 +194,13 @@ class GitRepository:
         under the name of v1.4 would pass a bare ``git verify-tag``.
         """
         _require_signers(allowed_signers, revoked_signers)
-        if self._view.read(["cat-file", "-t", object_id]).strip() != "tag":
+        (head,) = self._view.heads([object_id])
+        if head is None or head.kind != "tag":
             raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} is not signed", hint=_SIGN_HINT)
-        head, _, body = self._tag(object_id).partition("\n\n")
+        headers, _, body = self._tag(object_id).partition("\n\n")
         if _SSH_SIGNATURE not in body:
             raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} carries no SSH signature", hint=_SIGN_HINT)
-        named = re.search(r"^tag (.*)$", head, re.MULTILINE)
+        named = re.search(r"^tag (.*)$", headers, re.MULTILINE)
         if not named or named[1] != tag:
             raise Refused(
                 Code.SIGNATURE_BAD,
@@ -220,6 +220,10 @@ class GitRepository:
             raise self._not_allowed(tag, "git named no signer")
         return good[1]
 
+    def close(self) -> None:
+        """End the git that reads objects."""
+        self._view.close()
+
     def _not_allowed(self, tag: str, why: str) -> Refused:
         message = f"tag {tag} in repository {self.name} is not signed by an allowed signer: {why}"
         return Refused(Code.SIGNATURE_BAD, message, hint=_SIGN_HINT)
@@ -238,7 +242,7 @@ class GitRepository:
         )
 
     def _exists(self, object_id: str) -> bool:
-        return "missing" not in self._view.read(["cat-file", "--batch-check"], stdin=object_id + "\n")
+        return self._view.heads([object_id]) != [None]
 
 
 def _blocks(sizes: Iterable[int]) -> int:

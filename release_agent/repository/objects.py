@@ -17,8 +17,8 @@ from release_agent.repository.process import LARGEST_LIST, GitFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    # Streams `git cat-file --batch` of ids into a function.
-    Cat = Callable[[Iterable[str], Callable[[bytes], None]], None]
+    # Streams what `git cat-file --batch` prints of ids into a function, until that returns that it has all.
+    Cat = Callable[[Iterable[str], Callable[[bytes], bool]], None]
 
 DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
 _ALGORITHMS = {40: "sha1", 64: "sha256"}
@@ -48,7 +48,6 @@ def check(cat: Cat, object_ids: Iterable[str]) -> None:
     if wanted:
         batch = _Batch(wanted)
         cat(wanted, batch.feed)
-        batch.finish()
 
 
 def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]]:
@@ -57,7 +56,6 @@ def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]
     batch = _Batch(wanted, keep=True)
     if wanted:
         cat(wanted, batch.feed)
-        batch.finish()
     return batch.kept
 
 
@@ -129,6 +127,43 @@ def damaged() -> GitFailedError:
     return GitFailedError("a directory of the commit is damaged: it is no list of files")
 
 
+@dataclass(frozen=True)
+class ObjectHead:
+    """What git says of an object: its id, its kind, and its size in bytes."""
+
+    object_id: str
+    kind: str
+    size: int
+
+
+class Listing:
+    """Takes what ``git cat-file --batch-check`` prints in pieces: a line for each name asked for."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._text = bytearray()
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next piece; returns whether every line has come. Raises GitFailedError for more than that."""
+        self._text += data
+        if len(self._text) > self._wanted * _LONGEST_HEADER:
+            raise GitFailedError(_unexpected(bytes(self._text)))
+        return self._text.count(b"\n") >= self._wanted
+
+    def heads(self) -> list[ObjectHead | None]:
+        """Return what the lines say, None for an object that is missing; raises GitFailedError."""
+        return [_head(line) for line in self._text.decode("utf-8", "replace").splitlines()]
+
+
+def _head(line: str) -> ObjectHead | None:
+    words = line.split(" ")
+    if words[1:] == ["missing"]:
+        return None
+    if len(words) != len(("id", "kind", "size")) or not words[2].isdecimal():
+        raise GitFailedError(_unexpected(line.encode()))
+    return ObjectHead(words[0], words[1], int(words[2]))
+
+
 class _Batch:
     """Takes the output of ``git cat-file --batch`` in pieces: header, content, line break, for each object asked for."""
 
@@ -143,17 +178,15 @@ class _Batch:
         self._hash = hashlib.sha1(usedforsecurity=False)
         self._content: list[bytes] = []
 
-    def feed(self, data: bytes) -> None:
-        """Take the next piece; raises GitFailedError for an object that is missing or has other content."""
+    def feed(self, data: bytes) -> bool:
+        """Take the next piece; returns whether every object has come, whole.
+
+        Raises GitFailedError for an object that is missing or has other content.
+        """
         view = memoryview(data)
         while view:
             view = self._take_content(view) if self._left else self._take_header(view)
-
-    def finish(self) -> None:
-        """Raise GitFailedError unless every object came, whole."""
-        if self._left or self._header or self._next != len(self._wanted):
-            message = f"git gave {self._next} of {len(self._wanted)} objects and ended"
-            raise GitFailedError(message)
+        return self._next == len(self._wanted)
 
     def _take_header(self, view: memoryview) -> memoryview:
         data = bytes(view[:_LONGEST_HEADER])

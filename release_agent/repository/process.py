@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import IO
+    from typing import IO, BinaryIO
 
     from release_agent.system.clock import Clock
 
@@ -20,9 +20,8 @@ READING, WHOLE_TREE = 60.0, 1800.0
 # Bytes that are kept: a tree of more than a million files; the text of one file or tag.
 LARGEST_LIST, LARGEST_TEXT = 256 << 20, 4 << 20
 _LONGEST_ERROR = 64 << 10
-_PIECE = 1 << 20
-_POLL = 0.05
-_GRACE = 1.0
+PIECE = 64 << 10  # bytes: what a pipe holds
+POLL, GRACE = 0.05, 1.0  # seconds
 
 
 class GitFailedError(Exception):
@@ -61,30 +60,31 @@ def output(call: GitCall, clock: Clock) -> bytes:
 
 def stream(call: GitCall, clock: Clock, take: Callable[[bytes], None]) -> str:
     """Pass on what git prints, in pieces; returns its messages. Raises GitFailedError, or Cancelled if a signal came."""
-    process, errors = _start(call), bytearray()
+    with os.fdopen(os.memfd_create("git-stdin"), "w+b") as given:
+        given.write(call.stdin)
+        given.seek(0)
+        process, errors = start(call, given), bytearray()
     try:
-        _attend(call, clock, process, {process.stdout: take, process.stderr: lambda data: _keep_first(errors, data)})
+        _attend(call, clock, process, {process.stdout: take, process.stderr: lambda data: keep_first(errors, data)})
     finally:
-        _end(process)
+        end(process)
     said = errors.decode("utf-8", "replace").strip()
     if process.returncode and call.check:
         raise GitFailedError(said or f"git exited with {process.returncode}")
     return said
 
 
-def _start(call: GitCall) -> subprocess.Popen[bytes]:
+def start(call: GitCall, stdin: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start git, with its output and its messages as pipes; raises GitFailedError."""
     try:
         import git  # 90 ms, which `status` and `history` save
     except ImportError as error:
         message = "git is not installed"
         raise GitFailedError(message) from error
     try:
-        with os.fdopen(os.memfd_create("git-stdin"), "w+b") as given:
-            given.write(call.stdin)
-            given.seek(0)
-            started = git.Git(call.directory).execute(
-                ["git", *call.arguments], istream=given, env=dict(call.environment), as_process=True
-            )
+        started = git.Git(call.directory).execute(
+            ["git", *call.arguments], istream=stdin, env=dict(call.environment), as_process=True
+        )
     except (git.exc.GitCommandNotFound, OSError) as error:
         message = f"git could not be started: {error.strerror}" if isinstance(error, OSError) else "git is not installed"
         raise GitFailedError(message) from error
@@ -104,33 +104,33 @@ def _attend(
     with selectors.DefaultSelector() as selector:
         for pipe, take in takers.items():
             selector.register(cast("IO[bytes]", pipe), selectors.EVENT_READ, take)
+        ended = False
         while selector.get_map() or process.poll() is None:
             clock.check()
             if clock.now() >= deadline:
-                message = f"git {_verb(call)} had not ended after {call.seconds:g} s and was stopped"
-                raise GitFailedError(message)
+                raise too_slow(_verb(call), call.seconds)
             if not selector.get_map():
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(_POLL)
+                    process.wait(POLL)
                 continue
-            ended = process.poll() is not None
-            ready = selector.select(0 if ended else _POLL)
+            ready = selector.select(0 if ended else POLL)
             if ended and not ready:
                 break
+            ended = ended or (not ready and process.poll() is not None)
             for key, _ in ready:
-                data = os.read(key.fd, _PIECE)
+                data = os.read(key.fd, PIECE)
                 if data:
                     key.data(data)
                 else:
                     selector.unregister(key.fileobj)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Stop git if it still runs, and close its pipes."""
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+            process.wait(GRACE)
     if process.poll() is None:
         process.kill()
         process.wait()
@@ -139,7 +139,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _keep_first(kept: bytearray, data: bytes) -> None:
+def too_slow(verb: str, seconds: float) -> GitFailedError:
+    """Make the error for a git that has used up its time."""
+    return GitFailedError(f"git {verb} had not ended after {seconds:g} s and was stopped")
+
+
+def keep_first(kept: bytearray, data: bytes) -> None:
+    """Add git's messages to those kept, up to a limit."""
     kept += data[: max(_LONGEST_ERROR - len(kept), 0)]
 
 

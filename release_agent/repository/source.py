@@ -200,6 +200,8 @@ class GitSource:
 
         A hook may have put something else, or a link, into the place of their directory: that is left alone.
         """
+        for repository in self.repositories:
+            repository.close()
         try:
             descriptor = os.open(self._scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
+from release_agent.repository.object_reader import ObjectReader
+from release_agent.repository.objects import Listing
 from release_agent.repository.process import READING, WHOLE_TREE, GitCall, GitFailedError, output, stream
 from release_agent.system.disk import explained
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from release_agent.config.sections import Repository
+    from release_agent.repository.objects import ObjectHead
     from release_agent.system.clock import Clock
 
 # The environment of every call of git besides PATH and the like: git reads no configuration except the view's.
@@ -63,6 +66,7 @@ class View:
         self._path = repository.path
         self._scratch = scratch
         self._clock = clock
+        self._objects = ObjectReader(lambda: self._call(["cat-file", "--batch-command"]), clock)
 
     def references(self) -> str:
         """Return the object id and the full name of each tag and branch, each pair on its own line; raises Refused."""
@@ -83,10 +87,21 @@ class View:
         """Return what a command, which sees only what copy() has put into the view, says on stderr; raises GitFailedError."""
         return stream(_on_copies(self._call(command)), self._clock, lambda _: None)
 
-    def cat(self, object_ids: Iterable[str], take: Callable[[bytes], None]) -> None:
-        """Stream objects as ``git cat-file --batch`` prints them; raises GitFailedError."""
-        given = "".join(f"{object_id}\n" for object_id in object_ids).encode()
-        stream(self._call(["cat-file", "--batch"], stdin=given, seconds=WHOLE_TREE), self._clock, take)
+    def cat(self, object_ids: Iterable[str], take: Callable[[bytes], bool]) -> None:
+        """Stream objects as ``git cat-file --batch`` prints them until ``take`` has them all; raises GitFailedError."""
+        self._objects.ask("".join(f"contents {object_id}\n" for object_id in object_ids), take, WHOLE_TREE)
+
+    def heads(self, names: Sequence[str]) -> list[ObjectHead | None]:
+        """Return what objects are, None for those that are not there; raises Refused."""
+        listing = Listing(len(names))
+        with self.readable():
+            if names:
+                self._objects.ask("".join(f"info {name}\n" for name in names), listing.feed)
+            return listing.heads()
+
+    def close(self) -> None:
+        """End the git that reads objects."""
+        self._objects.close()
 
     def with_tree(self, index: Path, directory: Path, command: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
         """Return what a command on a directory of files and its index prints; raises GitFailedError."""

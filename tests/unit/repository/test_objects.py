@@ -25,7 +25,7 @@ class Store:
         self.objects[made] = kind, content
         return made
 
-    def cat(self, wanted: Iterable[str], feed: Callable[[bytes], None]) -> None:
+    def cat(self, wanted: Iterable[str], feed: Callable[[bytes], bool]) -> None:
         for object_id in wanted:
             kind, content = self.objects[object_id]
             feed(f"{object_id} {kind} {len(content)}\n".encode() + content + b"\n")
@@ -42,7 +42,7 @@ def test_a_directory_in_the_form_of_old_programs_is_read() -> None:
 
 
 def test_an_object_that_is_too_large_to_keep_is_refused_by_its_size() -> None:
-    def cat(_wanted: Iterable[str], feed: Callable[[bytes], None]) -> None:
+    def cat(_wanted: Iterable[str], feed: Callable[[bytes], bool]) -> None:
         feed(f"{'0' * 40} tag {LARGEST_LIST + 1}\n".encode())
 
     with pytest.raises(GitFailedError, match="is larger than"):

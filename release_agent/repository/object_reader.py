@@ -1,0 +1,113 @@
+"""One git that answers every question about a repository's objects: starting it anew takes longer than most answers."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+from release_agent.repository.process import GRACE, PIECE, POLL, READING, GitFailedError, end, keep_first, start, too_slow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    from release_agent.repository.process import GitCall
+    from release_agent.system.clock import Clock
+
+
+_VERB = "cat-file"
+
+
+class ObjectReader:
+    """A ``git cat-file --batch-command`` that runs from the first question until close(), or until a question fails."""
+
+    def __init__(self, make_call: Callable[[], GitCall], clock: Clock) -> None:
+        """``make_call``: returns how git is called; it may raise what ask() is to raise."""
+        self._make_call = make_call
+        self._clock = clock
+        self._running: _Running | None = None
+
+    def ask(self, questions: str, take: Callable[[bytes], bool], seconds: float = READING) -> None:
+        """Pass on the answers, in pieces, until ``take`` returns that they are whole.
+
+        ``questions``: lines as git-cat-file(1) has them. Raises GitFailedError, also after so many seconds, and Cancelled
+        if a signal has asked to stop.
+        """
+        try:
+            if self._running is None:
+                self._running = _Running(self._make_call())
+            self._exchange(self._running, questions.encode(), take, seconds)
+        except BaseException:
+            # What this git still prints would be taken for the answer to the next question.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End git."""
+        if self._running is not None:
+            self._running.end()
+        self._running = None
+
+    def _exchange(self, git: _Running, questions: bytes, take: Callable[[bytes], bool], seconds: float) -> None:
+        unsent, errors, deadline = memoryview(questions), bytearray(), self._clock.now() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(git.questions, selectors.EVENT_WRITE)
+            selector.register(git.answers, selectors.EVENT_READ)
+            selector.register(git.messages, selectors.EVENT_READ)
+            while True:
+                self._clock.check()
+                if self._clock.now() >= deadline:
+                    raise too_slow(_VERB, seconds)
+                for key, _ in selector.select(POLL):
+                    if key.fd == git.questions:
+                        unsent = unsent[_sent(key.fd, unsent) :]
+                        if not unsent:
+                            selector.unregister(key.fd)
+                        continue
+                    data = os.read(key.fd, PIECE)
+                    if not data:
+                        raise GitFailedError(git.last_words(errors))
+                    if key.fd == git.messages:
+                        keep_first(errors, data)
+                    elif take(data):
+                        return
+
+
+class _Running:
+    """A git that waits for questions, and the descriptors of its three pipes."""
+
+    def __init__(self, call: GitCall) -> None:
+        read, self.questions = os.pipe()
+        try:
+            with os.fdopen(read, "rb") as stdin:
+                self._process = start(call, stdin)
+        except BaseException:
+            os.close(self.questions)
+            raise
+        self.answers = cast("IO[bytes]", self._process.stdout).fileno()
+        self.messages = cast("IO[bytes]", self._process.stderr).fileno()
+        for descriptor in (self.questions, self.messages):
+            os.set_blocking(descriptor, False)
+
+    def last_words(self, errors: bytearray) -> str:
+        """Return what git, which has closed a pipe, has to say."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+        with suppress(BlockingIOError):  # something that git started may hold the pipe
+            while data := os.read(self.messages, PIECE):
+                keep_first(errors, data)
+        return errors.decode("utf-8", "replace").strip() or f"git {_VERB} ended with {self._process.returncode}"
+
+    def end(self) -> None:
+        os.close(self.questions)
+        end(self._process)
+
+
+def _sent(pipe: int, data: memoryview) -> int:
+    """Return how many bytes a pipe has taken; none if git has ended, which its output will show."""
+    with suppress(BlockingIOError, BrokenPipeError):
+        return os.write(pipe, data[:PIECE])
+    return 0
