@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed, Refused
 from release_agent.repository import objects
-from release_agent.repository.files import MISSING, REGULAR, Expected, Rights, differing, digest, take_away, unlike_a_checkout
+from release_agent.repository.files import (
+    MISSING,
+    REGULAR,
+    Expected,
+    Rights,
+    differing,
+    digest,
+    portions,
+    take_away,
+    unlike_a_checkout,
+)
 from release_agent.repository.process import GitFailedError
 from release_agent.system.disk import disk_full, explained, is_full
 from release_agent.system.sharing import share
@@ -106,13 +116,12 @@ class Checkout:
 
     def _write_some(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry] = ()) -> None:
         """Write files into the place where none of them is; ``attributes``: files that say how these are converted."""
-        if not entries:
-            return
-        listed = {entry.path: entry for entry in (*attributes, *entries)}.values()
-        with self._index_of(listed, directory) as index:
-            command = ["checkout-index", "--force", "-z", "--stdin"]
-            self._view.with_tree(index, directory, command, stdin=_listed(entries))
-            self._prove(index, directory, entries, listed)
+        for some in portions(entries):
+            listed = {entry.path: entry for entry in (*attributes, *some)}.values()
+            with self._index_of(listed, directory) as index:
+                command = ["checkout-index", "--force", "-z", "--stdin"]
+                self._view.with_tree(index, directory, command, stdin=_listed(some))
+                self._prove(index, directory, some, listed)
 
     @contextmanager
     def _index_of(self, entries: Iterable[TreeEntry], directory: Path) -> Iterator[Path]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
+_PORTION = 10_000  # files; the more at a time, the more memory
 # What git's checkout makes with the agent's umask.
 REGULAR = {"100644": 0o644, "100755": 0o755}
 # Extended attributes that let somebody do more than the mode says.
@@ -152,9 +153,17 @@ def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, cl
     """Return the paths whose file has the content that its entry's id stands for."""
     plain = [entry for entry in entries if not _is_odd(entry.path)]
     odd = [entry for entry in entries if _is_odd(entry.path)]
-    made = hashes(directory, [entry.path for entry in plain]) if plain else []
-    same = {entry.path for entry, object_id in zip(plain, made, strict=True) if entry.object_id == object_id}
-    return same | {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
+    same = {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
+    for some in portions(plain):
+        made = hashes(directory, [entry.path for entry in some])
+        same.update(entry.path for entry, object_id in zip(some, made, strict=True) if entry.object_id == object_id)
+    return same
+
+
+def portions(entries: Sequence[TreeEntry]) -> Iterator[Sequence[TreeEntry]]:
+    """Yield the entries in portions of a size that git is given at a time."""
+    for start in range(0, len(entries), _PORTION):
+        yield entries[start : start + _PORTION]
 
 
 def _is_odd(path: str) -> bool:
