@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
-_PORTION = 10_000  # files; the more at a time, the more memory
+_PORTION = 5_000  # files; the more at a time, the more memory
 # What git's checkout makes with the agent's umask.
 REGULAR = {"100644": 0o644, "100755": 0o755}
 # Extended attributes that let somebody do more than the mode says.

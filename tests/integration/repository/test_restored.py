@@ -74,6 +74,16 @@ def test_a_converted_file_that_a_program_gave_its_committed_content_is_converted
     assert (release.directory / "plain").stat().st_ino == inode, "what is not converted is not written again"
 
 
+def test_attributes_hold_for_every_file_of_more_than_git_is_given_at_a_time(make: Callable[[Tree], Restored]) -> None:
+    # A plus sorts before a dot.
+    many = {f"+{number}.txt".encode(): (FILE, b"x\n") for number in range(5_050)}
+    release = make({b".gitattributes": (FILE, b"*49.txt eol=crlf\n"), **many})
+    for path in release.directory.iterdir():
+        path.unlink()
+
+    assert release.wrong() == []
+
+
 def test_a_directory_gets_its_mode_and_its_owner_back(make: Callable[[Tree], Restored]) -> None:
     release = make({b"sub/deep/a": (FILE, b"a"), b"sub/b": (FILE, b"b")})
     (release.directory / "sub/deep").chmod(0o1700)
