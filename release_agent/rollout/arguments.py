@@ -85,6 +85,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SIZES",
         help="deploy in waves of these sizes; the last one repeats (default: 1,25%%,100%%)",
     )
+    group.add_argument("--by-zone", action="store_true", help="deploy to one zone after the other, never to two in one wave")
     group.add_argument(
         "--parallel",
         type=_at_least_one,

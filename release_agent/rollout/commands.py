@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_PREFIX
-from release_agent.errors import Cancelled, Code, Exit, FleetStopped
+from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
@@ -23,10 +23,10 @@ from release_agent.rollout.wiring import AccessSettings, RolloutParts
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from release_agent.rollout.console.lines import Console
-    from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.model import Host, InventoryHost, Rollout
     from release_agent.rollout.operations.results import Result, RolloutPlan
 
 _LOOK = 1.0  # seconds
@@ -127,12 +127,23 @@ def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
     )
 
 
+def _in_zones(hosts: Sequence[InventoryHost], *, by_zone: bool) -> Sequence[InventoryHost]:
+    """Return the hosts; raises Misconfigured if they are to go by zone and none of them has one."""
+    if by_zone and not any(host.zone for host in hosts):
+        raise Misconfigured(
+            Code.INVENTORY_INVALID,
+            "--by-zone, and no host has a zone",
+            hint='name them in fleet.toml: zone = "north" of each [[host]]; or leave --by-zone out',
+        )
+    return hosts
+
+
 def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
     wanted = StartRequest(
         check_revision(arguments.revision),
-        command.parts.targets(),
+        _in_zones(command.parts.targets(), by_zone=arguments.by_zone),
         options(arguments),
         service=command.inventory.consul,
         dry_run=arguments.dry_run,

@@ -26,7 +26,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
     lines += [text.changes(name, between) for name, between in changes.items()]
     for number, wave in enumerate(rollout.waves, 1):
-        lines.append(f"wave {number}: {text.count_of(len(wave), 'host')}")
+        lines.append(f"wave {number}: {text.count_of(len(wave), 'host')}{_where(wave) if chosen.by_zone else ''}")
         lines += [f"  {_before(host)}" for host in wave[:_MOST_NAMED]]
         lines += [f"  … and {len(wave) - _MOST_NAMED} more"] if len(wave) > _MOST_NAMED else []
     for title, stage in (
@@ -49,6 +49,10 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
         + ("and puts back what was changed" if chosen.revert else "and leaves hosts as they are")
     )
     return "\n".join([*lines, *([f"stopped: {exceeded}"] if exceeded else [])])
+
+
+def _where(wave: Sequence[Host]) -> str:
+    return f" in {wave[0].zone}" if wave[0].zone else " without a zone"
 
 
 def status(rollout: Rollout, *, running: bool) -> str:

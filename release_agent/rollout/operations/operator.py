@@ -89,7 +89,7 @@ class Operator:
         await preflight.wait_for_busy(hosts)
         await preflight.check(hosts, wanted.revision, found)
         await _refuse_if_held(writer, found)
-        assign_waves(hosts, wanted.options.waves)
+        assign_waves(hosts, wanted.options.waves, by_zone=wanted.options.by_zone)
         rollout = self._planned(wanted, hosts, found)
         nobody = "" if rollout.at(HostStage.PENDING, HostStage.SKIPPED) else "no host is left to deploy to"
         return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody)

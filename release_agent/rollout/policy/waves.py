@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from release_agent.rollout.model import HostStage
@@ -13,22 +14,32 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Amount
 
 
-def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount]) -> None:
+def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount], *, by_zone: bool = False) -> None:
     """Put every pending host into a wave.
 
     Sizes are taken one after the other and the last repeats, as with Ansible's ``serial``; a percentage is
     of all hosts, also of those that are in no wave, floored, and at least one host. Hosts of a lower rank come first,
     among them those that are not well, else the inventory's order counts.
+
+    ``by_zone``: no wave has hosts of two zones. Of one rank all hosts of a zone come before those of the next, in the order in
+    which the inventory names the zones.
     """
+    zones = list(dict.fromkeys(host.zone for host in hosts))
+
+    def zone(host: Host) -> int:
+        return zones.index(host.zone) if by_zone else 0
+
     pending = sorted(
-        (h for h in hosts if h.stage is HostStage.PENDING), key=lambda host: (host.rank, not host.unwell, host.order)
+        (h for h in hosts if h.stage is HostStage.PENDING), key=lambda host: (host.rank, zone(host), not host.unwell, host.order)
     )
     number = 0
     while pending:
         size = max(1, waves[min(number, len(waves) - 1)].of(len(hosts)))
-        for host in pending[:size]:
+        _, of_one_zone = next(groupby(pending[:size], zone))
+        wave = list(of_one_zone)
+        for host in wave:
             host.wave = number
-        pending = pending[size:]
+        pending = pending[len(wave) :]
         number += 1
 
 

@@ -154,6 +154,27 @@ def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(locked_fleet: Simula
     assert lines[-1] == f"completed: {NEW} on api (test); 3 hosts: 3 done"
 
 
+def test_zones_are_taken_one_after_the_other(fleet: SimulatedRollouts) -> None:
+    for number, zone in enumerate(["north", "south", "north", "south", "south"], 1):
+        text = fleet.file.read_text()
+        fleet.file.write_text(text.replace(f'name = "host-{number}"', f'name = "host-{number}"\nzone = "{zone}"'))
+
+    planned = fleet.start("--waves", "1,100%", "--by-zone", "--dry-run").json
+    operator = fleet.begin("--waves", "1,100%", "--by-zone")
+
+    assert planned["waves"] == [["host-1"], ["host-3"], ["host-2", "host-4", "host-5"]]
+    assert operator.end() == 0
+    assert [event["hosts"] for event in operator.events("wave.started")] == [1, 1, 3]
+    assert fleet.live() == [NEW] * 5
+
+
+def test_going_by_zone_without_any_is_refused(fleet: SimulatedRollouts) -> None:
+    done = fleet.start("--by-zone")
+
+    assert (done.code, done.json["error"]["code"]) == (10, "inventory-invalid")
+    assert fleet.live() == [OLD] * 5
+
+
 @pytest.mark.parametrize("filters", [("--limit", "host-2"), ("--exclude", "host-[1345]")])
 def test_hosts_that_were_not_chosen_are_left_alone(fleet: SimulatedRollouts, filters: tuple[str, str]) -> None:
     done = fleet.start(*filters)

@@ -7,8 +7,8 @@ from release_agent.rollout.options import amount
 from release_agent.rollout.policy.waves import assign_waves, in_turn
 
 
-def waves_of(hosts: list[Host], sizes: str) -> list[list[str]]:
-    assign_waves(hosts, [amount(size) for size in sizes.split(",")])
+def waves_of(hosts: list[Host], sizes: str, *, by_zone: bool = False) -> list[list[str]]:
+    assign_waves(hosts, [amount(size) for size in sizes.split(",")], by_zone=by_zone)
     count = max((host.wave for host in hosts), default=-1) + 1
     return [[host.name for host in hosts if host.wave == wave] for wave in range(count)]
 
@@ -48,3 +48,20 @@ def test_lower_ranks_come_first_and_among_them_unhealthy_hosts() -> None:
 
     assert waves_of(hosts, "1") == [["unwell"], ["well"], ["later"]]
     assert [[host.name for host in part] for part in in_turn(hosts)] == [["unwell", "well"], ["later"]]
+
+
+def test_no_wave_has_hosts_of_two_zones() -> None:
+    zones = ["north", "south", "north", "south", "north", ""]
+    hosts = [Host(f"{zone}{number}", "", zone=zone, order=number) for number, zone in enumerate(zones)]
+
+    assert waves_of(hosts, "1,100%", by_zone=True) == [["north0"], ["north2", "north4"], ["south1", "south3"], ["5"]]
+
+
+def test_a_zone_begins_again_for_hosts_of_a_higher_rank() -> None:
+    hosts = [
+        Host("api", "", zone="north", order=0, rank=1),
+        Host("db", "", zone="south", order=1),
+        Host("db2", "", zone="north", order=2),
+    ]
+
+    assert waves_of(hosts, "100%", by_zone=True) == [["db2"], ["db"], ["api"]]
