@@ -85,6 +85,7 @@ class Host:
     before_revision: str | None = None
     unwell: bool = False  # before
     deployment: str | None = None  # the id of the deployment, or of the rollback
+    phase: str = ""  # of that, when it was last asked
     release: str | None = None  # what the deployment made live
     code: str = ""  # why it failed: a stable name …
     why: str = ""  # … and words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Exit, FleetStopped
@@ -139,14 +140,15 @@ class RolloutRun:
         host.deployment = await client.start(wanted, rollout.options.deadline, again=host.name in self._leftover)
         host.stage = HostStage.DEPLOYING
         self._observer.tell("host.deploying", host, deployment=host.deployment)
-        record = await client.follow(host.deployment, end - now(), wanted.method)
+        record = await client.follow(host.deployment, end - now(), wanted.method, partial(setattr, host, "phase"))
         host.release = record.get("release")
         require_success(record, rollout.commits)
 
     def _stop_if_too_many_lost(self) -> None:
         why = too_many_lost(self._rollout)
-        if why:
+        if why and not self._gate.stopped:
             self._gate.stop(why)
+            self._observer.tell("rollout.stopping", why=why)
 
     async def _bake(self, hosts: Sequence[Host], seconds: float) -> None:
         """Watch hosts for a while, or until something stops the rollout."""

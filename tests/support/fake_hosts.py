@@ -55,7 +55,7 @@ class FakeHost:
             self.triggers.append(wanted.trigger)
         return f"{wanted.trigger}+{after}" if after else wanted.trigger
 
-    async def follow(self, identity: str, _patience: float, method: str) -> dict[str, Any]:
+    async def follow(self, identity: str, _patience: float, method: str, _in_phase: object = None) -> dict[str, Any]:
         """End the run."""
         if self.held:
             await self.held.wait()

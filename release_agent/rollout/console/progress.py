@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.rollout.console import text
 from release_agent.rollout.model import HostStage, Phase
+from release_agent.rollout.policy.estimate import seconds_left
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
+_CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)
 _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 
 
@@ -25,10 +27,14 @@ _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 class Row:
     """One host as a row: its name, its stage, what to say of it, and since when."""
 
-    name: str
+    host: Host
     stage: HostStage
-    what: str
     began: float
+
+    @property
+    def name(self) -> str:
+        """Its name on one line."""
+        return flat(self.host.name)
 
 
 class Progress:
@@ -41,10 +47,12 @@ class Progress:
         self._began = self._progressed = now()
         self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
-        self._waves = max((host.wave for host in rollout.hosts.values()), default=-1) + 1
         self._bake = (0.0, 0)  # until when, how many hosts
-        self._away = self._heard = ""
+        self._away = self._heard = self._stopping = ""
+        self._took = (0, 0.0)  # hosts that were done while it was watched, and their seconds together
         self.counts: Counter[HostStage] = Counter()
+        self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
+        self._zones = [wave[0].zone if rollout.options.by_zone else "" for wave in rollout.waves]
         self.widest = max((len(flat(name)) for name in rollout.hosts), default=0)
         for host in rollout.hosts.values():
             self._note(host)
@@ -59,20 +67,33 @@ class Progress:
             self._away = flat(str(details["why"] or "no reason given")) if event == "record.away" else ""
         elif event == "order.heard":
             self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
+        elif event == "rollout.stopping":
+            self._stopping = flat(str(details["why"]))
         # What the progress deadline is begun anew by; see Gate.
         if (event == "host.finished" and host and host.stage is HostStage.DONE) or event == f"rollout.{Phase.RUNNING}":
             self._progressed = self._now()
 
+    def look(self, rollout: Rollout) -> None:
+        """Take note of what changed since, where there are no events."""
+        self.rollout = rollout
+        for host in rollout.hosts.values():
+            if self._stages[host.name] is not host.stage:
+                self._note(host)
+
     def _note(self, host: Host) -> None:
-        if host.name in self._stages:
-            self.counts[self._stages[host.name]] -= 1
-        self.counts[host.stage] += 1
+        before = self._stages.get(host.name)
+        for counts in (self.counts, *([self._waves[host.wave]] if host.wave >= 0 else [])):
+            if before:
+                counts[before] -= 1
+            counts[host.stage] += 1
         self._stages[host.name] = host.stage
         flying, _ = self._rows[False].pop(host.name, None), self._rows[True].pop(host.name, None)
         if host.stage in (*_IN_FLIGHT, *_TROUBLE):
             began = flying.began if flying and host.stage is HostStage.DEPLOYING else self._now()
-            what = f"{host.code}: {host.why}" if host.stage in _TROUBLE else host.deployment or ""
-            self._rows[host.stage in _TROUBLE][host.name] = Row(flat(host.name), host.stage, flat(what), began)
+            self._rows[host.stage in _TROUBLE][host.name] = Row(host, host.stage, began)
+        elif host.stage is HostStage.DONE and flying:
+            hosts, seconds = self._took
+            self._took = hosts + 1, seconds + self._now() - flying.began
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
         """Return as many rows as there is room for, the newest first, failures before all; and how many more there are."""
@@ -82,23 +103,29 @@ class Progress:
         going = list(islice(reversed(flying.values()), room - len(failed)))
         hidden = [(len(flying) - len(going), "in flight"), (len(troubled) - len(failed), "in trouble")]
         more = " and ".join(f"{count} more {what}" for count, what in hidden if count)
-        return [*((row, row.what) for row in failed), *((row, self._countdown(row)) for row in going)], more and f"… and {more}"
+        said = [(row, flat(f"{row.host.code}: {row.host.why}")) for row in failed]
+        return [*said, *((row, self._countdown(row)) for row in going)], more and f"… and {more}"
 
     def _countdown(self, row: Row) -> str:
         spent = self._now() - row.began
-        return f"{spent:.0f} s, {max(0.0, self.rollout.options.deadline - spent):.0f} s left  {row.what}".rstrip()
+        left = max(0.0, self.rollout.options.deadline - spent)
+        return f"{flat(row.host.phase)}  {spent:.0f} s, {left:.0f} s left".lstrip()
 
     def notes(self) -> list[str]:
-        """Say what the rollout waits for, and for how long yet."""
+        """Say what it does or waits for, why, for how long yet, and what comes then."""
         rollout, now = self.rollout, self._now()
         until, hosts = self._bake
         notes = [f"what keeps the record is away, no further host is begun: {self._away}"] if self._away else []
         if rollout.phase is Phase.PAUSED:
             notes.append(f"paused {flat(rollout.why)}; what is in flight goes on; release-agent rollout resume {rollout.id}")
-        if rollout.phase is Phase.WAITING:
-            notes.append("waiting for approval")
-        elif rollout.phase is not Phase.REVERTING and now < until:
-            notes.append(f"watching {count_of(hosts, 'host')} for {until - now:.0f} s more")
+        if rollout.phase is Phase.REVERTING:
+            notes.append(f"putting back what was changed: {flat(rollout.why)}")
+        elif self._stopping:
+            notes.append(f"stopping: {self._stopping}; {self._way_back()}")
+        elif rollout.phase is Phase.WAITING:
+            notes.append(f"waiting for approval; {self._behind()}")
+        elif now < until:
+            notes.append(f"watching {count_of(hosts, 'host')} for {until - now:.0f} s more; {self._behind()}")
         elif rollout.phase is Phase.RUNNING and self._rows[False]:
             deadline = rollout.options.progress_deadline
             left = deadline - (now - max(self._progressed, until))
@@ -106,17 +133,69 @@ class Progress:
                 notes.append(f"no host became healthy for {deadline - left:.0f} s; it stops in {max(0.0, left):.0f} s")
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 
+    def _behind(self) -> str:
+        """Say what comes after this wave."""
+        behind = self.rollout.wave + 1
+        if behind >= len(self._waves):
+            return "then it is over"
+        where = f" in {self._zones[behind]}" if self._zones[behind] else ""
+        return f"then wave {behind + 1}: {count_of(self._waves[behind].total(), 'host')}{where}"
+
+    def _way_back(self) -> str:
+        changed = sum(self.counts[stage] for stage in _CHANGED)
+        if self.rollout.options.revert and changed:
+            return f"then {count_of(changed, 'host')} {'is' if changed == 1 else 'are'} put back"
+        return "what is in flight goes on, and nothing is put back"
+
+    def waves(self) -> tuple[list[str], int]:
+        """Return each wave as a word, how many of its hosts are settled, and where they stand; and which wave it is in."""
+        words = []
+        for number, (counts, zone) in enumerate(zip(self._waves, self._zones, strict=True)):
+            lost = sum(counts[stage] for stage in _TROUBLE)
+            begun = number <= self.rollout.wave
+            done = f"{_settled(counts)}/{counts.total()}" if begun else str(counts.total())
+            words.append(f"{done}{f' {flat(zone)}' if zone else ''}{f' ({lost} lost)' if lost else ''}")
+        return words, min(self.rollout.wave, max(0, len(words) - 1))
+
     def summary(self) -> str:
-        """Say how far it is."""
-        rollout, (minutes, seconds) = self.rollout, divmod(int(self._now() - self._began), 60)
-        wave = min(rollout.wave + 1, self._waves)
-        how = "putting back what was changed" if rollout.phase is Phase.REVERTING else f"wave {wave} of {self._waves}"
-        return f"{how}  {minutes}:{seconds:02}  " + ", ".join(f"{self.counts[s]} {s}" for s in HostStage if self.counts[s])
+        """Say in which wave it is, since when, and how long it will still take."""
+        rollout = self.rollout
+        how = "putting back" if rollout.phase is Phase.REVERTING else f"wave {self.waves()[1] + 1} of {len(self._waves)}"
+        left = self._left()
+        about = f", about {_clock(left)} more" if left else ""
+        return f"{how}  {_clock(self._now() - self._began)}{about}"
+
+    def counted(self) -> str:
+        """Say how many hosts are how far, and what the budgets allow."""
+        return ", ".join(f"{self.counts[stage]} {stage}{self._allowed(stage)}" for stage in HostStage if self.counts[stage])
+
+    def _allowed(self, stage: HostStage) -> str:
+        budgets = {HostStage.FAILED: self.rollout.options.max_failed, HostStage.UNREACHABLE: self.rollout.options.max_unreachable}
+        return f" ({budgets[stage].of(self.counts.total())} allowed)" if stage in budgets else ""
+
+    def _left(self) -> float:
+        """Return an estimate in seconds; 0 if there is none."""
+        hosts, seconds = self._took
+        if not hosts or self._stopping or self.rollout.phase is not Phase.RUNNING:
+            return 0
+        pending = [counts[HostStage.PENDING] for counts in self._waves[self.rollout.wave :]]
+        flying = len(self._rows[False])
+        return seconds_left(pending, flying, seconds / hosts, self.rollout.options) if any(pending) or flying else 0
 
     @property
     def settled(self) -> int:
         """How many hosts nothing more is to be done for, as it looks."""
-        return self.counts.total() - sum(self.counts[stage] for stage in (HostStage.PENDING, *_IN_FLIGHT))
+        return _settled(self.counts)
+
+
+def _settled(counts: Counter[HostStage]) -> int:
+    return counts.total() - sum(counts[stage] for stage in (HostStage.PENDING, *_IN_FLIGHT))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def flat(words: str) -> str:

@@ -25,7 +25,7 @@ from release_agent.rollout.model import HostStage
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from release_agent.rollout.model import Host, Rollout
 
@@ -148,8 +148,10 @@ class Table(Lines):
             return Group()
         with self._lock:
             notes = seen.notes()
-            rows, more = seen.rows(max(1, size.height - len(notes) - 3))  # less the summary, "and more" and the cursor's line
+            # Less "and more", the waves, the counts, the summary, and the cursor's line.
+            rows, more = seen.rows(max(1, size.height - len(notes) - 5))
             summary, settled, total = seen.summary(), seen.settled, seen.counts.total()
+            below = [*([more] if more else []), wave_map(*seen.waves(), size.width), seen.counted()]
         grid = Grid.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(no_wrap=True, overflow="ellipsis", width=max(1, min(seen.widest, size.width // 3)))
         grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -160,8 +162,25 @@ class Table(Lines):
         last.add_column()
         last.add_column(no_wrap=True, overflow="ellipsis")
         last.add_row(ProgressBar(total=max(1, total), completed=settled, width=min(20, size.width // 8)), Text(summary))
-        lines = [Text(line, no_wrap=True, overflow="ellipsis", style="yellow") for line in (*([more] if more else []), *notes)]
-        return Group(*([grid] if rows else []), *lines, last)
+        above = [Text(line, no_wrap=True, overflow="ellipsis", style="yellow") for line in notes]
+        known = [Text(line, no_wrap=True, overflow="ellipsis") for line in below]
+        return Group(*above, *([grid] if rows else []), *known, last)
+
+
+def wave_map(waves: Sequence[str], current: int, width: int) -> str:
+    """Return the waves on one line, the current one in brackets; where they do not fit, those around it."""
+    words = [f"[{wave}]" if number == current else wave for number, wave in enumerate(waves)]
+    first, last = current, current + 1
+    while last < len(words) or first:
+        wider = (first, last + 1) if last < len(words) else (first - 1, last)
+        if len(_between(words, *wider)) > width:
+            break
+        first, last = wider
+    return _between(words, first, last)
+
+
+def _between(words: Sequence[str], first: int, last: int) -> str:
+    return "  ".join(["waves", *(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
 
 
 def _is_in_background() -> bool:

@@ -13,6 +13,8 @@ from release_agent.rollout.host.model import HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from release_agent.rollout.host.model import HostStatus, RunRequest
     from release_agent.rollout.host.pace import Pace
     from release_agent.rollout.host.rpc import Remote
@@ -103,8 +105,13 @@ class HostClient:
             newer = takewhile(lambda entry: entry["id"] != after, history)
             return next((str(entry["id"]) for entry in newer if entry.get("trigger") == trigger), None)
 
-    async def follow(self, identity: str, patience: float, method: str) -> dict[str, Any]:
-        """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds."""
+    async def follow(
+        self, identity: str, patience: float, method: str, in_phase: Callable[[str], None] = lambda _phase: None
+    ) -> dict[str, Any]:
+        """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds.
+
+        ``in_phase`` hears the phase it is in.
+        """
         now = asyncio.get_running_loop().time
         began = now()
         while True:
@@ -115,9 +122,10 @@ class HostClient:
                     if "error" not in record:
                         self._pace.took(method, now() - began)
                     return record
+                phase = str((record.get("phases") or [{"name": ""}])[-1]["name"])
+                in_phase(phase)
                 if now() - began > patience:
-                    phases = [phase["name"] for phase in record.get("phases", [])]
-                    doing = f", in phase {phases[-1]}" if phases else ""
+                    doing = f", in phase {phase}" if phase else ""
                     raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; the host goes on alone")
 
     async def _insist(self, patience: float, method: str, *arguments: str | int | bool) -> Any:

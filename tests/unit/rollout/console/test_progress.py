@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from release_agent.rollout.console.progress import Progress
+from release_agent.rollout.console.table import wave_map
 from release_agent.rollout.model import HostStage, Phase
 from support.clocks import FakeClock
 from support.rollouts import a_wave
@@ -15,7 +18,7 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
 
     clock.advance(12)
 
-    assert seen.notes() == ["watching 1 host for 18 s more"]
+    assert seen.notes() == ["watching 1 host for 18 s more; then it is over"]
     clock.advance(18)
     assert seen.notes() == []
 
@@ -64,7 +67,7 @@ def test_what_a_rollout_waits_for_is_said() -> None:
     ]
     seen.hear("record.back", None, {"why": ""})
     rollout.phase = Phase.WAITING
-    assert seen.notes()[0] == "waiting for approval"
+    assert seen.notes()[0] == "waiting for approval; then it is over"
 
 
 def test_a_host_has_its_seconds_from_its_start_and_a_revert_its_own() -> None:
@@ -90,7 +93,8 @@ def test_a_rollout_that_is_resumed_begins_with_what_it_knows() -> None:
 
     seen = Progress(rollout, FakeClock().now)
 
-    assert seen.summary() == "wave 1 of 1  0:00  1 pending, 1 deploying, 1 done, 1 failed"
+    assert seen.summary() == "wave 1 of 1  0:00"
+    assert seen.counted() == "1 pending, 1 deploying, 1 done, 1 failed (0 allowed)"
     assert [row.name for row, _ in seen.rows(9)[0]] == ["h1", "h2"]
     assert seen.settled == 2
 
@@ -100,4 +104,70 @@ def test_what_goes_back_is_no_wave() -> None:
     rollout.phase = Phase.REVERTING
     rollout.hosts["h0"].stage = HostStage.STUCK
 
-    assert Progress(rollout, FakeClock().now).summary() == "putting back what was changed  0:00  1 stuck"
+    assert Progress(rollout, FakeClock().now).summary() == "putting back  0:00"
+
+
+def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
+    rollout = a_wave(5, revert=True)
+    seen, (first, second, *_) = Progress(rollout, FakeClock().now), rollout.hosts.values()
+    for host, stage in ((first, HostStage.DONE), (second, HostStage.FAILED)):
+        host.stage = stage
+        seen.hear("host.finished", host, {})
+
+    seen.hear("rollout.stopping", None, {"why": "1 of 5 hosts failed, and --max-failed allows 0"})
+
+    assert seen.notes() == ["stopping: 1 of 5 hosts failed, and --max-failed allows 0; then 2 hosts are put back"]
+
+
+def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
+    rollout = a_wave(6, by_zone=True)
+    for host, wave, zone in zip(rollout.hosts.values(), (0, 1, 1, 1, 2, 2), ("north",) * 4 + ("south",) * 2, strict=True):
+        host.wave, host.zone = wave, zone
+    hosts = list(rollout.hosts.values())
+    hosts[0].stage, hosts[1].stage, hosts[2].stage, rollout.wave = HostStage.DONE, HostStage.FAILED, HostStage.DEPLOYING, 1
+
+    seen = Progress(rollout, FakeClock().now)
+
+    assert seen.waves() == (["1/1 north", "1/3 north (1 lost)", "2 south"], 1)
+    seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 2})
+    assert seen.notes() == ["watching 2 hosts for 30 s more; then wave 3: 2 hosts in south"]
+
+
+def test_the_end_is_estimated_by_what_hosts_took() -> None:
+    clock, rollout = FakeClock(), a_wave(9, parallel=2, bake=10.0)
+    for number, host in enumerate(rollout.hosts.values()):
+        host.wave = int(number > 2)
+    seen, (first, second, *_) = Progress(rollout, clock.now), rollout.hosts.values()
+    assert "about" not in seen.summary()
+    for host in (first, second):
+        host.stage = HostStage.STARTING
+        seen.hear("host.started", host, {})
+    clock.advance(8)
+
+    first.stage = HostStage.DONE
+    seen.hear("host.finished", first, {})
+
+    # A half for the one in flight, one for the last of this wave, three for the six of the next, and two bakes.
+    assert seen.summary() == "wave 1 of 2  0:08, about 0:56 more"
+
+
+def test_a_host_in_flight_is_shown_with_its_phase() -> None:
+    clock, rollout = FakeClock(), a_wave(1, deadline=60.0)
+    seen, host = Progress(rollout, clock.now), rollout.hosts["h0"]
+    host.stage, host.phase = HostStage.DEPLOYING, "health"
+    seen.hear("host.deploying", host, {})
+
+    assert seen.rows(9)[0][0][1] == "health  0 s, 60 s left"
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (80, "waves  1/1  2/2  [0/3]  4  5"),
+        (25, "waves  …  [0/3]  4  5"),
+        (17, "waves  …  [0/3]  …"),
+        (5, "waves  …  [0/3]  …"),
+    ],
+)
+def test_more_waves_than_fit_are_shown_around_the_current_one(width: int, expected: str) -> None:
+    assert wave_map(["1/1", "2/2", "0/3", "4", "5"], 2, width) == expected
