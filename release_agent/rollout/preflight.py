@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
+from release_agent.rollout.host.client import PASSING
 from release_agent.rollout.host.model import HostError, note_failure
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.parallel import in_parallel
@@ -54,7 +55,7 @@ class Preflight:
 
         async def ask(host: Host) -> None:
             try:
-                statuses[host.name] = await self._client_of(host).look()
+                statuses[host.name] = await self._client_of(host).look(PASSING, first_contact=0.0)
                 note_status(host, statuses[host.name])
             except HostError as error:
                 note_failure(host, error)

@@ -133,13 +133,14 @@ class RolloutRun:
         self._observer.tell("host.finished", host)
 
     async def _deployed(self, host: Host) -> None:
-        rollout, now = self._rollout, asyncio.get_running_loop().time
+        rollout = self._rollout
+
+        async def begun(identity: str) -> None:
+            host.deployment, host.stage = identity, HostStage.DEPLOYING
+            self._observer.tell("host.deploying", host, deployment=identity)
+
         client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id)
-        end = now() + rollout.options.deadline
-        host.deployment = await client.start(wanted, rollout.options.deadline, again=host.name in self._leftover)
-        host.stage = HostStage.DEPLOYING
-        self._observer.tell("host.deploying", host, deployment=host.deployment)
-        record = await client.follow(host.deployment, end - now(), wanted.method)
+        record = await client.run(wanted, rollout.options.deadline, begun, again=host.name in self._leftover)
         host.release = record.get("release")
         require_success(record, rollout.commits)
 

@@ -114,7 +114,7 @@ class RolloutParts:
 
     def _watch(self, rollout: Rollout) -> Watch:
         """Return who watches hosts between waves: Consul if the hosts come from it, else their agents."""
-        agents = AskAgents(self.client_of)
+        agents = AskAgents(self.client_of, rollout.options.deadline)
         if not rollout.service:
             return agents
         from release_agent.rollout.inventory.consul import sick

@@ -10,7 +10,7 @@ from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.rollout.run import HostAccess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from release_agent.rollout.host.model import RunRequest
     from release_agent.rollout.model import Host, Rollout
@@ -34,7 +34,7 @@ class FakeHost:
     triggers: list[str] = field(default_factory=list)
     held: asyncio.Event | None = None  # what a deployment waits for
 
-    async def look(self, _patience: float = 0.0) -> HostStatus:
+    async def look(self, _patience: float = 0.0, **_limits: float) -> HostStatus:
         """Tell what is live."""
         if self.error:
             raise self.error
@@ -46,6 +46,20 @@ class FakeHost:
             code, why = "revision-unknown", f"refused: no tag {revision}"
             raise HostError(code, why, refused=True)
         return {"commits": COMMITS[revision], "changes": {}, "live": revision == self.revision}
+
+    async def run(
+        self,
+        wanted: RunRequest,
+        deadline: float,
+        begun: Callable[[str], Awaitable[None]],
+        *,
+        again: bool,
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """Begin a run, and end it."""
+        identity = await self.start(wanted, deadline, again=again, after=after)
+        await begun(identity)
+        return await self.follow(identity, deadline, wanted.method)
 
     async def start(self, wanted: RunRequest, _deadline: float, *, again: bool, after: str | None = None) -> str:
         """Begin a run, once for a trigger."""

@@ -15,15 +15,17 @@ class HostError(Exception):
     """Why a host did not do what it was asked.
 
     ``unreachable``: nobody knows what it does now; ``refused``: it will not take the revision.
+    ``passing``: trouble that passes, such as a locked journal. It says nothing about the release: ask again.
     """
 
-    def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False) -> None:
+    def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False, passing: bool = False) -> None:
         """``code`` is a stable name, this agent's or the host's own."""
         super().__init__(why)
         self.code = str(code)
         self.why = why
         self.unreachable = unreachable
         self.refused = refused
+        self.passing = passing
 
 
 def note_failure(host: Host, error: HostError) -> None:

@@ -15,18 +15,18 @@ from xml.parsers.expat import ExpatError
 from release_agent.errors import Code, FleetStopped
 
 _PATH = "/RPC2"
-_OK, _UNAUTHORISED = 200, 401
+_OK, _UNAUTHORISED, _SERVER_ERROR = 200, 401, 500
 _LARGEST = 16 << 20  # bytes of an answer
 _PORTS = {"http": 80, "https": 443}
 
 
 class Unreachable(Exception):
-    """No answer, or none that makes sense. ``heard``: the host may have got the call."""
+    """No answer, or none that makes sense. ``passing``: the host is there, and may have got the call; it may answer soon."""
 
-    def __init__(self, *, why: str, heard: bool) -> None:
+    def __init__(self, why: str, *, passing: bool = False) -> None:
         """Say why."""
         super().__init__(why)
-        self.heard = heard
+        self.passing = passing
 
 
 class Unauthorised(Exception):
@@ -63,19 +63,25 @@ class Remote:
                 finally:
                     writer.close()
         except TimeoutError as error:
-            raise Unreachable(why=f"no answer within {self._timeout:g} s", heard=heard) from error
-        except (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
+            message = f"no answer within {self._timeout:g} s"
+            raise Unreachable(message, passing=heard) from error
+        except (OSError, EOFError) as error:
             _refuse_own_fault(error)
-            raise Unreachable(why=_words(error), heard=heard) from error
+            raise Unreachable(_words(error), passing=heard) from error
+        except (ValueError, IndexError, asyncio.LimitOverrunError) as error:
+            message = f"it does not speak HTTP: {error}"
+            raise Unreachable(message) from error
         if status == _UNAUTHORISED:
             message = "it wants another user or password"
             raise Unauthorised(message)
         if status != _OK:
-            raise Unreachable(why=f"it answers HTTP {status}", heard=heard)
+            message = f"it answers HTTP {status}"
+            raise Unreachable(message, passing=status >= _SERVER_ERROR)
         try:
             (answer,), _ = xmlrpc.client.loads(text)
         except (ExpatError, xmlrpc.client.ResponseError, ValueError, TypeError) as error:
-            raise Unreachable(why=f"it does not speak XML-RPC: {error}", heard=heard) from error
+            message = f"it does not speak XML-RPC: {error}"
+            raise Unreachable(message) from error
         return answer
 
 
@@ -92,7 +98,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return status, await reader.readexactly(length)
 
 
-def _refuse_own_fault(error: Exception) -> None:
+def _refuse_own_fault(error: OSError | EOFError) -> None:
     """Raise FleetStopped where it is this machine that has no descriptors left: no host is to be blamed for it."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         raise FleetStopped(
@@ -102,13 +108,11 @@ def _refuse_own_fault(error: Exception) -> None:
         ) from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: OSError | EOFError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, EOFError):
         return "it closed the connection without an answer"
-    if isinstance(error, OSError):
-        # asyncio has words of its own for what the system says.
-        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        return str(said or error) or type(error).__name__
-    return f"it does not speak HTTP: {error}"
+    # asyncio has words of its own for what the system says.
+    said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return str(said or error) or type(error).__name__
