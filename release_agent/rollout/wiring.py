@@ -12,6 +12,7 @@ from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.bake import AskAgents, AskConsul
 from release_agent.rollout.host.client import HostClient
+from release_agent.rollout.host.names import Names
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote
 from release_agent.rollout.inventory import hosts
@@ -55,6 +56,7 @@ class RolloutParts:
         self._inventory = inventory or InventoryChoice()
         self._environ = environ
         self._pace = Pace()
+        self._names = Names()
         self._fleet = hosts.from_file(self._inventory.fleet) if self._inventory.fleet else None
         self.user = (self._fleet.user if self._fleet else "") or settings.user
         password_file = (self._fleet.password_file if self._fleet else "") or settings.password_file
@@ -79,7 +81,7 @@ class RolloutParts:
 
     def client_of(self, host: Host) -> HostClient:
         """Return the client of one host."""
-        return HostClient(Remote(host.url, self._credentials), self._pace)
+        return HostClient(Remote(host.url, self._credentials, names=self._names), self._pace)
 
     def host_access(self, rollout: Rollout) -> HostAccess:
         """Return how a rollout's hosts are reached and watched."""

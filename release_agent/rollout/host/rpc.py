@@ -8,11 +8,13 @@ import errno
 import os
 import ssl
 import xmlrpc.client
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, FleetStopped
+from release_agent.rollout.host.names import Names, Unresolved
 
 _PATH = "/RPC2"
 _OK, _UNAUTHORISED, _SERVER_ERROR = 200, 401, 500
@@ -36,13 +38,16 @@ class Unauthorised(Exception):
 class Remote:
     """One host's RPC."""
 
-    def __init__(self, url: str, credentials: tuple[str, str] | None, timeout: float = 10.0) -> None:
-        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a whole call."""
+    def __init__(
+        self, url: str, credentials: tuple[str, str] | None, timeout: float = 10.0, *, names: Names | None = None
+    ) -> None:
+        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a call, without DNS."""
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._timeout = timeout
+        self._names = names or Names()
         head = {"Host": parts.netloc, "Content-Type": "text/xml", "User-Agent": "release-agent"}
         if credentials:
             head["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
@@ -53,8 +58,12 @@ class Remote:
         body = xmlrpc.client.dumps(arguments, method).encode()
         heard = False
         try:
+            addresses = await self._names.addresses(self._host)
+        except Unresolved as error:
+            raise Unreachable(str(error), passing=error.passing) from error
+        try:
             async with asyncio.timeout(self._timeout):
-                reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LARGEST)
+                reader, writer = await self._connected(addresses)
                 heard = True
                 try:
                     # HTTP/1.0: the answer ends with the connection.
@@ -83,6 +92,21 @@ class Remote:
             message = f"it does not speak XML-RPC: {error}"
             raise Unreachable(message) from error
         return answer
+
+    async def _connected(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the first of a host's addresses that takes the connection."""
+        try:
+            for address in addresses[:-1]:
+                with suppress(OSError):
+                    return await self._open(address)
+            return await self._open(addresses[-1])
+        except BaseException:
+            self._names.forget(self._host)
+            raise
+
+    async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        name = self._host if self._tls else None  # of which the certificate has to be
+        return await asyncio.open_connection(address, self._port, ssl=self._tls, server_hostname=name, limit=_LARGEST)
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
