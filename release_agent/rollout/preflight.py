@@ -15,6 +15,7 @@ from release_agent.rollout.policy.preflight import (
     fleet_of,
     note_status,
     refuse_if_all_refuse,
+    refuse_same_host,
     same_commits,
     skip_up_to_date,
     usual_changes,
@@ -50,7 +51,7 @@ class Preflight:
         self._parallel = parallel
 
     async def look(self, hosts: Sequence[Host]) -> PreflightResult:
-        """Ask what is live on every host; raises Refused (fleet-mixed), FleetStopped if none answers."""
+        """Ask what is live on every host; raises Misconfigured, Refused (fleet-mixed), FleetStopped if none answers."""
         statuses: dict[str, HostStatus] = {}
 
         async def ask(host: Host) -> None:
@@ -61,6 +62,7 @@ class Preflight:
                 note_failure(host, error)
 
         await in_parallel(hosts, self._parallel, ask)
+        refuse_same_host(hosts, statuses)
         return PreflightResult(*fleet_of(hosts, statuses))
 
     async def wait_for_busy(self, hosts: Sequence[Host]) -> None:

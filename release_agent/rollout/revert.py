@@ -92,11 +92,11 @@ class Revert:
         again, host.stage = host.stage is HostStage.REVERTING, HostStage.REVERTING
         await self._writer.host(host)
         self._observer.tell("host.reverting", host)
-        wanted = rollback(host.before or "", self._rollout.id)
+        wanted = rollback(host.before or "", self._rollout.id, host.deployment)
 
         async def begun(identity: str) -> None:
             host.deployment = identity
 
-        record = await client.run(wanted, end - now(), begun, again=again, after=host.deployment)
+        record = await client.run(wanted, end - now(), begun, again=again)
         require_success(record)
         host.release = record.get("release")

@@ -137,10 +137,12 @@ class RolloutRun:
 
         async def begun(identity: str) -> None:
             host.deployment, host.stage = identity, HostStage.DEPLOYING
+            await self._writer.host(host)
             self._observer.tell("host.deploying", host, deployment=identity)
 
         client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id)
-        record = await client.run(wanted, rollout.options.deadline, begun, again=host.name in self._leftover)
+        again = host.name in self._leftover
+        record = await client.run(wanted, rollout.options.deadline, begun, again=again, known=host.deployment)
         host.release = record.get("release")
         require_success(record, rollout.commits)
 

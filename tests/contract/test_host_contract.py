@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 USER, PASSWORD = "agent", "secret-secret"
-_STATUS = {"app", "environment", "services", "health", "agent_version", "follow", "maintenance"}
+_STATUS = {"app", "environment", "services", "health", "agent_version", "follow", "maintenance", "instance"}
 _RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at"}
 _BEGUN = {"id", "revision", "commits", "signers", "seconds", "phases"}
 _JOURNALED = {"action", "trigger", "started_at"}
@@ -180,6 +180,7 @@ def test_status_without_a_release(rpc: Rpc) -> None:
     assert set(status) == _STATUS, "what is null is left out"
     assert (status["app"], status["environment"]) == ("api", "test")
     assert (status["health"], status["maintenance"]) == ("critical", False)
+    assert rpc.getStatus()["instance"] == status["instance"]
 
 
 def test_status_with_releases(subject: Subject, rpc: Rpc) -> None:

@@ -54,20 +54,20 @@ class FakeHost:
         begun: Callable[[str], Awaitable[None]],
         *,
         again: bool,
-        after: str | None = None,
+        known: str | None = None,
     ) -> dict[str, Any]:
         """Begin a run, and end it."""
-        identity = await self.start(wanted, deadline, again=again, after=after)
+        identity = known or await self.start(wanted, deadline, again=again)
         await begun(identity)
         return await self.follow(identity, deadline, wanted.method)
 
-    async def start(self, wanted: RunRequest, _deadline: float, *, again: bool, after: str | None = None) -> str:
+    async def start(self, wanted: RunRequest, _deadline: float, *, again: bool) -> str:
         """Begin a run, once for a trigger."""
         if self.error:
             raise self.error
         if not (again and wanted.trigger in self.triggers):
             self.triggers.append(wanted.trigger)
-        return f"{wanted.trigger}+{after}" if after else wanted.trigger
+        return f"{wanted.trigger}+{wanted.after}" if wanted.after else wanted.trigger
 
     async def follow(self, identity: str, _patience: float, method: str) -> dict[str, Any]:
         """End the run."""

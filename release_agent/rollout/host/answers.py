@@ -44,6 +44,7 @@ def status_of(answer: Any) -> HostStatus:
             health=str(answer.get("health", HealthState.CRITICAL)),
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
+            instance=str(answer.get("instance", "")),
         )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
 PASSING = 15.0  # seconds that trouble may last before anything is changed: a locked journal, somebody else's check
 _RECENT = 20  # of a history: enough to find what was just started
+_ALL = 1000  # as many as the plugin tells: others may have deployed since
 
 
 class HostClient:
@@ -61,37 +62,38 @@ class HostClient:
         begun: Callable[[str], Awaitable[None]],
         *,
         again: bool,
-        after: str | None = None,
+        known: str | None = None,
     ) -> dict[str, Any]:
         """Start a run there as start() does, and follow it to its end; ``begun`` gets its id.
 
         A run that finds the host's lock taken did nothing: it is started again until the deadline.
+        ``known``: the id of the run, if it was started before.
         """
         now = asyncio.get_running_loop().time
         end = now() + deadline
         while True:
-            identity = await self.start(wanted, end - now(), again=again, after=after)
+            identity = known or await self.start(wanted, end - now(), again=again)
             await begun(identity)
             record = await self.follow(identity, end - now(), wanted.method)
             if record["outcome"] != Busy.outcome or now() >= end:
                 return record
+            known = None
             await asyncio.sleep(1.0)
 
-    async def start(self, wanted: RunRequest, deadline: float, *, again: bool, after: str | None = None) -> str:
+    async def start(self, wanted: RunRequest, deadline: float, *, again: bool) -> str:
         """Start a run there, at most once for a trigger; returns the id of its deployment.
 
         ``again``: it may have been started before, by an operator who was killed before writing it down.
         ``deadline``: seconds.
-        ``after``: the id of a deployment; only runs since then count.
         """
-        started = await self._started(wanted.trigger, after, deadline, deadline) if again else None
-        return started or await self._start_once(wanted, after, deadline)
+        started = await self._started(wanted, deadline, deadline, _ALL) if again else None
+        return started or await self._start_once(wanted, deadline)
 
     async def brought(self, release: str, rollout: str, since: str) -> bool:
         """Whether a rollout, or a boot since it began, made live what is live there now."""
         return brought_by(await self._insist(PASSING, "release.getHistory", _RECENT, first_contact=0.0), release, rollout, since)
 
-    async def _start_once(self, wanted: RunRequest, after: str | None, deadline: float) -> str:
+    async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
         """Start it, and again only if it is known that nothing came of it."""
         now = asyncio.get_running_loop().time
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
@@ -107,16 +109,19 @@ class HostClient:
             await asyncio.sleep(1.0)
             # An answer that was lost is no reason to deploy twice; nor is what it is busy with our own.
             left = began - now()
-            started = await self._started(wanted.trigger, after, deadline + left, first_contact + left)
+            started = await self._started(wanted, deadline + left, first_contact + left)
             if started:
                 return started
 
-    async def _started(self, trigger: str, after: str | None, patience: float, first_contact: float) -> str | None:
-        """Return the id of the run that a trigger started there, or None; asks until the host answers."""
-        history = await self._insist(patience, "release.getHistory", _RECENT, first_contact=first_contact)
+    async def _started(self, wanted: RunRequest, patience: float, first_contact: float, most: int = _RECENT) -> str | None:
+        """Return the id of the run if its trigger has started it there, or None; asks until the host answers.
+
+        ``most``: entries of its history to look at.
+        """
+        history = await self._insist(patience, "release.getHistory", most, first_contact=first_contact)
         with understood():
-            newer = takewhile(lambda entry: entry["id"] != after, history)
-            return next((str(entry["id"]) for entry in newer if entry.get("trigger") == trigger), None)
+            newer = takewhile(lambda entry: entry["id"] != wanted.after, history)
+            return next((str(entry["id"]) for entry in newer if entry.get("trigger") == wanted.trigger), None)
 
     async def follow(self, identity: str, patience: float, method: str) -> dict[str, Any]:
         """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds."""

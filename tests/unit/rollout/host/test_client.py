@@ -122,6 +122,22 @@ def test_run_that_found_the_lock_taken_did_nothing_and_is_started_again() -> Non
     assert host.asked.count("deploy") == 3
 
 
+def test_run_that_was_started_before_is_found_behind_many_newer_ones() -> None:
+    newer = [{"id": f"n{number}", "trigger": "person"} for number in range(500)]
+    asked: list[Any] = []
+
+    class Historian(_Host):
+        async def __call__(self, method: str, *arguments: Any) -> Any:
+            if method != "release.getHistory":
+                return await super().__call__(method, *arguments)
+            asked.extend(arguments)
+            return [*newer, {"id": "d1", "trigger": "rollout-1"}][: arguments[0]]
+
+    started, _ = no_time.run(Historian().client.start(deployment("v2", "rollout-1"), DEADLINE, again=True))
+
+    assert (started, asked) == ("d1", [1000])
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
