@@ -137,6 +137,14 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="read the password from this file, which holds nothing else (default: as --user)"
     )
     parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="for https: trust the certificates of these authorities alone, in PEM (default: those of the system)",
+    )
+    parser.add_argument(
+        "--client-cert", metavar="FILE", help="for https: show this certificate to hosts; the file holds its key as well, in PEM"
+    )
+    parser.add_argument(
         "--prefix", default=DEFAULT_PREFIX, help="keep rollouts under this prefix of Consul's KV store (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print each event as one line of JSON")

@@ -5,25 +5,28 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from support.waiting import eventually
 
+if TYPE_CHECKING:
+    import ssl
+
 
 class GoBetween:
-    """Passes one call for each connection on to a port of this machine, and keeps the answers."""
+    """Passes one call for each connection on, and keeps the answers; with ``tls`` it is asked by TLS."""
 
-    def __init__(self, to: int) -> None:
+    def __init__(self, to: int, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[bytes] = []
         answers = self.answers
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                with socket.create_connection(("127.0.0.1", to)) as there:
-                    passing = threading.Thread(target=_pass, args=(self.request, there), daemon=True)
-                    passing.start()
-                    answer = b"".join(iter(lambda: there.recv(1 << 16), b""))
-                answers.append(answer)
-                self.request.sendall(answer)
+                with suppress(OSError), _within(tls, self.request) as client, socket.create_connection((address, to)) as there:
+                    threading.Thread(target=_pass, args=(client, there), daemon=True).start()
+                    answers.append(b"".join(iter(lambda: there.recv(1 << 16), b"")))
+                    client.sendall(answers[-1])
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -45,6 +48,10 @@ class GoBetween:
         """Wait until so many more answers with a text have passed."""
         before = len(self.answers)
         eventually(lambda: sum(text in answer for answer in self.answers[before:]) >= times, f"{times} answers with {text!r}")
+
+
+def _within(tls: ssl.SSLContext | None, client: socket.socket) -> socket.socket:
+    return tls.wrap_socket(client, server_side=True) if tls else client
 
 
 def _pass(one: socket.socket, other: socket.socket) -> None:

@@ -9,12 +9,15 @@ import os
 import ssl
 import xmlrpc.client
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, FleetStopped
 from release_agent.rollout.host.names import Names, Unresolved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PATH = "/RPC2"
 _OK, _UNAUTHORISED, _SERVER_ERROR = 200, 401, 500
@@ -39,13 +42,22 @@ class Remote:
     """One host's RPC."""
 
     def __init__(
-        self, url: str, credentials: tuple[str, str] | None, timeout: float = 10.0, *, names: Names | None = None
+        self,
+        url: str,
+        credentials: tuple[str, str] | None,
+        timeout: float = 10.0,
+        *,
+        names: Names | None = None,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
-        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a call, without DNS."""
+        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a call, without DNS.
+
+        ``tls`` returns the context for https: it takes long to make one.
+        """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = tls() if parts.scheme == "https" else None
         self._timeout = timeout
         self._names = names or Names()
         head = {"Host": parts.netloc, "Content-Type": "text/xml", "User-Agent": "release-agent"}
