@@ -90,7 +90,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_at_least_one,
         default=default.parallel,
         metavar="N",
-        help="deploy to at most N hosts at a time (default: 50)",
+        help="deploy to at most N hosts at a time; preflight asks four times as many (default: 50)",
     )
     group.add_argument(
         "--bake",

@@ -33,9 +33,11 @@ class FakeHost:
     health: str = "passing"
     triggers: list[str] = field(default_factory=list)
     held: asyncio.Event | None = None  # what a deployment waits for
+    slow: float = 0.0  # seconds until it tells what is live
 
     async def look(self, _patience: float = 0.0, **_limits: float) -> HostStatus:
         """Tell what is live."""
+        await asyncio.sleep(self.slow)
         if self.error:
             raise self.error
         return HostStatus("api", "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)

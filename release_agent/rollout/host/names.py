@@ -29,7 +29,10 @@ class Names:
         self._known: dict[str, tuple[list[str], float]] = {}
 
     async def addresses(self, host: str) -> list[str]:
-        """Return the addresses of a host, the preferred one first; an address is its own. Raises Unresolved."""
+        """Return the addresses of a host, the preferred one first; an address is its own.
+
+        Raises Unresolved, and OSError if this machine cannot ask.
+        """
         if _is_address(host):
             return [host]
         now = asyncio.get_running_loop().time()
@@ -64,7 +67,7 @@ async def _looked_up(host: str) -> list[str]:
         what = "no name server answers for" if passing else "there is no host"
         message = f"DNS: {what} {host} ({error.strerror})"
         raise Unresolved(message, passing=passing) from error
-    except (OSError, ValueError) as error:  # a name that is none, such as one with a label of 100 letters
+    except ValueError as error:  # a name that is none, such as one with a label of 100 letters
         message = f"DNS: {host} cannot be looked up: {error}"
         raise Unresolved(message, passing=False) from error
 

@@ -71,9 +71,6 @@ class Remote:
         heard = False
         try:
             addresses = await self._names.addresses(self._host)
-        except Unresolved as error:
-            raise Unreachable(str(error), passing=error.passing) from error
-        try:
             async with asyncio.timeout(self._timeout):
                 reader, writer = await self._connected(addresses)
                 heard = True
@@ -83,6 +80,8 @@ class Remote:
                     status, text = await _answer(reader)
                 finally:
                     writer.close()
+        except Unresolved as error:
+            raise Unreachable(str(error), passing=error.passing) from error
         except TimeoutError as error:
             message = f"no answer within {self._timeout:g} s"
             raise Unreachable(message, passing=heard) from error
