@@ -84,7 +84,7 @@ class Remote:
             raise Unreachable(str(error), passing=error.passing) from error
         except TimeoutError as error:
             message = f"no answer within {self._timeout:g} s"
-            raise Unreachable(message, passing=heard) from error
+            raise Unreachable(message, passing=True) from error  # also of a connection: the queue of those that wait may be full
         except (OSError, EOFError) as error:
             _refuse_own_fault(error)
             raise Unreachable(_words(error), passing=heard) from error
