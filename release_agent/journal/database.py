@@ -1,8 +1,7 @@
 """The file ``state.db``: opened, found missing or broken, read and written.
 
-SQLite with its rollback journal, not WAL: a reader as another user (supervisor's
-root beside an agent that is not) then leaves no file behind. Every commit is
-synced: recovery reads from here how far a killed run got.
+SQLite with its rollback journal, not WAL, for the reasons in docs/architecture.md.
+Every commit is synced: recovery reads from here how far a killed run got.
 
 Only the standard library is imported: supervisord loads this module.
 """

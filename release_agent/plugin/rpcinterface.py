@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -143,9 +144,9 @@ class ReleaseRPCInterface:
     def getStatus(self) -> Any:
         """Return the live release, its services and its last known health.
 
-        @return struct result  As `release-agent status --json`, with health_at, agent_version, follow and maintenance
+        @return struct result  As `release-agent status --json`, with health_at, agent_version, follow, maintenance and instance
         """
-        return self._answers().status(self._processes_of)
+        return {**self._answers().status(self._processes_of), "instance": _shared(self._supervisord, "instance", _instance)}
 
     @_answering
     def getDeployment(self, id: str) -> Any:
@@ -402,6 +403,11 @@ def _forget_closed_pipes(process: Any) -> None:
     """
     if not process.pid:
         process.dispatchers = {}
+
+
+def _instance() -> str:
+    """Return a new id of a supervisord: who has several addresses for it finds out that they are one."""
+    return os.urandom(16).hex()
 
 
 def _words_of(supervisord: Any) -> LastWords:

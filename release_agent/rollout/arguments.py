@@ -91,7 +91,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_at_least_one,
         default=default.parallel,
         metavar="N",
-        help="deploy to at most N hosts at a time (default: 50)",
+        help="deploy to at most N hosts at a time; preflight asks four times as many (default: 50)",
     )
     group.add_argument(
         "--bake",
@@ -136,6 +136,14 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", help="log in to the hosts' supervisors as this user (default: [fleet] user of fleet.toml)")
     parser.add_argument(
         "--password-file", metavar="FILE", help="read the password from this file, which holds nothing else (default: as --user)"
+    )
+    parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="for https: trust the certificates of these authorities alone, in PEM (default: those of the system)",
+    )
+    parser.add_argument(
+        "--client-cert", metavar="FILE", help="for https: show this certificate to hosts; the file holds its key as well, in PEM"
     )
     parser.add_argument(
         "--prefix", default=DEFAULT_PREFIX, help="keep rollouts under this prefix of Consul's KV store (default: %(default)s)"

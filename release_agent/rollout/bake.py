@@ -30,9 +30,10 @@ class Watch(Protocol):
 class AskAgents:
     """Asks each host's agent how it was last found."""
 
-    def __init__(self, client_of: Callable[[Host], HostClient]) -> None:
-        """``client_of`` makes the client of a host."""
+    def __init__(self, client_of: Callable[[Host], HostClient], deadline: float) -> None:
+        """``client_of`` makes the client of a host; ``deadline``: seconds for trouble that passes at the last look."""
         self._client_of = client_of
+        self._deadline = deadline
 
     async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
         """Look at all of them every two seconds; one that does not answer at the last look is lost."""
@@ -40,7 +41,7 @@ class AskAgents:
         end, watched = now() + seconds, list(hosts)
         while True:
             last = now() >= end
-            for host, error in await self._look(watched):
+            for host, error in await self._look(watched, self._deadline if last else 0.0):
                 if not error.unreachable or last:
                     watched.remove(host)
                     yield host, error
@@ -48,13 +49,13 @@ class AskAgents:
                 return
             await asyncio.sleep(min(_LOOK, max(0.0, end - now())))
 
-    async def _look(self, hosts: Sequence[Host]) -> list[tuple[Host, HostError]]:
+    async def _look(self, hosts: Sequence[Host], patience: float) -> list[tuple[Host, HostError]]:
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(host: Host) -> HostError | None:
             async with at_once:
                 try:
-                    seen = await self._client_of(host).look()
+                    seen = await self._client_of(host).look(patience, first_contact=0.0)
                 except HostError as error:
                     return error
                 return HostError(Code.HOST_SICK, "it is critical after its deployment") if seen.health == _SICK else None

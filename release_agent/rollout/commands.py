@@ -7,6 +7,7 @@ import resource
 import shlex
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_PREFIX
@@ -67,6 +68,8 @@ class RolloutCommand:
         user, password_file = self.parts.user or rollout.user, self.parts.password_file or rollout.password_file
         if user:
             words += ["--user", user, "--password-file", password_file]
+        for option, path in (("--ca-file", self.settings.ca_file), ("--client-cert", self.settings.client_cert)):
+            words += [option, path] if path else []
         if self.settings.prefix != DEFAULT_PREFIX:
             words += ["--prefix", self.settings.prefix]
         return shlex.join(words)
@@ -104,9 +107,15 @@ def _access(arguments: argparse.Namespace) -> AccessSettings:
     return AccessSettings(
         user=arguments.user or "",
         password_file=arguments.password_file or "",
+        ca_file=_absolute(arguments.ca_file),
+        client_cert=_absolute(arguments.client_cert),
         prefix=arguments.prefix,
         in_consul=bool(arguments.consul),
     )
+
+
+def _absolute(path: str | None) -> str:
+    return str(Path(path).absolute()) if path else ""
 
 
 def _inventory(arguments: argparse.Namespace) -> InventoryChoice:

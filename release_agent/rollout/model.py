@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from release_agent.errors import Code, Misconfigured
 from release_agent.members import known_fields, known_member
 from release_agent.model import ROLLOUT, Completed, new_id, timestamp
 from release_agent.rollout.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 REVERT = "revert"
 ASKED = "asked for"  # why a rollout is reverted that did not fail
@@ -196,6 +197,15 @@ class Order:
     def from_json(cls, body: Mapping[str, Any]) -> Order:
         """Read what an older or a newer agent left; raises TypeError for anything else."""
         return cls(**known_fields(cls, body))
+
+
+def same_supervisor(hosts: Sequence[str]) -> Misconfigured:
+    """Make the error for hosts of an inventory that are one."""
+    return Misconfigured(
+        Code.INVENTORY_INVALID,
+        f"several hosts are one and the same supervisor: {', '.join(hosts)}",
+        hint="give each its own url, or rpc_url in its [app]; or name it once",
+    )
 
 
 def rollout_id() -> str:

@@ -7,27 +7,32 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
+from release_agent.rollout.host.client import PASSING
 from release_agent.rollout.host.model import HostError, note_failure
 from release_agent.rollout.model import HostStage
-from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy.preflight import (
     fleet_of,
     note_status,
     refuse_if_all_refuse,
+    refuse_same_host,
     same_commits,
     skip_up_to_date,
     usual_changes,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host
+    from release_agent.rollout.observer import Observer
 
 _LOOKS = 10  # a second apart
 _PATIENCE = 60.0  # seconds for a check: git in a large repository
+TIMES = 4  # as many hosts as are deployed to at a time: a question costs them little
+_SHOWN = 2.0  # seconds
 
 
 @dataclass
@@ -43,23 +48,25 @@ class PreflightResult:
 class Preflight:
     """Asks every host, some at a time; an error of one host is noted in that host only."""
 
-    def __init__(self, client_of: Callable[[Host], HostClient], parallel: int) -> None:
-        """Ask ``parallel`` hosts at a time."""
+    def __init__(self, client_of: Callable[[Host], HostClient], parallel: int, observer: Observer) -> None:
+        """``parallel``: hosts to deploy to at a time; ``observer`` is told how many were asked, if it takes a while."""
         self._client_of = client_of
-        self._parallel = parallel
+        self._at_once = parallel * TIMES
+        self._observer = observer
 
     async def look(self, hosts: Sequence[Host]) -> PreflightResult:
-        """Ask what is live on every host; raises Refused (fleet-mixed), FleetStopped if none answers."""
+        """Ask what is live on every host; raises Misconfigured, Refused (fleet-mixed), FleetStopped if none answers."""
         statuses: dict[str, HostStatus] = {}
 
         async def ask(host: Host) -> None:
             try:
-                statuses[host.name] = await self._client_of(host).look()
+                statuses[host.name] = await self._client_of(host).look(PASSING, first_contact=0.0)
                 note_status(host, statuses[host.name])
             except HostError as error:
                 note_failure(host, error)
 
-        await in_parallel(hosts, self._parallel, ask)
+        await self._ask("status", hosts, ask)
+        refuse_same_host(hosts, statuses)
         return PreflightResult(*fleet_of(hosts, statuses))
 
     async def wait_for_busy(self, hosts: Sequence[Host]) -> None:
@@ -76,7 +83,7 @@ class Preflight:
                 if host.code != Code.HOST_BUSY:
                     return
 
-        await in_parallel([host for host in hosts if host.code == Code.HOST_BUSY], self._parallel, ask)
+        await self._ask("status", [host for host in hosts if host.code == Code.HOST_BUSY], ask)
 
     async def check(self, hosts: Sequence[Host], revision: str, found: PreflightResult) -> None:
         """Ask what the revision would change; raises Refused if all hosts refuse it, or if it is not the same everywhere."""
@@ -92,8 +99,25 @@ class Preflight:
                     refusals[host.name] = error
 
         asked = [host for host in hosts if host.stage is HostStage.PENDING]
-        await in_parallel(asked, self._parallel, ask)
+        await self._ask("check", asked, ask)
         refuse_if_all_refuse(asked, revision, refusals)
         found.commits = same_commits(answers)
         found.changes = usual_changes(asked, answers)
         skip_up_to_date(asked, answers, revision)
+
+    async def _ask(self, what: str, hosts: Sequence[Host], ask: Callable[[Host], Awaitable[None]]) -> None:
+        """Ask hosts, some at a time."""
+        asked = 0
+
+        async def count(host: Host) -> None:
+            nonlocal asked
+            await ask(host)
+            asked += 1
+
+        async def show() -> None:
+            while True:
+                await asyncio.sleep(_SHOWN)
+                self._observer.tell("preflight.progress", what=what, asked=asked, hosts=len(hosts))
+
+        async with alongside(show()):
+            await in_parallel(hosts, self._at_once, count)

@@ -78,10 +78,11 @@ class Revert:
         """Return a host's status once it is not busy: usually it is still finishing this rollout's deployment."""
         now = asyncio.get_running_loop().time
         end = now() + deadline
-        live = await client.look(min(FIRST_CONTACT, deadline))
+        first_contact = min(FIRST_CONTACT, deadline)
+        live = await client.look(deadline, first_contact=first_contact)
         while live.busy and now() < end:
             await asyncio.sleep(_LOOK)
-            live = await client.look(min(FIRST_CONTACT, deadline))
+            live = await client.look(end - now(), first_contact=first_contact)
         if live.busy:
             raise HostError(Code.HOST_LATE, "still busy after its deadline; the host goes on alone")
         return live
@@ -91,8 +92,11 @@ class Revert:
         again, host.stage = host.stage is HostStage.REVERTING, HostStage.REVERTING
         await self._writer.host(host)
         self._observer.tell("host.reverting", host)
-        wanted = rollback(host.before or "", self._rollout.id)
-        host.deployment = await client.start(wanted, end - now(), again=again, after=host.deployment)
-        record = await client.follow(host.deployment, end - now(), wanted.method)
+        wanted = rollback(host.before or "", self._rollout.id, host.deployment)
+
+        async def under_way(identity: str, phase: str) -> None:
+            host.deployment, host.phase = identity, phase
+
+        record = await client.run(wanted, end - now(), under_way, again=again)
         require_success(record)
         host.release = record.get("release")

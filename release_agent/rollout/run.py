@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Exit, FleetStopped
@@ -134,13 +133,18 @@ class RolloutRun:
         self._observer.tell("host.finished", host)
 
     async def _deployed(self, host: Host) -> None:
-        rollout, now = self._rollout, asyncio.get_running_loop().time
+        rollout = self._rollout
+
+        async def under_way(identity: str, phase: str) -> None:
+            host.phase = phase
+            if (host.deployment, host.stage) != (identity, HostStage.DEPLOYING):
+                host.deployment, host.stage = identity, HostStage.DEPLOYING
+                await self._writer.host(host)
+                self._observer.tell("host.deploying", host, deployment=identity)
+
         client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id)
-        end = now() + rollout.options.deadline
-        host.deployment = await client.start(wanted, rollout.options.deadline, again=host.name in self._leftover)
-        host.stage = HostStage.DEPLOYING
-        self._observer.tell("host.deploying", host, deployment=host.deployment)
-        record = await client.follow(host.deployment, end - now(), wanted.method, partial(setattr, host, "phase"))
+        again = host.name in self._leftover
+        record = await client.run(wanted, rollout.options.deadline, under_way, again=again, known=host.deployment)
         host.release = record.get("release")
         require_success(record, rollout.commits)
 

@@ -12,14 +12,17 @@ from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.bake import AskAgents, AskConsul
 from release_agent.rollout.host.client import HostClient
+from release_agent.rollout.host.names import Names
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote
+from release_agent.rollout.host.tls import client_context
 from release_agent.rollout.inventory import hosts
 from release_agent.rollout.inventory.choice import InventoryChoice, choose
 from release_agent.rollout.run import HostAccess
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from release_agent.consul.client import ConsulClient
@@ -37,6 +40,8 @@ class AccessSettings:
 
     user: str = ""
     password_file: str = ""
+    ca_file: str = ""
+    client_cert: str = ""
     prefix: str = DEFAULT_PREFIX
     in_consul: bool = False  # also if CONSUL_HTTP_ADDR is set
 
@@ -50,11 +55,12 @@ class RolloutParts:
         inventory: InventoryChoice | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """Read the user and password of an inventory's file; raises Misconfigured."""
+        """Read the user and password of an inventory's file, and the certificates; raises Misconfigured."""
         self._settings = settings
         self._inventory = inventory or InventoryChoice()
         self._environ = environ
         self._pace = Pace()
+        self._names = Names()
         self._fleet = hosts.from_file(self._inventory.fleet) if self._inventory.fleet else None
         self.user = (self._fleet.user if self._fleet else "") or settings.user
         password_file = (self._fleet.password_file if self._fleet else "") or settings.password_file
@@ -66,6 +72,12 @@ class RolloutParts:
                 hint="give --user and --password-file, or both in [fleet] of fleet.toml",
             )
         self._credentials = (self.user, hosts.password(self.password_file)) if self.user else None
+        if settings.ca_file or settings.client_cert:
+            _ = self._tls  # what is wrong with the files is said before any host is asked
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return client_context(self._settings.ca_file, self._settings.client_cert)
 
     def adopt(self, rollout: Rollout) -> None:
         """Use the credentials a rollout was started with if none are given; raises Misconfigured if they are not here."""
@@ -79,7 +91,7 @@ class RolloutParts:
 
     def client_of(self, host: Host) -> HostClient:
         """Return the client of one host."""
-        return HostClient(Remote(host.url, self._credentials), self._pace)
+        return HostClient(Remote(host.url, self._credentials, names=self._names, tls=lambda: self._tls), self._pace)
 
     def host_access(self, rollout: Rollout) -> HostAccess:
         """Return how a rollout's hosts are reached and watched."""
@@ -114,7 +126,7 @@ class RolloutParts:
 
     def _watch(self, rollout: Rollout) -> Watch:
         """Return who watches hosts between waves: Consul if the hosts come from it, else their agents."""
-        agents = AskAgents(self.client_of)
+        agents = AskAgents(self.client_of, rollout.options.deadline)
         if not rollout.service:
             return agents
         from release_agent.rollout.inventory.consul import sick

@@ -21,6 +21,7 @@ class FaultCode(IntEnum):
     UNKNOWN_METHOD = 1
     SHUTDOWN_STATE = 6
     BAD_NAME = 10
+    SPAWN_ERROR = 50
     ALREADY_STARTED = 60
     NOT_RUNNING = 70
 

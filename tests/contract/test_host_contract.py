@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 USER, PASSWORD = "agent", "secret-secret"
-_STATUS = {"app", "environment", "services", "health", "agent_version", "follow", "maintenance"}
+_STATUS = {"app", "environment", "services", "health", "agent_version", "follow", "maintenance", "instance"}
 _RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at"}
 _BEGUN = {"id", "revision", "commits", "signers", "seconds", "phases"}
 _JOURNALED = {"action", "trigger", "started_at"}
@@ -180,6 +180,7 @@ def test_status_without_a_release(rpc: Rpc) -> None:
     assert set(status) == _STATUS, "what is null is left out"
     assert (status["app"], status["environment"]) == ("api", "test")
     assert (status["health"], status["maintenance"]) == ("critical", False)
+    assert rpc.getStatus()["instance"] == status["instance"]
 
 
 def test_status_with_releases(subject: Subject, rpc: Rpc) -> None:
@@ -443,7 +444,7 @@ def test_stranger_is_not_let_in(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manner", "heard", "why"),
+    ("manner", "passing", "why"),
     [
         (Manner.MUTE, True, "no answer within"),
         (Manner.HEAD_ALONE, True, "no answer within"),
@@ -453,14 +454,14 @@ def test_stranger_is_not_let_in(subject: Subject) -> None:
         (Manner.REFUSE, False, "refused"),
     ],
 )
-def test_simulated_host_misbehaves(manner: Manner, heard: bool | None, why: str) -> None:
+def test_simulated_host_misbehaves(manner: Manner, passing: bool | None, why: str) -> None:
     with SimulatedFleet(2) as fleet:
         fleet.hosts[0].manner = manner
         remote = Remote(fleet.url(fleet.hosts[0]), None, timeout=0.2 if "within" in why else 10.0)
         with pytest.raises(Unreachable, match=why) as unreachable:
             asyncio.run(remote("release.deploy", "v2.0.0", False, "rollout-1"))
 
-        assert heard in (None, unreachable.value.heard)
+        assert passing in (None, unreachable.value.passing)
         assert fleet.hosts[0].triggers == (["rollout-1"] if manner in _DOES_IT else [])
         assert asyncio.run(Remote(fleet.url(fleet.hosts[1]), None)("release.getStatus"))["current"]["revision"] == "v1.0.0"
 

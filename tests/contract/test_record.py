@@ -373,6 +373,16 @@ def test_rollout_is_taken_as_it_was_left_and_gone_on_with(mine: RolloutStore, th
         mine.take(FIRST)
 
 
+def test_rollouts_of_a_large_fleet_are_kept_as_long_as_their_hosts_are_not_too_many(mine: RolloutStore) -> None:
+    for identity, size in ((FIRST, 10_001), (SECOND, 10_000), (THIRD, 3)):
+        mine.begin(a_rollout(identity, hosts=size))
+        mine.release()
+
+    assert [rollout.id for rollout in mine.all()] == [THIRD, SECOND]
+    with pytest.raises(NoTarget):
+        mine.read(FIRST)
+
+
 def test_only_the_newest_twenty_of_a_fleet_are_kept(mine: RolloutStore) -> None:
     ids = [f"rollout-20261122T1000{n:02d}Z-aaaaaa" for n in range(23)]
     mine.begin(a_rollout("rollout-20261101T000000Z-aaaaaa", app="web"))

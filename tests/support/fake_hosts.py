@@ -10,7 +10,7 @@ from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.rollout.run import HostAccess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from release_agent.rollout.host.model import RunRequest
     from release_agent.rollout.model import Host, Rollout
@@ -33,9 +33,11 @@ class FakeHost:
     health: str = "passing"
     triggers: list[str] = field(default_factory=list)
     held: asyncio.Event | None = None  # what a deployment waits for
+    slow: float = 0.0  # seconds until it tells what is live
 
-    async def look(self, _patience: float = 0.0) -> HostStatus:
+    async def look(self, _patience: float = 0.0, **_limits: float) -> HostStatus:
         """Tell what is live."""
+        await asyncio.sleep(self.slow)
         if self.error:
             raise self.error
         return HostStatus("api", "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
@@ -47,13 +49,27 @@ class FakeHost:
             raise HostError(code, why, refused=True)
         return {"commits": COMMITS[revision], "changes": {}, "live": revision == self.revision}
 
-    async def start(self, wanted: RunRequest, _deadline: float, *, again: bool, after: str | None = None) -> str:
+    async def run(
+        self,
+        wanted: RunRequest,
+        deadline: float,
+        under_way: Callable[[str, str], Awaitable[None]],
+        *,
+        again: bool,
+        known: str | None = None,
+    ) -> dict[str, Any]:
+        """Begin a run, and end it."""
+        identity = known or await self.start(wanted, deadline, again=again)
+        await under_way(identity, "")
+        return await self.follow(identity, deadline, wanted.method)
+
+    async def start(self, wanted: RunRequest, _deadline: float, *, again: bool) -> str:
         """Begin a run, once for a trigger."""
         if self.error:
             raise self.error
         if not (again and wanted.trigger in self.triggers):
             self.triggers.append(wanted.trigger)
-        return f"{wanted.trigger}+{after}" if after else wanted.trigger
+        return f"{wanted.trigger}+{wanted.after}" if wanted.after else wanted.trigger
 
     async def follow(self, identity: str, _patience: float, method: str, _in_phase: object = None) -> dict[str, Any]:
         """End the run."""

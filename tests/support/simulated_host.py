@@ -122,6 +122,7 @@ class SimulatedHost:
     health_after: str = "passing"  # and is found after a deployment
     maintenance: bool = False
     agent_version: str = __version__
+    instance: str = field(default_factory=lambda: os.urandom(16).hex())  # of its supervisord
 
     def __post_init__(self) -> None:
         """Let it run what it runs."""
@@ -220,6 +221,7 @@ class SimulatedHost:
                 "agent_version": self.agent_version,
                 "follow": "tag",
                 "maintenance": self.maintenance,
+                "instance": self.instance,
             }
         )
         return status

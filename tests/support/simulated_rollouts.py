@@ -17,6 +17,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.simulated_host import SimulatedHost
+
 REVISIONS = ("v0.9.0", "v1.0.0", "v1.1.0")
 
 
@@ -40,6 +42,10 @@ class SimulatedRollouts(Desk):
     def urls(self) -> list[str]:
         """Return where each host's RPC is."""
         return [self._fleet.url(host) for host in self.hosts]
+
+    def address(self, host: SimulatedHost) -> str:
+        """Return a host's address."""
+        return self._fleet.address(self.hosts.index(host))
 
     def register(self) -> str:
         """Let each host register in Consul, as its agent does; returns the service's name, which is no other test's."""

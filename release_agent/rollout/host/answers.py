@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import xmlrpc.client
     from collections.abc import Iterator
 
-BUSY = FAULTS + Exit.BUSY
+_BUSY = FAULTS + Exit.BUSY
+_FAILED = FAULTS + Exit.FAILED
+_TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 
 
 @contextmanager
@@ -42,6 +44,7 @@ def status_of(answer: Any) -> HostStatus:
             health=str(answer.get("health", HealthState.CRITICAL)),
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
+            instance=str(answer.get("instance", "")),
         )
 
 
@@ -69,11 +72,20 @@ def failure(record: dict[str, Any]) -> HostError:
         return HostError(error.get("code", record["outcome"]), why, refused=record["outcome"] == Refused.outcome)
 
 
-def error_of(fault: xmlrpc.client.Fault) -> HostError:
-    """Make the error for a fault."""
+def error_of(fault: xmlrpc.client.Fault, method: str) -> HostError:
+    """Make the error for a fault that a method was answered with."""
     if fault.faultCode == FaultCode.UNKNOWN_METHOD:
         return HostError(Code.HOST_UNFIT, "its supervisord has no [rpcinterface:release]: include supervisor.d/plugin.conf")
-    return HostError(Code.HOST_BUSY if fault.faultCode == BUSY else Code.HOST_UNFIT, fault.faultString)
+    if fault.faultCode in (_BUSY, FaultCode.ALREADY_STARTED):
+        return HostError(Code.HOST_BUSY, fault.faultString, passing=True)
+    if _is_trouble(fault, method):
+        return HostError(Code.HOST_UNREACHABLE, fault.faultString, unreachable=True, passing=True)
+    return HostError(Code.HOST_UNFIT, fault.faultString)
+
+
+def _is_trouble(fault: xmlrpc.client.Fault, method: str) -> bool:
+    """Whether the host could not answer just now: its supervisord is being restarted, or its journal is being written."""
+    return fault.faultCode in _TROUBLE or (fault.faultCode == _FAILED and method.startswith("release.get"))
 
 
 def _check_version(version: str) -> None:

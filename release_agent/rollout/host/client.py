@@ -7,22 +7,22 @@ import xmlrpc.client
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from release_agent.errors import Code
-from release_agent.rollout.host.answers import BUSY, brought_by, error_of, failure, status_of, understood
+from release_agent.errors import Busy, Code
+from release_agent.rollout.host.answers import brought_by, error_of, failure, status_of, understood
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from release_agent.rollout.host.model import HostStatus, RunRequest
     from release_agent.rollout.host.pace import Pace
     from release_agent.rollout.host.rpc import Remote
 
 FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
-_BUSY_PATIENCE = 60.0  # seconds that a busy host, with a check perhaps, is asked again
-_CHECKS = 15  # tries, a second apart
+PASSING = 15.0  # seconds that trouble may last before anything is changed: a locked journal, somebody else's check
 _RECENT = 20  # of a history: enough to find what was just started
+_ALL = 1000  # as many as the plugin tells: others may have deployed since
 
 
 class HostClient:
@@ -33,9 +33,12 @@ class HostClient:
         self._call_remote = remote
         self._pace = pace
 
-    async def look(self, patience: float = 0.0) -> HostStatus:
-        """Return what is live there, and how it is; one that does not answer is asked for ``patience`` seconds."""
-        return status_of(await self._insist(patience, "release.getStatus"))
+    async def look(self, patience: float = 0.0, *, first_contact: float | None = None) -> HostStatus:
+        """Return what is live there, and how it is; it is asked again for ``patience`` seconds.
+
+        ``first_contact``: seconds for a host that does not hear, where they are fewer.
+        """
+        return status_of(await self._insist(patience, "release.getStatus", first_contact=first_contact))
 
     async def check(self, revision: str, patience: float) -> dict[str, Any]:
         """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds."""
@@ -50,67 +53,82 @@ class HostClient:
 
     async def _check(self, revision: str) -> Any:
         """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
-        tries = 0
+        return await self._insist(PASSING, "release.check", revision, False, first_contact=0.0)
+
+    async def run(
+        self,
+        wanted: RunRequest,
+        deadline: float,
+        under_way: Callable[[str, str], Awaitable[None]],
+        *,
+        again: bool,
+        known: str | None = None,
+    ) -> dict[str, Any]:
+        """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id, and the phase it is in.
+
+        A run that finds the host's lock taken did nothing: it is started again until the deadline.
+        ``known``: the id of the run, if it was started before.
+        """
+        now = asyncio.get_running_loop().time
+        end = now() + deadline
         while True:
-            try:
-                return await self._call("release.check", revision, False)
-            except HostError as error:
-                tries += 1
-                if error.code != Code.HOST_BUSY or tries > _CHECKS:
-                    raise
+            identity = known or await self.start(wanted, end - now(), again=again)
+            await under_way(identity, "")
+            record = await self.follow(identity, end - now(), wanted.method, under_way)
+            if record["outcome"] != Busy.outcome or now() >= end:
+                return record
+            known = None
             await asyncio.sleep(1.0)
 
-    async def start(self, wanted: RunRequest, deadline: float, *, again: bool, after: str | None = None) -> str:
+    async def start(self, wanted: RunRequest, deadline: float, *, again: bool) -> str:
         """Start a run there, at most once for a trigger; returns the id of its deployment.
 
         ``again``: it may have been started before, by an operator who was killed before writing it down.
         ``deadline``: seconds.
-        ``after``: the id of a deployment; only runs since then count.
         """
-        started = await self._started(wanted.trigger, after, deadline) if again else None
-        return started or await self._start_once(wanted, after, deadline)
+        started = await self._started(wanted, deadline, deadline, _ALL) if again else None
+        return started or await self._start_once(wanted, deadline)
 
     async def brought(self, release: str, rollout: str, since: str) -> bool:
         """Whether a rollout, or a boot since it began, made live what is live there now."""
-        return brought_by(await self._call("release.getHistory", _RECENT), release, rollout, since)
+        return brought_by(await self._insist(PASSING, "release.getHistory", _RECENT, first_contact=0.0), release, rollout, since)
 
-    async def _start_once(self, wanted: RunRequest, after: str | None, deadline: float) -> str:
+    async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
         """Start it, and again only if it is known that nothing came of it."""
         now = asyncio.get_running_loop().time
-        began, heard = now(), False
+        began, first_contact = now(), min(FIRST_CONTACT, deadline)
         while True:
             try:
-                record = await self._call_remote(wanted.method, wanted.argument, False, wanted.trigger)
+                record = await self._call(wanted.method, wanted.argument, False, wanted.trigger)
                 with understood():
                     return str(record["id"])
-            except Unreachable as error:
-                heard = heard or error.heard
-                if now() - began > (deadline if heard else min(FIRST_CONTACT, deadline)):
-                    raise HostError(Code.HOST_UNREACHABLE, str(error), unreachable=True) from error
-            except Unauthorised as error:
-                raise HostError(Code.HOST_UNAUTHORISED, str(error)) from error
-            except xmlrpc.client.Fault as fault:
-                if fault.faultCode != BUSY or now() - began > min(_BUSY_PATIENCE, deadline):
-                    raise error_of(fault) from fault
+            except HostError as error:
+                first_contact = deadline if error.passing else first_contact  # it is there
+                if not _may_pass(error, now() - began, deadline, first_contact):
+                    raise
             await asyncio.sleep(1.0)
             # An answer that was lost is no reason to deploy twice; nor is what it is busy with our own.
-            started = await self._started(wanted.trigger, after, max(0.0, deadline - (now() - began)))
+            left = began - now()
+            started = await self._started(wanted, deadline + left, first_contact + left)
             if started:
                 return started
 
-    async def _started(self, trigger: str, after: str | None, patience: float) -> str | None:
-        """Return the id of the run that a trigger started there, or None; asks until the host answers."""
-        history = await self._insist(patience, "release.getHistory", _RECENT)
+    async def _started(self, wanted: RunRequest, patience: float, first_contact: float, most: int = _RECENT) -> str | None:
+        """Return the id of the run if its trigger has started it there, or None; asks until the host answers.
+
+        ``most``: entries of its history to look at.
+        """
+        history = await self._insist(patience, "release.getHistory", most, first_contact=first_contact)
         with understood():
-            newer = takewhile(lambda entry: entry["id"] != after, history)
-            return next((str(entry["id"]) for entry in newer if entry.get("trigger") == trigger), None)
+            newer = takewhile(lambda entry: entry["id"] != wanted.after, history)
+            return next((str(entry["id"]) for entry in newer if entry.get("trigger") == wanted.trigger), None)
 
     async def follow(
-        self, identity: str, patience: float, method: str, in_phase: Callable[[str], None] = lambda _phase: None
+        self, identity: str, patience: float, method: str, under_way: Callable[[str, str], Awaitable[None]] | None = None
     ) -> dict[str, Any]:
         """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds.
 
-        ``in_phase`` hears the phase it is in.
+        ``under_way`` gets its id and its phase each time.
         """
         now = asyncio.get_running_loop().time
         began = now()
@@ -123,20 +141,26 @@ class HostClient:
                         self._pace.took(method, now() - began)
                     return record
                 phase = str((record.get("phases") or [{"name": ""}])[-1]["name"])
-                in_phase(phase)
+                if under_way:
+                    await under_way(identity, phase)
                 if now() - began > patience:
                     doing = f", in phase {phase}" if phase else ""
                     raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; the host goes on alone")
 
-    async def _insist(self, patience: float, method: str, *arguments: str | int | bool) -> Any:
-        """Call what changes nothing, again and again where there is no answer."""
+    async def _insist(
+        self, patience: float, method: str, *arguments: str | int | bool, first_contact: float | None = None
+    ) -> Any:
+        """Call what changes nothing, and again for ``patience`` seconds if there is no answer, or trouble that passes.
+
+        ``first_contact``: seconds for a host that does not hear (default: ``patience``).
+        """
         now = asyncio.get_running_loop().time
-        end = now() + patience
+        began = now()
         while True:
             try:
                 return await self._call(method, *arguments)
             except HostError as error:
-                if not error.unreachable or now() >= end:
+                if not _may_pass(error, now() - began, patience, patience if first_contact is None else first_contact):
                     raise
             await asyncio.sleep(1.0)
 
@@ -144,8 +168,13 @@ class HostClient:
         try:
             return await self._call_remote(method, *arguments)
         except Unreachable as error:
-            raise HostError(Code.HOST_UNREACHABLE, str(error), unreachable=True) from error
+            raise HostError(Code.HOST_UNREACHABLE, str(error), unreachable=True, passing=error.passing) from error
         except Unauthorised as error:
             raise HostError(Code.HOST_UNAUTHORISED, str(error)) from error
         except xmlrpc.client.Fault as fault:
-            raise error_of(fault) from fault
+            raise error_of(fault, method) from fault
+
+
+def _may_pass(error: HostError, elapsed: float, patience: float, first_contact: float) -> bool:
+    """Whether to ask again after so many seconds of trouble; a host that does not hear has ``first_contact`` of them."""
+    return elapsed < (patience if error.passing else first_contact if error.unreachable else 0.0)

@@ -15,15 +15,17 @@ class HostError(Exception):
     """Why a host did not do what it was asked.
 
     ``unreachable``: nobody knows what it does now; ``refused``: it will not take the revision.
+    ``passing``: trouble that passes, such as a locked journal. It says nothing about the release: ask again.
     """
 
-    def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False) -> None:
+    def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False, passing: bool = False) -> None:
         """``code`` is a stable name, this agent's or the host's own."""
         super().__init__(why)
         self.code = str(code)
         self.why = why
         self.unreachable = unreachable
         self.refused = refused
+        self.passing = passing
 
 
 def note_failure(host: Host, error: HostError) -> None:
@@ -44,15 +46,20 @@ class HostStatus:
     health: str
     busy: bool = False
     maintenance: bool = False
+    instance: str = ""  # an id of its supervisord; empty: an older plugin does not tell
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history."""
+    """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history.
+
+    ``after``: the id of a deployment; the run is one since then.
+    """
 
     method: str
     argument: str
     trigger: str
+    after: str | None = None
 
 
 def deployment(revision: str, rollout: str) -> RunRequest:
@@ -60,6 +67,9 @@ def deployment(revision: str, rollout: str) -> RunRequest:
     return RunRequest("release.deploy", revision, rollout)
 
 
-def rollback(release: str, rollout: str) -> RunRequest:
-    """Return the request to go back to a release; empty: to the one before, by the host's own history."""
-    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}")
+def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
+    """Return the request to go back to a release from what a deployment brought.
+
+    An empty release is the one before, by the host's own history.
+    """
+    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", after)

@@ -8,25 +8,30 @@ import errno
 import os
 import ssl
 import xmlrpc.client
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, FleetStopped
+from release_agent.rollout.host.names import Names, Unresolved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PATH = "/RPC2"
-_OK, _UNAUTHORISED = 200, 401
+_OK, _UNAUTHORISED, _SERVER_ERROR = 200, 401, 500
 _LARGEST = 16 << 20  # bytes of an answer
 _PORTS = {"http": 80, "https": 443}
 
 
 class Unreachable(Exception):
-    """No answer, or none that makes sense. ``heard``: the host may have got the call."""
+    """No answer, or none that makes sense. ``passing``: the host is there, and may have got the call; it may answer soon."""
 
-    def __init__(self, *, why: str, heard: bool) -> None:
+    def __init__(self, why: str, *, passing: bool = False) -> None:
         """Say why."""
         super().__init__(why)
-        self.heard = heard
+        self.passing = passing
 
 
 class Unauthorised(Exception):
@@ -36,13 +41,25 @@ class Unauthorised(Exception):
 class Remote:
     """One host's RPC."""
 
-    def __init__(self, url: str, credentials: tuple[str, str] | None, timeout: float = 10.0) -> None:
-        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a whole call."""
+    def __init__(
+        self,
+        url: str,
+        credentials: tuple[str, str] | None,
+        timeout: float = 10.0,
+        *,
+        names: Names | None = None,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    ) -> None:
+        """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a call, without DNS.
+
+        ``tls`` returns the context for https: it takes long to make one.
+        """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = tls() if parts.scheme == "https" else None
         self._timeout = timeout
+        self._names = names or Names()
         head = {"Host": parts.netloc, "Content-Type": "text/xml", "User-Agent": "release-agent"}
         if credentials:
             head["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
@@ -53,8 +70,9 @@ class Remote:
         body = xmlrpc.client.dumps(arguments, method).encode()
         heard = False
         try:
+            addresses = await self._names.addresses(self._host)
             async with asyncio.timeout(self._timeout):
-                reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LARGEST)
+                reader, writer = await self._connected(addresses)
                 heard = True
                 try:
                     # HTTP/1.0: the answer ends with the connection.
@@ -62,21 +80,44 @@ class Remote:
                     status, text = await _answer(reader)
                 finally:
                     writer.close()
+        except Unresolved as error:
+            raise Unreachable(str(error), passing=error.passing) from error
         except TimeoutError as error:
-            raise Unreachable(why=f"no answer within {self._timeout:g} s", heard=heard) from error
-        except (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
+            message = f"no answer within {self._timeout:g} s"
+            raise Unreachable(message, passing=True) from error  # also of a connection: the queue of those that wait may be full
+        except (OSError, EOFError) as error:
             _refuse_own_fault(error)
-            raise Unreachable(why=_words(error), heard=heard) from error
+            raise Unreachable(_words(error), passing=heard) from error
+        except (ValueError, IndexError, asyncio.LimitOverrunError) as error:
+            message = f"it does not speak HTTP: {error}"
+            raise Unreachable(message) from error
         if status == _UNAUTHORISED:
             message = "it wants another user or password"
             raise Unauthorised(message)
         if status != _OK:
-            raise Unreachable(why=f"it answers HTTP {status}", heard=heard)
+            message = f"it answers HTTP {status}"
+            raise Unreachable(message, passing=status >= _SERVER_ERROR)
         try:
             (answer,), _ = xmlrpc.client.loads(text)
         except (ExpatError, xmlrpc.client.ResponseError, ValueError, TypeError) as error:
-            raise Unreachable(why=f"it does not speak XML-RPC: {error}", heard=heard) from error
+            message = f"it does not speak XML-RPC: {error}"
+            raise Unreachable(message) from error
         return answer
+
+    async def _connected(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the first of a host's addresses that takes the connection."""
+        try:
+            for address in addresses[:-1]:
+                with suppress(OSError):
+                    return await self._open(address)
+            return await self._open(addresses[-1])
+        except BaseException:
+            self._names.forget(self._host)
+            raise
+
+    async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        name = self._host if self._tls else None  # of which the certificate has to be
+        return await asyncio.open_connection(address, self._port, ssl=self._tls, server_hostname=name, limit=_LARGEST)
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -92,7 +133,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return status, await reader.readexactly(length)
 
 
-def _refuse_own_fault(error: Exception) -> None:
+def _refuse_own_fault(error: OSError | EOFError) -> None:
     """Raise FleetStopped where it is this machine that has no descriptors left: no host is to be blamed for it."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         raise FleetStopped(
@@ -102,13 +143,11 @@ def _refuse_own_fault(error: Exception) -> None:
         ) from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: OSError | EOFError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, EOFError):
         return "it closed the connection without an answer"
-    if isinstance(error, OSError):
-        # asyncio has words of its own for what the system says.
-        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        return str(said or error) or type(error).__name__
-    return f"it does not speak HTTP: {error}"
+    # asyncio has words of its own for what the system says.
+    said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return str(said or error) or type(error).__name__

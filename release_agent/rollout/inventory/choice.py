@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.inventory import hosts
+from release_agent.rollout.model import same_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,11 +47,7 @@ def choose(
     urls = Counter(host.url for host in chosen)
     twice = [f"{host.name} ({host.url})" for host in chosen if urls[host.url] > 1]
     if twice:
-        raise Misconfigured(
-            Code.INVENTORY_INVALID,
-            f"several hosts are one and the same supervisor: {', '.join(twice)}",
-            hint="give each its own url, or rpc_url in its [app]",
-        )
+        raise same_supervisor(twice)
     return chosen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -212,8 +213,8 @@ def _matches(target: InventoryHost, pattern: str) -> bool:
 
 def _check_distinct(targets: Sequence[InventoryHost], problems: list[Problem]) -> None:
     for key in ("name", "url"):
-        values = [getattr(target, key) for target in targets]
-        twice = sorted({value for value in values if value and values.count(value) > 1})
+        uses = Counter(getattr(target, key) for target in targets)
+        twice = sorted(value for value, count in uses.items() if value and count > 1)
         problems += [Problem(f"host.{key}", f'"{value}" is used twice') for value in twice]
 
 

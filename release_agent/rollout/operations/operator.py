@@ -82,7 +82,7 @@ class Operator:
         check_revision(wanted.revision)
         writer = None if wanted.dry_run else self._writer
         hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
-        preflight = Preflight(self._access.client_of, wanted.options.parallel)
+        preflight = Preflight(self._access.client_of, wanted.options.parallel, self._observer)
         found = await preflight.look(hosts)
         # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
         await _refuse_if_held(writer, found)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.errors import Code, FleetStopped, Refused
 from release_agent.health import HealthState
 from release_agent.rollout.host.model import HostError
-from release_agent.rollout.model import HostStage
+from release_agent.rollout.model import HostStage, same_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +49,18 @@ def fleet_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> tuple
             hint="a rollout is of one application in one environment: choose with --limit or --exclude",
         )
     return next(iter(places))
+
+
+def refuse_same_host(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> None:
+    """Raise Misconfigured if several hosts are one: they would be deployed to several times."""
+    places: dict[str, list[str]] = {}
+    for host in hosts:
+        instance = statuses[host.name].instance if host.name in statuses else ""
+        if instance:
+            places.setdefault(instance, []).append(f"{host.name} ({host.url})")
+    twice = [name for names in places.values() if len(names) > 1 for name in names]
+    if twice:
+        raise same_supervisor(twice)
 
 
 def refuse_if_all_refuse(hosts: Sequence[Host], revision: str, refusals: Mapping[str, HostError]) -> None:

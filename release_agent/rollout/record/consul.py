@@ -17,7 +17,7 @@ from release_agent.errors import Code, LockLost, RecordUnreachable
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.consul_lock import FleetLock
-from release_agent.rollout.record.port import KEPT, SHOWN, unknown
+from release_agent.rollout.record.port import SHOWN, most_kept, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,8 @@ class ConsulRolloutStore:
             # The id first: hosts without a plan, which an operator that is killed here leaves, are found and removed by the next.
             lock.write([self._keeping(rollout, [*kept, rollout.id])])
             lock.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
-            newest = [*(identity for identity, plan in before.items() if plan), rollout.id][-KEPT:]
+            known = {identity: plan.size for identity, plan in before.items() if plan} | {rollout.id: len(rollout.hosts)}
+            newest = list(known)[-most_kept([*reversed(known.values())]) :]
             lock.write(
                 [
                     self._planned(rollout, len(rollout.hosts)),

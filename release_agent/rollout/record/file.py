@@ -14,7 +14,7 @@ from release_agent.errors import Code, LockLost, RecordUnreachable
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.file_lock import FileLock
-from release_agent.rollout.record.port import KEPT, SHOWN, locked, unknown
+from release_agent.rollout.record.port import SHOWN, locked, most_kept, unknown
 from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, refuse_special, transaction
 from release_agent.variables import Variable
 
@@ -76,8 +76,12 @@ class FileRolloutStore:
             self._forget_old(fleet)
 
     def _forget_old(self, fleet: tuple[str, str]) -> None:
-        query = "SELECT id FROM rollout WHERE app = ? AND environment = ? ORDER BY seq DESC LIMIT -1 OFFSET ?"
-        old = self._db.execute(query, (*fleet, KEPT)).fetchall()
+        query = (
+            "SELECT id, (SELECT count(*) FROM host WHERE rollout = id) FROM rollout"
+            " WHERE app = ? AND environment = ? ORDER BY seq DESC"
+        )
+        found = self._db.execute(query, fleet).fetchall()
+        old = [(identity,) for identity, _ in found[most_kept([size for _, size in found]) :]]
         for table, column in (("host", "rollout"), ("wish", "rollout"), ("rollout", "id")):
             self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names from above
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from release_agent.errors import Code, Locked, LockLost, NoTarget
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from release_agent.model import Completed
     from release_agent.rollout.model import Holder, Host, Order, Rollout
 
-KEPT = 20  # rollouts of one fleet, the newest of them
+_KEPT = 20  # rollouts of one fleet, the newest of them
+_KEPT_ANYHOW = 2  # however large: the newest, and the one before
+_KEPT_HOSTS = 20_000  # of all of them: each is a key
 SHOWN = 50  # by all()
 
 
@@ -27,7 +30,7 @@ class RolloutStore(Protocol):
         """Take the lock of its app and environment and write down the whole plan, hosts too.
 
         Raises Locked (44), naming who holds it. Rollouts of the same fleet that were left without an end are
-        marked as superseded by this one; all but the newest 20 of the fleet are forgotten.
+        marked as superseded by this one; old ones are forgotten, see most_kept().
         """
 
     def take(self, identity: str) -> Rollout:
@@ -76,6 +79,12 @@ class RolloutStore(Protocol):
         """Let go of the lock. Never raises: if the store does not answer, the lock expires."""
 
 
+def most_kept(sizes: Sequence[int]) -> int:
+    """Return how many of a fleet's rollouts are kept; ``sizes``: the hosts of each, newest first."""
+    totals = accumulate(sizes[:_KEPT])
+    return sum(number < _KEPT_ANYHOW or total <= _KEPT_HOSTS for number, total in enumerate(totals))
+
+
 def locked(app: str, environment: str, holder: Holder | None) -> Locked:
     """Make the error for a fleet whose lock somebody else holds; None: nobody knows who."""
     if holder is None:
@@ -102,5 +111,5 @@ def unknown(identity: str) -> NoTarget:
     return NoTarget(
         Code.ROLLOUT_UNKNOWN,
         f"there is no rollout {identity}",
-        hint=f"`release-agent rollout list` has them (with --consul or CONSUL_HTTP_ADDR: in Consul); {KEPT} a fleet are kept",
+        hint="`release-agent rollout list` has them (with --consul or CONSUL_HTTP_ADDR: in Consul); old ones are forgotten",
     )

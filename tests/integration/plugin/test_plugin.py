@@ -114,6 +114,7 @@ def test_status_over_rpc_has_the_shape_of_the_commands_and_more(host: Host) -> N
         **shown,
         "health_at": status["health_at"],
         "agent_version": status["agent_version"],
+        "instance": status["instance"],
         "follow": "tag",
         "maintenance": False,
     }

@@ -39,6 +39,24 @@ def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
     assert [fleet.fired(n) for n in range(5)] == [[operator.id]] * 5
 
 
+def test_host_that_was_deployed_to_often_since_is_followed_from_where_the_operator_left_it(fleet: SimulatedRollouts) -> None:
+    host = fleet.hosts[0]
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1,100%")
+    operator.seen("host.deploying", host="host-1")
+    assert fleet.stages(operator.id)["host-1"] == "deploying", "it is written down, for whoever looks from elsewhere"
+    operator.send(signal.SIGKILL)
+    fleet.let_go(0)
+    for revision in (OLD, NEW) * 15:
+        host.deploy(revision, False, "person")
+        host.let_go()
+
+    resumed = fleet.rollout("resume", operator.id)
+
+    assert resumed.code == 0, resumed.out
+    assert fleet.fired(0).count(operator.id) == 1
+
+
 def test_reader_that_goes_away_leaves_the_rollout_to_go_on(fleet: SimulatedRollouts) -> None:
     fleet.hold(0)
     reading, writing = os.pipe()

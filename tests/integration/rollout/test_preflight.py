@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.desk import Desk
+from support.fleet import Fleet
 from support.simulated_host import Manner, commit_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,19 @@ def test_empty_revision_is_an_unset_variable_and_asks_no_host_for_its_newest(fle
 
     assert (done.code, done.json["error"]["message"]) == (12, "the revision is empty")
     assert fleet.live() == before
+
+
+def test_one_host_under_two_addresses_is_refused_and_not_deployed_to_twice() -> None:
+    real = Fleet(1)
+    try:
+        addresses = [f"127.0.0.1:{real.ports[0]}", f"localhost:{real.ports[0]}", f"[::ffff:127.0.0.1]:{real.ports[0]}"]
+        done = real.rollout("start", NEW, *addresses, *real.access)
+
+        assert (done.code, done.json["error"]["code"]) == (10, "inventory-invalid")
+        assert all(f"{address} (http://{address})" in done.json["error"]["message"] for address in addresses)
+        assert real.fired(0) == []
+    finally:
+        real.close()
 
 
 def test_hosts_of_two_fleets_are_refused(fleet: SimulatedRollouts) -> None:

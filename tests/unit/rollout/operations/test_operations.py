@@ -16,11 +16,14 @@ from release_agent.rollout.operations.operator import Operator
 from release_agent.rollout.operations.results import Result, RolloutPlan, StartRequest
 from release_agent.rollout.options import Options
 from release_agent.rollout.record.file import FileRolloutStore
+from support import no_time
 from support.fake_hosts import FakeAccess, Heard
 from support.rollouts import a_rollout
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from release_agent.rollout.model import Host
 
 HOSTS = [InventoryHost(f"host-{number}", f"http://10.0.0.{number}:9001") for number in (1, 2, 3)]
 REQUEST = StartRequest("v2", HOSTS, Options(bake=0.0))
@@ -50,6 +53,39 @@ def test_plan_changes_nothing_and_a_dry_run_needs_no_record() -> None:
     assert [[host.name for host in wave] for wave in plan.rollout.waves] == [["host-1"], ["host-3"]]
     assert plan.rollout.hosts["host-2"].stage is HostStage.SKIPPED
     assert [host.triggers for host in access.by_name.values()] == [[], [], []]
+
+
+class _Asked(Heard):
+    """An observer that keeps how many hosts were asked for their status."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[object] = []
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Keep it."""
+        if event == "preflight.progress" and details["what"] == "status":
+            self.asked.append(details["asked"])
+        super().tell(event, host, **details)
+
+
+def test_preflight_that_takes_a_while_tells_how_far_it_is_and_asks_more_hosts_at_a_time_than_are_deployed_to() -> None:
+    access, heard = FakeAccess(None, 12), _Asked()
+    for host in access.by_name.values():
+        host.slow = 3.5
+    hosts = [InventoryHost(name, "") for name in access.by_name]
+
+    no_time.run(Operator(access, heard).plan(StartRequest("v2", hosts, Options(parallel=1), dry_run=True)))
+
+    assert heard.asked == [0, 4, 4, 8, 8], "after 2, 4, 6, 8 and 10 seconds"
+
+
+def test_preflight_of_a_few_hosts_tells_nothing() -> None:
+    heard = Heard()
+
+    asyncio.run(Operator(FakeAccess(None), heard).plan(DRY))
+
+    assert heard.events == []
 
 
 def test_plan_says_which_budget_is_exceeded_before_anything_is_changed() -> None:

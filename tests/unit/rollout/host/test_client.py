@@ -1,0 +1,155 @@
+"""One host's client over a host that answers as it is told, in no time."""
+
+from __future__ import annotations
+
+import xmlrpc.client
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from release_agent.errors import FAULTS, Code, Exit
+from release_agent.rollout.host.client import HostClient
+from release_agent.rollout.host.model import HostError, deployment
+from release_agent.rollout.host.pace import Pace
+from release_agent.rollout.host.rpc import Unreachable
+from release_agent.services.faults import FaultCode
+from support import no_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEADLINE = 600.0
+LOCKED = xmlrpc.client.Fault(FAULTS + Exit.FAILED, "the journal /srv/state.db cannot be used: database is locked")
+BUSY = xmlrpc.client.Fault(FAULTS + Exit.BUSY, "another deployment is already running")
+STOPPING = xmlrpc.client.Fault(FaultCode.SHUTDOWN_STATE, "SHUTDOWN_STATE")
+NO_PROCESS = xmlrpc.client.Fault(FaultCode.SPAWN_ERROR, "SPAWN_ERROR: release:deploy")
+SILENT = Unreachable("no answer within 10 s", passing=True)
+GONE = Unreachable("Connection refused")
+
+
+class _Host:
+    """A host that answers each method with what it is told, one answer after the other; the last one again and again."""
+
+    def __init__(self, **answers: Iterable[Any]) -> None:
+        self.answers = {f"release.{method}": list(given) for method, given in answers.items()}
+        self.asked: list[str] = []
+
+    async def __call__(self, method: str, *_arguments: object) -> Any:
+        self.asked.append(method.removeprefix("release."))
+        answers = self.answers[method]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def client(self) -> HostClient:
+        return HostClient(self, Pace())  # type: ignore[arg-type]
+
+    async def deploy(self) -> dict[str, Any]:
+        """Deploy there; returns the record."""
+
+        async def under_way(_identity: str, _phase: str) -> None:
+            pass
+
+        return await self.client.run(deployment("v2", "rollout-1"), DEADLINE, under_way, again=False)
+
+    def deployed(self) -> tuple[dict[str, Any], float]:
+        """Deploy there; returns the record, and the seconds that it took."""
+        return no_time.run(self.deploy())
+
+    def failed(self) -> tuple[HostError, float]:
+        """Deploy there in vain; returns the error, and the seconds that it took."""
+
+        async def fail() -> HostError:
+            with pytest.raises(HostError) as failed:
+                await self.deploy()
+            return failed.value
+
+        return no_time.run(fail())
+
+
+def _record(outcome: str) -> dict[str, Any]:
+    return {"id": "d1", "outcome": outcome}
+
+
+@pytest.mark.parametrize("trouble", [LOCKED, STOPPING, SILENT, GONE], ids=str)
+def test_trouble_while_a_host_is_followed_is_asked_again_for_minutes(trouble: Exception) -> None:
+    host = _Host(deploy=[{"id": "d1"}], getDeployment=[*[trouble] * 300, _record("deployed")])
+
+    record, seconds = host.deployed()
+
+    assert record["outcome"] == "deployed"
+    assert 300 < seconds < DEADLINE
+    assert host.asked.count("deploy") == 1
+
+
+@pytest.mark.parametrize("trouble", [BUSY, STOPPING, NO_PROCESS, SILENT], ids=str)
+def test_trouble_while_a_host_is_told_to_deploy_is_asked_again_for_minutes(trouble: Exception) -> None:
+    host = _Host(deploy=[*[trouble] * 300, {"id": "d1"}], getHistory=[[]], getDeployment=[_record("deployed")])
+
+    record, seconds = host.deployed()
+
+    assert record["outcome"] == "deployed"
+    assert 300 <= seconds < DEADLINE
+
+
+def test_trouble_that_does_not_pass_ends_at_the_hosts_deadline_and_is_not_the_releases() -> None:
+    host = _Host(deploy=[{"id": "d1"}], getDeployment=[LOCKED])
+
+    late, seconds = host.failed()
+
+    assert (late.unreachable, late.code) == (True, Code.HOST_UNREACHABLE)
+    assert "database is locked" in late.why
+    assert seconds >= DEADLINE
+
+
+def test_host_that_does_not_hear_is_given_up_sooner() -> None:
+    host = _Host(deploy=[GONE], getHistory=[GONE])
+
+    gone, seconds = host.failed()
+
+    assert (gone.unreachable, gone.why) == (True, "Connection refused")
+    assert 30 <= seconds < 40
+
+
+def test_run_that_found_the_lock_taken_did_nothing_and_is_started_again() -> None:
+    host = _Host(deploy=[{"id": "d1"}], getDeployment=[_record("busy"), _record("busy"), _record("deployed")])
+
+    record, _ = host.deployed()
+
+    assert record["outcome"] == "deployed"
+    assert host.asked.count("deploy") == 3
+
+
+def test_run_that_was_started_before_is_found_behind_many_newer_ones() -> None:
+    newer = [{"id": f"n{number}", "trigger": "person"} for number in range(500)]
+    asked: list[Any] = []
+
+    class Historian(_Host):
+        async def __call__(self, method: str, *arguments: Any) -> Any:
+            if method != "release.getHistory":
+                return await super().__call__(method, *arguments)
+            asked.extend(arguments)
+            return [*newer, {"id": "d1", "trigger": "rollout-1"}][: arguments[0]]
+
+    started, _ = no_time.run(Historian().client.start(deployment("v2", "rollout-1"), DEADLINE, again=True))
+
+    assert (started, asked) == ("d1", [1000])
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        xmlrpc.client.Fault(FAULTS + Exit.REFUSED, "v2 is not the name of a tag"),
+        xmlrpc.client.Fault(FAULTS + Exit.FAILED, "supervisor has no program deploy"),
+        xmlrpc.client.Fault(FaultCode.UNKNOWN_METHOD, "UNKNOWN_METHOD"),
+    ],
+    ids=str,
+)
+def test_hosts_own_word_is_believed_at_once(refusal: Exception) -> None:
+    host = _Host(deploy=[refusal])
+
+    failed, _ = host.failed()
+
+    assert (failed.unreachable, host.asked) == (False, ["deploy"])
