@@ -138,7 +138,7 @@ def test_only_host_of_a_wave_that_turns_sick_stops_it_whatever_the_budget(listed
 
 def test_host_that_is_gone_by_the_end_of_a_bake_is_not_taken_for_well(listed: _Listed) -> None:
     listed.hold(0)
-    operator = Operator(listed, listed.find("--bake", "1s", "--deadline", "10s"))
+    operator = Operator(listed, listed.find("--bake", "1s", "--deadline", "20s"))
     listed.held(0)
     listed.hosts[0].manners = {"release.getStatus": Manner.RESET}  # what is asked of who was deployed to
     listed.let_go(0)
