@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PATH = "/RPC2"
-_OK, _UNAUTHORISED, _SERVER_ERROR = 200, 401, 500
+_OK, _BAD_REQUEST, _UNAUTHORISED, _SERVER_ERROR = 200, 400, 401, 500
 _LARGEST = 16 << 20  # bytes of an answer
 _PORTS = {"http": 80, "https": 443}
 
@@ -95,7 +95,7 @@ class Remote:
             message = "it wants another user or password"
             raise Unauthorised(message)
         if status != _OK:
-            message = f"it answers HTTP {status}"
+            message = f"it answers HTTP {status}{_wish(status) if self._tls else ''}"
             raise Unreachable(message, passing=status >= _SERVER_ERROR)
         try:
             (answer,), _ = xmlrpc.client.loads(text)
@@ -118,6 +118,11 @@ class Remote:
     async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         name = self._host if self._tls else None  # of which the certificate has to be
         return await asyncio.open_connection(address, self._port, ssl=self._tls, server_hostname=name, limit=_LARGEST)
+
+
+def _wish(status: int) -> str:
+    # nginx answers so to whoever shows no certificate.
+    return "; it may want a certificate (--client-cert)" if status == _BAD_REQUEST else ""
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
