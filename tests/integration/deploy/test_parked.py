@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.environment import BIN
 from support.histories import differences, picture
+from support.host import CONTAINED, SERVICE_PYTHON, SERVICE_USER
 from support.roots import small_disk
 from support.tracing import killed_at
 
@@ -170,12 +172,13 @@ PROGRAMS = {
 
 
 @contextmanager
-def using(directory: Path, kind: str) -> Iterator[None]:
-    """Have a process use a directory in some way."""
+def using(directory: Path, kind: str, python: str = sys.executable, user: str | None = None) -> Iterator[None]:
+    """Have a process, of another user if need be, use a directory in some way."""
     program = f"import mmap, os, sys\nplace = {str(directory)!r}\n{PROGRAMS[kind]}\nos.write(1, os.read(0, 9))\nos.read(0, 9)"
     if kind == "executable":
         shutil.copy("/bin/cat", directory)
-    with subprocess.Popen([sys.executable, "-c", program], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([python, "-c", program], cwd="/", user=user, **pipes) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write(b"ready\n")
@@ -204,6 +207,21 @@ def test_release_that_a_process_uses_is_neither_parked_nor_removed(host: Host, k
     assert place
     assert place.name == second.name
     assert deployed(host, version(host, 4))[1] == "difference"
+
+
+@pytest.mark.parametrize("kind", ["working directory", "open file", "mapped file"])
+def test_release_that_another_users_process_uses_is_not_parked_in_a_container(host: Host, kind: str) -> None:
+    """There root may not look into the processes of others."""
+    settings(host)
+    used, _ = deployed(host, version(host, 0))
+    deployed(host, version(host, 1))
+    command = [*CONTAINED, str(BIN / "release-agent"), "deploy", version(host, 2)]
+    with using(used, kind, python=SERVICE_PYTHON, user=SERVICE_USER):
+        before = picture(used)
+        subprocess.run(command, env=host.environment, check=True, capture_output=True)
+
+        assert parked(host) is None
+        assert picture(used) == before
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
