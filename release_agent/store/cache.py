@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from release_agent.system.trees import Tree
 
 _LONGEST = 256 << 20  # bytes of a note; it names each file
-_BLOCK = 4096  # bytes; what a file takes on a disk is counted in these
+_FIRST_LINE = 4096  # bytes
 
 
 class HookCache:
@@ -80,10 +80,8 @@ class HookCache:
         """
         for path in paths:
             require_own_parents(directory, path)
-        tree = scan(directory, paths, self._clock, never=os.fsencode(directory))
-        size = sum(_BLOCK + -(-entry.size // _BLOCK) * _BLOCK for entry in tree.values())
-        if size > most:
-            raise OSError(errno.EFBIG, f"it takes {size} bytes, and [release] cache_size allows {most}", ", ".join(paths))
+        tree = self._scan(directory, paths, most)
+        size = sum(entry.room for entry in tree.values())
         check_space(self.directory, size, len(tree))
         fresh = unused_name(self._incoming, "cache")
         try:
@@ -96,6 +94,15 @@ class HookCache:
             sync_directory(self.directory)
         except BaseException:
             remove(fresh)
+            raise
+
+    def _scan(self, directory: Path, paths: Sequence[str], most: int) -> Tree:
+        try:
+            return scan(directory, paths, self._clock, most=most, never=os.fsencode(directory))
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                why = f"{error.strerror}, and [release] cache_size allows no more"
+                raise OSError(errno.EFBIG, why, error.filename) from error
             raise
 
     def forget(self, key: str) -> None:
@@ -147,7 +154,7 @@ def _size(entry: Path) -> int | None:
     try:
         note = os.open(entry / "note", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return int(json.loads(os.pread(note, _BLOCK, 0).splitlines()[0])["bytes"])
+            return int(json.loads(os.pread(note, _FIRST_LINE, 0).splitlines()[0])["bytes"])
         finally:
             os.close(note)
     except (OSError, ValueError, TypeError, LookupError, RecursionError):

@@ -49,6 +49,11 @@ def cached(host: Host) -> list[str]:
     return sorted(path.name for path in (host.root / ".release-agent" / "cache").iterdir())
 
 
+def has_open(pid: int, name: str) -> bool:
+    """Whether a process has a file of a name open."""
+    return any(os.path.realpath(entry.path).endswith(f"/{name}") for entry in os.scandir(f"/proc/{pid}/fd"))
+
+
 @pytest.fixture
 def host(host: Host) -> Host:
     """A host with the hook."""
@@ -208,7 +213,7 @@ def test_outputs_that_somebody_wrote_into_are_not_put_in(host: Host, damage: str
         ('ln -s "$PWD/lock" made/absolute', "which is gone"),
         (r"""printf '#!%s/made/tool\n' "$PWD" > made/script""", "which is gone"),
         (f"""{SERVICE_PYTHON} -c 'import os; os.setxattr("made/tool", "trusted.note", b"1")'""", "extended attributes"),
-        ("head -c 2000000 /dev/zero > made/large", "cache_size allows 1048576"),
+        ("truncate -s 8T made/large", "more than 1048576 bytes, and [release] cache_size allows no more"),
         ("rm -r made", "No such file"),
         ("mkdir ../elsewhere; rm -r made; ln -s ../elsewhere made", ""),
     ],
@@ -223,6 +228,18 @@ def test_outputs_that_are_of_no_use_elsewhere_are_not_kept(host: Host, run: str,
         assert (cached(host), host.leftovers()) == ([], [])
     else:  # a link is an output like another
         assert version(host, "v2.1.0").events("hook.cached")
+
+
+def test_deployment_is_cancelled_while_it_reads_a_file_of_outputs_without_end(host: Host) -> None:
+    host.configure(f'{hook(host, f"{RUN}; truncate -s 8T made/large; touch {host.path}/made")}[release]\ncache_size = "9 TiB"\n')
+    host.repository.release("v2.0.0", lock="one")
+    run = host.begin("deploy")
+    eventually((host.path / "made").exists, "the hook has made it")
+    eventually(lambda: has_open(run.pid, "large"), "it is being read")
+    run.terminate()
+
+    assert run.wait(60) == 14
+    assert (cached(host), host.leftovers()) == ([], [])
 
 
 def test_hook_runs_each_time_if_what_it_makes_is_there_before(host: Host) -> None:
