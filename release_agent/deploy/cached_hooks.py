@@ -11,7 +11,7 @@ from release_agent.config.readers import joined
 from release_agent.deploy.policy import outputs
 from release_agent.deploy.policy.sharing import sharing_of_outputs
 from release_agent.errors import Failed
-from release_agent.system.disk import told
+from release_agent.system.disk import means_full, told
 from release_agent.system.surroundings import own_umask, surroundings, words
 from release_agent.system.trees import LINK, require_own_parents, scan
 
@@ -81,7 +81,10 @@ class _CachedHook:
         try:
             taken = context.cache.take(key, self._directory, self._paths, self._sharing)
         except OSError as error:
-            context.log.warning("cache.damaged", run=hook.run, why=told(error))
+            if means_full(error):  # without them there is as much room again for what the hook makes
+                self._skip(told(error))
+            else:
+                context.log.warning("cache.damaged", run=hook.run, why=told(error))
             self._forget(key)
             return False
         if taken:
@@ -92,7 +95,9 @@ class _CachedHook:
     def _keep(self, key: str) -> None:
         most = self._context.config.release.cache_size
         try:
-            self._context.cache.keep(key, self._directory, self._paths, self._sharing, most)
+            removed = self._context.cache.keep(key, self._directory, self._paths, self._sharing, most)
+            if removed:
+                self._context.log.info("cache.pruned", removed=removed)
         except OSError as error:
             self._skip(told(error))
         except Failed as failed:

@@ -192,11 +192,14 @@ class OutputCache(Protocol):
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Put the outputs of a key at their paths in a release; returns False if there are none.
 
-        Raises OSError if they are damaged, Failed (disk-full), Cancelled; nothing is left of them then.
+        Raises OSError if they are damaged or do not fit, and Cancelled; nothing is left of them then.
         """
 
-    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
-        """Keep what a hook made at its paths in a release, at most ``most`` bytes; raises OSError, Failed, Cancelled."""
+    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> int:
+        """Keep what a hook made at its paths in a release, and at most ``most`` bytes of this and all others.
+
+        Returns how many others were removed for it; raises OSError, Failed, Cancelled.
+        """
 
     def forget(self, key: str) -> None:
         """Remove the outputs of a key; raises OSError."""

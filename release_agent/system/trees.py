@@ -79,6 +79,16 @@ def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = N
     return found
 
 
+def on_the_way(paths: Iterable[str]) -> list[str]:
+    """Return the directories that paths lie in, by path, each before those in it."""
+    return list(dict.fromkeys(path[:end] for path in paths for end, sign in enumerate(path) if sign == "/"))
+
+
+def directories(base: Path, paths: Iterable[str]) -> Tree:
+    """Return what directories are, not what is in them; raises OSError."""
+    return {path: _entry(DIRECTORY, os.lstat(base / path), "") for path in paths}
+
+
 def _entry(kind: str, there: os.stat_result, holds: str) -> Held:
     size = there.st_size if kind == FILE else 0
     return Held(kind, stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, size, there.st_mtime_ns, holds)

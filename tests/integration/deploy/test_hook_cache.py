@@ -206,6 +206,23 @@ def test_outputs_that_somebody_wrote_into_are_not_put_in(host: Host, damage: str
     assert version(host, "v2.2.0").events("hook.cached")
 
 
+def test_hook_that_runs_after_damage_finds_no_directories_of_its_outputs(host: Host) -> None:
+    host.configure(
+        hook(host, "echo ran >> {ran}; umask 077 && mkdir way && mkdir way/made && cp lock way/made").replace(
+            "'made'", "'way/made'"
+        )
+    )
+    version(host, "v2.0.0")
+    version(host, "v2.1.0")
+    assert (live(host) / "way").stat().st_mode & 0o777 == 0o700
+    (entry,) = (host.root / ".release-agent" / "cache").iterdir()
+    (entry / "files/way/made/lock").write_text("two")
+
+    ran = version(host, "v2.2.0")
+
+    assert (len(ran.events("cache.damaged")), runs(host)) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("run", "why"),
     [
@@ -301,6 +318,23 @@ def test_outputs_for_which_there_is_no_room_are_not_kept(host: Host) -> None:
         ran = host.deploy()
         assert (ran.code, cached(host), host.leftovers()) == (0, [], [])
         assert "are free on" in ran.events("cache.skipped")[0]["why"]
+
+
+def test_outputs_that_do_not_fit_make_room_for_the_hook(host: Host) -> None:
+    host.configure(
+        hook(host, f"{RUN}; head -c 4000000 /dev/zero > made/large"),
+        app=f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{host.root}"\nkeep = 1',
+    )
+    host.root.mkdir()
+    with small_disk(host.root, "14m"):
+        version(host, "v2.0.0")
+        assert version(host, "v2.1.0").events("hook.cached")
+
+        ran = version(host, "v2.2.0")
+
+        assert [event["why"] for event in ran.events("cache.skipped")][:1] == ["No space left on device"]
+        assert (runs(host), (live(host) / "made/large").stat().st_size) == (2, 4000000)
+        version(host, "v2.3.0")
 
 
 @pytest.mark.needs("ptrace")
