@@ -55,13 +55,18 @@ def counting(command: str, environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def inputs(hook: BuildHook, words: Iterable[str]) -> list[str]:
-    """Return the paths, in the hook's directory, of what it is made of: those listed, and files that its command names."""
-    mentioned = {word.removeprefix("./") for word in words}
-    return [*hook.cache, *sorted(word for word in mentioned - {*hook.cache} if _is_inner(word) and not _is_made(hook, word))]
+def inputs(hook: BuildHook, words: Iterable[str], directories: Iterable[str] = ()) -> list[str]:
+    """Return the paths, in the hook's directory, of what it is made of: those listed, and files that its command may name.
+
+    ``directories``: those of its words that are one; the command may go there first.
+    """
+    plain = {word.removeprefix("./") for word in words}
+    mentioned = {*plain, *(f"{directory.removeprefix('./')}/{word}" for directory in directories for word in plain)}
+    return [*hook.cache, *sorted(word for word in mentioned - {*hook.cache} if is_inner(word) and not _is_made(hook, word))]
 
 
-def _is_inner(word: str) -> bool:
+def is_inner(word: str) -> bool:
+    """Whether a word may be a path in the hook's directory."""
     return not word.startswith("/") and not {"", ".", ".."} & set(word.split("/"))
 
 

@@ -98,6 +98,61 @@ def test_hook_runs_again_when_an_input_has_changed(host: Host, change: str) -> N
     assert (ran.code, ran.events("hook.cached"), runs(host)) == (0, [], 2)
 
 
+@pytest.mark.parametrize(
+    ("run", "place"),
+    [
+        ("./script", "interpreter"),  # what runs a script of the release
+        ("cd directory && sh inner && mv made ..", "repos/api/directory/inner"),
+        ('"$RELEASE_SHARED/program"', "root/shared/program"),
+    ],
+)
+def test_hook_runs_again_when_a_program_has_changed_that_it_runs(host: Host, run: str, place: str) -> None:
+    host.configure(hook(host, f"echo ran >> {{ran}}; {run}"))
+    program, script = host.path / place, host.repository.path / "script"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f"#!{host.path}/interpreter\n")
+    script.chmod(0o755)
+    for number, made in enumerate(["old", "newer"]):
+        program.write_text(f"#!/bin/sh\necho {made} > made\n")
+        program.chmod(0o755)
+        version(host, f"v2.{number}.0")
+        version(host, f"v2.{number}.1")
+        assert (live(host) / "made").read_text() == f"{made}\n"
+
+    assert runs(host) == 2
+
+
+def test_hook_that_changes_its_own_input_runs_each_time(host: Host) -> None:
+    host.configure(hook(host, f"{RUN}; echo more >> lock"))
+    for tag in ("v2.0.0", "v2.1.0"):
+        skipped = version(host, tag).events("cache.skipped")
+        assert [event["why"].rpartition("/")[2] for event in skipped] == ["lock: the hook has changed what it is made of"]
+        assert (live(host) / "lock").read_text() == "onemore\n"
+
+    assert runs(host) == 2
+
+
+def test_link_that_leads_to_itself_is_an_input_like_one_that_leads_nowhere(host: Host) -> None:
+    for tag in ("v2.0.0", "v2.1.0"):
+        (host.repository.path / "lock").unlink(missing_ok=True)
+        (host.repository.path / "lock").symlink_to("lock")
+        host.configure(hook(host, "echo ran >> {ran}; touch made"))
+        host.repository.release(tag)
+        assert host.deploy().code == 0
+
+    assert runs(host) == 1
+
+
+def test_pipe_in_place_of_a_program_and_a_word_that_is_no_name_keep_no_deployment_waiting(host: Host) -> None:
+    os.mkfifo(host.path / "other-tool", 0o755)
+    host.configure(hook(host, f"{RUN}; : other-tool {'x' * 300}"))
+    host.repository.release("v2.0.0", lock="one")
+
+    ran = host.deploy(PATH=f"{host.path}:{host.environment['PATH']}")
+
+    assert (ran.code, ran.events("cache.skipped"), len(cached(host))) == (0, [], 1)
+
+
 def test_variable_of_a_run_counts_if_the_command_names_it(host: Host) -> None:
     host.configure(hook(host, f"{RUN}; echo $RELEASE_REVISION > made/revision"))
     version(host, "v2.0.0")

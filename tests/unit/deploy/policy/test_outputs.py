@@ -66,6 +66,15 @@ def test_files_that_the_command_names_are_inputs_but_not_what_it_makes() -> None
     words = ["./install", "lock", ".venv/bin/python", "/usr/bin/make", "../other", "-r", "a/b"]
 
     assert inputs(hook, words) == ["lock", "-r", "a/b", "install"]
+    assert inputs(hook, ["cd", "./api", "./install"], ["./api"]) == [
+        "lock",
+        "api",
+        "api/api",
+        "api/cd",
+        "api/install",
+        "cd",
+        "install",
+    ]
 
 
 @pytest.mark.parametrize(
