@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from release_agent.store.files import unused_name
 from release_agent.system.disk import (
     check_space,
+    is_open,
     opened_regular,
     read_regular,
     remove,
@@ -47,7 +48,7 @@ class HookCache:
 
     def is_empty(self) -> bool:
         """Return whether there are none, or this user may not look."""
-        return not os.access(self.directory, os.R_OK | os.X_OK) or not any(self.directory.iterdir())
+        return not is_open(self.directory) or not any(self.directory.iterdir())
 
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Put the outputs of a key at their paths in a release; returns False if there are none.

@@ -145,7 +145,11 @@ class Root:
         return max(map(release_number, names), default=0) + 1
 
     def check_room(self, size: int, files: int) -> None:
-        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or make_room() can remove something."""
+        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or make_room() can remove something.
+
+        Raises Failed (root-unusable) as check_own() does.
+        """
+        self.check_own()
         if not self.parked() and self.cache.is_empty():
             check_space(self.path, size, files)
 

@@ -185,9 +185,19 @@ def require_regular(descriptor: int, path: Path | str) -> None:
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
+def is_directory(path: Path) -> bool:
+    """Whether a path is a directory itself, and not a link to one; raises OSError if there is nothing."""
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+def is_open(directory: Path) -> bool:
+    """Whether this user may look into a directory; False of anything else."""
+    return directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
+
+
 def require_directory(path: Path) -> None:
     """Raise OSError unless a path is a directory itself, and not a link to one."""
-    if not stat.S_ISDIR(path.lstat().st_mode):
+    if not is_directory(path):
         raise NotADirectoryError(errno.ENOTDIR, "not a directory of the agent's own, or a link", str(path))
 
 

@@ -237,6 +237,29 @@ def test_parked_release_that_a_process_uses_is_not_taken(host: Host, kind: str) 
     assert differences(with_verdict(host, directory), whole(host, "v2.3.0")) == []
 
 
+def test_link_in_place_of_the_parked_release_is_removed_and_not_followed(host: Host) -> None:
+    place = with_a_parked_one(host)
+    place.rename(host.path / "away")
+    place.symlink_to(host.path / "away")
+    before = picture(host.path / "away")
+
+    assert deployed(host, version(host, 3))[1] == "shared"
+    assert picture(host.path / "away") == before
+    assert not place.is_symlink()
+
+
+def test_dry_run_says_that_something_else_is_in_the_place_of_the_parked_release(host: Host) -> None:
+    place = with_a_parked_one(host).parent
+    tag = version(host, 3)
+    for make in (lambda: place.symlink_to(host.path), place.touch, lambda: os.mkfifo(place, 0o755)):
+        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        make()
+
+        planned, ran = host.deploy("--dry-run", tag), host.deploy(tag)
+
+        assert [(each.code, each.json["error"]["code"]) for each in (planned, ran)] == [(13, "root-unusable")] * 2
+
+
 def test_prune_removes_the_parked_release(host: Host) -> None:
     place = with_a_parked_one(host)
 
