@@ -63,6 +63,19 @@ def test_release_with_hooks_shares_no_file_as_they_could_write_through_it(host: 
     assert (one / "same").read_text() == "same"
 
 
+def test_release_whose_service_could_write_through_a_link_shares_no_file(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web").replace("user=nobody", "user=root")]
+    host.start()
+    share(host, "auto")
+    one, two = version(host, "v2.1.0"), version(host, "v2.2.0")
+    with (two / "same").open("a") as file:
+        file.write("more")
+
+    assert same_files(one, two) == set()
+    assert (one / "same").read_text() == "same"
+
+
 def test_write_through_a_link_is_found_and_the_releases_that_share_it_are_named(host: Host) -> None:
     share(host, "auto")
     one, two = version(host, "v2.1.0"), version(host, "v2.2.0")
