@@ -74,7 +74,8 @@ class _CachedHook:
             umask = own_umask() if hook.umask is None else hook.umask
             self._held = self._inputs.held()
             programs = surroundings(self._words, self._inputs.places, self._base, self._environment)
-            return outputs.key(hook, umask, self._held, self._environment, programs)
+            variables = outputs.counting(hook.run, self._environment, self._inputs.variables())
+            return outputs.key(hook, umask, self._held, variables, programs)
         except OSError as error:
             self._skip(told(error))
         except subprocess.SubprocessError as error:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy import outputs
+from release_agent.system.disk import read_regular
 from release_agent.system.trees import LINK, scan
+from release_agent.variables import OF_ONE_RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
     from release_agent.config.sections import BuildHook
     from release_agent.system.clock import Clock
+
+_VARIABLE = re.compile(r"\bRELEASE_\w+")
+_LONGEST_SCRIPT = 1 << 20  # bytes
 
 
 class HookInputs:
@@ -34,6 +40,16 @@ class HookInputs:
     def places(self) -> list[Path]:
         """Where they are, as far as they are there."""
         return [self._directory / path for path in self._paths]
+
+    def variables(self) -> set[str]:
+        """Return the variables of a run that files among them name; raises OSError for one with another value in each release."""
+        found: set[str] = set()
+        for place in self.places:
+            named = _variables(place)
+            for name in sorted(named & {*OF_ONE_RELEASE}):
+                raise OSError(errno.EINVAL, f"it names {name}, and each release has another", str(place))
+            found |= named
+        return found
 
     def held(self) -> dict[str, object]:
         """Return what they hold, by path; None for a listed one that is missing. Raises OSError, Cancelled."""
@@ -62,6 +78,14 @@ class HookInputs:
             raise OSError(errno.EISDIR, "a link to anything but a file is no input", str(link))
         place = link.resolve()
         return scan(place.parent, [place.name], self._clock)[place.name].holds
+
+
+def _variables(place: Path) -> set[str]:
+    """Return the variables of a run that a file names, none of anything that is no script of a usual size."""
+    try:
+        return set(_VARIABLE.findall(read_regular(place, _LONGEST_SCRIPT).decode(errors="replace")))
+    except OSError:
+        return set()
 
 
 def _mode(place: Path) -> int:

@@ -28,7 +28,7 @@ def key(
     hook: BuildHook,
     umask: int,
     inputs: Mapping[str, object],
-    environment: Mapping[str, str],
+    variables: Mapping[str, str],
     surroundings: Sequence[object],
 ) -> str:
     """Return the digest (64 hex digits) of all that a hook's outputs are made of.
@@ -39,19 +39,22 @@ def key(
         _FORMAT,
         [hook.run, hook.cwd, umask, list(hook.makes)],
         sorted(inputs.items()),
-        sorted(counting(hook.run, environment).items()),
+        sorted(variables.items()),
         surroundings,
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
-def counting(command: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which a hook may build something else: those of a run count if the command names them."""
-    named = set(re.findall(r"\w+", command))
+def counting(command: str, environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables by which a hook may build something else: those of a run count if the command or a file names them.
+
+    ``named``: those that files name.
+    """
+    counted = {*re.findall(r"\w+", command), *named}
     return {
         name: value
         for name, value in environment.items()
-        if name in named or name in _OF_THE_APP or not _OF_NO_MATTER.fullmatch(name)
+        if name in counted or name in _OF_THE_APP or not _OF_NO_MATTER.fullmatch(name)
     }
 
 

@@ -161,6 +161,22 @@ def test_variable_of_a_run_counts_if_the_command_names_it(host: Host) -> None:
     assert (live(host) / "made/revision").read_text() == "v2.1.0\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "made", "runs_of"), [("REVISION", ["v2.0.0", "v2.1.0"], 2), ("NUMBER", ["1", "2"], 2), ("APP", ["api", "api"], 1)]
+)
+def test_variable_of_a_run_counts_if_a_script_that_the_command_names_names_it(
+    host: Host, name: str, made: list[str], runs_of: int
+) -> None:
+    host.configure(hook(host, "echo ran >> {ran}; sh build"))
+    for tag, expected in zip(["v2.0.0", "v2.1.0"], made, strict=True):
+        ran = version(host, tag, build=f"echo $RELEASE_{name} > made")
+        assert (live(host) / "made").read_text() == f"{expected}\n"
+
+    assert runs(host) == runs_of
+    why = [event["why"].rpartition("/")[2] for event in ran.events("cache.skipped")]
+    assert why == (["build: it names RELEASE_NUMBER, and each release has another"] if name == "NUMBER" else [])
+
+
 def test_hook_of_release_toml_is_cached_in_the_place_of_its_repository(host: Host) -> None:
     host.configure(repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "api"', service="")
     toml = f"{hook(host)}[health]\nstable_for = '0s'\n"
