@@ -86,7 +86,7 @@ def _anew(context: Context, building: Building, release: Release) -> tuple[Path,
 def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building | None:
     """Share the files of the live release, as far as the configuration, its services and the two allow it."""
     share, live = context.config.release.share, context.store.current()
-    how = sharing(share, hooks) if live else None
+    how = sharing(share, hooks, clones=context.store.can_clone()) if live else None
     if live is None or how is None or (share == "auto" and _may_be_written(context, live)):
         return None
     difference = context.source.difference(live.commits, live.into, commits)

@@ -116,6 +116,9 @@ class Store(Protocol):
     def remove_parked(self) -> str | None:
         """Remove what is parked; returns its name."""
 
+    def can_clone(self) -> bool:
+        """Return whether releases can share files by clones."""
+
     def free(self) -> int:
         """Return the bytes that are free where releases go."""
 

@@ -38,6 +38,7 @@ from release_agent.system.disk import (
     sync_paths,
     unusable,
 )
+from release_agent.system.sharing import can_clone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -168,6 +169,10 @@ class Root:
     def _empty_cache(self) -> None:
         with removing():
             self.cache.prune(0)
+
+    def can_clone(self) -> bool:
+        """Return whether releases can share files by clones."""
+        return can_clone(self.path)
 
     def free(self) -> int:
         """Return the free bytes on the disk of the releases."""

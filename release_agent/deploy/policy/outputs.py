@@ -33,7 +33,7 @@ def key(
 ) -> str:
     """Return the digest (64 hex digits) of all that a hook's outputs are made of.
 
-    ``inputs``: what each listed path holds, by path. ``surroundings``: the machine and its programs.
+    ``inputs``: what each holds, by path. ``variables``: see counting(). ``surroundings``: the machine and its programs.
     """
     what = [
         _FORMAT,
