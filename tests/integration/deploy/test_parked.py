@@ -38,9 +38,9 @@ LATER = (
 )
 
 
-def settings(host: Host, extra: str = "", *, root: Path | None = None, keep: int = 1) -> None:
+def settings(host: Host, extra: str = "", *, root: Path | None = None, keep: int = 1, **sections: str) -> None:
     app = f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{root or host.root}"\nkeep = {keep}'
-    host.configure(extra, app=app, service="", health='[health]\nstable_for = "0s"\n')
+    host.configure(extra, app=app, service="", health='[health]\nstable_for = "0s"\n', **sections)
 
 
 def version(host: Host, number: int, **files: str) -> str:
@@ -158,7 +158,19 @@ def test_attributes_that_change_are_written_whole_and_unchanged_files_get_their_
     assert (changed / "same").read_bytes() == b"same\r\n"
     place = parked(host)
     assert place
-    assert place.name.startswith("000001-"), "it stays for a next one"
+    assert place.name.startswith("000001-"), "there is no better one yet"
+    ways = [deployed(host, version(host, number))[1] for number in (4, 5, 6)]
+    assert ways == ["shared", "shared", "difference"], "one with the same attributes has taken its place"
+
+
+def test_parked_release_of_another_place_gives_way_to_one_that_the_next_can_be_made_of(host: Host) -> None:
+    with_a_parked_one(host)
+    moved = {"repository": f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "api"'}
+    settings(host, **moved)
+
+    ways = [deployed(host, version(host, number))[1] for number in (3, 4, 5, 6)]
+
+    assert ways == ["whole", "shared", "shared", "difference"]
 
 
 PROGRAMS = {
@@ -297,9 +309,7 @@ def test_parked_release_makes_room_for_one_that_is_written_whole(host: Host) -> 
 
         assert (planned["way"], built) == ("whole", "whole")
         assert (directory / "large").read_text() == "3" * (3 << 20)
-        place = parked(host)
-        assert place
-        assert place.name.startswith("000002-")
+        assert parked(host) is None, "the release before has other attributes"
         for number, expected in ((4, "shared"), (5, "shared"), (6, "difference")):
             tag = version(host, number, large=str(number) * (3 << 20), **{".gitattributes": "same eol=crlf\n"})
             assert deployed(host, tag)[1] == expected
