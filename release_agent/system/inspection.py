@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
+from release_agent.system.mounts import paths_of
 from release_agent.system.processes import all_pids, started_at
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def uses(directory: Path) -> bool:
 
 
 def _using(parent: str) -> dict[int, set[str] | None]:
-    """Return the names in a directory that each process uses in any way, see _names_in()."""
-    return _seen(all_pids(), lambda pid: _names_in(pid, f"{parent}/", open_files=True))
+    """Return the names in a directory that each process uses in any way, by whatever mount; see _names_in()."""
+    prefixes = tuple(f"{path}/" for path in {parent, *paths_of(parent)})
+    return _seen(all_pids(), lambda pid: _names_in(pid, *prefixes, open_files=True))
 
 
 def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
@@ -60,8 +62,8 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     return found
 
 
-def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | None:
-    """Return the names that one process uses, none if it has ended; None if it may not be looked at.
+def _names_in(pid: int, *prefixes: str, open_files: bool = False) -> set[str] | None:
+    """Return the names after one of some prefixes that one process uses, none if it has ended; None if it may not be looked at.
 
     ``open_files``: also those whose files it has open, or that are its root.
     """
@@ -75,7 +77,8 @@ def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | 
         return None
     except OSError:
         return set()
-    return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
+    found = [place.removeprefix(prefix) for place in places for prefix in prefixes if place.startswith(prefix)]
+    return {place.split("/")[0].split(" ")[0] for place in found}
 
 
 def started_with(variables: Mapping[str, str], among: Iterable[int] | None = None) -> set[int]:

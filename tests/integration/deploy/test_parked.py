@@ -221,6 +221,23 @@ def test_release_that_a_process_uses_is_neither_parked_nor_removed(host: Host, k
     assert deployed(host, version(host, 4))[1] == "difference"
 
 
+@pytest.mark.needs("mount")
+def test_release_that_a_process_uses_at_another_mount_is_not_parked(host: Host) -> None:
+    settings(host)
+    used, _ = deployed(host, version(host, 0))
+    deployed(host, version(host, 1))
+    elsewhere = host.path / "mounted"
+    elsewhere.mkdir()
+    subprocess.run(["mount", "--bind", host.root, elsewhere], check=True)
+    try:
+        with using(elsewhere / "releases" / used.name, "working directory"):
+            deployed(host, version(host, 2))
+
+            assert (parked(host), used.is_dir()) == (None, True)
+    finally:
+        subprocess.run(["umount", elsewhere], check=True)
+
+
 @pytest.mark.parametrize("kind", ["working directory", "open file", "mapped file"])
 def test_release_that_another_users_process_uses_is_not_parked_in_a_container(host: Host, kind: str) -> None:
     """There root may not look into the processes of others."""
