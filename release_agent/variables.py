@@ -107,3 +107,11 @@ class Variable(StrEnum):
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)
+# Another value for each release: what a command makes of one is of no use to the next release.
+OF_ONE_RELEASE = (
+    Variable.RELEASE_DIRECTORY,
+    Variable.RELEASE_PATH,
+    Variable.RELEASE_NAME,
+    Variable.RELEASE_NUMBER,
+    Variable.RELEASE_ID,
+)

@@ -17,7 +17,7 @@ from release_agent.config.sections import BuildHook, Config, Probe, RehearsalPro
 from release_agent.errors import Code, Misconfigured
 from release_agent.system.disk import read_regular
 from release_agent.system.user import who_may_read
-from release_agent.variables import DEFAULT_CONFIG, Variable
+from release_agent.variables import DEFAULT_CONFIG, OF_ONE_RELEASE, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,16 +124,6 @@ def check_shared(shared: Shared, problems: list[Problem]) -> None:
         problems.append(Problem("shared", f'"{a}" and "{b}" overlap'))
 
 
-# Another value for each release: what a command makes of one is of no use to the next release.
-_OF_ONE_RELEASE = (
-    Variable.RELEASE_DIRECTORY,
-    Variable.RELEASE_PATH,
-    Variable.RELEASE_NAME,
-    Variable.RELEASE_NUMBER,
-    Variable.RELEASE_ID,
-)
-
-
 def check_makes(hooks: Sequence[BuildHook], shared: Shared, problems: list[Problem]) -> None:
     """Add the problems of hooks whose outputs are kept: half of what that needs, or outputs that are something else, too."""
     for i, hook in enumerate(hooks):
@@ -142,7 +132,7 @@ def check_makes(hooks: Sequence[BuildHook], shared: Shared, problems: list[Probl
             problems.append(Problem(path, "must have both cache and makes, or neither"))
         both = [(a, b) for a, b in readers.overlapping([*hook.cache, *hook.makes])]
         problems += [Problem(f"{path}.makes", f'"{a}" and "{b}" overlap') for a, b in both]
-        named = [name for name in _OF_ONE_RELEASE if hook.makes and name in hook.run]
+        named = [name for name in OF_ONE_RELEASE if hook.makes and name in hook.run]
         problems += [Problem(f"{path}.run", f"must not use {name} with makes: each release has another") for name in named]
     made = [readers.joined(hook.cwd, path) for hook in hooks for path in hook.makes]
     overlapping = readers.overlapping([*made, *shared.directories, *shared.files])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.sharing import sharing
 from release_agent.errors import Code, Failed
+from release_agent.system.processes import owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from release_agent.deploy.ports import Difference
     from release_agent.model import Release
     from release_agent.system.sharing import Sharing
+
+
+_ROOT = 0  # the user who may write everywhere
 
 
 class Way(StrEnum):
@@ -80,12 +84,23 @@ def _anew(context: Context, building: Building, release: Release) -> tuple[Path,
 
 
 def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building | None:
-    """Share the files of the live release, as far as the configuration and the two allow it."""
-    live, how = context.store.current(), sharing(context.config.release.share, hooks)
-    difference = context.source.difference(live.commits, live.into, commits) if live and how else None
-    if live is None or how is None or difference is None:
+    """Share the files of the live release, as far as the configuration, its services and the two allow it."""
+    share, live = context.config.release.share, context.store.current()
+    how = sharing(share, hooks, clones=context.store.can_clone()) if live else None
+    if live is None or how is None or (share == "auto" and _may_be_written(context, live)):
+        return None
+    difference = context.source.difference(live.commits, live.into, commits)
+    if difference is None:
         return None
     return Building(Way.SHARED, difference.size, difference.files, shared_with=(live, how))
+
+
+def _may_be_written(context: Context, live: Release) -> bool:
+    """Whether a service runs as the owner of a release's files, or as root: it could write through a hard link."""
+    groups, services = context.services.processes(), context.blueprint(live).services
+    processes = [process for service in services for process in groups.get(service.name, ())]
+    writers = {_ROOT, context.store.directory(live.name).stat().st_uid}
+    return any(owner(process.pid) in writers for process in processes if process.pid)
 
 
 def _whole(context: Context, commits: dict[str, str]) -> Building:

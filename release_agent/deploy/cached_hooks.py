@@ -8,12 +8,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from release_agent.config.readers import joined
+from release_agent.deploy.hook_inputs import HookInputs
 from release_agent.deploy.policy import outputs
 from release_agent.deploy.policy.sharing import sharing_of_outputs
 from release_agent.errors import Failed
-from release_agent.system.disk import told
+from release_agent.system.disk import means_full, told
 from release_agent.system.surroundings import own_umask, surroundings, words
-from release_agent.system.trees import LINK, require_own_parents, scan
+from release_agent.system.trees import require_own_parents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from release_agent.config.sections import BuildHook
     from release_agent.deploy.run import Run
     from release_agent.model import Release
-    from release_agent.system.clock import Clock
 
 
 def build_hooks(run: Run, release: Release, directory: Path, plans: Blueprint) -> None:
@@ -48,6 +48,11 @@ class _CachedHook:
         self._hook = hook
         self._paths = [joined(hook.cwd, path) for path in hook.makes]
         self._sharing = sharing_of_outputs(run.context.config.release.share)
+        self._base = directory / hook.cwd
+        self._environment = run.environment(hook, release, directory)
+        self._words = words(hook.run, self._environment)
+        self._inputs = HookInputs(hook, self._words, self._base, run.context.clock)
+        self._held: dict[str, object] = {}
 
     def run(self) -> None:
         """Put its outputs in, or run it and keep them."""
@@ -62,14 +67,15 @@ class _CachedHook:
 
     def _key(self) -> str | None:
         """Return the key of its inputs; None if they are not known."""
-        hook, base = self._hook, self._directory / self._hook.cwd
-        environment = self._run.environment(hook, self._release, self._directory)
+        hook = self._hook
         try:
             for path in self._paths:
                 _require_absent(self._directory, path)
             umask = own_umask() if hook.umask is None else hook.umask
-            found = _inputs(hook, base, self._context.clock)
-            return outputs.key(hook, umask, found, environment, surroundings(hook.run, base, environment))
+            self._held = self._inputs.held()
+            programs = surroundings(self._words, self._inputs.places, self._base, self._environment)
+            variables = outputs.counting(hook.run, self._environment, self._inputs.variables())
+            return outputs.key(hook, umask, self._held, variables, programs)
         except OSError as error:
             self._skip(told(error))
         except subprocess.SubprocessError as error:
@@ -81,7 +87,10 @@ class _CachedHook:
         try:
             taken = context.cache.take(key, self._directory, self._paths, self._sharing)
         except OSError as error:
-            context.log.warning("cache.damaged", run=hook.run, why=told(error))
+            if means_full(error):  # without them there is as much room again for what the hook makes
+                self._skip(told(error))
+            else:
+                context.log.warning("cache.damaged", run=hook.run, why=told(error))
             self._forget(key)
             return False
         if taken:
@@ -92,7 +101,10 @@ class _CachedHook:
     def _keep(self, key: str) -> None:
         most = self._context.config.release.cache_size
         try:
-            self._context.cache.keep(key, self._directory, self._paths, self._sharing, most)
+            self._inputs.require_unchanged(self._held)
+            removed = self._context.cache.keep(key, self._directory, self._paths, self._sharing, most)
+            if removed:
+                self._context.log.info("cache.pruned", removed=removed)
         except OSError as error:
             self._skip(told(error))
         except Failed as failed:
@@ -113,25 +125,3 @@ def _require_absent(directory: Path, path: str) -> None:
     require_own_parents(directory, path)
     if os.path.lexists(directory / path):
         raise FileExistsError(errno.EEXIST, "it is there before the hook has run", str(directory / path))
-
-
-def _inputs(hook: BuildHook, base: Path, clock: Clock) -> dict[str, object]:
-    """Return what the inputs of a hook hold, by path; None for a listed one that is missing."""
-    found: dict[str, object] = dict.fromkeys(hook.cache)
-    for path in outputs.inputs(hook, words(hook.run)):
-        if (path in hook.cache and os.path.lexists(base / path)) or (base / path).is_file():
-            for name, entry in scan(base, [path], clock).items():
-                found[name] = [entry.kind, entry.mode, entry.holds]
-                if entry.kind == LINK:
-                    found[f"{name} ->"] = _led_to(base / name, clock)
-    return found
-
-
-def _led_to(link: Path, clock: Clock) -> str | None:
-    """Return what the file holds that a link leads to, None if it leads nowhere; raises OSError if it leads to a directory."""
-    place = link.resolve()
-    if not place.exists():
-        return None
-    if not place.is_file():
-        raise OSError(errno.EISDIR, "a link to a directory is no input", str(link))
-    return scan(place.parent, [place.name], clock)[place.name].holds

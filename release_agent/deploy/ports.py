@@ -116,6 +116,9 @@ class Store(Protocol):
     def remove_parked(self) -> str | None:
         """Remove what is parked; returns its name."""
 
+    def can_clone(self) -> bool:
+        """Return whether releases can share files by clones."""
+
     def free(self) -> int:
         """Return the bytes that are free where releases go."""
 
@@ -192,11 +195,14 @@ class OutputCache(Protocol):
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Put the outputs of a key at their paths in a release; returns False if there are none.
 
-        Raises OSError if they are damaged, Failed (disk-full), Cancelled; nothing is left of them then.
+        Raises OSError if they are damaged or do not fit, and Cancelled; nothing is left of them then.
         """
 
-    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
-        """Keep what a hook made at its paths in a release, at most ``most`` bytes; raises OSError, Failed, Cancelled."""
+    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> int:
+        """Keep what a hook made at its paths in a release, and at most ``most`` bytes of this and all others.
+
+        Returns how many others were removed for it; raises OSError, Failed, Cancelled.
+        """
 
     def forget(self, key: str) -> None:
         """Remove the outputs of a key; raises OSError."""

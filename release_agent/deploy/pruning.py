@@ -10,18 +10,19 @@ from release_agent.system.disk import told
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
+    from release_agent.model import Release
 
 
 def prune(context: Context, *, park: bool = True) -> list[str]:
     """Apply ``keep``; what cannot be removed is said and tried again by the next run. Returns the names of what is gone.
 
-    ``park``: leave the newest of them for the next deployment to build on, if nothing is parked yet.
+    ``park``: leave the newest of them for the next deployment to build on, unless what is parked will do.
     """
     live = context.store.current()
     previous = before(context.journal.line(), context.store.get, live.name) if live else None
     protected = {release.name for release in (live, previous) if release}
     surplus = context.store.surplus(context.config.app.keep, protected, context.journal.live_at, _serving(context))
-    parks = bool(park and surplus and context.store.parked() is None and _park(context, surplus[-1]))
+    parks = bool(park and live and surplus and _park(context, surplus[-1], live))
     removed = [name for name in surplus if _remove(context, name)]
     if removed:
         context.log.info("releases.pruned", releases=removed, **({"parked": surplus[-1]} if parks else {}))
@@ -41,17 +42,26 @@ def prune_cache(context: Context, most: int) -> int:
     return removed
 
 
-def _park(context: Context, name: str) -> bool:
-    """Park a release; returns whether that was possible. It is no release any more in either case."""
-    release = context.store.get(name)
-    if release is None:
-        return False
+def _park(context: Context, name: str, live: Release) -> bool:
+    """Park a release if one like the live one can be made of it, and not of what is parked; returns whether it is parked.
+
+    It may be no release any more in either case.
+    """
+    store, parked, release = context.store, context.store.parked(), context.store.get(name)
     try:
-        context.store.park(name, lambda place: context.source.restore(release.commits, place))
+        if release is None or (parked and _leads_to(context, parked, live)) or not _leads_to(context, release, live):
+            return False
+        store.remove_parked()
+        store.park(name, lambda place: context.source.restore(release.commits, place))
     except (ReleaseError, OSError) as error:
         context.log.info("park.failed", release=name, why=error.message if isinstance(error, ReleaseError) else told(error))
         return False
     return True
+
+
+def _leads_to(context: Context, release: Release, live: Release) -> bool:
+    """Whether the live release could be made of another one's files: not if a ``.gitattributes`` or a place differs."""
+    return context.source.difference(release.commits, release.into, live.commits) is not None
 
 
 def _remove(context: Context, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from release_agent.repository.files import (
     Rights,
     differing,
     digest,
+    pointers,
     portions,
     take_away,
     unlike_a_checkout,
@@ -137,6 +139,22 @@ class Checkout:
         if converted:
             self._require_converted(index, directory, converted)
             self._write_converted(index, directory, listed, converted)
+        self._refuse_pointers(index, directory, pointers(written, directory))
+
+    def _refuse_pointers(self, index: Path, directory: Path, found: Sequence[TreeEntry]) -> None:
+        """Raise Refused for the first pointer that an attribute gives to Git LFS."""
+        if not found:
+            return
+        command = ["check-attr", "--stdin", "-z", "filter"]
+        told = self._view.with_tree(index, directory, command, stdin=_listed(found)).split("\0")
+        for path, value in zip(told[::3], told[2::3], strict=False):
+            if value == "lfs":
+                raise Refused(
+                    Code.REPOSITORY_INCOMPLETE,
+                    f"{path} of repository {self._repository.name} ({self._repository.path}) is kept by Git LFS, "
+                    "and the repository holds only a pointer to it",
+                    hint=f"commit the file itself: git lfs migrate export --include={shlex.quote(path)}",
+                )
 
     def _require_converted(self, index: Path, directory: Path, differing: list[TreeEntry]) -> None:
         """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     # The ids that git would give to regular files of a directory, not converted.
     Hashes = Callable[[Path, Sequence[str]], list[str]]
 
+# How a file begins, and its longest size in bytes, that stands for one that Git LFS keeps elsewhere.
+_POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
@@ -101,6 +103,18 @@ def put_right(directory: Path, place: str, rights: Rights) -> None:
 def differing(entries: Iterable[TreeEntry], directory: Path, clock: Clock) -> list[TreeEntry]:
     """Return the entries whose file is not there as the commit has it, byte by byte; raises Cancelled."""
     return [entry for entry in entries if not _is_as_committed(entry, f"{directory}/{entry.path}", clock)]
+
+
+def pointers(entries: Iterable[TreeEntry], directory: Path) -> list[TreeEntry]:
+    """Return the entries whose file is written as a pointer of Git LFS; raises OSError."""
+    return [entry for entry in entries if entry.mode in REGULAR and _is_pointer(f"{directory}/{entry.path}")]
+
+
+def _is_pointer(path: str) -> bool:
+    if not len(_POINTER) < os.lstat(path).st_size <= _LONGEST_POINTER:
+        return False
+    with opened_regular(path) as descriptor:
+        return os.read(descriptor, len(_POINTER)) == _POINTER
 
 
 def take_away(directory: Path, paths: Iterable[str], clock: Clock) -> None:

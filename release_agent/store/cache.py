@@ -6,6 +6,7 @@ An entry appears by one rename, whole and durable. It holds what its note says, 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -14,16 +15,15 @@ from typing import TYPE_CHECKING
 from release_agent.store.files import unused_name
 from release_agent.system.disk import (
     check_space,
-    disk_full,
-    means_full,
+    is_open,
+    opened_regular,
     read_regular,
     remove,
     require_directory,
     sync_directory,
     sync_mount,
-    told,
 )
-from release_agent.system.trees import Held, lay, require_own_parents, scan
+from release_agent.system.trees import Held, directories, lay, on_the_way, require_own_parents, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from release_agent.system.trees import Tree
 
 _LONGEST = 256 << 20  # bytes of a note; it names each file
-_BLOCK = 4096  # bytes; what a file takes on a disk is counted in these
+_FIRST_LINE = 4096  # bytes
 
 
 class HookCache:
@@ -48,47 +48,43 @@ class HookCache:
 
     def is_empty(self) -> bool:
         """Return whether there are none, or this user may not look."""
-        return not os.access(self.directory, os.R_OK | os.X_OK) or not any(self.directory.iterdir())
+        return not is_open(self.directory) or not any(self.directory.iterdir())
 
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Put the outputs of a key at their paths in a release; returns False if there are none.
 
-        Raises OSError if they are not what was kept, Failed (disk-full), Cancelled; nothing is left of them then.
+        Raises OSError if they are not what was kept, or do not fit, and Cancelled; nothing is left of them then.
         """
         entry = self.directory / key
         if not os.path.lexists(entry):
             return False
+        ways = on_the_way(paths)
+        there = {way for way in ways if os.path.lexists(directory / way)}
         try:
-            tree = _read(entry / "note")
-            for path in paths:
-                (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            tree = {path: held for path, held in _read(entry / "note").items() if path not in there}
             lay(tree, entry / "files", directory, sharing, self._clock)
             os.utime(entry / "note")
-        except BaseException as error:
-            for path in paths:
-                remove(directory / path)
-            if isinstance(error, OSError) and means_full(error):
-                message = f"what a build hook made does not fit: {told(error)}"
-                raise disk_full(message) from error
+        except BaseException:
+            for path in (*ways, *paths):
+                if path not in there:
+                    remove(directory / path)
             raise
         return True
 
-    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> None:
-        """Keep what a hook made at its paths in a release, at most ``most`` bytes; raises OSError, Failed (disk-full), Cancelled.
+    def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> int:
+        """Keep what a hook made at its paths in a release, and at most ``most`` bytes of this and all others.
 
-        Nothing is left of it then.
+        Returns how many others were removed for it. Raises OSError, Failed (disk-full), Cancelled; nothing is left of it then.
         """
         for path in paths:
             require_own_parents(directory, path)
-        tree = scan(directory, paths, self._clock, never=os.fsencode(directory))
-        size = sum(_BLOCK + -(-entry.size // _BLOCK) * _BLOCK for entry in tree.values())
-        if size > most:
-            raise OSError(errno.EFBIG, f"it takes {size} bytes, and [release] cache_size allows {most}", ", ".join(paths))
-        check_space(self.directory, size, len(tree))
+        tree = directories(directory, on_the_way(paths)) | self._scan(directory, paths, most)
+        size = sum(entry.room for entry in tree.values())
+        removed = self.prune(most - size)
+        check_space(self.directory, size, len(tree), "a copy of what the hook made")
         fresh = unused_name(self._incoming, "cache")
         try:
-            for path in paths:
-                (fresh / "files" / path).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / "files").mkdir(parents=True)
             lay(tree, directory, fresh / "files", sharing, self._clock)
             (fresh / "note").write_text(_written(tree, size))
             sync_mount(self.directory)
@@ -96,6 +92,16 @@ class HookCache:
             sync_directory(self.directory)
         except BaseException:
             remove(fresh)
+            raise
+        return removed
+
+    def _scan(self, directory: Path, paths: Sequence[str], most: int) -> Tree:
+        try:
+            return scan(directory, paths, self._clock, most=most, never=os.fsencode(directory))
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                why = f"{error.strerror}, and [release] cache_size allows no more"
+                raise OSError(errno.EFBIG, why, error.filename) from error
             raise
 
     def forget(self, key: str) -> None:
@@ -125,33 +131,40 @@ class HookCache:
 
 
 def _written(tree: Tree, size: int) -> str:
-    """Return the text of a note: how much there is on the first line, then each file on its own line."""
-    head = json.dumps({"bytes": size, "files": len(tree)})
-    return "\n".join([head, *(json.dumps([path, *entry]) for path, entry in tree.items())])
+    """Return the text of a note: how much there is and the digest of the rest, then each file on its own line."""
+    files = "\n".join(json.dumps([path, *entry]) for path, entry in tree.items())
+    return "\n".join([json.dumps({"bytes": size, "sha256": _digest(files.encode())}), files])
 
 
 def _read(note: Path) -> Tree:
     """Return what a note says; raises OSError if it is broken."""
-    try:
-        head, *lines = read_regular(note, _LONGEST, follow=False).splitlines()
-        tree = {path: Held(*entry) for path, *entry in map(json.loads, lines)}
-        if json.loads(head)["files"] == len(tree):
-            return tree
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise OSError(errno.EIO, "it cannot be read", str(note)) from error
-    raise OSError(errno.EIO, "it is not whole", str(note))
+    head, _, files = read_regular(note, _LONGEST, follow=False).partition(b"\n")
+    if _said(head, "sha256") != _digest(files):
+        raise OSError(errno.EIO, "it is not whole", str(note))
+    return {path: Held(*entry) for path, *entry in map(json.loads, files.splitlines())}
 
 
 def _size(entry: Path) -> int | None:
     """Return what the first line of an entry's note says; None of a broken one, or of a pipe, which is never waited for."""
     try:
-        note = os.open(entry / "note", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            return int(json.loads(os.pread(note, _BLOCK, 0).splitlines()[0])["bytes"])
-        finally:
-            os.close(note)
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        with opened_regular(str(entry / "note")) as note:
+            size = _said(os.pread(note, _FIRST_LINE, 0).partition(b"\n")[0], "bytes")
+    except OSError:
         return None
+    return size if isinstance(size, int) and size >= 0 else None
+
+
+def _said(head: bytes, name: str) -> object:
+    """Return what the first line of a note says under a name; None of a broken one."""
+    try:
+        said: object = json.loads(head)[name]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return said
+
+
+def _digest(files: bytes) -> str:
+    return hashlib.sha256(files).hexdigest()
 
 
 def _last_use(entry: Path) -> int:

@@ -6,12 +6,11 @@ change, so a power cut cannot leave a note beside files of another release.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from release_agent.model import is_release_name
 from release_agent.store.notes import ReleaseNotes
-from release_agent.system.disk import sync_directory
+from release_agent.system.disk import is_directory, is_open, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +28,9 @@ class ParkedRelease:
 
     def get(self) -> Release | None:
         """Return what is parked, or None."""
-        if not os.access(self.directory, os.R_OK | os.X_OK):  # also of somebody who only looks
+        if not is_open(self.directory):  # also to somebody who only looks
             return None
-        names = [path.name for path in self.directory.iterdir() if is_release_name(path.name)]
+        names = [path.name for path in self.directory.iterdir() if is_release_name(path.name) and is_directory(path)]
         found = [release for release in map(self._notes.get, names) if release]
         return found[0] if len(found) == 1 else None
 

@@ -38,6 +38,7 @@ from release_agent.system.disk import (
     sync_paths,
     unusable,
 )
+from release_agent.system.sharing import can_clone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -145,7 +146,11 @@ class Root:
         return max(map(release_number, names), default=0) + 1
 
     def check_room(self, size: int, files: int) -> None:
-        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or make_room() can remove something."""
+        """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit, or make_room() can remove something.
+
+        Raises Failed (root-unusable) as check_own() does.
+        """
+        self.check_own()
         if not self.parked() and self.cache.is_empty():
             check_space(self.path, size, files)
 
@@ -164,6 +169,10 @@ class Root:
     def _empty_cache(self) -> None:
         with removing():
             self.cache.prune(0)
+
+    def can_clone(self) -> bool:
+        """Return whether releases can share files by clones."""
+        return can_clone(self.path)
 
     def free(self) -> int:
         """Return the free bytes on the disk of the releases."""

@@ -48,8 +48,8 @@ def disk_full(message: str) -> Failed:
 
 
 def told(error: OSError) -> str:
-    """Return a failure of a disk in words: where, and what."""
-    return f"{error.filename}: {error.strerror}"
+    """Return a failure of a disk in words: where, if that is known, and what."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def is_full(place: Path) -> bool:
@@ -64,14 +64,14 @@ def free_bytes(place: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def check_space(place: Path, size: int, files: int) -> None:
-    """Raise Failed (disk-full) unless a release of ``size`` bytes and ``files`` files fits."""
+def check_space(place: Path, size: int, files: int, what: str = "the release") -> None:
+    """Raise Failed (disk-full) unless ``size`` bytes and ``files`` files fit; ``what``: for the message."""
     disk, free = _statvfs(place), free_bytes(place)
     if size + _SPACE_TO_SPARE > free:
-        message = f"the release needs {_megabytes(size)}, and {_megabytes(free)} are free on {place}"
+        message = f"{what} needs {_megabytes(size)}, and {_megabytes(free)} are free on {place}"
         raise disk_full(message)
     if disk.f_files and files > disk.f_favail:
-        message = f"the release needs {files} files, and {disk.f_favail} inodes are free on {place}"
+        message = f"{what} needs {files} files, and {disk.f_favail} inodes are free on {place}"
         raise disk_full(message)
 
 
@@ -185,9 +185,19 @@ def require_regular(descriptor: int, path: Path | str) -> None:
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
+def is_directory(path: Path) -> bool:
+    """Whether a path is a directory itself, and not a link to one; raises OSError if there is nothing."""
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+def is_open(directory: Path) -> bool:
+    """Whether this user may look into a directory; False of anything else."""
+    return directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
+
+
 def require_directory(path: Path) -> None:
     """Raise OSError unless a path is a directory itself, and not a link to one."""
-    if not stat.S_ISDIR(path.lstat().st_mode):
+    if not is_directory(path):
         raise NotADirectoryError(errno.ENOTDIR, "not a directory of the agent's own, or a link", str(path))
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
+from release_agent.system.mounts import paths_of
 from release_agent.system.processes import all_pids, started_at
 
 if TYPE_CHECKING:
@@ -26,26 +27,26 @@ _SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
     """Return the names under ``releases`` that a process works in, runs, has mapped, or has a file of open.
 
-    If a process cannot be read (another user's), or is in ``serving`` (pids; an
+    If a process may not be looked at, or is in ``serving`` (pids; an
     interpreter shows no file of its release), the release that was live when it
     started counts as used: no other can have started it.
     """
-    used = {release for release in map(live_at, map(started_at, serving)) if release}
-    prefix = os.path.realpath(releases) + "/"
-    for pid in all_pids():
-        names = _names_in(pid, prefix, open_files=True)
-        if names is None:
-            release = live_at(started_at(pid))
-            used |= {release} if release else set()
-        else:
-            used |= names
-    return used
+    seen = _using(os.path.realpath(releases))
+    hidden = [pid for pid, names in seen.items() if names is None]
+    used = {release for release in map(live_at, map(started_at, [*serving, *hidden])) if release}
+    return used.union(*filter(None, seen.values()))
 
 
 def uses(directory: Path) -> bool:
-    """Whether a process that may be looked into works in a directory, runs, has mapped, or has a file of it open."""
+    """Whether a process that may be looked at works in a directory, runs, has mapped, or has a file of it open."""
     place = Path(os.path.realpath(directory))
-    return any(place.name in (_names_in(pid, f"{place.parent}/", open_files=True) or ()) for pid in all_pids())
+    return any(place.name in (names or ()) for names in _using(str(place.parent)).values())
+
+
+def _using(parent: str) -> dict[int, set[str] | None]:
+    """Return the names in a directory that each process uses in any way, by whatever mount; see _names_in()."""
+    prefixes = tuple(f"{path}/" for path in {parent, *paths_of(parent)})
+    return _seen(all_pids(), lambda pid: _names_in(pid, *prefixes, open_files=True))
 
 
 def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
@@ -61,8 +62,8 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     return found
 
 
-def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | None:
-    """Return the names that one process uses, none if it has ended; None if it may not be looked at.
+def _names_in(pid: int, *prefixes: str, open_files: bool = False) -> set[str] | None:
+    """Return the names after one of some prefixes that one process uses, none if it has ended; None if it may not be looked at.
 
     ``open_files``: also those whose files it has open, or that are its root.
     """
@@ -76,7 +77,8 @@ def _names_in(pid: int, prefix: str, *, open_files: bool = False) -> set[str] | 
         return None
     except OSError:
         return set()
-    return {place.removeprefix(prefix).split("/")[0].split(" ")[0] for place in places if place.startswith(prefix)}
+    found = [place.removeprefix(prefix) for place in places for prefix in prefixes if place.startswith(prefix)]
+    return {place.split("/")[0].split(" ")[0] for place in found}
 
 
 def started_with(variables: Mapping[str, str], among: Iterable[int] | None = None) -> set[int]:

@@ -5,11 +5,40 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+_TABLE = Path("/proc/self/mountinfo")
 
-def mount_points(table: Path = Path("/proc/self/mountinfo")) -> set[str]:
+
+def mount_points(table: Path = _TABLE) -> set[str]:
     """Return where something is mounted: directories, and single files."""
-    lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return {_unescaped(line.split(" ")[4]) for line in lines}
+    return {point for _, _, point in _mounts(table)}
+
+
+def paths_of(directory: str, table: Path = _TABLE) -> list[str]:
+    """Return every path at which mounts show a directory, given by one that has no links in it."""
+    mounts = _mounts(table)
+    holding = [mount for mount in mounts if _inside(directory, mount[2]) is not None]
+    if not holding:  # in a chroot the table has only what is mounted in it
+        return [directory]
+    # Of several at one place the last lies on top.
+    device, root, point = max(reversed(holding), key=lambda mount: len(mount[2]))
+    place = _joined(root, _inside(directory, point) or "")
+    return [_joined(at, inside) for on, of, at in mounts if on == device and (inside := _inside(place, of)) is not None]
+
+
+def _mounts(table: Path) -> list[tuple[str, str, str]]:
+    """Return of each mount its device, the directory of the device that it shows, and where."""
+    lines = [line.split(" ") for line in table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    return [(fields[2], _unescaped(fields[3]), _unescaped(fields[4])) for fields in lines]
+
+
+def _inside(path: str, directory: str) -> str | None:
+    """Return what of a path comes after a directory, with its slash; None if it is not in it."""
+    top = directory.rstrip("/")
+    return path[len(top) :] if f"{path}/".startswith(f"{top}/") else None
+
+
+def _joined(directory: str, inside: str) -> str:
+    return directory.rstrip("/") + inside or "/"
 
 
 def _unescaped(path: str) -> str:

@@ -8,7 +8,7 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +46,22 @@ def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: C
             # Not there, another kind, too many links: it is written.
             if error.errno in _NO_CLONES:
                 sharing = replace(sharing, clones_from=None)
+
+
+def can_clone(directory: Path) -> bool:
+    """Whether the file system of a directory clones files, as far as this user may try; leaves nothing there."""
+    try:
+        with _unnamed(directory) as source, _unnamed(directory) as target:
+            source.write(b"1")
+            source.flush()
+            fcntl.ioctl(target, _FICLONE, source.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _unnamed(directory: Path) -> BinaryIO:
+    return os.fdopen(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b")
 
 
 def _share(there: str, here: str, sharing: Sharing) -> None:

@@ -6,15 +6,17 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING
 
 from release_agent.system.disk import read_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # Besides the kind of machine: the release of the system, and every package with its version.
 _OF_THE_SYSTEM = ("/etc/os-release", "/var/lib/dpkg/status", "/lib/apk/db/installed")
@@ -25,9 +27,12 @@ _FIRST_LINE = 256  # bytes
 _PATIENCE = 10.0  # seconds for ``--version``
 
 
-def surroundings(command: str, directory: Path, environment: Mapping[str, str]) -> list[list[object]]:
-    """Return what tells this machine and these programs from others; raises OSError, subprocess.SubprocessError.
+def surroundings(
+    names: Iterable[str], scripts: Iterable[Path], directory: Path, environment: Mapping[str, str]
+) -> list[list[object]]:
+    """Return what tells this machine and programs from others; raises OSError, subprocess.SubprocessError.
 
+    ``names``: words that may name a program. ``scripts``: files whose interpreters are programs, too.
     Packages count by the list of the system, programs by their file: its path, size and time. A version manager puts
     a script in the place of an interpreter: it is asked for its version.
     """
@@ -36,7 +41,8 @@ def surroundings(command: str, directory: Path, environment: Mapping[str, str]) 
     for name in _OF_THE_SYSTEM:
         with suppress(FileNotFoundError):
             found.append([name, hashlib.sha256(read_regular(Path(name), _LONGEST)).hexdigest()])
-    found += sorted(_programs({*words(command), *_INTERPRETERS}, directory, environment))
+    interpreters = [word for script in scripts for word in _words(_first_line(script))]
+    found += sorted(_programs({*names, *interpreters, *_INTERPRETERS}, directory, environment))
     return found
 
 
@@ -46,9 +52,13 @@ def own_umask() -> int:
     return int(re.findall(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[0], 8)
 
 
-def words(command: str) -> set[str]:
-    """Return the words of a shell command that may name a program or a file."""
-    return set(_WORD.findall(command))
+def words(command: str, environment: Mapping[str, str]) -> set[str]:
+    """Return the words of a shell command that may name a program or a file, with its variables and with their values."""
+    return {*_words(command), *_words(Template(command).safe_substitute(environment))}
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text)
 
 
 def _programs(names: set[str], directory: Path, environment: Mapping[str, str]) -> Iterator[list[object]]:
@@ -60,18 +70,24 @@ def _programs(names: set[str], directory: Path, environment: Mapping[str, str]) 
         if name in seen or place is None or not place.startswith("/"):
             continue  # a file of the release is an input of its own
         seen.add(name)
-        there, first = Path(place).stat(), _first_line(place)
+        there, first = Path(place).stat(), _first_line(Path(place))
         said = ""
         if first:
-            left += [word for word in words(first) if word not in seen]
+            left += [word for word in _words(first) if word not in seen]
             said = _version(place, directory, environment) if name in _INTERPRETERS else ""
         yield [name, str(Path(place).resolve()), there.st_size, there.st_mtime_ns, said]
 
 
-def _first_line(place: str) -> str:
-    """Return the first line of a script, nothing of other programs."""
-    with Path(place).open("rb") as file:
-        begin = file.read(_FIRST_LINE)
+def _first_line(place: Path) -> str:
+    """Return the first line of a script, nothing of anything else; a pipe is not waited for."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # no interpreter could read it either
+        return ""
+    try:
+        begin = os.read(descriptor, _FIRST_LINE) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
     return begin.splitlines()[0].decode(errors="replace") if begin.startswith(b"#!") else ""
 
 

@@ -21,6 +21,7 @@ FILE, DIRECTORY, LINK = "file", "directory", "link"
 COPIES = Sharing(links=False, clones_from=None)
 _PIECE = 1 << 20  # bytes read at once
 _FIRST_LINES = 1 << 10  # bytes of a script that say what runs it
+_BLOCK = 4096  # bytes; the room of a file on a disk is counted in these
 _OF_THE_SYSTEM = {"security.selinux"}  # attributes that the system gives to every new file
 
 
@@ -38,17 +39,23 @@ class Held(NamedTuple):
     written: int
     holds: str
 
+    @property
+    def room(self) -> int:
+        """The bytes that it takes on a disk, about."""
+        return _BLOCK + -(-self.size // _BLOCK) * _BLOCK
+
 
 Tree = dict[str, Held]
 
 
-def scan(base: Path, paths: Iterable[str], clock: Clock, *, never: bytes = b"") -> Tree:
+def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = None, never: bytes = b"") -> Tree:
     """Return what the paths in a directory hold, by path, a directory before what is in it; raises OSError, Cancelled.
 
-    OSError also for what cannot be made once more: a pipe, extended attributes; and for a link to ``never``, or a script
-    that ``never`` runs.
+    OSError also for what cannot be made once more: a pipe, extended attributes; for a link to ``never``, or a script
+    that ``never`` runs; and (EFBIG), before it is read, for what takes more than ``most`` bytes, None: no limit.
     """
     found: Tree = {}
+    room = 0
     left = list(paths)
     while left:
         clock.check()
@@ -62,9 +69,24 @@ def scan(base: Path, paths: Iterable[str], clock: Clock, *, never: bytes = b"") 
             found[path] = _entry(LINK, there, os.readlink(place))  # noqa: PTH115 - Path would shorten `a//b`
             _refuse(place, os.fsencode(found[path].holds), never)
         else:
-            found[path] = _entry(FILE, there, _digest(place, never))
+            found[path] = _entry(FILE, there, "")
+        room += found[path].room
+        if most is not None and room > most:
+            raise OSError(errno.EFBIG, f"with it there are more than {most} bytes", place)
+        if found[path].kind == FILE:
+            found[path] = found[path]._replace(holds=_digest(place, clock, never))
         _refuse_attributes(place)
     return found
+
+
+def on_the_way(paths: Iterable[str]) -> list[str]:
+    """Return the directories that paths lie in, by path, each before those in it."""
+    return list(dict.fromkeys(path[:end] for path in paths for end, sign in enumerate(path) if sign == "/"))
+
+
+def directories(base: Path, paths: Iterable[str]) -> Tree:
+    """Return what directories are, not what is in them; raises OSError."""
+    return {path: _entry(DIRECTORY, os.lstat(base / path), "") for path in paths}
 
 
 def _entry(kind: str, there: os.stat_result, holds: str) -> Held:
@@ -72,13 +94,14 @@ def _entry(kind: str, there: os.stat_result, holds: str) -> Held:
     return Held(kind, stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, size, there.st_mtime_ns, holds)
 
 
-def _digest(place: str, never: bytes) -> str:
+def _digest(place: str, clock: Clock, never: bytes = b"") -> str:
     with opened_regular(place) as descriptor:
         piece = os.read(descriptor, _PIECE)
         if piece.startswith(b"#!"):
             _refuse(place, piece[:_FIRST_LINES], never)
         digest = hashlib.sha256(piece)
         while piece:
+            clock.check()
             piece = os.read(descriptor, _PIECE)
             digest.update(piece)
     return digest.hexdigest()
@@ -121,24 +144,25 @@ def lay(tree: Tree, source: Path, target: Path, sharing: Sharing, clock: Clock) 
         clock.check()
         there, here = f"{source}/{path}", f"{target}/{path}"
         if entry.kind == FILE:
-            _lay_file(there, here, entry)
+            _lay_file(there, here, entry, clock)
             continue
         if entry.kind == LINK:
             Path(here).symlink_to(entry.holds)
         _finish(here, entry)
 
 
-def _lay_file(there: str, here: str, entry: Held) -> None:
+def _lay_file(there: str, here: str, entry: Held, clock: Clock) -> None:
     try:
         target = os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
     except FileExistsError:  # it is a link or a clone already
         if not os.path.samestat(os.lstat(there), os.lstat(here)):
             _finish(here, entry)
-        found = _entry(FILE, os.lstat(here), _digest(here, b""))
+        found = _entry(FILE, os.lstat(here), _digest(here, clock))
     else:
         with os.fdopen(target, "wb") as file, opened_regular(there) as source:
             made = hashlib.sha256()
             while piece := os.read(source, _PIECE):
+                clock.check()
                 made.update(piece)
                 file.write(piece)
         _finish(here, entry)

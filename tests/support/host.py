@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SERVICE_PYTHON = "/usr/bin/python3"
 SERVICE_USER = "nobody"
 _LONGEST = 120.0  # seconds, for any command
+# Starts a program without the capabilities that a container's root usually lacks.
+CONTAINED = ("setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin")
 
 SUPERVISORD = """\
 [unix_http_server]
@@ -317,6 +319,6 @@ def _start_contained(
     command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     """Start a program without the capabilities that a container's root usually lacks."""
-    words = ["setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin", *map(str, [BIN / str(command[0]), *command[1:]])]
+    words = [*CONTAINED, *map(str, [BIN / str(command[0]), *command[1:]])]
     stdin, stdout, stderr = descriptors
     return subprocess.Popen(words, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)

@@ -28,40 +28,48 @@ def key(
     hook: BuildHook,
     umask: int,
     inputs: Mapping[str, object],
-    environment: Mapping[str, str],
+    variables: Mapping[str, str],
     surroundings: Sequence[object],
 ) -> str:
     """Return the digest (64 hex digits) of all that a hook's outputs are made of.
 
-    ``inputs``: what each listed path holds, by path. ``surroundings``: the machine and its programs.
+    ``inputs``: what each holds, by path. ``variables``: see counting(). ``surroundings``: the machine and its programs.
     """
     what = [
         _FORMAT,
         [hook.run, hook.cwd, umask, list(hook.makes)],
         sorted(inputs.items()),
-        sorted(counting(hook.run, environment).items()),
+        sorted(variables.items()),
         surroundings,
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
-def counting(command: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which a hook may build something else: those of a run count if the command names them."""
-    named = set(re.findall(r"\w+", command))
+def counting(command: str, environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables by which a hook may build something else: those of a run count if the command or a file names them.
+
+    ``named``: those that files name.
+    """
+    counted = {*re.findall(r"\w+", command), *named}
     return {
         name: value
         for name, value in environment.items()
-        if name in named or name in _OF_THE_APP or not _OF_NO_MATTER.fullmatch(name)
+        if name in counted or name in _OF_THE_APP or not _OF_NO_MATTER.fullmatch(name)
     }
 
 
-def inputs(hook: BuildHook, words: Iterable[str]) -> list[str]:
-    """Return the paths, in the hook's directory, of what it is made of: those listed, and files that its command names."""
-    mentioned = {word.removeprefix("./") for word in words}
-    return [*hook.cache, *sorted(word for word in mentioned - {*hook.cache} if _is_inner(word) and not _is_made(hook, word))]
+def inputs(hook: BuildHook, words: Iterable[str], directories: Iterable[str] = ()) -> list[str]:
+    """Return the paths, in the hook's directory, of what it is made of: those listed, and files that its command may name.
+
+    ``directories``: those of its words that are one; the command may go there first.
+    """
+    plain = {word.removeprefix("./") for word in words}
+    mentioned = {*plain, *(f"{directory.removeprefix('./')}/{word}" for directory in directories for word in plain)}
+    return [*hook.cache, *sorted(word for word in mentioned - {*hook.cache} if is_inner(word) and not _is_made(hook, word))]
 
 
-def _is_inner(word: str) -> bool:
+def is_inner(word: str) -> bool:
+    """Whether a word may be a path in the hook's directory."""
     return not word.startswith("/") and not {"", ".", ".."} & set(word.split("/"))
 
 

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 _WORTH_A_CLONE = 64 << 10  # bytes; below it a clone costs more than the file
 
 
-def sharing(share: str, hooks: Hooks) -> Sharing | None:
+def sharing(share: str, hooks: Hooks, *, clones: bool) -> Sharing | None:
     """Return what ``[release] share`` means for a release with these hooks; None: every file is its own.
 
+    ``clones``: the file system has them.
     Hooks run as the owner of the files: one that writes into a file would change every release that has a hard link to it.
     """
     if share == "reflink":
-        return Sharing(links=False, clones_from=0)
+        return Sharing(links=False, clones_from=0) if clones else None
     if share == "hardlink":
         return Sharing(links=True, clones_from=None)
     has_hooks = any(vars(hooks).values())
-    return None if share == "copy" or has_hooks else Sharing(links=True, clones_from=_WORTH_A_CLONE)
+    return None if share == "copy" or has_hooks else Sharing(links=True, clones_from=_WORTH_A_CLONE if clones else None)
 
 
 def sharing_of_outputs(share: str) -> Sharing:

@@ -49,6 +49,11 @@ def cached(host: Host) -> list[str]:
     return sorted(path.name for path in (host.root / ".release-agent" / "cache").iterdir())
 
 
+def has_open(pid: int, name: str) -> bool:
+    """Whether a process has a file of a name open."""
+    return any(os.path.realpath(entry.path).endswith(f"/{name}") for entry in os.scandir(f"/proc/{pid}/fd"))
+
+
 @pytest.fixture
 def host(host: Host) -> Host:
     """A host with the hook."""
@@ -93,12 +98,83 @@ def test_hook_runs_again_when_an_input_has_changed(host: Host, change: str) -> N
     assert (ran.code, ran.events("hook.cached"), runs(host)) == (0, [], 2)
 
 
+@pytest.mark.parametrize(
+    ("run", "place"),
+    [
+        ("./script", "interpreter"),  # what runs a script of the release
+        ("cd directory && sh inner && mv made ..", "repos/api/directory/inner"),
+        ('"$RELEASE_SHARED/program"', "root/shared/program"),
+    ],
+)
+def test_hook_runs_again_when_a_program_has_changed_that_it_runs(host: Host, run: str, place: str) -> None:
+    host.configure(hook(host, f"echo ran >> {{ran}}; {run}"))
+    program, script = host.path / place, host.repository.path / "script"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f"#!{host.path}/interpreter\n")
+    script.chmod(0o755)
+    for number, made in enumerate(["old", "newer"]):
+        program.write_text(f"#!/bin/sh\necho {made} > made\n")
+        program.chmod(0o755)
+        version(host, f"v2.{number}.0")
+        version(host, f"v2.{number}.1")
+        assert (live(host) / "made").read_text() == f"{made}\n"
+
+    assert runs(host) == 2
+
+
+def test_hook_that_changes_its_own_input_runs_each_time(host: Host) -> None:
+    host.configure(hook(host, f"{RUN}; echo more >> lock"))
+    for tag in ("v2.0.0", "v2.1.0"):
+        skipped = version(host, tag).events("cache.skipped")
+        assert [event["why"].rpartition("/")[2] for event in skipped] == ["lock: the hook has changed what it is made of"]
+        assert (live(host) / "lock").read_text() == "onemore\n"
+
+    assert runs(host) == 2
+
+
+def test_link_that_leads_to_itself_is_an_input_like_one_that_leads_nowhere(host: Host) -> None:
+    for tag in ("v2.0.0", "v2.1.0"):
+        (host.repository.path / "lock").unlink(missing_ok=True)
+        (host.repository.path / "lock").symlink_to("lock")
+        host.configure(hook(host, "echo ran >> {ran}; touch made"))
+        host.repository.release(tag)
+        assert host.deploy().code == 0
+
+    assert runs(host) == 1
+
+
+def test_pipe_in_place_of_a_program_and_a_word_that_is_no_name_keep_no_deployment_waiting(host: Host) -> None:
+    os.mkfifo(host.path / "other-tool", 0o755)
+    host.configure(hook(host, f"{RUN}; : other-tool {'x' * 300}"))
+    host.repository.release("v2.0.0", lock="one")
+
+    ran = host.deploy(PATH=f"{host.path}:{host.environment['PATH']}")
+
+    assert (ran.code, ran.events("cache.skipped"), len(cached(host))) == (0, [], 1)
+
+
 def test_variable_of_a_run_counts_if_the_command_names_it(host: Host) -> None:
     host.configure(hook(host, f"{RUN}; echo $RELEASE_REVISION > made/revision"))
     version(host, "v2.0.0")
     version(host, "v2.1.0")
 
     assert (live(host) / "made/revision").read_text() == "v2.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "runs_of"), [("REVISION", ["v2.0.0", "v2.1.0"], 2), ("NUMBER", ["1", "2"], 2), ("APP", ["api", "api"], 1)]
+)
+def test_variable_of_a_run_counts_if_a_script_that_the_command_names_names_it(
+    host: Host, name: str, made: list[str], runs_of: int
+) -> None:
+    host.configure(hook(host, "echo ran >> {ran}; sh build"))
+    for tag, expected in zip(["v2.0.0", "v2.1.0"], made, strict=True):
+        ran = version(host, tag, build=f"echo $RELEASE_{name} > made")
+        assert (live(host) / "made").read_text() == f"{expected}\n"
+
+    assert runs(host) == runs_of
+    why = [event["why"].rpartition("/")[2] for event in ran.events("cache.skipped")]
+    assert why == (["build: it names RELEASE_NUMBER, and each release has another"] if name == "NUMBER" else [])
 
 
 def test_hook_of_release_toml_is_cached_in_the_place_of_its_repository(host: Host) -> None:
@@ -201,6 +277,23 @@ def test_outputs_that_somebody_wrote_into_are_not_put_in(host: Host, damage: str
     assert version(host, "v2.2.0").events("hook.cached")
 
 
+def test_hook_that_runs_after_damage_finds_no_directories_of_its_outputs(host: Host) -> None:
+    host.configure(
+        hook(host, "echo ran >> {ran}; umask 077 && mkdir way && mkdir way/made && cp lock way/made").replace(
+            "'made'", "'way/made'"
+        )
+    )
+    version(host, "v2.0.0")
+    version(host, "v2.1.0")
+    assert (live(host) / "way").stat().st_mode & 0o777 == 0o700
+    (entry,) = (host.root / ".release-agent" / "cache").iterdir()
+    (entry / "files/way/made/lock").write_text("two")
+
+    ran = version(host, "v2.2.0")
+
+    assert (len(ran.events("cache.damaged")), runs(host)) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("run", "why"),
     [
@@ -208,7 +301,7 @@ def test_outputs_that_somebody_wrote_into_are_not_put_in(host: Host, damage: str
         ('ln -s "$PWD/lock" made/absolute', "which is gone"),
         (r"""printf '#!%s/made/tool\n' "$PWD" > made/script""", "which is gone"),
         (f"""{SERVICE_PYTHON} -c 'import os; os.setxattr("made/tool", "trusted.note", b"1")'""", "extended attributes"),
-        ("head -c 2000000 /dev/zero > made/large", "cache_size allows 1048576"),
+        ("truncate -s 8T made/large", "more than 1048576 bytes, and [release] cache_size allows no more"),
         ("rm -r made", "No such file"),
         ("mkdir ../elsewhere; rm -r made; ln -s ../elsewhere made", ""),
     ],
@@ -223,6 +316,18 @@ def test_outputs_that_are_of_no_use_elsewhere_are_not_kept(host: Host, run: str,
         assert (cached(host), host.leftovers()) == ([], [])
     else:  # a link is an output like another
         assert version(host, "v2.1.0").events("hook.cached")
+
+
+def test_deployment_is_cancelled_while_it_reads_a_file_of_outputs_without_end(host: Host) -> None:
+    host.configure(f'{hook(host, f"{RUN}; truncate -s 8T made/large; touch {host.path}/made")}[release]\ncache_size = "9 TiB"\n')
+    host.repository.release("v2.0.0", lock="one")
+    run = host.begin("deploy")
+    eventually((host.path / "made").exists, "the hook has made it")
+    eventually(lambda: has_open(run.pid, "large"), "it is being read")
+    run.terminate()
+
+    assert run.wait(60) == 14
+    assert (cached(host), host.leftovers()) == ([], [])
 
 
 def test_hook_runs_each_time_if_what_it_makes_is_there_before(host: Host) -> None:
@@ -284,6 +389,23 @@ def test_outputs_for_which_there_is_no_room_are_not_kept(host: Host) -> None:
         ran = host.deploy()
         assert (ran.code, cached(host), host.leftovers()) == (0, [], [])
         assert "are free on" in ran.events("cache.skipped")[0]["why"]
+
+
+def test_outputs_that_do_not_fit_make_room_for_the_hook(host: Host) -> None:
+    host.configure(
+        hook(host, f"{RUN}; head -c 4000000 /dev/zero > made/large"),
+        app=f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{host.root}"\nkeep = 1',
+    )
+    host.root.mkdir()
+    with small_disk(host.root, "14m"):
+        version(host, "v2.0.0")
+        assert version(host, "v2.1.0").events("hook.cached")
+
+        ran = version(host, "v2.2.0")
+
+        assert [event["why"] for event in ran.events("cache.skipped")][:1] == ["No space left on device"]
+        assert (runs(host), (live(host) / "made/large").stat().st_size) == (2, 4000000)
+        version(host, "v2.3.0")
 
 
 @pytest.mark.needs("ptrace")

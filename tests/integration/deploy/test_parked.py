@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.environment import BIN
 from support.histories import differences, picture
+from support.host import CONTAINED, SERVICE_PYTHON, SERVICE_USER
 from support.roots import small_disk
 from support.tracing import killed_at
 
@@ -36,9 +38,9 @@ LATER = (
 )
 
 
-def settings(host: Host, extra: str = "", *, root: Path | None = None, keep: int = 1) -> None:
+def settings(host: Host, extra: str = "", *, root: Path | None = None, keep: int = 1, **sections: str) -> None:
     app = f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{root or host.root}"\nkeep = {keep}'
-    host.configure(extra, app=app, service="", health='[health]\nstable_for = "0s"\n')
+    host.configure(extra, app=app, service="", health='[health]\nstable_for = "0s"\n', **sections)
 
 
 def version(host: Host, number: int, **files: str) -> str:
@@ -156,7 +158,19 @@ def test_attributes_that_change_are_written_whole_and_unchanged_files_get_their_
     assert (changed / "same").read_bytes() == b"same\r\n"
     place = parked(host)
     assert place
-    assert place.name.startswith("000001-"), "it stays for a next one"
+    assert place.name.startswith("000001-"), "there is no better one yet"
+    ways = [deployed(host, version(host, number))[1] for number in (4, 5, 6)]
+    assert ways == ["shared", "shared", "difference"], "one with the same attributes has taken its place"
+
+
+def test_parked_release_of_another_place_gives_way_to_one_that_the_next_can_be_made_of(host: Host) -> None:
+    with_a_parked_one(host)
+    moved = {"repository": f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "api"'}
+    settings(host, **moved)
+
+    ways = [deployed(host, version(host, number))[1] for number in (3, 4, 5, 6)]
+
+    assert ways == ["whole", "shared", "shared", "difference"]
 
 
 PROGRAMS = {
@@ -170,12 +184,13 @@ PROGRAMS = {
 
 
 @contextmanager
-def using(directory: Path, kind: str) -> Iterator[None]:
-    """Have a process use a directory in some way."""
+def using(directory: Path, kind: str, python: str = sys.executable, user: str | None = None) -> Iterator[None]:
+    """Have a process, of another user if need be, use a directory in some way."""
     program = f"import mmap, os, sys\nplace = {str(directory)!r}\n{PROGRAMS[kind]}\nos.write(1, os.read(0, 9))\nos.read(0, 9)"
     if kind == "executable":
         shutil.copy("/bin/cat", directory)
-    with subprocess.Popen([sys.executable, "-c", program], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([python, "-c", program], cwd="/", user=user, **pipes) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write(b"ready\n")
@@ -206,6 +221,38 @@ def test_release_that_a_process_uses_is_neither_parked_nor_removed(host: Host, k
     assert deployed(host, version(host, 4))[1] == "difference"
 
 
+@pytest.mark.needs("mount")
+def test_release_that_a_process_uses_at_another_mount_is_not_parked(host: Host) -> None:
+    settings(host)
+    used, _ = deployed(host, version(host, 0))
+    deployed(host, version(host, 1))
+    elsewhere = host.path / "mounted"
+    elsewhere.mkdir()
+    subprocess.run(["mount", "--bind", host.root, elsewhere], check=True)
+    try:
+        with using(elsewhere / "releases" / used.name, "working directory"):
+            deployed(host, version(host, 2))
+
+            assert (parked(host), used.is_dir()) == (None, True)
+    finally:
+        subprocess.run(["umount", elsewhere], check=True)
+
+
+@pytest.mark.parametrize("kind", ["working directory", "open file", "mapped file"])
+def test_release_that_another_users_process_uses_is_not_parked_in_a_container(host: Host, kind: str) -> None:
+    """There root may not look into the processes of others."""
+    settings(host)
+    used, _ = deployed(host, version(host, 0))
+    deployed(host, version(host, 1))
+    command = [*CONTAINED, str(BIN / "release-agent"), "deploy", version(host, 2)]
+    with using(used, kind, python=SERVICE_PYTHON, user=SERVICE_USER):
+        before = picture(used)
+        subprocess.run(command, env=host.environment, check=True, capture_output=True)
+
+        assert parked(host) is None
+        assert picture(used) == before
+
+
 @pytest.mark.parametrize("kind", PROGRAMS)
 def test_parked_release_that_a_process_uses_is_not_taken(host: Host, kind: str) -> None:
     place = with_a_parked_one(host)
@@ -217,6 +264,29 @@ def test_parked_release_that_a_process_uses_is_not_taken(host: Host, kind: str) 
         assert parked(host) == place
         assert picture(place) == before
     assert differences(with_verdict(host, directory), whole(host, "v2.3.0")) == []
+
+
+def test_link_in_place_of_the_parked_release_is_removed_and_not_followed(host: Host) -> None:
+    place = with_a_parked_one(host)
+    place.rename(host.path / "away")
+    place.symlink_to(host.path / "away")
+    before = picture(host.path / "away")
+
+    assert deployed(host, version(host, 3))[1] == "shared"
+    assert picture(host.path / "away") == before
+    assert not place.is_symlink()
+
+
+def test_dry_run_says_that_something_else_is_in_the_place_of_the_parked_release(host: Host) -> None:
+    place = with_a_parked_one(host).parent
+    tag = version(host, 3)
+    for make in (lambda: place.symlink_to(host.path), place.touch, lambda: os.mkfifo(place, 0o755)):
+        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        make()
+
+        planned, ran = host.deploy("--dry-run", tag), host.deploy(tag)
+
+        assert [(each.code, each.json["error"]["code"]) for each in (planned, ran)] == [(13, "root-unusable")] * 2
 
 
 def test_prune_removes_the_parked_release(host: Host) -> None:
@@ -256,9 +326,7 @@ def test_parked_release_makes_room_for_one_that_is_written_whole(host: Host) -> 
 
         assert (planned["way"], built) == ("whole", "whole")
         assert (directory / "large").read_text() == "3" * (3 << 20)
-        place = parked(host)
-        assert place
-        assert place.name.startswith("000002-")
+        assert parked(host) is None, "the release before has other attributes"
         for number, expected in ((4, "shared"), (5, "shared"), (6, "difference")):
             tag = version(host, number, large=str(number) * (3 << 20), **{".gitattributes": "same eol=crlf\n"})
             assert deployed(host, tag)[1] == expected

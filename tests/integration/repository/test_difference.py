@@ -119,6 +119,30 @@ def test_a_submodule_is_refused_whichever_way(repo: Repository, scratch: Path, p
     assert refused.value.code is Code.REPOSITORY_INCOMPLETE
 
 
+@pytest.mark.parametrize("way", ["write", "difference", "restore"])
+def test_a_pointer_of_git_lfs_is_refused_whichever_way(repo: Repository, scratch: Path, place: Path, way: str) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 12345\n"
+    source, old = (
+        source_of(scratch, api=repo),
+        repo.commit({".gitattributes": "*.bin filter=lfs -text\n", "pointer.txt": pointer}),
+    )
+    source.write({"api": old}, place)
+
+    with pytest.raises(Refused, match=r"^art/logo.bin of repository api .* is kept by Git LFS") as refused:
+        by(way, source, old, repo.commit({"art/logo.bin": pointer}), place)
+
+    assert refused.value.code is Code.REPOSITORY_INCOMPLETE
+    assert refused.value.hint.endswith("--include=art/logo.bin")
+
+
+def test_a_file_that_git_lfs_has_not_converted_is_written(repo: Repository, scratch: Path, place: Path) -> None:
+    commit = repo.commit({".gitattributes": "*.bin filter=lfs -text\n", "logo.bin": "version" + "x" * 60})
+
+    source_of(scratch, api=repo).write({"api": commit}, place)
+
+    assert (place / "logo.bin").read_text() == "version" + "x" * 60
+
+
 @pytest.fixture(params=["sha1", "sha256"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
     return Repository(tmp_path / "store", f"--object-format={request.param}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.store.root import Root
 from release_agent.system.clock import SystemClock
+from release_agent.system.disk import remove
 from release_agent.system.sharing import Sharing
 from release_agent.system.trees import COPIES
 from support.privileges import unprivileged
@@ -39,6 +41,7 @@ def made(root: Root) -> Path:
     (directory / "made/closed").chmod(0o2555)
     (directory / "lone").mkdir()
     (directory / "lone/file").write_text("4")
+    (directory / "lone").chmod(0o700)
     return directory
 
 
@@ -72,8 +75,7 @@ def describe(directory: Path) -> dict[str, tuple[object, ...]]:
     for path in directory.rglob("*"):
         there = path.lstat()
         holds = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        if path.name != "lone":
-            found[str(path.relative_to(directory))] = (there.st_mode, there.st_uid, there.st_gid, there.st_mtime_ns, holds)
+        found[str(path.relative_to(directory))] = (there.st_mode, there.st_uid, there.st_gid, there.st_mtime_ns, holds)
     return found
 
 
@@ -117,7 +119,64 @@ def test_damaged_outputs_are_not_put_in_and_nothing_is_left_of_them(root: Root, 
     with pytest.raises(OSError, match="it is not what it was"):
         root.cache.take(KEY, place, PATHS, COPIES)
 
-    assert [path.name for path in place.rglob("*")] == ["lone"]
+    assert list(place.iterdir()) == []
+
+
+def test_directory_that_the_release_has_already_stays_as_it_is(root: Root, made: Path) -> None:
+    root.cache.keep(KEY, made, PATHS, COPIES, MUCH)
+    place = root.incoming / "2"
+    (place / "lone").mkdir(parents=True)
+    (place / "lone/other").touch()
+
+    assert root.cache.take(KEY, place, PATHS, COPIES)
+    assert (place / "lone").stat().st_mode & 0o777 == 0o755
+
+    (root.cache.directory / KEY / "files/lone/file").unlink()
+    remove(place / "made")
+    (place / "lone/file").unlink()
+    with pytest.raises(FileNotFoundError):
+        root.cache.take(KEY, place, PATHS, COPIES)
+    assert [path.name for path in (place / "lone").iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("was", "damaged"),
+    [
+        (rb'"file", (\d+)', rb'"file", "\1"'),  # JSON still, and a mode that is a text
+        (rb"made/program", rb"made/\\u0000"),
+        (rb'{"bytes"', rb'{"bytes": Infinity, "was"'),
+        (rb'{"bytes": ', rb'{"bytes": -'),
+        (rb"(?s).*", rb"[" * 4000),
+        (rb"(?s).*", rb"{}\n[]"),
+        (rb"(?s).*", rb"\xff"),
+        (rb"(?s).*", rb""),
+        (rb"\n[^\n]*$", rb""),
+    ],
+)
+def test_outputs_with_a_damaged_note_are_put_in_as_they_were_or_not_at_all(
+    root: Root, made: Path, was: bytes, damaged: bytes
+) -> None:
+    root.cache.keep(KEY, made, PATHS, COPIES, MUCH)
+    note = root.cache.directory / KEY / "note"
+    note.write_bytes(re.sub(was, damaged.replace(rb"\xff", b"\xff"), note.read_bytes(), count=1))
+    place = root.incoming / "2"
+    place.mkdir()
+
+    try:
+        root.cache.take(KEY, place, PATHS, COPIES)
+    except OSError:
+        assert list(place.iterdir()) == []
+    else:
+        assert describe(place) == describe(made)
+    assert root.cache.prune(8192) == 1
+
+
+def test_room_is_made_before_something_is_kept(root: Root, made: Path) -> None:
+    room = 3 * 4096  # a file with its directory
+    removed = [root.cache.keep(str(number), made, ["lone/file"], COPIES, 2 * room) for number in range(4)]
+
+    assert removed == [0, 0, 1, 1]
+    assert sorted(path.name for path in root.cache.directory.iterdir()) == ["2", "3"]
 
 
 def test_directory_on_the_way_that_is_a_link_is_not_followed(root: Root, made: Path, tmp_path: Path) -> None:
@@ -141,7 +200,7 @@ def test_least_recently_used_and_unreadable_outputs_go_first(root: Root, made: P
     place.mkdir()
     assert root.cache.take("0", place, ["lone/file"], COPIES)
 
-    removed = root.cache.prune(2 * 8192)
+    removed = root.cache.prune(2 * 3 * 4096)
 
     assert (removed, sorted(path.name for path in root.cache.directory.iterdir())) == (2, ["0", "2"])
     assert root.cache.prune(0) == 2

@@ -12,13 +12,13 @@ from release_agent.deploy.policy.outputs import counting, inputs, key
 from support.configuration import MINIMAL, configuration, problems_of
 
 HOOK = BuildHook(run="npm ci", timeout=600, cache=("lock",), makes=("node_modules",))
-SAME: dict[str, Any] = {"umask": 0o22, "inputs": {"lock": ["file", 0o644, "1"]}, "environment": {}, "surroundings": [["x86_64"]]}
+SAME: dict[str, Any] = {"umask": 0o22, "inputs": {"lock": ["file", 0o644, "1"]}, "variables": {}, "surroundings": [["x86_64"]]}
 
 
 def test_same_inputs_have_the_same_key_whatever_the_order_of_variables() -> None:
     one, other = {"A": "1", "B": "2"}, {"B": "2", "A": "1"}
 
-    assert key(HOOK, **SAME | {"environment": one}) == key(HOOK, **SAME | {"environment": other})
+    assert key(HOOK, **SAME | {"variables": one}) == key(HOOK, **SAME | {"variables": other})
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_same_inputs_have_the_same_key_whatever_the_order_of_variables() -> None
         {"inputs": {"lock": ["file", 0o755, "1"]}},
         {"inputs": {"lock": ["file", 0o644, "2"]}},
         {"inputs": {"lock": None}},
-        {"environment": {"NODE_ENV": "production"}},
+        {"variables": {"NODE_ENV": "production"}},
         {"surroundings": [["aarch64"]]},
         {"hook": replace(HOOK, run="npm ci ")},
         {"hook": replace(HOOK, makes=("node_modules", "more"))},
@@ -66,6 +66,15 @@ def test_files_that_the_command_names_are_inputs_but_not_what_it_makes() -> None
     words = ["./install", "lock", ".venv/bin/python", "/usr/bin/make", "../other", "-r", "a/b"]
 
     assert inputs(hook, words) == ["lock", "-r", "a/b", "install"]
+    assert inputs(hook, ["cd", "./api", "./install"], ["./api"]) == [
+        "lock",
+        "api",
+        "api/api",
+        "api/cd",
+        "api/install",
+        "cd",
+        "install",
+    ]
 
 
 @pytest.mark.parametrize(
