@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, Rollout
-    from release_agent.rollout.operations.results import Result, RolloutPlan
+    from release_agent.rollout.operations.results import Ordered, Result, RolloutPlan
 
 _LOOK = 1.0  # seconds
 
@@ -79,6 +79,17 @@ class RolloutCommand:
         else:
             self.console.ended(rollout, result.exit, lambda verb: self.words(rollout, verb))
         return result.exit
+
+    def say_ordered(self, found: Ordered, verb: str) -> None:
+        """Say whether the operator of a rollout that runs has obeyed an order."""
+        identity = found.rollout.id
+        if found.obeyed:
+            self.console.say(f"the operator of {identity} obeys: {verb}")
+        else:
+            self.console.say(
+                f"the operator of {identity} has not answered; the order to {verb} waits for it, "
+                f"or for whoever goes on: {self.words(found.rollout, 'resume')}"
+            )
 
     # The observer
 
@@ -179,7 +190,7 @@ def abort(command: RolloutCommand) -> int:
     """Begin no further host; what was changed stays as it is."""
     found = orders.abort(command.parts.record, command.arguments.id)
     if found.running:
-        command.console.say(f"{found.rollout.id} has been told to abort")
+        command.say_ordered(found, "abort")
     else:
         command.console.say(f"{found.rollout.id} is aborted; what was changed stays as it is")
     return Exit.OK
@@ -189,11 +200,10 @@ def order(command: RolloutCommand) -> int:
     """Leave an order for the rollout's operator."""
     verb = command.arguments.verb
     found = orders.order(command.parts.record, command.arguments.id, verb)
-    rollout = found.rollout
     if found.running:
-        command.console.say(f"{rollout.id} has been told to {verb}")
+        command.say_ordered(found, verb)
     else:
-        command.console.say(f"nobody runs {rollout.id} at the moment; to go on: {command.words(rollout, 'resume')}")
+        command.console.say(f"nobody runs {found.rollout.id} at the moment; to go on: {command.words(found.rollout, 'resume')}")
     return Exit.OK
 
 

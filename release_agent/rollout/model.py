@@ -118,6 +118,7 @@ class Rollout:
     approved: bool = False
     why: str = ""
     reverting: str = ""  # why hosts are rolled back; empty: they are not
+    aborted: str = ""  # by whom; no further host is begun, whoever runs it
     ended_at: str | None = None
     user: str = ""  # of the hosts' supervisors …
     password_file: str = ""  # … and where its password was, on the machine it was started on
@@ -190,6 +191,7 @@ class Order:
     verb: str
     who: str
     at: str = field(default_factory=timestamp)
+    id: str = field(default_factory=new_id)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Order:

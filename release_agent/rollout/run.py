@@ -16,6 +16,7 @@ from release_agent.rollout.model import ASKED, HostStage, Phase
 from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy import steps
 from release_agent.rollout.policy.budgets import too_many_lost
+from release_agent.rollout.policy.orders import ABORT
 from release_agent.rollout.revert import Revert
 
 if TYPE_CHECKING:
@@ -52,14 +53,18 @@ class RolloutRun:
         self._hosts = hosts
         self._observer = observer
         self._gate = Gate(rollout.options.progress_deadline)
+        if rollout.aborted:
+            self._gate.abort(rollout.aborted)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
         self._entered = self._baked = self._put_back = False
 
     async def go(self) -> Exit:
         """Run it on, forwards or back, and return how it ended; cancelled, it leaves hosts as they are and records that."""
         try:
+            await self._writer.heed(self._rollout.id, self._obey)  # orders that were given while nobody ran it
             # A lock that is lost ends it all.
-            async with alongside(self._writer.keep_lock(), self._writer.orders(self._obey), self._gate.watch()):
+            orders = self._writer.orders(self._rollout.id, self._obey)
+            async with alongside(self._writer.keep_lock(), orders, self._gate.watch()):
                 return await self._steps()
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
@@ -179,7 +184,8 @@ class RolloutRun:
             if answer is None:
                 raise _AwaitsApprovalError
             if not answer:
-                self._gate.abort("not approved")
+                self._rollout.aborted = "not approved"
+                self._gate.abort(self._rollout.aborted)
             if self._gate.stopped:  # an abort answers as well
                 return
             self._rollout.approved = True
@@ -237,9 +243,18 @@ class RolloutRun:
     # Orders
 
     async def _obey(self, order: Order) -> None:
+        rollout, gate = self._rollout, self._gate
         self._observer.tell("order.heard", verb=order.verb, who=order.who)
-        if self._rollout.reverting:
-            return  # it came before the way back began, on which there is nothing to wait for
+        if order.verb == ABORT and not rollout.reverting:
+            rollout.aborted = f"aborted by {order.who}"
+            await self._writer.rollout(rollout)
+        elif not (rollout.reverting or gate.stopped):  # otherwise no further host will be begun
+            await self._go_on_as(order)
+        await self._writer.acknowledge(order)
+        if rollout.aborted:
+            gate.abort(rollout.aborted)  # the last step: it may end the run at once
+
+    async def _go_on_as(self, order: Order) -> None:
         if order.verb == "pause":
             self._gate.pause()
             await self._enter(Phase.PAUSED, f"by {order.who}")
@@ -250,5 +265,3 @@ class RolloutRun:
             self._rollout.approved = True
             await self._writer.rollout(self._rollout)
             self._gate.approved.set()
-        elif order.verb == "abort":
-            self._gate.abort(f"aborted by {order.who}")

@@ -55,6 +55,13 @@ class Standing:
     running: bool
 
 
+@dataclass(frozen=True)
+class Ordered(Standing):
+    """A rollout when an order was given for it, and whether its operator has acknowledged the order."""
+
+    obeyed: bool = False
+
+
 def ended(rollout: Rollout) -> NoTarget:
     """Make the error for an operation that a rollout cannot take any more."""
     return NoTarget(

@@ -191,6 +191,21 @@ def test_killed_operator_is_gone_on_with_from_another_machine(listed: _Listed) -
     assert [listed.fired(n) for n in range(3)] == [[operator.id]] * 3
 
 
+def test_abort_given_while_the_operator_is_dead_is_obeyed_by_who_resumes(listed: _Listed) -> None:
+    listed.hold(0)
+    operator = listed.begin()
+    listed.held(0)
+    operator.send(signal.SIGKILL)
+
+    ordered = listed.rollout("abort", operator.id)  # the lock of the dead operator is still held
+    listed.let_go(0)
+    resumed = eventually(lambda: _unless_locked(listed, "resume", operator.id), "the lock is free")
+
+    assert "has not answered" in ordered.json["said"]
+    assert (resumed.code, resumed.json["phase"]) == (40, "aborted")
+    assert [listed.fired(n) for n in range(3)] == [[operator.id], [], []]
+
+
 def _unless_locked(fleet: _Listed, verb: str, identity: str) -> Ran | None:
     done = fleet.rollout(verb, identity)
     return None if done.code == 44 else done

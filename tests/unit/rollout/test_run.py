@@ -170,6 +170,31 @@ def test_abort_lets_what_is_in_flight_end_and_begins_no_other(store: FileRollout
     assert store.read(ID).why == "aborted by bob"
 
 
+def test_abort_is_obeyed_although_other_orders_follow_it_at_once(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+
+    async def abort() -> Exit:
+        scene.access.by_name["host-1"].held = scene.heard.when("order.heard")
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("host.started").wait()
+        for verb in ("pause", "abort", "resume"):
+            scene.orders.order(ID, Order(verb, "bob"))
+        return await run
+
+    assert asyncio.run(abort()) is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+
+
+def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-1"].triggers = [ID]
+    scene.rollout.hosts["host-1"].stage = HostStage.DEPLOYING
+    scene.rollout.aborted = "aborted by bob"
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+
+
 def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:
     scene = Scene(store, bake=0.0)
 
@@ -184,6 +209,8 @@ def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(st
         asyncio.run(leave_once_paused())
     assert (scene.phase, scene.stages) == (Phase.INTERRUPTED, ["done", "pending", "pending"])
     assert store.read(ID).ended_at is None
+    for order in store.waiting(ID):  # it was left before it acknowledged the pause; who resumes drops that
+        store.acknowledge(order)
     scene.heard = Heard()
     assert scene.run_to_its_end() is Exit.OK
     assert scene.begun == ["host-2", "host-3"]
