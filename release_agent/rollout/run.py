@@ -139,7 +139,7 @@ class RolloutRun:
 
     async def _deployed(self, host: Host) -> None:
         rollout, now = self._rollout, asyncio.get_running_loop().time
-        client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id)
+        client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id, host.before)
         end = now() + rollout.options.deadline
         host.deployment = await client.start(wanted, rollout.options.deadline, again=host.name in self._leftover)
         host.stage = HostStage.DEPLOYING

@@ -78,7 +78,7 @@ class HostClient:
         began, heard = now(), False
         while True:
             try:
-                record = await self._call_remote(wanted.method, wanted.argument, False, wanted.trigger)
+                record = await self._call_remote(wanted.method, wanted.argument, False, wanted.trigger, *wanted.more)
                 with understood():
                     return str(record["id"])
             except Unreachable as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from release_agent.model import NOTHING_LIVE
 from release_agent.rollout.model import REVERT, HostStage
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ class RunRequest:
     method: str
     argument: str
     trigger: str
+    more: tuple[str | bool, ...] = ()  # arguments of the method after the trigger
 
 
-def deployment(revision: str, rollout: str) -> RunRequest:
-    """Return the request to deploy a revision."""
-    return RunRequest("release.deploy", revision, rollout)
+def deployment(revision: str, rollout: str, live: str | None) -> RunRequest:
+    """Return the request to deploy a revision to a host where this release is live (None: nothing), and to no other."""
+    return RunRequest("release.deploy", revision, rollout, (False, live or NOTHING_LIVE))
 
 
 def rollback(release: str, rollout: str) -> RunRequest:

@@ -100,3 +100,17 @@ def test_operator_who_goes_away_leaves_hosts_to_go_on_by_themselves(fleet: Fleet
     assert resumed.code == 0, resumed.out
     assert fleet.live() == [NEW] * 3
     assert [fleet.fired(n) for n in range(3)] == [[operator.id]] * 3
+
+
+def test_host_that_somebody_deployed_to_before_its_turn_is_not_touched_and_has_failed(fleet: Fleet) -> None:
+    fleet.repository.release("v1.2.0")
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1,100%", "--max-failed", "1")
+    fleet.held(0)
+    assert fleet.hosts[2].deploy("v1.2.0").code == 0
+    fleet.let_go(0)
+
+    assert operator.end() == 42
+    assert fleet.live() == [NEW, NEW, "v1.2.0"]
+    (ended,) = operator.events("rollout.ended")
+    assert ended["hosts"][2]["code"] == "overtaken"

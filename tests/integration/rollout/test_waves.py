@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.environment import PROJECT
+from support.simulated_host import commit_of
 from support.simulated_rollouts import SimulatedRollouts
 
 if TYPE_CHECKING:
@@ -159,3 +160,21 @@ def test_hosts_that_were_not_chosen_are_left_alone(fleet: SimulatedRollouts, fil
     done = fleet.start(*filters)
 
     assert (done.code, fleet.live()) == (0, [OLD, NEW, OLD, OLD, OLD])
+
+
+def test_host_that_somebody_deployed_to_before_its_turn_is_not_touched_and_has_failed(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.commits |= {"v1.2.0": commit_of("v1.2.0")}
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1,100%", "--max-failed", "1")
+    fleet.held(0)
+    fleet.hosts[3].deploy("v1.2.0", True, "command")
+    fleet.let_go(0)
+
+    assert operator.end() == 42
+    assert fleet.live() == [NEW, NEW, NEW, "v1.2.0", NEW]
+    (ended,) = operator.events("rollout.ended")
+    failed = ended["hosts"][3]
+    assert (failed["stage"], failed["code"]) == ("failed", "overtaken")
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.live() == [OLD, OLD, OLD, "v1.2.0", OLD]
