@@ -97,7 +97,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=default.bake,
         metavar="TIME",
-        help="watch the hosts' health for this long between waves (default: 30s)",
+        help="watch the hosts' health for this long after each wave (default: 30s)",
     )
     group.add_argument("--approve", action="store_true", help="wait for approval after the first wave")
     group.add_argument(

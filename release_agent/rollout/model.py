@@ -32,7 +32,7 @@ class HostStage(StrEnum):
     REVERTING = "reverting"  # asked to go back to what it ran before
     REVERTED = "reverted"  # runs that again, proved healthy
     STUCK = "stuck"  # could not be rolled back
-    CONVERGED = "converged"  # was unreachable, and has told Consul since that it runs the revision
+    CONVERGED = "converged"  # was unreachable or late, and has told Consul since that it runs the revision
 
 
 class Phase(StrEnum):

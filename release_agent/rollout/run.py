@@ -17,7 +17,9 @@ from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy import steps
 from release_agent.rollout.policy.budgets import too_many_lost
 from release_agent.rollout.policy.orders import ABORT
+from release_agent.rollout.policy.way_back import later_with_same_commits
 from release_agent.rollout.revert import Revert
+from release_agent.rollout.verification import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +58,7 @@ class RolloutRun:
         if rollout.aborted:
             self._gate.abort(rollout.aborted)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
-        self._entered = self._baked = self._put_back = False
+        self._entered = self._baked = self._verified = self._put_back = False
 
     async def go(self) -> Exit:
         """Run it on, forwards or back, and return how it ended; cancelled, it leaves hosts as they are and records that."""
@@ -93,7 +95,7 @@ class RolloutRun:
 
     def _situation(self) -> steps.Situation:
         gate = self._gate
-        return steps.Situation(gate.stopped, gate.is_paused, self._entered, self._baked, self._put_back)
+        return steps.Situation(gate.stopped, gate.is_paused, self._entered, self._baked, self._verified, self._put_back)
 
     async def _do(self, step: steps.Step) -> None:
         match step:
@@ -105,6 +107,8 @@ class RolloutRun:
                 await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=self._gate)
             case steps.Bake(hosts, seconds):
                 await self._bake(hosts, seconds)
+            case steps.Verify(hosts):
+                await self._verify(hosts)
             case steps.AskApproval():
                 await self._ask_approval()
             case steps.WaitWhilePaused():
@@ -176,6 +180,11 @@ class RolloutRun:
             self._observer.tell("host.finished", host)
             self._stop_if_too_many_lost()
 
+    async def _verify(self, hosts: Sequence[Host]) -> None:
+        with self._gate.resting():
+            await Verification(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts)
+        self._verified = True
+
     async def _ask_approval(self) -> None:
         await self._enter(Phase.WAITING)
         self._observer.tell("approval.awaited")
@@ -202,7 +211,8 @@ class RolloutRun:
         followed = await self._writer.completed(rollout)
         if followed and followed.id == rollout.id:
             await self._writer.follow(rollout, rollout.replaced)
-        await Revert(rollout, self._writer, self._hosts.client_of, self._observer).go()
+        later = later_with_same_commits(rollout, followed)
+        await Revert(rollout, self._writer, self._hosts.client_of, self._observer).go(later)
         self._put_back = True
 
     # Ends

@@ -41,7 +41,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
             else []
         )
     lines.append(
-        f"{chosen.parallel} at a time, {chosen.bake:g} s of health between waves"
+        f"{chosen.parallel} at a time, {chosen.bake:g} s of health after each wave"
         + (", a person's approval after the first" if chosen.approve else "")
     )
     lines.append(

@@ -178,3 +178,50 @@ def test_host_that_somebody_deployed_to_before_its_turn_is_not_touched_and_has_f
     assert (failed["stage"], failed["code"]) == ("failed", "overtaken")
     assert fleet.rollout("revert", operator.id).code == 0
     assert fleet.live() == [OLD, OLD, OLD, "v1.2.0", OLD]
+
+
+def test_rollout_is_not_completed_where_a_host_changed_after_its_turn(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.commits |= {"v1.2.0": commit_of("v1.2.0")}
+    fleet.hold(4)
+    operator = fleet.begin()
+    fleet.held(4)
+    fleet.hosts[0].deploy("v1.2.0", True, "command")
+    fleet.hosts[1].health = "critical"
+    fleet.let_go(4)
+
+    assert operator.end() == 40
+    (ended,) = operator.events("rollout.ended")
+    assert [(host["stage"], host["code"]) for host in ended["hosts"]] == [
+        *(("failed", "overtaken"), ("failed", "host-sick")),
+        *[("done", "")] * 3,
+    ]
+    assert "runs v1.2.0 now" in ended["hosts"][0]["why"]
+    assert ended["phase"] == "failed"
+
+
+def test_host_that_took_it_after_its_deadline_does_not_stay_failed(fleet: SimulatedRollouts) -> None:
+    fleet.hold(1)
+    operator = fleet.begin("--waves", "2,3", "--deadline", "2s", "--max-failed", "1", "--parallel", "1")
+    fleet.hold(4)
+    operator.seen("host.finished", host="host-2", code="host-late")
+    fleet.let_go(1)
+    fleet.held(4)
+    fleet.let_go(4)
+
+    assert operator.end() == 0
+    (ended,) = operator.events("rollout.ended")
+    assert {host["stage"] for host in ended["hosts"]} == {"done"}
+
+
+def test_host_that_is_skipped_is_asked_at_the_end_too(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[2].runs(NEW)
+    fleet.hold(4)
+    operator = fleet.begin("--max-failed", "1")
+    fleet.held(4)
+    fleet.hosts[2].deploy(OLD, True, "command")
+    fleet.let_go(4)
+
+    assert operator.end() == 42
+    (ended,) = operator.events("rollout.ended")
+    assert (ended["hosts"][2]["stage"], ended["hosts"][2]["code"]) == ("failed", "overtaken")

@@ -76,7 +76,8 @@ def test_healthy_fleet_takes_it_wave_after_wave(store: FileRolloutStore) -> None
     assert scene.run_to_its_end() is Exit.OK
     assert scene.begun == ["host-1", "host-2", "host-3"]
     waves = [event for event in scene.heard.events if not event.startswith("host.")]
-    assert waves == ["wave.started", "bake.started", "wave.started", "rollout.completed"]
+    watched = ["wave.started", "bake.started"]
+    assert waves == [*watched, *watched, "verification.started", "rollout.completed"]
     assert (scene.phase, scene.stages) == (Phase.COMPLETED, ["done"] * 3)
     followed = store.completed("api", "test")
     assert followed
@@ -120,6 +121,15 @@ def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRo
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert scene.begun == ["host-1"]
     assert scene.stages == ["failed", "pending", "pending"]
+
+
+def test_host_of_the_last_wave_found_sick_by_the_bake_stops_it(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-3"].sick_later = True
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert scene.stages == ["done", "done", "failed"]
+    assert store.completed("api", "test") is None
 
 
 def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
