@@ -128,6 +128,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="stop if no host becomes healthy for this long (default: 15m)",
     )
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
+    )
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 

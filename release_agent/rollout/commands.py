@@ -147,6 +147,7 @@ def start(command: RolloutCommand) -> int:
         options(arguments),
         service=command.inventory.consul,
         dry_run=arguments.dry_run,
+        whole=command.inventory.is_whole,
     )
     return _run(_start(command, wanted))
 

@@ -124,6 +124,7 @@ class Rollout:
     password_file: str = ""  # … and where its password was, on the machine it was started on
     service: str = ""  # of Consul's catalog, where the hosts come from it
     replaced: Completed | None = None  # what the fleet was to run before this one was completed
+    whole: bool = True  # of the whole inventory
 
     @property
     def waves(self) -> list[list[Host]]:
@@ -143,6 +144,11 @@ class Rollout:
         """Set the phase and the reason for it, and since when it has ended, if that is an end."""
         self.phase, self.why = phase, why
         self.ended_at = timestamp() if phase in ENDED else None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the fleet follows it once it is completed."""
+        return self.whole or self.options.follow
 
     @property
     def has_ended(self) -> bool:

@@ -37,6 +37,7 @@ class Options:
     deadline: float = 600.0
     progress_deadline: float = 900.0
     revert: bool = False
+    follow: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record keeps."""

@@ -218,7 +218,7 @@ class RolloutRun:
     # Ends
 
     async def _finish(self, end: steps.Finish) -> None:
-        if end.is_success:
+        if end.is_success and self._rollout.counts:
             await self._let_hosts_follow()
         await self._enter(end.phase, end.why)
 

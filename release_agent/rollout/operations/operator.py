@@ -109,6 +109,7 @@ class Operator:
             user=self._access.user,
             password_file=self._access.password_file,
             service=wanted.service,
+            whole=wanted.whole,
         )
 
     async def start(self, plan: RolloutPlan) -> Result:

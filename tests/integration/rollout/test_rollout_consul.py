@@ -227,3 +227,14 @@ def test_operator_whose_lock_somebody_else_took_begins_no_further_host(listed: _
     (ended,) = operator.events("rollout.ended")
     assert "eve holds it now" in ended["why"]
     assert [listed.fired(number) for number in (1, 2)] == [[], []]
+
+
+def test_fleet_does_not_follow_a_canary_unless_that_is_asked_for(listed: _Listed, consul: ConsulProcess) -> None:
+    keys = f"/v1/kv/{listed.place}/?keys"
+
+    canary = listed.run(listed.find("--bake", "0", "--limit", "host-1"))
+
+    assert (canary.code, canary.json["whole"]) == (0, False)
+    assert f"{listed.place}/completed" not in consul.get(keys)
+    assert listed.run(listed.find("--bake", "0", "--exclude", "host-3", "--follow")).code == 0
+    assert f"{listed.place}/completed" in consul.get(keys)

@@ -85,6 +85,17 @@ def test_healthy_fleet_takes_it_wave_after_wave(store: FileRolloutStore) -> None
     assert store.read(ID).ended_at is not None
 
 
+@pytest.mark.parametrize(("whole", "follow", "followed"), [(False, False, False), (False, True, True), (True, False, True)])
+def test_fleet_follows_a_rollout_of_the_whole_inventory_or_one_that_is_told_to_count(
+    store: FileRolloutStore, whole: bool, follow: bool, followed: bool
+) -> None:
+    scene = Scene(store, follow=follow)
+    scene.rollout.whole = whole
+
+    assert scene.run_to_its_end() is Exit.OK
+    assert (store.completed("api", "test") is not None) is followed
+
+
 def test_host_that_rolls_back_stops_it_and_no_other_is_begun(store: FileRolloutStore) -> None:
     scene = Scene(store, parallel=1)
     scene.access.by_name["host-2"].fails = True
