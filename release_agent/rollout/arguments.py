@@ -52,7 +52,7 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
     one = group.add_mutually_exclusive_group()
     one.add_argument("--consul", metavar="SERVICE", help="take the hosts of this service from Consul's catalog")
     one.add_argument("--fleet", metavar="FILE", help="take the hosts of this fleet.toml")
-    one.add_argument("--maestro", metavar="FILE", help="take the hosts of this maestro-ng file, schema 2")
+    one.add_argument("--maestro", metavar="FILE", help="take the hosts of this maestro-ng file")
     group.add_argument(
         "--service", action="append", default=[], help="with --maestro: take only this service; repeatable (default: all)"
     )

@@ -229,21 +229,21 @@ def list_all(command: RolloutCommand) -> int:
 
 
 def _run(work: Coroutine[None, None, int]) -> int:
-    """Run it; TERM and INT cancel it, which leaves hosts as they are."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Run it; INT, TERM and HUP cancel it, which leaves hosts as they are. Under nohup, HUP stays ignored."""
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
 
     async def run() -> int:
         task = asyncio.create_task(work)
         loop = asyncio.get_running_loop()
 
-        def cancel() -> None:
+        def cancel(received: signal.Signals) -> None:
             """Once: a second signal must not interrupt how it is left."""
             for number in numbers:
                 loop.add_signal_handler(number, lambda: None)
-            task.cancel()
+            task.cancel(received.name)
 
         for number in numbers:
-            loop.add_signal_handler(number, cancel)
+            loop.add_signal_handler(number, cancel, number)
         return await task
 
     # A connection is a descriptor: as many as this user may have.

@@ -59,6 +59,7 @@ class RolloutRun:
             self._gate.abort(rollout.aborted)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
         self._entered = self._baked = self._verified = self._put_back = False
+        self._asking = False
 
     async def go(self) -> Exit:
         """Run it on, forwards or back, and return how it ended; cancelled, it leaves hosts as they are and records that."""
@@ -70,8 +71,8 @@ class RolloutRun:
                 return await self._steps()
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
-        except asyncio.CancelledError:
-            await self._leave("interrupted by its operator")
+        except asyncio.CancelledError as cancelled:
+            await self._leave(" by ".join(["interrupted", *map(str, cancelled.args)]))
             raise
         except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
             await self._leave(error.message)
@@ -189,7 +190,9 @@ class RolloutRun:
         await self._enter(Phase.WAITING)
         self._observer.tell("approval.awaited")
         with self._gate.resting():
+            self._asking = True
             answer = await self._observer.ask(self._gate.approved)
+            self._asking = False
             if answer is None:
                 raise _AwaitsApprovalError
             if not answer:
@@ -269,7 +272,7 @@ class RolloutRun:
             self._gate.pause()
             await self._enter(Phase.PAUSED, f"by {order.who}")
         elif order.verb == "resume":
-            await self._enter(Phase.RUNNING)
+            await self._enter(Phase.WAITING if self._asking else Phase.RUNNING)
             self._gate.resume()
         elif order.verb == "approve":
             self._rollout.approved = True

@@ -54,7 +54,7 @@ def choose(
         raise Misconfigured(
             Code.INVENTORY_INVALID,
             f"several hosts are one and the same supervisor: {', '.join(twice)}",
-            hint="give each its own url, or rpc_url in its [app]",
+            hint='give each its own url, or rpc_url in its [app]; in a maestro file, its own port, named "supervisor"',
         )
     return chosen
 

@@ -163,6 +163,36 @@ def test_nobody_to_ask_for_approval_leaves_it_waiting_and_an_approval_lets_it_go
     assert scene.stages == ["done"] * 3
 
 
+class AsksLong(Heard):
+    """An observer whose person answers from elsewhere."""
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Wait for the approval."""
+        self.tell("asked")
+        await approved.wait()
+        return True
+
+
+def test_rollout_that_is_resumed_while_it_waits_for_approval_waits_for_it_still(store: FileRolloutStore) -> None:
+    scene = Scene(store, approve=True)
+    scene.heard = AsksLong()
+
+    async def pause_and_resume() -> tuple[Phase, Exit]:
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("asked").wait()
+        scene.orders.order(ID, Order("pause", "bob"))
+        await scene.heard.when("rollout.paused").wait()
+        scene.heard.when("rollout.waiting").clear()
+        scene.orders.order(ID, Order("resume", "bob"))
+        await scene.heard.when("rollout.waiting").wait()
+        phase = scene.rollout.phase
+        scene.orders.order(ID, Order("approve", "bob"))
+        return phase, await run
+
+    assert asyncio.run(asyncio.wait_for(pause_and_resume(), 60)) == (Phase.WAITING, Exit.OK)
+    assert scene.phase is Phase.COMPLETED
+
+
 @pytest.mark.parametrize(("answer", "code", "phase"), [(True, Exit.OK, "completed"), (False, Exit.FLEET_FAILED, "aborted")])
 def test_person_at_hand_is_asked(store: FileRolloutStore, answer: bool, code: Exit, phase: str) -> None:
     scene = Scene(store, approve=True)
