@@ -60,6 +60,7 @@ class Code(StrEnum):
     REPOSITORY_UNREADABLE = "repository-unreadable"
     REPOSITORY_INCOMPLETE = "repository-incomplete"
     RELEASE_TOML_INVALID = "release-toml-invalid"
+    OVERTAKEN = "overtaken"
     # Before publishing
     ROOT_UNUSABLE = "root-unusable"
     USER_NOT_CHANGED = "user-not-changed"

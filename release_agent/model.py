@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Prefix of a rollout's id, which is the trigger of its deployments in a host's history. Later ids sort after earlier ones.
 ROLLOUT = "rollout-"
 
+# Stands for the name of a release in Request.expected.
+NOTHING_LIVE = "none"
+
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 
 
@@ -100,6 +103,7 @@ class Request:
     accept_moved_tag: bool = False
     allow_lower: bool = False
     trigger: str = Trigger.COMMAND
+    expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class PluginRequest:
         body: dict[str, object] = {"id": request.id, "action": action, **named, "trigger": request.trigger}
         if request.force:
             body["force"] = True
+        if request.expected:
+            body["expected"] = request.expected
         return {Variable.RELEASE_AGENT_REQUEST: json.dumps(body)}
 
     @classmethod
@@ -57,8 +59,9 @@ class PluginRequest:
                 str(asked.get("release") or ""),
                 force=bool(asked.get("force")),
                 trigger=str(asked.get("trigger") or Trigger.RPC),
+                expected=str(asked.get("expected") or ""),
             )
-            for text in (request.id, request.revision, request.release, request.trigger):
+            for text in (request.id, request.revision, request.release, request.trigger, request.expected):
                 text.encode()  # half a character could not be written down
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise Misconfigured(

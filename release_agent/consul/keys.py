@@ -6,7 +6,7 @@
 ``PREFIX/ENVIRONMENT/APP/rollout/completed``  what the fleet is to run
 ``PREFIX/_rollouts/ID/plan``                  all but the hosts; written last: if it is there, the rollout is whole
 ``PREFIX/_rollouts/ID/hosts/NAME``            one host of a rollout
-``PREFIX/_rollouts/ID/order``                 an order that nobody has taken yet
+``PREFIX/_rollouts/ID/orders/ORDER``          an order that the rollout's operator has not obeyed yet
 
 No environment's name begins with "_".
 """
@@ -75,9 +75,13 @@ class RolloutKeys:
         return f"{self.hosts}{quote(name, safe='')}"
 
     @property
-    def order(self) -> str:
-        """An order for the rollout's operator."""
-        return f"{self.folder}order"
+    def orders(self) -> str:
+        """The folder of the orders that wait for the rollout's operator."""
+        return f"{self.folder}orders/"
+
+    def order(self, identity: str) -> str:
+        """Return the key of one order."""
+        return f"{self.orders}{identity}"
 
 
 def rollouts(prefix: str) -> str:

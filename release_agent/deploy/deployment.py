@@ -13,8 +13,9 @@ from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
 from release_agent.deploy.run import Ending
 from release_agent.deploy.switch.rehearsal import rehearse
+from release_agent.errors import Code, Refused
 from release_agent.health import HealthState
-from release_agent.model import Outcome, Release, State, Target, timestamp
+from release_agent.model import NOTHING_LIVE, Outcome, Release, State, Target, timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ class Deployment:
 
     def deploy(self) -> Ending:
         """Resolve, plan, build, publish, prove: the whole of it. Raises ReleaseError if it fails before the swap."""
+        self._refuse_if_overtaken()
         planned = self._plan(self._resolve())
         kept = planned.kept
         if kept and self._was_live(kept) and kept.state is State.HEALTHY and self._is_healthy(kept):
@@ -57,6 +59,16 @@ class Deployment:
         finally:
             discard_unpublished(self._context)
         return Ending(Outcome.STAGED)
+
+    def _refuse_if_overtaken(self) -> None:
+        """Raise Refused (overtaken) if the release that the caller saw live is not live any more."""
+        expected, live = self._request.expected, self._run.record.previous or NOTHING_LIVE
+        if expected not in ("", live):
+            raise Refused(
+                Code.OVERTAKEN,
+                f"{live} is live, not {expected}, which was live when this deployment was planned",
+                hint="somebody else deployed since: see `release-agent history`, and plan again",
+            )
 
     def _resolve(self) -> Target:
         run, context, request = self._run, self._context, self._request

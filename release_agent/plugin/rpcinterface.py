@@ -92,16 +92,25 @@ class ReleaseRPCInterface:
         self._path = path
 
     @_answering
-    def deploy(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, force: bool = False) -> Any:
+    def deploy(
+        self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, force: bool = False, expected: str = ""
+    ) -> Any:
         """Deploy a revision, or what [revision] says.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it has ended
         @param string trigger   What fired it, for the history
         @param boolean force    Build and restart even if the revision is live
+        @param string expected  The release that must be live, or none; empty: any. Another one: refused, overtaken
         @return struct result   The deployment's record, so far
         """
-        request = Request(new_id(), revision=revision_of(revision), force=boolean_of(force, "force"), trigger=line_of(trigger))
+        request = Request(
+            new_id(),
+            revision=revision_of(revision),
+            force=boolean_of(force, "force"),
+            trigger=line_of(trigger),
+            expected=name_of(expected),
+        )
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering

@@ -52,7 +52,7 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
     one = group.add_mutually_exclusive_group()
     one.add_argument("--consul", metavar="SERVICE", help="take the hosts of this service from Consul's catalog")
     one.add_argument("--fleet", metavar="FILE", help="take the hosts of this fleet.toml")
-    one.add_argument("--maestro", metavar="FILE", help="take the hosts of this maestro-ng file, schema 2")
+    one.add_argument("--maestro", metavar="FILE", help="take the hosts of this maestro-ng file")
     group.add_argument(
         "--service", action="append", default=[], help="with --maestro: take only this service; repeatable (default: all)"
     )
@@ -98,7 +98,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=default.bake,
         metavar="TIME",
-        help="watch the hosts' health for this long between waves (default: 30s)",
+        help="watch the hosts' health for this long after each wave (default: 30s)",
     )
     group.add_argument("--approve", action="store_true", help="wait for approval after the first wave")
     group.add_argument(
@@ -128,6 +128,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=default.progress_deadline,
         metavar="TIME",
         help="stop if no host becomes healthy for this long (default: 15m)",
+    )
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
     )
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, InventoryHost, Rollout
-    from release_agent.rollout.operations.results import Result, RolloutPlan
+    from release_agent.rollout.operations.results import Ordered, Result, RolloutPlan
 
 _LOOK = 1.0  # seconds
 
@@ -82,6 +82,17 @@ class RolloutCommand:
         else:
             self.console.ended(rollout, result.exit, lambda verb: self.words(rollout, verb))
         return result.exit
+
+    def say_ordered(self, found: Ordered, verb: str) -> None:
+        """Say whether the operator of a rollout that runs has obeyed an order."""
+        identity = found.rollout.id
+        if found.obeyed:
+            self.console.say(f"the operator of {identity} obeys: {verb}")
+        else:
+            self.console.say(
+                f"the operator of {identity} has not answered; the order to {verb} waits for it, "
+                f"or for whoever goes on: {self.words(found.rollout, 'resume')}"
+            )
 
     # The observer
 
@@ -156,6 +167,7 @@ def start(command: RolloutCommand) -> int:
         options(arguments),
         service=command.inventory.consul,
         dry_run=arguments.dry_run,
+        whole=command.inventory.is_whole,
     )
     return _run(_start(command, wanted))
 
@@ -199,7 +211,7 @@ def abort(command: RolloutCommand) -> int:
     """Begin no further host; what was changed stays as it is."""
     found = orders.abort(command.parts.record, command.arguments.id)
     if found.running:
-        command.console.say(f"{found.rollout.id} has been told to abort")
+        command.say_ordered(found, "abort")
     else:
         command.console.say(f"{found.rollout.id} is aborted; what was changed stays as it is")
     return Exit.OK
@@ -209,11 +221,10 @@ def order(command: RolloutCommand) -> int:
     """Leave an order for the rollout's operator."""
     verb = command.arguments.verb
     found = orders.order(command.parts.record, command.arguments.id, verb)
-    rollout = found.rollout
     if found.running:
-        command.console.say(f"{rollout.id} has been told to {verb}")
+        command.say_ordered(found, verb)
     else:
-        command.console.say(f"nobody runs {rollout.id} at the moment; to go on: {command.words(rollout, 'resume')}")
+        command.console.say(f"nobody runs {found.rollout.id} at the moment; to go on: {command.words(found.rollout, 'resume')}")
     return Exit.OK
 
 
@@ -238,21 +249,21 @@ def list_all(command: RolloutCommand) -> int:
 
 
 def _run(work: Coroutine[None, None, int]) -> int:
-    """Run it; TERM and INT cancel it, which leaves hosts as they are."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Run it; INT, TERM and HUP cancel it, which leaves hosts as they are. Under nohup, HUP stays ignored."""
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
 
     async def run() -> int:
         task = asyncio.create_task(work)
         loop = asyncio.get_running_loop()
 
-        def cancel() -> None:
+        def cancel(received: signal.Signals) -> None:
             """Once: a second signal must not interrupt how it is left."""
             for number in numbers:
                 loop.add_signal_handler(number, lambda: None)
-            task.cancel()
+            task.cancel(received.name)
 
         for number in numbers:
-            loop.add_signal_handler(number, cancel)
+            loop.add_signal_handler(number, cancel, number)
         return await task
 
     # A connection is a descriptor: as many as this user may have.

@@ -33,7 +33,7 @@ class HostStage(StrEnum):
     REVERTING = "reverting"  # asked to go back to what it ran before
     REVERTED = "reverted"  # runs that again, proved healthy
     STUCK = "stuck"  # could not be rolled back
-    CONVERGED = "converged"  # was unreachable, and has told Consul since that it runs the revision
+    CONVERGED = "converged"  # was unreachable or late, and has told Consul since that it runs the revision
 
 
 class Phase(StrEnum):
@@ -120,11 +120,13 @@ class Rollout:
     approved: bool = False
     why: str = ""
     reverting: str = ""  # why hosts are rolled back; empty: they are not
+    aborted: str = ""  # by whom; no further host is begun, whoever runs it
     ended_at: str | None = None
     user: str = ""  # of the hosts' supervisors …
     password_file: str = ""  # … and where its password was, on the machine it was started on
     service: str = ""  # of Consul's catalog, where the hosts come from it
     replaced: Completed | None = None  # what the fleet was to run before this one was completed
+    whole: bool = True  # of the whole inventory
 
     @property
     def waves(self) -> list[list[Host]]:
@@ -144,6 +146,11 @@ class Rollout:
         """Set the phase and the reason for it, and since when it has ended, if that is an end."""
         self.phase, self.why = phase, why
         self.ended_at = timestamp() if phase in ENDED else None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the fleet follows it once it is completed."""
+        return self.whole or self.options.follow
 
     @property
     def has_ended(self) -> bool:
@@ -192,6 +199,7 @@ class Order:
     verb: str
     who: str
     at: str = field(default_factory=timestamp)
+    id: str = field(default_factory=new_id)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Order:
@@ -204,7 +212,7 @@ def same_supervisor(hosts: Sequence[str]) -> Misconfigured:
     return Misconfigured(
         Code.INVENTORY_INVALID,
         f"several hosts are one and the same supervisor: {', '.join(hosts)}",
-        hint="give each its own url, or rpc_url in its [app]; or name it once",
+        hint='give each its own url, rpc_url in its [app], or in a maestro file its own port "supervisor"; or name it once',
     )
 
 

@@ -16,6 +16,7 @@ from release_agent.rollout.policy.way_back import TOUCHED, WayBack, stays_as_not
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from release_agent.model import Completed
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host, Rollout
@@ -30,13 +31,18 @@ class Revert:
 
     def __init__(self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], observer: Observer) -> None:
         """``client_of`` makes the client of a host."""
+        self._later: Completed | None = None
         self._rollout = rollout
         self._writer = writer
         self._client_of = client_of
         self._observer = observer
 
-    async def go(self) -> None:
-        """Roll back every host that this rollout changed; a host that could not be is stuck."""
+    async def go(self, later: Completed | None) -> None:
+        """Roll back every host that this rollout changed; a host that could not be is stuck.
+
+        ``later``: a later rollout that completed with the same commits, which takes back nothing of what is live.
+        """
+        self._later = later
         hosts = self._rollout.at(*TOUCHED)
         self._observer.tell("revert.started", hosts=len(hosts))
         await in_parallel(hosts, self._rollout.options.parallel, self._put_back)
@@ -59,14 +65,15 @@ class Revert:
         now = asyncio.get_running_loop().time
         end = now() + deadline
         live = await self._idle(client, deadline)
-        way = way_back(host, live, self._rollout)
+        way = way_back(host, live, brought=False if self._later else None)
         if way is WayBack.READ_HISTORY:
             brought = await client.brought(live.release or "", self._rollout.id, self._rollout.started_at)
-            way = way_back(host, live, self._rollout, brought=brought)
+            way = way_back(host, live, brought=brought)
         if way is WayBack.LEAVE_ALONE:
             return False
         if way is WayBack.MOVED_ON:
-            raise HostError(Code.HOST_MOVED_ON, f"runs {live.revision or 'nothing'} now, which this rollout did not bring")
+            whose = f"is what {self._later.id}, which is later, rolled out" if self._later else "this rollout did not bring"
+            raise HostError(Code.HOST_MOVED_ON, f"runs {live.revision or 'nothing'} now, which {whose}")
         if way is WayBack.NO_TARGET:
             raise HostError(Code.NO_TARGET, "nothing was live there before")
         if way is WayBack.ROLL_BACK:

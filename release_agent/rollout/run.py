@@ -16,7 +16,10 @@ from release_agent.rollout.model import ASKED, HostStage, Phase
 from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy import steps
 from release_agent.rollout.policy.budgets import too_many_lost
+from release_agent.rollout.policy.orders import ABORT
+from release_agent.rollout.policy.way_back import later_with_same_commits
 from release_agent.rollout.revert import Revert
+from release_agent.rollout.verification import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,19 +55,24 @@ class RolloutRun:
         self._hosts = hosts
         self._observer = observer
         self._gate = Gate(rollout.options.progress_deadline)
+        if rollout.aborted:
+            self._gate.abort(rollout.aborted)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
-        self._entered = self._baked = self._put_back = False
+        self._entered = self._baked = self._verified = self._put_back = False
+        self._asking = False
 
     async def go(self) -> Exit:
         """Run it on, forwards or back, and return how it ended; cancelled, it leaves hosts as they are and records that."""
         try:
+            await self._writer.heed(self._rollout.id, self._obey)  # orders that were given while nobody ran it
             # A lock that is lost ends it all.
-            async with alongside(self._writer.keep_lock(), self._writer.orders(self._obey), self._gate.watch()):
+            orders = self._writer.orders(self._rollout.id, self._obey)
+            async with alongside(self._writer.keep_lock(), orders, self._gate.watch()):
                 return await self._steps()
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
-        except asyncio.CancelledError:
-            await self._leave("interrupted by its operator")
+        except asyncio.CancelledError as cancelled:
+            await self._leave(" by ".join(["interrupted", *map(str, cancelled.args)]))
             raise
         except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
             await self._leave(error.message)
@@ -88,7 +96,7 @@ class RolloutRun:
 
     def _situation(self) -> steps.Situation:
         gate = self._gate
-        return steps.Situation(gate.stopped, gate.is_paused, self._entered, self._baked, self._put_back)
+        return steps.Situation(gate.stopped, gate.is_paused, self._entered, self._baked, self._verified, self._put_back)
 
     async def _do(self, step: steps.Step) -> None:
         match step:
@@ -100,6 +108,8 @@ class RolloutRun:
                 await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=self._gate)
             case steps.Bake(hosts, seconds):
                 await self._bake(hosts, seconds)
+            case steps.Verify(hosts):
+                await self._verify(hosts)
             case steps.AskApproval():
                 await self._ask_approval()
             case steps.WaitWhilePaused():
@@ -142,7 +152,7 @@ class RolloutRun:
                 await self._writer.host(host)
                 self._observer.tell("host.deploying", host, deployment=identity)
 
-        client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id)
+        client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id, host.before)
         again = host.name in self._leftover
         record = await client.run(wanted, rollout.options.deadline, under_way, again=again, known=host.deployment)
         host.release = record.get("release")
@@ -177,15 +187,23 @@ class RolloutRun:
             self._observer.tell("host.finished", host)
             self._stop_if_too_many_lost()
 
+    async def _verify(self, hosts: Sequence[Host]) -> None:
+        with self._gate.resting():
+            await Verification(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts)
+        self._verified = True
+
     async def _ask_approval(self) -> None:
         await self._enter(Phase.WAITING)
         self._observer.tell("approval.awaited")
         with self._gate.resting():
+            self._asking = True
             answer = await self._observer.ask(self._gate.approved)
+            self._asking = False
             if answer is None:
                 raise _AwaitsApprovalError
             if not answer:
-                self._gate.abort("not approved")
+                self._rollout.aborted = "not approved"
+                self._gate.abort(self._rollout.aborted)
             if self._gate.stopped:  # an abort answers as well
                 return
             self._rollout.approved = True
@@ -202,13 +220,14 @@ class RolloutRun:
         followed = await self._writer.completed(rollout)
         if followed and followed.id == rollout.id:
             await self._writer.follow(rollout, rollout.replaced)
-        await Revert(rollout, self._writer, self._hosts.client_of, self._observer).go()
+        later = later_with_same_commits(rollout, followed)
+        await Revert(rollout, self._writer, self._hosts.client_of, self._observer).go(later)
         self._put_back = True
 
     # Ends
 
     async def _finish(self, end: steps.Finish) -> None:
-        if end.is_success:
+        if end.is_success and self._rollout.counts:
             await self._let_hosts_follow()
         await self._enter(end.phase, end.why)
 
@@ -243,18 +262,25 @@ class RolloutRun:
     # Orders
 
     async def _obey(self, order: Order) -> None:
+        rollout, gate = self._rollout, self._gate
         self._observer.tell("order.heard", verb=order.verb, who=order.who)
-        if self._rollout.reverting:
-            return  # it came before the way back began, on which there is nothing to wait for
+        if order.verb == ABORT and not rollout.reverting:
+            rollout.aborted = f"aborted by {order.who}"
+            await self._writer.rollout(rollout)
+        elif not (rollout.reverting or gate.stopped):  # otherwise no further host will be begun
+            await self._go_on_as(order)
+        await self._writer.acknowledge(order)
+        if rollout.aborted:
+            gate.abort(rollout.aborted)  # the last step: it may end the run at once
+
+    async def _go_on_as(self, order: Order) -> None:
         if order.verb == "pause":
             self._gate.pause()
             await self._enter(Phase.PAUSED, f"by {order.who}")
         elif order.verb == "resume":
-            await self._enter(Phase.RUNNING)
+            await self._enter(Phase.WAITING if self._asking else Phase.RUNNING)
             self._gate.resume()
         elif order.verb == "approve":
             self._rollout.approved = True
             await self._writer.rollout(self._rollout)
             self._gate.approved.set()
-        elif order.verb == "abort":
-            self._gate.abort(f"aborted by {order.who}")

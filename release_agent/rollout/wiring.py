@@ -125,7 +125,7 @@ class RolloutParts:
         return FileRolloutStore(default_path(self._environ))
 
     def _watch(self, rollout: Rollout) -> Watch:
-        """Return who watches hosts between waves: Consul if the hosts come from it, else their agents."""
+        """Return who watches hosts after waves: Consul if the hosts come from it, else their agents."""
         agents = AskAgents(self.client_of, rollout.options.deadline)
         if not rollout.service:
             return agents

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from release_agent.errors import LockLost, RecordUnreachable, ReleaseError
+from release_agent.rollout.policy.orders import in_rank
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -113,13 +114,19 @@ class Writer:
             except RecordUnreachable:
                 continue  # the next write waits until the record is back
 
-    async def orders(self, obey: Callable[[Order], Awaitable[None]]) -> None:
-        """Hand on what people ask of the rollout from elsewhere, for ever."""
+    async def orders(self, identity: str, obey: Callable[[Order], Awaitable[None]]) -> None:
+        """Obey the orders that people give from elsewhere, for ever."""
         while True:
-            try:
-                order = await self._call(self._record.take_order)
-            except RecordUnreachable:
-                order = None
-            if order:
-                await obey(order)
             await asyncio.sleep(_LOOK)
+            with suppress(RecordUnreachable):
+                await self.heed(identity, obey)
+
+    async def heed(self, identity: str, obey: Callable[[Order], Awaitable[None]]) -> None:
+        """Obey the orders that wait, an abort first; ``obey`` acknowledges them."""
+        for order in in_rank(await self._call(lambda: self._record.waiting(identity))):
+            await obey(order)
+
+    async def acknowledge(self, order: Order) -> None:
+        """Return once an order waits no more: killed before, the next operator obeys it again."""
+        async with self._one:
+            await self._do(lambda: self._record.acknowledge(order))

@@ -376,6 +376,17 @@ def test_unknown_revision_is_refused(rpc: Rpc) -> None:
         assert record["error"]["message"].startswith("no tag, branch or commit v9 in repository api")
 
 
+def test_deployment_is_refused_where_something_else_is_live_than_was_expected(rpc: Rpc) -> None:
+    first = rpc.deploy("v1.0.0", True, "me", False, "none")
+    second = rpc.deploy("v1.1.0", True, "me", False, first["release"])
+    ends = [rpc.deploy("v1.0.0", True, "me", False, expected) for expected in ("none", first["release"], "nonsense")]
+
+    assert (first["outcome"], second["outcome"]) == ("deployed", "deployed")
+    assert [(end["outcome"], end["error"]["code"]) for end in ends] == [("refused", "overtaken")] * 3
+    assert f"{second['release']} is live, not {first['release']}" in ends[1]["error"]["message"]
+    assert rpc.getStatus()["current"]["release"] == second["release"]
+
+
 # Faults, and HTTP
 
 
@@ -388,7 +399,7 @@ def test_names_that_will_not_do_are_faults(rpc: Rpc) -> None:
 
 
 def test_wrong_calls_are_supervisors_own_faults(rpc: Rpc) -> None:
-    assert _fault(rpc.deploy, "v1.0.0", False, "me", "more")[0] == 2
+    assert _fault(rpc.deploy, "v1.0.0", False, "me", "more", "", "")[0] == 2
     assert _fault(rpc.getHistory, "many")[0] == 2
     assert _fault(rpc.nothing)[0] == 1
     assert rpc.getHistory(5) == []
@@ -423,9 +434,11 @@ def test_rollouts_own_client_looks_checks_starts_and_follows(subject: Subject, r
         with pytest.raises(HostError, match="refused: no tag") as refused:
             await agent.check("v9", 30)
         assert refused.value.code == Code.REVISION_UNKNOWN
-        identity = await agent.start(deployment("v1.1.0", "rollout-1"), 30, again=False)
+        identity = await agent.start(deployment("v1.1.0", "rollout-1", seen.release), 30, again=False)
         record = await agent.follow(identity, 30, "release.deploy")
-        assert await agent.start(deployment("v1.1.0", "rollout-1"), 30, again=True) == identity, "once for a trigger"
+        assert await agent.start(deployment("v1.1.0", "rollout-1", seen.release), 30, again=True) == identity, (
+            "once for a trigger"
+        )
         return record
 
     record = asyncio.run(roll())

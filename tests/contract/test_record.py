@@ -270,7 +270,7 @@ def test_nothing_is_written_without_the_lock(mine: RolloutStore, theirs: Rollout
         lambda: mine.save_hosts(list(rollout.hosts.values())),
         lambda: mine.follow(rollout, COMPLETED),
         mine.renew,
-        mine.take_order,
+        lambda: mine.acknowledge(Order("pause", "ada@desk")),
     ):
         with pytest.raises(LockLost):
             write()
@@ -436,27 +436,39 @@ def test_hosts_that_told_nothing_are_left_out(mine: RolloutStore) -> None:
 # Orders
 
 
-def test_order_is_heard_once_by_who_runs_the_rollout(mine: RolloutStore, theirs: RolloutStore) -> None:
+def test_order_waits_until_the_operator_acknowledges_it(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
-    assert mine.take_order() is None
+    assert mine.waiting(FIRST) == []
     paused = Order("pause", "eve@laptop")
 
     theirs.order(FIRST, paused)
 
-    assert mine.take_order() == paused
-    assert mine.take_order() is None
+    assert mine.waiting(FIRST) == theirs.waiting(FIRST) == [paused]
+    mine.acknowledge(paused)
+    assert mine.waiting(FIRST) == theirs.waiting(FIRST) == []
+    mine.acknowledge(paused)  # twice is no error
 
 
-def test_later_order_replaces_one_that_nobody_heard(mine: RolloutStore, theirs: RolloutStore) -> None:
+def test_orders_that_follow_each_other_all_wait_oldest_first(mine: RolloutStore, theirs: RolloutStore) -> None:
     mine.begin(a_rollout(FIRST))
-    theirs.order(FIRST, Order("pause", "eve@laptop"))
-    theirs.order(FIRST, Order("abort", "eve@laptop"))
+    given = [Order(verb, "eve@laptop") for verb in ("abort", "pause", "resume")]
+    for order in given:
+        theirs.order(FIRST, order)
 
-    heard = mine.take_order()
+    assert mine.waiting(FIRST) == given
+    mine.acknowledge(given[1])
+    assert mine.waiting(FIRST) == [given[0], given[2]]
 
-    assert heard
-    assert heard.verb == "abort"
-    assert mine.take_order() is None
+
+def test_order_outlives_the_operator_that_did_not_obey_it(mine: RolloutStore, theirs: RolloutStore) -> None:
+    mine.begin(a_rollout(FIRST))
+    abort = Order("abort", "eve@laptop")
+    theirs.order(FIRST, abort)
+    mine.release()
+
+    theirs.take(FIRST)
+
+    assert theirs.waiting(FIRST) == [abort]
 
 
 def test_order_for_another_rollout_is_not_heard(mine: RolloutStore, theirs: RolloutStore) -> None:
@@ -465,5 +477,5 @@ def test_order_for_another_rollout_is_not_heard(mine: RolloutStore, theirs: Roll
 
     mine.order(SECOND, Order("abort", "ada@desk"))
 
-    assert mine.take_order() is None
-    assert theirs.take_order()
+    assert mine.waiting(FIRST) == []
+    assert theirs.waiting(SECOND)

@@ -85,9 +85,9 @@ class FakeHost:
             self.release, self.revision = NEW, "v2"
         return {"id": identity, "outcome": "deployed", "release": self.release, "commits": COMMITS[self.revision or ""]}
 
-    async def brought(self, _release: str, rollout: str, _since: str) -> bool:
+    async def brought(self, release: str, rollout: str, _since: str) -> bool:
         """Whether a rollout made live what is live."""
-        return rollout in self.triggers
+        return release == NEW and rollout in self.triggers
 
 
 class FakeAccess:

@@ -20,7 +20,7 @@ from supervisor.xmlrpc import Faults
 
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
-from release_agent.model import Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
+from release_agent.model import NOTHING_LIVE, Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
 from release_agent.plugin.wire import sendable
 from release_agent.repository.revision import check_revision
 from release_agent.status import of_release
@@ -183,10 +183,13 @@ class SimulatedHost:
         return getattr(self, name)(*arguments)
 
     @_answering
-    def deploy(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
+    def deploy(
+        self, revision: str = "", wait: bool = False, trigger: str = "rpc", force: bool = False, expected: str = ""
+    ) -> Any:
         """Deploy a revision."""
+        assert not force, "nobody builds here"
         named = check_revision(revision) if revision else ""
-        return self._begun(lambda record: self._deployment(named, record, trigger), named, wait=wait)
+        return self._begun(lambda record: self._deployment(named, record, trigger, expected), named, wait=wait)
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
@@ -279,7 +282,11 @@ class SimulatedHost:
         run.published = run.known + seconds / 2
         return run
 
-    def _deployment(self, revision: str, record: Record, trigger: str) -> Run:
+    def _deployment(self, revision: str, record: Record, trigger: str, expected: str) -> Run:
+        live = record.previous or NOTHING_LIVE
+        if expected not in ("", live):
+            error = Refused(Code.OVERTAKEN, f"{live} is live, not {expected}")
+            return self._timed(self._refused(DEPLOY, trigger, record, error, "report"), 0.0)
         try:
             release, kept = self._planned(revision, record)
         except ReleaseError as error:

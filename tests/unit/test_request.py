@@ -13,6 +13,7 @@ WRITTEN = [
     PluginRequest(Request("2", Action.DEPLOY, trigger="webhook of the forge")),
     PluginRequest(Request("3", Action.ROLLBACK, release="000001-aaaaaaaaaaaa", trigger="supervisorctl")),
     PluginRequest(Request("4", Action.DEPLOY, revision="main", trigger="rpc"), check=True),
+    PluginRequest(Request("5", Action.DEPLOY, revision="v1.0.0", trigger="rollout-1", expected="000001-aaaaaaaaaaaa")),
 ]
 
 
@@ -25,12 +26,13 @@ def test_a_request_has_the_name_and_the_keys_that_older_and_newer_versions_know(
     """supervisord may have loaded the plugin before the program was upgraded."""
     written = [wanted.to_environ() for wanted in WRITTEN]
 
-    assert [list(environ) for environ in written] == [["RELEASE_AGENT_REQUEST"]] * 4
+    assert [list(environ) for environ in written] == [["RELEASE_AGENT_REQUEST"]] * 5
     assert [json.loads(environ["RELEASE_AGENT_REQUEST"]) for environ in written] == [
         {"id": "1", "action": "deploy", "revision": "v1.0.0", "trigger": "rpc"},
         {"id": "2", "action": "deploy", "revision": "", "trigger": "webhook of the forge"},
         {"id": "3", "action": "rollback", "release": "000001-aaaaaaaaaaaa", "trigger": "supervisorctl"},
         {"id": "4", "action": "check", "revision": "main", "trigger": "rpc"},
+        {"id": "5", "action": "deploy", "revision": "v1.0.0", "trigger": "rollout-1", "expected": "000001-aaaaaaaaaaaa"},
     ]
 
 

@@ -69,11 +69,12 @@ class Table(Lines):
         self._seen = None
 
     def say(self, what: str) -> None:
-        """Print it, what failed in colour."""
+        """Print it, what failed in colour; when the terminal is gone, the rollout goes on unseen."""
         said = Text("\n".join(map(text.one_line, what.split("\n"))))
         said.highlight_regex(r"\b(failed|unreachable|stuck|stopped)\b", "red")
         said.highlight_regex(r"\b(completed|done)\b", "green")
-        self._console.print(said, soft_wrap=True)
+        with suppress(OSError):
+            self._console.print(said, soft_wrap=True)
 
     # The question
 

@@ -41,13 +41,14 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
             else []
         )
     lines.append(
-        f"{chosen.parallel} at a time, {chosen.bake:g} s of health between waves"
+        f"{chosen.parallel} at a time, {chosen.bake:g} s of health after each wave"
         + (", a person's approval after the first" if chosen.approve else "")
     )
     lines.append(
         f"stops at more than {_budget(chosen.max_failed, hosts)} failed or {_budget(chosen.max_unreachable, hosts)} unreachable, "
         + ("and puts back what was changed" if chosen.revert else "and leaves hosts as they are")
     )
+    lines += [_partial(rollout)] if not rollout.whole else []
     return "\n".join([*lines, *([f"stopped: {exceeded}"] if exceeded else [])])
 
 
@@ -101,6 +102,8 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
     lines += [f"  because: {one_line(rollout.why)}"] if rollout.why else []
     lines += [f"  {line(host)}" for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)]
+    if not rollout.whole and rollout.phase in (Phase.COMPLETED, Phase.PARTIAL):
+        lines.append(f"  {_partial(rollout)}")
     if rollout.phase is Phase.WAITING:
         lines.append(f"  to approve: {again('approve')}")
     if not rollout.has_ended:
@@ -120,6 +123,11 @@ def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
 def one_line(words: str) -> str:
     """Put text from a host on one line, without control characters."""
     return text.plain(words.replace("\n", "; "))
+
+
+def _partial(rollout: Rollout) -> str:
+    effect = "the fleet follows it all the same" if rollout.counts else "the fleet does not follow it, unless --follow is given"
+    return f"partial: only some hosts of the inventory were chosen; {effect}"
 
 
 def _before(host: Host) -> str:

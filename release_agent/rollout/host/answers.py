@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.errors import FAULTS, Code, Exit, Refused
+from release_agent.errors import FAULTS, Code, Exit, Refused, RollbackFailed
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
 from release_agent.rollout.host.model import HostError, HostStatus
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
+_WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
 
 
 @contextmanager
@@ -49,9 +50,13 @@ def status_of(answer: Any) -> HostStatus:
 
 
 def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
-    """Whether a rollout, or a boot since it began, made a release live, as far as release.getHistory goes back."""
+    """Whether a rollout, or a boot since it began, made a release live, as far as release.getHistory goes back.
+
+    The newest run counts that put it in the place of another one.
+    """
     with understood():
-        newest: dict[str, Any] = next((e for e in history if e.get("release") == release and e.get("outcome") in SUCCESSES), {})
+        made = (e for e in history if e.get("release") == release != e.get("previous") and e.get("outcome") in _WENT_LIVE)
+        newest: dict[str, Any] = next(made, {})
         trigger = newest.get("trigger")
         return bool(trigger == rollout or (trigger == Trigger.BOOT and newest["started_at"] > since))
 

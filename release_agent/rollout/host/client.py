@@ -99,7 +99,7 @@ class HostClient:
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
         while True:
             try:
-                record = await self._call(wanted.method, wanted.argument, False, wanted.trigger)
+                record = await self._call(wanted.method, wanted.argument, False, wanted.trigger, *wanted.more)
                 with understood():
                     return str(record["id"])
             except HostError as error:

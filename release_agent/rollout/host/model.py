@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from release_agent.model import NOTHING_LIVE
 from release_agent.rollout.model import REVERT, HostStage
 
 if TYPE_CHECKING:
@@ -53,18 +54,19 @@ class HostStatus:
 class RunRequest:
     """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history.
 
-    ``after``: the id of a deployment; the run is one since then.
+    ``more``: arguments of the method after the trigger. ``after``: the id of a deployment; the run is one since then.
     """
 
     method: str
     argument: str
     trigger: str
+    more: tuple[str | bool, ...] = ()
     after: str | None = None
 
 
-def deployment(revision: str, rollout: str) -> RunRequest:
-    """Return the request to deploy a revision."""
-    return RunRequest("release.deploy", revision, rollout)
+def deployment(revision: str, rollout: str, live: str | None) -> RunRequest:
+    """Return the request to deploy a revision to a host where this release is live (None: nothing), and to no other."""
+    return RunRequest("release.deploy", revision, rollout, (False, live or NOTHING_LIVE))
 
 
 def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
@@ -72,4 +74,4 @@ def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
 
     An empty release is the one before, by the host's own history.
     """
-    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", after)
+    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", after=after)

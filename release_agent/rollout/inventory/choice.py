@@ -34,6 +34,11 @@ class InventoryChoice:
     limit: Sequence[str] = ()  # patterns
     exclude: Sequence[str] = ()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out; an environment in Consul and a service of a maestro file are fleets of their own."""
+        return not (self.hosts or self.tags or self.meta or self.limit or self.exclude)
+
 
 def choose(
     choice: InventoryChoice, fleet: Fleet | None, consul: Callable[[], ConsulClient], environ: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""The hosts of a maestro-ng file of schema 2: its instances, in the order in which its services require each other."""
+"""The hosts of a maestro-ng file: its instances, in the order in which its services require each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 PORT = 9001
 NAMES = ("supervisor", "rpc")  # of a port that is supervisord's RPC, whatever its number
 
-_SCHEMAS = (2, {"version": 2})  # maestro's own tests write the latter, and it takes it for 2
+# Schema 1, maestro's default, differs in `volumes` only, which are not read here. maestro takes the last one for 2.
+_SCHEMAS = (1, 2, {"version": 2})
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SIDE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp))?")
@@ -56,8 +57,9 @@ class _Environment:
 
     def __init__(self, root: _Table, problems: list[Problem]) -> None:
         self._problems = problems
-        if self._mapping(root.get("__maestro"), "__maestro").get("schema", 1) not in _SCHEMAS:
-            self._add("__maestro.schema", "must be 2; where it is missing it is 1, which is not read here")
+        schema = self._mapping(root.get("__maestro"), "__maestro").get("schema", 1)
+        if schema not in _SCHEMAS or isinstance(schema, bool):
+            self._add("__maestro.schema", f"must be 1 or 2, not {schema!r}")
         ships, services = self._needed(root, "ships", ""), self._needed(root, "services", "")
         self._ships = {name: self._ip(ship, f"ships.{name}") for name, ship in ships.items()}
         self._services = {name: self._mapping(service, f"services.{name}") for name, service in services.items()}
@@ -168,15 +170,11 @@ class _Environment:
 
     def _check_distinct(self, targets: Sequence[InventoryHost]) -> None:
         names: dict[str, InventoryHost] = {}
-        urls: dict[str, InventoryHost] = {}
         for target in targets:
             path = f"services.{target.service}.instances.{target.name}"
-            namesake, neighbour = names.setdefault(target.name, target), urls.setdefault(target.url, target)
+            namesake = names.setdefault(target.name, target)
             if namesake is not target:
                 self._add(path, f"is an instance of {namesake.service} already")
-            if neighbour is not target:
-                why = f"supervisord's RPC would be where that of {neighbour.name} is, {target.url}"
-                self._add(f"{path}.ports", f'{why}; map another port, named "{NAMES[0]}"')
 
     def _needed(self, table: _Table, key: str, path: str) -> _Table:
         if table.get(key) is None:

@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 
 def refusal(path: Path, problems: list[Problem]) -> Misconfigured:
     """Make the error with every problem."""
-    hint = "a maestro-ng file has `__maestro: {schema: 2}`, ships.NAME.ip and services.NAME.instances.NAME.ship"
+    hint = "a maestro-ng file has ships.NAME.ip and services.NAME.instances.NAME.ship"
     return Misconfigured(Code.INVENTORY_INVALID, describe(str(path), problems), hint=hint)

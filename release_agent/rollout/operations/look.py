@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from release_agent.errors import Code
 from release_agent.model import SUCCESSES
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.operations.results import Standing
@@ -19,10 +20,10 @@ def standing(record: RolloutStore, identity: str) -> Standing:
 
 
 def status(record: RolloutStore, identity: str) -> Standing:
-    """Do as standing(); a host that was unreachable and has taken the revision since, by ``boot``, is ``converged``."""
+    """Do as standing(); a host that was unreachable or late and has taken the revision since is ``converged``."""
     found = standing(record, identity)
     rollout = found.rollout
-    lost = [host.name for host in rollout.at(HostStage.UNREACHABLE)]
+    lost = [host.name for host in rollout.hosts.values() if host.stage is HostStage.UNREACHABLE or host.code == Code.HOST_LATE]
     for name, report in record.reported(rollout, lost).items():  # hosts tell Consul themselves
         if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits:
             rollout.hosts[name].stage = HostStage.CONVERGED

@@ -15,6 +15,7 @@ from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout, 
 from release_agent.rollout.operations.look import standing
 from release_agent.rollout.operations.results import Result, RolloutPlan, ended
 from release_agent.rollout.policy.budgets import over_budget
+from release_agent.rollout.policy.orders import overruled_by_resume
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
 from release_agent.rollout.record.port import locked
@@ -108,6 +109,7 @@ class Operator:
             user=self._access.user,
             password_file=self._access.password_file,
             service=wanted.service,
+            whole=wanted.whole,
         )
 
     async def start(self, plan: RolloutPlan) -> Result:
@@ -129,9 +131,7 @@ class Operator:
             if resumed:
                 return Result(resumed, Exit.OK, elsewhere=True)
         rollout = await self._taken(identity, may_have_ended=False)
-        # Of what was ordered while nobody ran it only an approval counts: to resume is the last word.
-        left = await self._writer.once(lambda record: record.take_order())
-        rollout.approved = rollout.approved or bool(left and left.verb == "approve")
+        await self._writer.once(_drop_overruled(identity))
         return await self._run(rollout, lambda run: run.go())
 
     async def _resumed_elsewhere(self, identity: str) -> Rollout | None:
@@ -195,6 +195,14 @@ class Operator:
             with suppress(asyncio.CancelledError):
                 await self._writer.let_go()
         return Result(rollout, code)
+
+
+def _drop_overruled(identity: str) -> Callable[[RolloutStore], None]:
+    def drop(record: RolloutStore) -> None:
+        for order in overruled_by_resume(record.waiting(identity)):
+            record.acknowledge(order)
+
+    return drop
 
 
 def _refuse_if_ended(rollout: Rollout) -> None:

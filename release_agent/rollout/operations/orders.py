@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from release_agent.rollout.model import Order, Phase, who_am_i
-from release_agent.rollout.operations.results import Standing, ended
+from release_agent.rollout.operations.results import Ordered, ended
+from release_agent.rollout.policy.orders import ABORT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from release_agent.rollout.record.port import RolloutStore
 
+_LOOK = 1.0  # seconds
+_LOOKS = 5  # the operator of a rollout looks for orders once a second
 
-def order(record: RolloutStore, identity: str, verb: str) -> Standing:
-    """Leave an order (``pause``, ``approve``, ``abort``) for the rollout's operator, now or after a resume; raises NoTarget."""
+
+def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float], None] = time.sleep) -> Ordered:
+    """Queue an order (``pause``, ``approve``, ``abort``) for the rollout's operator, and wait a while until it is obeyed.
+
+    The order also waits for an operator who resumes the rollout later. Raises NoTarget.
+    """
     rollout = record.read(identity)
     if rollout.has_ended or rollout.reverting:
         raise ended(rollout)
-    record.order(identity, Order(verb, who_am_i()))
-    return Standing(rollout, record.running(rollout))
+    given = Order(verb, who_am_i())
+    record.order(identity, given)
+    running = record.running(rollout)
+    obeyed = running and _is_obeyed(record, identity, given, sleep)
+    if running and not obeyed:
+        rollout = record.read(identity)
+        if rollout.has_ended:
+            raise ended(rollout)
+    return Ordered(rollout, running, obeyed)
 
 
-def abort(record: RolloutStore, identity: str) -> Standing:
+def _is_obeyed(record: RolloutStore, identity: str, given: Order, sleep: Callable[[float], None]) -> bool:
+    for _ in range(_LOOKS):
+        sleep(_LOOK)
+        if given not in record.waiting(identity):
+            return True
+    return False
+
+
+def abort(record: RolloutStore, identity: str, sleep: Callable[[float], None] = time.sleep) -> Ordered:
     """Begin no further host and leave the others as they are; raises NoTarget, Locked.
 
-    The rollout's operator is ordered to. If nobody does, it has ended when this returns.
+    If nobody runs the rollout, it has ended when this returns. Otherwise its operator is ordered to end it.
     """
     rollout = record.read(identity)
     if record.running(rollout):
-        ordered = order(record, identity, "abort")
+        ordered = order(record, identity, ABORT, sleep)
         if ordered.running:
             return ordered
     # Nobody runs it any more: the order would wait for the next resume.
@@ -39,4 +64,4 @@ def abort(record: RolloutStore, identity: str) -> Standing:
         record.save(rollout)
     finally:
         record.release()
-    return Standing(rollout, running=False)
+    return Ordered(rollout, running=False, obeyed=True)

@@ -20,6 +20,7 @@ class StartRequest:
     """A rollout to plan: a revision and the hosts, in the order of the inventory.
 
     ``service``: of Consul's catalog, if the hosts come from it. ``dry_run``: the record is not used.
+    ``whole``: the hosts are all of the inventory.
     """
 
     revision: str
@@ -27,6 +28,7 @@ class StartRequest:
     options: Options = field(default_factory=Options)
     service: str = ""
     dry_run: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,13 @@ class Standing:
 
     rollout: Rollout
     running: bool
+
+
+@dataclass(frozen=True)
+class Ordered(Standing):
+    """A rollout when an order was given for it, and whether its operator has acknowledged the order."""
+
+    obeyed: bool = False
 
 
 def ended(rollout: Rollout) -> NoTarget:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Exit
 from release_agent.rollout.model import ASKED, HostStage, Phase
 from release_agent.rollout.policy.budgets import too_many_lost
+from release_agent.rollout.policy.verdict import asked_at_the_end
 from release_agent.rollout.policy.waves import in_turn
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Situation:
     paused: bool = False
     entered: bool = False  # whether this run has begun the current wave
     baked: bool = False  # whether it has watched the hosts after that wave
+    verified: bool = False  # whether it has asked every host at the end
     put_back: bool = False  # whether it has tried to roll back every host
 
 
@@ -68,6 +70,13 @@ class Bake:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Ask hosts what is live there, before the rollout is said to be completed."""
+
+    hosts: Sequence[Host]
+
+
+@dataclass(frozen=True)
 class WaitWhilePaused:
     """Wait until somebody resumes, aborts, or something stops the rollout."""
 
@@ -98,7 +107,7 @@ class Finish:
         return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
 
 
-Step = FollowLeftover | EnterWave | Deploy | Bake | WaitWhilePaused | AskApproval | PutBack | Finish
+Step = FollowLeftover | EnterWave | Deploy | Bake | Verify | WaitWhilePaused | AskApproval | PutBack | Finish
 
 
 def next_step(rollout: Rollout, situation: Situation) -> Step:
@@ -113,7 +122,7 @@ def next_step(rollout: Rollout, situation: Situation) -> Step:
     if stop:
         return _stopped(rollout, stop)
     if not rollout.waves:
-        return _complete(rollout)
+        return _complete(rollout, situation)
     if not situation.entered:
         return WaitWhilePaused() if situation.paused else EnterWave(rollout.wave)
     return _in_wave(rollout, situation)
@@ -125,10 +134,10 @@ def _in_wave(rollout: Rollout, situation: Situation) -> Step:
         pending = [host for host in hosts if host.stage is HostStage.PENDING]
         if pending:
             return Deploy(pending)
-    if rollout.wave + 1 == len(waves):
-        return _complete(rollout)
     if options.bake and not situation.baked:
         return Bake(rollout.at(HostStage.DONE), options.bake)
+    if rollout.wave + 1 == len(waves):
+        return _complete(rollout, situation)
     if situation.paused:
         return WaitWhilePaused()
     if rollout.wave == 0 and options.approve and not rollout.approved:
@@ -144,7 +153,9 @@ def _stopped(rollout: Rollout, stop: Stop) -> Step:
     return Finish(Phase.FAILED, Exit.FLEET_FAILED, stop.why)
 
 
-def _complete(rollout: Rollout) -> Finish:
+def _complete(rollout: Rollout, situation: Situation) -> Step:
+    if not situation.verified:
+        return Verify(asked_at_the_end(rollout))
     if rollout.at(HostStage.FAILED, HostStage.UNREACHABLE):
         return Finish(Phase.PARTIAL, Exit.FLEET_PARTIAL)
     return Finish(Phase.COMPLETED, Exit.OK)

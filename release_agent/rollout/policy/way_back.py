@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.rollout.model import HostStage
 
 if TYPE_CHECKING:
+    from release_agent.model import Completed
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host, Rollout
 
@@ -35,26 +36,25 @@ class WayBack(StrEnum):
     NO_TARGET = "name it: nothing was live there before"
 
 
-def way_back(host: Host, live: HostStatus, rollout: Rollout, *, brought: bool | None = None) -> WayBack:
+def way_back(host: Host, live: HostStatus, *, brought: bool | None = None) -> WayBack:
     """Return what a revert does with a host that is not busy.
 
     ``brought``: whether its history says that this rollout made live what is live there; None: it was not read.
     """
     if host.stage is not HostStage.REVERTING:
-        ours = _is_ours(host, live, rollout) if brought is None else brought
-        if ours is None:
-            return WayBack.READ_HISTORY
-        if not ours:
+        if live.release in (None, host.before) or brought is False:
             return _not_ours(host, live)
+        if brought is None:
+            return WayBack.READ_HISTORY
     return WayBack.NO_TARGET if host.before is None and host.wave >= 0 else WayBack.ROLL_BACK
 
 
-def _is_ours(host: Host, live: HostStatus, rollout: Rollout) -> bool | None:
-    if live.release is None or live.release == host.before:
-        return False
-    if host.deployment is None:
-        return None  # it is not known to have deployed for this rollout: a person may have deployed the same commits
-    return live.commits == rollout.commits or live.release == host.release
+def later_with_same_commits(rollout: Rollout, followed: Completed | None) -> Completed | None:
+    """Return what the fleet follows if that is a later rollout's with the same commits, whose hosts these are then.
+
+    Their histories do not say so: a rollout skips hosts that run its commits already.
+    """
+    return followed if followed and followed.id > rollout.id and followed.commits == rollout.commits else None
 
 
 def _not_ours(host: Host, live: HostStatus) -> WayBack:

@@ -131,17 +131,19 @@ class ConsulRolloutStore:
         self._held().renew()
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for the rollout's operator; raises NoTarget."""
+        """Queue an order for the rollout's operator; raises NoTarget."""
         self._known(identity)
-        self._kv.put(self._keys(identity).order, json.dumps(asdict(order)))
+        self._kv.put(self._keys(identity).order(order.id), json.dumps(asdict(order)))
 
-    def take_order(self) -> Order | None:
-        """Return an order that was left for the rollout whose lock is held, once."""
-        self._held()
-        entry = self._kv.get(self._keys(self._id).order)
-        if entry is None or not self._kv.delete(entry):  # replaced since: the next look has it
-            return None
-        return _understood(entry.key, entry.text, lambda text: Order.from_json(json.loads(text)))
+    def waiting(self, identity: str) -> list[Order]:
+        """Return the orders that no operator of the rollout has acknowledged, oldest first."""
+        entries = self._kv.tree(self._keys(identity).orders)
+        found = [_understood(e.key, e.text, lambda text: Order.from_json(json.loads(text))) for e in entries]
+        return sorted(found, key=lambda order: order.at)
+
+    def acknowledge(self, order: Order) -> None:
+        """Remove an order that was obeyed; raises LockLost."""
+        self._held().write([{"Verb": "delete", "Key": self._keys(self._id).order(order.id)}])
 
     def release(self) -> None:
         """Let go of the lock."""

@@ -33,6 +33,10 @@ CREATE TABLE host (rollout TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL
 CREATE TABLE completed (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (app, environment));
 CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL);
 """,
+    """
+DROP TABLE wish;
+CREATE TABLE waiting (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rollout TEXT NOT NULL, body TEXT NOT NULL)
+""",
 )
 
 _NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # raised for JSON that was written by hand
@@ -82,7 +86,7 @@ class FileRolloutStore:
         )
         found = self._db.execute(query, fleet).fetchall()
         old = [(identity,) for identity, _ in found[most_kept([size for _, size in found]) :]]
-        for table, column in (("host", "rollout"), ("wish", "rollout"), ("rollout", "id")):
+        for table, column in (("host", "rollout"), ("waiting", "rollout"), ("rollout", "id")):
             self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names from above
 
     def take(self, identity: str) -> Rollout:
@@ -152,18 +156,23 @@ class FileRolloutStore:
         self._held()
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for the rollout's operator; raises NoTarget."""
+        """Queue an order for the rollout's operator; raises NoTarget."""
         self._known(identity)
+        values = (order.id, identity, json.dumps(asdict(order)))
         with self._explained():
-            self._db.execute("INSERT OR REPLACE INTO wish (rollout, body) VALUES (?,?)", (identity, json.dumps(asdict(order))))
+            self._db.execute("INSERT INTO waiting (id, rollout, body) VALUES (?,?,?)", values)
 
-    def take_order(self) -> Order | None:
-        """Return an order that was left for the rollout whose lock is held, once."""
+    def waiting(self, identity: str) -> list[Order]:
+        """Return the orders that no operator of the rollout has acknowledged, oldest first."""
+        with self._explained():
+            rows = self._db.execute("SELECT body FROM waiting WHERE rollout = ? ORDER BY seq", (identity,)).fetchall()
+            return [Order.from_json(json.loads(body)) for (body,) in rows]
+
+    def acknowledge(self, order: Order) -> None:
+        """Remove an order that was obeyed; raises LockLost where the lock is not held."""
         self._held()
         with self._explained():
-            # Both in one statement: an order that comes in between would be lost.
-            row = self._db.execute("DELETE FROM wish WHERE rollout = ? RETURNING body", (self._id,)).fetchall()
-            return Order.from_json(json.loads(row[0][0])) if row else None
+            self._db.execute("DELETE FROM waiting WHERE rollout = ? AND id = ?", (self._id, order.id))
 
     def release(self) -> None:
         """Let go of the lock."""

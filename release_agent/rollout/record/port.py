@@ -70,10 +70,13 @@ class RolloutStore(Protocol):
         """
 
     def order(self, identity: str, order: Order) -> None:
-        """Leave an order for the rollout's operator, in place of one that was not taken yet; raises NoTarget."""
+        """Queue an order for the rollout's operator; raises NoTarget."""
 
-    def take_order(self) -> Order | None:
-        """Return an order that was left for the rollout whose lock is held, once."""
+    def waiting(self, identity: str) -> list[Order]:
+        """Return the orders that no operator of the rollout has acknowledged, oldest first."""
+
+    def acknowledge(self, order: Order) -> None:
+        """Remove an order that was obeyed from the queue of the rollout whose lock is held; raises LockLost."""
 
     def release(self) -> None:
         """Let go of the lock. Never raises: if the store does not answer, the lock expires."""

@@ -76,7 +76,9 @@ def test_operator_may_run_rollouts_of_the_fleet_and_its_hosts_may_follow(
     record.save_hosts([rollout.hosts["host-1"]])
     record.save(rollout)
     record.order(rollout.id, Order("pause", "ada@desk"))
-    assert record.take_order()
+    (order,) = record.waiting(rollout.id)
+    record.acknowledge(order)
+    assert record.waiting(rollout.id) == []
     record.renew()
     record.follow(rollout, Completed(rollout.id, "v1.4.0", {"api": "c" * 40}))
     assert record.running(rollout)

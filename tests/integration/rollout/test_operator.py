@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 
 from support import warm
 from support.desk import KilledAtWrites
+from support.environment import BIN
 from support.simulated_host import commit_of
 from support.waiting import ended
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 OLD, NEW = "v1.0.0", "v1.1.0"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
     fleet: SimulatedRollouts, number: signal.Signals
 ) -> None:
@@ -32,7 +34,8 @@ def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
 
     (ended,) = operator.events("rollout.ended")
     assert ended["resume"].startswith(f"release-agent rollout resume {operator.id}")
-    assert fleet.rollout("status", operator.id).json["phase"] == "interrupted"
+    status = fleet.rollout("status", operator.id).json
+    assert (status["phase"], status["why"]) == ("interrupted", f"interrupted by {number.name}")
     fleet.let_go(1)
     assert fleet.rollout("resume", operator.id).code == 0
     assert fleet.live() == [NEW] * 5
@@ -94,3 +97,22 @@ def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to
             assert fleet.live() == [revision] * 5
             assert [fleet.fired(n) for n in range(5)] == [[*fired, killed] for fired in before]
     assert (killer.kills, begun >= 4) == (len(numbers), True)
+
+
+def test_terminal_that_is_closed_interrupts_the_rollout_and_is_no_bug(fleet: SimulatedRollouts) -> None:
+    fleet.hold(1)
+    program, *arguments = [word for word in fleet.start_command(revision=NEW) if word != "--json"]
+    command = ["setsid", "--ctty", str(BIN / program), *arguments]
+    terminal, inside = os.openpty()
+    with (fleet.path / "operator.err").open("w") as errors:
+        run = subprocess.Popen(command, env=fleet.environment, stdin=inside, stdout=inside, stderr=errors)
+    os.close(inside)
+    fleet.held(1)
+
+    os.close(terminal)
+
+    assert run.wait(60) == 14
+    (listed,) = fleet.rollout("list").json
+    assert (listed["phase"], listed["why"]) == ("interrupted", "interrupted by SIGHUP")
+    assert (fleet.path / "operator.err").read_text() == ""
+    fleet.let_go(1)

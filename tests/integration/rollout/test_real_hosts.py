@@ -100,3 +100,42 @@ def test_operator_who_goes_away_leaves_hosts_to_go_on_by_themselves(fleet: Fleet
     assert resumed.code == 0, resumed.out
     assert fleet.live() == [NEW] * 3
     assert [fleet.fired(n) for n in range(3)] == [[operator.id]] * 3
+
+
+def test_host_that_somebody_deployed_to_before_its_turn_is_not_touched_and_has_failed(fleet: Fleet) -> None:
+    fleet.repository.release("v1.2.0")
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1,100%", "--max-failed", "1")
+    fleet.held(0)
+    assert fleet.hosts[2].deploy("v1.2.0").code == 0
+    fleet.let_go(0)
+
+    assert operator.end() == 42
+    assert fleet.live() == [NEW, NEW, "v1.2.0"]
+    (ended,) = operator.events("rollout.ended")
+    assert ended["hosts"][2]["code"] == "overtaken"
+
+
+def test_rollout_is_not_completed_where_a_host_changed_after_its_turn(fleet: Fleet) -> None:
+    fleet.repository.release("v1.2.0")
+    fleet.hold(2)
+    operator = fleet.begin()
+    fleet.held(2)
+    assert fleet.hosts[0].deploy("v1.2.0").code == 0
+    fleet.let_go(2)
+
+    assert operator.end() == 40
+    (ended,) = operator.events("rollout.ended")
+    assert [(host["stage"], host["code"]) for host in ended["hosts"]] == [("failed", "overtaken"), ("done", ""), ("done", "")]
+
+
+def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet: Fleet) -> None:
+    operator = fleet.begin()
+    assert operator.end() == 0
+    assert fleet.hosts[1].agent("rollback").code == 0
+    assert fleet.hosts[1].deploy(NEW).code == 0
+
+    done = fleet.rollout("revert", operator.id)
+
+    assert done.code == 40
+    assert fleet.live() == [OLD, NEW, OLD]

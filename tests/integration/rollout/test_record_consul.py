@@ -76,13 +76,13 @@ def test_keys_are_those_that_are_documented(shelf: _Shelf) -> None:
     record, rollout = shelf.record(), a_rollout(FIRST, hosts=2)
     record.begin(rollout)
     record.follow(rollout, Completed(FIRST, "v1.4.0", {"api": "c" * 40}))
-    shelf.record().order(FIRST, Order("pause", "eve@laptop", "2026-11-22T10:00:00Z"))
+    shelf.record().order(FIRST, Order("pause", "eve@laptop", "2026-11-22T10:00:00Z", "first"))
 
     of = f"_rollouts/{FIRST}"
     assert shelf.names() == [
         f"{of}/hosts/host-1",
         f"{of}/hosts/host-2",
-        f"{of}/order",
+        f"{of}/orders/first",
         f"{of}/plan",
         f"{_FLEET}/completed",
         f"{_FLEET}/kept",
@@ -95,7 +95,8 @@ def test_keys_are_those_that_are_documented(shelf: _Shelf) -> None:
         "since": "2026-11-22T10:00:00.000000Z",
     }
     assert shelf.value(f"{_FLEET}/completed") == {"id": FIRST, "revision": "v1.4.0", "commits": {"api": "c" * 40}}
-    assert shelf.value(f"{of}/order") == {"verb": "pause", "who": "eve@laptop", "at": "2026-11-22T10:00:00Z"}
+    order = {"verb": "pause", "who": "eve@laptop", "at": "2026-11-22T10:00:00Z", "id": "first"}
+    assert shelf.value(f"{of}/orders/first") == order
     assert shelf.value(f"{of}/hosts/host-1") == rollout.hosts["host-1"].to_json()
     assert shelf.value(f"{of}/plan") == {**rollout.to_json(), "size": 2}
 
@@ -243,7 +244,8 @@ def test_consul_that_hangs_is_said_and_gone_on_with() -> None:
         record, rollout = shelf.record(timeout=0.5), a_rollout(FIRST)
         record.begin(rollout)
         consul.hang()
-        asks = (lambda: record.save(rollout), record.renew, record.all, record.take_order, lambda: record.running(rollout))
+        of_rollout = (lambda: record.save(rollout), lambda: record.waiting(FIRST), lambda: record.running(rollout))
+        asks = (*of_rollout, record.renew, record.all)
         for ask in asks:
             with pytest.raises(RecordUnreachable, match=r"did not answer within 0\.5 s") as away:
                 ask()

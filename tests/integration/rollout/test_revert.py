@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from release_agent.rollout.model import rollout_id
 from support.desk import Operator
 from support.simulated_host import Manner, commit_of
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.simulated_rollouts import SimulatedRollouts
@@ -142,3 +144,34 @@ def test_revert_leaves_alone_what_a_later_rollout_brought(fleet: SimulatedRollou
     ended = {host["host"]: (host["stage"], host["code"]) for host in done.json["hosts"]}
     assert ended["host-1"] == ("stuck", "host-moved-on")
     assert ended["host-3"] == ("failed", "unhealthy")
+
+
+def test_reverting_an_old_rollout_leaves_what_a_later_one_completed_with_the_same_commits(fleet: SimulatedRollouts) -> None:
+    fleet.refuse(2)
+    first = fleet.begin("--waves", "100%", "--max-failed", "1")
+    assert first.end() == 42
+    fleet.hosts[2].fails = {}
+    eventually(lambda: rollout_id()[:-7] > first.id[:-7], "ids sort by the second")
+    later = fleet.start()
+    assert later.code == 0
+
+    done = fleet.rollout("revert", first.id)
+
+    assert done.code == 40
+    assert fleet.live() == [NEW] * 5
+    ended = {host["host"]: (host["stage"], host["code"]) for host in done.json["hosts"]}
+    assert ended["host-1"] == ("stuck", "host-moved-on")
+    assert later.json["id"] in done.json["hosts"][0]["why"]
+
+
+def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin()
+    assert operator.end() == 0
+    fleet.hosts[1].rollback("", True, "command")
+    fleet.hosts[1].deploy(NEW, True, "command")
+
+    done = fleet.rollout("revert", operator.id)
+
+    assert done.code == 40
+    assert fleet.live() == [OLD, NEW, OLD, OLD, OLD]
+    assert done.json["hosts"][1]["code"] == "host-moved-on"

@@ -191,6 +191,21 @@ def test_killed_operator_is_gone_on_with_from_another_machine(listed: _Listed) -
     assert [listed.fired(n) for n in range(3)] == [[operator.id]] * 3
 
 
+def test_abort_given_while_the_operator_is_dead_is_obeyed_by_who_resumes(listed: _Listed) -> None:
+    listed.hold(0)
+    operator = listed.begin()
+    listed.held(0)
+    operator.send(signal.SIGKILL)
+
+    ordered = listed.rollout("abort", operator.id)  # the lock of the dead operator is still held
+    listed.let_go(0)
+    resumed = eventually(lambda: _unless_locked(listed, "resume", operator.id), "the lock is free")
+
+    assert "has not answered" in ordered.json["said"]
+    assert (resumed.code, resumed.json["phase"]) == (40, "aborted")
+    assert [listed.fired(n) for n in range(3)] == [[operator.id], [], []]
+
+
 def _unless_locked(fleet: _Listed, verb: str, identity: str) -> Ran | None:
     done = fleet.rollout(verb, identity)
     return None if done.code == 44 else done
@@ -212,3 +227,14 @@ def test_operator_whose_lock_somebody_else_took_begins_no_further_host(listed: _
     (ended,) = operator.events("rollout.ended")
     assert "eve holds it now" in ended["why"]
     assert [listed.fired(number) for number in (1, 2)] == [[], []]
+
+
+def test_fleet_does_not_follow_a_canary_unless_that_is_asked_for(listed: _Listed, consul: ConsulProcess) -> None:
+    keys = f"/v1/kv/{listed.place}/?keys"
+
+    canary = listed.run(listed.find("--bake", "0", "--limit", "host-1"))
+
+    assert (canary.code, canary.json["whole"]) == (0, False)
+    assert f"{listed.place}/completed" not in consul.get(keys)
+    assert listed.run(listed.find("--bake", "0", "--exclude", "host-3", "--follow")).code == 0
+    assert f"{listed.place}/completed" in consul.get(keys)

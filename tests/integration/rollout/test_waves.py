@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.environment import PROJECT
+from support.simulated_host import commit_of
 from support.simulated_rollouts import SimulatedRollouts
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(locked_fleet: Simula
     lines = done.out.splitlines()
     assert lines[0] == f"{NEW} for api (test), 3 hosts"
     assert sum(line.split()[1] == "host.finished" for line in lines if " host.finished " in line) == 3
-    assert lines[-1] == f"completed: {NEW} on api (test); 3 hosts: 3 done"
+    assert lines[-2] == f"completed: {NEW} on api (test); 3 hosts: 3 done"
+    assert lines[-1].strip().startswith("partial: only some hosts of the inventory were chosen; the fleet does not follow it")
 
 
 def test_zones_are_taken_one_after_the_other(fleet: SimulatedRollouts) -> None:
@@ -180,3 +182,68 @@ def test_hosts_that_were_not_chosen_are_left_alone(fleet: SimulatedRollouts, fil
     done = fleet.start(*filters)
 
     assert (done.code, fleet.live()) == (0, [OLD, NEW, OLD, OLD, OLD])
+
+
+def test_host_that_somebody_deployed_to_before_its_turn_is_not_touched_and_has_failed(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.commits |= {"v1.2.0": commit_of("v1.2.0")}
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1,100%", "--max-failed", "1")
+    fleet.held(0)
+    fleet.hosts[3].deploy("v1.2.0", True, "command")
+    fleet.let_go(0)
+
+    assert operator.end() == 42
+    assert fleet.live() == [NEW, NEW, NEW, "v1.2.0", NEW]
+    (ended,) = operator.events("rollout.ended")
+    failed = ended["hosts"][3]
+    assert (failed["stage"], failed["code"]) == ("failed", "overtaken")
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.live() == [OLD, OLD, OLD, "v1.2.0", OLD]
+
+
+def test_rollout_is_not_completed_where_a_host_changed_after_its_turn(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.commits |= {"v1.2.0": commit_of("v1.2.0")}
+    fleet.hold(4)
+    operator = fleet.begin()
+    fleet.held(4)
+    fleet.hosts[0].deploy("v1.2.0", True, "command")
+    fleet.hosts[1].health = "critical"
+    fleet.let_go(4)
+
+    assert operator.end() == 40
+    (ended,) = operator.events("rollout.ended")
+    assert [(host["stage"], host["code"]) for host in ended["hosts"]] == [
+        *(("failed", "overtaken"), ("failed", "host-sick")),
+        *[("done", "")] * 3,
+    ]
+    assert "runs v1.2.0 now" in ended["hosts"][0]["why"]
+    assert ended["phase"] == "failed"
+
+
+def test_host_that_took_it_after_its_deadline_does_not_stay_failed(fleet: SimulatedRollouts) -> None:
+    fleet.hold(1)
+    operator = fleet.begin("--waves", "2,3", "--deadline", "2s", "--max-failed", "1", "--parallel", "1")
+    fleet.hold(4)
+    operator.seen("host.finished", host="host-2", code="host-late")
+    fleet.let_go(1)
+    fleet.held(4)
+    fleet.let_go(4)
+
+    assert operator.end() == 0
+    (ended,) = operator.events("rollout.ended")
+    assert {host["stage"] for host in ended["hosts"]} == {"done"}
+
+
+def test_host_that_is_skipped_is_asked_at_the_end_too(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[2].runs(NEW)
+    fleet.hold(4)
+    operator = fleet.begin("--max-failed", "1")
+    fleet.held(4)
+    fleet.hosts[2].deploy(OLD, True, "command")
+    fleet.let_go(4)
+
+    assert operator.end() == 42
+    (ended,) = operator.events("rollout.ended")
+    assert (ended["hosts"][2]["stage"], ended["hosts"][2]["code"]) == ("failed", "overtaken")

@@ -76,12 +76,24 @@ def test_healthy_fleet_takes_it_wave_after_wave(store: FileRolloutStore) -> None
     assert scene.run_to_its_end() is Exit.OK
     assert scene.begun == ["host-1", "host-2", "host-3"]
     waves = [event for event in scene.heard.events if not event.startswith("host.")]
-    assert waves == ["wave.started", "bake.started", "wave.started", "rollout.completed"]
+    watched = ["wave.started", "bake.started"]
+    assert waves == [*watched, *watched, "verification.started", "rollout.completed"]
     assert (scene.phase, scene.stages) == (Phase.COMPLETED, ["done"] * 3)
     followed = store.completed("api", "test")
     assert followed
     assert (followed.id, followed.revision) == (ID, "v2")
     assert store.read(ID).ended_at is not None
+
+
+@pytest.mark.parametrize(("whole", "follow", "followed"), [(False, False, False), (False, True, True), (True, False, True)])
+def test_fleet_follows_a_rollout_of_the_whole_inventory_or_one_that_is_told_to_count(
+    store: FileRolloutStore, whole: bool, follow: bool, followed: bool
+) -> None:
+    scene = Scene(store, follow=follow)
+    scene.rollout.whole = whole
+
+    assert scene.run_to_its_end() is Exit.OK
+    assert (store.completed("api", "test") is not None) is followed
 
 
 def test_host_that_rolls_back_stops_it_and_no_other_is_begun(store: FileRolloutStore) -> None:
@@ -122,6 +134,15 @@ def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRo
     assert scene.stages == ["failed", "pending", "pending"]
 
 
+def test_host_of_the_last_wave_found_sick_by_the_bake_stops_it(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-3"].sick_later = True
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert scene.stages == ["done", "done", "failed"]
+    assert store.completed("api", "test") is None
+
+
 def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
     from release_agent.rollout.options import amount
 
@@ -140,6 +161,36 @@ def test_nobody_to_ask_for_approval_leaves_it_waiting_and_an_approval_lets_it_go
     scene.rollout.approved = True
     assert scene.run_to_its_end() is Exit.OK
     assert scene.stages == ["done"] * 3
+
+
+class AsksLong(Heard):
+    """An observer whose person answers from elsewhere."""
+
+    async def ask(self, approved: asyncio.Event) -> bool | None:
+        """Wait for the approval."""
+        self.tell("asked")
+        await approved.wait()
+        return True
+
+
+def test_rollout_that_is_resumed_while_it_waits_for_approval_waits_for_it_still(store: FileRolloutStore) -> None:
+    scene = Scene(store, approve=True)
+    scene.heard = AsksLong()
+
+    async def pause_and_resume() -> tuple[Phase, Exit]:
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("asked").wait()
+        scene.orders.order(ID, Order("pause", "bob"))
+        await scene.heard.when("rollout.paused").wait()
+        scene.heard.when("rollout.waiting").clear()
+        scene.orders.order(ID, Order("resume", "bob"))
+        await scene.heard.when("rollout.waiting").wait()
+        phase = scene.rollout.phase
+        scene.orders.order(ID, Order("approve", "bob"))
+        return phase, await run
+
+    assert asyncio.run(asyncio.wait_for(pause_and_resume(), 60)) == (Phase.WAITING, Exit.OK)
+    assert scene.phase is Phase.COMPLETED
 
 
 @pytest.mark.parametrize(("answer", "code", "phase"), [(True, Exit.OK, "completed"), (False, Exit.FLEET_FAILED, "aborted")])
@@ -170,6 +221,31 @@ def test_abort_lets_what_is_in_flight_end_and_begins_no_other(store: FileRollout
     assert store.read(ID).why == "aborted by bob"
 
 
+def test_abort_is_obeyed_although_other_orders_follow_it_at_once(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+
+    async def abort() -> Exit:
+        scene.access.by_name["host-1"].held = scene.heard.when("order.heard")
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("host.started").wait()
+        for verb in ("pause", "abort", "resume"):
+            scene.orders.order(ID, Order(verb, "bob"))
+        return await run
+
+    assert asyncio.run(abort()) is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+
+
+def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-1"].triggers = [ID]
+    scene.rollout.hosts["host-1"].stage = HostStage.DEPLOYING
+    scene.rollout.aborted = "aborted by bob"
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+
+
 def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:
     scene = Scene(store, bake=0.0)
 
@@ -184,6 +260,8 @@ def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(st
         asyncio.run(leave_once_paused())
     assert (scene.phase, scene.stages) == (Phase.INTERRUPTED, ["done", "pending", "pending"])
     assert store.read(ID).ended_at is None
+    for order in store.waiting(ID):  # it was left before it acknowledged the pause; who resumes drops that
+        store.acknowledge(order)
     scene.heard = Heard()
     assert scene.run_to_its_end() is Exit.OK
     assert scene.begun == ["host-2", "host-3"]

@@ -52,7 +52,7 @@ class _Host:
         async def under_way(_identity: str, _phase: str) -> None:
             pass
 
-        return await self.client.run(deployment("v2", "rollout-1"), DEADLINE, under_way, again=False)
+        return await self.client.run(deployment("v2", "rollout-1", None), DEADLINE, under_way, again=False)
 
     def deployed(self) -> tuple[dict[str, Any], float]:
         """Deploy there; returns the record, and the seconds that it took."""
@@ -133,7 +133,7 @@ def test_run_that_was_started_before_is_found_behind_many_newer_ones() -> None:
             asked.extend(arguments)
             return [*newer, {"id": "d1", "trigger": "rollout-1"}][: arguments[0]]
 
-    started, _ = no_time.run(Historian().client.start(deployment("v2", "rollout-1"), DEADLINE, again=True))
+    started, _ = no_time.run(Historian().client.start(deployment("v2", "rollout-1", None), DEADLINE, again=True))
 
     assert (started, asked) == ("d1", [1000])
 

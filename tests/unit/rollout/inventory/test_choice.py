@@ -66,3 +66,20 @@ def test_one_supervisor_is_not_two_hosts() -> None:
 
     with pytest.raises(Misconfigured, match="several hosts are one and the same supervisor: web-1"):
         chosen(fleet, fleet="fleet.toml")
+
+
+@pytest.mark.parametrize(
+    ("choice", "whole"),
+    [
+        (InventoryChoice(fleet="fleet.toml"), True),
+        (InventoryChoice(consul="api", environment="production"), True),
+        (InventoryChoice(maestro="maestro.yaml", services=["api"]), True),
+        (InventoryChoice(hosts=["10.0.0.11"]), False),
+        (InventoryChoice(fleet="fleet.toml", limit=["api-1"]), False),
+        (InventoryChoice(fleet="fleet.toml", exclude=["api-1"]), False),
+        (InventoryChoice(consul="api", tags=["blue"]), False),
+        (InventoryChoice(consul="api", meta=["region=eu"]), False),
+    ],
+)
+def test_choice_that_leaves_nothing_out_is_the_whole_inventory(choice: InventoryChoice, whole: bool) -> None:
+    assert choice.is_whole is whole

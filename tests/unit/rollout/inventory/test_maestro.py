@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from release_agent.consul.client import ConsulClient
 from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.inventory import maestro
+from release_agent.rollout.inventory.choice import InventoryChoice, choose
 from release_agent.rollout.model import InventoryHost
+from support.configuration import write
 from support.maestro_files import HEAD, SHIPS, one, problems_of, read, services
 
 if TYPE_CHECKING:
@@ -207,14 +210,17 @@ def test_ports_that_supervisords_rpc_cannot_have(tmp_path: Path, ports: str, why
     assert problem.startswith(f"services.web.instances.web-1.ports: {why}")
 
 
-def test_two_instances_of_one_address_are_refused(tmp_path: Path) -> None:
+def test_instances_that_share_a_ship_are_not_refused_before_a_choice_is_made_among_them(tmp_path: Path) -> None:
     text = f"{HEAD}{SHIPS}services: {{web: {{instances: {{a: {{ship: one}}, b: {{ship: two}}, c: {{ship: one}}}}}}}}\n"
+    file = str(write(tmp_path / "maestro.yaml", text))
 
-    (problem,) = problems_of(tmp_path, text)
+    assert [host.name for host in _chosen(file, limit=["a", "b"])] == ["a", "b"]
+    with pytest.raises(Misconfigured, match=r"one and the same supervisor: a \(http://10\.0\.0\.1:9001\), c"):
+        _chosen(file)
 
-    assert problem.startswith(
-        "services.web.instances.c.ports: supervisord's RPC would be where that of a is, http://10.0.0.1:9001"
-    )
+
+def _chosen(file: str, **choice: Any) -> list[InventoryHost]:
+    return choose(InventoryChoice(maestro=file, **choice), None, ConsulClient, {})
 
 
 def test_an_instance_of_two_services_is_refused(tmp_path: Path) -> None:
@@ -285,16 +291,16 @@ def test_services_without_instances_are_no_hosts(tmp_path: Path) -> None:
     assert read(tmp_path, f"{HEAD}{SHIPS}services: {{web: {{requires: , instances: {{}}}}}}\n") == []
 
 
-@pytest.mark.parametrize("schema", ["{schema: 2}", "{schema: {version: 2}}"])
-def test_a_file_of_schema_2(tmp_path: Path, schema: str) -> None:
+@pytest.mark.parametrize("schema", ["{schema: 2}", "{schema: {version: 2}}", "{schema: 1}", "{}", ""])
+def test_a_file_of_schema_2_or_1_which_is_the_default(tmp_path: Path, schema: str) -> None:
     assert read(tmp_path, with_ports("{}").replace("{schema: 2}", schema))
 
 
-@pytest.mark.parametrize("schema", ["", "{}", "{schema: 1}", "{schema: 3}", "{schema: '2'}", "{schema: true}", "{schema: [2]}"])
+@pytest.mark.parametrize("schema", ["{schema: 3}", "{schema: '2'}", "{schema: true}", "{schema: [2]}"])
 def test_a_file_of_another_schema_is_refused(tmp_path: Path, schema: str) -> None:
     (problem,) = problems_of(tmp_path, with_ports("{}").replace("{schema: 2}", schema))
 
-    assert problem == "__maestro.schema: must be 2; where it is missing it is 1, which is not read here"
+    assert problem.startswith("__maestro.schema: must be 1 or 2, not ")
 
 
 def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path) -> None:

@@ -174,8 +174,7 @@ def test_resume_of_a_paused_rollout_is_heard_by_whoever_runs_it(access: FakeAcce
     running = _left(path, Phase.PAUSED)
 
     async def hear(_seconds: float) -> None:
-        order = running.take_order()
-        assert order
+        (order,) = running.waiting(LEFT)
         assert order.verb == "resume"
         rollout = running.read(LEFT)
         rollout.enter(Phase.RUNNING)
@@ -305,10 +304,57 @@ def test_signal_while_the_lock_is_released_does_not_hide_how_it_ended(path: Path
 def test_abort_is_an_order_to_whoever_runs_it(access: FakeAccess, path: Path) -> None:
     running = _left(path, Phase.RUNNING)
 
-    assert orders.abort(access.record, LEFT).running
-    order = running.take_order()
-    assert order
-    assert order.verb == "abort"
+    def obey(_seconds: float) -> None:
+        (order,) = running.waiting(LEFT)
+        assert order.verb == "abort"
+        running.acknowledge(order)
+
+    found = orders.abort(access.record, LEFT, obey)
+
+    assert (found.running, found.obeyed) == (True, True)
+
+
+def test_order_that_no_operator_obeys_is_not_said_to_be_obeyed_and_keeps_waiting(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+    looks: list[float] = []
+
+    found = orders.abort(access.record, LEFT, looks.append)
+
+    assert (found.running, found.obeyed, looks) == (True, False, [1.0] * 5)
+    assert [order.verb for order in running.waiting(LEFT)] == ["abort"]
+
+
+def test_order_to_a_rollout_that_ends_meanwhile_says_so(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+
+    def end(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.enter(Phase.COMPLETED)
+        running.save(rollout)
+
+    with pytest.raises(NoTarget, match="has ended: completed"):
+        orders.order(access.record, LEFT, "pause", end)
+
+
+def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_after(access: FakeAccess, path: Path) -> None:
+    _left(path).release()
+    for verb in ("approve", "abort", "resume", "pause"):
+        access.record.order(LEFT, Order(verb, "bob"))
+
+    result = asyncio.run(Operator(access, Heard()).resume(LEFT))
+
+    assert (result.exit, result.rollout.phase, result.rollout.why) == (Exit.FLEET_FAILED, Phase.ABORTED, "aborted by bob")
+    assert [host.triggers for host in access.by_name.values()] == [[], [], []]
+    assert access.record.waiting(LEFT) == []
+
+
+def test_pause_given_while_nobody_ran_it_is_overruled_by_who_resumes(access: FakeAccess, path: Path) -> None:
+    _left(path).release()
+    access.record.order(LEFT, Order("pause", "bob"))
+
+    result = asyncio.run(Operator(access, Heard()).resume(LEFT))
+
+    assert (result.exit, result.rollout.phase) == (Exit.OK, Phase.COMPLETED)
 
 
 def test_order_is_kept_for_whoever_resumes_and_is_refused_on_the_way_back(access: FakeAccess, path: Path) -> None:

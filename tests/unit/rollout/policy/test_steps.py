@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from release_agent.errors import Code
 from release_agent.rollout.model import ASKED, Host, HostStage, Phase, Rollout
 from release_agent.rollout.options import Options, amount
 from release_agent.rollout.policy.steps import (
@@ -23,10 +24,12 @@ from release_agent.rollout.policy.steps import (
     Situation,
     Step,
     Stop,
+    Verify,
     WaitWhilePaused,
     left_as,
     next_step,
 )
+from release_agent.rollout.policy.verdict import asked_at_the_end
 
 _STAGES = {
     ".": HostStage.PENDING,
@@ -75,6 +78,8 @@ def shown(step: Step) -> str:
             said = f"enter {wave}"
         case Bake(hosts, seconds):
             said = f"bake {' '.join(host.name for host in hosts)} for {seconds:g} s"
+        case Verify(hosts):
+            said = " ".join(["verify", *(host.name for host in hosts)])
         case WaitWhilePaused():
             said = "wait"
         case AskApproval():
@@ -88,6 +93,7 @@ def shown(step: Step) -> str:
 
 IN_WAVE = Situation(entered=True)
 BAKED = Situation(entered=True, baked=True)
+VERIFIED = Situation(entered=True, baked=True, verified=True)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +107,14 @@ BAKED = Situation(entered=True, baked=True)
         (rollout("D|..|..", wave=1), IN_WAVE, "deploy h1 h2"),
         (rollout("D|D.|..", wave=1), IN_WAVE, "deploy h2"),
         (rollout("D|DD|..", wave=1), IN_WAVE, "bake h0 h1 h2 for 30 s"),
-        (rollout("D|DD|DD", wave=2), IN_WAVE, "completed 0"),
-        (rollout("K|K|KK"), Situation(), "completed 0"),
-        (rollout("KD|D", wave=1), IN_WAVE, "completed 0"),
+        # The last one is watched, too, and then every host is asked
+        (rollout("D|DD|DD", wave=2), IN_WAVE, "bake h0 h1 h2 h3 h4 for 30 s"),
+        (rollout("D|DD|DD", wave=2, bake=0.0), IN_WAVE, "verify h0 h1 h2 h3 h4"),
+        (rollout("D|DD|DD", wave=2), BAKED, "verify h0 h1 h2 h3 h4"),
+        (rollout("D|DD|DD", wave=2), VERIFIED, "completed 0"),
+        (rollout("K|K|KK"), Situation(), "verify h0 h1 h2 h3"),
+        (rollout("K|K|KK"), Situation(verified=True), "completed 0"),
+        (rollout("KD|D", wave=1), BAKED, "verify h0 h1 h2"),
     ],
 )
 def test_waves_follow_each_other_with_a_bake_between(fleet: Rollout, situation: Situation, expected: str) -> None:
@@ -156,7 +167,7 @@ def test_budgets_and_a_lost_wave_stop_it(fleet: Rollout, expected: str) -> None:
     ],
 )
 def test_it_is_partial_when_hosts_within_the_budgets_did_not_take_it(fleet: Rollout, expected: str) -> None:
-    end = next_step(fleet, BAKED)
+    end = next_step(fleet, VERIFIED)
 
     assert shown(end) == expected
     assert isinstance(end, Finish)
@@ -172,7 +183,7 @@ def test_it_is_partial_when_hosts_within_the_budgets_did_not_take_it(fleet: Roll
         (rollout("D|..", approve=True), Situation(entered=True, baked=True, paused=True), "wait"),
         (rollout("D|.."), Situation(entered=True, baked=True, paused=True), "wait"),
         # What the pause was for is over
-        (rollout("D|DD", wave=1), Situation(entered=True, paused=True), "completed 0"),
+        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, verified=True, paused=True), "completed 0"),
         (rollout("D|.."), Situation(Stop("aborted by ada", aborted=True), paused=True), "aborted 40: aborted by ada"),
     ],
 )
@@ -186,7 +197,7 @@ def test_pause_keeps_the_next_wave_from_beginning(fleet: Rollout, situation: Sit
         (rollout("D|..|.", approve=True), "ask"),
         (rollout("D|..|.", approve=True, approved=True), "enter 1"),
         (rollout("D|DD|.", wave=1, approve=True), "enter 2"),
-        (rollout("D", approve=True), "completed 0"),
+        (rollout("D", approve=True), "verify h0"),
     ],
 )
 def test_person_is_asked_once_after_the_first_wave(fleet: Rollout, expected: str) -> None:
@@ -224,7 +235,7 @@ def test_stopped_rollout_ends_or_goes_back(fleet: Rollout, stop: Stop, expected:
         (rollout("D|DD.|.", wave=1), Situation(), "enter 1"),
         (rollout("D|DDF|.", wave=1), Situation(), "failed 40: 1 of 5 hosts failed, and --max-failed allows 0"),
         # The operator was killed between the last host and the end
-        (rollout("D|DD", wave=1), IN_WAVE, "completed 0"),
+        (rollout("D|DD", wave=1), BAKED, "verify h0 h1 h2"),
     ],
 )
 def test_resumed_rollout_follows_first_what_was_left_in_the_middle(fleet: Rollout, situation: Situation, expected: str) -> None:
@@ -264,6 +275,19 @@ def test_rollout_is_left_interrupted_unless_an_abort_was_heard(stop: Stop | None
     assert left_as(rollout("D|.", reverting=reverting), stop) is phase
 
 
+def test_host_found_changed_at_the_end_stops_it_or_is_within_the_budgets() -> None:
+    assert shown(next_step(rollout("D|DF", wave=1), VERIFIED)) == "failed 40: 1 of 3 hosts failed, and --max-failed allows 0"
+    assert shown(next_step(rollout("D|DF", wave=1, max_failed="1"), VERIFIED)) == "partial 42"
+
+
+def test_lost_hosts_that_were_asked_to_deploy_are_asked_at_the_end_too() -> None:
+    fleet = rollout("DF|UF|UK", wave=2)
+    fleet.hosts["h1"].code = Code.HOST_LATE
+    fleet.hosts["h4"].wave = -1  # preflight left it out
+
+    assert [host.name for host in asked_at_the_end(fleet)] == ["h0", "h1", "h2", "h5"]
+
+
 def test_every_rollout_ends() -> None:
     """Done step by step, also one in which hosts fail: no step repeats itself for ever."""
     for outcomes in ("DDDDD", "FDDDD", "DFDDD", "DDDDF", "UUUUU"):
@@ -275,7 +299,7 @@ def test_every_rollout_ends() -> None:
 
 
 def _walked(fleet: Rollout, outcomes: str) -> list[str]:
-    situation, taken = {"entered": False, "baked": False, "put_back": False}, []
+    situation, taken = {"entered": False, "baked": False, "verified": False, "put_back": False}, []
     while len(taken) < 50:
         step = next_step(fleet, Situation(**situation))
         taken.append(shown(step))
@@ -287,6 +311,8 @@ def _walked(fleet: Rollout, outcomes: str) -> list[str]:
                     host.stage = _STAGES[outcomes[host.order]]
             case Bake():
                 situation["baked"] = True
+            case Verify():
+                situation["verified"] = True
             case PutBack(why):
                 fleet.reverting, situation["put_back"] = why, True
                 for host in fleet.at(HostStage.DONE):

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from release_agent.model import Completed
 from release_agent.rollout.host.model import HostStatus
 from release_agent.rollout.model import Host, HostStage, Rollout
 from release_agent.rollout.options import Options
-from release_agent.rollout.policy.way_back import WayBack, stays_as_noted, way_back
+from release_agent.rollout.policy.way_back import WayBack, later_with_same_commits, stays_as_noted, way_back
 
 OLD, NEW, OTHER = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb", "000003-cccccccccccc"
 OURS, THEIRS = {"api": "b" * 40}, {"api": "c" * 40}
@@ -28,29 +29,23 @@ S = HostStage
 @pytest.mark.parametrize(
     ("of", "status", "expected"),
     [
-        # This rollout brought it: by the commits, or by the release it told of
-        (host(S.DONE), live(NEW), WayBack.ROLL_BACK),
-        (host(S.DONE, release=None), live(NEW), WayBack.ROLL_BACK),
-        (host(S.FAILED), live(NEW), WayBack.ROLL_BACK),
-        (host(S.FAILED), live(NEW, THEIRS), WayBack.ROLL_BACK),
-        (host(S.DEPLOYING, release=None), live(NEW), WayBack.ROLL_BACK),
-        (host(S.STUCK), live(NEW), WayBack.ROLL_BACK),
+        # Something else is live than before: whether this rollout brought it, the host's history says
+        (host(S.DONE), live(NEW), WayBack.READ_HISTORY),
+        (host(S.FAILED), live(NEW), WayBack.READ_HISTORY),
+        (host(S.DEPLOYING, release=None), live(NEW), WayBack.READ_HISTORY),
+        (host(S.STUCK), live(NEW), WayBack.READ_HISTORY),
+        (host(S.DONE), live(OTHER, THEIRS), WayBack.READ_HISTORY),
+        (host(S.UNREACHABLE, deployment=None), live(NEW), WayBack.READ_HISTORY),
+        (host(S.STARTING, deployment=None), live(NEW), WayBack.READ_HISTORY),
+        (host(S.UNREACHABLE, before=None, wave=-1), live(NEW), WayBack.READ_HISTORY),
         # What was live before is live
         (host(S.DONE), live(OLD, THEIRS), WayBack.NOTE_BACK),
         (host(S.STARTING, deployment=None, release=None), live(OLD, THEIRS), WayBack.NOTE_BACK),
         (host(S.STUCK), live(OLD, THEIRS), WayBack.NOTE_BACK),
         (host(S.FAILED, release=None), live(OLD, THEIRS), WayBack.LEAVE_ALONE),
         (host(S.UNREACHABLE, deployment=None, release=None), live(OLD, THEIRS), WayBack.LEAVE_ALONE),
-        # Something else is live
-        (host(S.DONE), live(OTHER, THEIRS), WayBack.MOVED_ON),
+        # Nothing is live any more
         (host(S.DONE), live(None), WayBack.MOVED_ON),
-        (host(S.FAILED, release=None), live(OTHER, THEIRS), WayBack.LEAVE_ALONE),
-        # Nothing was live before
-        (host(S.DONE, before=None), live(NEW), WayBack.NO_TARGET),
-        (host(S.UNREACHABLE, before=None, wave=-1), live(NEW), WayBack.ROLL_BACK),
-        # It is not known to have deployed
-        (host(S.UNREACHABLE, deployment=None), live(NEW), WayBack.READ_HISTORY),
-        (host(S.STARTING, deployment=None), live(NEW), WayBack.READ_HISTORY),
         # It was on its way back already
         (host(S.REVERTING), live(NEW), WayBack.ROLL_BACK),
         (host(S.REVERTING), live(OLD, THEIRS), WayBack.ROLL_BACK),
@@ -58,20 +53,41 @@ S = HostStage
     ],
 )
 def test_what_is_done_with_a_host(of: Host, status: HostStatus, expected: WayBack) -> None:
-    assert way_back(of, status, ROLLOUT) is expected
+    assert way_back(of, status) is expected
 
 
 @pytest.mark.parametrize(
-    ("stage", "brought", "expected"),
+    ("of", "brought", "expected"),
     [
-        (S.UNREACHABLE, True, WayBack.ROLL_BACK),
-        (S.STARTING, True, WayBack.ROLL_BACK),
-        (S.UNREACHABLE, False, WayBack.LEAVE_ALONE),
-        (S.STARTING, False, WayBack.MOVED_ON),
+        (host(S.DONE), True, WayBack.ROLL_BACK),
+        (host(S.FAILED), True, WayBack.ROLL_BACK),
+        (host(S.UNREACHABLE, deployment=None), True, WayBack.ROLL_BACK),
+        (host(S.STARTING, deployment=None), True, WayBack.ROLL_BACK),
+        (host(S.UNREACHABLE, before=None, wave=-1), True, WayBack.ROLL_BACK),
+        (host(S.DONE, before=None), True, WayBack.NO_TARGET),
+        # The same commits, but another run brought them
+        (host(S.DONE), False, WayBack.MOVED_ON),
+        (host(S.STARTING, deployment=None), False, WayBack.MOVED_ON),
+        (host(S.FAILED), False, WayBack.LEAVE_ALONE),
+        (host(S.UNREACHABLE, deployment=None), False, WayBack.LEAVE_ALONE),
     ],
 )
-def test_history_decides_when_nobody_knows_whether_it_deployed(stage: HostStage, brought: bool, expected: WayBack) -> None:
-    assert way_back(host(stage, deployment=None), live(NEW), ROLLOUT, brought=brought) is expected
+def test_history_decides_whether_this_rollout_brought_what_is_live(of: Host, brought: bool, expected: WayBack) -> None:
+    assert way_back(of, live(NEW), brought=brought) is expected
+
+
+@pytest.mark.parametrize(
+    ("followed", "is_later"),
+    [
+        (None, False),
+        (Completed("rollout-2", "v2", OURS), True),
+        (Completed("rollout-2", "v3", THEIRS), False),
+        (Completed("rollout-1", "v2", OURS), False),
+        (Completed("rollout-0", "v2", OURS), False),
+    ],
+)
+def test_later_rollout_that_completed_with_the_same_commits_has_what_is_live(followed: Completed | None, is_later: bool) -> None:
+    assert (later_with_same_commits(ROLLOUT, followed) is not None) is is_later
 
 
 @pytest.mark.parametrize(("stage", "wave", "stays"), [(S.UNREACHABLE, -1, True), (S.REVERTING, -1, False), (S.DONE, 0, False)])

@@ -139,7 +139,7 @@ def test_begin_that_fails_leaves_no_rollout_and_no_lock(tmp_path: Path) -> None:
 def _add(path: Path, **more: str) -> None:
     """Write into every row as a newer agent would."""
     with closing(sqlite3.connect(path)) as db:
-        for table, column in (("rollout", "plan"), ("host", "body"), ("completed", "body"), ("wish", "body")):
+        for table, column in (("rollout", "plan"), ("host", "body"), ("completed", "body"), ("waiting", "body")):
             for (body,) in db.execute(f"SELECT {column} FROM {table}").fetchall():  # noqa: S608 - names from here
                 values = (json.dumps(json.loads(body) | more), body)
                 db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", values)  # noqa: S608
@@ -166,7 +166,7 @@ def test_what_a_newer_agent_added_hides_nothing(tmp_path: Path) -> None:
     assert holder
     assert (holder.id, holder.who) == (rollout.id, rollout.who)
     assert looking.running(rollout)
-    assert running.take_order() == order
+    assert running.waiting(rollout.id) == [order]
 
 
 def test_lock_that_no_rollout_signed_names_nobody(tmp_path: Path) -> None:

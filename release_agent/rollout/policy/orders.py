@@ -1,0 +1,23 @@
+"""Which orders are obeyed, and in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from release_agent.rollout.model import Order
+
+ABORT = "abort"
+_OVERRULED_BY_RESUME = ("pause", "resume")
+
+
+def in_rank(orders: Iterable[Order]) -> list[Order]:
+    """Return an abort before all others, whenever it was given; the others stay in their order."""
+    return sorted(orders, key=lambda order: order.verb != ABORT)
+
+
+def overruled_by_resume(orders: Iterable[Order]) -> list[Order]:
+    """Return the orders given while nobody ran a rollout that do not count for the operator who resumes it."""
+    return [order for order in orders if order.verb in _OVERRULED_BY_RESUME]

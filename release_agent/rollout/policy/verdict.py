@@ -1,0 +1,36 @@
+"""What the answers of all hosts at the end of a rollout mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code
+from release_agent.health import HealthState
+from release_agent.rollout.host.model import HostError
+from release_agent.rollout.model import HostStage
+
+if TYPE_CHECKING:
+    from release_agent.rollout.host.model import HostStatus
+    from release_agent.rollout.model import Host, Rollout
+
+
+def asked_at_the_end(rollout: Rollout) -> list[Host]:
+    """Return the hosts that run the revision as far as is known, and those of which nobody knows."""
+    return [
+        host for host in rollout.hosts.values() if host.stage in (HostStage.DONE, HostStage.SKIPPED) or may_have_taken_it(host)
+    ]
+
+
+def may_have_taken_it(host: Host) -> bool:
+    """Whether a host that was asked to deploy and is counted as lost may have taken the revision later."""
+    lost = host.stage is HostStage.UNREACHABLE or (host.stage is HostStage.FAILED and host.code == Code.HOST_LATE)
+    return lost and host.wave >= 0
+
+
+def verdict(live: HostStatus, rollout: Rollout) -> HostError | None:
+    """Return why a host does not run the revision of a rollout, or is not healthy; None if all is as it should be."""
+    if live.release is None or live.commits != rollout.commits:
+        return HostError(Code.OVERTAKEN, f"runs {live.revision or 'nothing'} now, which this rollout did not bring")
+    if live.health != HealthState.PASSING:
+        return HostError(Code.HOST_SICK, f"runs {live.revision}, and is {live.health}")
+    return None

@@ -1,0 +1,56 @@
+"""The last look: every host is asked what is live there before a rollout is said to be completed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.rollout.host.client import FIRST_CONTACT
+from release_agent.rollout.host.model import HostError, note_failure
+from release_agent.rollout.model import HostStage
+from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.policy.verdict import may_have_taken_it, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from release_agent.rollout.host.client import HostClient
+    from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.observer import Observer
+    from release_agent.rollout.writer import Writer
+
+_AT_ONCE = 200  # hosts; a look costs them next to nothing
+
+
+class Verification:
+    """The last look at the hosts of one rollout."""
+
+    def __init__(self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], observer: Observer) -> None:
+        """``client_of`` makes the client of a host."""
+        self._rollout = rollout
+        self._writer = writer
+        self._client_of = client_of
+        self._observer = observer
+
+    async def of(self, hosts: Sequence[Host]) -> None:
+        """Ask hosts what is live and note the ones that changed since; a lost host that has taken the revision is done."""
+        self._observer.tell("verification.started", hosts=len(hosts))
+        await in_parallel(hosts, _AT_ONCE, self._ask)
+
+    async def _ask(self, host: Host) -> None:
+        was_lost = may_have_taken_it(host)
+        patience = 0.0 if was_lost else min(FIRST_CONTACT, self._rollout.options.deadline)
+        try:
+            live = await self._client_of(host).look(patience)
+            error = verdict(live, self._rollout)
+        except HostError as unanswered:
+            error = unanswered
+        if was_lost == (error is not None):
+            return  # nothing new
+        if error:
+            note_failure(host, error)
+        elif live.busy:
+            return  # it is still proving the revision
+        else:
+            host.stage, host.code, host.why, host.release = HostStage.DONE, "", "", live.release
+        await self._writer.host(host)
+        self._observer.tell("host.finished", host)
