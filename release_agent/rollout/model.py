@@ -79,6 +79,7 @@ class Host:
     service: str = ""
     zone: str = ""
     rank: int = 0
+    app: str = ""  # the application that runs there; empty: it never answered, and nobody knows
     order: int = 0  # its place in the inventory
     wave: int = -1  # -1: in none
     stage: HostStage = HostStage.PENDING
@@ -103,14 +104,28 @@ class Host:
 
 
 @dataclass
+class Application:
+    """One application of a rollout: the commits that the revision names there."""
+
+    name: str
+    commits: dict[str, str]
+    replaced: Completed | None = None  # what its fleet was to run before the rollout was completed
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Application:
+        """Read what an older or a newer agent kept; raises TypeError, KeyError or AttributeError for anything else."""
+        replaced = Completed.from_json(body["replaced"]) if body.get("replaced") else None
+        return cls(**known_fields(cls, body) | {"replaced": replaced})
+
+
+@dataclass
 class Rollout:
     """One rollout: its plan, which does not change, and how far it is. Hosts are by name, in the order of the inventory."""
 
     id: str
-    app: str
+    applications: list[Application]  # in the order in which they are deployed to
     environment: str
     revision: str
-    commits: dict[str, str]
     options: Options
     hosts: dict[str, Host]
     who: str
@@ -125,8 +140,26 @@ class Rollout:
     user: str = ""  # of the hosts' supervisors …
     password_file: str = ""  # … and where its password was, on the machine it was started on
     service: str = ""  # of Consul's catalog, where the hosts come from it
-    replaced: Completed | None = None  # what the fleet was to run before this one was completed
     whole: bool = True  # of the whole inventory
+
+    @property
+    def apps(self) -> str:
+        """The names of its applications, for people."""
+        return ", ".join(application.name for application in self.applications)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether it is of more than one application."""
+        return len(self.applications) > 1
+
+    @property
+    def fleets(self) -> list[tuple[str, str]]:
+        """App and environment of each of its fleets, in the order in which their locks are taken."""
+        return sorted((application.name, self.environment) for application in self.applications)
+
+    def commits_of(self, host: Host) -> dict[str, str]:
+        """Return the commits that a host is to run; none if nobody knows which application runs there."""
+        return next((application.commits for application in self.applications if application.name == host.app), {})
 
     @property
     def waves(self) -> list[list[Host]]:
@@ -158,21 +191,26 @@ class Rollout:
         return self.phase in ENDED
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the hosts."""
+        """Return all but the hosts. Of one application it is what an agent reads, too, that knows no others."""
         body = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hosts", "options")}
-        return {**body, "options": self.options.to_json(), "replaced": asdict(self.replaced) if self.replaced else None}
+        several = [asdict(one) for one in self.applications]
+        of_one = {} if self.is_of_several else {"app" if name == "name" else name: value for name, value in several[0].items()}
+        return {**body, "options": self.options.to_json(), "applications": several, **of_one}
 
     @classmethod
     def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:
         """Read what an older or a newer agent kept. This one does not go on with a phase that only a newer agent has."""
-        read = sorted((Host.from_json(host) for host in hosts), key=lambda host: host.order)
+        # An older agent's is of one application, which its hosts do not name.
+        of = [Application.from_json(one) for one in body.get("applications") or [{**body, "name": body["app"]}]]
+        named = {} if len(of) > 1 else {"app": of[0].name}
+        read = sorted((Host.from_json(named | host) for host in hosts), key=lambda host: host.order)
         return cls(
             **known_fields(cls, body)
             | {
                 "options": Options.from_json(body["options"]),
                 "hosts": {host.name: host for host in read},
                 "phase": known_member(body.get("phase", Phase.RUNNING), Phase.UNKNOWN),
-                "replaced": Completed.from_json(body["replaced"]) if body.get("replaced") else None,
+                "applications": of,
             }
         )
 

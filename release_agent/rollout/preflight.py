@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from release_agent.errors import Code
 from release_agent.rollout.host.client import PASSING
 from release_agent.rollout.host.model import HostError, note_failure
-from release_agent.rollout.model import HostStage
+from release_agent.rollout.model import Application, HostStage
 from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy.preflight import (
-    fleet_of,
+    environment_of,
     note_status,
     refuse_if_all_refuse,
     refuse_same_host,
@@ -20,6 +20,7 @@ from release_agent.rollout.policy.preflight import (
     skip_up_to_date,
     usual_changes,
 )
+from release_agent.rollout.policy.waves import applications_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,11 +38,13 @@ _SHOWN = 2.0  # seconds
 
 @dataclass
 class PreflightResult:
-    """What all hosts said together; each host's own part is in the host."""
+    """What all hosts said together; each host's own part is in the host.
 
-    app: str
+    ``applications`` are in the order in which they are deployed to; ``changes``: by application and repository.
+    """
+
     environment: str
-    commits: dict[str, str] = field(default_factory=dict)
+    applications: list[Application]
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +70,8 @@ class Preflight:
 
         await self._ask("status", hosts, ask)
         refuse_same_host(hosts, statuses)
-        return PreflightResult(*fleet_of(hosts, statuses))
+        environment = environment_of(hosts, statuses)
+        return PreflightResult(environment, [Application(name, {}) for name in applications_of(hosts)])
 
     async def wait_for_busy(self, hosts: Sequence[Host]) -> None:
         """Ask busy hosts again for some seconds: somebody else's check is over soon."""
@@ -86,7 +90,7 @@ class Preflight:
         await self._ask("status", [host for host in hosts if host.code == Code.HOST_BUSY], ask)
 
     async def check(self, hosts: Sequence[Host], revision: str, found: PreflightResult) -> None:
-        """Ask what the revision would change; raises Refused if all hosts refuse it, or if it is not the same everywhere."""
+        """Ask what the revision would change; raises Refused if all of an application refuse it, or its commits differ."""
         answers: dict[str, dict[str, Any]] = {}
         refusals: dict[str, HostError] = {}
 
@@ -100,9 +104,11 @@ class Preflight:
 
         asked = [host for host in hosts if host.stage is HostStage.PENDING]
         await self._ask("check", asked, ask)
-        refuse_if_all_refuse(asked, revision, refusals)
-        found.commits = same_commits(answers)
-        found.changes = usual_changes(asked, answers)
+        for application in found.applications:
+            of_it = [host for host in asked if host.app == application.name]
+            refuse_if_all_refuse(of_it, revision, refusals)
+            application.commits = same_commits(of_it, answers)
+            found.changes[application.name] = usual_changes(of_it, answers)
         skip_up_to_date(asked, answers, revision)
 
     async def _ask(self, what: str, hosts: Sequence[Host], ask: Callable[[Host], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""Back to what each host ran before: at once, without waves; a host that could not be rolled back is named."""
+"""Back to what each host ran before: without waves; a host that could not be rolled back is named."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from release_agent.rollout.host.client import FIRST_CONTACT
 from release_agent.rollout.host.model import HostError, rollback
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.policy.waves import by_application
 from release_agent.rollout.policy.way_back import TOUCHED, WayBack, stays_as_noted, way_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from release_agent.model import Completed
     from release_agent.rollout.host.client import HostClient
@@ -31,21 +32,22 @@ class Revert:
 
     def __init__(self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], observer: Observer) -> None:
         """``client_of`` makes the client of a host."""
-        self._later: Completed | None = None
+        self._later: Mapping[str, Completed] = {}
         self._rollout = rollout
         self._writer = writer
         self._client_of = client_of
         self._observer = observer
 
-    async def go(self, later: Completed | None) -> None:
-        """Roll back every host that this rollout changed; a host that could not be is stuck.
+    async def go(self, later: Mapping[str, Completed]) -> None:
+        """Roll back every host that this rollout changed, the application that was last first; a host that could not be is stuck.
 
-        ``later``: a later rollout that completed with the same commits, which takes back nothing of what is live.
+        ``later``: by application, a later rollout that completed with the same commits, which takes back nothing of what is live.
         """
         self._later = later
         hosts = self._rollout.at(*TOUCHED)
         self._observer.tell("revert.started", hosts=len(hosts))
-        await in_parallel(hosts, self._rollout.options.parallel, self._put_back)
+        for of_one in reversed(by_application(hosts)):
+            await in_parallel(of_one, self._rollout.options.parallel, self._put_back)
 
     async def _put_back(self, host: Host) -> None:
         """Take one host back, whatever that comes to; it never raises for the host's own errors."""
@@ -65,14 +67,15 @@ class Revert:
         now = asyncio.get_running_loop().time
         end = now() + deadline
         live = await self._idle(client, deadline)
-        way = way_back(host, live, brought=False if self._later else None)
+        later = self._later.get(host.app)
+        way = way_back(host, live, brought=False if later else None)
         if way is WayBack.READ_HISTORY:
             brought = await client.brought(live.release or "", self._rollout.id, self._rollout.started_at)
             way = way_back(host, live, brought=brought)
         if way is WayBack.LEAVE_ALONE:
             return False
         if way is WayBack.MOVED_ON:
-            whose = f"is what {self._later.id}, which is later, rolled out" if self._later else "this rollout did not bring"
+            whose = f"is what {later.id}, which is later, rolled out" if later else "this rollout did not bring"
             raise HostError(Code.HOST_MOVED_ON, f"runs {live.revision or 'nothing'} now, which {whose}")
         if way is WayBack.NO_TARGET:
             raise HostError(Code.NO_TARGET, "nothing was live there before")

@@ -124,7 +124,8 @@ class RolloutRun:
         rollout.wave, self._entered, self._baked = wave, True, False
         await self._enter(Phase.RUNNING)
         waves = rollout.waves
-        self._observer.tell("wave.started", wave=wave + 1, waves=len(waves), hosts=len(waves[wave]))
+        app = waves[wave][0].app
+        self._observer.tell("wave.started", wave=wave + 1, waves=len(waves), hosts=len(waves[wave]), app=app)
 
     async def _deploy(self, host: Host) -> None:
         """Take one host to its end, whatever that is; it never raises for the host's own errors."""
@@ -156,7 +157,7 @@ class RolloutRun:
         again = host.name in self._leftover
         record = await client.run(wanted, rollout.options.deadline, under_way, again=again, known=host.deployment)
         host.release = record.get("release")
-        require_success(record, rollout.commits)
+        require_success(record, rollout.commits_of(host))
 
     def _stop_if_too_many_lost(self) -> None:
         why = too_many_lost(self._rollout)
@@ -217,10 +218,14 @@ class RolloutRun:
         rollout = self._rollout
         rollout.reverting = why
         await self._enter(Phase.REVERTING, why)
-        followed = await self._writer.completed(rollout)
-        if followed and followed.id == rollout.id:
-            await self._writer.follow(rollout, rollout.replaced)
-        later = later_with_same_commits(rollout, followed)
+        later: dict[str, Completed] = {}
+        for application in rollout.applications:
+            fleet = (application.name, rollout.environment)
+            followed = await self._writer.completed(*fleet)
+            if followed and followed.id == rollout.id:
+                await self._writer.follow(*fleet, application.replaced)
+            same = later_with_same_commits(rollout.id, application, followed)
+            later |= {application.name: same} if same else {}
         await Revert(rollout, self._writer, self._hosts.client_of, self._observer).go(later)
         self._put_back = True
 
@@ -232,16 +237,18 @@ class RolloutRun:
         await self._enter(end.phase, end.why)
 
     async def _let_hosts_follow(self) -> None:
-        """Set what the fleet follows; what it followed before is kept, for a revert.
+        """Set what each fleet follows; what it followed before is kept, for a revert.
 
         Before the end is written down: an operator who is killed in between comes here again when it is resumed.
         """
         rollout = self._rollout
-        before = await self._writer.completed(rollout)
-        if before is None or before.id != rollout.id:
-            rollout.replaced = before
-            await self._writer.rollout(rollout)
-            await self._writer.follow(rollout, Completed(rollout.id, rollout.revision, rollout.commits))
+        for application in rollout.applications:
+            fleet = (application.name, rollout.environment)
+            before = await self._writer.completed(*fleet)
+            if before is None or before.id != rollout.id:
+                application.replaced = before
+                await self._writer.rollout(rollout)
+                await self._writer.follow(*fleet, Completed(rollout.id, rollout.revision, application.commits))
 
     async def _enter(self, phase: Phase, why: str = "") -> None:
         self._show(phase, why)

@@ -41,7 +41,7 @@ class Verification:
         patience = 0.0 if was_lost else min(FIRST_CONTACT, self._rollout.options.deadline)
         try:
             live = await self._client_of(host).look(patience)
-            error = verdict(live, self._rollout)
+            error = verdict(live, self._rollout.commits_of(host))
         except HostError as unanswered:
             error = unanswered
         if was_lost == (error is not None):

@@ -56,15 +56,15 @@ class Writer:
         async with self._one:
             await self._do(lambda: self._record.save(rollout))
 
-    async def completed(self, rollout: Rollout) -> Completed | None:
-        """Return what the rollout's fleet is to run."""
+    async def completed(self, app: str, environment: str) -> Completed | None:
+        """Return what a fleet is to run."""
         async with self._one:
-            return await self._do(lambda: self._record.completed(rollout.app, rollout.environment))
+            return await self._do(lambda: self._record.completed(app, environment))
 
-    async def follow(self, rollout: Rollout, completed: Completed | None) -> None:
-        """Return once it is written down what the fleet is to run."""
+    async def follow(self, app: str, environment: str, completed: Completed | None) -> None:
+        """Return once it is written down what a fleet is to run."""
         async with self._one:
-            await self._do(lambda: self._record.follow(rollout, completed))
+            await self._do(lambda: self._record.follow(app, environment, completed))
 
     async def _do(self, call: Callable[[], T]) -> T:
         now = asyncio.get_running_loop().time

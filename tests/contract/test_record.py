@@ -18,7 +18,7 @@ from release_agent.rollout.record.consul import ConsulRolloutStore
 from release_agent.rollout.record.file import FileRolloutStore
 from support.consul_process import ConsulProcess
 from support.environment import clean_environment
-from support.rollouts import a_rollout
+from support.rollouts import a_rollout, a_system
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_all_are_listed_newest_first_without_their_hosts(mine: RolloutStore, the
     listed = theirs.all()
 
     assert [rollout.id for rollout in listed] == [THIRD, SECOND, FIRST]
-    assert [(rollout.app, rollout.environment) for rollout in listed] == [
+    assert [(rollout.apps, rollout.environment) for rollout in listed] == [
         ("web", "production"),
         ("api", "production"),
         ("api", "staging"),
@@ -268,7 +268,7 @@ def test_nothing_is_written_without_the_lock(mine: RolloutStore, theirs: Rollout
     for write in (
         lambda: mine.save(rollout),
         lambda: mine.save_hosts(list(rollout.hosts.values())),
-        lambda: mine.follow(rollout, COMPLETED),
+        lambda: mine.follow("api", "production", COMPLETED),
         mine.renew,
         lambda: mine.acknowledge(Order("pause", "ada@desk")),
     ):
@@ -309,6 +309,84 @@ def test_lock_of_who_was_killed_becomes_free_by_itself_and_the_rollout_is_taken_
     # In Consul a session lives up to twice its TTL.
     eventually(taken, "it is taken over")
     mine.save(a_rollout(FIRST))
+
+
+# Several fleets
+
+
+def test_rollout_of_several_fleets_is_read_back_as_it_was_planned(mine: RolloutStore, theirs: RolloutStore) -> None:
+    planned = a_system(FIRST, "web", "api", "db")
+
+    mine.begin(planned)
+
+    assert theirs.read(FIRST) == planned
+
+
+@pytest.mark.parametrize("app", ["api", "db", "web"])
+def test_rollout_of_several_fleets_takes_all_of_their_locks_or_none(mine: RolloutStore, theirs: RolloutStore, app: str) -> None:
+    theirs.begin(a_rollout(FIRST, app=app, who="eve@laptop"))
+
+    with pytest.raises(Locked, match=f"of {app} .* by eve@laptop"):
+        mine.begin(a_system(SECOND, "web", "api", "db"))
+
+    others = [one for one in ("api", "db", "web") if one != app]
+    assert [mine.holder(one, "production") for one in others] == [None, None]
+    with pytest.raises(NoTarget):
+        mine.read(SECOND)
+    mine.begin(a_system(THIRD, *others))
+
+
+def test_rollout_of_one_of_the_fleets_is_refused_until_all_are_let_go_of(mine: RolloutStore, theirs: RolloutStore) -> None:
+    apps = ("web", "api", "db")
+    mine.begin(a_system(FIRST, *apps))
+    mine.release()
+    assert mine.take(FIRST) == a_system(FIRST, *apps)
+    for app in apps:
+        with pytest.raises(Locked, match=FIRST):
+            theirs.begin(a_rollout(SECOND, app=app))
+    mine.renew()
+
+    mine.release()
+
+    assert [theirs.holder(app, "production") for app in apps] == [None] * 3
+    theirs.begin(a_rollout(SECOND, app="db"))
+
+
+def test_what_each_fleet_follows_is_its_own(mine: RolloutStore, theirs: RolloutStore) -> None:
+    mine.begin(a_system(FIRST, "web", "api"))
+    other = Completed(FIRST, "v1.4.0", {"web": "d" * 40})
+
+    mine.follow("api", "production", COMPLETED)
+    mine.follow("web", "production", other)
+
+    assert [theirs.completed(app, "production") for app in ("api", "web", "db")] == [COMPLETED, other, None]
+
+
+def test_rollout_of_several_fleets_that_was_left_is_superseded_by_the_next_of_any_and_supersedes_those_of_all(
+    mine: RolloutStore,
+) -> None:
+    for left in (a_rollout(FIRST, app="api"), a_rollout(SECOND, app="web"), a_system(THIRD, "web", "api", "db")):
+        mine.begin(left)
+        mine.release()
+    assert [mine.read(one).phase for one in (FIRST, SECOND, THIRD)] == [Phase.SUPERSEDED, Phase.SUPERSEDED, Phase.RUNNING]
+
+    mine.begin(a_rollout("rollout-20261122T110000Z-aaaaaa", app="db"))
+
+    assert mine.read(THIRD).phase is Phase.SUPERSEDED
+
+
+def test_rollout_of_several_fleets_is_kept_as_long_as_one_of_them_keeps_it(mine: RolloutStore) -> None:
+    system = "rollout-20261101T000000Z-aaaaaa"
+    mine.begin(a_system(system, "web", "api"))
+    mine.release()
+    for app in ("api", "web"):
+        assert mine.read(system).hosts
+        for n in range(20):
+            mine.begin(a_rollout(f"rollout-20261122T1000{n:02d}Z-{app}", app=app, hosts=1))
+            mine.release()
+
+    with pytest.raises(NoTarget):
+        mine.read(system)
 
 
 # Rollouts that were left
@@ -391,7 +469,7 @@ def test_only_the_newest_twenty_of_a_fleet_are_kept(mine: RolloutStore) -> None:
         mine.begin(a_rollout(identity, hosts=2))
         mine.release()
 
-    kept = [rollout.id for rollout in mine.all() if rollout.app == "api"]
+    kept = [rollout.id for rollout in mine.all() if rollout.apps == "api"]
 
     assert kept == ids[:2:-1]
     for gone in ids[:3]:
@@ -414,23 +492,23 @@ def test_what_a_fleet_follows_is_its_own_and_may_be_taken_back(mine: RolloutStor
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
 
-    mine.follow(rollout, COMPLETED)
+    mine.follow("api", "production", COMPLETED)
     assert theirs.completed("api", "production") == COMPLETED
     assert theirs.completed("api", "staging") is None
     assert theirs.completed("web", "production") is None
     before = Completed(SECOND, "v1.3.0", {"api": "b" * 40})
-    mine.follow(rollout, before)
+    mine.follow("api", "production", before)
     assert theirs.completed("api", "production") == before
-    mine.follow(rollout, None)
+    mine.follow("api", "production", None)
     assert theirs.completed("api", "production") is None
-    mine.follow(rollout, None)  # twice is no error
+    mine.follow("api", "production", None)  # twice is no error
 
 
 def test_hosts_that_told_nothing_are_left_out(mine: RolloutStore) -> None:
     rollout = a_rollout(FIRST)
     mine.begin(rollout)
 
-    assert mine.reported(rollout, ["host-1", "host-2"]) == {}
+    assert mine.reported(rollout, list(rollout.hosts.values())) == {}
 
 
 # Orders

@@ -1,12 +1,17 @@
-"""A fleet: several hosts of :mod:`support.host` that share one repository, each reached over HTTP with a password."""
+"""A fleet: several hosts of :mod:`support.host`, each over HTTP with a password; an application has one repository."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from support.desk import Desk
 from support.host import Host
 from support.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 USER, PASSWORD = "agent", "a secret of the fleet"
 _HTTP = "[inet_http_server]\nport=127.0.0.1:{port}\nusername={user}\npassword={password}\n"
@@ -15,17 +20,28 @@ _HTTP = "[inet_http_server]\nport=127.0.0.1:{port}\nusername={user}\npassword={p
 class Fleet(Desk):
     """Hosts ``host-1`` to ``host-N``; every one runs v1.0.0, and v1.1.0 is tagged."""
 
-    def __init__(self, size: int = 5, **consul: str) -> None:
-        """``consul``: the CONSUL_* variables of hosts and operator; none: the record is a file."""
-        self.hosts = [Host() for _ in range(size)]
+    def __init__(self, size: int = 5, *, apps: Sequence[str] = (), **consul: str) -> None:
+        """``consul``: the CONSUL_* variables of hosts and operator; none: the record is a file.
+
+        ``apps``: the application of each host, which is its service in fleet.toml; one that is named before another requires it.
+        """
+        self.hosts = [Host() for _ in apps or range(size)]
         super().__init__(self.hosts[0].path, credentials=(USER, PASSWORD), consul=consul)
-        self.repository = self.hosts[0].repository
-        self.repository.release("v1.0.0")
+        self.services = list(apps)
+        self.apps = self.services or ["api"] * size
+        self.repositories = {app: host.repository for app, host in zip(self.apps, self.hosts, strict=True)}
+        self.repository = self.repositories[self.apps[0]]
+        self.release("v1.0.0")
         self.ports = [free_port() for _ in self.hosts]
         with ThreadPoolExecutor() as pool:
-            list(pool.map(self._prepare, range(size)))
-        self.repository.release("v1.1.0")
+            list(pool.map(self._prepare, range(len(self.hosts))))
+        self.release("v1.1.0")
         self._write_fleet()
+
+    def release(self, tag: str) -> None:
+        """Tag a version of every application."""
+        for app, repository in self.repositories.items():
+            repository.release(tag, of=app)  # each has commits of its own
 
     def _prepare(self, number: int) -> None:
         host = self.hosts[number]
@@ -38,11 +54,12 @@ class Fleet(Desk):
     def configure(self, number: int, extra: str = "", **replaced: str) -> None:
         """Write one host's configuration."""
         host = self.hosts[number]
-        app = f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-{number + 1}"\nroot = "{host.root}"'
+        name = self.apps[number]
+        app = f'[app]\nname = "{name}"\nenvironment = "test"\nhost = "host-{number + 1}"\nroot = "{host.root}"'
         app += f'\nrpc_url = "http://127.0.0.1:{self.ports[number]}"'
         sections = {
             "app": app,
-            "repository": f'[[repository]]\nname = "api"\npath = "{self.repository.path}"',
+            "repository": f'[[repository]]\nname = "{name}"\npath = "{self.repositories[name].path}"',
             "consul": "enabled = true" if self.consul else "enabled = false",
         }
         host.configure(extra, **(sections | replaced))
@@ -53,8 +70,12 @@ class Fleet(Desk):
 
     def _write_fleet(self) -> None:
         hosts = "".join(
-            f'[[host]]\nname = "host-{number}"\nurl = "http://127.0.0.1:{port}"\n' for number, port in enumerate(self.ports, 1)
+            f'[[host]]\nname = "host-{number}"\nurl = "http://127.0.0.1:{port}"\n'
+            + (f'service = "{self.services[number - 1]}"\n' if self.services else "")
+            for number, port in enumerate(self.ports, 1)
         )
+        named = list(dict.fromkeys(self.services))
+        hosts += "".join(f'[service.{one}]\nrequires = ["{other}"]\n' for one, other in pairwise(named))
         self.file.write_text(f'[fleet]\nuser = "{USER}"\npassword_file = "{self.password_file}"\n{hosts}')
 
     # The hosts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from release_agent.rollout.model import Host, Rollout
+from release_agent.rollout.model import Application, Host, Rollout
 from release_agent.rollout.options import Amount, Options
 
 
@@ -18,15 +18,24 @@ def a_rollout(  # noqa: PLR0913 - each test names what it is about
     who: str = "ada@desk",
 ) -> Rollout:
     """A rollout that was just planned, of hosts host-1, host-2 and so on."""
-    named = [Host(f"host-{n}", f"http://10.0.0.{n}:9001", order=n, wave=0 if n == 1 else 1) for n in range(1, hosts + 1)]
+    named = [Host(f"host-{n}", f"http://10.0.0.{n}:9001", app=app, order=n, wave=0 if n == 1 else 1) for n in range(1, hosts + 1)]
     options = Options(max_failed=Amount(10, percent=True))
     found = {host.name: host for host in named}
-    return Rollout(identity, app, environment, revision, {"api": "c" * 40}, options, found, who, "2026-11-22T10:00:00.000000Z")
+    of = [Application(app, {"api": "c" * 40})]
+    return Rollout(identity, of, environment, revision, options, found, who, "2026-11-22T10:00:00.000000Z")
+
+
+def a_system(identity: str, *apps: str) -> Rollout:
+    """A rollout of several applications that was just planned, of a host each."""
+    rollout = a_rollout(identity, hosts=len(apps))
+    rollout.applications = [Application(app, {app: "c" * 40}) for app in apps]
+    for app, host in zip(apps, rollout.hosts.values(), strict=True):
+        host.app = app
+    return rollout
 
 
 def a_wave(count: int, **options: Any) -> Rollout:
     """Return a rollout over hosts h0, h1, … in one wave, none of them begun."""
-    hosts = {f"h{number}": Host(f"h{number}", "http://", order=number, wave=0) for number in range(count)}
-    return Rollout(
-        "rollout-1", "api", "production", "v1.4.2", {}, Options(**options), hosts, "joe@laptop", "2024-01-01T00:00:00.0Z"
-    )
+    hosts = {f"h{number}": Host(f"h{number}", "http://", app="api", order=number, wave=0) for number in range(count)}
+    of = [Application("api", {})]
+    return Rollout("rollout-1", of, "production", "v1.4.2", Options(**options), hosts, "joe@laptop", "2024-01-01T00:00:00.0Z")

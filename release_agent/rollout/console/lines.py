@@ -22,7 +22,7 @@ class Console(Protocol):
     """Tells of rollouts, and asks."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
-        """Show what is going to be done; ``exceeded``: the reason why the plan will not run."""
+        """Show what is going to be done; ``changes``: by application; ``exceeded``: the reason why the plan will not run."""
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Show a rollout from now on; ``again`` makes the command of a verb, to go on with it from elsewhere."""
@@ -52,17 +52,22 @@ class Console(Protocol):
 class Lines:
     """A line each transition, with its time: for logs."""
 
+    _names_apps = False  # whether the rollout that is shown is of several applications
+
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Print it."""
         self.say(text.plan(rollout, changes, exceeded))
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Print its id: who has it can do everything else."""
+        self._names_apps = rollout.is_of_several
         self.tell("rollout.started", id=rollout.id, who=rollout.who, status=again("status"))
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Print it."""
         told = {**(_of_host(host) if host else {}), **details}
+        if not self._names_apps:
+            told.pop("app", None)
         what = "  ".join(f"{name}={text.one_line(str(value))}" for name, value in told.items() if value not in (None, ""))
         self.say(f"{timestamp()[:19]}Z  {event:<19} {what}".rstrip())
 
@@ -99,7 +104,8 @@ class Json(Lines):
         """Print the whole plan, its hosts too."""
         hosts = [host.to_json() for host in rollout.hosts.values()]
         waves = [[host.name for host in wave] for wave in rollout.waves]
-        self.tell("rollout.planned", **{**rollout.to_json(), "waves": waves, "hosts": hosts}, changes=changes, exceeded=exceeded)
+        shown = changes if rollout.is_of_several else changes.get(rollout.apps, {})
+        self.tell("rollout.planned", **{**rollout.to_json(), "waves": waves, "hosts": hosts}, changes=shown, exceeded=exceeded)
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Print it."""
@@ -129,6 +135,7 @@ class Json(Lines):
 def _of_host(host: Host) -> dict[str, Any]:
     return {
         "host": host.name,
+        "app": host.app,
         "stage": str(host.stage),
         "release": host.release,
         "deployment": host.deployment,

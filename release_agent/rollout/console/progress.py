@@ -27,14 +27,10 @@ _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 class Row:
     """One host as a row: its name, its stage, what to say of it, and since when."""
 
+    name: str
     host: Host
     stage: HostStage
     began: float
-
-    @property
-    def name(self) -> str:
-        """Its name on one line."""
-        return flat(self.host.name)
 
 
 class Progress:
@@ -53,7 +49,9 @@ class Progress:
         self.counts: Counter[HostStage] = Counter()
         self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
         self._zones = [wave[0].zone if rollout.options.by_zone else "" for wave in rollout.waves]
-        self.widest = max((len(flat(name)) for name in rollout.hosts), default=0)
+        self._apps = [wave[0].app if rollout.is_of_several else "" for wave in rollout.waves]
+        self._whose = [text.whose(rollout, wave) for wave in rollout.waves]
+        self.widest = max((len(self._named(host)) for host in rollout.hosts.values()), default=0)
         for host in rollout.hosts.values():
             self._note(host)
 
@@ -90,10 +88,13 @@ class Progress:
         flying, _ = self._rows[False].pop(host.name, None), self._rows[True].pop(host.name, None)
         if host.stage in (*_IN_FLIGHT, *_TROUBLE):
             began = flying.began if flying and host.stage is HostStage.DEPLOYING else self._now()
-            self._rows[host.stage in _TROUBLE][host.name] = Row(host, host.stage, began)
+            self._rows[host.stage in _TROUBLE][host.name] = Row(self._named(host), host, host.stage, began)
         elif host.stage is HostStage.DONE and flying:
             hosts, seconds = self._took
             self._took = hosts + 1, seconds + self._now() - flying.began
+
+    def _named(self, host: Host) -> str:
+        return flat(text.named(self.rollout, host))
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
         """Return as many rows as there is room for, the newest first, failures before all; and how many more there are."""
@@ -138,8 +139,7 @@ class Progress:
         behind = self.rollout.wave + 1
         if behind >= len(self._waves):
             return "then it is over"
-        where = f" in {self._zones[behind]}" if self._zones[behind] else ""
-        return f"then wave {behind + 1}: {count_of(self._waves[behind].total(), 'host')}{where}"
+        return f"then wave {behind + 1}: {count_of(self._waves[behind].total(), 'host')}{self._whose[behind]}"
 
     def _way_back(self) -> str:
         changed = sum(self.counts[stage] for stage in _CHANGED)
@@ -150,11 +150,11 @@ class Progress:
     def waves(self) -> tuple[list[str], int]:
         """Return each wave as a word, how many of its hosts are settled, and where they stand; and which wave it is in."""
         words = []
-        for number, (counts, zone) in enumerate(zip(self._waves, self._zones, strict=True)):
+        for number, (counts, app, zone) in enumerate(zip(self._waves, self._apps, self._zones, strict=True)):
             lost = sum(counts[stage] for stage in _TROUBLE)
             begun = number <= self.rollout.wave
             done = f"{_settled(counts)}/{counts.total()}" if begun else str(counts.total())
-            words.append(f"{done}{f' {flat(zone)}' if zone else ''}{f' ({lost} lost)' if lost else ''}")
+            words.append(" ".join([done, *(flat(word) for word in (app, zone) if word), *([f"({lost} lost)"] if lost else [])]))
         return words, min(self.rollout.wave, max(0, len(words) - 1))
 
     def summary(self) -> str:

@@ -22,11 +22,13 @@ _SHORT = 12
 def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
-    lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
-    lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
-    lines += [text.changes(name, between) for name, between in changes.items()]
+    lines = [f"{rollout.revision} for {rollout.apps} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
+    for application in rollout.applications:
+        lines += [f"{application.name}:"] if rollout.is_of_several else []
+        lines += [f"  {name} {commit[:_SHORT]}" for name, commit in application.commits.items()]
+        lines += [text.changes(name, between) for name, between in changes.get(application.name, {}).items()]
     for number, wave in enumerate(rollout.waves, 1):
-        lines.append(f"wave {number}: {text.count_of(len(wave), 'host')}{_where(wave) if chosen.by_zone else ''}")
+        lines.append(f"wave {number}: {text.count_of(len(wave), 'host')}{whose(rollout, wave)}")
         lines += [f"  {_before(host)}" for host in wave[:_MOST_NAMED]]
         lines += [f"  … and {len(wave) - _MOST_NAMED} more"] if len(wave) > _MOST_NAMED else []
     for title, stage in (
@@ -36,7 +38,10 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     ):
         left = rollout.at(stage)
         lines += (
-            [f"{title}: {text.count_of(len(left), 'host')}", *(f"  {host.name}: {one_line(host.why)}" for host in left)]
+            [
+                f"{title}: {text.count_of(len(left), 'host')}",
+                *(f"  {named(rollout, host)}: {one_line(host.why)}" for host in left),
+            ]
             if left
             else []
         )
@@ -52,19 +57,28 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     return "\n".join([*lines, *([f"stopped: {exceeded}"] if exceeded else [])])
 
 
-def _where(wave: Sequence[Host]) -> str:
-    return f" in {wave[0].zone}" if wave[0].zone else " without a zone"
+def whose(rollout: Rollout, wave: Sequence[Host]) -> str:
+    """Say of which application the hosts of a wave are, and in which zone, where there are several."""
+    app = f" of {one_line(wave[0].app)}" if rollout.is_of_several else ""
+    zone = f" in {wave[0].zone}" if wave[0].zone else " without a zone"
+    return f"{app}{zone if rollout.options.by_zone else ''}"
 
 
 def status(rollout: Rollout, *, running: bool) -> str:
     """How far it is."""
-    lines = [headline(rollout, running=running), f"  {summary(rollout)}"]
+    lines = [headline(rollout, running=running), f"  {summary(rollout.hosts.values())}"]
+    lines += [f"  {part}" for part in _by_application(rollout)] if rollout.is_of_several else []
     lines += [
-        f"  {line(host)}"
+        f"  {line(rollout, host)}"
         for host in rollout.hosts.values()
         if host.stage not in (HostStage.DONE, HostStage.SKIPPED, HostStage.PENDING)
     ]
     return "\n".join(lines)
+
+
+def _by_application(rollout: Rollout) -> list[str]:
+    of = {one.name: [host for host in rollout.hosts.values() if host.app == one.name] for one in rollout.applications}
+    return [f"{app}: {summary(hosts)}" for app, hosts in of.items()]
 
 
 def headline(rollout: Rollout, *, running: bool) -> str:
@@ -74,21 +88,26 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     when = (
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
-    return f"{rollout.id}  {rollout.revision}  {rollout.app} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}"
+    return f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}"
 
 
-def summary(rollout: Rollout) -> str:
+def summary(hosts: Iterable[Host]) -> str:
     """How many hosts are how far."""
-    counts = Counter(host.stage for host in rollout.hosts.values())
-    return f"{text.count_of(len(rollout.hosts), 'host')}: " + ", ".join(
+    counts = Counter(host.stage for host in hosts)
+    return f"{text.count_of(counts.total(), 'host')}: " + ", ".join(
         f"{counts[stage]} {stage}" for stage in HostStage if counts[stage]
     )
 
 
-def line(host: Host) -> str:
+def line(rollout: Rollout, host: Host) -> str:
     """One host."""
     why = f"  {host.code}: {one_line(host.why)}" if host.why else ""
-    return f"{host.name}  {host.stage}{why}"
+    return f"{named(rollout, host)}  {host.stage}{why}"
+
+
+def named(rollout: Rollout, host: Host) -> str:
+    """Return a host's name, and its application where there are several."""
+    return f"{host.name} [{host.app or '?'}]" if rollout.is_of_several else host.name
 
 
 def troubles(hosts: Sequence[Host]) -> str:
@@ -99,9 +118,9 @@ def troubles(hosts: Sequence[Host]) -> str:
 
 def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     """How it ended, and what to do next; ``again`` makes the command of a verb."""
-    lines = [f"{rollout.phase}: {rollout.revision} on {rollout.app} ({rollout.environment}); {summary(rollout)}"]
+    lines = [f"{rollout.phase}: {rollout.revision} on {rollout.apps} ({rollout.environment}); {summary(rollout.hosts.values())}"]
     lines += [f"  because: {one_line(rollout.why)}"] if rollout.why else []
-    lines += [f"  {line(host)}" for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)]
+    lines += [f"  {line(rollout, host)}" for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)]
     if not rollout.whole and rollout.phase in (Phase.COMPLETED, Phase.PARTIAL):
         lines.append(f"  {_partial(rollout)}")
     if rollout.phase is Phase.WAITING:

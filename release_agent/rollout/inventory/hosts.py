@@ -17,12 +17,13 @@ from release_agent.config.load import describe
 from release_agent.config.readers import SecretInFileError, WrongValueError
 from release_agent.config.schema import Problem, section, sections, setting
 from release_agent.errors import Code, Misconfigured
+from release_agent.rollout.inventory import order
 from release_agent.rollout.model import InventoryHost
 from release_agent.system.disk import read_regular
 from release_agent.system.logs import LARGEST_SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 PORT = 9001  # what supervisord's documentation has it listen on
 
@@ -82,8 +83,17 @@ class ListedHost:
 
 
 @dataclass(frozen=True)
+class ListedService:
+    """``[service.NAME]``: a service of hosts."""
+
+    requires: tuple[str, ...] = setting(
+        readers.each(_name), default=(), doc="services whose hosts are through before those of this one begin"
+    )
+
+
+@dataclass(frozen=True)
 class FleetToml:
-    """The whole of a fleet.toml."""
+    """The whole of a fleet.toml but ``[service.NAME]``, whose names are free."""
 
     fleet: Credentials = section(Credentials, doc="how to get in")
     hosts: tuple[ListedHost, ...] = sections(ListedHost, key="host", required=True, doc="one or more [[host]]")
@@ -130,12 +140,39 @@ def from_file(path: str | Path) -> Fleet:
         message = f"{path} is not TOML: {error}"
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="fix the line that it names") from error
     problems: list[Problem] = []
+    described = table.pop("service", {})
     read = schema.read_table(FleetToml, table, "", problems)
-    targets = [InventoryHost(host.name, host.url, host.service, host.zone) for host in read.hosts]
+    ranks = _ranks(described, {host.service for host in read.hosts if host.service}, problems)
+    targets = [
+        InventoryHost(host.name, host.url, host.service, host.zone, rank=ranks.get(host.service, 0)) for host in read.hosts
+    ]
     _check_distinct(targets, problems)
-    _refuse(str(path), problems, "it has [fleet] with user and password_file, and [[host]] with name, url, service and zone")
+    _refuse(
+        str(path),
+        problems,
+        "it has [fleet] with user and password_file, [[host]] with name, url, service and zone, and [service.NAME] with requires",
+    )
     file = read.fleet.password_file
     return Fleet(targets, read.fleet.user, str(Path(path).parent / file) if file else "")
+
+
+def _ranks(described: object, services: Collection[str], problems: list[Problem]) -> dict[str, int]:
+    """Return the rank of each service of hosts, by what ``[service.NAME]`` says of it."""
+    if not isinstance(described, dict):
+        problems.append(Problem("service", "must be tables, [service.NAME]"))
+        return {}
+    requires: dict[str, tuple[str, ...]] = dict.fromkeys(services, ())
+    for name, table in described.items():
+        path = f"service.{name}"
+        others = schema.read_table(ListedService, table, path, problems).requires
+        unknown = [other for other in (name, *others) if other not in services]
+        problems += [Problem(path, f'no [[host]] has the service "{other}"') for other in unknown]
+        requires[name] = tuple(other for other in others if other in services)
+
+    def circle(way: Sequence[str]) -> None:
+        problems.append(Problem(f"service.{way[0]}.requires", f"goes round: {' -> '.join(way)}"))
+
+    return order.ranks(requires, services, circle)
 
 
 def password(path: str | Path) -> str:

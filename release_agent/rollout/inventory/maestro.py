@@ -6,11 +6,11 @@ import difflib
 import ipaddress
 import os
 import re
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.config.schema import Problem
+from release_agent.rollout.inventory import order
 from release_agent.rollout.inventory.maestro_problems import refusal
 from release_agent.rollout.inventory.maestro_template import render
 from release_agent.rollout.inventory.maestro_yaml import load
@@ -71,7 +71,7 @@ class _Environment:
             if name not in self._services:
                 self._add("the services asked for", _unknown(name, self._services))
         chosen = [name for name, of in self._services.items() if (name in names if names else not of.get("omit"))]
-        ranks = self._ranks(chosen)
+        ranks = order.ranks(self._requires, chosen, self._add_circle)
         found = [target for name in chosen for target in self._instances(name, ranks[name], port)]
         self._check_distinct(found)
         return sorted(found, key=lambda target: target.rank)
@@ -118,21 +118,8 @@ class _Environment:
             else:
                 self._add(f"{path}[{i}]", _unknown(str(other), self._services))
 
-    def _ranks(self, chosen: Collection[str]) -> dict[str, int]:
-        requires = {name: list(others) for name, others in self._requires.items()}
-        order: list[str] | None = None
-        while order is None:
-            try:
-                order = list(TopologicalSorter(requires).static_order())
-            except CycleError as error:
-                way = error.args[1][::-1]
-                self._add(f"services.{way[0]}.requires", f"goes round: {' -> '.join(way)}")
-                # There may be others, without this step.
-                requires[way[0]] = [other for other in requires[way[0]] if other != way[1]]
-        ranks: dict[str, int] = {}
-        for name in order:
-            ranks[name] = max((ranks[other] + (other in chosen) for other in requires[name]), default=0)
-        return ranks
+    def _add_circle(self, way: Sequence[str]) -> None:
+        self._add(f"services.{way[0]}.requires", f"goes round: {' -> '.join(way)}")
 
     def _ports(self, table: _Table, path: str) -> dict[str, _Mapped]:
         ports: dict[str, _Mapped] = {}

@@ -23,9 +23,9 @@ def status(record: RolloutStore, identity: str) -> Standing:
     """Do as standing(); a host that was unreachable or late and has taken the revision since is ``converged``."""
     found = standing(record, identity)
     rollout = found.rollout
-    lost = [host.name for host in rollout.hosts.values() if host.stage is HostStage.UNREACHABLE or host.code == Code.HOST_LATE]
+    lost = [host for host in rollout.hosts.values() if host.stage is HostStage.UNREACHABLE or host.code == Code.HOST_LATE]
     for name, report in record.reported(rollout, lost).items():  # hosts tell Consul themselves
-        if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits:
+        if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits_of(rollout.hosts[name]):
             rollout.hosts[name].stage = HostStage.CONVERGED
     return found
 

@@ -25,6 +25,7 @@ from release_agent.rollout.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from release_agent.errors import Locked
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.observer import Observer
     from release_agent.rollout.operations.results import StartRequest
@@ -98,10 +99,9 @@ class Operator:
     def _planned(self, wanted: StartRequest, hosts: list[Host], found: PreflightResult) -> Rollout:
         return Rollout(
             id=rollout_id(),
-            app=found.app,
+            applications=found.applications,
             environment=found.environment,
             revision=wanted.revision,
-            commits=found.commits,
             options=wanted.options,
             hosts={host.name: host for host in hosts},
             who=who_am_i(),
@@ -116,7 +116,7 @@ class Operator:
         """Write a plan down and run it to its end; raises Locked."""
         rollout = plan.rollout
         for left in await self._writer.once(lambda record: record.all()):
-            if not left.has_ended and (left.app, left.environment) == (rollout.app, rollout.environment):
+            if not left.has_ended and set(left.fleets) & set(rollout.fleets):
                 self._observer.tell("rollout.supersedes", id=left.id, phase=str(left.phase), revision=left.revision)
         await self._writer.once(lambda record: record.begin(rollout))
         return await self._run(rollout, lambda run: run.go())
@@ -211,6 +211,16 @@ def _refuse_if_ended(rollout: Rollout) -> None:
 
 
 async def _refuse_if_held(writer: Writer | None, found: PreflightResult) -> None:
-    holder = await writer.once(lambda record: record.holder(found.app, found.environment)) if writer else None
-    if holder:
-        raise locked(found.app, found.environment, holder)
+    """Raise Locked if another rollout of one of the fleets runs; without a writer the record is not asked."""
+    if writer:
+        held = await writer.once(lambda record: _held(record, found))
+        if held:
+            raise held
+
+
+def _held(record: RolloutStore, found: PreflightResult) -> Locked | None:
+    for application in found.applications:
+        holder = record.holder(application.name, found.environment)
+        if holder:
+            return locked(application.name, found.environment, holder)
+    return None

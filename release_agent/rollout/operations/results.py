@@ -33,7 +33,7 @@ class StartRequest:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """What a rollout would do. ``exceeded``: why it must not be started; empty: it may."""
+    """What a rollout would do. ``changes``: by application; ``exceeded``: why it must not be started; empty: it may."""
 
     rollout: Rollout
     changes: dict[str, Any]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HEALTHY = HealthState.PASSING
 _SHORT = 12
 _MOST_NAMED = 5  # hosts
+_MOST_LOCKS = 32  # their checks go into each transaction of Consul, which has 64 operations
 
 
 def note_status(host: Host, status: HostStatus) -> None:
@@ -31,24 +32,39 @@ def note_status(host: Host, status: HostStatus) -> None:
         raise HostError(Code.HOST_IN_MAINTENANCE, "somebody has put it into maintenance mode in Consul")
 
 
-def fleet_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> tuple[str, str]:
-    """Return the app and environment of all hosts; raises Refused (fleet-mixed), FleetStopped if no host answered."""
+def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> str:
+    """Return the environment of all hosts, and note the application of each.
+
+    They may be of several applications if the inventory tells them apart: every host has a service there, and no service has
+    hosts of two applications. Raises Refused (fleet-mixed), FleetStopped if no host answered.
+    """
     places: dict[tuple[str, str], list[str]] = {}
-    for name, status in statuses.items():
-        places.setdefault((status.app, status.environment), []).append(name)
+    services: dict[str, set[str]] = {}
+    for host in hosts:
+        if host.name in statuses:
+            status = statuses[host.name]
+            host.app = status.app
+            places.setdefault((status.app, status.environment), []).append(host.name)
+            services.setdefault(host.service, set()).add(status.app)
     if not places:
         raise FleetStopped(
             Code.FLEET_STOPPED,
             f"none of {len(hosts)} hosts answers as it should: {hosts[0].name}: {hosts[0].why}",
             hint="look at one of them: is supervisord's port reachable, its password right, the plugin included?",
         )
-    if len(places) > 1:
+    apps, environments = {app for app, _ in places}, {environment for _, environment in places}
+    told_apart = all(host.service for host in hosts) and all(len(found) == 1 for found in services.values())
+    if len(environments) > 1 or (len(apps) > 1 and not told_apart) or len(apps) > _MOST_LOCKS:
         raise Refused(
             Code.FLEET_MIXED,
             "the hosts are not of one fleet: " + _listed({f"{app} ({env})": names for (app, env), names in places.items()}),
-            hint="a rollout is of one application in one environment: choose with --limit or --exclude",
+            hint="choose with --limit or --exclude; a rollout of several applications, at most 32 in one environment, needs "
+            "an inventory with a service for every host, and each service of one application",
         )
-    return next(iter(places))
+    for host in hosts:
+        found = apps if len(apps) == 1 else services.get(host.service, set())
+        host.app = host.app or next(iter(found), "")  # of a host without an answer: that of its service
+    return environments.pop()
 
 
 def refuse_same_host(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> None:
@@ -64,23 +80,24 @@ def refuse_same_host(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) 
 
 
 def refuse_if_all_refuse(hosts: Sequence[Host], revision: str, refusals: Mapping[str, HostError]) -> None:
-    """Raise Refused if every host that can be reached refuses the revision."""
+    """Raise Refused if every host of an application that can be reached refuses the revision."""
     reached = [host for host in hosts if host.stage is not HostStage.UNREACHABLE]
-    if not refusals or any(host.name not in refusals for host in reached):
+    if not reached or any(host.name not in refusals for host in reached):
         return
-    first = next(iter(refusals.values()))
+    first = refusals[reached[0].name]
     raise Refused(
         Code(first.code) if first.code in set(Code) else Code.REVISION_UNKNOWN,  # a newer agent's code may be unknown here
-        f"every host refuses {revision}: {first.why}",
+        f"every host of {hosts[0].app} refuses {revision}: {first.why}",
         hint="is it tagged, and fetched where the hosts mount it? `release-agent deploy --dry-run` on one says more",
     )
 
 
-def same_commits(answers: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """Return the commits that the revision names on every host; raises Refused if they differ."""
+def same_commits(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """Return the commits that the revision names on every host of an application; raises Refused if they differ."""
     places: dict[str, list[str]] = {}
-    for name, answer in answers.items():
-        places.setdefault(json.dumps(answer["commits"], sort_keys=True), []).append(name)
+    for host in hosts:
+        if host.name in answers:
+            places.setdefault(json.dumps(answers[host.name]["commits"], sort_keys=True), []).append(host.name)
     if len(places) > 1:
         named = {_shortened(json.loads(commits)): names for commits, names in places.items()}
         raise Refused(

@@ -27,9 +27,9 @@ def may_have_taken_it(host: Host) -> bool:
     return lost and host.wave >= 0
 
 
-def verdict(live: HostStatus, rollout: Rollout) -> HostError | None:
-    """Return why a host does not run the revision of a rollout, or is not healthy; None if all is as it should be."""
-    if live.release is None or live.commits != rollout.commits:
+def verdict(live: HostStatus, commits: dict[str, str]) -> HostError | None:
+    """Return why a host does not run the commits of a rollout, or is not healthy; None if all is as it should be."""
+    if live.release is None or live.commits != commits:
         return HostError(Code.OVERTAKEN, f"runs {live.revision or 'nothing'} now, which this rollout did not bring")
     if live.health != HealthState.PASSING:
         return HostError(Code.HOST_SICK, f"runs {live.revision}, and is {live.health}")

@@ -10,7 +10,7 @@ from release_agent.rollout.model import HostStage
 if TYPE_CHECKING:
     from release_agent.model import Completed
     from release_agent.rollout.host.model import HostStatus
-    from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.model import Application, Host
 
 # Stages of a host that a revert looks at: also hosts that preflight left out, which may follow the rollout since.
 TOUCHED = (
@@ -49,12 +49,12 @@ def way_back(host: Host, live: HostStatus, *, brought: bool | None = None) -> Wa
     return WayBack.NO_TARGET if host.before is None and host.wave >= 0 else WayBack.ROLL_BACK
 
 
-def later_with_same_commits(rollout: Rollout, followed: Completed | None) -> Completed | None:
+def later_with_same_commits(rollout: str, application: Application, followed: Completed | None) -> Completed | None:
     """Return what the fleet follows if that is a later rollout's with the same commits, whose hosts these are then.
 
     Their histories do not say so: a rollout skips hosts that run its commits already.
     """
-    return followed if followed and followed.id > rollout.id and followed.commits == rollout.commits else None
+    return followed if followed and followed.id > rollout and followed.commits == application.commits else None
 
 
 def _not_ours(host: Host, live: HostStatus) -> WayBack:

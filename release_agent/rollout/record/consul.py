@@ -16,16 +16,17 @@ from release_agent.consul.kv import OTHER_SHAPE, KeyValueStore, written
 from release_agent.errors import Code, LockLost, RecordUnreachable
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
-from release_agent.rollout.record.consul_lock import FleetLock
+from release_agent.rollout.record.consul_lock import FleetLocks, holder_of
 from release_agent.rollout.record.port import SHOWN, most_kept, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from release_agent.consul.client import ConsulClient
     from release_agent.rollout.model import Host
 
 T = TypeVar("T")
+Fleet = tuple[str, str]  # app and environment
 
 
 class _Plan(NamedTuple):
@@ -40,30 +41,39 @@ class ConsulRolloutStore:
         """``client`` needs a time limit that is enough to read all hosts at once."""
         self._kv = KeyValueStore(client)
         self._prefix = prefix
-        self._lock: FleetLock | None = None
+        self._locks: FleetLocks | None = None
         self._id = ""  # of the rollout whose lock is held
 
     def begin(self, rollout: Rollout) -> None:
-        """Take the lock of its fleet and write down the whole plan; raises Locked."""
-        with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as lock:
-            kept = self._kept(rollout)
-            before = {identity: self._plan(identity) for identity in kept}
+        """Take the locks of its fleets and write down the whole plan; raises Locked."""
+        with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as locks:
+            kept = {fleet: self._kept(fleet) for fleet in rollout.fleets}
+            before = {identity: self._plan(identity) for identities in kept.values() for identity in identities}
             # The id first: hosts without a plan, which an operator that is killed here leaves, are found and removed by the next.
-            lock.write([self._keeping(rollout, [*kept, rollout.id])])
-            lock.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
-            known = {identity: plan.size for identity, plan in before.items() if plan} | {rollout.id: len(rollout.hosts)}
-            newest = list(known)[-most_kept([*reversed(known.values())]) :]
-            lock.write(
+            locks.write([self._keeping(fleet, [*identities, rollout.id]) for fleet, identities in kept.items()])
+            locks.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
+            sizes = {identity: plan.size for identity, plan in before.items() if plan} | {rollout.id: len(rollout.hosts)}
+            newest = {fleet: _newest([*identities, rollout.id], sizes) for fleet, identities in kept.items()}
+            old = [identity for identity, plan in before.items() if not self._is_kept(identity, plan, newest)]
+            locks.write(
                 [
                     self._planned(rollout, len(rollout.hosts)),
                     *(self._superseded(plan, rollout) for plan in before.values() if plan and not plan.rollout.has_ended),
-                    *({"Verb": "delete-tree", "Key": self._keys(identity).folder} for identity in kept if identity not in newest),
-                    self._keeping(rollout, newest),
+                    *({"Verb": "delete-tree", "Key": self._keys(identity).folder} for identity in old),
+                    *(self._keeping(fleet, identities) for fleet, identities in newest.items()),
                 ]
             )
 
+    def _is_kept(self, identity: str, plan: _Plan | None, newest: Mapping[Fleet, list[str]]) -> bool:
+        """Whether a rollout is still one of the newest of one of its fleets, ``newest`` or others."""
+        others = [fleet for fleet in (plan.rollout.fleets if plan else ()) if fleet not in newest]
+        try:
+            return any(identity in kept for kept in newest.values()) or any(identity in self._kept(fleet) for fleet in others)
+        except RecordUnreachable:  # the token is for these fleets alone
+            return True
+
     def take(self, identity: str) -> Rollout:
-        """Take the lock to go on with a rollout; raises Locked, NoTarget."""
+        """Take the locks to go on with a rollout; raises Locked, NoTarget."""
         rollout = self._known(identity).rollout
         with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
             return self.read(identity)  # as the last holder of the lock left it
@@ -94,17 +104,17 @@ class ConsulRolloutStore:
 
     def holder(self, app: str, environment: str) -> Holder | None:
         """Return who holds a fleet's lock at this moment."""
-        return self._lock_of(app, environment).holder()
+        return holder_of(self._kv, self._fleet(app, environment).lock)
 
     def running(self, rollout: Rollout) -> bool:
-        """Whether somebody holds the lock for this rollout at this moment."""
-        holder = self.holder(rollout.app, rollout.environment)
+        """Whether somebody holds the locks for this rollout at this moment."""
+        holder = self.holder(*rollout.fleets[0])
         return holder is not None and holder.id == rollout.id
 
-    def reported(self, rollout: Rollout, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def reported(self, rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         """Return what hosts have told of their last deployment."""
-        keys = self._fleet(rollout.app, rollout.environment)
-        entries = {name: self._kv.get(keys.host(name)) for name in names}
+        known = [host for host in hosts if host.app]
+        entries = {host.name: self._kv.get(self._fleet(host.app, rollout.environment).host(host.name)) for host in known}
         return {name: _understood(entry.key, entry.text, json.loads) for name, entry in entries.items() if entry}
 
     def save_hosts(self, hosts: Sequence[Host]) -> None:
@@ -115,9 +125,9 @@ class ConsulRolloutStore:
         """Write down all but the hosts; raises LockLost."""
         self._held().write([self._planned(rollout, len(rollout.hosts))])
 
-    def follow(self, rollout: Rollout, completed: Completed | None) -> None:
-        """Set what the fleet is to run; raises LockLost."""
-        key = self._fleet(rollout.app, rollout.environment).completed
+    def follow(self, app: str, environment: str, completed: Completed | None) -> None:
+        """Set what a fleet is to run; raises LockLost."""
+        key = self._fleet(app, environment).completed
         self._held().write([written(key, asdict(completed)) if completed else {"Verb": "delete", "Key": key}])
 
     def completed(self, app: str, environment: str) -> Completed | None:
@@ -127,7 +137,7 @@ class ConsulRolloutStore:
         return _understood(key, entry.text, lambda text: Completed.from_json(json.loads(text))) if entry else None
 
     def renew(self) -> None:
-        """Keep the lock for another TTL; raises LockLost."""
+        """Keep the locks for another TTL; raises LockLost."""
         self._held().renew()
 
     def order(self, identity: str, order: Order) -> None:
@@ -146,30 +156,27 @@ class ConsulRolloutStore:
         self._held().write([{"Verb": "delete", "Key": self._keys(self._id).order(order.id)}])
 
     def release(self) -> None:
-        """Let go of the lock."""
-        if self._lock:
-            self._lock.release()
-        self._lock, self._id = None, ""
+        """Let go of the locks."""
+        if self._locks:
+            self._locks.release()
+        self._locks, self._id = None, ""
 
     @contextmanager
-    def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[FleetLock]:
-        """Take the lock, and let go of it where what is done first with it fails."""
-        lock = self._lock_of(rollout.app, rollout.environment)
-        lock.acquire(holder)
-        self._lock, self._id = lock, rollout.id
+    def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[FleetLocks]:
+        """Take the locks, and let go of them where what is done first with them fails."""
+        locks = FleetLocks(self._kv, {self._fleet(*fleet).lock: fleet for fleet in rollout.fleets})
+        locks.acquire(holder)
+        self._locks, self._id = locks, rollout.id
         try:
-            yield lock
+            yield locks
         except BaseException:
             self.release()
             raise
 
-    def _held(self) -> FleetLock:
-        if self._lock is None:
+    def _held(self) -> FleetLocks:
+        if self._locks is None:
             raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
-        return self._lock
-
-    def _lock_of(self, app: str, environment: str) -> FleetLock:
-        return FleetLock(self._kv, self._fleet(app, environment).lock, app, environment)
+        return self._locks
 
     # Keys and what is under them
 
@@ -179,13 +186,13 @@ class ConsulRolloutStore:
     def _keys(self, identity: str) -> RolloutKeys:
         return RolloutKeys(self._prefix, identity)
 
-    def _kept(self, rollout: Rollout) -> list[str]:
-        key = self._fleet(rollout.app, rollout.environment).kept
+    def _kept(self, fleet: Fleet) -> list[str]:
+        key = self._fleet(*fleet).kept
         entry = self._kv.get(key)
         return _understood(key, entry.text, lambda text: [str(one) for one in json.loads(text)]) if entry else []
 
-    def _keeping(self, rollout: Rollout, identities: list[str]) -> dict[str, Any]:
-        return written(self._fleet(rollout.app, rollout.environment).kept, identities)
+    def _keeping(self, fleet: Fleet, identities: list[str]) -> dict[str, Any]:
+        return written(self._fleet(*fleet).kept, identities)
 
     def _host(self, identity: str, host: Host) -> dict[str, Any]:
         return written(self._keys(identity).host(host.name), host.to_json())
@@ -212,6 +219,12 @@ class ConsulRolloutStore:
         if plan is None:
             raise unknown(identity)
         return plan
+
+
+def _newest(identities: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
+    """Return the rollouts of a fleet that are kept, oldest first as they come; those without a size have no plan."""
+    known = [identity for identity in identities if identity in sizes]
+    return known[-most_kept([sizes[identity] for identity in reversed(known)]) :]
 
 
 def _understood(key: str, value: object, make: Callable[[Any], T]) -> T:

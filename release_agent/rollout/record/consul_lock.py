@@ -1,4 +1,4 @@
-"""A fleet's lock in Consul: a key held by a session, and writes that are done while it is held or not at all."""
+"""Locks of fleets in Consul: keys held by one session, and writes that are done while all are held or not at all."""
 
 from __future__ import annotations
 
@@ -14,104 +14,103 @@ from release_agent.rollout.model import Holder
 from release_agent.rollout.record.port import lock_lost, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from release_agent.consul.kv import Entry, KeyValueStore
+    from release_agent.consul.kv import KeyValueStore
 
 _TRIES = 3
 
 
-class FleetLock:
-    """The lock of one fleet. The key's value says who holds it, or held it last."""
+class FleetLocks:
+    """The locks of the fleets of one rollout, all of them or none. A key's value says who holds it, or held it last."""
 
-    def __init__(self, kv: KeyValueStore, key: str, app: str, environment: str) -> None:
-        """``key`` is the lock's; app and environment name the fleet in errors."""
+    def __init__(self, kv: KeyValueStore, keys: Mapping[str, tuple[str, str]]) -> None:
+        """``keys`` are the locks', in the order in which everybody names them; app and environment name a fleet in errors."""
         self._kv = kv
-        self._key = key
-        self._fleet = (app, environment)
+        self._keys = keys
         self._holder: Holder | None = None
         self._session = ""
-        self._locks = 0  # how often the key had been a lock when it became ours
+        self._locks: dict[str, int] = {}  # how often each key had been a lock when it became ours
         self._renewed = 0.0
 
-    @property
-    def fleet(self) -> tuple[str, str]:
-        """App and environment."""
-        return self._fleet
-
-    def holder(self) -> Holder | None:
-        """Return who holds it at this moment."""
-        entry = self._kv.get(self._key)
-        return _holder(entry) if entry and entry.session else None
-
     def acquire(self, holder: Holder) -> None:
-        """Take it; raises Locked."""
+        """Take them; raises Locked."""
         for _ in range(_TRIES):
-            if self._took([self._locking(holder)]):
+            if self._took([], holder):
                 self._holder = holder
                 return
-            other = self.holder()
-            if other:
-                raise locked(*self._fleet, other)
+            for key, fleet in self._keys.items():
+                other = holder_of(self._kv, key)
+                if other:
+                    raise locked(*fleet, other)
         raise RecordUnreachable(
-            Code.RECORD_UNREACHABLE, f"Consul does not hand out the lock {self._key}, though nobody holds it", hint="try again"
+            Code.RECORD_UNREACHABLE,
+            f"Consul does not hand out the lock {', '.join(self._keys)}, though nobody holds it",
+            hint="try again",
         )
 
     def renew(self) -> None:
-        """Keep it for another TTL. Where the session is gone and nobody had the lock since, take it again; raises LockLost."""
+        """Keep them for another TTL. Where the session is gone and nobody had a lock since, take them again; raises LockLost."""
         if not self._holder:
             raise self._lost()
         if self._kv.renew_session(self._session):
             self._renewed = time.monotonic()
             return
-        entry = self._kv.get(self._key)
-        if entry is None or entry.locks != self._locks:
-            raise self._lost()
-        # Nobody had it when it was read; the first operation says that nobody had it since.
-        unchanged = {"Verb": "check-index", "Key": self._key, "Index": entry.version}
-        if not self._took([unchanged, self._locking(self._holder)]):
+        unchanged = []
+        for key, locks in self._locks.items():
+            entry = self._kv.get(key)
+            if entry is None or entry.locks != locks:
+                raise self._lost()
+            # Nobody had it when it was read; this operation says that nobody had it since.
+            unchanged.append({"Verb": "check-index", "Key": key, "Index": entry.version})
+        if not self._took(unchanged, self._holder):
             raise self._lost()
 
     def write(self, operations: Sequence[dict[str, Any]]) -> None:
-        """Do them, in transactions that are done only while the lock is held; raises LockLost."""
-        for batch in batches(operations, MOST_OPERATIONS - 1):
+        """Do them, in transactions that are done only while the locks are held; raises LockLost."""
+        for batch in batches(operations, MOST_OPERATIONS - len(self._keys)):
             if time.monotonic() - self._renewed > TTL / 3:  # so many hosts that writing them takes a while
                 self.renew()
-            held = {"Verb": "check-session", "Key": self._key, "Session": self._session}
+            held = [{"Verb": "check-session", "Key": key, "Session": self._session} for key in self._keys]
             try:
-                self._kv.transact([held, *batch])
+                self._kv.transact([*held, *batch])
             except Conflict as conflict:
                 raise self._lost() from conflict
 
     def release(self) -> None:
-        """Let go of it; where Consul cannot be told, the session lapses."""
+        """Let go of them; where Consul cannot be told, the session lapses."""
         session, self._session, self._holder = self._session, "", None
         if session:
             with suppress(RecordUnreachable):
                 self._kv.close_session(session)
 
-    def _took(self, operations: list[dict[str, Any]]) -> bool:
-        session = self._kv.open_session(f"release-agent rollout {'/'.join(self._fleet)}")
-        operations[-1]["Session"] = session
+    def _took(self, checks: list[dict[str, Any]], holder: Holder) -> bool:
+        """Take all locks in one transaction, if the checks pass; returns False if it was not done."""
+        session = self._kv.open_session(f"release-agent rollout {' '.join(map('/'.join, self._keys.values()))}")
+        value = encoded(json.dumps(asdict(holder)))
+        locking = [{"Verb": "lock", "Key": key, "Value": value, "Session": session} for key in self._keys]
         try:
-            entry = self._kv.transact(operations)[-1]
+            entries = self._kv.transact([*checks, *locking])[-len(locking) :]
         except BaseException as error:
             with suppress(RecordUnreachable):
                 self._kv.close_session(session)
             if isinstance(error, Conflict):
                 return False
             raise
-        self._session, self._locks, self._renewed = session, entry.locks, time.monotonic()
+        self._session, self._locks, self._renewed = session, {entry.key: entry.locks for entry in entries}, time.monotonic()
         return True
 
-    def _locking(self, holder: Holder) -> dict[str, Any]:
-        return {"Verb": "lock", "Key": self._key, "Value": encoded(json.dumps(asdict(holder)))}
-
     def _lost(self) -> Exception:
-        return lock_lost(*self._fleet, self.holder())
+        held = {key: holder_of(self._kv, key) for key in self._keys}
+        key = next((key for key, holder in held.items() if holder and holder != self._holder), next(iter(held)))
+        return lock_lost(*self._keys[key], held[key])
 
 
-def _holder(entry: Entry) -> Holder:
+def holder_of(kv: KeyValueStore, key: str) -> Holder | None:
+    """Return who holds a fleet's lock at this moment."""
+    entry = kv.get(key)
+    if not entry or not entry.session:
+        return None
     try:
         return Holder.from_json(json.loads(entry.text))
     except OTHER_SHAPE:  # written by hand

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.errors import Code, LockLost, RecordUnreachable
 from release_agent.model import Completed, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
-from release_agent.rollout.record.file_lock import FileLock
+from release_agent.rollout.record.file_lock import FileLock, FileLocks
 from release_agent.rollout.record.port import SHOWN, locked, most_kept, unknown
 from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, refuse_special, transaction
 from release_agent.variables import Variable
@@ -55,7 +55,7 @@ class FileRolloutStore:
     def __init__(self, path: Path) -> None:
         """Open it, made where it is missing, for this user alone; raises RecordUnreachable."""
         self.path = path
-        self._lock: FileLock | None = None
+        self._locks: FileLocks | None = None
         self._id = ""  # of the rollout whose lock is held
         with self._explained():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,30 +67,31 @@ class FileRolloutStore:
                 migrate(self._db, _MIGRATIONS)
 
     def begin(self, rollout: Rollout) -> None:
-        """Take the lock of its fleet and write down the whole plan; raises Locked."""
-        fleet = (rollout.app, rollout.environment)
+        """Take the locks of its fleets and write down the whole plan; raises Locked."""
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), transaction(self._db):
-            for left in self._plans("WHERE app = ? AND environment = ?", fleet):
-                if not left.has_ended:
+            for left in self._plans("WHERE environment = ?", (rollout.environment,)):
+                if not left.has_ended and set(left.fleets) & set(rollout.fleets):
                     left.enter(Phase.SUPERSEDED, f"rollout {rollout.id} was started")
                     self._write_plan(left)
-            values = (rollout.id, *fleet, json.dumps(rollout.to_json()))
+            values = (rollout.id, rollout.apps, rollout.environment, json.dumps(rollout.to_json()))
             self._db.execute("INSERT INTO rollout (id, app, environment, plan) VALUES (?,?,?,?)", values)
             self._write_hosts(list(rollout.hosts.values()))
-            self._forget_old(fleet)
+            self._forget_old(rollout)
 
-    def _forget_old(self, fleet: tuple[str, str]) -> None:
-        query = (
-            "SELECT id, (SELECT count(*) FROM host WHERE rollout = id) FROM rollout"
-            " WHERE app = ? AND environment = ? ORDER BY seq DESC"
-        )
-        found = self._db.execute(query, fleet).fetchall()
-        old = [(identity,) for identity, _ in found[most_kept([size for _, size in found]) :]]
+    def _forget_old(self, newest: Rollout) -> None:
+        """Forget the rollouts that share a fleet with this one and are old in each of their own fleets."""
+        plans = self._plans("WHERE environment = ? ORDER BY seq DESC", (newest.environment,))
+        sizes = dict(self._db.execute("SELECT rollout, count(*) FROM host GROUP BY rollout").fetchall())
+        kept: set[str] = set()
+        for fleet in {fleet for plan in plans for fleet in plan.fleets}:
+            of_fleet = [plan.id for plan in plans if fleet in plan.fleets]
+            kept.update(of_fleet[: most_kept([sizes.get(identity, 0) for identity in of_fleet])])
+        old = [(plan.id,) for plan in plans if plan.id not in kept and set(plan.fleets) & set(newest.fleets)]
         for table, column in (("host", "rollout"), ("waiting", "rollout"), ("rollout", "id")):
             self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names from above
 
     def take(self, identity: str) -> Rollout:
-        """Take the lock to go on with a rollout; raises Locked, NoTarget."""
+        """Take the locks to go on with a rollout; raises Locked, NoTarget."""
         rollout = self._known(identity)
         with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
             return self.read(identity)
@@ -113,11 +114,11 @@ class FileRolloutStore:
             return self._lock_of(app, environment).holder()
 
     def running(self, rollout: Rollout) -> bool:
-        """Whether somebody holds the lock for this rollout at this moment."""
-        holder = self.holder(rollout.app, rollout.environment)
+        """Whether somebody holds the locks for this rollout at this moment."""
+        holder = self.holder(*rollout.fleets[0])
         return holder is not None and holder.id == rollout.id
 
-    def reported(self, _rollout: Rollout, _names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def reported(self, _rollout: Rollout, _hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         """Return nothing: hosts do not know this file."""
         return {}
 
@@ -133,10 +134,10 @@ class FileRolloutStore:
         with self._explained():
             self._write_plan(rollout)
 
-    def follow(self, rollout: Rollout, completed: Completed | None) -> None:
-        """Set what the fleet is to run; raises LockLost where the lock is not held."""
+    def follow(self, app: str, environment: str, completed: Completed | None) -> None:
+        """Set what a fleet is to run; raises LockLost where the lock is not held."""
         self._held()
-        fleet = (rollout.app, rollout.environment)
+        fleet = (app, environment)
         with self._explained():
             if completed:
                 values = (*fleet, json.dumps(asdict(completed)))
@@ -175,19 +176,20 @@ class FileRolloutStore:
             self._db.execute("DELETE FROM waiting WHERE rollout = ? AND id = ?", (self._id, order.id))
 
     def release(self) -> None:
-        """Let go of the lock."""
-        if self._lock:
-            self._lock.release()
-        self._lock, self._id = None, ""
+        """Let go of the locks."""
+        if self._locks:
+            self._locks.release()
+        self._locks, self._id = None, ""
 
     @contextmanager
     def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[None]:
-        """Take the lock, and let go of it where what is done first with it fails."""
-        lock = self._lock_of(rollout.app, rollout.environment)
+        """Take the locks, and let go of them where what is done first with them fails."""
+        locks = FileLocks([self._lock_of(*fleet) for fleet in rollout.fleets])
         with self._explained():
-            if not lock.acquire(holder):
-                raise locked(rollout.app, rollout.environment, lock.holder())
-            self._lock, self._id = lock, rollout.id
+            others = locks.acquire(holder)
+            if others:
+                raise locked(*others.fleet, others.holder())
+            self._locks, self._id = locks, rollout.id
             try:
                 yield
             except BaseException:
@@ -195,7 +197,7 @@ class FileRolloutStore:
                 raise
 
     def _held(self) -> None:
-        if self._lock is None:
+        if self._locks is None:
             raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
 
     def _lock_of(self, app: str, environment: str) -> FileLock:

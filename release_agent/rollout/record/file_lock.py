@@ -1,4 +1,4 @@
-"""A fleet's lock on this machine: a lock file that says who holds it."""
+"""Locks of fleets on this machine: for each a lock file that says who holds it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from release_agent.rollout.model import Holder
 from release_agent.system.flock import Flock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -18,6 +19,7 @@ class FileLock:
 
     def __init__(self, folder: Path, app: str, environment: str) -> None:
         """Name the lock file of a fleet; the file is made by acquire()."""
+        self.fleet = (app, environment)
         # A comma is in no name once that is quoted.
         self._file = Flock(folder / f"{quote(environment, safe='')},{quote(app, safe='')}.lock", 0o600)
 
@@ -43,3 +45,30 @@ class FileLock:
     def release(self) -> None:
         """Free the lock."""
         self._file.release()
+
+
+class FileLocks:
+    """The locks of the fleets of one rollout, all of them or none; everything raises OSError."""
+
+    def __init__(self, locks: Sequence[FileLock]) -> None:
+        """``locks`` are taken in this order, which is the same for everybody."""
+        self._locks = locks
+
+    def acquire(self, holder: Holder) -> FileLock | None:
+        """Take all of them; returns one that somebody else has, and takes none then."""
+        taken: list[FileLock] = []
+        try:
+            for lock in self._locks:
+                if not lock.acquire(holder):
+                    return lock
+                taken.append(lock)
+            taken = []
+            return None
+        finally:
+            for lock in taken:
+                lock.release()
+
+    def release(self) -> None:
+        """Free them."""
+        for lock in self._locks:
+            lock.release()

@@ -20,17 +20,19 @@ SHOWN = 50  # by all()
 
 
 class RolloutStore(Protocol):
-    """One fleet's rollouts. The plan has one writer, who holds the fleet's lock; every host has a key of its own.
+    """The rollouts of fleets. A plan has one writer, who holds the locks of its fleets; every host has a key of its own.
+
+    A rollout holds the locks of all of its fleets, or none of them.
 
     All methods may block for some seconds (they are called in a thread, one at a time), and raise
     RecordUnreachable where what keeps the record does not answer, or does not let this user in.
     """
 
     def begin(self, rollout: Rollout) -> None:
-        """Take the lock of its app and environment and write down the whole plan, hosts too.
+        """Take the lock of each of its fleets and write down the whole plan, hosts too.
 
-        Raises Locked (44), naming who holds it. Rollouts of the same fleet that were left without an end are
-        marked as superseded by this one; old ones are forgotten, see most_kept().
+        Raises Locked (44), naming who holds one. Rollouts of a fleet of these that were left without an end are
+        marked as superseded by this one. A rollout that is old in each of its fleets is forgotten, see most_kept().
         """
 
     def take(self, identity: str) -> Rollout:
@@ -48,7 +50,7 @@ class RolloutStore(Protocol):
     def running(self, rollout: Rollout) -> bool:
         """Whether somebody holds the lock for this rollout at this moment."""
 
-    def reported(self, rollout: Rollout, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def reported(self, rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         """Return the last deployment that hosts themselves have told of, by the host's name; those that did not are left out."""
 
     def save_hosts(self, hosts: Sequence[Host]) -> None:
@@ -57,8 +59,8 @@ class RolloutStore(Protocol):
     def save(self, rollout: Rollout) -> None:
         """Write down all but the hosts; raises LockLost."""
 
-    def follow(self, rollout: Rollout, completed: Completed | None) -> None:
-        """Set what the fleet of this rollout, whose lock is held, is to run from now on; None: nothing. Raises LockLost."""
+    def follow(self, app: str, environment: str, completed: Completed | None) -> None:
+        """Set what a fleet whose lock is held is to run from now on; None: nothing. Raises LockLost."""
 
     def completed(self, app: str, environment: str) -> Completed | None:
         """Return what the fleet's last completed rollout says."""

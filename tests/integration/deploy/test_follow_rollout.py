@@ -40,7 +40,7 @@ class _Fleet:
         rollout = a_rollout(COMPLETED, environment="test", hosts=0)
         record.begin(rollout)
         commits = commits or {"api": self.host.repository.git("rev-parse", f"{revision}^{{commit}}")}
-        record.follow(rollout, Completed(COMPLETED, revision, commits))
+        record.follow("api", "test", Completed(COMPLETED, revision, commits))
         record.release()
 
     def fired_by(self, trigger: str, revision: str) -> Ran:

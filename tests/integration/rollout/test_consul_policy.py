@@ -80,10 +80,10 @@ def test_operator_may_run_rollouts_of_the_fleet_and_its_hosts_may_follow(
     record.acknowledge(order)
     assert record.waiting(rollout.id) == []
     record.renew()
-    record.follow(rollout, Completed(rollout.id, "v1.4.0", {"api": "c" * 40}))
+    record.follow("api", "production", Completed(rollout.id, "v1.4.0", {"api": "c" * 40}))
     assert record.running(rollout)
     assert [one.id for one in record.all()] == [rollout.id]
-    assert record.reported(rollout, ["api-1"]) == {}
+    assert record.reported(rollout, list(rollout.hosts.values())[:1]) == {}
     record.release()
     assert record.take(rollout.id) == rollout
     record.release()

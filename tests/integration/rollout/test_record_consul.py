@@ -13,7 +13,7 @@ from release_agent.model import Completed
 from release_agent.rollout.model import HostStage, Order, Phase
 from release_agent.rollout.record.consul import ConsulRolloutStore
 from support.consul_process import ConsulProcess
-from support.rollouts import a_rollout
+from support.rollouts import a_rollout, a_system
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def shelf(consul_of_module: ConsulProcess) -> _Shelf:
 def test_keys_are_those_that_are_documented(shelf: _Shelf) -> None:
     record, rollout = shelf.record(), a_rollout(FIRST, hosts=2)
     record.begin(rollout)
-    record.follow(rollout, Completed(FIRST, "v1.4.0", {"api": "c" * 40}))
+    record.follow("api", "production", Completed(FIRST, "v1.4.0", {"api": "c" * 40}))
     shelf.record().order(FIRST, Order("pause", "eve@laptop", "2026-11-22T10:00:00Z", "first"))
 
     of = f"_rollouts/{FIRST}"
@@ -126,7 +126,8 @@ def test_what_hosts_told_of_their_last_deployment_is_found(shelf: _Shelf) -> Non
     shelf.put("production/api/hosts/host-2", told)
     shelf.put("production/api2/hosts/host-1", told)
 
-    assert shelf.record().reported(a_rollout(FIRST), ["host-1", "host-2"]) == {"host-2": told}
+    rollout = a_rollout(FIRST)
+    assert shelf.record().reported(rollout, list(rollout.hosts.values())) == {"host-2": told}
 
 
 # A lock that lapsed
@@ -150,6 +151,31 @@ def test_lapsed_lock_that_nobody_had_meanwhile_is_taken_again(shelf: _Shelf) -> 
     record.save(rollout)
 
 
+def test_lapsed_locks_of_several_fleets_are_taken_again_together_or_lost(shelf: _Shelf) -> None:
+    record, rollout = shelf.record(), a_system(FIRST, "web", "api", "db")
+    record.begin(rollout)
+    shelf.lapse()
+    record.renew()
+    record.save(rollout)
+    shelf.lapse()
+    shelf.record().begin(a_rollout(SECOND, app="db", who="eve@laptop"))
+
+    with pytest.raises(LockLost, match=f"of db .* eve@laptop holds it now, for rollout {SECOND}"):
+        record.renew()
+    with pytest.raises(LockLost):
+        record.save(rollout)
+    assert shelf.record().holder("api", "production") is None
+
+
+def test_lock_of_one_of_several_fleets_that_was_removed_by_hand_is_lost(shelf: _Shelf) -> None:
+    record, rollout = shelf.record(), a_system(FIRST, "web", "api", "db")
+    record.begin(rollout)
+    shelf.consul.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": f"{shelf.prefix}/{_FLEET}/lock"}}])
+
+    with pytest.raises(LockLost, match="of api"):
+        record.save(rollout)
+
+
 def test_lapsed_lock_that_somebody_has_is_lost_and_named(shelf: _Shelf) -> None:
     record, rollout = shelf.record(), a_rollout(FIRST)
     record.begin(rollout)
@@ -161,7 +187,7 @@ def test_lapsed_lock_that_somebody_has_is_lost_and_named(shelf: _Shelf) -> None:
         record.renew,
         lambda: record.save(rollout),
         lambda: record.save_hosts([rollout.hosts["host-1"]]),
-        lambda: record.follow(rollout, Completed(FIRST, "v1", {})),
+        lambda: record.follow("api", "production", Completed(FIRST, "v1", {})),
     ):
         with pytest.raises(LockLost, match=f"eve@laptop holds it now, for rollout {SECOND}") as lost:
             write()

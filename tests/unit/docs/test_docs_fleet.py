@@ -107,6 +107,16 @@ def test_example_of_a_fleet_is_one(tmp_path_factory: pytest.TempPathFactory) -> 
     assert set(tomllib.loads(example)["host"][1]) == {"name", "url", "service", "zone"}
 
 
+def test_example_of_a_whole_system_is_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    (example,) = FLEET.section("The whole system").examples("toml")
+    file = tmp_path_factory.mktemp("fleet") / "fleet.toml"
+    file.write_text(example)
+
+    ranks = {target.service: target.rank for target in hosts.from_file(file).targets}
+
+    assert ranks == {"registry": 0, "api": 1, "web": 2}
+
+
 def test_example_shows_a_rollout_as_it_is_shown() -> None:
     (example,) = FLEET.section("An example").examples("text")
 

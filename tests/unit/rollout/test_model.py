@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from release_agent.model import Completed
-from release_agent.rollout.model import Holder, Host, HostStage, Order, Phase, Rollout
+from release_agent.rollout.model import Application, Holder, Host, HostStage, Order, Phase, Rollout
 from release_agent.rollout.options import Options
-from support.rollouts import a_rollout
+from support.rollouts import a_rollout, a_system
 
 REPLACED = {"id": "rollout-1", "revision": "v1.3.0", "commits": {"api": "b" * 40}}
 
@@ -26,16 +26,20 @@ def kept(rollout: Rollout) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def test_a_rollout_is_read_as_it_was_written() -> None:
     rollout = a_rollout()
-    rollout.phase, rollout.replaced = Phase.PAUSED, Completed(**REPLACED)  # type: ignore[arg-type]
+    rollout.phase, rollout.applications[0].replaced = Phase.PAUSED, Completed(**REPLACED)  # type: ignore[arg-type]
 
     assert Rollout.from_json(*kept(rollout)) == rollout
+    system = a_system("rollout-1", "api", "web")
+    system.hosts["host-1"].app = ""  # it never answered
+    assert Rollout.from_json(*kept(system)) == system
 
 
 def test_a_newer_agents_rollout_is_read_without_what_it_added() -> None:
     rollout = a_rollout()
-    rollout.replaced = Completed(**REPLACED)  # type: ignore[arg-type]
+    rollout.applications[0].replaced = Completed(**REPLACED)  # type: ignore[arg-type]
     plan, hosts = kept(rollout)
-    plan |= {"page": "https://…", "replaced": REPLACED | {"by": "ada"}, "size": 3}
+    plan |= {"page": "https://…", "size": 3}
+    plan["applications"][0] |= {"by": "ada", "replaced": REPLACED | {"by": "ada"}}
     plan["options"] |= {"strategy": "rolling"}
     hosts = [host | {"rack": "r1"} for host in hosts]
 
@@ -45,16 +49,34 @@ def test_a_newer_agents_rollout_is_read_without_what_it_added() -> None:
 def test_an_older_agents_rollout_may_lack_what_was_added_since() -> None:
     rollout = a_rollout()
     plan, hosts = kept(rollout)
-    required = ("id", "app", "environment", "revision", "commits", "who", "started_at")
+    required = ("id", "environment", "revision", "who", "started_at")
+    body = {name: plan[name] for name in required} | {"app": "api", "commits": {"api": "c" * 40}}
     options = {"waves": "1,50%", "parallel": 5}
 
-    read = Rollout.from_json({name: plan[name] for name in required} | {"options": options}, [{"name": "a", "url": "http://a"}])
+    read = Rollout.from_json(body | {"options": options}, [{"name": "a", "url": "http://a"}])
 
-    assert (read.id, read.phase, read.replaced, read.service) == (rollout.id, Phase.RUNNING, None, "")
+    assert (read.id, read.phase, read.applications, read.service) == (rollout.id, Phase.RUNNING, rollout.applications, "")
     assert (read.options.parallel, read.options.max_failed) == (5, Options().max_failed)
     assert [str(wave) for wave in read.options.waves] == ["1", "50%"]
-    assert read.hosts == {"a": Host("a", "http://a")}
+    assert read.hosts == {"a": Host("a", "http://a", app="api")}
+    assert read.commits_of(read.hosts["a"]) == {"api": "c" * 40}
     assert hosts, "the others are of today"
+
+
+def test_an_older_agent_reads_a_rollout_of_one_application_as_its_own() -> None:
+    plan, _ = kept(a_rollout())
+
+    assert (plan["app"], plan["commits"], plan["replaced"]) == ("api", {"api": "c" * 40}, None)
+    assert not {"app", "commits", "replaced"} & set(kept(a_system("rollout-1", "api", "web"))[0])
+
+
+def test_an_older_agents_rollout_has_what_its_fleet_was_to_run_before() -> None:
+    plan, _ = kept(a_rollout())
+    del plan["applications"]
+
+    read = Rollout.from_json(plan | {"app": "api", "commits": {"api": "c" * 40}, "replaced": REPLACED}, [])
+
+    assert read.applications == [Application("api", {"api": "c" * 40}, Completed(**REPLACED))]  # type: ignore[arg-type]
 
 
 def test_a_phase_that_only_a_newer_agent_has_hides_no_rollout_and_is_not_gone_on_with() -> None:

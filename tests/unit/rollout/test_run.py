@@ -9,7 +9,7 @@ import pytest
 
 from release_agent.errors import Code, Exit, LockLost
 from release_agent.rollout.host.model import HostError
-from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout
+from release_agent.rollout.model import Application, Host, HostStage, Order, Phase, Rollout
 from release_agent.rollout.options import Options
 from release_agent.rollout.record.file import FileRolloutStore
 from release_agent.rollout.run import RolloutRun
@@ -32,11 +32,12 @@ class Scene:
         self.access = FakeAccess(store)
         self.heard = Heard()
         hosts = {
-            name: Host(name, "", order=number, wave=min(number, 1), before=OLD, before_revision="v1")
+            name: Host(name, "", app="api", order=number, wave=min(number, 1), before=OLD, before_revision="v1")
             for number, name in enumerate(self.access.by_name)
         }
         chosen = Options(**{"bake": 1.0, **options})
-        self.rollout = Rollout(ID, "api", "test", "v2", COMMITS["v2"], chosen, hosts, "ada", "2026-11-24T10:00:00.000000Z")
+        of = [Application("api", COMMITS["v2"])]
+        self.rollout = Rollout(ID, of, "test", "v2", chosen, hosts, "ada", "2026-11-24T10:00:00.000000Z")
         store.begin(self.rollout)
 
     async def run(self, go: Callable[[RolloutRun], Awaitable[Exit]] = RolloutRun.go) -> Exit:

@@ -8,7 +8,7 @@ from release_agent.rollout.console.progress import Progress
 from release_agent.rollout.console.table import wave_map
 from release_agent.rollout.model import HostStage, Phase
 from support.clocks import FakeClock
-from support.rollouts import a_wave
+from support.rollouts import a_system, a_wave
 
 
 def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
@@ -131,6 +131,19 @@ def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
     assert seen.waves() == (["1/1 north", "1/3 north (1 lost)", "2 south"], 1)
     seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 2})
     assert seen.notes() == ["watching 2 hosts for 30 s more; then wave 3: 2 hosts in south"]
+
+
+def test_waves_and_hosts_of_several_applications_say_of_which_they_are() -> None:
+    rollout = a_system("rollout-1", "db", "api")
+    hosts = list(rollout.hosts.values())
+    hosts[0].stage = HostStage.FAILED
+
+    seen = Progress(rollout, FakeClock().now)
+
+    assert seen.waves() == (["1/1 db (1 lost)", "1 api"], 0)
+    assert [row.name for row, _ in seen.rows(9)[0]] == ["host-1 [db]"]
+    seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 1})
+    assert seen.notes() == ["watching 1 host for 30 s more; then wave 2: 1 host of api"]
 
 
 def test_the_end_is_estimated_by_what_hosts_took() -> None:

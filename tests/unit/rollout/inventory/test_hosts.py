@@ -222,6 +222,35 @@ def test_a_fleet_toml_that_is_not_there_or_not_toml_is_told_by_its_name(tmp_path
         assert words in refused.message
 
 
+_SERVICES = "".join(HOST.format(name, f"http://{name}") + f'service = "{name}"\n' for name in ("web", "api", "db"))
+
+
+def test_hosts_of_a_service_come_after_those_of_what_it_requires(tmp_path: Path) -> None:
+    text = (
+        _SERVICES + '[service.web]\nrequires = ["api", "db"]\n[service.api]\nrequires = ["db"]\n' + HOST.format("a", "http://a")
+    )
+
+    fleet = hosts.from_file(write(tmp_path / "f", text))
+
+    assert [(target.name, target.rank) for target in fleet.targets] == [("web", 2), ("api", 1), ("db", 0), ("a", 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[service.wbe]\nrequires = ["api"]\n', 'service.wbe: no [[host]] has the service "wbe"'),
+        ('[service.web]\nrequires = ["ap"]\n', 'service.web: no [[host]] has the service "ap"'),
+        ('[service.web]\nrequire = ["api"]\n', 'service.web.require: is not a key here; did you mean "requires"?'),
+        ('[service.web]\nrequires = "api"\n', "service.web.requires: must be a list of texts, not 'api'"),
+        ("[service]\nweb = 1\n", "service.web: must be a table"),
+        ("[[service]]\nname = 1\n", "service: must be tables, [service.NAME]"),
+        ('[service.web]\nrequires = ["web"]\n', "service.web.requires: goes round: web -> web"),
+    ],
+)
+def test_requires_of_a_fleet_toml_that_means_nothing_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems_of(hosts.from_file, write(tmp_path / "f", _SERVICES + text)) == [problem]
+
+
 @pytest.mark.parametrize(
     ("held", "password"),
     [

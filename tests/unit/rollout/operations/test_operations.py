@@ -98,7 +98,7 @@ def test_plan_says_which_budget_is_exceeded_before_anything_is_changed() -> None
 
 
 def test_revision_that_no_host_has_is_refused() -> None:
-    with pytest.raises(Refused, match="every host refuses v9"):
+    with pytest.raises(Refused, match="every host of api refuses v9"):
         asyncio.run(Operator(FakeAccess(None), Heard()).plan(StartRequest("v9", HOSTS, dry_run=True)))
 
 
@@ -153,7 +153,7 @@ def _left(path: Path, phase: Phase = Phase.INTERRUPTED) -> FileRolloutStore:
     """Leave a rollout of v2; returns the record of whoever left it, which holds the lock."""
     store = FileRolloutStore(path)
     rollout = a_rollout(LEFT, environment="test", revision="v2")
-    rollout.commits = {"api": "b" * 40}
+    rollout.applications[0].commits = {"api": "b" * 40}
     rollout.phase = phase
     for host in rollout.hosts.values():
         host.before = "000001-aaaaaaaaaaaa"

@@ -6,7 +6,7 @@ from release_agent.errors import Code, FleetStopped, Refused
 from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.rollout.model import Host, HostStage
 from release_agent.rollout.policy.preflight import (
-    fleet_of,
+    environment_of,
     note_status,
     refuse_if_all_refuse,
     same_commits,
@@ -45,15 +45,50 @@ def test_host_that_must_not_be_deployed_to_is_an_error_of_its_own_and_noted_all_
 def test_all_hosts_are_of_one_fleet() -> None:
     hosts = [host("host-1"), host("host-2")]
 
-    assert fleet_of(hosts, {"host-1": status(), "host-2": status()}) == ("api", "test")
+    assert environment_of(hosts, {"host-1": status(), "host-2": status()}) == "test"
+    assert [one.app for one in hosts] == ["api", "api"]
     with pytest.raises(Refused, match=r"api \(test\) on host-1, host-3; web \(test\) on host-2") as refused:
-        fleet_of(hosts, {"host-1": status(), "host-2": status("web"), "host-3": status()})
+        environment_of([*hosts, host("host-3")], {"host-1": status(), "host-2": status("web"), "host-3": status()})
     assert refused.value.code is Code.FLEET_MIXED
+
+
+@pytest.mark.parametrize(
+    ("services", "apps", "environments"),
+    [
+        (("api", ""), ("api", "web"), ("test", "test")),  # the inventory does not tell them apart
+        (("api", "api"), ("api", "web"), ("test", "test")),  # a service has hosts of two
+        (("api", "web"), ("api", "web"), ("test", "production")),
+    ],
+)
+def test_applications_that_the_inventory_does_not_tell_apart_are_refused(
+    services: tuple[str, str], apps: tuple[str, str], environments: tuple[str, str]
+) -> None:
+    hosts = [host(f"host-{number}", service=service) for number, service in enumerate(services)]
+    statuses = {one.name: status(app, environment) for one, app, environment in zip(hosts, apps, environments, strict=True)}
+
+    with pytest.raises(Refused) as refused:
+        environment_of(hosts, statuses)
+    assert refused.value.code is Code.FLEET_MIXED
+
+
+def test_host_without_an_answer_is_of_its_services_application() -> None:
+    hosts = [host("a", service="api"), host("b", service="web"), host("c", service="web"), host("d", service="db")]
+
+    assert environment_of(hosts, {"a": status(), "b": status("front")}) == "test"
+
+    assert [one.app for one in hosts] == ["api", "front", "front", ""]
+
+
+def test_more_applications_than_can_be_locked_together_are_refused() -> None:
+    hosts = [host(f"host-{number}", service=f"s{number}") for number in range(33)]
+
+    with pytest.raises(Refused):
+        environment_of(hosts, {one.name: status(one.service) for one in hosts})
 
 
 def test_no_answer_from_any_host_is_said_with_the_first_ones_reason() -> None:
     with pytest.raises(FleetStopped, match="none of 2 hosts answers as it should: host-1: Connection refused"):
-        fleet_of([host("host-1", why="Connection refused"), host("host-2")], {})
+        environment_of([host("host-1", why="Connection refused"), host("host-2")], {})
 
 
 @pytest.mark.parametrize(
@@ -69,13 +104,13 @@ def test_no_answer_from_any_host_is_said_with_the_first_ones_reason() -> None:
 )
 def test_revision_is_refused_only_if_every_host_that_is_reached_refuses_it(stages: str, refusing: str, refused: bool) -> None:
     letters = {".": HostStage.FAILED, "U": HostStage.UNREACHABLE, "F": HostStage.FAILED}
-    hosts = [host(f"host-{number}", stage=letters[letter]) for number, letter in enumerate(stages, 1)]
+    hosts = [host(f"host-{number}", app="api", stage=letters[letter]) for number, letter in enumerate(stages, 1)]
     refusals = {f"host-{number}": HostError("revision-unknown", "no tag v9", refused=True) for number in refusing}
 
     if not refused:
         refuse_if_all_refuse(hosts, "v9", refusals)
         return
-    with pytest.raises(Refused, match="every host refuses v9: no tag v9") as error:
+    with pytest.raises(Refused, match="every host of api refuses v9: no tag v9") as error:
         refuse_if_all_refuse(hosts, "v9", refusals)
     assert error.value.code is Code.REVISION_UNKNOWN
 
@@ -90,10 +125,12 @@ def test_code_of_a_newer_agent_is_read_as_an_unknown_revision() -> None:
 def test_revision_must_be_the_same_commits_on_every_host() -> None:
     one, other = {"api": "a" * 40}, {"api": "b" * 40}
 
-    assert same_commits({"host-1": {"commits": one}, "host-2": {"commits": one}}) == one
-    assert same_commits({}) == {}
+    hosts = [host(f"host-{number}") for number in (1, 2, 3)]
+    assert same_commits(hosts, {"host-1": {"commits": one}, "host-2": {"commits": one}}) == one
+    assert same_commits(hosts[:2], {"host-1": {"commits": one}, "host-2": {"commits": one}, "host-3": {"commits": other}}) == one
+    assert same_commits(hosts, {}) == {}
     with pytest.raises(Refused, match="api aaaaaaaaaaaa on host-1, host-3; api bbbbbbbbbbbb on host-2") as refused:
-        same_commits({"host-1": {"commits": one}, "host-2": {"commits": other}, "host-3": {"commits": one}})
+        same_commits(hosts, {"host-1": {"commits": one}, "host-2": {"commits": other}, "host-3": {"commits": one}})
     assert refused.value.code is Code.COMMITS_DIFFER
 
 

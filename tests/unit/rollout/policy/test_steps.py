@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from release_agent.errors import Code
-from release_agent.rollout.model import ASKED, Host, HostStage, Phase, Rollout
+from release_agent.rollout.model import ASKED, Application, Host, HostStage, Phase, Rollout
 from release_agent.rollout.options import Options, amount
 from release_agent.rollout.policy.steps import (
     AskApproval,
@@ -55,10 +55,9 @@ def rollout(drawn: str, *, wave: int = 0, approved: bool = False, reverting: str
     amounts = {name: amount(value) if name.startswith("max_") else value for name, value in options.items()}
     return Rollout(
         "rollout-1",
-        "api",
+        [Application("api", {})],
         "test",
         "v2",
-        {},
         Options(**amounts),
         hosts,
         "ada",

@@ -3,12 +3,9 @@ from __future__ import annotations
 import pytest
 
 from release_agent.rollout.host.model import HostStatus
-from release_agent.rollout.model import Rollout
-from release_agent.rollout.options import Options
 from release_agent.rollout.policy.verdict import verdict
 
 OURS, THEIRS = {"api": "b" * 40}, {"api": "c" * 40}
-ROLLOUT = Rollout("rollout-1", "api", "test", "v2", OURS, Options(), {}, "ada", "2026-11-24T10:00:00.000000Z")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +22,6 @@ ROLLOUT = Rollout("rollout-1", "api", "test", "v2", OURS, Options(), {}, "ada", 
 def test_host_that_runs_something_else_or_is_not_well_at_the_end_is_named(
     release: str | None, commits: dict[str, str], health: str, code: str
 ) -> None:
-    error = verdict(HostStatus("api", "test", release, "v2", commits, health), ROLLOUT)
+    error = verdict(HostStatus("api", "test", release, "v2", commits, health), OURS)
 
     assert (error.code if error else "") == code

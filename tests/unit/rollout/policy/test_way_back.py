@@ -4,13 +4,11 @@ import pytest
 
 from release_agent.model import Completed
 from release_agent.rollout.host.model import HostStatus
-from release_agent.rollout.model import Host, HostStage, Rollout
-from release_agent.rollout.options import Options
+from release_agent.rollout.model import Application, Host, HostStage
 from release_agent.rollout.policy.way_back import WayBack, later_with_same_commits, stays_as_noted, way_back
 
 OLD, NEW, OTHER = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb", "000003-cccccccccccc"
 OURS, THEIRS = {"api": "b" * 40}, {"api": "c" * 40}
-ROLLOUT = Rollout("rollout-1", "api", "test", "v2", OURS, Options(), {}, "ada", "2026-11-24T10:00:00.000000Z")
 
 
 def host(
@@ -87,7 +85,7 @@ def test_history_decides_whether_this_rollout_brought_what_is_live(of: Host, bro
     ],
 )
 def test_later_rollout_that_completed_with_the_same_commits_has_what_is_live(followed: Completed | None, is_later: bool) -> None:
-    assert (later_with_same_commits(ROLLOUT, followed) is not None) is is_later
+    assert (later_with_same_commits("rollout-1", Application("api", OURS), followed) is not None) is is_later
 
 
 @pytest.mark.parametrize(("stage", "wave", "stays"), [(S.UNREACHABLE, -1, True), (S.REVERTING, -1, False), (S.DONE, 0, False)])

@@ -152,7 +152,7 @@ def test_what_a_newer_agent_added_hides_nothing(tmp_path: Path) -> None:
     order = Order("pause", "eve@laptop")
     running, looking = FileRolloutStore(path), FileRolloutStore(path)
     running.begin(rollout)
-    running.follow(rollout, completed)
+    running.follow("api", "production", completed)
     looking.order(rollout.id, order)
     lock = tmp_path / "production,api.lock"
 
