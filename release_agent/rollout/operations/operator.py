@@ -11,11 +11,12 @@ from release_agent.errors import Code, Exit, Misconfigured
 from release_agent.model import timestamp
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.host.model import HostError
-from release_agent.rollout.model import Host, HostStage, Order, Phase, Rollout, rollout_id, who_am_i
+from release_agent.rollout.model import Host, Order, Phase, Rollout, rollout_id, who_am_i
 from release_agent.rollout.operations.look import standing
 from release_agent.rollout.operations.results import Result, RolloutPlan, ended
 from release_agent.rollout.policy.budgets import over_budget
 from release_agent.rollout.policy.orders import overruled_by_resume
+from release_agent.rollout.policy.preflight import nobody_left
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
 from release_agent.rollout.record.port import locked
@@ -93,8 +94,7 @@ class Operator:
         await _refuse_if_held(writer, found)
         assign_waves(hosts, wanted.options.waves, by_zone=wanted.options.by_zone)
         rollout = self._planned(wanted, hosts, found)
-        nobody = "" if rollout.at(HostStage.PENDING, HostStage.SKIPPED) else "no host is left to deploy to"
-        return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody)
+        return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody_left(hosts))
 
     def _planned(self, wanted: StartRequest, hosts: list[Host], found: PreflightResult) -> Rollout:
         return Rollout(

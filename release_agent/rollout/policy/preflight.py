@@ -126,6 +126,16 @@ def skip_up_to_date(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]
             host.stage, host.why = HostStage.SKIPPED, f"runs {revision} already, and is well"
 
 
+def nobody_left(hosts: Sequence[Host]) -> str:
+    """Say which application has no host that can be deployed to, or runs the revision already; empty: each has one."""
+    left: dict[str, bool] = {}
+    for host in hosts:
+        name = host.app or host.service
+        left[name] = left.get(name, False) or host.stage in (HostStage.PENDING, HostStage.SKIPPED)
+    nobody = [name for name, is_left in left.items() if not is_left]
+    return f"no host{f' of {nobody[0]}' if len(left) > 1 else ''} is left to deploy to" if nobody else ""
+
+
 def _shortened(commits: dict[str, str]) -> str:
     return ", ".join(f"{name} {commit[:_SHORT]}" for name, commit in commits.items())
 

@@ -119,17 +119,7 @@ def test_rollout_on_which_no_host_becomes_well_for_too_long_is_stopped(fleet: Si
 
 def test_services_of_a_maestro_file_are_taken_in_the_order_of_what_they_require(locked_fleet: SimulatedRollouts) -> None:
     fleet = locked_fleet
-    places = [url.removeprefix("http://").split(":") for url in fleet.urls()]
-    ships = "".join(f"  ship-{number}: {{ip: {address}}}\n" for number, (address, _) in enumerate(places))
-    ports = [f"ports: {{supervisor: '9001:{port}'}}" for _, port in places]
-    file = fleet.path / "maestro.yaml"
-    file.write_text(
-        f"__maestro: {{schema: 2}}\nname: test\nships:\n{ships}services:\n"
-        f"  web:\n    image: web\n    requires: [api]\n    instances:\n      web-1: {{ship: ship-0, {ports[0]}}}\n"
-        f"  api:\n    image: api\n    requires: [store]\n    instances:\n      api-1: {{ship: ship-1, {ports[1]}}}\n"
-        f"  store:\n    image: store\n    instances:\n      store-1: {{ship: ship-2, {ports[2]}}}\n"
-    )
-
+    file = _maestro_file(fleet)
     start = ("start", NEW, "--maestro", file, "--bake", "0", "--waves", "100%", *fleet.access)
     chosen = fleet.rollout(*start, "--service", "api", "--service", "web", "--dry-run").json
     done = fleet.rollout(*start)
@@ -140,6 +130,36 @@ def test_services_of_a_maestro_file_are_taken_in_the_order_of_what_they_require(
     assert ends == ["store-1", "api-1", "web-1"]
     began = [fleet.hosts[number].getHistory()[0]["started_at"] for number in (2, 1, 0)]
     assert began == sorted(began)
+
+
+def test_services_of_a_maestro_file_may_be_applications_of_their_own(locked_fleet: SimulatedRollouts) -> None:
+    fleet = locked_fleet
+    for host, app in zip(fleet.hosts, ("web", "api", "store"), strict=True):
+        host.app = app
+
+    start = ("start", NEW, "--maestro", _maestro_file(fleet), "--bake", "0", "--waves", "100%", *fleet.access)
+    planned = fleet.rollout(*start, "--dry-run").json
+    done = fleet.rollout(*start)
+
+    assert planned["waves"] == [["store-1"], ["api-1"], ["web-1"]]
+    assert [application["name"] for application in planned["applications"]] == ["store", "api", "web"]
+    assert {app: changes["api"]["count"] for app, changes in planned["changes"].items()} == {"store": 1, "api": 1, "web": 1}
+    assert (done.code, fleet.live()) == (0, [NEW] * 3)
+
+
+def _maestro_file(fleet: SimulatedRollouts) -> Path:
+    """Write a maestro-ng file of three services."""
+    places = [url.removeprefix("http://").split(":") for url in fleet.urls()]
+    ships = "".join(f"  ship-{number}: {{ip: {address}}}\n" for number, (address, _) in enumerate(places))
+    ports = [f"ports: {{supervisor: '9001:{port}'}}" for _, port in places]
+    file = fleet.path / "maestro.yaml"
+    file.write_text(
+        f"__maestro: {{schema: 2}}\nname: test\nships:\n{ships}services:\n"
+        f"  web:\n    image: web\n    requires: [api]\n    instances:\n      web-1: {{ship: ship-0, {ports[0]}}}\n"
+        f"  api:\n    image: api\n    requires: [store]\n    instances:\n      api-1: {{ship: ship-1, {ports[1]}}}\n"
+        f"  store:\n    image: store\n    instances:\n      store-1: {{ship: ship-2, {ports[2]}}}\n"
+    )
+    return file
 
 
 def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(locked_fleet: SimulatedRollouts) -> None:

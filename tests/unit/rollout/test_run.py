@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.errors import Code, Exit, LockLost
+from release_agent.model import Completed
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import Application, Host, HostStage, Order, Phase, Rollout
 from release_agent.rollout.options import Options
@@ -321,3 +322,32 @@ def test_lost_lock_ends_the_run_and_no_other_host_is_begun(tmp_path: Path) -> No
 def store_why(scene: Scene) -> str:
     """Why it was left, as the record has it."""
     return scene.store.read(ID).why
+
+
+class LosingBetweenStore(FileRolloutStore):
+    """A record whose lock is lost after it has written what one fleet follows."""
+
+    losses = 2  # also when it is tried again
+
+    def follow(self, app: str, environment: str, completed: Completed | None) -> None:
+        if app == "web" and self.losses:
+            self.losses -= 1
+            raise LockLost(Code.LOCK_LOST, "the lock was lost")
+        super().follow(app, environment, completed)
+
+
+def test_operator_who_is_gone_between_what_two_fleets_follow_is_gone_on_with(tmp_path: Path) -> None:
+    store = LosingBetweenStore(tmp_path / "rollouts.db")
+    scene = Scene(store)
+    scene.rollout.applications.append(Application("web", COMMITS["v2"]))
+    before = Completed("rollout-0", "v1", COMMITS["v1"])
+    store.follow("api", "test", before)
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, store.completed("web", "test")) == (Phase.INTERRUPTED, None)
+    assert scene.run_to_its_end() is Exit.OK
+
+    assert [found and found.id for found in (store.completed(app, "test") for app in ("api", "web"))] == [ID, ID]
+    assert [application.replaced for application in store.read(ID).applications] == [before, None]
+    assert scene.run_to_its_end(RolloutRun.revert) is Exit.OK
+    assert [store.completed(app, "test") for app in ("api", "web")] == [before, None]

@@ -7,6 +7,7 @@ from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.rollout.model import Host, HostStage
 from release_agent.rollout.policy.preflight import (
     environment_of,
+    nobody_left,
     note_status,
     refuse_if_all_refuse,
     same_commits,
@@ -149,3 +150,14 @@ def test_healthy_hosts_that_run_it_already_are_skipped() -> None:
 
     assert [one.stage for one in hosts] == [HostStage.SKIPPED, *[HostStage.PENDING] * 3]
     assert hosts[0].why == "runs v2 already, and is well"
+
+
+def test_application_without_a_host_to_deploy_to_is_named() -> None:
+    lost = HostStage.UNREACHABLE
+    hosts = [host("a", app="api"), host("b", app="api", stage=lost), host("c", app="web", stage=HostStage.SKIPPED)]
+
+    assert nobody_left(hosts) == ""
+    assert nobody_left([host("b", app="api", stage=lost)]) == "no host is left to deploy to"
+    assert nobody_left([*hosts, host("d", app="db", stage=HostStage.FAILED)]) == "no host of db is left to deploy to"
+    unknown = host("e", service="db", stage=lost)  # no host of its service has answered
+    assert nobody_left([*hosts, unknown]) == "no host of db is left to deploy to"
