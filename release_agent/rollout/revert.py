@@ -44,10 +44,10 @@ class Revert:
         ``later``: by application, a later rollout that completed with the same commits, which takes back nothing of what is live.
         """
         self._later = later
-        hosts = self._rollout.at(*TOUCHED)
-        self._observer.tell("revert.started", hosts=len(hosts))
-        for of_one in reversed(by_application(hosts)):
-            await in_parallel(of_one, self._rollout.options.parallel, self._put_back)
+        self._observer.tell("revert.started", hosts=len(self._rollout.at(*TOUCHED)))
+        for of_one in reversed(by_application(list(self._rollout.hosts.values()))):
+            touched = [host for host in of_one if host.stage in TOUCHED]
+            await in_parallel(touched, self._rollout.options.parallel, self._put_back)
 
     async def _put_back(self, host: Host) -> None:
         """Take one host back, whatever that comes to; it never raises for the host's own errors."""

@@ -39,6 +39,14 @@ class SimulatedRollouts(Desk):
         """Write the fleet.toml, again where a host has moved."""
         self.file.write_text(self._fleet.toml(user=self.user, password_file=str(self.password_file) if self.user else ""))
 
+    def become_system(self) -> None:
+        """Let the five hosts be of three applications, and fleet.toml say so: web requires api, and that requires db."""
+        text = self.file.read_text()
+        for host, app in zip(self.hosts, ("web", "web", "api", "api", "db"), strict=True):
+            host.app = app
+            text = text.replace(f'name = "{host.name}"', f'name = "{host.name}"\nservice = "{app}"')
+        self.file.write_text(text + '[service.web]\nrequires = ["api"]\n[service.api]\nrequires = ["db"]\n')
+
     def urls(self) -> list[str]:
         """Return where each host's RPC is."""
         return [self._fleet.url(host) for host in self.hosts]

@@ -123,18 +123,9 @@ def test_hosts_of_two_fleets_are_refused(fleet: SimulatedRollouts) -> None:
     assert "web (test) on host-4" in done.json["error"]["message"]
 
 
-def _as_system(fleet: SimulatedRollouts) -> None:
-    """Let the hosts be of three applications, and fleet.toml say so."""
-    text = fleet.file.read_text()
-    for host, app in zip(fleet.hosts, ("db", "api", "api", "web", "web"), strict=True):
-        host.app = app
-        text = text.replace(f'name = "{host.name}"', f'name = "{host.name}"\nservice = "{host.app}"')
-    fleet.file.write_text(text)
-
-
 def test_revision_that_one_application_of_a_system_does_not_have_is_refused(fleet: SimulatedRollouts) -> None:
-    _as_system(fleet)
-    for host in fleet.hosts[3:]:
+    fleet.become_system()
+    for host in fleet.hosts[:2]:
         host.commits = {OLD: commit_of(OLD)}
 
     done = fleet.start("--max-failed", "100%")
@@ -145,10 +136,10 @@ def test_revision_that_one_application_of_a_system_does_not_have_is_refused(flee
 
 
 def test_system_is_not_begun_while_nobody_of_one_of_its_applications_answers(fleet: SimulatedRollouts) -> None:
-    for host in fleet.hosts[3:]:
+    for host in fleet.hosts[:2]:
         host.manner = Manner.REFUSE
     fleet.write_fleet()
-    _as_system(fleet)
+    fleet.become_system()
 
     done = fleet.start("--max-unreachable", "100%")
 

@@ -175,3 +175,24 @@ def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet
     assert done.code == 40
     assert fleet.live() == [OLD, NEW, OLD, OLD, OLD]
     assert done.json["hosts"][1]["code"] == "host-moved-on"
+
+
+def test_operator_killed_on_the_way_back_of_a_system_is_gone_on_with_in_the_reverse_order(fleet: SimulatedRollouts) -> None:
+    fleet.become_system()
+    operator = fleet.begin()
+    assert operator.end() == 0
+    for number in (1, 2):
+        fleet.hold(number)
+    reverting = Operator(fleet, fleet.command("revert", operator.id))
+    fleet.held(1, "revert")
+    eventually(lambda: fleet.live() == [OLD, NEW, NEW, NEW, NEW], "the other web host is back, and nobody else")
+    reverting.send(signal.SIGKILL)
+    resumed = Operator(fleet, fleet.command("resume", operator.id))
+    fleet.let_go(1)
+    fleet.held(2, "revert")
+    eventually(lambda: fleet.live() == [OLD, OLD, NEW, OLD, NEW], "the other api host is back, and the database is not")
+    fleet.let_go(2)
+
+    assert resumed.end() == 0
+    assert fleet.live() == [OLD] * 5
+    assert all(fleet.fired(number) == [operator.id, f"{operator.id}-revert"] for number in range(5))
