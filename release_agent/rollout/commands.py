@@ -230,15 +230,19 @@ def order(command: RolloutCommand) -> int:
 
 def status(command: RolloutCommand) -> int:
     """Show a rollout and each host; watched, whenever that changes."""
-    shown: Rollout | None = None
-    while True:
-        found = look.status(command.parts.record, command.arguments.id)
-        if found.rollout != shown:
-            command.console.status(found.rollout, running=found.running)
-        if not command.arguments.watch or found.rollout.has_ended or not found.running:
-            return Exit.OK
-        shown = found.rollout
-        time.sleep(_LOOK)
+    found = look.status(command.parts.record, command.arguments.id)
+    if not command.arguments.watch:
+        command.console.status(found.rollout, running=found.running)
+        return Exit.OK
+    try:
+        command.console.watch(found.rollout, running=found.running)
+        while found.running and not found.rollout.has_ended:
+            time.sleep(_LOOK)
+            found = look.status(command.parts.record, command.arguments.id)
+            command.console.watch(found.rollout, running=found.running)
+    finally:
+        command.console.end()
+    return Exit.OK
 
 
 def list_all(command: RolloutCommand) -> int:

@@ -42,6 +42,9 @@ class Console(Protocol):
     def status(self, rollout: Rollout, *, running: bool) -> None:
         """Say how far a rollout is; ``running``: whether anybody runs it."""
 
+    def watch(self, rollout: Rollout, *, running: bool) -> None:
+        """Show how far a rollout is that runs elsewhere; called again and again, until end()."""
+
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """List rollouts; ``running``: the ids of those that somebody runs."""
 
@@ -51,6 +54,8 @@ class Console(Protocol):
 
 class Lines:
     """A line each transition, with its time: for logs."""
+
+    _watched: Rollout | None = None
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Print it."""
@@ -80,6 +85,12 @@ class Lines:
     def status(self, rollout: Rollout, *, running: bool) -> None:
         """Print it."""
         self.say(text.status(rollout, running=running))
+
+    def watch(self, rollout: Rollout, *, running: bool) -> None:
+        """Print it if it has changed."""
+        if rollout != self._watched:
+            self.status(rollout, running=running)
+        self._watched = rollout
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print a line each."""

@@ -13,7 +13,7 @@ from release_agent.rollout.policy.estimate import seconds_left
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from release_agent.rollout.model import Host, Rollout
 
@@ -40,11 +40,12 @@ class Row:
 class Progress:
     """What is known of a rollout. All hosts are looked at once; after that an event costs the same for any number of them."""
 
-    def __init__(self, rollout: Rollout, now: Callable[[], float]) -> None:
-        """Begin where the rollout is; ``now`` is a clock that only goes forward."""
+    def __init__(self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0) -> None:
+        """Begin where the rollout is, after so many seconds; ``now`` is a clock that only goes forward."""
         self.rollout = rollout
         self._now = now
-        self._began = self._progressed = now()
+        self._progressed = now()
+        self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
         self._bake = (0.0, 0)  # until when, how many hosts
@@ -196,6 +197,22 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def wave_map(waves: Sequence[str], current: int, width: int) -> str:
+    """Return the waves on one line, the current one in brackets; where they do not fit, those around it."""
+    words = [f"[{wave}]" if number == current else wave for number, wave in enumerate(waves)]
+    first, last = current, current + 1
+    while last < len(words) or first:
+        wider = (first, last + 1) if last < len(words) else (first - 1, last)
+        if len(_between(words, *wider)) > width:
+            break
+        first, last = wider
+    return _between(words, first, last)
+
+
+def _between(words: Sequence[str], first: int, last: int) -> str:
+    return "  ".join(["waves", *(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
 
 
 def flat(words: str) -> str:

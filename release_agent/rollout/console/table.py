@@ -18,14 +18,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from release_agent.model import seconds_since
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
-from release_agent.rollout.console.progress import Progress
+from release_agent.rollout.console.progress import Progress, wave_map
 from release_agent.rollout.model import HostStage
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from release_agent.rollout.model import Host, Rollout
 
@@ -53,6 +54,19 @@ class Table(Lines):
         self.say(text.headline(rollout, running=True))
         self._seen = Progress(rollout, self._now)
         self._show()
+
+    def watch(self, rollout: Rollout, *, running: bool) -> None:
+        """Show the table of a rollout that runs elsewhere; where it has ended, or the cursor cannot move, it is words."""
+        if rollout.has_ended or not running or not self._console.is_interactive:
+            self.end()
+            super().watch(rollout, running=running)
+        elif self._seen:
+            with self._lock:
+                self._seen.look(rollout)
+        else:
+            self.say(text.headline(rollout, running=True))
+            self._seen = Progress(rollout, self._now, seconds_since(rollout.started_at))
+            self._show()
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Take note; the table shows it soon. Without a table it is a line."""
@@ -166,22 +180,6 @@ class Table(Lines):
         above = [Text(line, no_wrap=True, overflow="ellipsis", style="yellow") for line in notes]
         known = [Text(line, no_wrap=True, overflow="ellipsis") for line in below]
         return Group(*above, *([grid] if rows else []), *known, last)
-
-
-def wave_map(waves: Sequence[str], current: int, width: int) -> str:
-    """Return the waves on one line, the current one in brackets; where they do not fit, those around it."""
-    words = [f"[{wave}]" if number == current else wave for number, wave in enumerate(waves)]
-    first, last = current, current + 1
-    while last < len(words) or first:
-        wider = (first, last + 1) if last < len(words) else (first - 1, last)
-        if len(_between(words, *wider)) > width:
-            break
-        first, last = wider
-    return _between(words, first, last)
-
-
-def _between(words: Sequence[str], first: int, last: int) -> str:
-    return "  ".join(["waves", *(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
 
 
 def _is_in_background() -> bool:

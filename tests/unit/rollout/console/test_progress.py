@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release_agent.rollout.console.progress import Progress
-from release_agent.rollout.console.table import wave_map
+from release_agent.rollout.console.progress import Progress, wave_map
 from release_agent.rollout.model import HostStage, Phase
 from support.clocks import FakeClock
 from support.rollouts import a_wave
