@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.sharing import sharing
-from release_agent.errors import Code, Failed
+from release_agent.errors import Code, Failed, Refused
 from release_agent.system.processes import owner
 
 if TYPE_CHECKING:
@@ -97,7 +97,11 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
 
 def _may_be_written(context: Context, live: Release) -> bool:
     """Whether a service runs as the owner of a release's files, or as root: it could write through a hard link."""
-    groups, services = context.services.processes(), context.blueprint(live).services
+    try:
+        services = context.blueprint(live).services
+    except Refused:  # somebody wrote into it already
+        return True
+    groups = context.services.processes()
     processes = [process for service in services for process in groups.get(service.name, ())]
     writers = {_ROOT, context.store.directory(live.name).stat().st_uid}
     return any(owner(process.pid) in writers for process in processes if process.pid)
