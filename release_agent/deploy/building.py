@@ -50,10 +50,21 @@ class Building:
 def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
     """Choose how to build a release of these commits, with these hooks; raises Failed, Refused."""
     parked = context.store.parked()
-    difference = context.source.difference(parked.commits, parked.into, commits) if parked else None
+    difference = between(context, parked, commits) if parked else None
     if difference:
         return Building(Way.DIFFERENCE, difference.size, difference.files, difference)
     return _shared(context, commits, hooks) or _whole(context, commits)
+
+
+def between(context: Context, release: Release, commits: dict[str, str]) -> Difference | None:
+    """Return what lies between a release and commits; None if they cannot be made of its files.
+
+    A repository may have lost what is old: what is written whole does not need it, and tells what else is missing.
+    """
+    try:
+        return context.source.difference(release.commits, release.into, commits)
+    except Refused:
+        return None
 
 
 def build(context: Context, building: Building, release: Release, hooks: Hooks) -> tuple[Path, Sequence[str] | None]:
@@ -89,7 +100,7 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
     how = sharing(share, hooks, clones=context.store.can_clone()) if live else None
     if live is None or how is None or (share == "auto" and _may_be_written(context, live)):
         return None
-    difference = context.source.difference(live.commits, live.into, commits)
+    difference = between(context, live, commits)
     if difference is None:
         return None
     return Building(Way.SHARED, difference.size, difference.files, shared_with=(live, how))
