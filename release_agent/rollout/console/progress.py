@@ -104,7 +104,7 @@ class Progress:
         going = list(islice(reversed(flying.values()), room - len(failed)))
         hidden = [(len(flying) - len(going), "in flight"), (len(troubled) - len(failed), "in trouble")]
         more = " and ".join(f"{count} more {what}" for count, what in hidden if count)
-        said = [(row, flat(f"{row.host.code}: {row.host.why}")) for row in failed]
+        said = [(row, flat(text.cause(row.host))) for row in failed]
         return [*said, *((row, self._countdown(row)) for row in going)], more and f"… and {more}"
 
     def _countdown(self, row: Row) -> str:

@@ -10,6 +10,7 @@ import termios
 import threading
 import time
 from contextlib import suppress
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -162,7 +163,7 @@ class Table(Lines):
         if not seen:
             return Group()
         with self._lock:
-            notes = seen.notes()
+            notes = [line for note in seen.notes() for line in wrap(note, size.width, max_lines=2, placeholder=" …")]
             # Less "and more", the waves, the counts, the summary, and the cursor's line.
             rows, more = seen.rows(max(1, size.height - len(notes) - 5))
             summary, settled, total = seen.summary(), seen.settled, seen.counts.total()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
+# As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
+_PREAMBLE = re.compile(r"rolled-back: \d+-[0-9a-f]+ \(\S+\) failed: ")
 _SHORT = 12
 
 
@@ -87,8 +90,13 @@ def summary(rollout: Rollout) -> str:
 
 def line(host: Host) -> str:
     """One host."""
-    why = f"  {host.code}: {one_line(host.why)}" if host.why else ""
+    why = f"  {one_line(cause(host))}" if host.why else ""
     return f"{host.name}  {host.stage}{why}"
+
+
+def cause(host: Host) -> str:
+    """Return why it failed, the cause first: without the host's own words for what rolled back."""
+    return f"{host.code}: {_PREAMBLE.sub('', host.why)}"
 
 
 def troubles(hosts: Sequence[Host]) -> str:
