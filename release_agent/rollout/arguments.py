@@ -99,6 +99,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="watch the hosts' health for this long after each wave (default: 30s)",
     )
+    group.add_argument(
+        "--gate",
+        type=_command,
+        metavar="COMMAND",
+        help="run this on this machine after each wave: exit 0 goes on, 75 waits for a person, any other stops",
+    )
     group.add_argument("--approve", action="store_true", help="wait for approval after the first wave")
     group.add_argument(
         "--max-failed",
@@ -149,7 +155,8 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
 
 def options(arguments: argparse.Namespace) -> Options:
     """Return how a rollout is to go."""
-    return Options(**{name: getattr(arguments, name) for name in Options.__dataclass_fields__})
+    given = {name: getattr(arguments, name) for name in Options.__dataclass_fields__}
+    return Options(**{name: value for name, value in given.items() if value is not None})
 
 
 def _waves(text: str) -> tuple[Amount, ...]:
@@ -185,6 +192,13 @@ def _read(text: str, read: Callable[[object], float]) -> float:
     except readers.WrongValueError as error:
         message = f"{text!r} {error}"
         raise argparse.ArgumentTypeError(message) from error
+
+
+def _command(text: str) -> str:
+    if not text.strip():
+        message = "an empty command decides nothing"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _at_least_one(text: str) -> int:

@@ -116,6 +116,7 @@ class Rollout:
     phase: Phase = Phase.RUNNING
     wave: int = 0  # the one it is in, from 0
     approved: bool = False
+    asked: int = -1  # the wave after which its gate last asked for a person
     why: str = ""
     reverting: str = ""  # why hosts are rolled back; empty: they are not
     aborted: str = ""  # by whom; no further host is begun, whoever runs it

@@ -38,6 +38,7 @@ class Options:
     progress_deadline: float = 900.0
     revert: bool = False
     follow: bool = False
+    gate: str = ""  # a command
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record keeps."""

@@ -43,6 +43,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     lines.append(
         f"{chosen.parallel} at a time, {chosen.bake:g} s of health after each wave"
         + (", a person's approval after the first" if chosen.approve else "")
+        + (f", then the gate `{one_line(chosen.gate)}`" if chosen.gate else "")
     )
     lines.append(
         f"stops at more than {_budget(chosen.max_failed, hosts)} failed or {_budget(chosen.max_unreachable, hosts)} unreachable, "
