@@ -93,6 +93,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="deploy to at most N hosts at a time (default: 50)",
     )
     group.add_argument(
+        "--stage",
+        action="store_true",
+        help="let every host build and rehearse the revision first; if one cannot, stop with nothing changed",
+    )
+    group.add_argument(
         "--bake",
         type=_seconds,
         default=default.bake,

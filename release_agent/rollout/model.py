@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REVERT = "revert"
+STAGE = "stage"
 ASKED = "asked for"  # why a rollout is reverted that did not fail
 
 
@@ -115,6 +116,7 @@ class Rollout:
     started_at: str
     phase: Phase = Phase.RUNNING
     wave: int = 0  # the one it is in, from 0
+    staged: bool = False  # whether every host has staged the revision, if that was asked for
     approved: bool = False
     asked: int = -1  # the wave after which its gate last asked for a person
     why: str = ""

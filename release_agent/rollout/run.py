@@ -20,6 +20,7 @@ from release_agent.rollout.policy.budgets import too_many_lost
 from release_agent.rollout.policy.orders import ABORT
 from release_agent.rollout.policy.way_back import later_with_same_commits
 from release_agent.rollout.revert import Revert
+from release_agent.rollout.staging import Staging
 from release_agent.rollout.verification import Verification
 
 if TYPE_CHECKING:
@@ -105,12 +106,13 @@ class RolloutRun:
 
     async def _do(self, step: steps.Step) -> None:
         match step:
-            case steps.FollowLeftover(hosts):
-                await in_parallel(hosts, self._rollout.options.parallel, self._deploy)
+            case steps.FollowLeftover(hosts) | steps.Deploy(hosts):
+                gate = self._gate if isinstance(step, steps.Deploy) else None
+                await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=gate)
+            case steps.StageFirst(hosts):
+                await self._stage(hosts)
             case steps.EnterWave(wave):
                 await self._enter_wave(wave)
-            case steps.Deploy(hosts):
-                await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=self._gate)
             case steps.Bake(hosts, seconds):
                 await self._bake(hosts, seconds)
             case steps.RunGate(command):
@@ -125,6 +127,12 @@ class RolloutRun:
                 await self._revert(why)
 
     # Forwards
+
+    async def _stage(self, hosts: Sequence[Host]) -> None:
+        await Staging(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts, self._gate)
+        if not self._gate.stopped:
+            self._rollout.staged = True
+            await self._writer.rollout(self._rollout)
 
     async def _enter_wave(self, wave: int) -> None:
         rollout = self._rollout

@@ -40,6 +40,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
             if left
             else []
         )
+    lines += ["every host stages it first"] if chosen.stage else []
     lines.append(
         f"{chosen.parallel} at a time, {chosen.bake:g} s of health after each wave"
         + (", a person's approval after the first" if chosen.approve else "")

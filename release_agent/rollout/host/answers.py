@@ -14,7 +14,7 @@ from release_agent.services.faults import FaultCode
 
 if TYPE_CHECKING:
     import xmlrpc.client
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 BUSY = FAULTS + Exit.BUSY
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
@@ -60,7 +60,12 @@ def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
 
 def require_success(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
     """Raise HostError unless a deployment ended well, and with the given commits."""
-    if record["outcome"] not in SUCCESSES:
+    require_outcome(record, SUCCESSES, commits)
+
+
+def require_outcome(record: dict[str, Any], outcomes: Collection[str], commits: dict[str, str] | None) -> None:
+    """Raise HostError unless a run ended with one of these outcomes, and with the given commits."""
+    if record["outcome"] not in outcomes:
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
         raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved in between")

@@ -49,6 +49,13 @@ class FollowLeftover:
 
 
 @dataclass(frozen=True)
+class StageFirst:
+    """Let hosts build and rehearse the revision, and publish nothing yet."""
+
+    hosts: Sequence[Host]
+
+
+@dataclass(frozen=True)
 class EnterWave:
     """Begin a wave; its number counts from 0."""
 
@@ -115,7 +122,9 @@ class Finish:
         return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
 
 
-Step = FollowLeftover | EnterWave | Deploy | Bake | RunGate | Verify | WaitWhilePaused | AskApproval | PutBack | Finish
+Step = (
+    FollowLeftover | StageFirst | EnterWave | Deploy | Bake | RunGate | Verify | WaitWhilePaused | AskApproval | PutBack | Finish
+)
 
 
 def next_step(rollout: Rollout, situation: Situation) -> Step:
@@ -132,8 +141,14 @@ def next_step(rollout: Rollout, situation: Situation) -> Step:
     if not rollout.waves:
         return _complete(rollout, situation)
     if not situation.entered:
-        return WaitWhilePaused() if situation.paused else EnterWave(rollout.wave)
+        return WaitWhilePaused() if situation.paused else _begin(rollout)
     return _in_wave(rollout, situation)
+
+
+def _begin(rollout: Rollout) -> Step:
+    if rollout.options.stage and not rollout.staged:
+        return StageFirst(rollout.at(HostStage.PENDING))
+    return EnterWave(rollout.wave)
 
 
 def _in_wave(rollout: Rollout, situation: Situation) -> Step:
@@ -159,7 +174,7 @@ def _in_wave(rollout: Rollout, situation: Situation) -> Step:
 def _stopped(rollout: Rollout, stop: Stop) -> Step:
     if stop.aborted:
         return Finish(Phase.ABORTED, Exit.FLEET_FAILED, stop.why)
-    if rollout.options.revert and rollout.at(*_CHANGED):
+    if rollout.options.revert and rollout.at(*_CHANGED) and (rollout.staged or not rollout.options.stage):
         return PutBack(stop.why)
     return Finish(Phase.FAILED, Exit.FLEET_FAILED, stop.why)
 

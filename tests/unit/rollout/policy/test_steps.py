@@ -23,6 +23,7 @@ from release_agent.rollout.policy.steps import (
     PutBack,
     RunGate,
     Situation,
+    StageFirst,
     Step,
     Stop,
     Verify,
@@ -81,8 +82,9 @@ def shown(step: Step) -> str:
             said = f"bake {' '.join(host.name for host in hosts)} for {seconds:g} s"
         case RunGate(command):
             said = f"gate {command}"
-        case Verify(hosts):
-            said = " ".join(["verify", *(host.name for host in hosts)])
+        case StageFirst(hosts) | Verify(hosts):
+            verb = "stage" if isinstance(step, StageFirst) else "verify"
+            said = " ".join([verb, *(host.name for host in hosts)])
         case WaitWhilePaused():
             said = "wait"
         case AskApproval():
@@ -282,6 +284,15 @@ def _asked(drawn: str, *, approved: bool, **more: Any) -> Rollout:
     fleet = rollout(drawn, approved=approved, gate="./gate", **more)
     fleet.asked = fleet.wave
     return fleet
+
+
+def test_hosts_stage_before_the_first_wave_and_one_that_cannot_leaves_nothing_to_put_back() -> None:
+    assert shown(next_step(rollout("K.|..", wave=0, stage=True), Situation())) == "stage h1 h2 h3"
+    done = rollout("..", stage=True)
+    done.staged = True
+    assert shown(next_step(done, Situation())) == "enter 0"
+    cannot = Situation(Stop("h1 cannot stage v2"))
+    assert shown(next_step(rollout(".F", stage=True, revert=True), cannot)) == "failed 40: h1 cannot stage v2"
 
 
 PASSED = Situation(entered=True, baked=True, passed=True)
