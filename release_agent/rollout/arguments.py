@@ -144,6 +144,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
     )
+    group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 

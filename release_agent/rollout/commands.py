@@ -148,6 +148,7 @@ def start(command: RolloutCommand) -> int:
         service=command.inventory.consul,
         dry_run=arguments.dry_run,
         whole=command.inventory.is_whole,
+        reason=arguments.reason,
     )
     return _run(_start(command, wanted))
 

@@ -128,6 +128,7 @@ class Rollout:
     service: str = ""  # of Consul's catalog, where the hosts come from it
     replaced: Completed | None = None  # what the fleet was to run before this one was completed
     whole: bool = True  # of the whole inventory
+    reason: str = ""  # in the words of whoever started it
 
     @property
     def waves(self) -> list[list[Host]]:

@@ -23,6 +23,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
     lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
+    lines += [f"reason: {one_line(rollout.reason)}"] if rollout.reason else []
     lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
     lines += [text.changes(name, between) for name, between in changes.items()]
     for number, wave in enumerate(rollout.waves, 1):
@@ -72,7 +73,10 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     when = (
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
-    return f"{rollout.id}  {rollout.revision}  {rollout.app} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}"
+    reason = f"  reason: {one_line(rollout.reason)}" if rollout.reason else ""
+    return (
+        f"{rollout.id}  {rollout.revision}  {rollout.app} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}{reason}"
+    )
 
 
 def summary(rollout: Rollout) -> str:

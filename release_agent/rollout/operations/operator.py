@@ -110,6 +110,7 @@ class Operator:
             password_file=self._access.password_file,
             service=wanted.service,
             whole=wanted.whole,
+            reason=wanted.reason,
         )
 
     async def start(self, plan: RolloutPlan) -> Result:
