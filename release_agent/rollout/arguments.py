@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of ``rollout`` and what each takes."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
     start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
-    start.add_argument("revision", help="deploy this tag, branch or full commit id")
+    start.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (required without --promote-from)")
     start.add_argument("host", nargs="*", help="deploy to this host: 10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
     _add_inventory(start)
     _add_options(start)
@@ -143,6 +143,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--follow",
         action="store_true",
         help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
+    )
+    group.add_argument(
+        "--promote-from",
+        default="",
+        metavar="ENVIRONMENT",
+        help="deploy what the last completed rollout of this environment deployed, the same commits",
     )
     group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import shlex
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -124,8 +125,9 @@ def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
     """Return where the hosts of a start come from; for another verb it is empty."""
     if arguments.verb != "start":
         return InventoryChoice()
+    named = [] if arguments.revision is None or not arguments.promote_from else [arguments.revision]
     return InventoryChoice(
-        hosts=arguments.host,
+        hosts=[*named, *arguments.host],
         consul=arguments.consul or "",
         fleet=arguments.fleet or "",
         maestro=arguments.maestro or "",
@@ -141,14 +143,18 @@ def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
 def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
+    if arguments.revision is None and not arguments.promote_from:
+        sys.stderr.write("release-agent rollout start: error: a revision is required, or --promote-from\n")
+        return Exit.USAGE
     wanted = StartRequest(
-        check_revision(arguments.revision),
+        "" if arguments.promote_from else check_revision(arguments.revision),
         command.parts.targets(),
         options(arguments),
         service=command.inventory.consul,
         dry_run=arguments.dry_run,
         whole=command.inventory.is_whole,
         reason=arguments.reason,
+        promote_from=arguments.promote_from,
     )
     return _run(_start(command, wanted))
 

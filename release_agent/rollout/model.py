@@ -129,6 +129,7 @@ class Rollout:
     replaced: Completed | None = None  # what the fleet was to run before this one was completed
     whole: bool = True  # of the whole inventory
     reason: str = ""  # in the words of whoever started it
+    promoted_from: str = ""  # the environment in which the revision had completed
 
     @property
     def waves(self) -> list[list[Host]]:

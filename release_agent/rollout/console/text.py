@@ -23,6 +23,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
     lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
+    lines += [f"promoted from {rollout.promoted_from}"] if rollout.promoted_from else []
     lines += [f"reason: {one_line(rollout.reason)}"] if rollout.reason else []
     lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
     lines += [text.changes(name, between) for name, between in changes.items()]

@@ -21,6 +21,7 @@ class StartRequest:
 
     ``service``: of Consul's catalog, if the hosts come from it. ``dry_run``: the record is not used.
     ``whole``: the hosts are all of the inventory. ``reason``: kept and shown.
+    ``promote_from``: the environment whose last completed rollout names the revision, in place of ``revision``.
     """
 
     revision: str
@@ -30,6 +31,7 @@ class StartRequest:
     dry_run: bool = False
     whole: bool = True
     reason: str = ""
+    promote_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -249,3 +249,22 @@ def test_host_that_cannot_stage_stops_it_with_nothing_changed_whatever_the_budge
     assert done.json["why"] == f"host-4 cannot stage {NEW}; nothing was changed on any host"
     assert done.json["hosts"][3]["code"] == "rehearsal-failed"
     assert all(done.json["id"] not in fleet.fired(number) for number in range(5))
+
+
+def test_revision_that_completed_in_another_environment_is_promoted(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.environment = "staging"
+    assert fleet.start().code == 0
+    for host in fleet.hosts:
+        host.environment = "production"
+        host.runs(OLD)
+    start = fleet.start_command("--promote-from", "staging", revision=NEW)
+
+    done = fleet.run([word for word in start if word != NEW])
+
+    assert (done.code, fleet.live()) == (0, [NEW] * 5)
+    assert (done.json["revision"], done.json["promoted_from"]) == (NEW, "staging")
+    for host in fleet.hosts:
+        host.commits |= {NEW: commit_of("moved")}
+    assert fleet.run([word for word in start if word != NEW]).code == 12
+    assert fleet.run(fleet.command("start", "--fleet", fleet.file)).code == 2
