@@ -35,6 +35,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_options(start)
     start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan; change nothing")
     _add_access(start)
+    drift = verbs.add_parser("drift", help="show what is live on each host, and who does not run what the fleet follows")
+    drift.add_argument("host", nargs="*", help="as for start")
+    _add_inventory(drift)
+    _add_access(drift)
     for verb, text in _VERBS.items():
         one = verbs.add_parser(verb, help=text)
         if verb != "list":

@@ -18,6 +18,7 @@ from release_agent.rollout.console import text
 from release_agent.rollout.console.choice import console
 from release_agent.rollout.inventory.choice import InventoryChoice
 from release_agent.rollout.operations import look, orders
+from release_agent.rollout.operations.drift import drift as measure_drift
 from release_agent.rollout.operations.operator import Operator
 from release_agent.rollout.operations.results import StartRequest
 from release_agent.rollout.wiring import AccessSettings, RolloutParts
@@ -37,6 +38,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Run one verb and return its exit code; raises ReleaseError."""
     verbs: dict[str, Callable[[RolloutCommand], int]] = {
         "start": start,
+        "drift": drift,
         "list": list_all,
         "status": status,
         "resume": resume,
@@ -122,10 +124,11 @@ def _access(arguments: argparse.Namespace) -> AccessSettings:
 
 
 def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
-    """Return where the hosts of a start come from; for another verb it is empty."""
-    if arguments.verb != "start":
+    """Return where the hosts of a start or of drift come from; for another verb it is empty."""
+    if arguments.verb not in ("start", "drift"):
         return InventoryChoice()
-    named = [] if arguments.revision is None or not arguments.promote_from else [arguments.revision]
+    # With --promote-from all arguments are hosts.
+    named = [arguments.revision] if getattr(arguments, "promote_from", "") and arguments.revision is not None else []
     return InventoryChoice(
         hosts=[*named, *arguments.host],
         consul=arguments.consul or "",
@@ -174,6 +177,17 @@ def _exceeded(plan: RolloutPlan) -> FleetStopped:
         f"{plan.exceeded}; nothing was changed: {text.troubles(failed)}",
         hint="fix them, leave them out with --exclude, or allow for them",
     )
+
+
+def drift(command: RolloutCommand) -> int:
+    """Show what is live on each host beside what the fleet follows."""
+
+    async def run() -> int:
+        found = await measure_drift(command.parts, command.parts.targets())
+        command.console.drift(found)
+        return Exit.FAULT_FOUND if any(host.is_trouble for host in found.hosts) else Exit.OK
+
+    return _run(run())
 
 
 def resume(command: RolloutCommand) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.operations.drift import FleetDrift, HostDrift
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
@@ -121,6 +122,30 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
 def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
     """A line each; ``running``: the ids of those that somebody runs."""
     return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
+
+
+def drift(found: FleetDrift) -> str:
+    """What is live on each host, those that do not run what the fleet follows first."""
+    follows = found.follows
+    fleet = f"{found.app} ({found.environment})"
+    lines = [
+        f"{fleet} follows {follows.revision}, by {follows.id}"
+        if follows
+        else f"{fleet} follows nothing: no rollout of the whole fleet has completed"
+    ]
+    for host in sorted(found.hosts, key=lambda host: not host.is_trouble):
+        lines.append(_drifted(host))
+        lines += [text.changes(name, between) for name, between in host.changes.items()]
+    behind, unknown = sum(host.behind for host in found.hosts), sum(not host.health for host in found.hosts)
+    return "\n".join([*lines, f"{text.count_of(len(found.hosts), 'host')}: {behind} behind, {unknown} unknown"])
+
+
+def _drifted(host: HostDrift) -> str:
+    why = f"  {host.code}: {one_line(host.why)}" if host.code else ""
+    if not host.health:
+        return f"{host.host}{why}"
+    since = f"  since {host.since[:19]}Z" if host.since else ""
+    return f"{host.host}  {host.revision or 'nothing'}  {host.health}{since}{'  behind' if host.behind else ''}{why}"
 
 
 def one_line(words: str) -> str:

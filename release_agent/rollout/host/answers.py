@@ -43,6 +43,7 @@ def status_of(answer: Any) -> HostStatus:
             health=str(answer.get("health", HealthState.CRITICAL)),
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
+            since=str(current.get("deployed_at") or ""),
         )
 
 

@@ -45,6 +45,7 @@ class HostStatus:
     health: str
     busy: bool = False
     maintenance: bool = False
+    since: str = ""  # when the release went live
 
 
 @dataclass(frozen=True)
