@@ -8,10 +8,11 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_PREFIX
-from release_agent.errors import Cancelled, Code, Exit, FleetStopped
+from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
@@ -234,12 +235,20 @@ def status(command: RolloutCommand) -> int:
     shown: Rollout | None = None
     while True:
         found = look.status(command.parts.record, command.arguments.id)
+        if found.rollout.has_ended:
+            _ask_late(command, found.rollout)
         if found.rollout != shown:
             command.console.status(found.rollout, running=found.running)
         if not command.arguments.watch or found.rollout.has_ended or not found.running:
             return Exit.OK
         shown = found.rollout
         time.sleep(_LOOK)
+
+
+def _ask_late(command: RolloutCommand, rollout: Rollout) -> None:
+    with suppress(Misconfigured):  # the password may be on another machine; the record has the rest
+        command.parts.adopt(rollout)
+        asyncio.run(look.ask_late(rollout, command.parts.client_of))
 
 
 def list_all(command: RolloutCommand) -> int:

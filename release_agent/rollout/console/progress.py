@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
+_DOING = {
+    "staging.started": "hosts stage the revision, and none publishes it yet ({hosts})",
+    "gate.started": "the gate judges wave {wave}",
+    "verification.started": "the last look: hosts are asked what is live ({hosts})",
+}
 _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 
 
@@ -43,7 +48,7 @@ class Progress:
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
         self._waves = max((host.wave for host in rollout.hosts.values()), default=-1) + 1
         self._bake = (0.0, 0)  # until when, how many hosts
-        self._away = self._heard = ""
+        self._away = self._heard = self._doing = ""
         self.counts: Counter[HostStage] = Counter()
         self.widest = max((len(flat(name)) for name in rollout.hosts), default=0)
         for host in rollout.hosts.values():
@@ -57,6 +62,10 @@ class Progress:
             self._bake = (self._now() + float(str(details["seconds"])), int(str(details["hosts"])))
         elif event in ("record.away", "record.back"):
             self._away = flat(str(details["why"] or "no reason given")) if event == "record.away" else ""
+        elif event in _DOING:
+            self._doing = _DOING[event].format(**details)
+        elif event in ("gate.finished", "wave.started", "approval.awaited") or event.startswith(("rollout.", "revert.")):
+            self._doing = ""
         elif event == "order.heard":
             self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         # What the progress deadline is begun anew by; see Gate.
@@ -104,6 +113,7 @@ class Progress:
             left = deadline - (now - max(self._progressed, until))
             if left <= deadline * _SHORT:
                 notes.append(f"no host became healthy for {deadline - left:.0f} s; it stops in {max(0.0, left):.0f} s")
+        notes += [self._doing] if self._doing else []
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 
     def summary(self) -> str:

@@ -100,8 +100,10 @@ def test_host_that_is_late_has_failed_and_goes_on_by_itself(fleet: SimulatedRoll
 
     assert done.code == 40
     assert done.json["hosts"][0]["code"] == "host-late"
+    assert fleet.stages(done.json["id"])["host-1"] == "failed"
     fleet.let_go(0)
     assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.stages(done.json["id"])["host-1"] == "converged"
 
 
 def test_rollout_on_which_no_host_becomes_well_for_too_long_is_stopped(fleet: SimulatedRollouts) -> None:

@@ -101,3 +101,19 @@ def test_what_goes_back_is_no_wave() -> None:
     rollout.hosts["h0"].stage = HostStage.STUCK
 
     assert Progress(rollout, FakeClock().now).summary() == "putting back what was changed  0:00  1 stuck"
+
+
+def test_what_goes_on_between_the_waves_is_said_until_it_is_over() -> None:
+    seen = Progress(a_wave(3), FakeClock().now)
+
+    seen.hear("staging.started", None, {"hosts": 3})
+    assert seen.notes() == ["hosts stage the revision, and none publishes it yet (3)"]
+    seen.hear("wave.started", None, {"wave": 1})
+    assert seen.notes() == []
+    seen.hear("gate.started", None, {"wave": 1})
+    assert seen.notes() == ["the gate judges wave 1"]
+    seen.hear("gate.finished", None, {"wave": 1, "exit": 0})
+    seen.hear("verification.started", None, {"hosts": 3})
+    assert seen.notes() == ["the last look: hosts are asked what is live (3)"]
+    seen.hear("rollout.completed", None, {"why": ""})
+    assert seen.notes() == []
