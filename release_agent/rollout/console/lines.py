@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from release_agent.errors import Exit
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.operations.drift import FleetDrift
 
 
 class Console(Protocol):
@@ -47,6 +48,9 @@ class Console(Protocol):
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """List rollouts; ``running``: the ids of those that somebody runs."""
+
+    def drift(self, found: FleetDrift) -> None:
+        """Say what is live on each host, and who does not run what the fleet follows."""
 
     def say(self, what: str) -> None:
         """Say one thing."""
@@ -96,6 +100,10 @@ class Lines:
         """Print a line each."""
         self.say(text.listing(rollouts, running))
 
+    def drift(self, found: FleetDrift) -> None:
+        """Print it."""
+        self.say(text.drift(found))
+
     def say(self, what: str) -> None:
         """Print it, at once; where nobody listens any more, the rollout goes on unheard."""
         with suppress(OSError, ValueError):
@@ -128,6 +136,10 @@ class Json(Lines):
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print a list."""
         self._print([{**rollout.to_json(), "running": rollout.id in running} for rollout in rollouts])
+
+    def drift(self, found: FleetDrift) -> None:
+        """Print it, with every host."""
+        self._print(found.to_json())
 
     def say(self, what: str) -> None:
         """Print it."""

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
 _CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)
+_DOING = {
+    "staging.started": "hosts stage the revision, and none publishes it yet ({hosts})",
+    "gate.started": "the gate judges wave {wave}",
+    "verification.started": "the last look: hosts are asked what is live ({hosts})",
+}
 _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 
 
@@ -49,7 +54,7 @@ class Progress:
         self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
         self._bake = (0.0, 0)  # until when, how many hosts
-        self._away = self._heard = self._stopping = ""
+        self._away = self._heard = self._stopping = self._doing = ""
         self._took = (0, 0.0)  # hosts that were done while it was watched, and their seconds together
         self.counts: Counter[HostStage] = Counter()
         self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
@@ -66,10 +71,14 @@ class Progress:
             self._bake = (self._now() + float(str(details["seconds"])), int(str(details["hosts"])))
         elif event in ("record.away", "record.back"):
             self._away = flat(str(details["why"] or "no reason given")) if event == "record.away" else ""
-        elif event == "order.heard":
-            self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         elif event == "rollout.stopping":
             self._stopping = flat(str(details["why"]))
+        elif event in _DOING:
+            self._doing = _DOING[event].format(**details)
+        elif event in ("gate.finished", "wave.started", "approval.awaited") or event.startswith(("rollout.", "revert.")):
+            self._doing = ""
+        elif event == "order.heard":
+            self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         # What the progress deadline is begun anew by; see Gate.
         if (event == "host.finished" and host and host.stage is HostStage.DONE) or event == f"rollout.{Phase.RUNNING}":
             self._progressed = self._now()
@@ -132,13 +141,14 @@ class Progress:
             left = deadline - (now - max(self._progressed, until))
             if left <= deadline * _SHORT:
                 notes.append(f"no host became healthy for {deadline - left:.0f} s; it stops in {max(0.0, left):.0f} s")
+        notes += [self._doing] if self._doing else []
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 
     def _behind(self) -> str:
         """Say what comes after this wave."""
         behind = self.rollout.wave + 1
         if behind >= len(self._waves):
-            return "then it is over"
+            return "then the last look"
         where = f" in {self._zones[behind]}" if self._zones[behind] else ""
         return f"then wave {behind + 1}: {count_of(self._waves[behind].total(), 'host')}{where}"
 

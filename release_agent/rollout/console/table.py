@@ -106,7 +106,8 @@ class Table(Lines):
             else f"{count_of(done, 'host')} run {revision} and are well"
         )
         self.say(f"(from elsewhere: {self._again('approve')})")
-        answer = await self._answer(f"{well}. Go on with the other {left}? [y/N] ", approved)
+        question = f"Go on with the other {left}?" if left else "Is that the end of it?"
+        answer = await self._answer(f"{well}. {question} [y/N] ", approved)
         self._show()
         return answer
 

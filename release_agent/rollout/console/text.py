@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.operations.drift import FleetDrift, HostDrift
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
@@ -26,6 +27,8 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
     lines = [f"{rollout.revision} for {rollout.app} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
+    lines += [f"promoted from {rollout.promoted_from}"] if rollout.promoted_from else []
+    lines += [f"reason: {one_line(rollout.reason)}"] if rollout.reason else []
     lines += [f"  {name} {commit[:_SHORT]}" for name, commit in rollout.commits.items()]
     lines += [text.changes(name, between) for name, between in changes.items()]
     for number, wave in enumerate(rollout.waves, 1):
@@ -43,9 +46,11 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
             if left
             else []
         )
+    lines += ["every host stages it first"] if chosen.stage else []
     lines.append(
         f"{chosen.parallel} at a time, {chosen.bake:g} s of health after each wave"
         + (", a person's approval after the first" if chosen.approve else "")
+        + (f", then the gate `{one_line(chosen.gate)}`" if chosen.gate else "")
     )
     lines.append(
         f"stops at more than {_budget(chosen.max_failed, hosts)} failed or {_budget(chosen.max_unreachable, hosts)} unreachable, "
@@ -77,7 +82,10 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     when = (
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
-    return f"{rollout.id}  {rollout.revision}  {rollout.app} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}"
+    reason = f"  reason: {one_line(rollout.reason)}" if rollout.reason else ""
+    return (
+        f"{rollout.id}  {rollout.revision}  {rollout.app} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}{reason}"
+    )
 
 
 def summary(rollout: Rollout) -> str:
@@ -126,6 +134,30 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
 def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
     """A line each; ``running``: the ids of those that somebody runs."""
     return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
+
+
+def drift(found: FleetDrift) -> str:
+    """What is live on each host, those that do not run what the fleet follows first."""
+    follows = found.follows
+    fleet = f"{found.app} ({found.environment})"
+    lines = [
+        f"{fleet} follows {follows.revision}, by {follows.id}"
+        if follows
+        else f"{fleet} follows nothing: no rollout of the whole fleet has completed"
+    ]
+    for host in sorted(found.hosts, key=lambda host: not host.is_trouble):
+        lines.append(_drifted(host))
+        lines += [text.changes(name, between) for name, between in host.changes.items()]
+    behind, unknown = sum(host.behind for host in found.hosts), sum(not host.health for host in found.hosts)
+    return "\n".join([*lines, f"{text.count_of(len(found.hosts), 'host')}: {behind} behind, {unknown} unknown"])
+
+
+def _drifted(host: HostDrift) -> str:
+    why = f"  {host.code}: {one_line(host.why)}" if host.code else ""
+    if not host.health:
+        return f"{host.host}{why}"
+    since = f"  since {host.since[:19]}Z" if host.since else ""
+    return f"{host.host}  {host.revision or 'nothing'}  {host.health}{since}{'  behind' if host.behind else ''}{why}"
 
 
 def one_line(words: str) -> str:

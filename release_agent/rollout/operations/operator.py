@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.errors import Code, Exit, Misconfigured
+from release_agent.errors import Code, Exit, Misconfigured, Refused
 from release_agent.model import timestamp
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.host.model import HostError
@@ -16,6 +16,7 @@ from release_agent.rollout.operations.look import standing
 from release_agent.rollout.operations.results import Result, RolloutPlan, ended
 from release_agent.rollout.policy.budgets import over_budget
 from release_agent.rollout.policy.orders import overruled_by_resume
+from release_agent.rollout.policy.preflight import refuse_other_commits
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
 from release_agent.rollout.record.port import locked
@@ -25,6 +26,7 @@ from release_agent.rollout.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from release_agent.model import Completed
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.observer import Observer
     from release_agent.rollout.operations.results import StartRequest
@@ -80,18 +82,24 @@ class Operator:
 
         Raises Refused, FleetStopped if no host answers and, unless it is a dry run, Locked if another rollout of the fleet runs.
         """
-        check_revision(wanted.revision)
+        if not wanted.promote_from:
+            check_revision(wanted.revision)
         writer = None if wanted.dry_run else self._writer
         hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
         preflight = Preflight(self._access.client_of, wanted.options.parallel, self._observer)
         found = await preflight.look(hosts)
         # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
         await _refuse_if_held(writer, found)
+        promoted = await self._promoted(wanted, found)
         await preflight.wait_for_busy(hosts)
-        await preflight.check(hosts, wanted.revision, found)
+        await preflight.check(hosts, promoted.revision if promoted else wanted.revision, found)
+        if promoted and found.commits:
+            refuse_other_commits(found.commits, promoted, wanted.promote_from)
         await _refuse_if_held(writer, found)
         assign_waves(hosts, wanted.options.waves, by_zone=wanted.options.by_zone)
         rollout = self._planned(wanted, hosts, found)
+        if promoted:
+            rollout.revision = promoted.revision
         nobody = "" if rollout.at(HostStage.PENDING, HostStage.SKIPPED) else "no host is left to deploy to"
         return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody)
 
@@ -110,7 +118,22 @@ class Operator:
             password_file=self._access.password_file,
             service=wanted.service,
             whole=wanted.whole,
+            reason=wanted.reason,
+            promoted_from=wanted.promote_from,
         )
+
+    async def _promoted(self, wanted: StartRequest, found: PreflightResult) -> Completed | None:
+        """Return what has completed in the environment to promote from, if there is one; raises Refused if nothing has."""
+        if not wanted.promote_from:
+            return None
+        completed = await self._writer.once(lambda record: record.completed(found.app, wanted.promote_from))
+        if completed is None:
+            raise Refused(
+                Code.NO_ROLLOUT,
+                f"no rollout of {found.app} in {wanted.promote_from} has completed, so there is nothing to promote",
+                hint=f"roll a revision out in {wanted.promote_from} first, or name one: release-agent rollout start REVISION",
+            )
+        return completed
 
     async def start(self, plan: RolloutPlan) -> Result:
         """Write a plan down and run it to its end; raises Locked."""

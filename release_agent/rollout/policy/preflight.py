@@ -14,6 +14,7 @@ from release_agent.rollout.model import HostStage, same_supervisor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from release_agent.model import Completed
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host
 
@@ -92,6 +93,17 @@ def same_commits(answers: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     return commits
 
 
+def refuse_other_commits(commits: Mapping[str, str], promoted: Completed, environment: str) -> None:
+    """Raise Refused if a revision names other commits here than the ones that completed in another environment."""
+    if commits != promoted.commits:
+        raise Refused(
+            Code.COMMITS_DIFFER,
+            f"{promoted.revision} is {_shortened(promoted.commits)} in {environment}, by {promoted.id},"
+            f" and {_shortened(commits)} on these hosts",
+            hint="fetch the repositories of these hosts; a tag that was moved is not promoted",
+        )
+
+
 def usual_changes(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what the revision changes on the release that most hosts run."""
     answered = [host for host in hosts if host.name in answers]
@@ -109,7 +121,7 @@ def skip_up_to_date(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]
             host.stage, host.why = HostStage.SKIPPED, f"runs {revision} already, and is well"
 
 
-def _shortened(commits: dict[str, str]) -> str:
+def _shortened(commits: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {commit[:_SHORT]}" for name, commit in commits.items())
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, Exit, FleetStopped, Locked, Misconfigured, NoTarget, Refused
+from release_agent.model import Completed
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import HostStage, InventoryHost, Order, Phase, Rollout
 from release_agent.rollout.operations import look, orders
@@ -399,3 +401,35 @@ def test_host_that_was_down_and_took_the_revision_since_has_converged(path: Path
     found = look.status(ReportedStore(path), LEFT)
 
     assert [str(host.stage) for host in found.rollout.hosts.values()] == ["converged", "unreachable", "unreachable"]
+
+
+def _completed_in_staging(path: Path, commit: str) -> None:
+    store = FileRolloutStore(path)
+    rollout = a_rollout(LEFT, environment="staging", revision="v2")
+    store.begin(rollout)
+    store.follow(rollout, Completed(LEFT, "v2", {"api": commit * 40}))
+    store.release()
+
+
+def test_promotion_takes_the_revision_and_the_commits_that_completed_elsewhere(access: FakeAccess, path: Path) -> None:
+    _completed_in_staging(path, "b")
+
+    plan = asyncio.run(Operator(access, Heard()).plan(replace(REQUEST, revision="", promote_from="staging")))
+
+    assert (plan.rollout.revision, plan.rollout.commits) == ("v2", {"api": "b" * 40})
+    assert plan.rollout.promoted_from == "staging"
+
+
+def test_promotion_is_refused_where_the_hosts_have_other_commits(access: FakeAccess, path: Path) -> None:
+    _completed_in_staging(path, "e")
+
+    with pytest.raises(
+        Refused, match=r"v2 is api eeeeeeeeeeee in staging, by rollout-.* and api bbbbbbbbbbbb on these hosts"
+    ) as why:
+        asyncio.run(Operator(access, Heard()).plan(replace(REQUEST, revision="", promote_from="staging")))
+    assert why.value.code is Code.COMMITS_DIFFER
+
+
+def test_promotion_from_where_nothing_completed_is_refused(access: FakeAccess) -> None:
+    with pytest.raises(Refused, match="no rollout of api in staging has completed"):
+        asyncio.run(Operator(access, Heard()).plan(replace(DRY, revision="", promote_from="staging")))
