@@ -11,7 +11,7 @@ from release_agent.model import SUCCESSES
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.operations.results import Standing
-from release_agent.rollout.policy.verdict import verdict
+from release_agent.rollout.policy.verdict import is_lost, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def status(record: RolloutStore, identity: str) -> Standing:
     """Do as standing(); a host that was unreachable or late and has taken the revision since is ``converged``."""
     found = standing(record, identity)
     rollout = found.rollout
-    lost = [host.name for host in rollout.hosts.values() if host.stage is HostStage.UNREACHABLE or host.code == Code.HOST_LATE]
+    lost = [host.name for host in rollout.hosts.values() if is_lost(host)]
     for name, report in record.reported(rollout, lost).items():  # hosts tell Consul themselves
         if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits:
             rollout.hosts[name].stage = HostStage.CONVERGED

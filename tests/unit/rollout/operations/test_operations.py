@@ -23,6 +23,7 @@ from support.fake_hosts import FakeAccess, Heard
 from support.rollouts import a_rollout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from release_agent.rollout.model import Host
@@ -382,25 +383,30 @@ def test_listing_says_who_is_run(access: FakeAccess, path: Path) -> None:
 class ReportedStore(FileRolloutStore):
     """A record that hosts report to, as Consul's."""
 
-    def reported(self, rollout: object, names: object) -> dict[str, dict[str, object]]:  # noqa: ARG002 - the port's
-        return {
+    def reported(self, _rollout: Rollout, names: Sequence[str]) -> dict[str, dict[str, object]]:
+        told = {
             "host-1": {"outcome": "deployed", "commits": {"api": "b" * 40}},
             "host-2": {"outcome": "rolled-back", "commits": {"api": "b" * 40}},
             "host-3": {"outcome": "unchanged", "commits": {"api": "a" * 40}},
         }
+        return {name: dict(told[name]) for name in names}
 
 
-def test_host_that_was_down_and_took_the_revision_since_has_converged(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "first"), [(HostStage.UNREACHABLE, "converged"), (HostStage.FAILED, "converged"), (HostStage.STUCK, "stuck")]
+)
+def test_host_that_was_lost_and_took_the_revision_since_has_converged(path: Path, stage: HostStage, first: str) -> None:
     store = _left(path)
     lost = list(store.read(LEFT).hosts.values())
     for host in lost:
-        host.stage = HostStage.UNREACHABLE
+        host.stage = stage
+        host.code = Code.HOST_LATE
     store.save_hosts(lost)
     store.release()
 
     found = look.status(ReportedStore(path), LEFT)
 
-    assert [str(host.stage) for host in found.rollout.hosts.values()] == ["converged", "unreachable", "unreachable"]
+    assert [str(host.stage) for host in found.rollout.hosts.values()] == [first, stage, stage]
 
 
 def _completed_in_staging(path: Path, commit: str) -> None:
