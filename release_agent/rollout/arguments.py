@@ -45,6 +45,8 @@ def add(parser: argparse.ArgumentParser) -> None:
             one.add_argument("id", help="id of the rollout")
         if verb == "status":
             one.add_argument("--watch", action="store_true", help="show each change until the rollout ends")
+        if verb == "resume":
+            one.add_argument("--gate", type=_command, metavar="COMMAND", help="the gate of its start, if it has one: named again")
         one.add_argument(
             "--consul", action="store_true", help=f"read the record from Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
         )

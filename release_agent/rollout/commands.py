@@ -67,6 +67,8 @@ class RolloutCommand:
     def words(self, rollout: Rollout, verb: str) -> str:
         """Return the command line of a verb that goes on with a rollout."""
         words = ["release-agent", "rollout", verb, rollout.id]
+        if verb == "resume" and rollout.options.gate:
+            words += ["--gate", rollout.options.gate]
         if self.parts.needs_consul_option:
             words.append("--consul")
         user, password_file = self.parts.user or rollout.user, self.parts.password_file or rollout.password_file
@@ -215,7 +217,7 @@ def resume(command: RolloutCommand) -> int:
     """Go on after a pause, or with a rollout that was left."""
 
     async def run() -> int:
-        return command.show(await command.operator.resume(command.arguments.id))
+        return command.show(await command.operator.resume(command.arguments.id, command.arguments.gate or ""))
 
     return _run(run())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -144,8 +145,11 @@ class Operator:
         await self._writer.once(lambda record: record.begin(rollout))
         return await self._run(rollout, lambda run: run.go())
 
-    async def resume(self, identity: str) -> Result:
-        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured."""
+    async def resume(self, identity: str, gate: str = "") -> Result:
+        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured.
+
+        ``gate``: its command, as a person knows it; the record's alone does not run.
+        """
         record = self._access.record
         found = await asyncio.to_thread(standing, record, identity)
         if found.rollout.phase is Phase.PAUSED and found.running:
@@ -153,7 +157,7 @@ class Operator:
             resumed = await self._resumed_elsewhere(identity)
             if resumed:
                 return Result(resumed, Exit.OK, elsewhere=True)
-        rollout = await self._taken(identity, may_have_ended=False)
+        rollout = await self._taken(identity, lambda rollout: _require_resumable(rollout, gate))
         await self._writer.once(_drop_overruled(identity))
         return await self._run(rollout, lambda run: run.go())
 
@@ -168,15 +172,14 @@ class Operator:
 
     async def revert(self, identity: str) -> Result:
         """Roll back every host that took the revision, even if the rollout has ended; raises NoTarget, Locked, Misconfigured."""
-        rollout = await self._taken(identity, may_have_ended=True)
+        rollout = await self._taken(identity, lambda _rollout: None)
         return await self._run(rollout, lambda run: run.revert())
 
-    async def _taken(self, identity: str, *, may_have_ended: bool) -> Rollout:
-        """Take the lock of a rollout that may go on, and let go of it if something speaks against that."""
+    async def _taken(self, identity: str, require: Callable[[Rollout], None]) -> Rollout:
+        """Take the lock of a rollout, and let go of it if something speaks against that."""
         rollout = await self._writer.once(lambda record: record.take(identity))
         try:
-            if not may_have_ended:
-                _refuse_if_ended(rollout)
+            require(rollout)
             self._access.adopt(rollout)
             await self._require_password(rollout)
         except BaseException:
@@ -226,6 +229,18 @@ def _drop_overruled(identity: str) -> Callable[[RolloutStore], None]:
             record.acknowledge(order)
 
     return drop
+
+
+def _require_resumable(rollout: Rollout, gate: str) -> None:
+    """Raise NoTarget if a rollout has ended, and Misconfigured for a gate that nobody named: others may write the record."""
+    _refuse_if_ended(rollout)
+    recorded = rollout.options.gate
+    if recorded not in ("", gate) and not rollout.reverting:
+        raise Misconfigured(
+            Code.GATE_UNCONFIRMED,
+            f"{rollout.id} has a gate, `{recorded}`, and no command runs that only the record names",
+            hint=f"read it, then: release-agent rollout resume {rollout.id} --gate {shlex.quote(recorded)}",
+        )
 
 
 def _refuse_if_ended(rollout: Rollout) -> None:

@@ -55,13 +55,25 @@ def test_gate_that_asks_for_a_person_waits_after_each_wave_for_an_approval_of_it
 
     identity = first.json["id"]
     assert (first.code, first.json["phase"], fleet.live()) == (43, "waiting", [NEW, OLD, OLD, OLD, OLD])
-    assert fleet.rollout("resume", identity).code == 43
+    assert fleet.rollout("resume", identity, *gate[:2]).code == 43
     assert fleet.rollout("approve", identity).code == 0
-    second = fleet.rollout("resume", identity)
+    second = fleet.rollout("resume", identity, *gate[:2])
     assert (second.code, fleet.live()) == (43, [NEW] * 5)
     assert fleet.rollout("approve", identity).code == 0
-    assert fleet.rollout("resume", identity).code == 0
+    assert fleet.rollout("resume", identity, *gate[:2]).code == 0
     assert fleet.rollout("status", identity).json["phase"] == "completed"
+
+
+def test_a_gate_that_only_the_record_names_does_not_run(fleet: SimulatedRollouts) -> None:
+    ran = fleet.path / "ran"
+    identity = fleet.start("--gate", f"echo x >>{ran}", "--waves", "1,100%", "--approve").json["id"]
+    fleet.rollout("approve", identity)
+
+    refused = [fleet.rollout("resume", identity), fleet.rollout("resume", identity, "--gate", "true")]
+
+    assert [(done.code, done.json["error"]["code"]) for done in refused] == [(10, "gate-unconfirmed")] * 2
+    assert str(ran) in refused[0].json["error"]["hint"]
+    assert (ran.read_text(), fleet.live()) == ("x\n", [NEW, OLD, OLD, OLD, OLD])
 
 
 def test_abort_ends_a_gate_that_would_run_for_ever_and_all_its_processes(fleet: SimulatedRollouts) -> None:
