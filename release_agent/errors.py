@@ -94,6 +94,7 @@ class Code(StrEnum):
     INVENTORY_INVALID = "inventory-invalid"
     FLEET_EMPTY = "fleet-empty"
     FLEET_MIXED = "fleet-mixed"
+    GATE_UNCONFIRMED = "gate-unconfirmed"
     COMMITS_DIFFER = "commits-differ"
     FLEET_STOPPED = "fleet-stopped"
     ROLLOUT_UNKNOWN = "rollout-unknown"

@@ -290,6 +290,14 @@ def timestamp(moment: datetime | None = None) -> str:
     return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def seconds_since(moment: str) -> float:
+    """Return how long ago a moment was, as timestamp() writes it; 0 for one to come, and for any other text."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
 def new_id() -> str:
     """Return a new deployment's id: the time, for people, and random digits."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()

@@ -104,6 +104,12 @@ class Variable(StrEnum):
     RELEASE_ERROR_CODE = "RELEASE_ERROR_CODE", "deploy.run", "code of the error"
     RELEASE_ERROR = "RELEASE_ERROR", "deploy.run", "message of the error"
 
+    # Set for the command of `rollout start --gate`
+    ROLLOUT_ID = "ROLLOUT_ID", "rollout.checkpoint", "id of the rollout"
+    ROLLOUT_WAVE = "ROLLOUT_WAVE", "rollout.checkpoint", "number of the wave that is through, from 1"
+    ROLLOUT_HOSTS = "ROLLOUT_HOSTS", "rollout.checkpoint", "names of the hosts of that wave, with spaces between"
+    ROLLOUT_REVISION = "ROLLOUT_REVISION", "rollout.checkpoint", "revision that is rolled out"
+
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)

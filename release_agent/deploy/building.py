@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.sharing import sharing
-from release_agent.errors import Code, Failed
+from release_agent.errors import Code, Failed, Refused
 from release_agent.system.processes import owner
 
 if TYPE_CHECKING:
@@ -50,10 +50,21 @@ class Building:
 def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
     """Choose how to build a release of these commits, with these hooks; raises Failed, Refused."""
     parked = context.store.parked()
-    difference = context.source.difference(parked.commits, parked.into, commits) if parked else None
+    difference = between(context, parked, commits) if parked else None
     if difference:
         return Building(Way.DIFFERENCE, difference.size, difference.files, difference)
     return _shared(context, commits, hooks) or _whole(context, commits)
+
+
+def between(context: Context, release: Release, commits: dict[str, str]) -> Difference | None:
+    """Return what lies between a release and commits; None if they cannot be made of its files.
+
+    A repository may have lost what is old: what is written whole does not need it, and tells what else is missing.
+    """
+    try:
+        return context.source.difference(release.commits, release.into, commits)
+    except Refused:
+        return None
 
 
 def build(context: Context, building: Building, release: Release, hooks: Hooks) -> tuple[Path, Sequence[str] | None]:
@@ -89,7 +100,7 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
     how = sharing(share, hooks, clones=context.store.can_clone()) if live else None
     if live is None or how is None or (share == "auto" and _may_be_written(context, live)):
         return None
-    difference = context.source.difference(live.commits, live.into, commits)
+    difference = between(context, live, commits)
     if difference is None:
         return None
     return Building(Way.SHARED, difference.size, difference.files, shared_with=(live, how))
@@ -97,7 +108,11 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
 
 def _may_be_written(context: Context, live: Release) -> bool:
     """Whether a service runs as the owner of a release's files, or as root: it could write through a hard link."""
-    groups, services = context.services.processes(), context.blueprint(live).services
+    try:
+        services = context.blueprint(live).services
+    except Refused:  # somebody wrote into it already
+        return True
+    groups = context.services.processes()
     processes = [process for service in services for process in groups.get(service.name, ())]
     writers = {_ROOT, context.store.directory(live.name).stat().st_uid}
     return any(owner(process.pid) in writers for process in processes if process.pid)

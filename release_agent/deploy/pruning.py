@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from release_agent.deploy.building import between
 from release_agent.deploy.policy.line import before
 from release_agent.errors import ReleaseError
 from release_agent.system.disk import told
@@ -49,7 +50,7 @@ def _park(context: Context, name: str, live: Release) -> bool:
     """
     store, parked, release = context.store, context.store.parked(), context.store.get(name)
     try:
-        if release is None or (parked and _leads_to(context, parked, live)) or not _leads_to(context, release, live):
+        if release is None or (parked and between(context, parked, live.commits)) or not between(context, release, live.commits):
             return False
         store.remove_parked()
         store.park(name, lambda place: context.source.restore(release.commits, place))
@@ -57,11 +58,6 @@ def _park(context: Context, name: str, live: Release) -> bool:
         context.log.info("park.failed", release=name, why=error.message if isinstance(error, ReleaseError) else told(error))
         return False
     return True
-
-
-def _leads_to(context: Context, release: Release, live: Release) -> bool:
-    """Whether the live release could be made of another one's files: not if a ``.gitattributes`` or a place differs."""
-    return context.source.difference(release.commits, release.into, live.commits) is not None
 
 
 def _remove(context: Context, name: str) -> bool:

@@ -29,18 +29,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of ``rollout`` and what each takes."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
     start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
-    start.add_argument("revision", help="deploy this tag, branch or full commit id")
+    start.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (required without --promote-from)")
     start.add_argument("host", nargs="*", help="deploy to this host: 10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
     _add_inventory(start)
     _add_options(start)
     start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan; change nothing")
     _add_access(start)
+    drift = verbs.add_parser("drift", help="show what is live on each host, and who does not run what the fleet follows")
+    drift.add_argument("host", nargs="*", help="as for start")
+    _add_inventory(drift)
+    _add_access(drift)
     for verb, text in _VERBS.items():
         one = verbs.add_parser(verb, help=text)
         if verb != "list":
             one.add_argument("id", help="id of the rollout")
         if verb == "status":
             one.add_argument("--watch", action="store_true", help="show each change until the rollout ends")
+        if verb == "resume":
+            one.add_argument("--gate", type=_command, metavar="COMMAND", help="the gate of its start, if it has one: named again")
         one.add_argument(
             "--consul", action="store_true", help=f"read the record from Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
         )
@@ -94,11 +100,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="deploy to at most N hosts at a time; preflight asks four times as many (default: 50)",
     )
     group.add_argument(
+        "--stage",
+        action="store_true",
+        help="let every host build and rehearse the revision first; if one cannot, stop with nothing changed",
+    )
+    group.add_argument(
         "--bake",
         type=_seconds,
         default=default.bake,
         metavar="TIME",
         help="watch the hosts' health for this long after each wave (default: 30s)",
+    )
+    group.add_argument(
+        "--gate",
+        type=_command,
+        metavar="COMMAND",
+        help="run this on this machine after each wave: exit 0 goes on, 75 waits for a person, any other stops",
     )
     group.add_argument("--approve", action="store_true", help="wait for approval after the first wave")
     group.add_argument(
@@ -134,6 +151,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
     )
+    group.add_argument(
+        "--promote-from",
+        default="",
+        metavar="ENVIRONMENT",
+        help="deploy what the last completed rollout of this environment deployed, the same commits",
+    )
+    group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 
@@ -158,7 +182,8 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
 
 def options(arguments: argparse.Namespace) -> Options:
     """Return how a rollout is to go."""
-    return Options(**{name: getattr(arguments, name) for name in Options.__dataclass_fields__})
+    given = {name: getattr(arguments, name) for name in Options.__dataclass_fields__}
+    return Options(**{name: value for name, value in given.items() if value is not None})
 
 
 def _waves(text: str) -> tuple[Amount, ...]:
@@ -194,6 +219,13 @@ def _read(text: str, read: Callable[[object], float]) -> float:
     except readers.WrongValueError as error:
         message = f"{text!r} {error}"
         raise argparse.ArgumentTypeError(message) from error
+
+
+def _command(text: str) -> str:
+    if not text.strip():
+        message = "an empty command decides nothing"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _at_least_one(text: str) -> int:

@@ -6,7 +6,9 @@ import asyncio
 import resource
 import shlex
 import signal
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from release_agent.rollout.console import text
 from release_agent.rollout.console.choice import console
 from release_agent.rollout.inventory.choice import InventoryChoice
 from release_agent.rollout.operations import look, orders
+from release_agent.rollout.operations.drift import drift as measure_drift
 from release_agent.rollout.operations.operator import Operator
 from release_agent.rollout.operations.results import StartRequest
 from release_agent.rollout.wiring import AccessSettings, RolloutParts
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, InventoryHost, Rollout
-    from release_agent.rollout.operations.results import Ordered, Result, RolloutPlan
+    from release_agent.rollout.operations.results import Ordered, Result, RolloutPlan, Standing
 
 _LOOK = 1.0  # seconds
 
@@ -37,6 +40,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Run one verb and return its exit code; raises ReleaseError."""
     verbs: dict[str, Callable[[RolloutCommand], int]] = {
         "start": start,
+        "drift": drift,
         "list": list_all,
         "status": status,
         "resume": resume,
@@ -63,6 +67,8 @@ class RolloutCommand:
     def words(self, rollout: Rollout, verb: str) -> str:
         """Return the command line of a verb that goes on with a rollout."""
         words = ["release-agent", "rollout", verb, rollout.id]
+        if verb == "resume" and rollout.options.gate:
+            words += ["--gate", rollout.options.gate]
         if self.parts.needs_consul_option:
             words.append("--consul")
         user, password_file = self.parts.user or rollout.user, self.parts.password_file or rollout.password_file
@@ -130,11 +136,13 @@ def _absolute(path: str | None) -> str:
 
 
 def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
-    """Return where the hosts of a start come from; for another verb it is empty."""
-    if arguments.verb != "start":
+    """Return where the hosts of a start or of drift come from; for another verb it is empty."""
+    if arguments.verb not in ("start", "drift"):
         return InventoryChoice()
+    # With --promote-from all arguments are hosts.
+    named = [arguments.revision] if getattr(arguments, "promote_from", "") and arguments.revision is not None else []
     return InventoryChoice(
-        hosts=arguments.host,
+        hosts=[*named, *arguments.host],
         consul=arguments.consul or "",
         fleet=arguments.fleet or "",
         maestro=arguments.maestro or "",
@@ -161,13 +169,18 @@ def _in_zones(hosts: Sequence[InventoryHost], *, by_zone: bool) -> Sequence[Inve
 def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
+    if arguments.revision is None and not arguments.promote_from:
+        sys.stderr.write("release-agent rollout start: error: a revision is required, or --promote-from\n")
+        return Exit.USAGE
     wanted = StartRequest(
-        check_revision(arguments.revision),
+        "" if arguments.promote_from else check_revision(arguments.revision),
         _in_zones(command.parts.targets(), by_zone=arguments.by_zone),
         options(arguments),
         service=command.inventory.consul,
         dry_run=arguments.dry_run,
         whole=command.inventory.is_whole,
+        reason=arguments.reason,
+        promote_from=arguments.promote_from,
     )
     return _run(_start(command, wanted))
 
@@ -189,11 +202,23 @@ def _exceeded(plan: RolloutPlan) -> FleetStopped:
     )
 
 
+def drift(command: RolloutCommand) -> int:
+    """Show what is live on each host beside what the fleet follows."""
+
+    async def run() -> int:
+        fleets = await measure_drift(command.parts, command.parts.targets())
+        for found in fleets:
+            command.console.drift(found)
+        return Exit.FAULT_FOUND if any(host.is_trouble for found in fleets for host in found.hosts) else Exit.OK
+
+    return _run(run())
+
+
 def resume(command: RolloutCommand) -> int:
     """Go on after a pause, or with a rollout that was left."""
 
     async def run() -> int:
-        return command.show(await command.operator.resume(command.arguments.id))
+        return command.show(await command.operator.resume(command.arguments.id, command.arguments.gate or ""))
 
     return _run(run())
 
@@ -230,15 +255,32 @@ def order(command: RolloutCommand) -> int:
 
 def status(command: RolloutCommand) -> int:
     """Show a rollout and each host; watched, whenever that changes."""
-    shown: Rollout | None = None
-    while True:
-        found = look.status(command.parts.record, command.arguments.id)
-        if found.rollout != shown:
-            command.console.status(found.rollout, running=found.running)
-        if not command.arguments.watch or found.rollout.has_ended or not found.running:
-            return Exit.OK
-        shown = found.rollout
-        time.sleep(_LOOK)
+    found = _look(command)
+    if not command.arguments.watch:
+        command.console.status(found.rollout, running=found.running)
+        return Exit.OK
+    try:
+        command.console.watch(found.rollout, running=found.running)
+        while found.running and not found.rollout.has_ended:
+            time.sleep(_LOOK)
+            found = _look(command)
+            command.console.watch(found.rollout, running=found.running)
+    finally:
+        command.console.end()
+    return Exit.OK
+
+
+def _look(command: RolloutCommand) -> Standing:
+    found = look.status(command.parts.record, command.arguments.id)
+    if found.rollout.has_ended:
+        _ask_late(command, found.rollout)
+    return found
+
+
+def _ask_late(command: RolloutCommand, rollout: Rollout) -> None:
+    with suppress(Misconfigured):  # the password may be on another machine; the record has the rest
+        command.parts.adopt(rollout)
+        asyncio.run(look.ask_late(rollout, command.parts.client_of))
 
 
 def list_all(command: RolloutCommand) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REVERT = "revert"
+STAGE = "stage"
 ASKED = "asked for"  # why a rollout is reverted that did not fail
 
 
@@ -132,7 +133,9 @@ class Rollout:
     started_at: str
     phase: Phase = Phase.RUNNING
     wave: int = 0  # the one it is in, from 0
+    staged: bool = False  # whether every host has staged the revision, if that was asked for
     approved: bool = False
+    asked: int = -1  # the wave after which its gate last asked for a person
     why: str = ""
     reverting: str = ""  # why hosts are rolled back; empty: they are not
     aborted: str = ""  # by whom; no further host is begun, whoever runs it
@@ -141,6 +144,8 @@ class Rollout:
     password_file: str = ""  # … and where its password was, on the machine it was started on
     service: str = ""  # of Consul's catalog, where the hosts come from it
     whole: bool = True  # of the whole inventory
+    reason: str = ""  # in the words of whoever started it
+    promoted_from: str = ""  # the environment in which the revision had completed
 
     @property
     def apps(self) -> str:

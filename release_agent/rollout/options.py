@@ -39,6 +39,8 @@ class Options:
     revert: bool = False
     by_zone: bool = False
     follow: bool = False
+    gate: str = ""  # a command
+    stage: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record keeps."""

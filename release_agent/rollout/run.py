@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from release_agent.errors import Exit, FleetStopped
 from release_agent.model import Completed
+from release_agent.rollout.checkpoint import judge
 from release_agent.rollout.gate import Gate
 from release_agent.rollout.host.answers import require_success
 from release_agent.rollout.host.model import HostError, deployment, note_failure
@@ -19,16 +20,19 @@ from release_agent.rollout.policy.budgets import too_many_lost
 from release_agent.rollout.policy.orders import ABORT
 from release_agent.rollout.policy.way_back import later_with_same_commits
 from release_agent.rollout.revert import Revert
+from release_agent.rollout.staging import Staging
 from release_agent.rollout.verification import Verification
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from release_agent.rollout.bake import Watch
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.model import Host, Order, Rollout
     from release_agent.rollout.observer import Observer
     from release_agent.rollout.writer import Writer
+
+T = TypeVar("T")
 
 _LEAVING = 3.0  # seconds to write down how a rollout is left
 
@@ -58,7 +62,7 @@ class RolloutRun:
         if rollout.aborted:
             self._gate.abort(rollout.aborted)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
-        self._entered = self._baked = self._verified = self._put_back = False
+        self._entered = self._baked = self._passed = self._verified = self._put_back = False
         self._asking = False
 
     async def go(self) -> Exit:
@@ -96,18 +100,23 @@ class RolloutRun:
 
     def _situation(self) -> steps.Situation:
         gate = self._gate
-        return steps.Situation(gate.stopped, gate.is_paused, self._entered, self._baked, self._verified, self._put_back)
+        return steps.Situation(
+            gate.stopped, gate.is_paused, self._entered, self._baked, self._passed, self._verified, self._put_back
+        )
 
     async def _do(self, step: steps.Step) -> None:
         match step:
-            case steps.FollowLeftover(hosts):
-                await in_parallel(hosts, self._rollout.options.parallel, self._deploy)
+            case steps.FollowLeftover(hosts) | steps.Deploy(hosts):
+                gate = self._gate if isinstance(step, steps.Deploy) else None
+                await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=gate)
+            case steps.StageFirst(hosts):
+                await self._stage(hosts)
             case steps.EnterWave(wave):
                 await self._enter_wave(wave)
-            case steps.Deploy(hosts):
-                await in_parallel(hosts, self._rollout.options.parallel, self._deploy, gate=self._gate)
             case steps.Bake(hosts, seconds):
                 await self._bake(hosts, seconds)
+            case steps.RunGate(command):
+                await self._run_gate(command)
             case steps.Verify(hosts):
                 await self._verify(hosts)
             case steps.AskApproval():
@@ -119,9 +128,15 @@ class RolloutRun:
 
     # Forwards
 
+    async def _stage(self, hosts: Sequence[Host]) -> None:
+        await Staging(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts, self._gate)
+        if not self._gate.stopped:
+            self._rollout.staged = True
+            await self._writer.rollout(self._rollout)
+
     async def _enter_wave(self, wave: int) -> None:
         rollout = self._rollout
-        rollout.wave, self._entered, self._baked = wave, True, False
+        rollout.wave, self._entered, self._baked, self._passed = wave, True, False, False
         await self._enter(Phase.RUNNING)
         waves = rollout.waves
         app = waves[wave][0].app
@@ -168,18 +183,21 @@ class RolloutRun:
     async def _bake(self, hosts: Sequence[Host], seconds: float) -> None:
         """Watch hosts for a while, or until something stops the rollout."""
         self._observer.tell("bake.started", seconds=seconds, hosts=len(hosts))
+        await self._unless_shut(self._watch(hosts, seconds))
+        self._baked = True
+
+    async def _unless_shut(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what work comes to; None if something stops the rollout before. The progress deadline rests meanwhile."""
         with self._gate.resting():
-            watching = asyncio.create_task(self._watch(hosts, seconds))
+            working = asyncio.create_task(work)
             shut = asyncio.create_task(self._gate.shut.wait())
             try:
-                await asyncio.wait((watching, shut), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((working, shut), return_when=asyncio.FIRST_COMPLETED)
+                return await working if working.done() else None
             finally:
-                shut.cancel()
-                if not watching.done():
-                    watching.cancel()
-            if not self._gate.stopped:
-                await watching
-        self._baked = True
+                for task in (working, shut):
+                    task.cancel()
+                await asyncio.wait((working, shut))
 
     async def _watch(self, hosts: Sequence[Host], seconds: float) -> None:
         async for host, error in self._hosts.watch(hosts, seconds):
@@ -187,6 +205,21 @@ class RolloutRun:
             await self._writer.host(host)
             self._observer.tell("host.finished", host)
             self._stop_if_too_many_lost()
+
+    async def _run_gate(self, command: str) -> None:
+        rollout = self._rollout
+        self._observer.tell("gate.started", wave=rollout.wave + 1)
+        judged = await self._unless_shut(judge(command, rollout))
+        if judged is None:
+            return
+        self._observer.tell("gate.finished", wave=rollout.wave + 1, exit=judged.code, output=judged.output)
+        self._passed = judged.goes_on
+        if judged.asks_a_person:
+            rollout.asked, rollout.approved = rollout.wave, False
+            self._gate.approved.clear()
+            await self._writer.rollout(rollout)
+        elif not judged.goes_on:
+            self._gate.stop(f"{judged.describe()} (after wave {rollout.wave + 1})")
 
     async def _verify(self, hosts: Sequence[Host]) -> None:
         with self._gate.resting():

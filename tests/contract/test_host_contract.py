@@ -387,6 +387,21 @@ def test_deployment_is_refused_where_something_else_is_live_than_was_expected(rp
     assert rpc.getStatus()["current"]["release"] == second["release"]
 
 
+def test_staged_release_changes_nothing_live_and_is_what_a_deployment_takes(rpc: Rpc) -> None:
+    live = rpc.deploy("v1.0.0", True)
+    staged = rpc.stage("v1.1.0", True, "rollout-1-stage")
+    again, of_live = rpc.stage("v1.1.0", True), rpc.stage("v1.0.0", True)
+    status = rpc.getStatus()
+    deployed = rpc.deploy("v1.1.0", True, "me", False, live["release"])
+
+    assert set(staged) == _ENDED | {"previous"}
+    assert (staged["outcome"], staged["action"], staged["trigger"]) == ("staged", "stage", "rollout-1-stage")
+    assert (again["outcome"], again["release"], of_live["outcome"]) == ("staged", staged["release"], "unchanged")
+    assert status["current"]["release"] == live["release"]
+    assert (deployed["outcome"], deployed["release"]) == ("deployed", staged["release"])
+    assert rpc.stage("v9", True)["outcome"] == "refused"
+
+
 # Faults, and HTTP
 
 

@@ -26,6 +26,7 @@ class FakeHost:
 
     release: str | None = OLD
     revision: str | None = "v1"
+    app: str = "api"
     error: HostError | None = None  # of everything it is asked
     fails: bool = False  # it rolls back automatically
     stays: bool = False  # it cannot be put back
@@ -40,7 +41,7 @@ class FakeHost:
         await asyncio.sleep(self.slow)
         if self.error:
             raise self.error
-        return HostStatus("api", "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
+        return HostStatus(self.app, "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
 
     async def check(self, revision: str, _patience: float) -> dict[str, Any]:
         """Tell what a deployment would do."""

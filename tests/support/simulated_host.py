@@ -19,7 +19,7 @@ from xmlrpc.client import Fault
 from supervisor.xmlrpc import Faults
 
 from release_agent import __version__
-from release_agent.errors import FAULTS, Code, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
+from release_agent.errors import FAULTS, Code, Failed, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
 from release_agent.model import NOTHING_LIVE, Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
 from release_agent.plugin.wire import sendable
 from release_agent.repository.revision import check_revision
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _REPOSITORY = "api"
-DEPLOY, ROLLBACK, CHECK = "deploy", "rollback", "check"
+DEPLOY, STAGE, ROLLBACK, CHECK = "deploy", "stage", "rollback", "check"
 _KEPT_ANSWERS = 20
+_WHOLE = (State.HEALTHY, State.STAGED)
 _MOST_HISTORY = 1000
 _CHECK_PHASES = ("resolve", "plan")
 _ROLLBACK_PHASES = ("plan", "publish", "restart", "health", "report", "prune")
@@ -192,6 +193,12 @@ class SimulatedHost:
         return self._begun(lambda record: self._deployment(named, record, trigger, expected), named, wait=wait)
 
     @_answering
+    def stage(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
+        """Build a revision, and publish nothing."""
+        named = check_revision(revision) if revision else ""
+        return self._begun(lambda record: self._staging(named, record, trigger), named, wait=wait)
+
+    @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
         """Go back."""
         named = check_revision(str(release)) if release else ""
@@ -297,6 +304,19 @@ class SimulatedHost:
         self._decide(DEPLOY, record, release)
         return self._timed(self._ran(DEPLOY, trigger, record, release, _PHASES), self.seconds)
 
+    def _staging(self, revision: str, record: Record, trigger: str) -> Run:
+        try:
+            release, _ = self._planned(revision, record)
+            if self.fails.get(release.revision) == STAGE:
+                raise Failed(Code.REHEARSAL_FAILED, f"{release.name} ({release.revision}) failed its rehearsal")
+        except ReleaseError as error:
+            return self._timed(self._refused(STAGE, trigger, record, error, "resolve", "report"), 0.0)
+        live = record.release == record.previous
+        record.outcome = Outcome.UNCHANGED if live else Outcome.STAGED
+        if not live and release.name not in self._releases:
+            self._releases[release.name] = replace(release, state=State.STAGED)
+        return self._timed(self._ran(STAGE, trigger, record, None, ("resolve", "plan", "build", "sync", "report")), self.seconds)
+
     def _rollback(self, named: str, record: Record, trigger: str) -> Run:
         try:
             release = self._target(named)
@@ -343,7 +363,7 @@ class SimulatedHost:
             )
         record.revision, record.commits = named, {_REPOSITORY: commit}
         fingerprint = _fingerprint(record.commits)
-        healthy = [r for r in self._releases.values() if r.fingerprint == fingerprint and r.state is State.HEALTHY]
+        healthy = [r for r in self._releases.values() if r.fingerprint == fingerprint and r.state in _WHOLE]
         live = self._current
         kept = live if live and live.fingerprint == fingerprint else next(reversed(healthy), None)
         if kept:
@@ -448,7 +468,7 @@ class SimulatedHost:
         return {**_sent(record), "action": run.action, "trigger": run.trigger, "started_at": run.started_at}
 
 
-_METHODS = ("deploy", "rollback", "check", "getStatus", "getDeployment", "getHistory")
+_METHODS = ("deploy", "stage", "rollback", "check", "getStatus", "getDeployment", "getHistory")
 
 
 def _fingerprint(commits: dict[str, str]) -> str:

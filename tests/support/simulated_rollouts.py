@@ -44,6 +44,8 @@ class SimulatedRollouts(Desk):
         text = self.file.read_text()
         for host, app in zip(self.hosts, ("web", "web", "api", "api", "db"), strict=True):
             host.app = app
+            host.commits = {revision: commit_of(f"{app} {revision}") for revision in REVISIONS}
+            host.runs("v1.0.0")
             text = text.replace(f'name = "{host.name}"', f'name = "{host.name}"\nservice = "{app}"')
         self.file.write_text(text + '[service.web]\nrequires = ["api"]\n[service.api]\nrequires = ["db"]\n')
 

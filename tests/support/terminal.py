@@ -10,8 +10,12 @@ import select
 import struct
 import termios
 import threading
+from typing import TYPE_CHECKING
 
 from support import warm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COLUMNS, LINES = 80, 24
 _PATIENCE = 60  # seconds
@@ -70,8 +74,10 @@ class Screen:
 class Terminal:
     """A real one, with a scene on it and a screen that is drawn as it is written to."""
 
-    def __init__(self, scene: str, *, columns: int = COLUMNS, lines: int = LINES, **environment: str) -> None:
-        """Start the scene."""
+    def __init__(
+        self, scene: str = "", *, command: Sequence[str] = (), columns: int = COLUMNS, lines: int = LINES, **environment: str
+    ) -> None:
+        """Start the scene, or a command."""
         self.screen = Screen(columns, lines)
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -80,7 +86,7 @@ class Terminal:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
         named = {"TERM": "xterm", "PYTHONUTF8": "1"}
         descriptors = (slave, slave, slave, control, reply)
-        self.process = warm.start(["scene", scene], kept | named | environment, descriptors)
+        self.process = warm.start(command or ["scene", scene], kept | named | environment, descriptors)
         for descriptor in (slave, control, reply):
             os.close(descriptor)
         self._drawn, self._abandoned = threading.Condition(), threading.Event()
@@ -97,10 +103,10 @@ class Terminal:
                     self.screen.feed(data)
                     self._drawn.notify_all()
 
-    def see(self, what: str) -> list[str]:
-        """Return the lines of the screen once this is on it."""
+    def see(self, *what: str) -> list[str]:
+        """Return the lines of the screen once all of this is on it."""
         with self._drawn:
-            seen = self._drawn.wait_for(lambda: what in "\n".join(self.screen.lines), _PATIENCE)
+            seen = self._drawn.wait_for(lambda: all(one in "\n".join(self.screen.lines) for one in what), _PATIENCE)
             assert seen, "\n".join(self.screen.lines)
             return [line.rstrip() for line in self.screen.lines]
 

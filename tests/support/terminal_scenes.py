@@ -73,6 +73,21 @@ def scene_events() -> None:
     table.ended(rollout, Exit.FLEET_FAILED, str)
 
 
+def scene_watched() -> None:
+    rollout, table = a_wave(3), Table()
+    rollout.started_at = "2024-01-01T00:00:00.0Z"
+    table.watch(rollout, running=True)
+    wait()
+    again = a_wave(3)
+    first, second, _ = again.hosts.values()
+    first.stage, second.stage, second.phase = HostStage.DONE, HostStage.DEPLOYING, "health"
+    table.watch(again, running=True)
+    wait()
+    again.phase = Phase.COMPLETED
+    table.watch(again, running=True)
+    table.end()
+
+
 def scene_many() -> None:
     rollout, table = a_wave(60), Table()
     hosts = list(rollout.hosts.values())

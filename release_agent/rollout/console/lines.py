@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from release_agent.errors import Exit
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.operations.drift import FleetDrift
 
 
 class Console(Protocol):
@@ -42,8 +43,14 @@ class Console(Protocol):
     def status(self, rollout: Rollout, *, running: bool) -> None:
         """Say how far a rollout is; ``running``: whether anybody runs it."""
 
+    def watch(self, rollout: Rollout, *, running: bool) -> None:
+        """Show how far a rollout is that runs elsewhere; called again and again, until end()."""
+
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """List rollouts; ``running``: the ids of those that somebody runs."""
+
+    def drift(self, found: FleetDrift) -> None:
+        """Say what is live on each host, and who does not run what the fleet follows."""
 
     def say(self, what: str) -> None:
         """Say one thing."""
@@ -53,6 +60,7 @@ class Lines:
     """A line each transition, with its time: for logs."""
 
     _names_apps = False  # whether the rollout that is shown is of several applications
+    _watched: Rollout | None = None
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Print it."""
@@ -86,9 +94,19 @@ class Lines:
         """Print it."""
         self.say(text.status(rollout, running=running))
 
+    def watch(self, rollout: Rollout, *, running: bool) -> None:
+        """Print it if it has changed."""
+        if rollout != self._watched:
+            self.status(rollout, running=running)
+        self._watched = rollout
+
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print a line each."""
         self.say(text.listing(rollouts, running))
+
+    def drift(self, found: FleetDrift) -> None:
+        """Print it."""
+        self.say(text.drift(found))
 
     def say(self, what: str) -> None:
         """Print it, at once; where nobody listens any more, the rollout goes on unheard."""
@@ -123,6 +141,10 @@ class Json(Lines):
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print a list."""
         self._print([{**rollout.to_json(), "running": rollout.id in running} for rollout in rollouts])
+
+    def drift(self, found: FleetDrift) -> None:
+        """Print it, with every host."""
+        self._print(found.to_json())
 
     def say(self, what: str) -> None:
         """Print it."""

@@ -13,13 +13,18 @@ from release_agent.rollout.policy.estimate import seconds_left
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from release_agent.rollout.model import Host, Rollout
 
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
 _CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)
+_DOING = {
+    "staging.started": "hosts stage the revision, and none publishes it yet ({hosts})",
+    "gate.started": "the gate judges wave {wave}",
+    "verification.started": "the last look: hosts are asked what is live ({hosts})",
+}
 _SHORT = 0.25  # of the progress deadline: from then on it is counted down
 
 
@@ -36,15 +41,16 @@ class Row:
 class Progress:
     """What is known of a rollout. All hosts are looked at once; after that an event costs the same for any number of them."""
 
-    def __init__(self, rollout: Rollout, now: Callable[[], float]) -> None:
-        """Begin where the rollout is; ``now`` is a clock that only goes forward."""
+    def __init__(self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0) -> None:
+        """Begin where the rollout is, after so many seconds; ``now`` is a clock that only goes forward."""
         self.rollout = rollout
         self._now = now
-        self._began = self._progressed = now()
+        self._progressed = now()
+        self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
         self._bake = (0.0, 0)  # until when, how many hosts
-        self._away = self._heard = self._stopping = ""
+        self._away = self._heard = self._stopping = self._doing = ""
         self._took = (0, 0.0)  # hosts that were done while it was watched, and their seconds together
         self.counts: Counter[HostStage] = Counter()
         self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
@@ -63,10 +69,14 @@ class Progress:
             self._bake = (self._now() + float(str(details["seconds"])), int(str(details["hosts"])))
         elif event in ("record.away", "record.back"):
             self._away = flat(str(details["why"] or "no reason given")) if event == "record.away" else ""
-        elif event == "order.heard":
-            self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         elif event == "rollout.stopping":
             self._stopping = flat(str(details["why"]))
+        elif event in _DOING:
+            self._doing = _DOING[event].format(**details)
+        elif event in ("gate.finished", "wave.started", "approval.awaited") or event.startswith(("rollout.", "revert.")):
+            self._doing = ""
+        elif event == "order.heard":
+            self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         # What the progress deadline is begun anew by; see Gate.
         if (event == "host.finished" and host and host.stage is HostStage.DONE) or event == f"rollout.{Phase.RUNNING}":
             self._progressed = self._now()
@@ -104,7 +114,7 @@ class Progress:
         going = list(islice(reversed(flying.values()), room - len(failed)))
         hidden = [(len(flying) - len(going), "in flight"), (len(troubled) - len(failed), "in trouble")]
         more = " and ".join(f"{count} more {what}" for count, what in hidden if count)
-        said = [(row, flat(f"{row.host.code}: {row.host.why}")) for row in failed]
+        said = [(row, flat(text.cause(row.host))) for row in failed]
         return [*said, *((row, self._countdown(row)) for row in going)], more and f"… and {more}"
 
     def _countdown(self, row: Row) -> str:
@@ -132,13 +142,14 @@ class Progress:
             left = deadline - (now - max(self._progressed, until))
             if left <= deadline * _SHORT:
                 notes.append(f"no host became healthy for {deadline - left:.0f} s; it stops in {max(0.0, left):.0f} s")
+        notes += [self._doing] if self._doing else []
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 
     def _behind(self) -> str:
         """Say what comes after this wave."""
         behind = self.rollout.wave + 1
         if behind >= len(self._waves):
-            return "then it is over"
+            return "then the last look"
         return f"then wave {behind + 1}: {count_of(self._waves[behind].total(), 'host')}{self._whose[behind]}"
 
     def _way_back(self) -> str:
@@ -196,6 +207,22 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def wave_map(waves: Sequence[str], current: int, width: int) -> str:
+    """Return the waves on one line, the current one in brackets; where they do not fit, those around it."""
+    words = [f"[{wave}]" if number == current else wave for number, wave in enumerate(waves)]
+    first, last = current, current + 1
+    while last < len(words) or first:
+        wider = (first, last + 1) if last < len(words) else (first - 1, last)
+        if len(_between(words, *wider)) > width:
+            break
+        first, last = wider
+    return _between(words, first, last)
+
+
+def _between(words: Sequence[str], first: int, last: int) -> str:
+    return "  ".join(["waves", *(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
 
 
 def flat(words: str) -> str:

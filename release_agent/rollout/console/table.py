@@ -10,6 +10,7 @@ import termios
 import threading
 import time
 from contextlib import suppress
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -18,14 +19,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from release_agent.model import seconds_since
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
-from release_agent.rollout.console.progress import Progress
+from release_agent.rollout.console.progress import Progress, wave_map
 from release_agent.rollout.model import HostStage
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from release_agent.rollout.model import Host, Rollout
 
@@ -53,6 +55,19 @@ class Table(Lines):
         self.say(text.headline(rollout, running=True))
         self._seen = Progress(rollout, self._now)
         self._show()
+
+    def watch(self, rollout: Rollout, *, running: bool) -> None:
+        """Show the table of a rollout that runs elsewhere; where it has ended, or the cursor cannot move, it is words."""
+        if rollout.has_ended or not running or not self._console.is_interactive:
+            self.end()
+            super().watch(rollout, running=running)
+        elif self._seen:
+            with self._lock:
+                self._seen.look(rollout)
+        else:
+            self.say(text.headline(rollout, running=True))
+            self._seen = Progress(rollout, self._now, seconds_since(rollout.started_at))
+            self._show()
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Take note; the table shows it soon. Without a table it is a line."""
@@ -91,7 +106,8 @@ class Table(Lines):
             else f"{count_of(done, 'host')} run {revision} and are well"
         )
         self.say(f"(from elsewhere: {self._again('approve')})")
-        answer = await self._answer(f"{well}. Go on with the other {left}? [y/N] ", approved)
+        question = f"Go on with the other {left}?" if left else "Is that the end of it?"
+        answer = await self._answer(f"{well}. {question} [y/N] ", approved)
         self._show()
         return answer
 
@@ -148,7 +164,7 @@ class Table(Lines):
         if not seen:
             return Group()
         with self._lock:
-            notes = seen.notes()
+            notes = [line for note in seen.notes() for line in wrap(note, size.width, max_lines=2, placeholder=" …")]
             # Less "and more", the waves, the counts, the summary, and the cursor's line.
             rows, more = seen.rows(max(1, size.height - len(notes) - 5))
             summary, settled, total = seen.summary(), seen.settled, seen.counts.total()
@@ -166,22 +182,6 @@ class Table(Lines):
         above = [Text(line, no_wrap=True, overflow="ellipsis", style="yellow") for line in notes]
         known = [Text(line, no_wrap=True, overflow="ellipsis") for line in below]
         return Group(*above, *([grid] if rows else []), *known, last)
-
-
-def wave_map(waves: Sequence[str], current: int, width: int) -> str:
-    """Return the waves on one line, the current one in brackets; where they do not fit, those around it."""
-    words = [f"[{wave}]" if number == current else wave for number, wave in enumerate(waves)]
-    first, last = current, current + 1
-    while last < len(words) or first:
-        wider = (first, last + 1) if last < len(words) else (first - 1, last)
-        if len(_between(words, *wider)) > width:
-            break
-        first, last = wider
-    return _between(words, first, last)
-
-
-def _between(words: Sequence[str], first: int, last: int) -> str:
-    return "  ".join(["waves", *(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
 
 
 def _is_in_background() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.operations.drift import FleetDrift, HostDrift
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
+# As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
+_PREAMBLE = re.compile(r"rolled-back: \d+-[0-9a-f]+ \(\S+\) failed: ")
 _SHORT = 12
 
 
@@ -23,6 +27,8 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     """What would be done, before anything is."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
     lines = [f"{rollout.revision} for {rollout.apps} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
+    lines += [f"promoted from {rollout.promoted_from}"] if rollout.promoted_from else []
+    lines += [f"reason: {one_line(rollout.reason)}"] if rollout.reason else []
     for application in rollout.applications:
         lines += [f"{application.name}:"] if rollout.is_of_several else []
         lines += [f"  {name} {commit[:_SHORT]}" for name, commit in application.commits.items()]
@@ -45,9 +51,11 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
             if left
             else []
         )
+    lines += ["every host stages it first"] if chosen.stage else []
     lines.append(
         f"{chosen.parallel} at a time, {chosen.bake:g} s of health after each wave"
         + (", a person's approval after the first" if chosen.approve else "")
+        + (f", then the gate `{one_line(chosen.gate)}`" if chosen.gate else "")
     )
     lines.append(
         f"stops at more than {_budget(chosen.max_failed, hosts)} failed or {_budget(chosen.max_unreachable, hosts)} unreachable, "
@@ -88,7 +96,9 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     when = (
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
-    return f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment})  by {rollout.who}  {when}  {phase}{why}"
+    reason = f"  reason: {one_line(rollout.reason)}" if rollout.reason else ""
+    what = f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment})"
+    return f"{what}  by {rollout.who}  {when}  {phase}{why}{reason}"
 
 
 def summary(hosts: Iterable[Host]) -> str:
@@ -101,13 +111,18 @@ def summary(hosts: Iterable[Host]) -> str:
 
 def line(rollout: Rollout, host: Host) -> str:
     """One host."""
-    why = f"  {host.code}: {one_line(host.why)}" if host.why else ""
+    why = f"  {one_line(cause(host))}" if host.why else ""
     return f"{named(rollout, host)}  {host.stage}{why}"
 
 
 def named(rollout: Rollout, host: Host) -> str:
     """Return a host's name, and its application where there are several."""
     return f"{host.name} [{host.app or '?'}]" if rollout.is_of_several else host.name
+
+
+def cause(host: Host) -> str:
+    """Return why it failed, the cause first: without the host's own words for what rolled back."""
+    return f"{host.code}: {_PREAMBLE.sub('', host.why)}"
 
 
 def troubles(hosts: Sequence[Host]) -> str:
@@ -137,6 +152,30 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
 def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
     """A line each; ``running``: the ids of those that somebody runs."""
     return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
+
+
+def drift(found: FleetDrift) -> str:
+    """What is live on each host, those that do not run what the fleet follows first."""
+    follows = found.follows
+    fleet = f"{found.app or 'an unknown application'} ({found.environment})"
+    lines = [
+        f"{fleet} follows {follows.revision}, by {follows.id}"
+        if follows
+        else f"{fleet} follows nothing: no rollout of the whole fleet has completed"
+    ]
+    for host in sorted(found.hosts, key=lambda host: not host.is_trouble):
+        lines.append(_drifted(host))
+        lines += [text.changes(name, between) for name, between in host.changes.items()]
+    behind, unknown = sum(host.behind for host in found.hosts), sum(not host.health for host in found.hosts)
+    return "\n".join([*lines, f"{text.count_of(len(found.hosts), 'host')}: {behind} behind, {unknown} unknown"])
+
+
+def _drifted(host: HostDrift) -> str:
+    why = f"  {host.code}: {one_line(host.why)}" if host.code else ""
+    if not host.health:
+        return f"{host.host}{why}"
+    since = f"  since {host.since[:19]}Z" if host.since else ""
+    return f"{host.host}  {host.revision or 'nothing'}  {host.health}{since}{'  behind' if host.behind else ''}{why}"
 
 
 def one_line(words: str) -> str:

@@ -14,7 +14,7 @@ from release_agent.services.faults import FaultCode
 
 if TYPE_CHECKING:
     import xmlrpc.client
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
@@ -46,6 +46,7 @@ def status_of(answer: Any) -> HostStatus:
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
             instance=str(answer.get("instance", "")),
+            since=str(current.get("deployed_at") or ""),
         )
 
 
@@ -63,7 +64,12 @@ def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
 
 def require_success(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
     """Raise HostError unless a deployment ended well, and with the given commits."""
-    if record["outcome"] not in SUCCESSES:
+    require_outcome(record, SUCCESSES, commits)
+
+
+def require_outcome(record: dict[str, Any], outcomes: Collection[str], commits: dict[str, str] | None) -> None:
+    """Raise HostError unless a run ended with one of these outcomes, and with the given commits."""
+    if record["outcome"] not in outcomes:
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
         raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved in between")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.model import NOTHING_LIVE
-from release_agent.rollout.model import REVERT, HostStage
+from release_agent.rollout.model import REVERT, STAGE, HostStage
 
 if TYPE_CHECKING:
     from release_agent.rollout.model import Host
@@ -48,6 +48,7 @@ class HostStatus:
     busy: bool = False
     maintenance: bool = False
     instance: str = ""  # an id of its supervisord; empty: an older plugin does not tell
+    since: str = ""  # when the release went live
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class RunRequest:
 def deployment(revision: str, rollout: str, live: str | None) -> RunRequest:
     """Return the request to deploy a revision to a host where this release is live (None: nothing), and to no other."""
     return RunRequest("release.deploy", revision, rollout, (False, live or NOTHING_LIVE))
+
+
+def staging(revision: str, rollout: str) -> RunRequest:
+    """Return the request to build and rehearse a revision, and to publish nothing."""
+    return RunRequest("release.stage", revision, f"{rollout}-{STAGE}")
 
 
 def rollback(release: str, rollout: str, after: str | None) -> RunRequest:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code
 from release_agent.model import SUCCESSES
+from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.operations.results import Standing
+from release_agent.rollout.policy.verdict import is_lost, verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from release_agent.rollout.host.client import HostClient
+    from release_agent.rollout.model import Host, Rollout
     from release_agent.rollout.record.port import RolloutStore
 
 
@@ -23,11 +31,23 @@ def status(record: RolloutStore, identity: str) -> Standing:
     """Do as standing(); a host that was unreachable or late and has taken the revision since is ``converged``."""
     found = standing(record, identity)
     rollout = found.rollout
-    lost = [host for host in rollout.hosts.values() if host.stage is HostStage.UNREACHABLE or host.code == Code.HOST_LATE]
+    lost = [host for host in rollout.hosts.values() if is_lost(host)]
     for name, report in record.reported(rollout, lost).items():  # hosts tell Consul themselves
         if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits_of(rollout.hosts[name]):
             rollout.hosts[name].stage = HostStage.CONVERGED
     return found
+
+
+async def ask_late(rollout: Rollout, client_of: Callable[[Host], HostClient]) -> None:
+    """Ask hosts that were late whether they have taken the revision since; those that have are ``converged``."""
+
+    async def ask(host: Host) -> None:
+        with suppress(HostError):
+            live = await client_of(host).look()
+            if not live.busy and verdict(live, rollout.commits_of(host)) is None:
+                host.stage = HostStage.CONVERGED
+
+    await asyncio.gather(*(ask(host) for host in rollout.at(HostStage.FAILED) if host.code == Code.HOST_LATE))
 
 
 def listing(record: RolloutStore) -> list[Standing]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from release_agent.errors import Code, Exit, Misconfigured
+from release_agent.errors import Code, Exit, Misconfigured, Refused
 from release_agent.model import timestamp
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.host.model import HostError
@@ -16,7 +17,7 @@ from release_agent.rollout.operations.look import standing
 from release_agent.rollout.operations.results import Result, RolloutPlan, ended
 from release_agent.rollout.policy.budgets import over_budget
 from release_agent.rollout.policy.orders import overruled_by_resume
-from release_agent.rollout.policy.preflight import nobody_left
+from release_agent.rollout.policy.preflight import nobody_left, one_revision, refuse_other_commits
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
 from release_agent.rollout.record.port import locked
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from release_agent.errors import Locked
+    from release_agent.model import Completed
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.observer import Observer
     from release_agent.rollout.operations.results import StartRequest
@@ -82,18 +84,23 @@ class Operator:
 
         Raises Refused, FleetStopped if no host answers and, unless it is a dry run, Locked if another rollout of the fleet runs.
         """
-        check_revision(wanted.revision)
+        if not wanted.promote_from:
+            check_revision(wanted.revision)
         writer = None if wanted.dry_run else self._writer
         hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
         preflight = Preflight(self._access.client_of, wanted.options.parallel, self._observer)
         found = await preflight.look(hosts)
         # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
         await _refuse_if_held(writer, found)
+        promoted = await self._promoted(wanted, found)
         await preflight.wait_for_busy(hosts)
-        await preflight.check(hosts, wanted.revision, found)
+        revision = one_revision(promoted, wanted.promote_from) if promoted else wanted.revision
+        await preflight.check(hosts, revision, found)
+        refuse_other_commits(found.applications, promoted, wanted.promote_from)
         await _refuse_if_held(writer, found)
         assign_waves(hosts, wanted.options.waves, by_zone=wanted.options.by_zone)
         rollout = self._planned(wanted, hosts, found)
+        rollout.revision = revision
         return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody_left(hosts))
 
     def _planned(self, wanted: StartRequest, hosts: list[Host], found: PreflightResult) -> Rollout:
@@ -110,7 +117,24 @@ class Operator:
             password_file=self._access.password_file,
             service=wanted.service,
             whole=wanted.whole,
+            reason=wanted.reason,
+            promoted_from=wanted.promote_from,
         )
+
+    async def _promoted(self, wanted: StartRequest, found: PreflightResult) -> dict[str, Completed]:
+        """Return what has completed of each application in the environment to promote from, if there is one; raises Refused."""
+        if not wanted.promote_from:
+            return {}
+        names = [application.name for application in found.applications]
+        completed = await self._writer.once(lambda record: {name: record.completed(name, wanted.promote_from) for name in names})
+        for name, of_one in completed.items():
+            if of_one is None:
+                raise Refused(
+                    Code.NO_ROLLOUT,
+                    f"no rollout of {name} in {wanted.promote_from} has completed, so there is nothing to promote",
+                    hint=f"roll a revision out in {wanted.promote_from} first, or name one: release-agent rollout start REVISION",
+                )
+        return {name: of_one for name, of_one in completed.items() if of_one}
 
     async def start(self, plan: RolloutPlan) -> Result:
         """Write a plan down and run it to its end; raises Locked."""
@@ -121,8 +145,11 @@ class Operator:
         await self._writer.once(lambda record: record.begin(rollout))
         return await self._run(rollout, lambda run: run.go())
 
-    async def resume(self, identity: str) -> Result:
-        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured."""
+    async def resume(self, identity: str, gate: str = "") -> Result:
+        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured.
+
+        ``gate``: its command, as a person knows it; the record's alone does not run.
+        """
         record = self._access.record
         found = await asyncio.to_thread(standing, record, identity)
         if found.rollout.phase is Phase.PAUSED and found.running:
@@ -130,7 +157,7 @@ class Operator:
             resumed = await self._resumed_elsewhere(identity)
             if resumed:
                 return Result(resumed, Exit.OK, elsewhere=True)
-        rollout = await self._taken(identity, may_have_ended=False)
+        rollout = await self._taken(identity, lambda rollout: _require_resumable(rollout, gate))
         await self._writer.once(_drop_overruled(identity))
         return await self._run(rollout, lambda run: run.go())
 
@@ -145,15 +172,14 @@ class Operator:
 
     async def revert(self, identity: str) -> Result:
         """Roll back every host that took the revision, even if the rollout has ended; raises NoTarget, Locked, Misconfigured."""
-        rollout = await self._taken(identity, may_have_ended=True)
+        rollout = await self._taken(identity, lambda _rollout: None)
         return await self._run(rollout, lambda run: run.revert())
 
-    async def _taken(self, identity: str, *, may_have_ended: bool) -> Rollout:
-        """Take the lock of a rollout that may go on, and let go of it if something speaks against that."""
+    async def _taken(self, identity: str, require: Callable[[Rollout], None]) -> Rollout:
+        """Take the lock of a rollout, and let go of it if something speaks against that."""
         rollout = await self._writer.once(lambda record: record.take(identity))
         try:
-            if not may_have_ended:
-                _refuse_if_ended(rollout)
+            require(rollout)
             self._access.adopt(rollout)
             await self._require_password(rollout)
         except BaseException:
@@ -203,6 +229,18 @@ def _drop_overruled(identity: str) -> Callable[[RolloutStore], None]:
             record.acknowledge(order)
 
     return drop
+
+
+def _require_resumable(rollout: Rollout, gate: str) -> None:
+    """Raise NoTarget if a rollout has ended, and Misconfigured for a gate that nobody named: others may write the record."""
+    _refuse_if_ended(rollout)
+    recorded = rollout.options.gate
+    if recorded not in ("", gate) and not rollout.reverting:
+        raise Misconfigured(
+            Code.GATE_UNCONFIRMED,
+            f"{rollout.id} has a gate, `{recorded}`, and no command runs that only the record names",
+            hint=f"read it, then: release-agent rollout resume {rollout.id} --gate {shlex.quote(recorded)}",
+        )
 
 
 def _refuse_if_ended(rollout: Rollout) -> None:

@@ -20,7 +20,8 @@ class StartRequest:
     """A rollout to plan: a revision and the hosts, in the order of the inventory.
 
     ``service``: of Consul's catalog, if the hosts come from it. ``dry_run``: the record is not used.
-    ``whole``: the hosts are all of the inventory.
+    ``whole``: the hosts are all of the inventory. ``reason``: kept and shown.
+    ``promote_from``: the environment whose last completed rollout names the revision, in place of ``revision``.
     """
 
     revision: str
@@ -29,6 +30,8 @@ class StartRequest:
     service: str = ""
     dry_run: bool = False
     whole: bool = True
+    reason: str = ""
+    promote_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from release_agent.rollout.model import HostStage, same_supervisor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from release_agent.model import Completed
     from release_agent.rollout.host.model import HostStatus
-    from release_agent.rollout.model import Host
+    from release_agent.rollout.model import Application, Host
 
 _HEALTHY = HealthState.PASSING
 _SHORT = 12
@@ -109,6 +110,32 @@ def same_commits(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -
     return commits
 
 
+def one_revision(promoted: Mapping[str, Completed], environment: str) -> str:
+    """Return the revision that completed of every application in another environment; raises Refused if there are several."""
+    revisions = {completed.revision for completed in promoted.values()}
+    if len(revisions) > 1:
+        raise Refused(
+            Code.COMMITS_DIFFER,
+            f"not one revision completed in {environment}: "
+            + ", ".join(f"{completed.revision} of {name}" for name, completed in promoted.items()),
+            hint=f"roll one out to the whole system in {environment} first, or promote one application: --limit service=NAME",
+        )
+    return revisions.pop()
+
+
+def refuse_other_commits(applications: Sequence[Application], promoted: Mapping[str, Completed], environment: str) -> None:
+    """Raise Refused if a revision names other commits here than the ones that completed in another environment."""
+    for application in applications:
+        there = promoted.get(application.name)
+        if there and application.commits and application.commits != there.commits:
+            raise Refused(
+                Code.COMMITS_DIFFER,
+                f"{there.revision} is {_shortened(there.commits)} in {environment}, by {there.id},"
+                f" and {_shortened(application.commits)} on these hosts",
+                hint="fetch the repositories of these hosts; a tag that was moved is not promoted",
+            )
+
+
 def usual_changes(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what the revision changes on the release that most hosts run."""
     answered = [host for host in hosts if host.name in answers]
@@ -136,7 +163,7 @@ def nobody_left(hosts: Sequence[Host]) -> str:
     return f"no host{f' of {nobody[0]}' if len(left) > 1 else ''} is left to deploy to" if nobody else ""
 
 
-def _shortened(commits: dict[str, str]) -> str:
+def _shortened(commits: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {commit[:_SHORT]}" for name, commit in commits.items())
 
 

@@ -36,6 +36,7 @@ class Situation:
     paused: bool = False
     entered: bool = False  # whether this run has begun the current wave
     baked: bool = False  # whether it has watched the hosts after that wave
+    passed: bool = False  # whether the gate has let that wave pass
     verified: bool = False  # whether it has asked every host at the end
     put_back: bool = False  # whether it has tried to roll back every host
 
@@ -43,6 +44,13 @@ class Situation:
 @dataclass(frozen=True)
 class FollowLeftover:
     """Follow hosts that an earlier operator left in the middle, whatever comes then."""
+
+    hosts: Sequence[Host]
+
+
+@dataclass(frozen=True)
+class StageFirst:
+    """Let hosts build and rehearse the revision, and publish nothing yet."""
 
     hosts: Sequence[Host]
 
@@ -67,6 +75,13 @@ class Bake:
 
     hosts: Sequence[Host]
     seconds: float
+
+
+@dataclass(frozen=True)
+class RunGate:
+    """Let a command on this machine judge the current wave."""
+
+    command: str
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,9 @@ class Finish:
         return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
 
 
-Step = FollowLeftover | EnterWave | Deploy | Bake | Verify | WaitWhilePaused | AskApproval | PutBack | Finish
+Step = (
+    FollowLeftover | StageFirst | EnterWave | Deploy | Bake | RunGate | Verify | WaitWhilePaused | AskApproval | PutBack | Finish
+)
 
 
 def next_step(rollout: Rollout, situation: Situation) -> Step:
@@ -124,8 +141,14 @@ def next_step(rollout: Rollout, situation: Situation) -> Step:
     if not rollout.waves:
         return _complete(rollout, situation)
     if not situation.entered:
-        return WaitWhilePaused() if situation.paused else EnterWave(rollout.wave)
+        return WaitWhilePaused() if situation.paused else _begin(rollout)
     return _in_wave(rollout, situation)
+
+
+def _begin(rollout: Rollout) -> Step:
+    if rollout.options.stage and not rollout.staged:
+        return StageFirst(rollout.at(HostStage.PENDING))
+    return EnterWave(rollout.wave)
 
 
 def _in_wave(rollout: Rollout, situation: Situation) -> Step:
@@ -136,19 +159,22 @@ def _in_wave(rollout: Rollout, situation: Situation) -> Step:
             return Deploy(pending)
     if options.bake and not situation.baked:
         return Bake(rollout.at(HostStage.DONE), options.bake)
-    if rollout.wave + 1 == len(waves):
-        return _complete(rollout, situation)
-    if situation.paused:
+    asked = rollout.asked == rollout.wave
+    if options.gate and not (situation.passed or asked):
+        return RunGate(options.gate)
+    is_last = rollout.wave + 1 == len(waves)
+    if situation.paused and not is_last:
         return WaitWhilePaused()
-    if rollout.wave == 0 and options.approve and not rollout.approved:
+    needs_approval = asked or (options.approve and rollout.wave == 0 and not is_last)
+    if needs_approval and not rollout.approved:
         return AskApproval()
-    return EnterWave(rollout.wave + 1)
+    return _complete(rollout, situation) if is_last else EnterWave(rollout.wave + 1)
 
 
 def _stopped(rollout: Rollout, stop: Stop) -> Step:
     if stop.aborted:
         return Finish(Phase.ABORTED, Exit.FLEET_FAILED, stop.why)
-    if rollout.options.revert and rollout.at(*_CHANGED):
+    if rollout.options.revert and rollout.at(*_CHANGED) and (rollout.staged or not rollout.options.stage):
         return PutBack(stop.why)
     return Finish(Phase.FAILED, Exit.FLEET_FAILED, stop.why)
 

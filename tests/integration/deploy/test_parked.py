@@ -173,6 +173,19 @@ def test_parked_release_of_another_place_gives_way_to_one_that_the_next_can_be_m
     assert ways == ["whole", "shared", "shared", "difference"]
 
 
+@pytest.mark.parametrize("number", [0, 2])
+def test_release_is_built_in_another_way_if_the_repository_has_lost_what_is_old(host: Host, number: int) -> None:
+    """Of the parked release, or of the live one when nothing is parked."""
+    settings(host, keep=1 if number == 0 else 5)
+    for each in range(3):
+        deployed(host, version(host, each))
+    tag, tree = version(host, 3), host.repository.git("rev-parse", f"v2.{number}.0^{{tree}}")
+    (host.repository.path / ".git/objects" / tree[:2] / tree[2:]).unlink()
+
+    assert deployed(host, tag)[1] == ("shared" if number == 0 else "whole")
+    assert host.agent("verify").code == 0
+
+
 PROGRAMS = {
     "working directory": "os.chdir(place)",
     "open file": "kept = open(place + '/same')",

@@ -94,6 +94,16 @@ def test_release_whose_service_could_write_through_a_link_shares_no_file(cold_ho
     assert (one / "same").read_text() == "same"
 
 
+def test_release_is_written_whole_if_the_services_of_the_live_one_are_not_known(host: Host) -> None:
+    share(host, "auto")
+    host.spoil(version(host, "v2.1.0").name, "release.toml", "= [")
+    host.repository.release("v2.2.0")
+
+    ran = host.deploy()
+
+    assert (ran.code, [event["way"] for event in ran.events("files.written")]) == (0, ["whole"])
+
+
 def test_write_through_a_link_is_found_and_the_releases_that_share_it_are_named(host: Host) -> None:
     share(host, "auto")
     one, two = version(host, "v2.1.0"), version(host, "v2.2.0")

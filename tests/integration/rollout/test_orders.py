@@ -138,3 +138,14 @@ def test_rollout_is_not_gone_on_with_by_another_password_and_knows_its_own(locke
     assert (refused.code, refused.json["error"]["code"]) == (10, "host-unauthorised")
     assert fleet.run(bare).code == 0
     assert fleet.live() == [NEW] * 3
+
+
+def test_reason_is_kept_and_shown(fleet: SimulatedRollouts) -> None:
+    done = fleet.start("--reason", "the payment bug\nof Friday")
+    words = [word for word in fleet.command("status", done.json["id"]) if word != "--json"]
+
+    shown = fleet.run(words)
+
+    assert done.code == 0
+    assert fleet.rollout("list").json[0]["reason"] == "the payment bug\nof Friday"
+    assert shown.out.splitlines()[0].endswith("completed  reason: the payment bug; of Friday")

@@ -139,3 +139,15 @@ def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet
 
     assert done.code == 40
     assert fleet.live() == [OLD, NEW, OLD]
+
+
+def test_host_that_cannot_stage_stops_the_rollout_with_nothing_changed_anywhere(fleet: Fleet) -> None:
+    fleet.configure(2, "[hooks]\nbuild = [{ run = 'test $RELEASE_REVISION != v1.1.0' }]")
+
+    done = fleet.start("--stage")
+
+    assert (done.code, fleet.live()) == (40, [OLD] * 3)
+    assert done.json["hosts"][2]["code"] == "hook-failed"
+    assert all(done.json["id"] not in fleet.fired(number) for number in range(3))
+    fleet.configure(2)
+    assert (fleet.start("--stage").code, fleet.live()) == (0, [NEW] * 3)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.environment import PROJECT
-from support.simulated_host import commit_of
+from support.simulated_host import STAGE, commit_of
 from support.simulated_rollouts import SimulatedRollouts
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ def test_host_that_is_late_has_failed_and_goes_on_by_itself(fleet: SimulatedRoll
 
     assert done.code == 40
     assert done.json["hosts"][0]["code"] == "host-late"
+    assert fleet.stages(done.json["id"])["host-1"] == "failed"
     fleet.let_go(0)
     assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.stages(done.json["id"])["host-1"] == "converged"
 
 
 def test_rollout_on_which_no_host_becomes_well_for_too_long_is_stopped(fleet: SimulatedRollouts) -> None:
@@ -267,3 +269,59 @@ def test_host_that_is_skipped_is_asked_at_the_end_too(fleet: SimulatedRollouts) 
     assert operator.end() == 42
     (ended,) = operator.events("rollout.ended")
     assert (ended["hosts"][2]["stage"], ended["hosts"][2]["code"]) == ("failed", "overtaken")
+
+
+def test_every_host_stages_before_any_is_changed(fleet: SimulatedRollouts) -> None:
+    fleet.hold(4)
+    operator = fleet.begin("--stage")
+    fleet.held(4, "-stage")
+    assert fleet.live() == [OLD] * 5
+    fleet.let_go(4)
+
+    assert (operator.end(), fleet.live()) == (0, [NEW] * 5)
+    assert [fleet.fired(number) for number in range(5)] == [[f"{operator.id}-stage", operator.id]] * 5
+    assert len(operator.events("host.staged")) == 5
+
+
+def test_host_that_cannot_stage_stops_it_with_nothing_changed_whatever_the_budget(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[3].fails = {NEW: STAGE}
+
+    done = fleet.start("--stage", "--max-failed", "3", "--revert")
+
+    assert (done.code, done.json["phase"], fleet.live()) == (40, "failed", [OLD] * 5)
+    assert done.json["why"] == f"host-4 cannot stage {NEW}; nothing was changed on any host"
+    assert done.json["hosts"][3]["code"] == "rehearsal-failed"
+    assert all(done.json["id"] not in fleet.fired(number) for number in range(5))
+
+
+def test_every_host_of_a_system_stages_before_any_is_changed(fleet: SimulatedRollouts) -> None:
+    fleet.become_system()
+    fleet.hosts[0].fails = {NEW: STAGE}  # of the last application
+
+    stopped = fleet.start("--stage")
+    untouched = fleet.live()
+    fleet.hosts[0].fails = {}
+    done = fleet.start("--stage")
+
+    assert (stopped.code, stopped.json["why"]) == (40, f"host-1 cannot stage {NEW}; nothing was changed on any host")
+    assert untouched == [OLD] * 5
+    assert (done.code, fleet.live()) == (0, [NEW] * 5)
+
+
+def test_revision_that_completed_in_another_environment_is_promoted(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.environment = "staging"
+    assert fleet.start().code == 0
+    for host in fleet.hosts:
+        host.environment = "production"
+        host.runs(OLD)
+    start = fleet.start_command("--promote-from", "staging", revision=NEW)
+
+    done = fleet.run([word for word in start if word != NEW])
+
+    assert (done.code, fleet.live()) == (0, [NEW] * 5)
+    assert (done.json["revision"], done.json["promoted_from"]) == (NEW, "staging")
+    for host in fleet.hosts:
+        host.commits |= {NEW: commit_of("moved")}
+    assert fleet.run([word for word in start if word != NEW]).code == 12
+    assert fleet.run(fleet.command("start", "--fleet", fleet.file)).code == 2

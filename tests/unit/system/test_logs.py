@@ -5,6 +5,8 @@ import io
 import json
 import os
 import select
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,17 @@ def test_an_event_is_a_line_of_json_with_level_and_time() -> None:
 
     assert (event["event"], event["level"], event["release"], event["seconds"]) == ("release.built", "info", "000001-a", 1.5)
     assert str(event["timestamp"]).endswith("Z")
+
+
+def test_a_log_does_not_import_what_only_rollouts_draw_with() -> None:
+    code = (
+        "import sys; from release_agent.system.logs import Redactor, make_log; make_log(Redactor({})); "
+        "print('rich' in sys.modules); import rich; print(rich.__name__)"
+    )
+
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "rich"]
 
 
 def test_a_secret_in_an_event_is_blackened() -> None:

@@ -60,6 +60,20 @@ def test_hosts_in_flight_and_failed_are_rows_and_all_others_are_a_number(open_te
     assert terminal.screen.has_cursor
 
 
+def test_a_rollout_that_is_watched_from_elsewhere_has_the_same_picture(open_terminal: Open) -> None:
+    terminal = open_terminal("scene_watched")
+    assert "waves  [0/3]" in terminal.see("3 pending")
+
+    terminal.go()
+
+    lines = terminal.see("1 pending, 1 deploying, 1 done")
+    assert "waves  [1/3]" in lines
+    assert any(line.startswith("h1  deploying  health") for line in lines)
+    terminal.go()
+    terminal.see("completed")
+    assert "waves" not in "\n".join(terminal.close())
+
+
 @pytest.mark.parametrize(("columns", "height"), [(80, 24), (40, 12), (200, 60)])
 def test_more_rows_than_the_terminal_is_high_are_counted_and_none_is_broken(
     open_terminal: Open, columns: int, height: int

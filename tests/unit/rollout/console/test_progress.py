@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release_agent.rollout.console.progress import Progress
-from release_agent.rollout.console.table import wave_map
+from release_agent.rollout.console.progress import Progress, wave_map
 from release_agent.rollout.model import HostStage, Phase
 from support.clocks import FakeClock
 from support.rollouts import a_system, a_wave
@@ -18,7 +17,7 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
 
     clock.advance(12)
 
-    assert seen.notes() == ["watching 1 host for 18 s more; then it is over"]
+    assert seen.notes() == ["watching 1 host for 18 s more; then the last look"]
     clock.advance(18)
     assert seen.notes() == []
 
@@ -67,7 +66,7 @@ def test_what_a_rollout_waits_for_is_said() -> None:
     ]
     seen.hear("record.back", None, {"why": ""})
     rollout.phase = Phase.WAITING
-    assert seen.notes()[0] == "waiting for approval; then it is over"
+    assert seen.notes()[0] == "waiting for approval; then the last look"
 
 
 def test_a_host_has_its_seconds_from_its_start_and_a_revert_its_own() -> None:
@@ -184,3 +183,19 @@ def test_a_host_in_flight_is_shown_with_its_phase() -> None:
 )
 def test_more_waves_than_fit_are_shown_around_the_current_one(width: int, expected: str) -> None:
     assert wave_map(["1/1", "2/2", "0/3", "4", "5"], 2, width) == expected
+
+
+def test_what_goes_on_between_the_waves_is_said_until_it_is_over() -> None:
+    seen = Progress(a_wave(3), FakeClock().now)
+
+    seen.hear("staging.started", None, {"hosts": 3})
+    assert seen.notes() == ["hosts stage the revision, and none publishes it yet (3)"]
+    seen.hear("wave.started", None, {"wave": 1})
+    assert seen.notes() == []
+    seen.hear("gate.started", None, {"wave": 1})
+    assert seen.notes() == ["the gate judges wave 1"]
+    seen.hear("gate.finished", None, {"wave": 1, "exit": 0})
+    seen.hear("verification.started", None, {"hosts": 3})
+    assert seen.notes() == ["the last look: hosts are asked what is live (3)"]
+    seen.hear("rollout.completed", None, {"why": ""})
+    assert seen.notes() == []

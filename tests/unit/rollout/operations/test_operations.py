@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.errors import Code, Exit, FleetStopped, Locked, Misconfigured, NoTarget, Refused
+from release_agent.model import Completed
 from release_agent.rollout.host.model import HostError
-from release_agent.rollout.model import HostStage, InventoryHost, Order, Phase, Rollout
+from release_agent.rollout.model import Application, HostStage, InventoryHost, Order, Phase, Rollout
 from release_agent.rollout.operations import look, orders
 from release_agent.rollout.operations.operator import Operator
 from release_agent.rollout.operations.results import Result, RolloutPlan, StartRequest
 from release_agent.rollout.options import Options
 from release_agent.rollout.record.file import FileRolloutStore
 from support import no_time
-from support.fake_hosts import FakeAccess, Heard
-from support.rollouts import a_rollout
+from support.fake_hosts import COMMITS, FakeAccess, Heard
+from support.rollouts import a_rollout, a_system
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from release_agent.rollout.model import Host
@@ -380,22 +383,77 @@ def test_listing_says_who_is_run(access: FakeAccess, path: Path) -> None:
 class ReportedStore(FileRolloutStore):
     """A record that hosts report to, as Consul's."""
 
-    def reported(self, rollout: object, names: object) -> dict[str, dict[str, object]]:  # noqa: ARG002 - the port's
-        return {
+    def reported(self, _rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, object]]:
+        told = {
             "host-1": {"outcome": "deployed", "commits": {"api": "b" * 40}},
             "host-2": {"outcome": "rolled-back", "commits": {"api": "b" * 40}},
             "host-3": {"outcome": "unchanged", "commits": {"api": "a" * 40}},
         }
+        return {host.name: dict(told[host.name]) for host in hosts}
 
 
-def test_host_that_was_down_and_took_the_revision_since_has_converged(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "first"), [(HostStage.UNREACHABLE, "converged"), (HostStage.FAILED, "converged"), (HostStage.STUCK, "stuck")]
+)
+def test_host_that_was_lost_and_took_the_revision_since_has_converged(path: Path, stage: HostStage, first: str) -> None:
     store = _left(path)
     lost = list(store.read(LEFT).hosts.values())
     for host in lost:
-        host.stage = HostStage.UNREACHABLE
+        host.stage = stage
+        host.code = Code.HOST_LATE
     store.save_hosts(lost)
     store.release()
 
     found = look.status(ReportedStore(path), LEFT)
 
-    assert [str(host.stage) for host in found.rollout.hosts.values()] == ["converged", "unreachable", "unreachable"]
+    assert [str(host.stage) for host in found.rollout.hosts.values()] == [first, stage, stage]
+
+
+def _completed_in_staging(path: Path, commit: str) -> None:
+    store = FileRolloutStore(path)
+    rollout = a_rollout(LEFT, environment="staging", revision="v2")
+    store.begin(rollout)
+    store.follow("api", "staging", Completed(LEFT, "v2", {"api": commit * 40}))
+    store.release()
+
+
+def test_promotion_takes_the_revision_and_the_commits_that_completed_elsewhere(access: FakeAccess, path: Path) -> None:
+    _completed_in_staging(path, "b")
+
+    plan = asyncio.run(Operator(access, Heard()).plan(replace(REQUEST, revision="", promote_from="staging")))
+
+    assert (plan.rollout.revision, plan.rollout.applications) == ("v2", [Application("api", {"api": "b" * 40})])
+    assert plan.rollout.promoted_from == "staging"
+
+
+def test_promotion_is_refused_where_the_hosts_have_other_commits(access: FakeAccess, path: Path) -> None:
+    _completed_in_staging(path, "e")
+
+    with pytest.raises(
+        Refused, match=r"v2 is api eeeeeeeeeeee in staging, by rollout-.* and api bbbbbbbbbbbb on these hosts"
+    ) as why:
+        asyncio.run(Operator(access, Heard()).plan(replace(REQUEST, revision="", promote_from="staging")))
+    assert why.value.code is Code.COMMITS_DIFFER
+
+
+def test_promotion_from_where_nothing_completed_is_refused(access: FakeAccess) -> None:
+    with pytest.raises(Refused, match="no rollout of api in staging has completed"):
+        asyncio.run(Operator(access, Heard()).plan(replace(DRY, revision="", promote_from="staging")))
+
+
+def test_promotion_of_a_system_takes_one_revision_of_all_its_applications(access: FakeAccess, path: Path) -> None:
+    store, system = FileRolloutStore(path), a_system(LEFT, "api", "web")
+    system.environment = "staging"
+    store.begin(system)
+    store.follow("api", "staging", Completed(LEFT, "v2", COMMITS["v2"]))
+    store.follow("web", "staging", Completed(LEFT, "v1", COMMITS["v1"]))
+    access.by_name["host-3"].app = "web"
+    hosts = [InventoryHost(name, "", service=host.app) for name, host in access.by_name.items()]
+    wanted = replace(REQUEST, hosts=hosts, revision="", promote_from="staging")
+
+    with pytest.raises(Refused, match="not one revision completed in staging: v2 of api, v1 of web"):
+        asyncio.run(Operator(access, Heard()).plan(wanted))
+    store.follow("web", "staging", Completed(LEFT, "v2", COMMITS["v2"]))
+    plan = asyncio.run(Operator(access, Heard()).plan(wanted))
+
+    assert (plan.rollout.revision, plan.rollout.apps) == ("v2", "api, web")

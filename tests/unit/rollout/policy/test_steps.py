@@ -21,7 +21,9 @@ from release_agent.rollout.policy.steps import (
     Finish,
     FollowLeftover,
     PutBack,
+    RunGate,
     Situation,
+    StageFirst,
     Step,
     Stop,
     Verify,
@@ -77,8 +79,11 @@ def shown(step: Step) -> str:
             said = f"enter {wave}"
         case Bake(hosts, seconds):
             said = f"bake {' '.join(host.name for host in hosts)} for {seconds:g} s"
-        case Verify(hosts):
-            said = " ".join(["verify", *(host.name for host in hosts)])
+        case RunGate(command):
+            said = f"gate {command}"
+        case StageFirst(hosts) | Verify(hosts):
+            verb = "stage" if isinstance(step, StageFirst) else "verify"
+            said = " ".join([verb, *(host.name for host in hosts)])
         case WaitWhilePaused():
             said = "wait"
         case AskApproval():
@@ -272,6 +277,45 @@ def test_way_back_is_gone_to_its_end(fleet: Rollout, situation: Situation, expec
 )
 def test_rollout_is_left_interrupted_unless_an_abort_was_heard(stop: Stop | None, reverting: str, phase: Phase) -> None:
     assert left_as(rollout("D|.", reverting=reverting), stop) is phase
+
+
+def _asked(drawn: str, *, approved: bool, **more: Any) -> Rollout:
+    fleet = rollout(drawn, approved=approved, gate="./gate", **more)
+    fleet.asked = fleet.wave
+    return fleet
+
+
+def test_hosts_stage_before_the_first_wave_and_one_that_cannot_leaves_nothing_to_put_back() -> None:
+    assert shown(next_step(rollout("K.|..", wave=0, stage=True), Situation())) == "stage h1 h2 h3"
+    done = rollout("..", stage=True)
+    done.staged = True
+    assert shown(next_step(done, Situation())) == "enter 0"
+    cannot = Situation(Stop("h1 cannot stage v2"))
+    assert shown(next_step(rollout(".F", stage=True, revert=True), cannot)) == "failed 40: h1 cannot stage v2"
+
+
+PASSED = Situation(entered=True, baked=True, passed=True)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "situation", "expected"),
+    [
+        (rollout("D|..", gate="./gate"), IN_WAVE, "bake h0 for 30 s"),
+        (rollout("D|..", gate="./gate"), BAKED, "gate ./gate"),
+        (rollout("D|..", gate="./gate"), PASSED, "enter 1"),
+        (rollout("D|DD", wave=1, gate="./gate"), BAKED, "gate ./gate"),
+        (rollout("D|DD", wave=1, gate="./gate"), PASSED, "verify h0 h1 h2"),
+        # It asked for a person, who may answer before another operator resumes
+        (_asked("D|..", approved=False), BAKED, "ask"),
+        (_asked("D|..", approved=True), BAKED, "enter 1"),
+        (_asked("D|DD", approved=False, wave=1), BAKED, "ask"),
+        (_asked("D|DD", approved=True, wave=1), BAKED, "verify h0 h1 h2"),
+        # An approval of the first wave is none of a later one
+        (rollout("D|..", approve=True, gate="./gate"), PASSED, "ask"),
+    ],
+)
+def test_gate_judges_each_wave_once_it_was_watched(fleet: Rollout, situation: Situation, expected: str) -> None:
+    assert shown(next_step(fleet, situation)) == expected
 
 
 def test_host_found_changed_at_the_end_stops_it_or_is_within_the_budgets() -> None:

@@ -1,0 +1,113 @@
+"""Which hosts of an inventory do not run what their fleet follows, and by which commits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from release_agent.rollout.host.model import HostError, note_failure
+from release_agent.rollout.model import Host
+from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.policy.preflight import environment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from release_agent.model import Completed
+    from release_agent.rollout.host.model import HostStatus
+    from release_agent.rollout.model import InventoryHost
+    from release_agent.rollout.operations.operator import FleetAccess
+
+_AT_ONCE = 200  # hosts; a look costs them next to nothing
+_CHECKS = 20  # hosts that run git at a time, to tell the commits
+_PATIENCE = 60.0  # seconds for a check: git in a large repository
+
+
+@dataclass
+class HostDrift:
+    """What is live on one host, and how far that is from what the fleet follows.
+
+    ``code`` and ``why``: the reason why the host cannot be asked, or cannot tell its distance.
+    """
+
+    host: str
+    release: str | None = None
+    revision: str | None = None
+    commits: dict[str, str] = field(default_factory=dict)
+    health: str = ""
+    since: str = ""
+    behind: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)  # by repository, as release.check has them
+    code: str = ""
+    why: str = ""
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether the host runs something else, or nobody knows."""
+        return self.behind or bool(self.code)
+
+
+@dataclass
+class FleetDrift:
+    """The hosts of one application beside what their fleet follows (None: no rollout of the whole fleet has completed)."""
+
+    app: str
+    environment: str
+    follows: Completed | None
+    hosts: list[HostDrift]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it."""
+        return asdict(self)
+
+
+async def drift(access: FleetAccess, targets: Sequence[InventoryHost]) -> list[FleetDrift]:
+    """Ask every host what is live, and return it by application; nothing is changed.
+
+    Raises Refused (fleet-mixed), FleetStopped if no host answers, RecordUnreachable.
+    """
+    hosts = [Host(**vars(target), order=order) for order, target in enumerate(targets)]
+    statuses: dict[str, HostStatus] = {}
+
+    async def look(host: Host) -> None:
+        try:
+            statuses[host.name] = await access.client_of(host).look()
+        except HostError as error:
+            note_failure(host, error)
+
+    await in_parallel(hosts, _AT_ONCE, look)
+    environment = environment_of(hosts, statuses)
+    return [
+        await _of_one(access, environment, [host for host in hosts if host.app == app], statuses)
+        for app in dict.fromkeys(host.app for host in hosts)
+    ]
+
+
+async def _of_one(access: FleetAccess, environment: str, hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> FleetDrift:
+    app = hosts[0].app  # empty: nobody of their services answers
+    follows = await asyncio.to_thread(lambda: access.record.completed(app, environment)) if app else None
+    found = {host.name: _seen(host, statuses.get(host.name), follows) for host in hosts}
+
+    async def measure(host: Host) -> None:
+        if follows:
+            await _measure(access, host, found[host.name], follows)
+
+    await in_parallel([host for host in hosts if found[host.name].behind], _CHECKS, measure)
+    return FleetDrift(app, environment, follows, list(found.values()))
+
+
+def _seen(host: Host, status: HostStatus | None, follows: Completed | None) -> HostDrift:
+    if status is None:
+        return HostDrift(host.name, code=host.code, why=host.why)
+    behind = follows is not None and status.commits != follows.commits
+    return HostDrift(host.name, status.release, status.revision, status.commits, status.health, status.since, behind)
+
+
+async def _measure(access: FleetAccess, host: Host, found: HostDrift, follows: Completed) -> None:
+    try:
+        answer = await access.client_of(host).check(follows.revision, _PATIENCE)
+    except HostError as error:
+        found.code, found.why = error.code, error.why
+    else:
+        found.changes = answer.get("changes", {})

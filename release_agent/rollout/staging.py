@@ -1,0 +1,60 @@
+"""``--stage``: every host builds and rehearses the revision before any host publishes it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from release_agent.model import Outcome
+from release_agent.rollout.host.answers import require_outcome
+from release_agent.rollout.host.model import HostError, note_failure, staging
+from release_agent.rollout.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from release_agent.rollout.gate import Gate
+    from release_agent.rollout.host.client import HostClient
+    from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.observer import Observer
+    from release_agent.rollout.writer import Writer
+
+_STAGED = (Outcome.STAGED, Outcome.UNCHANGED)
+
+
+class Staging:
+    """The staging of one rollout; a host that cannot stage stops it."""
+
+    def __init__(self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], observer: Observer) -> None:
+        """``client_of`` makes the client of a host."""
+        self._rollout = rollout
+        self._writer = writer
+        self._client_of = client_of
+        self._observer = observer
+
+    async def of(self, hosts: Sequence[Host], gate: Gate) -> None:
+        """Stage on hosts, some at a time, until one cannot; those begun are waited for."""
+        self._observer.tell("staging.started", hosts=len(hosts))
+
+        async def stage(host: Host) -> None:
+            try:
+                await self._stage(host)
+            except HostError as error:
+                note_failure(host, error)
+                await self._writer.host(host)
+                self._observer.tell("host.finished", host)
+                gate.stop(f"{host.name} cannot stage {self._rollout.revision}; nothing was changed on any host")
+            else:
+                gate.progressed()
+                self._observer.tell("host.staged", host)
+
+        await in_parallel(hosts, self._rollout.options.parallel, stage, gate=gate)
+
+    async def _stage(self, host: Host) -> None:
+        rollout, now = self._rollout, asyncio.get_running_loop().time
+        client, wanted = self._client_of(host), staging(rollout.revision, rollout.id)
+        end = now() + rollout.options.deadline
+        # Again: an earlier operator may have begun it.
+        identity = await client.start(wanted, rollout.options.deadline, again=True)
+        record = await client.follow(identity, end - now(), wanted.method)
+        require_outcome(record, _STAGED, rollout.commits_of(host))
