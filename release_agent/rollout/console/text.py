@@ -88,6 +88,12 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     )
 
 
+def opening(rollout: Rollout) -> str:
+    """One line of what it is, above the picture that says how far."""
+    what = f"{rollout.revision} for {rollout.app} ({rollout.environment})"
+    return f"{rollout.id}  {what}, {text.count_of(len(rollout.hosts), 'host')}, by {rollout.who}"
+
+
 def summary(rollout: Rollout) -> str:
     """How many hosts are how far."""
     counts = Counter(host.stage for host in rollout.hosts.values())
