@@ -153,10 +153,10 @@ class Progress:
 
     def _way_back(self) -> str:
         flying = len(self._rows[False])
-        first = f"{count_of(flying, 'host')} in flight go on to their end, then " if flying else ""
+        first = f"{count_of(flying, 'host')} {'finishes' if flying == 1 else 'finish'}, then " if flying else ""
         changed = sum(self.counts[stage] for stage in _CHANGED)
         if self.rollout.options.revert and changed:
-            return f"{first}what was changed is put back, {count_of(changed, 'host')} so far"
+            return f"{first}what was changed is put back: {count_of(changed, 'host')}"
         return f"{first}it is over, and nothing is put back"
 
     def waves(self) -> tuple[list[str], int]:

@@ -117,7 +117,7 @@ def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
 
     assert seen.notes() == [
         "stopping: 1 of 5 hosts failed, and --max-failed allows 0",
-        "next: what was changed is put back, 1 host so far",
+        "next: what was changed is put back: 1 host",
     ]
 
 
