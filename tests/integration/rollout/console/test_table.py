@@ -97,6 +97,17 @@ def test_more_rows_than_the_terminal_is_high_are_counted_and_none_is_broken(
     assert [line for line in table if line.startswith("…")] == ([] if len(shown) == 50 else [cut])
 
 
+def test_the_picture_follows_the_size_of_its_terminal(open_terminal: Open) -> None:
+    terminal = open_terminal("scene_many", columns=120, lines=24)
+    assert max(map(len, terminal.see("in trouble"))) == 120
+
+    terminal.resize(60, 12)
+
+    lines = terminal.see("… and 26 more in flight and 17 more in trouble")
+    assert max(map(len, lines)) == 60
+    assert len(lines) <= 12
+
+
 def test_what_a_host_says_is_no_markup_and_moves_no_cursor(open_terminal: Open) -> None:
     terminal = open_terminal("scene_markup")
 
