@@ -116,6 +116,7 @@ class SimulatedHost:
     manner: Manner = Manner.ANSWER
     manners: dict[str, Manner] = field(default_factory=dict)  # that of a method, such as release.deploy
     seconds: float = 0.0  # that a deployment takes
+    stage_seconds: float | None = None  # that staging takes; as long as a deployment if that is not said
     check_seconds: float = 0.0
     start_up: float = 0.0  # until a run is in the history
     fails: dict[str, str] = field(default_factory=dict)  # revisions that are not well: which action finds out, DEPLOY or ROLLBACK
@@ -124,6 +125,11 @@ class SimulatedHost:
     maintenance: bool = False
     agent_version: str = __version__
     instance: str = field(default_factory=lambda: os.urandom(16).hex())  # of its supervisord
+
+    @property
+    def switched(self) -> list[float]:
+        """When each of its deployments went live, by time.monotonic()."""
+        return [run.published for run in self._history if run.action == DEPLOY and run.release]
 
     def __post_init__(self) -> None:
         """Let it run what it runs."""
@@ -311,11 +317,12 @@ class SimulatedHost:
                 raise Failed(Code.REHEARSAL_FAILED, f"{release.name} ({release.revision}) failed its rehearsal")
         except ReleaseError as error:
             return self._timed(self._refused(STAGE, trigger, record, error, "resolve", "report"), 0.0)
+        seconds = self.seconds if self.stage_seconds is None else self.stage_seconds
         live = record.release == record.previous
         record.outcome = Outcome.UNCHANGED if live else Outcome.STAGED
         if not live and release.name not in self._releases:
             self._releases[release.name] = replace(release, state=State.STAGED)
-        return self._timed(self._ran(STAGE, trigger, record, None, ("resolve", "plan", "build", "sync", "report")), self.seconds)
+        return self._timed(self._ran(STAGE, trigger, record, None, ("resolve", "plan", "build", "sync", "report")), seconds)
 
     def _rollback(self, named: str, record: Record, trigger: str) -> Run:
         try:

@@ -110,6 +110,12 @@ class Terminal:
             assert seen, "\n".join(self.screen.lines)
             return [line.rstrip() for line in self.screen.lines]
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Make it so large, and empty."""
+        with self._drawn:
+            self.screen = Screen(columns, lines)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
     def type(self, what: str) -> None:
         """Press keys."""
         os.write(self._master, what.encode())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
-_CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)
+_CHANGED = (HostStage.DONE, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)  # a failed one rolled itself back
 _DOING = {
     "staging.started": "hosts stage the revision, and none publishes it yet ({hosts})",
     "gate.started": "the gate judges wave {wave}",
@@ -119,8 +119,7 @@ class Progress:
 
     def _countdown(self, row: Row) -> str:
         spent = self._now() - row.began
-        left = max(0.0, self.rollout.options.deadline - spent)
-        return f"{flat(row.host.phase)}  {spent:.0f} s, {left:.0f} s left".lstrip()
+        return f"{flat(row.host.phase)}  {spent:.0f} s (limit {self.rollout.options.deadline:g} s)".lstrip()
 
     def notes(self) -> list[str]:
         """Say what it does or waits for, why, for how long yet, and what comes then."""
@@ -132,11 +131,11 @@ class Progress:
         if rollout.phase is Phase.REVERTING:
             notes.append(f"putting back what was changed: {flat(rollout.why)}")
         elif self._stopping:
-            notes.append(f"stopping: {self._stopping}; {self._way_back()}")
+            notes += [f"stopping: {self._stopping}", f"next: {self._way_back()}"]
         elif rollout.phase is Phase.WAITING:
             notes.append(f"waiting for approval; {self._behind()}")
         elif now < until:
-            notes.append(f"watching {count_of(hosts, 'host')} for {until - now:.0f} s more; {self._behind()}")
+            notes.append(f"watching the health of {count_of(hosts, 'host')} for {until - now:.0f} s more; {self._behind()}")
         elif rollout.phase is Phase.RUNNING and self._rows[False]:
             deadline = rollout.options.progress_deadline
             left = deadline - (now - max(self._progressed, until))
@@ -153,19 +152,22 @@ class Progress:
         return f"then wave {behind + 1}: {count_of(self._waves[behind].total(), 'host')}{self._whose[behind]}"
 
     def _way_back(self) -> str:
+        flying = len(self._rows[False])
+        first = f"{count_of(flying, 'host')} {'finishes' if flying == 1 else 'finish'}, then " if flying else ""
         changed = sum(self.counts[stage] for stage in _CHANGED)
         if self.rollout.options.revert and changed:
-            return f"then {count_of(changed, 'host')} {'is' if changed == 1 else 'are'} put back"
-        return "what is in flight goes on, and nothing is put back"
+            return f"{first}what was changed is put back: {count_of(changed, 'host')}"
+        return f"{first}it is over, and nothing is put back"
 
     def waves(self) -> tuple[list[str], int]:
         """Return each wave as a word, how many of its hosts are settled, and where they stand; and which wave it is in."""
         words = []
         for number, (counts, app, zone) in enumerate(zip(self._waves, self._apps, self._zones, strict=True)):
-            lost = sum(counts[stage] for stage in _TROUBLE)
-            begun = number <= self.rollout.wave
-            done = f"{_settled(counts)}/{counts.total()}" if begun else str(counts.total())
-            words.append(" ".join([done, *(flat(word) for word in (app, zone) if word), *([f"({lost} lost)"] if lost else [])]))
+            lost = [f"{counts[stage]} {stage}" for stage in _TROUBLE if counts[stage]]
+            well = _settled(counts) - sum(counts[stage] for stage in _TROUBLE)
+            done = f"{well}/{counts.total()}" if number <= self.rollout.wave else str(counts.total())
+            where, troubled = [flat(word) for word in (app, zone) if word], [f"({' and '.join(lost)})"] if lost else []
+            words.append(" ".join([done, *where, *troubled]))
         return words, min(self.rollout.wave, max(0, len(words) - 1))
 
     def summary(self) -> str:
@@ -174,7 +176,7 @@ class Progress:
         how = "putting back" if rollout.phase is Phase.REVERTING else f"wave {self.waves()[1] + 1} of {len(self._waves)}"
         left = self._left()
         about = f", about {_clock(left)} more" if left else ""
-        return f"{how}  {_clock(self._now() - self._began)}{about}"
+        return f"{how}  {_clock(self._now() - self._began)} so far{about}"
 
     def counted(self) -> str:
         """Say how many hosts are how far, and what the budgets allow."""
@@ -210,8 +212,8 @@ def _clock(seconds: float) -> str:
 
 
 def wave_map(waves: Sequence[str], current: int, width: int) -> str:
-    """Return the waves on one line, the current one in brackets; where they do not fit, those around it."""
-    words = [f"[{wave}]" if number == current else wave for number, wave in enumerate(waves)]
+    """Return the waves on one line and which one is going on; where they do not fit, those around it."""
+    words = [f"{wave} now" if number == current else wave for number, wave in enumerate(waves)]
     first, last = current, current + 1
     while last < len(words) or first:
         wider = (first, last + 1) if last < len(words) else (first - 1, last)
@@ -222,7 +224,7 @@ def wave_map(waves: Sequence[str], current: int, width: int) -> str:
 
 
 def _between(words: Sequence[str], first: int, last: int) -> str:
-    return "  ".join(["waves", *(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
+    return "waves: " + ", ".join([*(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
 
 
 def flat(words: str) -> str:

@@ -23,7 +23,7 @@ from release_agent.model import seconds_since
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
 from release_agent.rollout.console.progress import Progress, wave_map
-from release_agent.rollout.model import HostStage
+from release_agent.rollout.model import HostStage, Phase
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Table(Lines):
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Say its id, who has it can do everything else; and show the table, where the terminal can move its cursor."""
         self._again = again
-        self.say(text.headline(rollout, running=True))
+        self.say(text.opening(rollout))
         self._seen = Progress(rollout, self._now)
         self._show()
 
@@ -65,7 +65,7 @@ class Table(Lines):
             with self._lock:
                 self._seen.look(rollout)
         else:
-            self.say(text.headline(rollout, running=True))
+            self.say(text.opening(rollout))
             self._seen = Progress(rollout, self._now, seconds_since(rollout.started_at))
             self._show()
 
@@ -168,7 +168,8 @@ class Table(Lines):
             # Less "and more", the waves, the counts, the summary, and the cursor's line.
             rows, more = seen.rows(max(1, size.height - len(notes) - 5))
             summary, settled, total = seen.summary(), seen.settled, seen.counts.total()
-            below = [*([more] if more else []), wave_map(*seen.waves(), size.width), seen.counted()]
+            waves = [] if seen.rollout.phase is Phase.REVERTING else [wave_map(*seen.waves(), size.width)]
+            below = [*([more] if more else []), *waves, seen.counted()]
         grid = Grid.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(no_wrap=True, overflow="ellipsis", width=max(1, min(seen.widest, size.width // 3)))
         grid.add_column(no_wrap=True, overflow="ellipsis")

@@ -101,6 +101,12 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     return f"{what}  by {rollout.who}  {when}  {phase}{why}{reason}"
 
 
+def opening(rollout: Rollout) -> str:
+    """One line of what it is, above the picture that says how far."""
+    what = f"{rollout.revision} for {rollout.apps} ({rollout.environment})"
+    return f"{rollout.id}  {what}, {text.count_of(len(rollout.hosts), 'host')}, by {rollout.who}"
+
+
 def summary(hosts: Iterable[Host]) -> str:
     """How many hosts are how far."""
     counts = Counter(host.stage for host in hosts)

@@ -36,15 +36,15 @@ def test_hosts_in_flight_and_failed_are_rows_and_all_others_are_a_number(open_te
 
     lines = terminal.see("2 pending, 1 deploying, 1 done, 1 failed (0 allowed), 1 unreachable (0 allowed)")
 
-    assert lines[0].startswith("rollout-1  v1.4.2  api (production)  by joe@laptop")
-    assert any(line.startswith("waves  [3/6 (2 lost)]") for line in lines)
+    assert lines[0] == "rollout-1  v1.4.2 for api (production), 6 hosts, by joe@laptop"
+    assert any(line.startswith("waves: 1/6 (1 failed and 1 unreachable) now") for line in lines)
     rows = [line.split(maxsplit=2) for line in lines if line.startswith("h")]
     assert rows[:2] == [
         ["h2", "unreachable", "host-unreachable: no answer"],
         ["h1", "failed", "hook-failed: `make` exited with 2"],
     ]
     assert rows[2][:2] == ["h3", "deploying"]
-    assert re.fullmatch(r"\d s, \d+ s left", rows[2][2])
+    assert re.fullmatch(r"\d s \(limit \d+ s\)", rows[2][2])
     assert "wave 1 of 1" in lines[-1]
     assert not terminal.screen.has_cursor
 
@@ -62,12 +62,12 @@ def test_hosts_in_flight_and_failed_are_rows_and_all_others_are_a_number(open_te
 
 def test_a_rollout_that_is_watched_from_elsewhere_has_the_same_picture(open_terminal: Open) -> None:
     terminal = open_terminal("scene_watched")
-    assert "waves  [0/3]" in terminal.see("3 pending")
+    assert "waves: 0/3 now" in terminal.see("3 pending")
 
     terminal.go()
 
     lines = terminal.see("1 pending, 1 deploying, 1 done")
-    assert "waves  [1/3]" in lines
+    assert "waves: 1/3 now" in lines
     assert any(line.startswith("h1  deploying  health") for line in lines)
     terminal.go()
     terminal.see("completed")
@@ -95,6 +95,17 @@ def test_more_rows_than_the_terminal_is_high_are_counted_and_none_is_broken(
     more = f"… and {30 - len(flying)} more in flight and {20 - len(failed)} more in trouble"
     cut = more if len(more) <= columns else f"{more[: columns - 1]}…"
     assert [line for line in table if line.startswith("…")] == ([] if len(shown) == 50 else [cut])
+
+
+def test_the_picture_follows_the_size_of_its_terminal(open_terminal: Open) -> None:
+    terminal = open_terminal("scene_many", columns=120, lines=24)
+    assert max(map(len, terminal.see("in trouble"))) == 120
+
+    terminal.resize(60, 12)
+
+    lines = terminal.see("… and 26 more in flight and 17 more in trouble")
+    assert max(map(len, lines)) == 60
+    assert len(lines) <= 12
 
 
 def test_what_a_host_says_is_no_markup_and_moves_no_cursor(open_terminal: Open) -> None:

@@ -17,7 +17,7 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
 
     clock.advance(12)
 
-    assert seen.notes() == ["watching 1 host for 18 s more; then the last look"]
+    assert seen.notes() == ["watching the health of 1 host for 18 s more; then the last look"]
     clock.advance(18)
     assert seen.notes() == []
 
@@ -79,7 +79,7 @@ def test_a_host_has_its_seconds_from_its_start_and_a_revert_its_own() -> None:
         clock.advance(5)
         rows.append(seen.rows(9)[0][0][1])
 
-    assert rows == ["5 s, 55 s left", "10 s, 50 s left", "5 s, 55 s left"]
+    assert rows == ["5 s (limit 60 s)", "10 s (limit 60 s)", "5 s (limit 60 s)"]
 
 
 def test_a_rollout_that_is_resumed_begins_with_what_it_knows() -> None:
@@ -92,7 +92,7 @@ def test_a_rollout_that_is_resumed_begins_with_what_it_knows() -> None:
 
     seen = Progress(rollout, FakeClock().now)
 
-    assert seen.summary() == "wave 1 of 1  0:00"
+    assert seen.summary() == "wave 1 of 1  0:00 so far"
     assert seen.counted() == "1 pending, 1 deploying, 1 done, 1 failed (0 allowed)"
     assert [row.name for row, _ in seen.rows(9)[0]] == ["h1", "h2"]
     assert seen.settled == 2
@@ -103,7 +103,7 @@ def test_what_goes_back_is_no_wave() -> None:
     rollout.phase = Phase.REVERTING
     rollout.hosts["h0"].stage = HostStage.STUCK
 
-    assert Progress(rollout, FakeClock().now).summary() == "putting back  0:00"
+    assert Progress(rollout, FakeClock().now).summary() == "putting back  0:00 so far"
 
 
 def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
@@ -115,7 +115,10 @@ def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
 
     seen.hear("rollout.stopping", None, {"why": "1 of 5 hosts failed, and --max-failed allows 0"})
 
-    assert seen.notes() == ["stopping: 1 of 5 hosts failed, and --max-failed allows 0; then 2 hosts are put back"]
+    assert seen.notes() == [
+        "stopping: 1 of 5 hosts failed, and --max-failed allows 0",
+        "next: what was changed is put back: 1 host",
+    ]
 
 
 def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
@@ -127,9 +130,9 @@ def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
 
     seen = Progress(rollout, FakeClock().now)
 
-    assert seen.waves() == (["1/1 north", "1/3 north (1 lost)", "2 south"], 1)
+    assert seen.waves() == (["1/1 north", "0/3 north (1 failed)", "2 south"], 1)
     seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 2})
-    assert seen.notes() == ["watching 2 hosts for 30 s more; then wave 3: 2 hosts in south"]
+    assert seen.notes() == ["watching the health of 2 hosts for 30 s more; then wave 3: 2 hosts in south"]
 
 
 def test_waves_and_hosts_of_several_applications_say_of_which_they_are() -> None:
@@ -139,10 +142,10 @@ def test_waves_and_hosts_of_several_applications_say_of_which_they_are() -> None
 
     seen = Progress(rollout, FakeClock().now)
 
-    assert seen.waves() == (["1/1 db (1 lost)", "1 api"], 0)
+    assert seen.waves() == (["0/1 db (1 failed)", "1 api"], 0)
     assert [row.name for row, _ in seen.rows(9)[0]] == ["host-1 [db]"]
     seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 1})
-    assert seen.notes() == ["watching 1 host for 30 s more; then wave 2: 1 host of api"]
+    assert seen.notes() == ["watching the health of 1 host for 30 s more; then wave 2: 1 host of api"]
 
 
 def test_the_end_is_estimated_by_what_hosts_took() -> None:
@@ -160,7 +163,7 @@ def test_the_end_is_estimated_by_what_hosts_took() -> None:
     seen.hear("host.finished", first, {})
 
     # A half for the one in flight, one for the last of this wave, three for the six of the next, and two bakes.
-    assert seen.summary() == "wave 1 of 2  0:08, about 0:56 more"
+    assert seen.summary() == "wave 1 of 2  0:08 so far, about 0:56 more"
 
 
 def test_a_host_in_flight_is_shown_with_its_phase() -> None:
@@ -169,16 +172,16 @@ def test_a_host_in_flight_is_shown_with_its_phase() -> None:
     host.stage, host.phase = HostStage.DEPLOYING, "health"
     seen.hear("host.deploying", host, {})
 
-    assert seen.rows(9)[0][0][1] == "health  0 s, 60 s left"
+    assert seen.rows(9)[0][0][1] == "health  0 s (limit 60 s)"
 
 
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
-        (80, "waves  1/1  2/2  [0/3]  4  5"),
-        (25, "waves  …  [0/3]  4  5"),
-        (17, "waves  …  [0/3]  …"),
-        (5, "waves  …  [0/3]  …"),
+        (80, "waves: 1/1, 2/2, 0/3 now, 4, 5"),
+        (25, "waves: …, 0/3 now, 4, 5"),
+        (20, "waves: …, 0/3 now, …"),
+        (5, "waves: …, 0/3 now, …"),
     ],
 )
 def test_more_waves_than_fit_are_shown_around_the_current_one(width: int, expected: str) -> None:
