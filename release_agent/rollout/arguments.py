@@ -89,7 +89,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_waves,
         default=default.waves,
         metavar="SIZES",
-        help="deploy in waves of these sizes; the last one repeats (default: 1,25%%,100%%)",
+        help="deploy to each application in waves of these sizes; the last one repeats (default: 1,25%%,100%%)",
     )
     group.add_argument("--by-zone", action="store_true", help="deploy to one zone after the other, never to two in one wave")
     group.add_argument(
