@@ -87,11 +87,14 @@ def _anew(context: Context, building: Building, release: Release) -> tuple[Path,
     if building.shared_with is None:
         return store.build(release.name, lambda place: source.write(release.commits, place)), building
     old, how = building.shared_with
-    written: list[int] = []
-    directory = store.build(
-        release.name, lambda place: written.append(source.share(release.commits, store.directory(old.name), place, how))
-    )
-    return directory, replace(building, files=sum(written))
+    files = 0
+
+    def write(place: Path) -> None:
+        nonlocal files
+        files = source.share(release.commits, store.directory(old.name), place, how)
+
+    directory = store.build(release.name, write)
+    return directory, replace(building, files=files)
 
 
 def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building | None:

@@ -83,7 +83,7 @@ class SimulatedFleet:
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), sock=self._socket)
+        server = await self._loop.create_server(lambda: _Connection(self), sock=self._socket, backlog=_BACKLOG)
         self._ready.set()
         await self._end.wait()
         server.close()

@@ -74,7 +74,9 @@ class Table(Lines):
         if self._seen:
             with self._lock:
                 self._seen.hear(event, host, details)
-        if not (self._seen and self._console.is_interactive):
+        if event == "preflight.progress":
+            self.say(text.preflight(**details))
+        elif not (self._seen and self._console.is_interactive):
             super().tell(event, host, **details)
 
     def end(self) -> None:

@@ -101,6 +101,12 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     return f"{what}  by {rollout.who}  {when}  {phase}{why}{reason}"
 
 
+def preflight(what: object, asked: object, hosts: object) -> str:
+    """How far preflight is: how many hosts have answered a question, of how many."""
+    question = {"status": "what is live", "check": "what the revision would change"}.get(str(what), str(what))
+    return f"{asked} of {hosts} hosts have been asked {question}"
+
+
 def opening(rollout: Rollout) -> str:
     """One line of what it is, above the picture that says how far."""
     what = f"{rollout.revision} for {rollout.apps} ({rollout.environment})"

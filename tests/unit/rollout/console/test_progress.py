@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from release_agent.rollout.console import text
 from release_agent.rollout.console.progress import Progress, wave_map
 from release_agent.rollout.model import HostStage, Phase
 from support.clocks import FakeClock
@@ -173,6 +174,12 @@ def test_a_host_in_flight_is_shown_with_its_phase() -> None:
     seen.hear("host.deploying", host, {})
 
     assert seen.rows(9)[0][0][1] == "health  0 s (limit 60 s)"
+
+
+def test_preflight_says_what_is_asked_and_of_how_many() -> None:
+    assert (
+        text.preflight(what="check", asked=412, hosts=1000) == "412 of 1000 hosts have been asked what the revision would change"
+    )
 
 
 @pytest.mark.parametrize(
