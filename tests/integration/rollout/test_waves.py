@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -272,6 +273,21 @@ def test_host_that_cannot_stage_stops_it_with_nothing_changed_whatever_the_budge
     assert done.json["why"] == f"host-4 cannot stage {NEW}; nothing was changed on any host"
     assert done.json["hosts"][3]["code"] == "rehearsal-failed"
     assert all(done.json["id"] not in fleet.fired(number) for number in range(5))
+
+
+def test_host_that_could_not_stage_stops_it_though_the_operator_died_before_the_others_had(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[0].fails = {NEW: STAGE}
+    fleet.hold(1)
+    operator = fleet.begin("--stage", "--waves", "100%", "--max-failed", "3")
+    operator.seen("host.finished", host="host-1")
+    fleet.held(1, "-stage")
+    operator.send(signal.SIGKILL)
+    fleet.let_go(1)
+
+    done = fleet.rollout("resume", operator.id)
+
+    assert (done.code, fleet.live()) == (40, [OLD] * 5)
+    assert done.json["why"] == f"host-1 cannot stage {NEW}; nothing was changed on any host"
 
 
 def test_revision_that_completed_in_another_environment_is_promoted(fleet: SimulatedRollouts) -> None:
