@@ -437,5 +437,5 @@ def test_promotion_is_refused_where_the_hosts_have_other_commits(access: FakeAcc
 
 
 def test_promotion_from_where_nothing_completed_is_refused(access: FakeAccess) -> None:
-    with pytest.raises(Refused, match="no rollout of api in staging has completed"):
+    with pytest.raises(Refused, match="no rollout of the whole fleet of api in staging has completed"):
         asyncio.run(Operator(access, Heard()).plan(replace(DRY, revision="", promote_from="staging")))
