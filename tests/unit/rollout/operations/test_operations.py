@@ -339,6 +339,23 @@ def test_order_to_a_rollout_that_ends_meanwhile_says_so(access: FakeAccess, path
         orders.order(access.record, LEFT, "pause", end)
 
 
+def test_order_that_an_abort_overtakes_is_not_said_to_be_obeyed(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+
+    def obey_all(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.aborted = "aborted by bob"
+        running.save(rollout)
+        for order in running.waiting(LEFT):
+            running.acknowledge(order)
+
+    with pytest.raises(NoTarget, match="is being aborted"):
+        orders.order(access.record, LEFT, "pause", obey_all)
+    with pytest.raises(NoTarget, match="is being aborted"):
+        orders.order(access.record, LEFT, "approve", obey_all)
+    assert orders.abort(access.record, LEFT, obey_all).obeyed
+
+
 def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_after(access: FakeAccess, path: Path) -> None:
     _left(path).release()
     for verb in ("approve", "abort", "resume", "pause"):
