@@ -9,6 +9,8 @@ from typing import Any
 
 LEFT_STOPPED = "nothing has started it since supervisor read its section, as after `supervisorctl update`"
 
+ALIVE = ("STARTING", "RUNNING", "BACKOFF")  # states of a process that runs, or that supervisor is trying to start
+
 
 def process_number(name: str) -> str:
     """Return supervisor's ``process_num`` of a process: the digits at the end of its name; ``0`` if there are none."""
@@ -52,7 +54,7 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether it runs, or supervisor is trying to start it."""
-        return self.state in ("STARTING", "RUNNING", "BACKOFF")
+        return self.state in ALIVE
 
     @property
     def stopping(self) -> bool:

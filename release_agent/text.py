@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _SHORT = 12
 _SHOWN_LINES = 5
-# The output of a hook, or the answer of a service, must not move the cursor of a terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# The output of a hook, or the answer of a service, must not move the cursor of a terminal, nor show words in another order.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def record(run: Record) -> str:
@@ -192,7 +192,7 @@ def count_of(count: int, noun: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Replace control characters, so that text from elsewhere cannot move the cursor."""
+    """Replace control characters and those of direction: text from elsewhere cannot move the cursor or read otherwise."""
     return _CONTROL.sub("?", text)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_PREFIX
-from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured
+from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, RecordUnreachable
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
@@ -263,11 +263,28 @@ def status(command: RolloutCommand) -> int:
         command.console.watch(found.rollout, running=found.running)
         while found.running and not found.rollout.has_ended:
             time.sleep(_LOOK)
-            found = _look(command)
+            found = _look_again(command)
             command.console.watch(found.rollout, running=found.running)
     finally:
         command.console.end()
     return Exit.OK
+
+
+def _look_again(command: RolloutCommand) -> Standing:
+    """Look once the record answers: whoever runs the rollout waits for it, too."""
+    is_away = False
+    while True:
+        try:
+            found = _look(command)
+        except RecordUnreachable as error:
+            if not is_away:
+                command.tell("record.away", why=error.message)
+            is_away = True
+            time.sleep(_LOOK)
+        else:
+            if is_away:
+                command.tell("record.back")
+            return found
 
 
 def _look(command: RolloutCommand) -> Standing:

@@ -9,6 +9,7 @@ from release_agent.model import Outcome
 from release_agent.rollout.host.answers import require_outcome
 from release_agent.rollout.host.model import HostError, note_failure, staging
 from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.policy.budgets import too_many_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ class Staging:
                 note_failure(host, error)
                 await self._writer.host(host)
                 self._observer.tell("host.finished", host)
-                gate.stop(f"{host.name} cannot stage {self._rollout.revision}; nothing was changed on any host")
+                gate.stop(too_many_lost(self._rollout))
             else:
                 gate.progressed()
                 self._observer.tell("host.staged", host)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Exit, Refused, RollbackFailed
+from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
 from release_agent.rollout.host.model import HostError, HostStatus
@@ -39,15 +40,30 @@ def status_of(answer: Any) -> HostStatus:
         return HostStatus(
             app=str(answer["app"]),
             environment=str(answer["environment"]),
-            release=current.get("release"),
-            revision=current.get("revision"),
+            release=_text(current.get("release")),
+            revision=_text(current.get("revision")),
             commits=dict(current.get("commits", {})),
-            health=str(answer.get("health", HealthState.CRITICAL)),
+            health=_health(answer),
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
             instance=str(answer.get("instance", "")),
             since=str(current.get("deployed_at") or ""),
         )
+
+
+def _text(given: Any) -> str | None:
+    """Return a text or nothing; raises TypeError for anything else."""
+    if given is None or isinstance(given, str):
+        return given
+    message = f"{given!r:.40} is no text"
+    raise TypeError(message)
+
+
+def _health(answer: Any) -> str:
+    """Return how the host was last found; critical if a process has stopped since, of which only a monitor would have told."""
+    processes = [process for service in answer.get("services", ()) for process in service["processes"]]
+    down = any(process["state"] not in PROCESS_ALIVE for process in processes)
+    return str(HealthState.CRITICAL if down else answer.get("health", HealthState.CRITICAL))
 
 
 def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
 PASSING = 15.0  # seconds that trouble may last before anything is changed: a locked journal, somebody else's check
+_LONGEST_PHASE = 100  # characters of its name that are kept
 _RECENT = 20  # of a history: enough to find what was just started
 _ALL = 1000  # as many as the plugin tells: others may have deployed since
 
@@ -140,7 +141,7 @@ class HostClient:
                     if "error" not in record:
                         self._pace.took(method, now() - began)
                     return record
-                phase = str((record.get("phases") or [{"name": ""}])[-1]["name"])
+                phase = str((record.get("phases") or [{"name": ""}])[-1]["name"])[:_LONGEST_PHASE]
                 if under_way:
                     await under_way(identity, phase)
                 if now() - began > patience:

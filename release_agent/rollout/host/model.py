@@ -11,6 +11,9 @@ from release_agent.rollout.model import REVERT, STAGE, HostStage
 if TYPE_CHECKING:
     from release_agent.rollout.model import Host
 
+# Characters of what a host says that are kept and shown: Consul takes half a megabyte a key.
+_LONGEST_NAME, _LONGEST_WHY = 200, 10_000
+
 
 class HostError(Exception):
     """Why a host did not do what it was asked.
@@ -22,8 +25,8 @@ class HostError(Exception):
     def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False, passing: bool = False) -> None:
         """``code`` is a stable name, this agent's or the host's own."""
         super().__init__(why)
-        self.code = str(code)
-        self.why = why
+        self.code = str(code)[:_LONGEST_NAME]
+        self.why = why if len(why) <= _LONGEST_WHY else f"{why[:_LONGEST_WHY]} …"
         self.unreachable = unreachable
         self.refused = refused
         self.passing = passing

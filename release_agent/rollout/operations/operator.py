@@ -16,7 +16,7 @@ from release_agent.rollout.model import Host, Order, Phase, Rollout, rollout_id,
 from release_agent.rollout.operations.look import standing
 from release_agent.rollout.operations.results import Result, RolloutPlan, ended
 from release_agent.rollout.policy.budgets import over_budget
-from release_agent.rollout.policy.orders import overruled_by_resume
+from release_agent.rollout.policy.orders import ABORT, overruled_by_resume
 from release_agent.rollout.policy.preflight import nobody_left, one_revision, refuse_other_commits
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
@@ -131,7 +131,7 @@ class Operator:
             if of_one is None:
                 raise Refused(
                     Code.NO_ROLLOUT,
-                    f"no rollout of {name} in {wanted.promote_from} has completed, so there is nothing to promote",
+                    f"no rollout of the whole fleet of {name} in {wanted.promote_from} has completed, so nothing is promoted",
                     hint=f"roll a revision out in {wanted.promote_from} first, or name one: release-agent rollout start REVISION",
                 )
         return {name: of_one for name, of_one in completed.items() if of_one}
@@ -157,7 +157,9 @@ class Operator:
             resumed = await self._resumed_elsewhere(identity)
             if resumed:
                 return Result(resumed, Exit.OK, elsewhere=True)
-        rollout = await self._taken(identity, lambda rollout: _require_resumable(rollout, gate))
+        waiting = await self._writer.once(lambda record: record.waiting(identity))
+        is_over = any(order.verb == ABORT for order in waiting)
+        rollout = await self._taken(identity, lambda rollout: _require_resumable(rollout, gate, is_over=is_over))
         await self._writer.once(_drop_overruled(identity))
         return await self._run(rollout, lambda run: run.go())
 
@@ -231,11 +233,14 @@ def _drop_overruled(identity: str) -> Callable[[RolloutStore], None]:
     return drop
 
 
-def _require_resumable(rollout: Rollout, gate: str) -> None:
-    """Raise NoTarget if a rollout has ended, and Misconfigured for a gate that nobody named: others may write the record."""
+def _require_resumable(rollout: Rollout, gate: str, *, is_over: bool) -> None:
+    """Raise NoTarget if a rollout has ended, and Misconfigured for a gate that nobody named: others may write the record.
+
+    ``is_over``: an abort waits, and no gate will run.
+    """
     _refuse_if_ended(rollout)
     recorded = rollout.options.gate
-    if recorded not in ("", gate) and not rollout.reverting:
+    if recorded not in ("", gate) and not (rollout.reverting or rollout.aborted or is_over):
         raise Misconfigured(
             Code.GATE_UNCONFIRMED,
             f"{rollout.id} has a gate, `{recorded}`, and no command runs that only the record names",

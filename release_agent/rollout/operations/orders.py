@@ -12,6 +12,7 @@ from release_agent.rollout.policy.orders import ABORT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from release_agent.rollout.model import Rollout
     from release_agent.rollout.record.port import RolloutStore
 
 _LOOK = 1.0  # seconds
@@ -26,15 +27,22 @@ def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float
     rollout = record.read(identity)
     if rollout.has_ended or rollout.reverting:
         raise ended(rollout)
+    _refuse_if_aborted(rollout, verb)
     given = Order(verb, who_am_i())
     record.order(identity, given)
     running = record.running(rollout)
     obeyed = running and _is_obeyed(record, identity, given, sleep)
-    if running and not obeyed:
+    if running:
         rollout = record.read(identity)
-        if rollout.has_ended:
+        if rollout.has_ended and not obeyed:
             raise ended(rollout)
+        _refuse_if_aborted(rollout, verb)  # given at the same time, it outranks this order
     return Ordered(rollout, running, obeyed)
+
+
+def _refuse_if_aborted(rollout: Rollout, verb: str) -> None:
+    if rollout.aborted and verb != ABORT:
+        raise ended(rollout)
 
 
 def _is_obeyed(record: RolloutStore, identity: str, given: Order, sleep: Callable[[float], None]) -> bool:

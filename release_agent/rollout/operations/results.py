@@ -69,8 +69,9 @@ class Ordered(Standing):
 
 def ended(rollout: Rollout) -> NoTarget:
     """Make the error for an operation that a rollout cannot take any more."""
+    standing = "has ended" if rollout.has_ended else "is on its way back" if rollout.reverting else "is being aborted"
     return NoTarget(
         Code.ROLLOUT_ENDED,
-        f"{rollout.id} {'has ended' if rollout.has_ended else 'is on its way back'}: {rollout.phase}",
+        f"{rollout.id} {standing}: {rollout.phase}",
         hint=f"`release-agent rollout status {rollout.id}` shows it; start another, or revert this one",
     )

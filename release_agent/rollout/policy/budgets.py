@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def too_many_lost(rollout: Rollout) -> str:
     """Return in words why a rollout must stop; empty if it may go on.
 
-    It stops if a budget is exceeded, and if no host of the current wave is left, whatever the budgets.
+    It stops if a budget is exceeded, and, whatever the budgets, if no host of the current wave is left, or one cannot stage.
     """
+    if rollout.options.stage and not rollout.staged:
+        return _cannot_stage(rollout)
     exceeded = over_budget(list(rollout.hosts.values()), rollout.options)
     if exceeded:
         return exceeded
@@ -25,6 +27,11 @@ def too_many_lost(rollout: Rollout) -> str:
     if waves and whole_wave_lost(waves[rollout.wave]):
         return f"no host of wave {rollout.wave + 1} took it, or stayed well"
     return ""
+
+
+def _cannot_stage(rollout: Rollout) -> str:
+    lost = next((host for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE) if host.wave >= 0), None)
+    return f"{lost.name} cannot stage {rollout.revision}; nothing was changed on any host" if lost else ""
 
 
 def over_budget(hosts: Sequence[Host], options: Options) -> str:

@@ -34,8 +34,9 @@ CREATE TABLE completed (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT 
 CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL);
 """,
     """
-DROP TABLE wish;
-CREATE TABLE waiting (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rollout TEXT NOT NULL, body TEXT NOT NULL)
+CREATE TABLE waiting (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rollout TEXT NOT NULL, body TEXT NOT NULL);
+INSERT INTO waiting (id, rollout, body) SELECT rollout, rollout, json_set(body, '$.id', rollout) FROM wish;
+DROP TABLE wish
 """,
 )
 

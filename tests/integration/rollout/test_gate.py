@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.waiting import eventually
+from support.waiting import eventually, freeze
 
 if TYPE_CHECKING:
     from support.simulated_rollouts import SimulatedRollouts
@@ -74,6 +75,20 @@ def test_a_gate_that_only_the_record_names_does_not_run(fleet: SimulatedRollouts
     assert [(done.code, done.json["error"]["code"]) for done in refused] == [(10, "gate-unconfirmed")] * 2
     assert str(ran) in refused[0].json["error"]["hint"]
     assert (ran.read_text(), fleet.live()) == ("x\n", [NEW, OLD, OLD, OLD, OLD])
+
+
+def test_abort_that_waits_is_obeyed_by_whoever_resumes_without_the_gate(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--gate", "true")
+    operator.seen("host.deploying", host="host-1")  # and has written that down: frozen in a write it would lock the record
+    freeze(operator.process.pid)
+    assert fleet.rollout("abort", operator.id).code == 0
+    operator.send(signal.SIGKILL)
+    fleet.let_go(0)
+
+    done = fleet.rollout("resume", operator.id)
+
+    assert (done.code, done.json["phase"], fleet.live()) == (40, "aborted", [NEW, *[OLD] * 4])
 
 
 def test_abort_ends_a_gate_that_would_run_for_ever_and_all_its_processes(fleet: SimulatedRollouts) -> None:

@@ -129,6 +129,18 @@ def test_rollout_is_not_completed_where_a_host_changed_after_its_turn(fleet: Fle
     assert [(host["stage"], host["code"]) for host in ended["hosts"]] == [("failed", "overtaken"), ("done", ""), ("done", "")]
 
 
+def test_rollout_is_not_completed_where_a_service_was_stopped_after_its_turn(fleet: Fleet) -> None:
+    fleet.hold(2)
+    operator = fleet.begin()
+    fleet.held(2)
+    fleet.hosts[0].supervisorctl("stop", "web")
+    fleet.let_go(2)
+
+    assert operator.end() == 40
+    (ended,) = operator.events("rollout.ended")
+    assert [(host["stage"], host["code"]) for host in ended["hosts"]] == [("failed", "host-sick"), ("done", ""), ("done", "")]
+
+
 def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet: Fleet) -> None:
     operator = fleet.begin()
     assert operator.end() == 0

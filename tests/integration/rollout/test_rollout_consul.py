@@ -176,6 +176,23 @@ def test_consul_that_is_lost_in_the_middle_is_waited_for(breakable: _Listed, own
     assert breakable.live() == [NEW] * 3
 
 
+def test_status_that_is_watched_waits_for_a_consul_that_is_lost(breakable: _Listed, own_consul: ConsulProcess) -> None:
+    breakable.hold(0)
+    operator = breakable.begin()
+    breakable.held(0)
+    watching = Operator(breakable, breakable.command("status", operator.id, "--watch"))
+    eventually(watching.events, "it is told")
+
+    own_consul.hang()
+    watching.seen("record.away")
+    own_consul.go_on()
+    watching.seen("record.back")
+    breakable.let_go(0)
+
+    assert (operator.end(), watching.end()) == (0, 0)
+    assert watching.events()[-1]["phase"] == "completed"
+
+
 def test_killed_operator_is_gone_on_with_from_another_machine(listed: _Listed) -> None:
     listed.hold(1)
     operator = listed.begin()

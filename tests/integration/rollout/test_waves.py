@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -306,6 +307,21 @@ def test_every_host_of_a_system_stages_before_any_is_changed(fleet: SimulatedRol
     assert (stopped.code, stopped.json["why"]) == (40, f"host-1 cannot stage {NEW}; nothing was changed on any host")
     assert untouched == [OLD] * 5
     assert (done.code, fleet.live()) == (0, [NEW] * 5)
+
+
+def test_host_that_could_not_stage_stops_it_though_the_operator_died_before_the_others_had(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[0].fails = {NEW: STAGE}
+    fleet.hold(1)
+    operator = fleet.begin("--stage", "--waves", "100%", "--max-failed", "3")
+    operator.seen("host.finished", host="host-1")
+    fleet.held(1, "-stage")
+    operator.send(signal.SIGKILL)
+    fleet.let_go(1)
+
+    done = fleet.rollout("resume", operator.id)
+
+    assert (done.code, fleet.live()) == (40, [OLD] * 5)
+    assert done.json["why"] == f"host-1 cannot stage {NEW}; nothing was changed on any host"
 
 
 def test_revision_that_completed_in_another_environment_is_promoted(fleet: SimulatedRollouts) -> None:

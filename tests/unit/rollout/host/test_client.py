@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Exit
+from release_agent.rollout.host.answers import failure, status_of
 from release_agent.rollout.host.client import HostClient
 from release_agent.rollout.host.model import HostError, deployment
 from release_agent.rollout.host.pace import Pace
@@ -102,6 +104,23 @@ def test_trouble_that_does_not_pass_ends_at_the_hosts_deadline_and_is_not_the_re
     assert (late.unreachable, late.code) == (True, Code.HOST_UNREACHABLE)
     assert "database is locked" in late.why
     assert seconds >= DEADLINE
+
+
+def test_of_words_without_end_as_much_is_kept_as_a_record_has_room_for() -> None:
+    ended = {"id": "1", "outcome": "failed", "error": {"code": "c" * 2_000_000, "message": "it failed" + "x" * 2_000_000}}
+    refused = failure(ended)
+
+    assert len(refused.code) < 1000
+    assert refused.why.startswith("failed: it failed")
+    assert len(refused.why) < 20_000
+
+
+@pytest.mark.parametrize("odd", [{"release": {"a": 1}}, {"revision": ["v1"]}])
+def test_live_release_that_is_no_text_is_no_agents_answer(odd: dict[str, Any]) -> None:
+    current = {"release": "000001-abc", "revision": "v1", "commits": {}} | odd
+
+    with pytest.raises(HostError, match="no release agent's"):
+        status_of({"agent_version": __version__, "app": "api", "environment": "test", "current": current})
 
 
 def test_host_that_does_not_hear_is_given_up_sooner() -> None:

@@ -339,6 +339,23 @@ def test_order_to_a_rollout_that_ends_meanwhile_says_so(access: FakeAccess, path
         orders.order(access.record, LEFT, "pause", end)
 
 
+def test_order_that_an_abort_overtakes_is_not_said_to_be_obeyed(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+
+    def obey_all(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.aborted = "aborted by bob"
+        running.save(rollout)
+        for order in running.waiting(LEFT):
+            running.acknowledge(order)
+
+    with pytest.raises(NoTarget, match="is being aborted"):
+        orders.order(access.record, LEFT, "pause", obey_all)
+    with pytest.raises(NoTarget, match="is being aborted"):
+        orders.order(access.record, LEFT, "approve", obey_all)
+    assert orders.abort(access.record, LEFT, obey_all).obeyed
+
+
 def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_after(access: FakeAccess, path: Path) -> None:
     _left(path).release()
     for verb in ("approve", "abort", "resume", "pause"):
@@ -437,7 +454,7 @@ def test_promotion_is_refused_where_the_hosts_have_other_commits(access: FakeAcc
 
 
 def test_promotion_from_where_nothing_completed_is_refused(access: FakeAccess) -> None:
-    with pytest.raises(Refused, match="no rollout of api in staging has completed"):
+    with pytest.raises(Refused, match="no rollout of the whole fleet of api in staging has completed"):
         asyncio.run(Operator(access, Heard()).plan(replace(DRY, revision="", promote_from="staging")))
 
 

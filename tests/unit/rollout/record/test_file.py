@@ -53,6 +53,26 @@ def test_record_may_be_opened_while_another_writes(tmp_path: Path) -> None:
     assert FileRolloutStore(path).read("rollout-1") == a_rollout("rollout-1")
 
 
+def test_abort_that_waits_in_an_older_agents_file_waits_on(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.db"
+    begun = FileRolloutStore(path)
+    begun.begin(a_rollout("rollout-1"))
+    begun.release()
+    with closing(sqlite3.connect(path)) as older:
+        older.executescript(
+            "DROP TABLE waiting; CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL); PRAGMA user_version = 1;"
+            """INSERT INTO wish VALUES ('rollout-1', '{"verb": "abort", "who": "ada@ops", "at": "2026-11-01T10:00:00Z"}')"""
+        )
+
+    store = FileRolloutStore(path)
+
+    (order,) = store.waiting("rollout-1")
+    assert (order.verb, order.who) == ("abort", "ada@ops")
+    store.take("rollout-1")
+    store.acknowledge(order)
+    assert store.waiting("rollout-1") == []
+
+
 def _no_directory(path: Path) -> None:
     path.parent.write_text("a file where a directory is to be")
 
