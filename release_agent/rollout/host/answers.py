@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
+_LONGEST_NAME = 1000  # characters; the record has to have room for it
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
 
@@ -40,8 +41,8 @@ def status_of(answer: Any) -> HostStatus:
         return HostStatus(
             app=str(answer["app"]),
             environment=str(answer["environment"]),
-            release=_text(current.get("release")),
-            revision=_text(current.get("revision")),
+            release=name(current.get("release")),
+            revision=name(current.get("revision")),
             commits=dict(current.get("commits", {})),
             health=_health(answer),
             busy=bool(answer.get("deployment")),
@@ -51,11 +52,11 @@ def status_of(answer: Any) -> HostStatus:
         )
 
 
-def _text(given: Any) -> str | None:
-    """Return a text or nothing; raises TypeError for anything else."""
-    if given is None or isinstance(given, str):
+def name(given: Any) -> str | None:
+    """Return the name of a release, a revision or a deployment; raises TypeError for what cannot be one."""
+    if given is None or (isinstance(given, str) and len(given) <= _LONGEST_NAME):
         return given
-    message = f"{given!r:.40} is no text"
+    message = f"{given!r:.40} is no name"
     raise TypeError(message)
 
 

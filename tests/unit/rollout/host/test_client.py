@@ -115,8 +115,16 @@ def test_of_words_without_end_as_much_is_kept_as_a_record_has_room_for() -> None
     assert len(refused.why) < 20_000
 
 
-@pytest.mark.parametrize("odd", [{"release": {"a": 1}}, {"revision": ["v1"]}])
-def test_live_release_that_is_no_text_is_no_agents_answer(odd: dict[str, Any]) -> None:
+@pytest.mark.parametrize("odd", [{"id": "1" * 2_000_000}, {"release": "r" * 2_000_000}, {"release": {"a": 1}}])
+def test_deployment_of_a_name_without_end_is_no_agents_answer(odd: dict[str, Any]) -> None:
+    host = _Host(deploy=[{"id": "1"} | odd], getDeployment=[{"id": "1", "outcome": "deployed"} | odd])
+
+    with pytest.raises(HostError, match="no release agent's"):
+        host.deployed()
+
+
+@pytest.mark.parametrize("odd", [{"release": {"a": 1}}, {"revision": ["v1"]}, {"release": "r" * 2_000_000}])
+def test_live_release_that_is_no_name_is_no_agents_answer(odd: dict[str, Any]) -> None:
     current = {"release": "000001-abc", "revision": "v1", "commits": {}} | odd
 
     with pytest.raises(HostError, match="no release agent's"):
