@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +38,8 @@ _LACKING = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find out what the machine allows; where CI is true everything must be possible."""
+    # Under nohup it is ignored, by all that is started here, too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line(
         "markers", "needs(what): mount, immutable, ptrace or inspect; skipped on a machine that does not allow it"
     )

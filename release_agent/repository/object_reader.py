@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _VERB = "cat-file"
+_SILENCE = 30.0  # seconds; a single object takes milliseconds
 
 
 class ObjectReader:
@@ -33,8 +34,8 @@ class ObjectReader:
     def ask(self, questions: str, take: Callable[[bytes], bool], seconds: float = READING) -> None:
         """Pass on the answers, in pieces, until ``take`` returns that they are whole.
 
-        ``questions``: lines as git-cat-file(1) has them. Raises GitFailedError, also after so many seconds, and Cancelled
-        if a signal has asked to stop.
+        ``questions``: lines as git-cat-file(1) has them. Raises GitFailedError, also after so many seconds and after half a
+        minute of silence, and Cancelled if a signal has asked to stop.
         """
         try:
             if self._running is None:
@@ -52,22 +53,27 @@ class ObjectReader:
         self._running = None
 
     def _exchange(self, git: _Running, questions: bytes, take: Callable[[bytes], bool], seconds: float) -> None:
-        unsent, errors, deadline = memoryview(questions), bytearray(), self._clock.now() + seconds
+        unsent, errors, heard = memoryview(questions), bytearray(), self._clock.now()
+        deadline = heard + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(git.questions, selectors.EVENT_WRITE)
             selector.register(git.answers, selectors.EVENT_READ)
             selector.register(git.messages, selectors.EVENT_READ)
             while True:
                 self._clock.check()
-                if self._clock.now() >= deadline:
+                now = self._clock.now()
+                if now >= deadline:
                     raise too_slow(_VERB, seconds)
+                if now >= heard + _SILENCE:
+                    message = f"git {_VERB} was silent for {_SILENCE:g} s and was stopped"
+                    raise GitFailedError(message)
                 for key, _ in selector.select(POLL):
                     if key.fd == git.questions:
                         unsent = unsent[_sent(key.fd, unsent) :]
                         if not unsent:
                             selector.unregister(key.fd)
                         continue
-                    data = os.read(key.fd, PIECE)
+                    heard, data = now, os.read(key.fd, PIECE)
                     if not data:
                         raise GitFailedError(git.last_words(errors))
                     if key.fd == git.messages:

@@ -146,14 +146,23 @@ def test_what_a_failed_question_leaves_is_no_answer_to_the_next(asked: Asked) ->
     assert asked.ask("info b\n").startswith(b"info b\n")
 
 
-def test_a_git_that_never_answers_is_stopped_at_the_time_limit(asked: Asked) -> None:
-    asked.git("exec sleep 600")
+@pytest.mark.parametrize("script", ["exec sleep 600", "(echo word; read -r question; exec sleep 600) | head -c 2"])
+def test_a_git_that_never_answers_is_stopped_at_the_time_limit(asked: Asked, script: str) -> None:
+    asked.git(script)
     asked.by(FastClock())
 
-    with pytest.raises(GitFailedError, match=r"^git cat-file had not ended after 60 s and was stopped$"):
+    with pytest.raises(GitFailedError, match=r"^git cat-file was silent for 30 s and was stopped$"):
         asked.ask()
 
     assert not Path(f"/proc/{asked.pids[0]}").exists()
+
+
+def test_a_git_that_answers_by_drops_is_stopped_at_the_time_limit(asked: Asked) -> None:
+    asked.git("exec yes")
+    asked.by(FastClock())
+
+    with pytest.raises(GitFailedError, match=r"^git cat-file had not ended after 60 s and was stopped$"):
+        asked.reader.ask("info a\n", lambda _data: False)
 
 
 def test_a_signal_stops_a_git_that_is_being_asked(asked: Asked) -> None:
