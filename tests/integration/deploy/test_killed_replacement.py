@@ -137,7 +137,9 @@ def several(cold_host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     held = fcgi_program(host).replace("program:web", "program:held").replace(f":{host.port}", f":{free_port()}")
     quick = [each.replace("startsecs=1", "startsecs=0") for each in (fcgi_program(host, 2), held, host.service("db", "idle.py"))]
-    host.services = [*quick, host.service("reloads", "reloads.py").replace("retries=1", "retries=0"), SECTIONS]
+    # Where the machine is busy, Python needs more than a second to notice a signal, or an import that fails.
+    patient = host.service("reloads", "reloads.py").replace("retries=1", "retries=0").replace("startsecs=1", "startsecs=3")
+    host.services = [*quick, patient, SECTIONS]
     configure(host)
     code = {"web.py": SERVER, "idle.py": RELOADING, "reloads.py": RELOADING, "release.toml": ""}
     host.repository.release("v1.0.0", **code)
