@@ -38,7 +38,7 @@ class HookInputs:
 
     @property
     def places(self) -> list[Path]:
-        """Where they are, as far as they are there."""
+        """Return the paths of all inputs; one that is listed may be missing."""
         return [self._directory / path for path in self._paths]
 
     def variables(self) -> set[str]:

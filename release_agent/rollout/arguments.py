@@ -82,8 +82,25 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    default = Options()
     group = parser.add_argument_group("how it goes")
+    _add_pace(group, Options())
+    _add_limits(group, Options())
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
+    )
+    group.add_argument(
+        "--promote-from",
+        default="",
+        metavar="ENVIRONMENT",
+        help="deploy what the last completed rollout of this environment deployed, the same commits",
+    )
+    group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
+    group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
+
+
+def _add_pace(group: argparse._ArgumentGroup, default: Options) -> None:
     group.add_argument(
         "--waves",
         type=_waves,
@@ -118,6 +135,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="run this on this machine after each wave: exit 0 goes on, 75 waits for a person, any other stops",
     )
     group.add_argument("--approve", action="store_true", help="wait for approval after the first wave")
+
+
+def _add_limits(group: argparse._ArgumentGroup, default: Options) -> None:
     group.add_argument(
         "--max-failed",
         type=_amount,
@@ -146,19 +166,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="stop if no host becomes healthy for this long (default: 15m)",
     )
-    group.add_argument(
-        "--follow",
-        action="store_true",
-        help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
-    )
-    group.add_argument(
-        "--promote-from",
-        default="",
-        metavar="ENVIRONMENT",
-        help="deploy what the last completed rollout of this environment deployed, the same commits",
-    )
-    group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
-    group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from release_agent.errors import Code
 from release_agent.health import HealthState
 from release_agent.rollout.host.model import HostError
+from release_agent.rollout.parallel import LOOKS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Host
 
 _LOOK = 2.0
-_AT_ONCE = 200
 _SICK = HealthState.CRITICAL
 
 
@@ -50,7 +50,7 @@ class AskAgents:
             await asyncio.sleep(min(_LOOK, max(0.0, end - now())))
 
     async def _look(self, hosts: Sequence[Host], patience: float) -> list[tuple[Host, HostError]]:
-        at_once = asyncio.Semaphore(_AT_ONCE)
+        at_once = asyncio.Semaphore(LOOKS)
 
         async def ask(host: Host) -> HostError | None:
             async with at_once:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.gate import Gate
     from release_agent.rollout.model import Host
 
+LOOKS = 200  # hosts that are looked at side by side: a look costs them next to nothing
+
 
 async def in_parallel(
     hosts: Sequence[Host], most: int, work: Callable[[Host], Awaitable[None]], *, gate: Gate | None = None

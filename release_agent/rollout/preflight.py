@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.observer import Observer
 
 _LOOKS = 10  # a second apart
-_PATIENCE = 60.0  # seconds for a check: git in a large repository
+CHECK_PATIENCE = 60.0  # seconds for a check: git in a large repository
 TIMES = 4  # as many hosts as are deployed to at a time: a question costs them little
 _SHOWN = 2.0  # seconds
 
@@ -52,7 +52,7 @@ class Preflight:
     """Asks every host, some at a time; an error of one host is noted in that host only."""
 
     def __init__(self, client_of: Callable[[Host], HostClient], parallel: int, observer: Observer) -> None:
-        """``parallel``: hosts to deploy to at a time; ``observer`` is told how many were asked, if it takes a while."""
+        """``parallel``: hosts to deploy to at a time; ``observer`` hears how many were asked, if it takes a while."""
         self._client_of = client_of
         self._at_once = parallel * TIMES
         self._observer = observer
@@ -96,7 +96,7 @@ class Preflight:
 
         async def ask(host: Host) -> None:
             try:
-                answers[host.name] = await self._client_of(host).check(revision, _PATIENCE)
+                answers[host.name] = await self._client_of(host).check(revision, CHECK_PATIENCE)
             except HostError as error:
                 note_failure(host, error)
                 if error.refused:

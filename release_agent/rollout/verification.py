@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from release_agent.rollout.host.client import FIRST_CONTACT
 from release_agent.rollout.host.model import HostError, note_failure
 from release_agent.rollout.model import HostStage
-from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.parallel import LOOKS, in_parallel
 from release_agent.rollout.policy.verdict import may_have_taken_it, verdict
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Host, Rollout
     from release_agent.rollout.observer import Observer
     from release_agent.rollout.writer import Writer
-
-_AT_ONCE = 200  # hosts; a look costs them next to nothing
 
 
 class Verification:
@@ -34,7 +32,7 @@ class Verification:
     async def of(self, hosts: Sequence[Host]) -> None:
         """Ask hosts what is live and note the ones that changed since; a lost host that has taken the revision is done."""
         self._observer.tell("verification.started", hosts=len(hosts))
-        await in_parallel(hosts, _AT_ONCE, self._ask)
+        await in_parallel(hosts, LOOKS, self._ask)
 
     async def _ask(self, host: Host) -> None:
         was_lost = may_have_taken_it(host)

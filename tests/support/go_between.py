@@ -41,7 +41,7 @@ class GoBetween:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self._server.server_address[1])
 
     def passed(self, text: bytes, times: int = 1) -> None:

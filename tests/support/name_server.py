@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 class NameServer:
-    """Answers over UDP what it is told; a name without an address is never answered."""
+    """Answers over UDP with the addresses that it is given; a name without an address gets no answer."""
 
     def __init__(self, addresses: Mapping[str, str | None], *, together: int = 0) -> None:
         """``together``: it answers nobody before so many names have been asked for."""

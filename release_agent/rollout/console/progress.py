@@ -159,21 +159,27 @@ class Progress:
             return f"{first}what was changed is put back: {count_of(changed, 'host')}"
         return f"{first}it is over, and nothing is put back"
 
-    def waves(self) -> tuple[list[str], int]:
-        """Return each wave as a word, how many of its hosts are settled, and where they stand; and which wave it is in."""
-        words = []
-        for number, (counts, app, zone) in enumerate(zip(self._waves, self._apps, self._zones, strict=True)):
-            lost = [f"{counts[stage]} {stage}" for stage in _TROUBLE if counts[stage]]
-            well = _settled(counts) - sum(counts[stage] for stage in _TROUBLE)
-            done = f"{well}/{counts.total()}" if number <= self.rollout.wave else str(counts.total())
-            where, troubled = [flat(word) for word in (app, zone) if word], [f"({' and '.join(lost)})"] if lost else []
-            words.append(" ".join([done, *where, *troubled]))
-        return words, min(self.rollout.wave, max(0, len(words) - 1))
+    def waves(self, width: int) -> str:
+        """Return the waves on one line and which one is going on; where they do not fit, those around it."""
+        return wave_map(self._wave, len(self._waves), self._current, width)
+
+    def _wave(self, number: int) -> str:
+        """Return how many hosts of a wave are settled, where they stand, and how many are in trouble."""
+        counts = self._waves[number]
+        lost = [f"{counts[stage]} {stage}" for stage in _TROUBLE if counts[stage]]
+        well = _settled(counts) - sum(counts[stage] for stage in _TROUBLE)
+        done = f"{well}/{counts.total()}" if number <= self.rollout.wave else str(counts.total())
+        where = [flat(word) for word in (self._apps[number], self._zones[number]) if word]
+        return " ".join([done, *where, *([f"({' and '.join(lost)})"] if lost else [])])
+
+    @property
+    def _current(self) -> int:
+        return max(0, min(self.rollout.wave, len(self._waves) - 1))
 
     def summary(self) -> str:
         """Say in which wave it is, since when, and how long it will still take."""
         rollout = self.rollout
-        how = "putting back" if rollout.phase is Phase.REVERTING else f"wave {self.waves()[1] + 1} of {len(self._waves)}"
+        how = "putting back" if rollout.phase is Phase.REVERTING else f"wave {self._current + 1} of {len(self._waves)}"
         left = self._left()
         about = f", about {_clock(left)} more" if left else ""
         return f"{how}  {_clock(self._now() - self._began)} so far{about}"
@@ -211,20 +217,23 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def wave_map(waves: Sequence[str], current: int, width: int) -> str:
-    """Return the waves on one line and which one is going on; where they do not fit, those around it."""
-    words = [f"{wave} now" if number == current else wave for number, wave in enumerate(waves)]
-    first, last = current, current + 1
-    while last < len(words) or first:
-        wider = (first, last + 1) if last < len(words) else (first - 1, last)
-        if len(_between(words, *wider)) > width:
+def wave_map(word: Callable[[int], str], count: int, current: int, width: int) -> str:
+    """Return so many waves on one line, each by its word; no more of them are looked at than fit around the current one."""
+    if not count:
+        return "waves: none"
+    first, last, words = current, current + 1, [f"{word(current)} now"]
+    while last < count or first:
+        forwards = last < count
+        wider = [*words, word(last)] if forwards else [word(first - 1), *words]
+        start, end = (first, last + 1) if forwards else (first - 1, last)
+        if len(_between(wider, start, count - end)) > width:
             break
-        first, last = wider
-    return _between(words, first, last)
+        first, last, words = start, end, wider
+    return _between(words, first, count - last)
 
 
-def _between(words: Sequence[str], first: int, last: int) -> str:
-    return "waves: " + ", ".join([*(["…"] if first else []), *words[first:last], *(["…"] if last < len(words) else [])])
+def _between(words: Sequence[str], before: int, behind: int) -> str:
+    return "waves: " + ", ".join([*(["…"] if before else []), *words, *(["…"] if behind else [])])
 
 
 def flat(words: str) -> str:

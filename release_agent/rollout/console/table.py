@@ -22,7 +22,7 @@ from rich.text import Text
 from release_agent.model import seconds_since
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
-from release_agent.rollout.console.progress import Progress, wave_map
+from release_agent.rollout.console.progress import Progress
 from release_agent.rollout.model import HostStage, Phase
 from release_agent.text import count_of
 
@@ -170,7 +170,7 @@ class Table(Lines):
             # Less "and more", the waves, the counts, the summary, and the cursor's line.
             rows, more = seen.rows(max(1, size.height - len(notes) - 5))
             summary, settled, total = seen.summary(), seen.settled, seen.counts.total()
-            waves = [] if seen.rollout.phase is Phase.REVERTING else [wave_map(*seen.waves(), size.width)]
+            waves = [] if seen.rollout.phase is Phase.REVERTING else [seen.waves(size.width)]
             below = [*([more] if more else []), *waves, seen.counted()]
         grid = Grid.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(no_wrap=True, overflow="ellipsis", width=max(1, min(seen.widest, size.width // 3)))

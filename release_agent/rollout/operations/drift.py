@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.rollout.host.model import HostError, note_failure
 from release_agent.rollout.model import Host
-from release_agent.rollout.parallel import in_parallel
+from release_agent.rollout.parallel import LOOKS, in_parallel
 from release_agent.rollout.policy.preflight import environment_of
+from release_agent.rollout.preflight import CHECK_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import InventoryHost
     from release_agent.rollout.operations.operator import FleetAccess
 
-_AT_ONCE = 200  # hosts; a look costs them next to nothing
 _CHECKS = 20  # hosts that run git at a time, to tell the commits
-_PATIENCE = 60.0  # seconds for a check: git in a large repository
 
 
 @dataclass
@@ -76,7 +75,7 @@ async def drift(access: FleetAccess, targets: Sequence[InventoryHost]) -> list[F
         except HostError as error:
             note_failure(host, error)
 
-    await in_parallel(hosts, _AT_ONCE, look)
+    await in_parallel(hosts, LOOKS, look)
     environment = environment_of(hosts, statuses)
     return [
         await _of_one(access, environment, [host for host in hosts if host.app == app], statuses)
@@ -106,7 +105,7 @@ def _seen(host: Host, status: HostStatus | None, follows: Completed | None) -> H
 
 async def _measure(access: FleetAccess, host: Host, found: HostDrift, follows: Completed) -> None:
     try:
-        answer = await access.client_of(host).check(follows.revision, _PATIENCE)
+        answer = await access.client_of(host).check(follows.revision, CHECK_PATIENCE)
     except HostError as error:
         found.code, found.why = error.code, error.why
     else:

@@ -50,7 +50,7 @@ class FleetLocks:
         )
 
     def renew(self) -> None:
-        """Keep them for another TTL. Where the session is gone and nobody had a lock since, take them again; raises LockLost."""
+        """Keep them for another TTL. If the session is gone and nobody had a lock since, take them again; raises LockLost."""
         if not self._holder:
             raise self._lost()
         if self._kv.renew_session(self._session):

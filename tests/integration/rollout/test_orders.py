@@ -40,7 +40,7 @@ def test_status_that_is_watched_is_told_at_each_change_until_the_end(fleet: Simu
     operator = fleet.begin()
     fleet.held(0)
     watching = Operator(fleet, fleet.command("status", operator.id, "--watch"))
-    eventually(watching.events, "it is told")
+    eventually(watching.events, "the first state is shown")
     fleet.let_go(0)
 
     assert (operator.end(), watching.end()) == (0, 0)

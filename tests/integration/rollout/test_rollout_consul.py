@@ -181,7 +181,7 @@ def test_status_that_is_watched_waits_for_a_consul_that_is_lost(breakable: _List
     operator = breakable.begin()
     breakable.held(0)
     watching = Operator(breakable, breakable.command("status", operator.id, "--watch"))
-    eventually(watching.events, "it is told")
+    eventually(watching.events, "the first state is shown")
 
     own_consul.hang()
     watching.seen("record.away")

@@ -131,7 +131,7 @@ def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
 
     seen = Progress(rollout, FakeClock().now)
 
-    assert seen.waves() == (["1/1 north", "0/3 north (1 failed)", "2 south"], 1)
+    assert seen.waves(80) == "waves: 1/1 north, 0/3 north (1 failed) now, 2 south"
     seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 2})
     assert seen.notes() == ["watching the health of 2 hosts for 30 s more; then wave 3: 2 hosts in south"]
 
@@ -143,7 +143,7 @@ def test_waves_and_hosts_of_several_applications_say_of_which_they_are() -> None
 
     seen = Progress(rollout, FakeClock().now)
 
-    assert seen.waves() == (["0/1 db (1 failed)", "1 api"], 0)
+    assert seen.waves(80) == "waves: 0/1 db (1 failed) now, 1 api"
     assert [row.name for row, _ in seen.rows(9)[0]] == ["host-1 [db]"]
     seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 1})
     assert seen.notes() == ["watching the health of 1 host for 30 s more; then wave 2: 1 host of api"]
@@ -182,6 +182,17 @@ def test_preflight_says_what_is_asked_and_of_how_many() -> None:
     )
 
 
+def test_of_ten_thousand_waves_only_those_around_the_current_one_are_looked_at() -> None:
+    looked: list[int] = []
+
+    def word(number: int) -> str:
+        looked.append(number)
+        return str(number)
+
+    assert wave_map(word, 10_000, 5_000, 40) == "waves: …, 5000 now, 5001, 5002, 5003, …"
+    assert len(looked) < 20
+
+
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
@@ -192,7 +203,7 @@ def test_preflight_says_what_is_asked_and_of_how_many() -> None:
     ],
 )
 def test_more_waves_than_fit_are_shown_around_the_current_one(width: int, expected: str) -> None:
-    assert wave_map(["1/1", "2/2", "0/3", "4", "5"], 2, width) == expected
+    assert wave_map(["1/1", "2/2", "0/3", "4", "5"].__getitem__, 5, 2, width) == expected
 
 
 def test_what_goes_on_between_the_waves_is_said_until_it_is_over() -> None:

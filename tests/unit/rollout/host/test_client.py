@@ -1,4 +1,4 @@
-"""One host's client over a host that answers as it is told, in no time."""
+"""One host's client over a host with given answers, by a clock that tests move."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GONE = Unreachable("Connection refused")
 
 
 class _Host:
-    """A host that answers each method with what it is told, one answer after the other; the last one again and again."""
+    """A host with given answers to each method, one after the other; the last one again and again."""
 
     def __init__(self, **answers: Iterable[Any]) -> None:
         self.answers = {f"release.{method}": list(given) for method, given in answers.items()}
