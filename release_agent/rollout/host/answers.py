@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.errors import FAULTS, Code, Exit, Refused, RollbackFailed
+from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
@@ -77,6 +77,13 @@ def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
         newest: dict[str, Any] = next(made, {})
         trigger = newest.get("trigger")
         return bool(trigger == rollout or (trigger == Trigger.BOOT and newest["started_at"] > since))
+
+
+def did_nothing(record: dict[str, Any]) -> bool:
+    """Whether a run ended before it changed anything, by no fault of the release."""
+    with understood():
+        was_killed = record["outcome"] == Cancelled.outcome and (record.get("error") or {}).get("code") == Code.INTERRUPTED
+        return was_killed or record["outcome"] == Busy.outcome
 
 
 def require_success(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
