@@ -28,7 +28,9 @@ RUN python3 -m venv /opt/release-agent \
  && /opt/release-agent/bin/pip install --no-cache-dir .
 COPY README.md LICENSE ./
 COPY release_agent release_agent
-RUN /opt/release-agent/bin/pip install --no-cache-dir --no-deps --force-reinstall .
+# Nothing is installed there later: pip alone is 16 MB.
+RUN /opt/release-agent/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
+ && /opt/release-agent/bin/pip uninstall --yes --quiet setuptools pip
 
 FROM ${BASE_IMAGE}
 # ssh-keygen checks the signatures of tags.

@@ -27,8 +27,8 @@ def ask(port: int, path: str = "") -> str:
 class Load:
     """Requests, each over a connection of its own, by several clients."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, path: str = "") -> None:
+        self._asked = port, path
         self._over = threading.Event()
         self._clients = [threading.Thread(target=self._go_on) for _ in range(8)]
         self.answers: list[str] = []
@@ -37,7 +37,7 @@ class Load:
     def _go_on(self) -> None:
         while not self._over.is_set():
             try:
-                self.answers.append(ask(self._port))
+                self.answers.append(ask(*self._asked))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(str(error))
                 self._over.wait(_PAUSE)

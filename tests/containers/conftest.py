@@ -1,0 +1,47 @@
+"""What the scenes share: the images, and one system that all of them run in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.containers import SYSTEM, build, build_agent, build_consul
+from support.environment import PROJECT
+from support.system import COMPONENTS, System
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The project's image, that of the example, and one of Consul."""
+    build_agent()
+    build(SYSTEM, PROJECT / "examples" / "system")
+    build_consul(tmp_path_factory.mktemp("consul"))
+
+
+@pytest.fixture(scope="session")
+def running(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:  # noqa: ARG001
+    """The example, from nothing; its first version was rolled out."""
+    system = System(tmp_path_factory.mktemp("example"))
+    try:
+        system.compose("up", "--detach")
+        for name in COMPONENTS:
+            system.container(name).until_done(["boot"])
+        first = system.start(revision="v1.0.0")
+        assert first.code == 0, first
+        yield system
+    finally:
+        system.close()
+
+
+@pytest.fixture
+def system(running: System) -> System:
+    """The same in peace: every component runs the same version, and is well."""
+    live = set(running.live().values())
+    if len(live) > 1 or not live <= set(running.tags):
+        there = running.start(revision=running.new())
+        assert there.code == 0, there
+    return running

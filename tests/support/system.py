@@ -1,0 +1,157 @@
+"""examples/system, run with a real engine: two APIs, a web front, a worker, a mirror, and a Consul of three."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from support.containers import CONSUL, Container, compose, engine, run
+from support.desk import Desk
+from support.environment import PROJECT
+from support.load import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRONT, CONSUL_PORT = 8080, 8500
+COMPONENTS = ("api-1", "api-2", "web-1", "worker-1")
+_PROJECT = "release-agent-test"
+_HELD = 'touch "$RELEASE_SHARED/held"; while [ -e "$RELEASE_SHARED/hold" ]; do sleep 0.1; done'
+_HOLD = f"\n[hooks]\nbefore_publish = [{{ run = '{_HELD}' }}]\n"
+
+
+class System(Desk):
+    """The example in a directory of its own; whoever runs rollouts sits on the machine of the engine."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = path / "system"
+        shutil.copytree(
+            PROJECT / "examples" / "system", self.place, ignore=shutil.ignore_patterns("upstream", ".env", "password")
+        )
+        run("./prepare", cwd=self.place)
+        password = (self.place / "password").read_text().strip()
+        super().__init__(path, credentials=("agent", password), consul={"CONSUL_HTTP_ADDR": f"127.0.0.1:{CONSUL_PORT}"})
+        self.tags = ["v1.0.0"]
+
+    def compose(self, *arguments: str) -> None:
+        """Run compose with the example's own file."""
+        compose(self.place, _PROJECT, *arguments, environment={"CONSUL_IMAGE": CONSUL})
+
+    def replace(self, name: str) -> None:
+        """Put a new container in the place of one, with an empty volume."""
+        self.container(name).do("rm", "--force", "--volumes")
+        run(engine(), "volume", "rm", f"{_PROJECT}_{name}")
+        self.compose("up", "--detach", name)
+
+    def container(self, name: str) -> Container:
+        """Return the container of a service of compose.yaml."""
+        labels = (f"com.docker.compose.project={_PROJECT}", f"com.docker.compose.service={name}")
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        return Container(run(engine(), "ps", "--all", "--quiet", *filters).stdout.split()[0])
+
+    def start_command(self, *arguments: str, revision: str) -> list[str]:
+        """Return the command line that starts a rollout by maestro.yaml, all hosts of an application at once."""
+        fast = [] if "--waves" in arguments else ["--waves", "100%"]
+        inventory = ["--maestro", str(self.place / "maestro.yaml"), *self.access]
+        return self.command("start", revision, *inventory, "--bake", "0", *fast, *arguments)
+
+    # Versions
+
+    def tag(self, **changes: dict[str, str]) -> str:
+        """Commit the sources under a new tag of all repositories; ``changes``: by repository and file, for this tag alone."""
+        tag = f"v1.{len(self.tags)}.0"
+        self.tags.append(tag)
+        before = {}
+        for repository, files in changes.items():
+            for name, text in files.items():
+                file = self.place / "source" / repository / name
+                before[file] = file.read_text()
+                file.write_text(text)
+        run("./tag", tag, cwd=self.place)
+        for file, text in before.items():
+            file.write_text(text)
+        return tag
+
+    def mirrored(self, tag: str) -> None:
+        """Wait until the components can read a tag."""
+        box = self.container("worker-1")
+        for name in ("api", "web", "worker"):
+            command = (
+                "git",
+                "-c",
+                "safe.directory=*",
+                "-C",
+                f"/repos/{name}",
+                "rev-parse",
+                "--quiet",
+                "--verify",
+                f"refs/tags/{tag}",
+            )
+            box.until(f"{tag} is mirrored", lambda: box.execute(*command, check=False).returncode == 0)  # noqa: B023
+
+    def new(self, **changes: dict[str, str]) -> str:
+        """Tag a version as tag() does, and wait until the components can read it."""
+        tag = self.tag(**changes)
+        self.mirrored(tag)
+        return tag
+
+    def source(self, repository: str, name: str) -> str:
+        """Return a file as it is in the example."""
+        return (self.place / "source" / repository / name).read_text()
+
+    def held_version(self) -> str:
+        """Tag a version whose APIs wait before they publish it, as long as hold() says."""
+        return self.new(api={"release.toml": self.source("api", "release.toml") + _HOLD})
+
+    def hold(self, name: str) -> None:
+        """Let an API wait before it publishes."""
+        self.container(name).execute("touch", "/srv/app/shared/hold")
+
+    def held(self, name: str) -> None:
+        """Wait until it does."""
+        box = self.container(name)
+        box.until(f"{name} is held", lambda: box.execute("test", "-e", "/srv/app/shared/held", check=False).returncode == 0)
+
+    def let_go(self, name: str) -> None:
+        """Let it go on."""
+        self.container(name).execute("rm", "-f", "/srv/app/shared/hold", "/srv/app/shared/held")
+
+    # What is seen from outside
+
+    def live(self) -> dict[str, str | None]:
+        """Return which revision is live on each component, by its own word, that of those that are not well in brackets."""
+        found = {name: self.container(name).live() for name in COMPONENTS}
+        return {name: revision if health == "passing" else f"({revision})" for name, (revision, health) in found.items()}
+
+    def front(self) -> tuple[str, str]:
+        """Return which version of the web front answers, and which version of the API through it."""
+        return ask(FRONT, "version"), json.loads(ask(FRONT, "api/hello"))["version"]
+
+    def follows(self, app: str) -> str:
+        """Return which revision a fleet follows, by Consul."""
+        return str(json.loads(self._consul(f"kv/release-agent/production/{app}/rollout/completed?raw"))["revision"])
+
+    def leader(self) -> str:
+        """Return which of Consul's servers leads; empty: none."""
+        try:
+            address = json.loads(self._consul("status/leader"))
+            return {f"10.77.77.1{number}": f"consul-{number}" for number in (1, 2, 3)}.get(address.partition(":")[0], "")
+        except (OSError, urllib.error.URLError):
+            return ""
+
+    def well(self, app: str) -> set[str]:
+        """Return the addresses that Consul names for an application."""
+        found: list[dict[str, Any]] = json.loads(self._consul(f"health/service/{app}?passing"))
+        return {entry["Service"]["Address"] for entry in found}
+
+    def _consul(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{CONSUL_PORT}/v1/{path}", timeout=30) as answer:
+            body: bytes = answer.read()
+        return body.decode()
+
+    def close(self) -> None:
+        """Remove all of it."""
+        self.compose("down", "--volumes", "--timeout", "1")
