@@ -155,11 +155,11 @@ def skip_up_to_date(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]
 
 def nobody_left(hosts: Sequence[Host]) -> str:
     """Say which application has no host that can be deployed to, or runs the revision already; empty: each has one."""
-    left: dict[str, bool] = {}
+    left: dict[tuple[str, str], bool] = {}
     for host in hosts:
-        name = host.app or host.service
-        left[name] = left.get(name, False) or host.stage in (HostStage.PENDING, HostStage.SKIPPED)
-    nobody = [name for name, is_left in left.items() if not is_left]
+        of = (host.app, "" if host.app else host.service)  # a service may have the name of another one's application
+        left[of] = left.get(of, False) or host.stage in (HostStage.PENDING, HostStage.SKIPPED)
+    nobody = [app or service for (app, service), is_left in left.items() if not is_left]
     return f"no host{f' of {nobody[0]}' if len(left) > 1 else ''} is left to deploy to" if nobody else ""
 
 

@@ -161,3 +161,5 @@ def test_application_without_a_host_to_deploy_to_is_named() -> None:
     assert nobody_left([*hosts, host("d", app="db", stage=HostStage.FAILED)]) == "no host of db is left to deploy to"
     unknown = host("e", service="db", stage=lost)  # no host of its service has answered
     assert nobody_left([*hosts, unknown]) == "no host of db is left to deploy to"
+    namesake = host("f", service="api", stage=lost)  # of another application than api, whose hosts have another service
+    assert nobody_left([*hosts, namesake]) == "no host of api is left to deploy to"
