@@ -16,11 +16,9 @@ DEFAULT_HOOK_TIMEOUT = 600.0
 DEFAULT_PREFIX = "release-agent"  # of the keys in Consul
 DEFAULT_PROBE_TIMEOUT = 2.0
 
-# A name that is a DNS label: it becomes <name>.service.consul.
-_dns_label = readers.matching(
-    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", "letters, digits and hyphens: it becomes a DNS name"
-)
-_word = readers.matching(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})", 'letters, digits, ".", "_" and "-"')
+# A DNS label: it becomes <name>.service.consul.
+app_name = readers.matching(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", "letters, digits and hyphens: it becomes a DNS name")
+_word = environment_name = readers.matching(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})", 'letters, digits, ".", "_" and "-"')
 host_name = readers.matching(r"|[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})", 'a host name, or "" for the machine\'s own')
 _key = readers.matching(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", 'a key in Consul without "/" at its ends, such as "release-agent"')
 _group = readers.matching(r"[^\s:,;\[\]]+", "the name of a supervisor group")
@@ -66,8 +64,8 @@ def _restart(value: object) -> Restart:
 class App:
     """``[app]``: what runs here and where its releases live."""
 
-    name: str = setting(_dns_label, doc="the service's name in Consul")
-    environment: str = setting(_word, doc='"production", "staging", "dev" …')
+    name: str = setting(app_name, doc="the service's name in Consul")
+    environment: str = setting(environment_name, doc='"production", "staging", "dev" …')
     root: str = setting(readers.absolute_path, doc="the directory of `current`, `releases` and `shared`")
     host: str = setting(host_name, default="", doc="this container's name; default RELEASE_AGENT_HOST, else the hostname")
     rpc_url: str = setting(readers.url("http", "https"), default="", doc="where others reach this supervisor's RPC")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code
 from release_agent.rollout.host.answers import require_success
-from release_agent.rollout.host.client import FIRST_CONTACT
+from release_agent.rollout.host.client import FIRST_CONTACT, PASSING
 from release_agent.rollout.host.model import HostError, rollback
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.parallel import in_parallel
@@ -66,7 +66,7 @@ class Revert:
         client, deadline = self._client_of(host), self._rollout.options.deadline
         now = asyncio.get_running_loop().time
         end = now() + deadline
-        live = await self._idle(client, deadline)
+        live = await self._idle(client, host, deadline)
         later = self._later.get(host.app)
         way = way_back(host, live, brought=False if later else None)
         if way is WayBack.READ_HISTORY:
@@ -84,12 +84,15 @@ class Revert:
         host.stage, host.code, host.why = HostStage.REVERTED, "", ""
         return True
 
-    async def _idle(self, client: HostClient, deadline: float) -> HostStatus:
+    async def _idle(self, client: HostClient, host: Host, deadline: float) -> HostStatus:
         """Return a host's status once it is not busy: usually it is still finishing this rollout's deployment."""
         now = asyncio.get_running_loop().time
         end = now() + deadline
         first_contact = min(FIRST_CONTACT, deadline)
-        live = await client.look(deadline, first_contact=first_contact)
+        if stays_as_noted(host):  # the next application waits for it
+            live = await client.look(min(PASSING, deadline), first_contact=0.0)
+        else:
+            live = await client.look(deadline, first_contact=first_contact)
         while live.busy and now() < end:
             await asyncio.sleep(_LOOK)
             live = await client.look(end - now(), first_contact=first_contact)

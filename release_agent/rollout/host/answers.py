@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
+from release_agent.config.sections import app_name, environment_name
 from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
@@ -39,8 +40,8 @@ def status_of(answer: Any) -> HostStatus:
         _check_version(str(answer.get("agent_version", "")))
         current = answer.get("current") or {}
         return HostStatus(
-            app=str(answer["app"]),
-            environment=str(answer["environment"]),
+            app=app_name(answer["app"]),
+            environment=environment_name(answer["environment"]),
             release=name(current.get("release")),
             revision=name(current.get("revision")),
             commits=dict(current.get("commits", {})),

@@ -34,7 +34,7 @@ def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float
     obeyed = running and _is_obeyed(record, identity, given, sleep)
     if running:
         rollout = record.read(identity)
-        if rollout.has_ended and not obeyed:
+        if rollout.reverting or (rollout.has_ended and not obeyed):  # on its way back no order counts
             raise ended(rollout)
         _refuse_if_aborted(rollout, verb)  # given at the same time, it outranks this order
     return Ordered(rollout, running, obeyed)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def too_many_lost(rollout: Rollout) -> str:
     """Return in words why a rollout must stop; empty if it may go on.
 
-    It stops if a budget is exceeded, and, whatever the budgets, if no host of the current wave is left, or one cannot stage.
+    It stops if a budget is exceeded, and, whatever the budgets, if no host of the current wave or of an application is left,
+    or one cannot stage.
     """
     if rollout.options.stage and not rollout.staged:
         return _cannot_stage(rollout)
@@ -24,9 +25,10 @@ def too_many_lost(rollout: Rollout) -> str:
     if exceeded:
         return exceeded
     waves = rollout.waves
-    if waves and whole_wave_lost(waves[rollout.wave]):
-        return f"no host of wave {rollout.wave + 1} took it, or stayed well"
-    return ""
+    groups = {f"wave {rollout.wave + 1}": waves[rollout.wave]} if waves else {}
+    groups |= {one.name: [host for host in rollout.hosts.values() if host.app == one.name] for one in rollout.applications}
+    lost = next((name for name, hosts in groups.items() if all_lost(hosts)), "")
+    return f"no host of {lost} took it, or stayed well" if lost else ""
 
 
 def _cannot_stage(rollout: Rollout) -> str:
@@ -45,6 +47,6 @@ def over_budget(hosts: Sequence[Host], options: Options) -> str:
     return ""
 
 
-def whole_wave_lost(wave: Sequence[Host]) -> bool:
-    """Whether no host of a wave took the revision and stayed healthy."""
-    return bool(wave) and all(host.stage in (HostStage.FAILED, HostStage.UNREACHABLE) for host in wave)
+def all_lost(hosts: Sequence[Host]) -> bool:
+    """Whether there are hosts, and none of them took the revision and stayed healthy."""
+    return bool(hosts) and all(host.stage in (HostStage.FAILED, HostStage.UNREACHABLE) for host in hosts)

@@ -12,7 +12,7 @@ from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import HostStage, same_supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from release_agent.model import Completed
     from release_agent.rollout.host.model import HostStatus
@@ -54,18 +54,35 @@ def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) ->
             hint="look at one of them: is supervisord's port reachable, its password right, the plugin included?",
         )
     apps, environments = {app for app, _ in places}, {environment for _, environment in places}
-    told_apart = all(host.service for host in hosts) and all(len(found) == 1 for found in services.values())
-    if len(environments) > 1 or (len(apps) > 1 and not told_apart) or len(apps) > _MOST_LOCKS:
+    mixed = _mixed(hosts, environments, apps, services)
+    if mixed:
         raise Refused(
             Code.FLEET_MIXED,
-            "the hosts are not of one fleet: " + _listed({f"{app} ({env})": names for (app, env), names in places.items()}),
-            hint="choose with --limit or --exclude; a rollout of several applications, at most 32 in one environment, needs "
-            "an inventory with a service for every host, and each service of one application",
+            f"{mixed}: " + _listed({f"{app} ({env})": names for (app, env), names in places.items()}),
+            hint="choose with --limit or --exclude, or correct the inventory",
         )
     for host in hosts:
         found = apps if len(apps) == 1 else services.get(host.service, set())
         host.app = host.app or next(iter(found), "")  # of a host without an answer: that of its service
     return environments.pop()
+
+
+def _mixed(
+    hosts: Sequence[Host], environments: Collection[str], apps: Collection[str], services: Mapping[str, Collection[str]]
+) -> str:
+    """Say why hosts cannot be of one rollout; empty: they can."""
+    if len(environments) > 1:
+        return "the hosts are of several environments"
+    if len(apps) == 1:
+        return ""
+    without = next((host.name for host in hosts if not host.service), "")
+    if without:
+        return f"the hosts are of several applications, and {without} has no service in the inventory"
+    torn = next((service for service, found in services.items() if len(found) > 1), "")
+    if torn:
+        return f"the hosts of service {torn} are of several applications"
+    many = f"the hosts are of {len(apps)} applications, and a rollout has at most {_MOST_LOCKS}"
+    return many if len(apps) > _MOST_LOCKS else ""
 
 
 def refuse_same_host(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> None:
@@ -155,11 +172,11 @@ def skip_up_to_date(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]
 
 def nobody_left(hosts: Sequence[Host]) -> str:
     """Say which application has no host that can be deployed to, or runs the revision already; empty: each has one."""
-    left: dict[str, bool] = {}
+    left: dict[tuple[str, str], bool] = {}
     for host in hosts:
-        name = host.app or host.service
-        left[name] = left.get(name, False) or host.stage in (HostStage.PENDING, HostStage.SKIPPED)
-    nobody = [name for name, is_left in left.items() if not is_left]
+        of = (host.app, "" if host.app else host.service)  # a service may have the name of another one's application
+        left[of] = left.get(of, False) or host.stage in (HostStage.PENDING, HostStage.SKIPPED)
+    nobody = [app or service for (app, service), is_left in left.items() if not is_left]
     return f"no host{f' of {nobody[0]}' if len(left) > 1 else ''} is left to deploy to" if nobody else ""
 
 

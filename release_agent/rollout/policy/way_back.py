@@ -22,7 +22,7 @@ TOUCHED = (
     HostStage.REVERTING,
     HostStage.STUCK,
 )
-_TOOK_IT = (HostStage.DONE, HostStage.STARTING, HostStage.DEPLOYING)  # or may have
+_TOOK_IT = (HostStage.DONE, HostStage.STARTING, HostStage.DEPLOYING, HostStage.STUCK)  # or may have
 
 
 class WayBack(StrEnum):
@@ -58,9 +58,9 @@ def later_with_same_commits(rollout: str, application: Application, followed: Co
 
 
 def _not_ours(host: Host, live: HostStatus) -> WayBack:
-    if live.release == host.before and host.stage in (*_TOOK_IT, HostStage.STUCK):
-        return WayBack.NOTE_BACK
-    return WayBack.MOVED_ON if host.stage in _TOOK_IT else WayBack.LEAVE_ALONE
+    if host.stage not in _TOOK_IT:
+        return WayBack.LEAVE_ALONE
+    return WayBack.NOTE_BACK if live.release == host.before else WayBack.MOVED_ON
 
 
 def stays_as_noted(host: Host) -> bool:

@@ -102,7 +102,8 @@ class FleetLocks:
 
     def _lost(self) -> Exception:
         held = {key: holder_of(self._kv, key) for key in self._keys}
-        key = next((key for key, holder in held.items() if holder and holder != self._holder), next(iter(held)))
+        lost = [key for key, holder in held.items() if holder != self._holder] or list(held)
+        key = next((key for key in lost if held[key]), lost[0])  # somebody else has it
         return lock_lost(*self._keys[key], held[key])
 
 

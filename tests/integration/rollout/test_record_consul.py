@@ -170,9 +170,9 @@ def test_lapsed_locks_of_several_fleets_are_taken_again_together_or_lost(shelf: 
 def test_lock_of_one_of_several_fleets_that_was_removed_by_hand_is_lost(shelf: _Shelf) -> None:
     record, rollout = shelf.record(), a_system(FIRST, "web", "api", "db")
     record.begin(rollout)
-    shelf.consul.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": f"{shelf.prefix}/{_FLEET}/lock"}}])
+    shelf.consul.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": f"{shelf.prefix}/production/web/rollout/lock"}}])
 
-    with pytest.raises(LockLost, match="of api"):
+    with pytest.raises(LockLost, match="of web in production was lost: nobody holds it now"):
         record.save(rollout)
 
 

@@ -131,6 +131,12 @@ def test_live_release_that_is_no_name_is_no_agents_answer(odd: dict[str, Any]) -
         status_of({"agent_version": __version__, "app": "api", "environment": "test", "current": current})
 
 
+@pytest.mark.parametrize("odd", [{"app": ""}, {"app": "../lock"}, {"app": "a" * 100}, {"app": None}, {"environment": "a/b"}])
+def test_application_that_no_configuration_can_name_is_no_agents_answer(odd: dict[str, Any]) -> None:
+    with pytest.raises(HostError, match="no release agent's"):
+        status_of({"agent_version": __version__, "app": "api", "environment": "test", "current": None} | odd)
+
+
 def test_host_that_does_not_hear_is_given_up_sooner() -> None:
     host = _Host(deploy=[GONE], getHistory=[GONE])
 

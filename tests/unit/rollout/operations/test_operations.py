@@ -12,7 +12,7 @@ import pytest
 from release_agent.errors import Code, Exit, FleetStopped, Locked, Misconfigured, NoTarget, Refused
 from release_agent.model import Completed
 from release_agent.rollout.host.model import HostError
-from release_agent.rollout.model import Application, HostStage, InventoryHost, Order, Phase, Rollout
+from release_agent.rollout.model import ASKED, Application, HostStage, InventoryHost, Order, Phase, Rollout
 from release_agent.rollout.operations import look, orders
 from release_agent.rollout.operations.operator import Operator
 from release_agent.rollout.operations.results import Result, RolloutPlan, StartRequest
@@ -337,6 +337,21 @@ def test_order_to_a_rollout_that_ends_meanwhile_says_so(access: FakeAccess, path
 
     with pytest.raises(NoTarget, match="has ended: completed"):
         orders.order(access.record, LEFT, "pause", end)
+
+
+def test_order_to_a_rollout_that_somebody_reverts_meanwhile_is_not_said_to_be_obeyed(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+
+    def revert(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.reverting = ASKED
+        rollout.enter(Phase.REVERTING, ASKED)
+        running.save(rollout)
+        (order,) = running.waiting(LEFT)
+        running.acknowledge(order)
+
+    with pytest.raises(NoTarget, match="is on its way back: reverting"):
+        orders.abort(access.record, LEFT, revert)
 
 
 def test_order_that_an_abort_overtakes_is_not_said_to_be_obeyed(access: FakeAccess, path: Path) -> None:

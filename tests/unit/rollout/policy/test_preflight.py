@@ -54,20 +54,20 @@ def test_all_hosts_are_of_one_fleet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("services", "apps", "environments"),
+    ("services", "apps", "environments", "why"),
     [
-        (("api", ""), ("api", "web"), ("test", "test")),  # the inventory does not tell them apart
-        (("api", "api"), ("api", "web"), ("test", "test")),  # a service has hosts of two
-        (("api", "web"), ("api", "web"), ("test", "production")),
+        (("api", ""), ("api", "web"), ("test", "test"), "several applications, and host-1 has no service in the inventory: "),
+        (("s", "s"), ("api", "web"), ("test", "test"), "the hosts of service s are of several applications: "),
+        (("api", "web"), ("api", "web"), ("test", "production"), "the hosts are of several environments: "),
     ],
 )
 def test_applications_that_the_inventory_does_not_tell_apart_are_refused(
-    services: tuple[str, str], apps: tuple[str, str], environments: tuple[str, str]
+    services: tuple[str, str], apps: tuple[str, str], environments: tuple[str, str], why: str
 ) -> None:
     hosts = [host(f"host-{number}", service=service) for number, service in enumerate(services)]
     statuses = {one.name: status(app, environment) for one, app, environment in zip(hosts, apps, environments, strict=True)}
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused, match=why) as refused:
         environment_of(hosts, statuses)
     assert refused.value.code is Code.FLEET_MIXED
 
@@ -83,7 +83,7 @@ def test_host_without_an_answer_is_of_its_services_application() -> None:
 def test_more_applications_than_can_be_locked_together_are_refused() -> None:
     hosts = [host(f"host-{number}", service=f"s{number}") for number in range(33)]
 
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="of 33 applications, and a rollout has at most 32"):
         environment_of(hosts, {one.name: status(one.service) for one in hosts})
 
 
@@ -161,3 +161,5 @@ def test_application_without_a_host_to_deploy_to_is_named() -> None:
     assert nobody_left([*hosts, host("d", app="db", stage=HostStage.FAILED)]) == "no host of db is left to deploy to"
     unknown = host("e", service="db", stage=lost)  # no host of its service has answered
     assert nobody_left([*hosts, unknown]) == "no host of db is left to deploy to"
+    namesake = host("f", service="api", stage=lost)  # of another application than api, whose hosts have another service
+    assert nobody_left([*hosts, namesake]) == "no host of api is left to deploy to"

@@ -162,6 +162,17 @@ def test_budgets_and_a_lost_wave_stop_it(fleet: Rollout, expected: str) -> None:
     assert shown(next_step(fleet, BAKED)) == expected
 
 
+def test_application_of_which_no_host_stayed_well_stops_the_system_whatever_the_budget() -> None:
+    fleet = rollout("F|DD", wave=1, max_failed="1")
+    fleet.applications = [Application("db", {}), Application("api", {})]
+    for host in fleet.hosts.values():
+        host.app = "db" if host.wave == 0 else "api"
+
+    assert shown(next_step(fleet, VERIFIED)) == "failed 40: no host of db took it, or stayed well"
+    fleet.hosts["another"] = Host("another", "", app="db", stage=HostStage.SKIPPED)
+    assert shown(next_step(fleet, VERIFIED)) == "partial 42"
+
+
 @pytest.mark.parametrize(
     ("fleet", "expected"),
     [

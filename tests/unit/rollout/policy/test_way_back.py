@@ -66,6 +66,7 @@ def test_what_is_done_with_a_host(of: Host, status: HostStatus, expected: WayBac
         # The same commits, but another run brought them
         (host(S.DONE), False, WayBack.MOVED_ON),
         (host(S.STARTING, deployment=None), False, WayBack.MOVED_ON),
+        (host(S.STUCK), False, WayBack.MOVED_ON),  # why it was stuck before may not be true any more
         (host(S.FAILED), False, WayBack.LEAVE_ALONE),
         (host(S.UNREACHABLE, deployment=None), False, WayBack.LEAVE_ALONE),
     ],
