@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from release_agent.errors import Code
 from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.rollout.run import HostAccess
 
@@ -35,12 +36,18 @@ class FakeHost:
     triggers: list[str] = field(default_factory=list)
     held: asyncio.Event | None = None  # what a deployment waits for
     slow: float = 0.0  # seconds until it tells what is live
+    locked: float = 0.0  # seconds that its journal stays locked
+    away: float = 0.0  # seconds that it refuses connections
 
-    async def look(self, _patience: float = 0.0, **_limits: float) -> HostStatus:
-        """Tell what is live."""
+    async def look(self, patience: float = 0.0, *, first_contact: float | None = None) -> HostStatus:
+        """Tell what is live, if it is asked for long enough."""
         await asyncio.sleep(self.slow)
         if self.error:
             raise self.error
+        if self.locked > patience:
+            raise HostError(Code.HOST_UNREACHABLE, "database is locked", unreachable=True, passing=True)
+        if self.away > (patience if first_contact is None else first_contact):
+            raise HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)
         return HostStatus(self.app, "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
 
     async def check(self, revision: str, _patience: float) -> dict[str, Any]:

@@ -145,6 +145,31 @@ def test_host_of_the_last_wave_found_sick_by_the_bake_stops_it(store: FileRollou
     assert store.completed("api", "test") is None
 
 
+@pytest.mark.parametrize(("seconds", "code", "stage"), [(599, Exit.OK, "done"), (601, Exit.FLEET_FAILED, "unreachable")])
+def test_host_whose_journal_is_locked_is_asked_for_its_deadline_at_the_end(
+    store: FileRolloutStore, seconds: float, code: Exit, stage: str
+) -> None:
+    scene = Scene(store, deadline=600)
+    scene.access.by_name["host-2"].locked = seconds
+
+    assert scene.run_to_its_end() is code
+    assert scene.stages == ["done", stage, "done"]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "seconds", "stage"), [(600, 29, "done"), (600, 31, "unreachable"), (10, 9, "done"), (10, 11, "unreachable")]
+)
+def test_host_that_refuses_connections_is_asked_for_a_first_contact_at_the_end(
+    store: FileRolloutStore, deadline: float, seconds: float, stage: str
+) -> None:
+    scene = Scene(store, deadline=deadline)
+    scene.access.by_name["host-2"].away = seconds
+
+    scene.run_to_its_end()
+
+    assert scene.stages == ["done", stage, "done"]
+
+
 def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
     from release_agent.rollout.options import amount
 
