@@ -168,18 +168,21 @@ def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
 
 def drift(found: FleetDrift) -> str:
     """What is live on each host, those that do not run what the fleet follows first."""
-    follows = found.follows
-    fleet = f"{found.app or 'an unknown application'} ({found.environment})"
-    lines = [
-        f"{fleet} follows {follows.revision}, by {follows.id}"
-        if follows
-        else f"{fleet} follows nothing: no rollout of the whole fleet has completed"
-    ]
+    lines = [_followed(found)]
     for host in sorted(found.hosts, key=lambda host: not host.is_trouble):
         lines.append(_drifted(host))
         lines += [text.changes(name, between) for name, between in host.changes.items()]
     behind, unknown = sum(host.behind for host in found.hosts), sum(not host.health for host in found.hosts)
     return "\n".join([*lines, f"{text.count_of(len(found.hosts), 'host')}: {behind} behind, {unknown} unknown"])
+
+
+def _followed(found: FleetDrift) -> str:
+    fleet, follows = f"{found.app} ({found.environment})", found.follows
+    if follows:
+        return f"{fleet} follows {follows.revision}, by {follows.id}"
+    if found.app:
+        return f"{fleet} follows nothing: no rollout of the whole fleet has completed"
+    return "an unknown application: none of these hosts says what it runs"
 
 
 def _drifted(host: HostDrift) -> str:

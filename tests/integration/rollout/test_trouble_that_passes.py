@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,14 @@ def test_journal_locked_while_hosts_are_looked_at_does_not_leave_one_out(fleet: 
         fleet.between[1].passed(LOCKED)
 
     fleet.took_it_once(operator)
+
+
+def test_journal_locked_while_drift_is_measured_does_not_make_a_host_unknown(fleet: _Fleet) -> None:
+    with ThreadPoolExecutor() as pool, fleet.journal_locked(1):
+        found = pool.submit(fleet.rollout, "drift", "--fleet", fleet.file)
+        fleet.between[1].passed(LOCKED)
+
+    assert [host["revision"] for host in found.result().json["hosts"]] == [OLD, OLD]
 
 
 def test_journal_locked_beyond_the_end_of_a_bake_does_not_take_back_the_fleet(fleet: _Fleet) -> None:
