@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, InventoryHost, Rollout
     from release_agent.rollout.operations.results import Ordered, Result, RolloutPlan, Standing
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
 
 _LOOK = 1.0  # seconds
 
@@ -101,6 +103,10 @@ class RolloutCommand:
             )
 
     # The observer
+
+    def preflight(self, asking: Asking, options: Options) -> None:
+        """Show how far preflight is from now on."""
+        self.console.preflight(asking, options)
 
     def begin(self, rollout: Rollout) -> None:
         """Show it from now on."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.host.model import RunRequest
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
     from release_agent.rollout.record.port import RolloutStore
 
 OLD, NEW = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
@@ -138,6 +140,10 @@ class Heard:
         self.events: list[str] = []
         self.answer = answer
         self._told: dict[str, asyncio.Event] = {}
+
+    def preflight(self, _asking: Asking, _options: Options) -> None:
+        """Keep that it began."""
+        self.tell("preflight")
 
     def begin(self, rollout: Rollout) -> None:
         """Keep it."""
