@@ -97,7 +97,7 @@ def headline(rollout: Rollout, *, running: bool) -> str:
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
     reason = f"  reason: {one_line(rollout.reason)}" if rollout.reason else ""
-    what = f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment})"
+    what = f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment}){_part(rollout)}"
     return f"{what}  by {rollout.who}  {when}  {phase}{why}{reason}"
 
 
@@ -196,6 +196,11 @@ def _drifted(host: HostDrift) -> str:
 def one_line(words: str) -> str:
     """Put text from a host on one line, without control characters."""
     return text.plain(words.replace("\n", "; "))
+
+
+def _part(rollout: Rollout) -> str:
+    followed = ", followed all the same" if rollout.options.follow else ""
+    return "" if rollout.whole else f"  partial: only some hosts of the inventory{followed}"
 
 
 def _partial(rollout: Rollout) -> str:
