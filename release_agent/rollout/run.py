@@ -76,7 +76,7 @@ class RolloutRun:
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
         except asyncio.CancelledError as cancelled:
-            await self._leave(" by ".join(["interrupted", *map(str, cancelled.args)]))
+            await self._leave(" by ".join(["stopped", *map(str, cancelled.args)]))
             raise
         except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
             await self._leave(error.message)
@@ -305,7 +305,7 @@ class RolloutRun:
         rollout, gate = self._rollout, self._gate
         self._observer.tell("order.heard", verb=order.verb, who=order.who)
         if order.verb == ABORT and not rollout.reverting:
-            rollout.aborted = f"aborted by {order.who}"
+            rollout.aborted = f"ordered by {order.who}"
             await self._writer.rollout(rollout)
         elif not (rollout.reverting or gate.stopped):  # otherwise no further host will be begun
             await self._go_on_as(order)

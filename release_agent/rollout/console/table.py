@@ -122,8 +122,10 @@ class Table(Lines):
             if done == 1
             else f"{count_of(done, 'host')} run {revision} and are well"
         )
+        goal = f"deploys to the other {left}" if left else "completes the rollout"
+        self.say(f"y {goal}; anything else aborts, and every host stays as it is")
         self.say(f"(from elsewhere: {self._again('approve')})")
-        question = f"Go on with the other {left}?" if left else "Is that the end of it?"
+        question = f"Go on with the other {left}?" if left else "Complete the rollout?"
         answer = await self._answer(f"{well}. {question} [y/N] ", approved)
         self._show()
         return answer

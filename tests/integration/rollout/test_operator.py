@@ -35,7 +35,7 @@ def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
     (ended,) = operator.events("rollout.ended")
     assert ended["resume"].startswith(f"release-agent rollout resume {operator.id}")
     status = fleet.rollout("status", operator.id).json
-    assert (status["phase"], status["why"]) == ("interrupted", f"interrupted by {number.name}")
+    assert (status["phase"], status["why"]) == ("interrupted", f"stopped by {number.name}")
     fleet.let_go(1)
     assert fleet.rollout("resume", operator.id).code == 0
     assert fleet.live() == [NEW] * 5
@@ -113,6 +113,6 @@ def test_terminal_that_is_closed_interrupts_the_rollout_and_is_no_bug(fleet: Sim
 
     assert run.wait(60) == 14
     (listed,) = fleet.rollout("list").json
-    assert (listed["phase"], listed["why"]) == ("interrupted", "interrupted by SIGHUP")
+    assert (listed["phase"], listed["why"]) == ("interrupted", "stopped by SIGHUP")
     assert (fleet.path / "operator.err").read_text() == ""
     fleet.let_go(1)

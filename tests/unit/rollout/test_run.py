@@ -245,7 +245,7 @@ def test_abort_lets_what_is_in_flight_end_and_begins_no_other(store: FileRollout
 
     assert asyncio.run(abort()) is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
-    assert store.read(ID).why == "aborted by bob"
+    assert store.read(ID).why == "ordered by bob"
 
 
 def test_abort_is_obeyed_although_other_orders_follow_it_at_once(store: FileRolloutStore) -> None:
@@ -267,7 +267,7 @@ def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store:
     scene = Scene(store)
     scene.access.by_name["host-1"].triggers = [ID]
     scene.rollout.hosts["host-1"].stage = HostStage.DEPLOYING
-    scene.rollout.aborted = "aborted by bob"
+    scene.rollout.aborted = "ordered by bob"
 
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])

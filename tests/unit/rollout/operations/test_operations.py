@@ -344,7 +344,7 @@ def test_order_that_an_abort_overtakes_is_not_said_to_be_obeyed(access: FakeAcce
 
     def obey_all(_seconds: float) -> None:
         rollout = running.read(LEFT)
-        rollout.aborted = "aborted by bob"
+        rollout.aborted = "ordered by bob"
         running.save(rollout)
         for order in running.waiting(LEFT):
             running.acknowledge(order)
@@ -363,7 +363,7 @@ def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_af
 
     result = asyncio.run(Operator(access, Heard()).resume(LEFT))
 
-    assert (result.exit, result.rollout.phase, result.rollout.why) == (Exit.FLEET_FAILED, Phase.ABORTED, "aborted by bob")
+    assert (result.exit, result.rollout.phase, result.rollout.why) == (Exit.FLEET_FAILED, Phase.ABORTED, "ordered by bob")
     assert [host.triggers for host in access.by_name.values()] == [[], [], []]
     assert access.record.waiting(LEFT) == []
 
