@@ -98,8 +98,8 @@ class RolloutCommand:
             self.console.say(f"the operator of {identity} obeys: {verb}")
         else:
             self.console.say(
-                f"the operator of {identity} has not answered; the order to {verb} waits for it, "
-                f"or for whoever goes on: {self.words(found.rollout, 'resume')}"
+                f"the operator of {identity} has not answered; the order to {verb} waits for it"
+                + (f", or for whoever resumes the rollout: {self.words(found.rollout, 'resume')}" if verb != "pause" else "")
             )
 
     # The observer
@@ -255,7 +255,9 @@ def order(command: RolloutCommand) -> int:
     if found.running:
         command.say_ordered(found, verb)
     else:
-        command.console.say(f"nobody runs {found.rollout.id} at the moment; to go on: {command.words(found.rollout, 'resume')}")
+        kept = {"approve": "the approval is kept for whoever resumes it", "pause": "it stands still until somebody resumes it"}
+        resume = command.words(found.rollout, "resume")
+        command.console.say(f"nobody runs {found.rollout.id} at the moment; {kept[verb]}: {resume}")
     return Exit.OK
 
 

@@ -123,6 +123,7 @@ class RolloutRun:
                 await self._ask_approval()
             case steps.WaitWhilePaused():
                 await self._gate.opened()
+                self._verified = False  # hosts may have changed in the meantime
             case steps.PutBack(why):
                 await self._revert(why)
 

@@ -108,6 +108,8 @@ class FakeAccess:
     def __init__(self, store: RolloutStore | None, count: int = 3) -> None:
         """``host-1`` to ``host-N``; without a store nobody may ask for the record."""
         self._store = store
+        self.watched = asyncio.Event()  # the end of each bake
+        self.watched.set()
         self.by_name = {f"host-{number}": FakeHost() for number in range(1, count + 1)}
 
     @property
@@ -128,6 +130,7 @@ class FakeAccess:
         return HostAccess(self.client_of, self._watch)
 
     async def _watch(self, hosts: Sequence[Host], _seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
+        await self.watched.wait()
         for host in hosts:
             if self.by_name[host.name].sick_later:
                 yield host, HostError("host-sick", "it is critical after its deployment")

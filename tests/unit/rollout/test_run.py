@@ -294,6 +294,26 @@ def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(st
     assert scene.begun == ["host-2", "host-3"]
 
 
+def test_pause_heard_in_the_last_bake_holds_before_the_last_look(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    for host in scene.rollout.hosts.values():
+        host.wave = 0
+
+    async def pause_and_resume() -> Exit:
+        scene.access.watched.clear()
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("bake.started").wait()
+        scene.orders.order(ID, Order("pause", "bob"))
+        await scene.heard.when("rollout.paused").wait()
+        scene.access.watched.set()
+        scene.orders.order(ID, Order("resume", "bob"))
+        return await run
+
+    assert asyncio.run(pause_and_resume()) is Exit.OK
+    after = scene.heard.events[scene.heard.events.index("rollout.paused") :]
+    assert after == ["rollout.paused", "order.heard", "rollout.running", "verification.started", "rollout.completed"]
+
+
 def test_resumed_rollout_asks_hosts_in_flight_what_became_of_them_and_deploys_to_none_twice(store: FileRolloutStore) -> None:
     scene = Scene(store)
     scene.access.by_name["host-1"].triggers = [ID]  # it had heard; the operator was killed before it wrote that down

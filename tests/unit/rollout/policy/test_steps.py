@@ -187,7 +187,10 @@ def test_it_is_partial_when_hosts_within_the_budgets_did_not_take_it(fleet: Roll
         (rollout("D|..", approve=True), Situation(entered=True, baked=True, paused=True), "wait"),
         (rollout("D|.."), Situation(entered=True, baked=True, paused=True), "wait"),
         # What the pause was for is over
-        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, verified=True, paused=True), "completed 0"),
+        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, verified=True, paused=True), "wait"),
+        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, paused=True), "wait"),
+        (rollout("K|K"), Situation(paused=True), "wait"),
+        (rollout("D|DD", wave=1, gate="./gate"), Situation(entered=True, baked=True, paused=True), "wait"),
         (rollout("D|.."), Situation(Stop("ordered by ada", aborted=True), paused=True), "aborted 40: ordered by ada"),
     ],
 )
