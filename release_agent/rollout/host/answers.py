@@ -41,8 +41,8 @@ def status_of(answer: Any) -> HostStatus:
         return HostStatus(
             app=str(answer["app"]),
             environment=str(answer["environment"]),
-            release=name(current.get("release")),
-            revision=name(current.get("revision")),
+            release=checked_name(current.get("release")),
+            revision=checked_name(current.get("revision")),
             commits=dict(current.get("commits", {})),
             health=_health(answer),
             busy=bool(answer.get("deployment")),
@@ -52,7 +52,7 @@ def status_of(answer: Any) -> HostStatus:
         )
 
 
-def name(given: Any) -> str | None:
+def checked_name(given: Any) -> str | None:
     """Return the name of a release, a revision or a deployment; raises TypeError for what cannot be one."""
     if given is None or (isinstance(given, str) and len(given) <= _LONGEST_NAME):
         return given

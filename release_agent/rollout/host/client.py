@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Busy, Code
-from release_agent.rollout.host.answers import brought_by, error_of, failure, name, status_of, understood
+from release_agent.rollout.host.answers import brought_by, checked_name, error_of, failure, status_of, understood
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
@@ -45,7 +45,7 @@ class HostClient:
         """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds."""
         record = await self._check(revision)
         with understood():
-            identity = str(name(record["id"]))
+            identity = str(checked_name(record["id"]))
         record = await self.follow(identity, patience, "release.check")
         if record["outcome"] != "checked":
             raise failure(record)
@@ -102,7 +102,7 @@ class HostClient:
             try:
                 record = await self._call(wanted.method, wanted.argument, False, wanted.trigger, *wanted.more)
                 with understood():
-                    return str(name(record["id"]))
+                    return str(checked_name(record["id"]))
             except HostError as error:
                 first_contact = deadline if error.passing else first_contact  # it is there
                 if not _may_pass(error, now() - began, deadline, first_contact):
@@ -138,7 +138,7 @@ class HostClient:
             record: dict[str, Any] = await self._insist(patience - (now() - began), "release.getDeployment", identity)
             with understood():
                 if record.get("outcome"):
-                    name(record.get("release"))
+                    checked_name(record.get("release"))
                     if "error" not in record:
                         self._pace.took(method, now() - began)
                     return record
