@@ -6,7 +6,6 @@ import asyncio
 import resource
 import shlex
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -175,9 +174,6 @@ def _in_zones(hosts: Sequence[InventoryHost], *, by_zone: bool) -> Sequence[Inve
 def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
-    if arguments.revision is None and not arguments.promote_from:
-        sys.stderr.write("release-agent rollout start: error: a revision is required, or --promote-from\n")
-        return Exit.USAGE
     wanted = StartRequest(
         "" if arguments.promote_from else check_revision(arguments.revision),
         _in_zones(command.parts.targets(), by_zone=arguments.by_zone),

@@ -237,6 +237,14 @@ def test_option_that_makes_no_sense_is_refused_before_any_host_is_asked(tmp_path
     assert wrong[0] in done.err
 
 
+def test_start_without_a_revision_is_wrong_usage(tmp_path: Path) -> None:
+    done = Desk(tmp_path).rollout("start", "--fleet", "fleet.toml")
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("usage: release-agent rollout start ")
+    assert done.err.endswith("release-agent rollout start: error: a revision is required, or --promote-from\n")
+
+
 @pytest.mark.parametrize("wrong", [("--service", "api"), ("--tag", "canary"), ("--environment", "test"), ("--meta", "a=b")])
 def test_filter_of_another_inventory_is_refused(tmp_path: Path, wrong: tuple[str, str]) -> None:
     done = Desk(tmp_path).rollout("start", NEW, "192.0.2.1", *wrong)

@@ -356,4 +356,3 @@ def test_revision_that_completed_in_another_environment_is_promoted(fleet: Simul
     for host in fleet.hosts:
         host.commits |= {NEW: commit_of("moved")}
     assert fleet.run([word for word in start if word != NEW]).code == 12
-    assert fleet.run(fleet.command("start", "--fleet", fleet.file)).code == 2
