@@ -223,8 +223,8 @@ class RolloutRun:
             self._gate.stop(f"{judged.describe()} (after wave {rollout.wave + 1})")
 
     async def _verify(self, hosts: Sequence[Host]) -> None:
-        with self._gate.resting():
-            await Verification(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts)
+        verification = Verification(self._rollout, self._writer, self._hosts.client_of, self._observer)
+        await self._unless_shut(verification.of(hosts))
         self._verified = True
 
     async def _ask_approval(self) -> None:

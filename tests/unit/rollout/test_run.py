@@ -263,6 +263,21 @@ def test_abort_is_obeyed_although_other_orders_follow_it_at_once(store: FileRoll
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
 
 
+def test_abort_in_the_last_look_waits_for_no_host(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-2"].slow = 3600
+
+    async def abort() -> Exit:
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("verification.started").wait()
+        scene.orders.order(ID, Order("abort", "bob"))
+        return await run
+
+    assert asyncio.run(asyncio.wait_for(abort(), 60)) is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done"] * 3)
+    assert store.completed("api", "test") is None
+
+
 def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store: FileRolloutStore) -> None:
     scene = Scene(store)
     scene.access.by_name["host-1"].triggers = [ID]
