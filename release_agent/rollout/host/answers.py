@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.errors import FAULTS, Code, Exit, Refused, RollbackFailed
+from release_agent.errors import FAULTS, Busy, Code, Exit, Failed, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
@@ -90,6 +90,13 @@ def require_outcome(record: dict[str, Any], outcomes: Collection[str], commits: 
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
         raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved in between")
+
+
+def did_nothing(record: dict[str, Any]) -> bool:
+    """Whether a run changed nothing and says nothing of the release: the lock was taken, or the journal could not be used."""
+    with understood():
+        outcome: str = record["outcome"]
+        return outcome == Busy.outcome or (outcome == Failed.outcome and bool(record["error"]["code"] == Code.JOURNAL_BROKEN))
 
 
 def failure(record: dict[str, Any]) -> HostError:

@@ -7,8 +7,8 @@ import xmlrpc.client
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from release_agent.errors import Busy, Code
-from release_agent.rollout.host.answers import brought_by, checked_name, error_of, failure, status_of, understood
+from release_agent.errors import Code
+from release_agent.rollout.host.answers import brought_by, checked_name, did_nothing, error_of, failure, status_of, understood
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
@@ -67,7 +67,7 @@ class HostClient:
     ) -> dict[str, Any]:
         """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id, and the phase it is in.
 
-        A run that finds the host's lock taken did nothing: it is started again until the deadline.
+        A run that finds the host's lock taken, or its journal locked, did nothing: it is started again until the deadline.
         ``known``: the id of the run, if it was started before.
         """
         now = asyncio.get_running_loop().time
@@ -76,7 +76,7 @@ class HostClient:
             identity = known or await self.start(wanted, end - now(), again=again)
             await under_way(identity, "")
             record = await self.follow(identity, end - now(), wanted.method, under_way)
-            if record["outcome"] != Busy.outcome or now() >= end:
+            if not did_nothing(record) or now() >= end:
                 return record
             known = None
             await asyncio.sleep(1.0)

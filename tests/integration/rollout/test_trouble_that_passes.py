@@ -11,6 +11,7 @@ import pytest
 
 from support.fleet import Fleet
 from support.go_between import GoBetween
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,19 @@ def test_journal_locked_when_a_hosts_turn_comes_does_not_take_back_the_fleet(fle
         fleet.let_go(0)
         operator.seen("host.started", host="host-2")
         fleet.between[1].passed(LOCKED)
+
+    fleet.took_it_once(operator)
+
+
+def test_run_that_gave_up_on_a_locked_journal_is_started_again(fleet: _Fleet) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(0)
+
+    with fleet.journal_locked(1):
+        fleet.let_go(0)
+        operator.seen("host.deploying", host="host-2")
+        eventually(lambda: fleet.hosts[1].process("deploy")[0] == "EXITED", "the run has given up")
 
     fleet.took_it_once(operator)
 
