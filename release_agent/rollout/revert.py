@@ -11,7 +11,7 @@ from release_agent.rollout.host.client import FIRST_CONTACT
 from release_agent.rollout.host.model import HostError, rollback
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.parallel import in_parallel
-from release_agent.rollout.policy.waves import by_application
+from release_agent.rollout.policy.waves import one_after_the_other
 from release_agent.rollout.policy.way_back import TOUCHED, WayBack, stays_as_noted, way_back
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Revert:
         self._observer = observer
 
     async def go(self, later: Mapping[str, Completed]) -> None:
-        """Roll back every host that this rollout changed, the application that was last first; a host that could not be is stuck.
+        """Roll back every host that this rollout changed, the last applications first; a host that could not be is stuck.
 
         ``later``: by application, a later rollout that completed with the same commits, which takes back nothing of what is live.
         """
         self._later = later
         self._observer.tell("revert.started", hosts=len(self._rollout.at(*TOUCHED)))
-        for of_one in reversed(by_application(list(self._rollout.hosts.values()))):
-            touched = [host for host in of_one if host.stage in TOUCHED]
+        for part in reversed(one_after_the_other(list(self._rollout.hosts.values()))):
+            touched = [host for host in part if host.stage in TOUCHED]
             await in_parallel(touched, self._rollout.options.parallel, self._put_back)
 
     async def _put_back(self, host: Host) -> None:

@@ -18,6 +18,7 @@ from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy import steps
 from release_agent.rollout.policy.budgets import too_many_lost
 from release_agent.rollout.policy.orders import ABORT
+from release_agent.rollout.policy.waves import applications_of
 from release_agent.rollout.policy.way_back import later_with_same_commits
 from release_agent.rollout.revert import Revert
 from release_agent.rollout.staging import Staging
@@ -140,8 +141,8 @@ class RolloutRun:
         rollout.wave, self._entered, self._baked, self._passed = wave, True, False, False
         await self._enter(Phase.RUNNING)
         waves = rollout.waves
-        app = waves[wave][0].app
-        self._observer.tell("wave.started", wave=wave + 1, waves=len(waves), hosts=len(waves[wave]), app=app)
+        apps = applications_of(waves[wave])
+        self._observer.tell("wave.started", wave=wave + 1, waves=len(waves), hosts=len(waves[wave]), apps=apps)
 
     async def _deploy(self, host: Host) -> None:
         """Take one host to its end, whatever that is; it never raises for the host's own errors."""

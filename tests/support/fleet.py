@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from support.host import Host
 from support.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 USER, PASSWORD = "agent", "a secret of the fleet"
 _HTTP = "[inet_http_server]\nport=127.0.0.1:{port}\nusername={user}\npassword={password}\n"
@@ -20,14 +21,18 @@ _HTTP = "[inet_http_server]\nport=127.0.0.1:{port}\nusername={user}\npassword={p
 class Fleet(Desk):
     """Hosts ``host-1`` to ``host-N``; every one runs v1.0.0, and v1.1.0 is tagged."""
 
-    def __init__(self, size: int = 5, *, apps: Sequence[str] = (), **consul: str) -> None:
+    def __init__(
+        self, size: int = 5, *, apps: Sequence[str] = (), requires: Mapping[str, Sequence[str]] | None = None, **consul: str
+    ) -> None:
         """``consul``: the CONSUL_* variables of hosts and operator; none: the record is a file.
 
-        ``apps``: the application of each host, which is its service in fleet.toml; one that is named before another requires it.
+        ``apps``: the application of each host, which is its service in fleet.toml; ``requires``: those that each requires, by
+        default the one that is named after it.
         """
         self.hosts = [Host() for _ in apps or range(size)]
         super().__init__(self.hosts[0].path, credentials=(USER, PASSWORD), consul=consul)
         self.services = list(apps)
+        self.requires = requires or {one: [other] for one, other in pairwise(dict.fromkeys(apps))}
         self.apps = self.services or ["api"] * size
         self.repositories = {app: host.repository for app, host in zip(self.apps, self.hosts, strict=True)}
         self.repository = self.repositories[self.apps[0]]
@@ -74,8 +79,7 @@ class Fleet(Desk):
             + (f'service = "{self.services[number - 1]}"\n' if self.services else "")
             for number, port in enumerate(self.ports, 1)
         )
-        named = list(dict.fromkeys(self.services))
-        hosts += "".join(f'[service.{one}]\nrequires = ["{other}"]\n' for one, other in pairwise(named))
+        hosts += "".join(f"[service.{one}]\nrequires = {json.dumps(others)}\n" for one, others in self.requires.items())
         self.file.write_text(f'[fleet]\nuser = "{USER}"\npassword_file = "{self.password_file}"\n{hosts}')
 
     # The hosts

@@ -82,9 +82,9 @@ class Lines:
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Print it."""
         told = {**(_of_host(host) if host else {}), **details}
-        if not self._names_apps:
-            told.pop("app", None)
-        what = "  ".join(f"{name}={text.one_line(str(value))}" for name, value in told.items() if value not in (None, ""))
+        hidden = () if self._names_apps else ("app", "apps")
+        shown = {name: _words(value) for name, value in told.items() if name not in hidden}
+        what = "  ".join(f"{name}={text.one_line(words)}" for name, words in shown.items() if words)
         self.say(f"{timestamp()[:19]}Z  {event:<19} {what}".rstrip())
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
@@ -160,6 +160,12 @@ class Json(Lines):
 
     def _print(self, body: object) -> None:
         super().say(json.dumps(body))
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _of_host(host: Host) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Progress:
         self.counts: Counter[HostStage] = Counter()
         self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
         self._zones = [wave[0].zone if rollout.options.by_zone else "" for wave in rollout.waves]
-        self._apps = [wave[0].app if rollout.is_of_several else "" for wave in rollout.waves]
+        self._apps = [text.applications(rollout, wave) for wave in rollout.waves]
         self._whose = [text.whose(rollout, wave) for wave in rollout.waves]
         self.widest = max((len(self._named(host)) for host in rollout.hosts.values()), default=0)
         for host in rollout.hosts.values():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent import text
 from release_agent.errors import Exit
 from release_agent.rollout.model import HostStage, Phase
+from release_agent.rollout.policy.waves import applications_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
+_MOST_JOINED = 3  # applications of one wave
 # As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
 _PREAMBLE = re.compile(r"rolled-back: \d+-[0-9a-f]+ \(\S+\) failed: ")
 _SHORT = 12
@@ -66,10 +68,16 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
 
 
 def whose(rollout: Rollout, wave: Sequence[Host]) -> str:
-    """Say of which application the hosts of a wave are, and in which zone, where there are several."""
-    app = f" of {one_line(wave[0].app)}" if rollout.is_of_several else ""
+    """Say of which applications the hosts of a wave are, and in which zone, where there are several."""
+    of = f" of {applications(rollout, wave)}" if rollout.is_of_several else ""
     zone = f" in {wave[0].zone}" if wave[0].zone else " without a zone"
-    return f"{app}{zone if rollout.options.by_zone else ''}"
+    return f"{of}{zone if rollout.options.by_zone else ''}"
+
+
+def applications(rollout: Rollout, wave: Sequence[Host]) -> str:
+    """Name the applications of a wave's hosts; empty where the rollout has only one."""
+    names = applications_of(wave) if rollout.is_of_several else []
+    return one_line(" and ".join(names)) if len(names) <= _MOST_JOINED else f"{len(names)} applications"
 
 
 def status(rollout: Rollout, *, running: bool) -> str:

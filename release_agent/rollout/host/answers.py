@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
-from release_agent.errors import FAULTS, Busy, Code, Exit, Failed, Refused, RollbackFailed
+from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Failed, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
@@ -21,6 +21,7 @@ _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
 _LONGEST_NAME = 1000  # characters; the record has to have room for it
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
+_DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
 
 
@@ -79,6 +80,13 @@ def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
         return bool(trigger == rollout or (trigger == Trigger.BOOT and newest["started_at"] > since))
 
 
+def did_nothing(record: dict[str, Any]) -> bool:
+    """Whether a run ended before it changed anything, by no fault of the release."""
+    with understood():
+        code = (record.get("error") or {}).get("code")
+        return record["outcome"] == Busy.outcome or (record["outcome"], code) in _DID_NOTHING
+
+
 def require_success(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:
     """Raise HostError unless a deployment ended well, and with the given commits."""
     require_outcome(record, SUCCESSES, commits)
@@ -90,13 +98,6 @@ def require_outcome(record: dict[str, Any], outcomes: Collection[str], commits: 
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
         raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved in between")
-
-
-def did_nothing(record: dict[str, Any]) -> bool:
-    """Whether a run changed nothing and says nothing of the release: the lock was taken, or the journal could not be used."""
-    with understood():
-        outcome: str = record["outcome"]
-        return outcome == Busy.outcome or (outcome == Failed.outcome and bool(record["error"]["code"] == Code.JOURNAL_BROKEN))
 
 
 def failure(record: dict[str, Any]) -> HostError:

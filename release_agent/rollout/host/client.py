@@ -67,7 +67,8 @@ class HostClient:
     ) -> dict[str, Any]:
         """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id, and the phase it is in.
 
-        A run that finds the host's lock taken, or its journal locked, did nothing: it is started again until the deadline.
+        A run that did nothing is started again until the deadline: the host's lock was taken, its journal was locked, or its
+        container was restarted before anything was published.
         ``known``: the id of the run, if it was started before.
         """
         now = asyncio.get_running_loop().time
@@ -78,7 +79,7 @@ class HostClient:
             record = await self.follow(identity, end - now(), wanted.method, under_way)
             if not did_nothing(record) or now() >= end:
                 return record
-            known = None
+            known, again = None, False
             await asyncio.sleep(1.0)
 
     async def start(self, wanted: RunRequest, deadline: float, *, again: bool) -> str:

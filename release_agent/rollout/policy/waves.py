@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from release_agent.rollout.model import HostStage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from release_agent.rollout.model import Host
     from release_agent.rollout.options import Amount
@@ -21,7 +22,8 @@ def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount], *, by_zone: boo
     of all hosts, also of those that are in no wave, floored, and at least one host. Hosts of a lower rank come first,
     among them those that are not well, else the inventory's order counts.
 
-    No wave has hosts of two applications: sizes begin anew for each, and a percentage is of its own hosts.
+    Applications of the same rank go side by side: a wave has the hosts of the next wave of each of them. Sizes begin anew for
+    each, and a percentage is of its own hosts.
 
     ``by_zone``: no wave has hosts of two zones. Of one rank all hosts of a zone come before those of the next, in the order in
     which the inventory names the zones.
@@ -31,39 +33,62 @@ def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount], *, by_zone: boo
     def zone(host: Host) -> int:
         return zones.index(host.zone) if by_zone else 0
 
-    first = 0
-    for part in by_application(hosts):
-        of_app = sum(host.app == part[0].app for host in hosts)
-        pending = sorted(
-            (host for host in part if host.stage is HostStage.PENDING),
-            key=lambda host: (host.rank, zone(host), not host.unwell, host.order),
-        )
-        number = 0
-        while pending:
-            size = max(1, waves[min(number, len(waves) - 1)].of(of_app))
-            _, of_one_zone = next(groupby(pending[:size], zone))
-            wave = list(of_one_zone)
+    def turn(host: Host) -> tuple[int, int, bool, int]:
+        return host.rank, zone(host), not host.unwell, host.order
+
+    sizes = {app: [amount.of(count) for amount in waves] for app, count in Counter(host.app for host in hosts).items()}
+    number = 0
+    for part in one_after_the_other(hosts):
+        pending = sorted((host for host in part if host.stage is HostStage.PENDING), key=turn)
+        apps = dict.fromkeys(host.app for host in pending)
+        of_each = [_cut([host for host in pending if host.app == app], sizes[app], zone) for app in apps]
+        for wave in _side_by_side(of_each, zone):
             for host in wave:
-                host.wave = first + number
-            pending = pending[len(wave) :]
+                host.wave = number
             number += 1
-        first += number
 
 
-def by_application(hosts: Sequence[Host]) -> list[list[Host]]:
-    """Split hosts by their applications, in the order in which these are deployed to: those of lower ranks first.
+def _cut(pending: list[Host], sizes: Sequence[int], zone: Callable[[Host], int]) -> list[list[Host]]:
+    """Cut the hosts of one application into waves of these sizes, the last of which repeats; a wave ends with its zone, too."""
+    waves: list[list[Host]] = []
+    while pending:
+        size = max(1, sizes[min(len(waves), len(sizes) - 1)])
+        _, of_one_zone = next(groupby(pending[:size], zone))
+        waves.append(list(of_one_zone))
+        pending = pending[len(waves[-1]) :]
+    return waves
 
-    Applications of the same rank are in the order of the inventory. One whose services have several ranks comes several
-    times, if another one belongs in between.
+
+def _side_by_side(of_each: list[list[list[Host]]], zone: Callable[[Host], int]) -> Iterator[list[Host]]:
+    """Join the next wave of each application, one zone after the other."""
+    while left := [waves for waves in of_each if waves]:
+        first = min(zone(waves[0][0]) for waves in left)
+        yield [host for waves in left if zone(waves[0][0]) == first for host in waves.pop(0)]
+
+
+def one_after_the_other(hosts: Sequence[Host]) -> list[list[Host]]:
+    """Split hosts into parts, each of which is through before the next begins.
+
+    Hosts of one rank are in one part. So are ranks that follow each other and have the same application alone:
+    its waves go through all of them.
     """
-    applications = list(dict.fromkeys(host.app for host in hosts))
-    ordered = sorted(hosts, key=lambda host: (host.rank, applications.index(host.app)))
-    return [list(part) for _, part in groupby(ordered, lambda host: host.app)]
+    parts: list[list[Host]] = []
+    for _, of_rank in groupby(sorted(hosts, key=lambda host: (host.rank, host.order)), lambda host: host.rank):
+        part = list(of_rank)
+        if parts and len(_apps([*parts[-1], *part])) <= 1:
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return parts
 
 
 def applications_of(hosts: Sequence[Host]) -> list[str]:
-    """Return the applications that are known of hosts, in the order in which they are deployed to."""
-    return list(dict.fromkeys(part[0].app for part in by_application(hosts) if part[0].app))
+    """Return the applications that are known of hosts: those of lower ranks first, else in the order of the inventory."""
+    return list(_apps(sorted(hosts, key=lambda host: (host.rank, host.order))))
+
+
+def _apps(hosts: Iterable[Host]) -> dict[str, None]:
+    return dict.fromkeys(host.app for host in hosts if host.app)
 
 
 def in_turn(wave: Sequence[Host]) -> list[list[Host]]:

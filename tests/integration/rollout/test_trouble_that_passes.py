@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -181,3 +183,21 @@ def test_journal_locked_beyond_the_end_of_a_bake_does_not_take_back_the_fleet(fl
         fleet.between[0].passed(LOCKED, 3)  # in the bake, at its end, and after that
 
     fleet.took_it_once(operator)
+
+
+def test_container_that_is_started_again_before_it_published_is_asked_again(fleet: _Fleet) -> None:
+    fleet.hold(1)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(1)
+    host = fleet.hosts[1]
+
+    inside = [host.process(name)[1] for name in ("deploy", "web")]
+    host.stop(signal.SIGKILL)
+    for pid in inside:
+        os.kill(pid, signal.SIGKILL)
+    host.start(boot=True)
+    fleet.let_go(1)
+
+    assert operator.end() == 0, operator.events()
+    assert fleet.live() == [NEW] * 2
+    assert fleet.fired(1) == [operator.id] * 2

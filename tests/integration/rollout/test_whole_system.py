@@ -47,7 +47,7 @@ def test_one_revision_goes_to_the_whole_system_in_the_order_of_requires_and_back
     assert operator.end() == 0
     assert system.live() == [NEW] * 6
     assert heard(operator, "host.started") == IN_TURN
-    assert [event["app"] for event in operator.events("wave.started")] == ["registry", "api", "web"]
+    assert [event["apps"] for event in operator.events("wave.started")] == [["registry"], ["api"], ["web"]]
     assert followed(system) == dict.fromkeys(("registry", "api", "web"), NEW)
     reverted = system.rollout("revert", operator.id)
     assert reverted.code == 0
@@ -136,3 +136,27 @@ def test_plan_and_status_say_of_which_application_a_wave_and_a_host_are(system: 
     words = system.run([word for word in system.command("status", told.json["id"]) if word != "--json"]).out
     assert "  registry: 2 hosts: 2 done" in words
     assert "  host-1 [web]  failed" in words
+
+
+def test_applications_of_which_none_requires_another_go_side_by_side_and_back() -> None:
+    needs = ["registry"]
+    system = Fleet(apps=["web", "worker", "registry"], requires={"web": needs, "worker": needs})
+    try:
+        system.hold(0)
+        system.hold(1)
+        operator = system.begin("--bake", "0")
+        system.held(0)
+        system.held(1)  # both at once
+        assert system.live() == [OLD, OLD, NEW]
+        system.let_go(0)
+        system.let_go(1)
+        assert operator.end() == 0
+        assert [event["apps"] for event in operator.events("wave.started")] == [["registry"], ["web", "worker"]]
+
+        assert system.live() == [NEW] * 3
+        back = Operator(system, system.command("revert", operator.id))
+        assert back.end() == 0
+        assert system.live() == [OLD] * 3
+        assert heard(back, "host.reverting")[2] == "host-3"
+    finally:
+        system.close()

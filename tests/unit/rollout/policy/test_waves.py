@@ -4,7 +4,7 @@ import pytest
 
 from release_agent.rollout.model import Host, HostStage
 from release_agent.rollout.options import amount
-from release_agent.rollout.policy.waves import applications_of, assign_waves, by_application, in_turn
+from release_agent.rollout.policy.waves import applications_of, assign_waves, in_turn, one_after_the_other
 
 
 def waves_of(hosts: list[Host], sizes: str, *, by_zone: bool = False) -> list[list[str]]:
@@ -67,20 +67,33 @@ def test_a_zone_begins_again_for_hosts_of_a_higher_rank() -> None:
     assert waves_of(hosts, "100%", by_zone=True) == [["db2"], ["db"], ["api"]]
 
 
-def test_no_wave_has_hosts_of_two_applications_and_sizes_begin_anew_for_each() -> None:
+def test_applications_that_require_each_other_have_waves_of_their_own_and_sizes_begin_anew_for_each() -> None:
     apps = ["web", "api", "api", "api", "api", "db"]
     ranks = {"web": 2, "api": 1, "db": 0}
     hosts = [Host(f"{app}{number}", "", app=app, rank=ranks[app], order=number) for number, app in enumerate(apps)]
 
     assert waves_of(hosts, "25%,100%") == [["db5"], ["api1"], ["api2", "api3", "api4"], ["web0"]]
     assert applications_of(hosts) == ["db", "api", "web"]
-    assert [[host.app for host in part] for part in by_application(hosts)] == [["db"], ["api"] * 4, ["web"]]
+    assert [[host.app for host in part] for part in one_after_the_other(hosts)] == [["db"], ["api"] * 4, ["web"]]
 
 
-def test_applications_of_one_rank_go_one_after_the_other_as_the_inventory_names_them() -> None:
-    hosts = [Host(f"h{number}", "", app=app, order=number) for number, app in enumerate(["b", "a", "b", "a"])]
+def test_applications_of_one_rank_go_side_by_side_each_with_its_own_sizes() -> None:
+    apps = ["web", "b", "a", "b", "a", "b", "b"]
+    hosts = [Host(f"{app}{number}", "", app=app, rank=app == "web", order=number) for number, app in enumerate(apps)]
 
-    assert waves_of(hosts, "100%") == [["h0", "h2"], ["h1", "h3"]]
+    assert waves_of(hosts, "1,50%") == [["b1", "a2"], ["b3", "a4", "b5"], ["b6"], ["web0"]]
+    assert applications_of(hosts) == ["b", "a", "web"]
+    assert [[host.name for host in part] for part in one_after_the_other(hosts)] == [
+        ["b1", "a2", "b3", "a4", "b5", "b6"],
+        ["web0"],
+    ]
+
+
+def test_applications_side_by_side_go_through_the_zones_together() -> None:
+    places = [("a", "south"), ("a", "north"), ("b", "north"), ("a", "north"), ("b", "south")]
+    hosts = [Host(f"{app}{number}", "", app=app, zone=zone, order=number) for number, (app, zone) in enumerate(places)]
+
+    assert waves_of(hosts, "1", by_zone=True) == [["a0", "b4"], ["a1", "b2"], ["a3"]]
 
 
 def test_application_of_several_ranks_comes_several_times_if_another_belongs_in_between() -> None:
