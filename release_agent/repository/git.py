@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from release_agent.model import Kind
 from release_agent.repository import objects
 from release_agent.repository.checkout import ATTRIBUTES, Checkout, refuse_submodules, writing
 from release_agent.repository.difference import difference
-from release_agent.repository.files import ADDED, digest, slashes, unreadable
+from release_agent.repository.files import ADDED, REGULAR, digest, slashes, unreadable
 from release_agent.repository.objects import TreeEntry
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
@@ -109,6 +110,29 @@ class GitRepository:
                 )
             _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
         return content.decode("utf-8", "surrogateescape")
+
+    def matching(self, commit: str, pattern: str, most: int) -> dict[str, str]:
+        """Return the texts of a commit's files by path; ``pattern``: a path with a shell pattern in its last name.
+
+        Raises Failed (programs-invalid) for something else than a regular file, or one of more than ``most`` bytes.
+        """
+        directory, _, wanted = pattern.rpartition("/")
+        with self._view.readable():
+            found = [e for e in objects.in_directory(self._view.cat, commit, directory) if fnmatchcase(e.path, wanted)]
+            heads = self._view.heads([entry.object_id for entry in found]) if found else []
+            for entry, head in zip(found, heads, strict=True):
+                self._require_text(entry, head.size if head else 0, most)
+            texts = objects.contents(self._view.cat, [entry.object_id for entry in found])
+        paths = {f"{directory}/{entry.path}".lstrip("/"): entry.object_id for entry in found}
+        return {path: texts[object_id][1].decode("utf-8", "surrogateescape") for path, object_id in paths.items()}
+
+    def _require_text(self, entry: TreeEntry, size: int, most: int) -> None:
+        why = f"it has {size} bytes, and {most} are read at most" if size > most else ""
+        if entry.mode not in REGULAR:
+            why = "it is a link or a directory, not a file"
+        if why:
+            message = f"cannot read {entry.path} of repository {self.name}: {why}"
+            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix it, or `programs` in release.toml, and tag again")
 
     def size(self, commit: str) -> tuple[int, int]:
         """Return the size of a checkout of a commit: bytes in whole blocks, and number of files.
