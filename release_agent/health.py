@@ -114,7 +114,7 @@ class BroughtGroup:
 class ProgramsChange:
     """What is not as the live release has it: names of groups.
 
-    ``added``: they are there now. ``changed`` and ``removed``: to be stopped and renewed. ``others``: of the container.
+    ``added``, ``changed`` and ``removed``: to be stopped and renewed. ``others``: of the container.
     """
 
     added: tuple[str, ...] = ()

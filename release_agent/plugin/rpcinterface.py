@@ -279,10 +279,10 @@ class ReleaseRPCInterface:
 
     @_answering
     def updatePrograms(self) -> Any:
-        """Have supervisord read the programs of the live release, and add those that are new.
+        """Have supervisord read the programs of the live release.
 
-        @return struct result  Names of groups: added; changed and removed, to be renewed once they are stopped; others, of the
-                               container, that are not as its configuration has them
+        @return struct result  Names of groups: added, changed and removed, to be renewed; others, of the container, that are
+                               not as its configuration has them
         """
         answers = self._answers()
         live = answers.root.current()

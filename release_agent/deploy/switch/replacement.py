@@ -48,17 +48,17 @@ class Replacement:
         self._traffic = traffic
         context = run.context
         self._restarter = Restarter(context.services, context.clock, context.log, context.plugin)
-        self._changed: frozenset[str] = frozenset()
+        self._changed: set[str] = set()
 
     @property
-    def changed(self) -> frozenset[str]:
+    def changed(self) -> set[str]:
         """The names of the services whose programs are not yet as the live release has them."""
         return self._changed
 
     def bring(self, *, forgiving: bool) -> None:
         """Let supervisor have the programs of the live release. Groups that it does not bring are stopped and removed now.
 
-        A service whose program has changed is renewed in its turn, when it is restarted. ``forgiving``: only log what
+        A service whose program is new or has changed gets it in its turn, when it is restarted. ``forgiving``: only log what
         cannot be done; the proof tells what is missing. Raises Unhealthy, Failed.
         """
         context = self._run.context
@@ -69,10 +69,12 @@ class Replacement:
             if change.added or change.changed or change.removed:
                 now = {"added": list(change.added), "changed": list(change.changed), "removed": list(change.removed)}
                 context.log.info("programs.updated", **now)
-            self._changed = frozenset(change.changed).intersection(service.name for service in self._blueprint.services)
-            at_once = [*change.removed, *(group for group in change.changed if group not in self._changed)]
-            if at_once:
-                self.stop([programs.service_of(group) for group in at_once])
+            services = {service.name for service in self._blueprint.services}
+            self._changed = services.intersection(change.added + change.changed)
+            at_once = [name for name in change.removed + change.changed + change.added if name not in self._changed]
+            there = [group for group in at_once if group not in change.added]
+            if there:
+                self.stop([programs.service_of(group) for group in there])
             for group in at_once:
                 self._renew(group)
         except SupervisorGone:
@@ -109,7 +111,7 @@ class Replacement:
         self._restarter.let_go()
 
     def _due(self, service: Service, untouched: Collection[str]) -> Service:
-        """Return a service with what is done to it: one whose program has changed is restarted, whatever it says."""
+        """Return a service with what is done to it: one whose program is new or has changed is restarted, whatever it says."""
         if service.name in self._changed:
             return replace(service, restart=Restart())
         return _only_started(service) if service.name in untouched else service

@@ -82,10 +82,10 @@ class BroughtPrograms:
         return Checked(_HEAD + "".join(section.text() for section in found), groups, problems)
 
     def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
-        """Let supervisord read these programs, and add the groups that are new.
+        """Let supervisord read these programs.
 
-        Returns the names of groups: those that were added; those that are to be renewed once they are stopped, ``changed`` and
-        ``removed``; and ``others``, of the container, that are not as its configuration has them. Raises Failed.
+        Returns the names of groups: those that are to be renewed, ``added``, ``changed`` and ``removed``; and ``others``, of
+        the container, that are not as its configuration has them. Raises Failed.
         """
         before = self._mine(place)
         if not files and not (before and place.file):
@@ -97,8 +97,6 @@ class BroughtPrograms:
         self.known |= before | wanted
         _write(Path(place.file), checked.text or _HEAD)
         added, changed, removed = _reread(supervisord)
-        for name in sorted(wanted.intersection(added)):
-            self._add(supervisord, name)
         others = {*added, *changed, *removed} - self.known
         self.known &= wanted.union(supervisord.process_groups)
         return {
@@ -109,7 +107,7 @@ class BroughtPrograms:
         }
 
     def renew(self, supervisord: Any, name: str) -> None:
-        """Remove a group that has stopped, and add it as the file of the programs has it, if it does; raises Failed."""
+        """Remove a group that has stopped, if it is there, and add it as the file has it, if it does; raises Failed."""
         if name not in self.known:
             message = f"group {name} did not come with a release"
             raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl update changes it")
