@@ -77,8 +77,11 @@ class BroughtPrograms:
         for section in found:
             if section.kind != "group":
                 problems += rules.of_section(section, container.groups([section])[0], place.users, sockets)
+        names = [group.name for group in groups]
         for group in groups:
-            problems += rules.of_names(_maker(found, group.name), group)
+            maker = _maker(found, group.name)
+            problems += rules.of_names(maker, group)
+            problems += [maker.problem("", "is the name of two groups")] if names.count(group.name) > 1 else []
         return Checked(_HEAD + "".join(section.text() for section in found), groups, problems)
 
     def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
@@ -145,6 +148,7 @@ class BroughtPrograms:
         if not container.includes():
             message = f"supervisord would not read {place.file}: [include] does not name it"
             raise Failed(Code.SERVICE_REFUSED, message, hint=f"add {place.file} to `files` in [include]")
+        _require_private(Path(place.file).parent)
         return container
 
     def _mine(self, place: ProgramsPlace) -> set[str]:
@@ -215,15 +219,24 @@ def _reread(supervisord: Any) -> list[list[str]]:
     return list(change)
 
 
+def _require_private(directory: Path) -> None:
+    """Make the directory of the programs if it is not there; raises Failed if others may write to it, or supervisord may not."""
+    try:
+        directory.mkdir(mode=0o755, exist_ok=True)
+        there = directory.lstat()
+    except OSError as error:
+        message = f"cannot make {directory} for the programs of releases: {error.strerror}"
+        raise Failed(Code.SERVICE_REFUSED, message, hint="mount a tmpfs on /run, or name another place in `programs`") from error
+    own = stat.S_ISDIR(there.st_mode) and there.st_uid == os.geteuid() and not there.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not own or not os.access(directory, os.W_OK):
+        message = f"{directory} must be a directory that supervisord's user, and nobody else, may write to"
+        raise Failed(Code.SERVICE_REFUSED, message, hint=f"chmod go-w {directory}, or name another place in `programs`")
+
+
 def _write(file: Path, text: str) -> None:
     """Replace the file in one step; raises Failed. Nobody else may write beside it: supervisord does what it says."""
     fresh = file.with_name(f"{file.name}.new")
     try:
-        file.parent.mkdir(mode=0o755, exist_ok=True)
-        there = file.parent.lstat()
-        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            message = f"{file.parent} must be a directory that only supervisord's user may write to"
-            raise Failed(Code.SERVICE_REFUSED, message, hint=f"chmod go-w {file.parent}, or name another in `programs`")
         fresh.unlink(missing_ok=True)
         with fresh.open("x") as written:  # in the encoding in which supervisord reads it
             os.fchmod(written.fileno(), _PUBLIC)

@@ -70,8 +70,9 @@ class ContainerConfiguration:
 
     def names(self) -> set[str]:
         """Return the names of the container's own programs, groups and event listeners, those of a release left out."""
-        of_release = self._options.parser.section_to_file
-        heads = [head.partition(":") for head in self._options.parser.sections() if of_release.get(head) != self._file]
+        parser, own = self._options.parser, os.path.realpath(self._file)
+        files = {head: os.path.realpath(file) for head, file in parser.section_to_file.items()}
+        heads = [head.partition(":") for head in parser.sections() if files.get(head) != own]
         return {name.strip() for kind, _, name in heads if kind in _PROGRAMS}
 
     def groups(self, sections: Sequence[Section]) -> list[Any]:
@@ -94,9 +95,15 @@ class ContainerConfiguration:
             return self._unknown(section, [section])
         environment = {key: section.values[key] for key in ("environment",) if key in section.values}
         if environment and (of_it := self._trouble(section, environment)):
-            return [section.problem("environment", of_it)]
-        told = [(key, self._trouble(section, environment | _with_its_like(key, section.values))) for key in section.values]
-        return [section.problem(key, of_it) for key, of_it in told if of_it] or [section.problem("", why)]
+            return [section.problem("environment", _discreet(of_it, environment))]
+        told = []
+        for key in section.values:
+            values = _with_its_like(key, section.values)
+            if "%(ENV_" in section.values[key]:  # the section's own environment may say it
+                values |= environment
+            if of_it := self._trouble(section, values):
+                told.append(section.problem(key, _discreet(of_it, values)))
+        return told or [section.problem("", _discreet(why, section.values))]
 
     def _trouble(self, section: Section, values: Mapping[str, str]) -> str:
         """Return what is wrong with some values of a section, or an empty text."""
@@ -131,6 +138,13 @@ def _with_its_like(key: str, values: Mapping[str, str]) -> dict[str, str]:
     if key.startswith("socket_"):
         like = {key, "socket"}
     return {each: values[each] for each in like if each in values}
+
+
+def _discreet(why: str, values: Mapping[str, str]) -> str:
+    """Return what supervisor says of values, unless it may have put one of its own variables in, which may be a secret."""
+    if why.startswith("Format string") or not any("%(ENV_" in value for value in values.values()):
+        return why
+    return "supervisor refuses its value, with the variables put in"
 
 
 def _words(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import stat
 import xmlrpc.client
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 OWN_NAMES = (*AGENT_VERBS, REHEARSAL)
 _ROOT = 0
+_LONGEST_STOP = 86400
 _NUMBERS = ("priority", "startsecs", "startretries", "stopwaitsecs")
 _OF_LOGS = ("logfile_maxbytes", "logfile_backups", "capture_maxbytes")
 _PROCESS = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -35,7 +37,7 @@ def of_section(section: Section, group: Any, users: Collection[str], sockets: Co
     process = group.process_configs[0]
     told = [*_of_process(process)]
     if os.geteuid() == _ROOT:
-        told += _as_root(process, users)
+        told += _as_root(section, process, users)
         socket = getattr(group, "socket_config", None)
         if socket is not None and socket.url not in sockets:
             told += [("socket", text) for text in _unsafe_socket(socket.url)]
@@ -45,35 +47,44 @@ def of_section(section: Section, group: Any, users: Collection[str], sockets: Co
 def of_names(section: Section, group: Any) -> list[Problem]:
     """Return what is wrong with the names of a group's processes; ``section``: the one that makes the group."""
     names = [process.name for process in group.process_configs]
-    told = [f"{name} is the name of several processes" for name in dict.fromkeys(names) if names.count(name) > 1]
-    for name in dict.fromkeys(names):
-        if not _PROCESS.fullmatch(name):
-            told.append(f"a process must be named by letters, digits, '.', '_' and '-', not {name!a:.100}")
-        if name in OWN_NAMES:
-            told.append(f"{name} is a name of the agent's own programs; name the process otherwise")
+    # The names themselves are not shown: a variable of supervisord's may be in them.
+    told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []
+    if not all(map(_PROCESS.fullmatch, names)):
+        told.append("its processes must be named by letters, digits, '.', '_' and '-'")
+    told += [f"{name} is a name of the agent's own programs; name the process otherwise" for name in OWN_NAMES if name in names]
     return [section.problem("", text) for text in told]
 
 
 def _of_process(process: Any) -> Iterator[tuple[str, str]]:
     if is_own({"command": process.command}):
         yield "command", "runs the agent itself; a release cannot bring that"
+    try:
+        words = shlex.split(process.command)
+    except ValueError as error:
+        yield "command", f"supervisor cannot split it into words: {error}"
+    else:
+        if not words:
+            yield "command", "must not be empty"
+    if process.stopwaitsecs > _LONGEST_STOP:
+        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day: a deployment waits as long"
     keys = (*_NUMBERS, *(f"{channel}_{key}" for channel in ("stdout", "stderr") for key in _OF_LOGS))
     for key in keys:
         if abs(getattr(process, key)) > xmlrpc.client.MAXINT:
             yield key, f"must be at most {xmlrpc.client.MAXINT}"
 
 
-def _as_root(process: Any, users: Collection[str]) -> Iterator[tuple[str, str]]:
+def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield what a program must not be where supervisord is the root user: it would do so as root."""
-    allowed = ", ".join(users) or "none"
+    whom = ", ".join(users) or "none"
     if process.uid is None:
-        yield "user", f"must be one of the users for programs of releases ({allowed}): without it the program runs as root"
+        yield "user", f"must be one of the users for programs of releases ({whom}): without it the program runs as root"
     elif process.uid == _ROOT or process.uid not in _uids(users):
-        yield "user", f"must be one of the users for programs of releases: {allowed}"
+        yield "user", f"must be one of the users for programs of releases: {whom}"
     for key in ("stdout_logfile", "stderr_logfile"):
         value = getattr(process, key)
         if isinstance(value, str) and value not in _SAFE_LOGS:
-            yield key, f"must be AUTO, NONE or one of {', '.join(_SAFE_LOGS)}: supervisord would write {value!a:.200} as root"
+            allowed = f"must be AUTO, NONE or one of {', '.join(_SAFE_LOGS)}"
+            yield key, f"{allowed}: supervisord would write {section.values[key]!a:.200} as root"
 
 
 def _uids(users: Collection[str]) -> set[int]:
@@ -95,4 +106,4 @@ def _unsafe_socket(url: str) -> Iterator[str]:
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):
         kind = "a socket" if stat.S_ISSOCK(os.lstat(path).st_mode) else "a file"
-        yield f"{path} is there already, {kind} of somebody else's; supervisord would remove it"
+        yield f"there is {kind} of somebody else's already; supervisord would remove it"

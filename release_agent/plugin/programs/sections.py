@@ -6,6 +6,7 @@ Supervisord stands still while they are read, so everything is bounded first.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from configparser import Error
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -44,6 +45,11 @@ class Section:
         """Return its head without brackets."""
         return f"{self.kind}:{self.name}"
 
+    @property
+    def members(self) -> list[str]:
+        """Return the programs of a group."""
+        return [name.strip() for name in self.values.get("programs", "").split(",")]
+
     def problem(self, key: str, text: str) -> Problem:
         """Make a problem of one of its keys; an empty key: of the section as a whole."""
         return Problem(f"{self.file} [{self.title}]{key and ' '}{key}", text)
@@ -72,6 +78,10 @@ def read(files: Sequence[ProgramFile], current: str, taken: Collection[str]) -> 
         if section.title in seen:
             problems.append(section.problem("", f"is in {seen[section.title].file}, too"))
         seen[section.title] = section
+    grouped = Counter(member for section in found if section.kind == "group" for member in section.members)
+    problems += [
+        Problem("programs", f"program {name!a:.100} is in several groups") for name, times in grouped.items() if times > 1
+    ]
     if len(found) > _MOST_SECTIONS:
         problems.append(Problem("programs", f"there are more than {_MOST_SECTIONS} sections"))
     if not problems and sum(map(_processes, found)) > _MOST_PROCESSES:

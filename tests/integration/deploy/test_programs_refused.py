@@ -48,6 +48,14 @@ OF_FILES = {
         "[fcgi-program:x] socket: must be a TCP socket, or lie in /run",
     ),
     "no socket": (PLAIN.replace("program", "fcgi-program"), '[fcgi-program:x] section requires a "socket" line'),
+    "unclosed quote": (PLAIN.replace("/bin/sleep", "'/bin/sleep"), "[program:x] command: supervisor cannot split it"),
+    "stop that takes for ever": (PLAIN + "stopwaitsecs=90000\n", "[program:x] stopwaitsecs: must be at most 86400"),
+    "two groups of a name": (
+        PLAIN + PLAIN.replace("program", "fcgi-program") + "socket=tcp://127.0.0.1:1\n",
+        "is the name of two groups",
+    ),
+    "group named as a program": (PLAIN + "[group:x]\nprograms=y\n" + PLAIN.replace(":x", ":y"), "is the name of two groups"),
+    "program in two groups": (PLAIN + "[group:a]\nprograms=x\n[group:b]\nprograms=x\n", "program 'x' is in several groups"),
     "unknown variable": (PLAIN + "directory=%(ENV_NO_SUCH)s\n", "[program:x] directory: Format string '%(ENV_NO_SUCH)s'"),
     "a width": (PLAIN + 'environment=A="%(here)999999999s"\n', "[program:x] environment: has a % that begins no"),
     "a lone percent": (PLAIN + 'environment=A="100%"\n', "[program:x] environment: has a % that begins no"),
@@ -99,6 +107,20 @@ def refused(host: Host, text: str | bytes, why: str, *, code: str = "programs-in
 @pytest.mark.parametrize("how", OF_FILES)
 def test_programs_that_are_wrong_are_refused_before_anything_is_built(refusing: Host, how: str) -> None:
     refused(refusing, *OF_FILES[how])
+
+
+def test_variable_of_supervisords_is_not_shown_in_what_is_refused(cold_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter-two")
+    host = allow_programs(cold_host)
+    host.configure(service="")
+    host.start()
+    for line in ("autorestart", "user", "stdout_logfile", "process_name", "stopsignal", "command"):
+        value = "%(ENV_DATABASE_PASSWORD)s" + ("'/" if line in ("command", "process_name") else "")
+        values = {"command": "x", "user": "nobody", line: value}
+        release(host, "", "\n".join(["[program:x]", *(f"{key}={value}" for key, value in values.items())]))
+        ran = host.deploy("--dry-run", host.repository.head)
+        assert (ran.code, ran.json["error"]["code"]) == (13, "programs-invalid"), (line, ran.err)
+        assert "hunter" not in ran.err + ran.out
 
 
 def test_two_files_cannot_bring_the_same_program(refusing: Host) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from support.brought import IDLE, allow_programs, file_of, groups, idle, pids, p
 from support.fcgi import SERVER, fcgi_program, refusal
 from support.repositories import Repository
 from support.servers import free_port
+from support.tracing import killed_at
 from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
@@ -353,3 +356,35 @@ def test_group_of_programs_is_one_service(bringing: Host) -> None:
     release(host, "v1.1.0", idle(host, "a"), idle(host, "b"))
     assert host.deploy().code == 0
     settled(host, "a", "b")
+
+
+@pytest.mark.needs("ptrace")
+@pytest.mark.parametrize("call", ["connect", "rename", "fsync"])
+def test_killed_at_any_call_the_next_run_puts_the_programs_right(bringing: Host, call: str) -> None:
+    """Kill the agent at the first, fourth, … call of a kind; the release before has other programs than the next one."""
+    host = bringing
+    quick = "startsecs=0"
+    brings = {"v1.0.0": ("old", "same", "worker"), "v1.1.0": ("new", "same", "worker")}
+    for tag, names in brings.items():
+        changed = f"{quick}\nstopwaitsecs={9 if tag == 'v1.0.0' else 8}"
+        texts = [idle(host, name, changed if name == "worker" else quick).replace("startsecs=1\n", "") for name in names]
+        release(host, tag, *texts, version=tag)
+    assert host.deploy("v1.0.0", "--allow-lower").code == 0
+    kills = 0
+
+    for nth, verb in zip(range(1, 1000, 3), cycle(["boot", "deploy"])):
+        live = (host.root / "current" / "version").read_text()
+        revision = "v1.1.0" if live == "v1.0.0" else "v1.0.0"
+        with Path(os.devnull).open("r+") as nothing:
+            command = ["release-agent", "deploy", "--force", "--allow-lower", revision]
+            code = killed_at(call, nth, command, host.environment, [nothing.fileno()] * 3)
+        if code == 0:
+            break
+        kills += code == -signal.SIGKILL
+        again = host.agent(verb, *([revision, "--allow-lower"] if verb == "deploy" else []))
+        assert again.code == 0, (nth, again.err)
+        settled(host, *brings[(host.root / "current" / "version").read_text()])
+    else:
+        pytest.fail("never got through")
+
+    assert kills
