@@ -126,7 +126,7 @@ def _identity(hook: Hook) -> list[str | int]:
 
 
 def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
-    """Read one file; ``lone``: it has all services, so none of them waits for one of another repository."""
+    """Read one file; ``lone``: no other repository has services, for which one of these could wait."""
     source = f"{FILE} of repository {name}"
     try:
         text.encode()  # bytes that are not UTF-8 have become surrogates
@@ -138,7 +138,7 @@ def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
     problems: list[Problem] = []
     parsed = schema.read_table(ReleaseToml, table, "", problems)
     check_services(parsed.services, problems)
-    if lone:
+    if lone and not parsed.programs:  # they make services, too
         check_order(parsed.services, problems)
     check_shared(parsed.shared, problems)
     check_makes(parsed.hooks.build, parsed.shared, problems)
