@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 LARGEST = 64 << 10  # bytes of a file, and of all files together: supervisord stands still while it reads them
+MOST_FILES = 64
 KINDS = ("program", "fcgi-program", "group")
 _NO = ("false", "no", "off", "0")
 

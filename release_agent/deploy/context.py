@@ -53,5 +53,5 @@ class Context:
 
     def blueprint(self, release: Release) -> Blueprint:
         """What a release that exists says of itself, from its own files; raises Refused (release-toml-invalid)."""
-        read, find = partial(self.store.read, release.name), partial(self.store.matching, release.name)
+        read, find = partial(self.store.read, release.name), partial(self.store.programs, release.name)
         return combine_from(self.config, read, release.into, find)

@@ -53,8 +53,8 @@ class Source(Protocol):
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
         """Return a file at each repository's root, by repository."""
 
-    def matching(self, commits: Mapping[str, str], repository: str, pattern: str, most: int) -> dict[str, str]:
-        """Return the texts of files of a repository by path; raises Failed."""
+    def programs(self, commits: Mapping[str, str], repository: str, pattern: str) -> dict[str, str]:
+        """Return the texts of the programs in a repository by path; raises Failed."""
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
@@ -171,8 +171,8 @@ class Store(Protocol):
     def directory(self, name: str) -> Path:
         """Return where a release is."""
 
-    def matching(self, name: str, place: str, pattern: str) -> dict[str, str]:
-        """Return the texts of files of a release, by their path in a place of it; raises Refused."""
+    def programs(self, name: str, place: str, pattern: str) -> dict[str, str]:
+        """Return the texts of the programs in a release, by their path in a place of it; raises Refused."""
 
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""

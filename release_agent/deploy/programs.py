@@ -20,7 +20,7 @@ def blueprint_of(context: Context, commits: dict[str, str]) -> Blueprint:
     """Return what commits say of a release of them; raises Refused, Failed (programs-invalid)."""
 
     def find(repository: str, pattern: str) -> Mapping[str, str]:
-        return context.source.matching(commits, repository, pattern, programs.LARGEST)
+        return context.source.programs(commits, repository, pattern)
 
     return blueprint.combine(context.config, context.source.read(commits, blueprint.FILE), find)
 

@@ -81,7 +81,7 @@ class Answers:
 
     def blueprint(self, release: Release) -> Blueprint:
         """Return what a release says of itself, from its own files; raises Refused (release-toml-invalid)."""
-        read, find = partial(self.root.read, release.name), partial(self.root.matching, release.name)
+        read, find = partial(self.root.read, release.name), partial(self.root.programs, release.name)
         return combine_from(self._config, read, release.into, find)
 
     def _status(self, journal: StateDatabase, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:

@@ -285,8 +285,10 @@ class ReleaseRPCInterface:
                                not as its configuration has them
         """
         answers = self._answers()
-        live = answers.root.current()
-        files = answers.blueprint(live).programs if live else ()
+        live = answers.root.current() or answers.root.unnoted()
+        if live is None:  # nothing that is there came with a release, or which one is not known
+            return {"added": [], "changed": [], "removed": [], "others": []}
+        files = answers.blueprint(live).programs
         return self._brought().update(self._supervisord, self._place, files, str(answers.root.link))
 
     @_answering

@@ -107,13 +107,13 @@ class GitSource:
         texts = {r.name: r.read(commits[r.name], path) for r in self.repositories}
         return {name: text for name, text in texts.items() if text is not None}
 
-    def matching(self, commits: Mapping[str, str], repository: str, pattern: str, most: int) -> dict[str, str]:
-        """Return the texts of a repository's files by path; ``pattern``: a path with a shell pattern in its last name.
+    def programs(self, commits: Mapping[str, str], repository: str, pattern: str) -> dict[str, str]:
+        """Return the texts of a repository's programs by path; ``pattern``: a path with a shell pattern in its last name.
 
-        Raises Failed (programs-invalid) for something else than a regular file, or one of more than ``most`` bytes.
+        Raises Failed (programs-invalid) for what cannot be read.
         """
         (named,) = (each for each in self.repositories if each.name == repository)
-        return named.matching(commits[repository], pattern, most)
+        return named.matching(commits[repository], pattern)
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return the size of a release of these commits: bytes, and number of files."""

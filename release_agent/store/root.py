@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from release_agent.config.programs import LARGEST as LARGEST_PROGRAMS
+from release_agent.config import programs
 from release_agent.config.readers import joined
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import State, is_release_name, release_number, unknown_release
@@ -380,14 +380,16 @@ class Root:
                 Code.RELEASE_TOML_INVALID, message, hint="deploy again with --force, or roll back to another release"
             ) from error
 
-    def matching(self, name: str, place: str, pattern: str) -> dict[str, str]:
-        """Return the texts of a release's files by their path in a place of it; no link is followed.
+    def programs(self, name: str, place: str, pattern: str) -> dict[str, str]:
+        """Return the texts of a release's programs by their path in a place of it; no link is followed.
 
         ``pattern``: a path with a shell pattern in its last name. Raises Refused (release-toml-invalid) for what cannot be read.
         """
         directory, _, wanted = pattern.rpartition("/")
         try:
-            found = regular_files(self._releases / name, joined(place, directory or "."), wanted, LARGEST_PROGRAMS)
+            found = regular_files(
+                self._releases / name, joined(place, directory or "."), wanted, programs.LARGEST, programs.MOST_FILES
+            )
         except OSError as error:
             message = f"cannot read {self._releases / name / joined(place, pattern)}: {told(error)}"
             raise Refused(

@@ -135,11 +135,13 @@ def _held(descriptor: int, path: Path, most: int) -> bytes:
         os.close(descriptor)
 
 
-def regular_files(top: Path, directory: str, pattern: str, most: int) -> dict[str, bytes]:
+def regular_files(top: Path, directory: str, pattern: str, most: int, most_files: int) -> dict[str, bytes]:
     """Return what the files of a directory hold, by name; ``pattern``: of their names. No link is followed below ``top``.
 
-    Raises OSError for a file that is not regular or has more than ``most`` bytes; there are none without the directory.
+    Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. There are
+    none without the directory.
     """
+    held: dict[str, bytes] = {}
     with ExitStack() as opened:
         place = None
         for name in (str(top), *(part for part in directory.split("/") if part != ".")):
@@ -149,7 +151,12 @@ def regular_files(top: Path, directory: str, pattern: str, most: int) -> dict[st
                 return {}
             opened.callback(os.close, place)
         names = sorted(fnmatch.filter(os.listdir(place), pattern))  # noqa: PTH208 - of a descriptor
-        return {name: _held(os.open(name, _PLAINLY | os.O_NOFOLLOW, dir_fd=place), Path(name), most) for name in names}
+        if len(names) > most_files:
+            raise OSError(errno.EFBIG, f"there are more than {most_files} files", directory)
+        for name in names:
+            descriptor = os.open(name, _PLAINLY | os.O_NOFOLLOW, dir_fd=place)
+            held[name] = _held(descriptor, Path(name), most - sum(map(len, held.values())))
+    return held
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class ContainerConfiguration:
         try:
             self._options.read_config(running.configfile)
         except (ValueError, Error, OSError) as error:
-            message = f"supervisord cannot read its own configuration again: {str(error)!a:.500}"
+            message = f"supervisord cannot read its own configuration again: {_words(error)!a}"
             raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl reread shows it; fix the file") from error
 
     def includes(self) -> bool:
@@ -117,7 +117,7 @@ class ContainerConfiguration:
         try:
             _, asked = self._parsed("".join(each.text() for each in together))
         except ValueError as error:
-            return [section.problem("", str(error))] if section.kind == "group" else []
+            return [section.problem("", _discreet(str(error), {}))] if section.kind == "group" else []
         known = asked[section.title]
         strange = [key for key in section.values if key not in known]
         return [section.problem(key, f"is not a key of supervisor's{nearest(key, sorted(known))}") for key in strange]

@@ -73,7 +73,7 @@ OF_FILES = {
     "binary": ("\x00\x01\x02ELF", "is no file of supervisor's kind"),
     "control character": (PLAIN + "directory=/tmp/\x07\n", "'directory': has a control character"),
     "odd name": (PLAIN.replace(":x", ":a b"), "must be named by letters"),
-    "too large": (PLAIN + f";{'x' * 70_000}\n", "and 65536 are read at most"),
+    "too large": (PLAIN + f";{'x' * 70_000}\n", "at most 65536 in 64 are read"),
     "long value": (PLAIN + f"directory=/{'x' * 5000}\n", "has more than 4096 characters"),
     "many sections": ("".join(PLAIN.replace(":x", f":x{i}") for i in range(65)), "more than 64 sections"),
 }
@@ -127,6 +127,13 @@ def test_two_files_cannot_bring_the_same_program(refusing: Host) -> None:
     refusing.repository.commit({"supervisor.d/b.conf": PLAIN})
     refused(refusing, PLAIN, "supervisor.d/b.conf [program:x]: is in supervisor.d/all.conf, too")
     refusing.repository.commit({"supervisor.d/b.conf": "\n"})
+
+
+def test_files_beyond_number_are_not_read(refusing: Host) -> None:
+    refusing.repository.commit({f"supervisor.d/more-{i}.conf": "\n" for i in range(65)})
+    refused(refusing, PLAIN, "bytes in 66 files")
+    for i in range(65):
+        (refusing.repository.path / f"supervisor.d/more-{i}.conf").unlink()
 
 
 def test_a_link_is_not_followed(refusing: Host) -> None:
