@@ -85,8 +85,7 @@ class Restarter:
         replaced = [service for service in services if service.restart.kind is RestartKind.RESTART]
         tired = [service for service in replaced if self._is_tired(service.name)]
         for service in replaced:
-            if service.name not in self._renewed:  # as long as its socket is held, the group that comes could not bind it
-                self.hold(service.name)
+            self.hold(service.name)
         stopping = self._stopping(replaced, faults)
         for service in services:
             if service.restart.signal:

@@ -37,6 +37,8 @@ def test_first_release_brings_its_programs_and_they_are_started_proved_and_shown
     assert (host.serves(), groups(host)) == ("v1.0.0", {"web", "worker"})
     shown = {service["name"]: service["processes"][0]["state"] for service in host.status()["services"]}
     assert shown == {"web": "RUNNING", "worker": "RUNNING"}
+    started = {each["name"]: each["autostart"] for each in host.rpc.supervisor.getAllConfigInfo()}
+    assert (started["web"], started["worker"]) == (False, False), "supervisord alone would start them before boot has looked"
     assert "No config updates" in host.supervisorctl("reread").out
 
 

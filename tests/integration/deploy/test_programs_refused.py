@@ -158,6 +158,7 @@ def test_a_pattern_that_names_nothing_refuses_the_revision(refusing: Host) -> No
     [
         "rm supervisor.d/all.conf && mkfifo supervisor.d/all.conf",
         "rm supervisor.d/all.conf && ln -s /etc/shadow supervisor.d/all.conf",
+        "mv supervisor.d/all.conf all && ln -s ../all supervisor.d/all.conf",
         "mv supervisor.d s && ln -s s supervisor.d",
         "rm supervisor.d/all.conf && mkdir supervisor.d/all.conf",
         "truncate -s 100M supervisor.d/all.conf",
