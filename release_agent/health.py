@@ -98,6 +98,32 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class BroughtGroup:
+    """A supervisor group that a release brings: its processes, where supervisord is to listen for it, empty if it is not to.
+
+    ``smallest``: how many processes its program with the fewest has.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    socket: str
+    smallest: int
+
+
+@dataclass(frozen=True)
+class ProgramsChange:
+    """What is not as the live release has it: names of groups.
+
+    ``added``, ``changed`` and ``removed``: to be stopped and renewed. ``others``: of the container.
+    """
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ServiceLook:
     """One look at one service: its processes, its problems, whether a probe failed, and whether a process runs old code.
 

@@ -70,7 +70,7 @@ def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) 
     # A field without metadata is not a key of the file.
     known = {key_of(f.name, f.metadata): f for f in fields(cls) if f.metadata}  # type: ignore[arg-type]
     problems += [
-        Problem(_join(path, unknown), "is not a key here" + _nearest(unknown, list(known)))
+        Problem(_join(path, unknown), "is not a key here" + nearest(unknown, list(known)))
         for unknown in sorted(set(table) - set(known))
     ]
     values = {f.name: _read(f.metadata, table.get(key, MISSING), _join(path, key), problems) for key, f in known.items()}
@@ -107,6 +107,7 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _nearest(key: str, known: Sequence[str]) -> str:
+def nearest(key: str, known: Sequence[str]) -> str:
+    """Return a question for the known key that an unknown one is nearest to."""
     close = difflib.get_close_matches(key, known, n=1, cutoff=0)
     return f'; did you mean "{close[0]}"?' if close else ""
