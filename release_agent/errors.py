@@ -256,7 +256,12 @@ ENDINGS: tuple[type[ReleaseError], ...] = (
 def error_of_exit(code: int | None) -> ReleaseError:
     """Make the error for a run of which only the exit code is known (None: not even that)."""
     kind = next((kind for kind in ENDINGS if kind.exit_code == code), ReleaseError)
-    known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
+    known = {
+        Exit.MISCONFIGURED: Code.MISCONFIGURED,
+        Exit.BUSY: Code.BUSY,
+        Exit.FAILED: Code.JOURNAL_BROKEN,  # another failure would be in the journal
+        Exit.CANCELLED: Code.CANCELLED,
+    }
     return kind(
         known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG,
         f"it ended with {code} before it was journaled",

@@ -69,10 +69,6 @@ class ConsulClient:
         data = body if isinstance(body, str) else json.dumps(body) if body is not None else ""
         return self._call(lambda http: http.put(_reader(), path, params=list(parameters.items()), data=data.encode()))
 
-    def delete(self, path: str, **parameters: object) -> Any:
-        """Delete what is under a path of the API and return the JSON it answers; raises ConsulError."""
-        return self._call(lambda http: http.delete(_reader(), path, params=list(parameters.items())))
-
     def _call(self, call: Callable[[Any], Any]) -> Any:
         import consul
         import requests

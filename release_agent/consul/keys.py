@@ -7,6 +7,7 @@
 ``PREFIX/_rollouts/ID/plan``                  all but the hosts; written last: if it is there, the rollout is whole
 ``PREFIX/_rollouts/ID/hosts/NAME``            one host of a rollout
 ``PREFIX/_rollouts/ID/orders/ORDER``          an order that the rollout's operator has not obeyed yet
+``PREFIX/_rollouts/ID/order``                 the same of an older agent
 
 No environment's name begins with "_".
 """
@@ -76,12 +77,12 @@ class RolloutKeys:
 
     @property
     def orders(self) -> str:
-        """The folder of the orders that wait for the rollout's operator."""
-        return f"{self.folder}orders/"
+        """What the keys of the orders begin with that wait for the rollout's operator."""
+        return f"{self.folder}order"
 
     def order(self, identity: str) -> str:
-        """Return the key of one order."""
-        return f"{self.orders}{identity}"
+        """Return the key of one order; that of an older agent, which left one at most, has the rollout's id."""
+        return self.orders if identity == self.id else f"{self.folder}orders/{identity}"
 
 
 def rollouts(prefix: str) -> str:

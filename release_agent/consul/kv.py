@@ -67,10 +67,6 @@ class KeyValueStore:
         if self._understood(lambda: self._client.put(_path(key), text)) is not True:
             raise _no_consul(key)
 
-    def delete(self, entry: Entry) -> bool:
-        """Remove a key; returns False if it has changed since it was read."""
-        return bool(self._understood(lambda: self._client.delete(_path(entry.key), cas=entry.version)))
-
     def transact(self, operations: Sequence[dict[str, Any]]) -> list[Entry]:
         """Do all of the operations or none; returns the keys as they are afterwards. Raises Conflict."""
         body = [{"KV": operation} for operation in operations]

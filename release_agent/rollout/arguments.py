@@ -11,7 +11,7 @@ from release_agent.rollout.options import Amount, Options, amount
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _ALL = 100  # percent
 _VERBS = {
@@ -25,9 +25,22 @@ _VERBS = {
 }
 
 
+class _VerbParser(argparse.ArgumentParser):
+    """The parser of one verb."""
+
+    def parse_known_args(  # type: ignore[override]  # argparse's own has a signature for every kind of namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and refuse a start that names no revision and no environment that does."""
+        found, rest = super().parse_known_args(args, namespace)
+        if getattr(found, "promote_from", None) == "" and found.revision is None:
+            self.error("a revision is required, or --promote-from")
+        return found, rest
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of ``rollout`` and what each takes."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_VerbParser)
     start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
     start.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (required without --promote-from)")
     start.add_argument("host", nargs="*", help="deploy to this host: 10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")

@@ -6,7 +6,6 @@ import asyncio
 import resource
 import shlex
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.console.lines import Console
     from release_agent.rollout.model import Host, InventoryHost, Rollout
     from release_agent.rollout.operations.results import Ordered, Result, RolloutPlan, Standing
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
 
 _LOOK = 1.0  # seconds
 
@@ -96,11 +97,15 @@ class RolloutCommand:
             self.console.say(f"the operator of {identity} obeys: {verb}")
         else:
             self.console.say(
-                f"the operator of {identity} has not answered; the order to {verb} waits for it, "
-                f"or for whoever goes on: {self.words(found.rollout, 'resume')}"
+                f"the operator of {identity} has not answered; the order to {verb} waits for it"
+                + (f", or for whoever resumes the rollout: {self.words(found.rollout, 'resume')}" if verb != "pause" else "")
             )
 
     # The observer
+
+    def preflight(self, asking: Asking, options: Options) -> None:
+        """Show how far preflight is from now on."""
+        self.console.preflight(asking, options)
 
     def begin(self, rollout: Rollout) -> None:
         """Show it from now on."""
@@ -169,9 +174,6 @@ def _in_zones(hosts: Sequence[InventoryHost], *, by_zone: bool) -> Sequence[Inve
 def start(command: RolloutCommand) -> int:
     """Look at every host, show the plan, and deploy wave after wave."""
     arguments = command.arguments
-    if arguments.revision is None and not arguments.promote_from:
-        sys.stderr.write("release-agent rollout start: error: a revision is required, or --promote-from\n")
-        return Exit.USAGE
     wanted = StartRequest(
         "" if arguments.promote_from else check_revision(arguments.revision),
         _in_zones(command.parts.targets(), by_zone=arguments.by_zone),
@@ -249,7 +251,9 @@ def order(command: RolloutCommand) -> int:
     if found.running:
         command.say_ordered(found, verb)
     else:
-        command.console.say(f"nobody runs {found.rollout.id} at the moment; to go on: {command.words(found.rollout, 'resume')}")
+        kept = {"approve": "the approval is kept for whoever resumes it", "pause": "it stands still until somebody resumes it"}
+        resume = command.words(found.rollout, "resume")
+        command.console.say(f"nobody runs {found.rollout.id} at the moment; {kept[verb]}: {resume}")
     return Exit.OK
 
 

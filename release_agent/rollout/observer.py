@@ -8,10 +8,15 @@ if TYPE_CHECKING:
     import asyncio
 
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
 
 
 class Observer(Protocol):
     """Follows a rollout, and answers for a person: a terminal, a log, a web page."""
+
+    def preflight(self, asking: Asking, options: Options) -> None:
+        """Show how far preflight is from now on, until end(); it changes while hosts are asked."""
 
     def begin(self, rollout: Rollout) -> None:
         """Show a rollout from now on; it changes while it runs."""

@@ -48,17 +48,32 @@ class PreflightResult:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class Asking:
+    """How far preflight is with one question to many hosts. It changes while they are asked."""
+
+    fleet: int = 0  # hosts of the rollout
+    widest: int = 0  # characters of the longest name among them
+    what: str = "status"  # or "check": what the revision would change
+    hosts: int = 0  # that are asked this,
+    asked: int = 0  # of which so many have answered or are given up,
+    waiting: dict[str, Host] = field(default_factory=dict)  # and these are waited for
+    troubled: dict[str, Host] = field(default_factory=dict)  # by any question so far
+
+
 class Preflight:
     """Asks every host, some at a time; an error of one host is noted in that host only."""
 
     def __init__(self, client_of: Callable[[Host], HostClient], parallel: int, observer: Observer) -> None:
         """``parallel``: hosts to deploy to at a time; ``observer`` hears how many were asked, if it takes a while."""
+        self.asking = Asking()
         self._client_of = client_of
         self._at_once = parallel * TIMES
         self._observer = observer
 
     async def look(self, hosts: Sequence[Host]) -> PreflightResult:
         """Ask what is live on every host; raises Misconfigured, Refused (fleet-mixed), FleetStopped if none answers."""
+        self.asking.fleet, self.asking.widest = len(hosts), max(len(host.name) for host in hosts)
         statuses: dict[str, HostStatus] = {}
 
         async def ask(host: Host) -> None:
@@ -113,17 +128,23 @@ class Preflight:
 
     async def _ask(self, what: str, hosts: Sequence[Host], ask: Callable[[Host], Awaitable[None]]) -> None:
         """Ask hosts, some at a time."""
-        asked = 0
+        if not hosts:
+            return
+        seen = self.asking
+        seen.what, seen.hosts, seen.asked = what, len(hosts), 0
 
         async def count(host: Host) -> None:
-            nonlocal asked
+            seen.waiting[host.name] = host
             await ask(host)
-            asked += 1
+            del seen.waiting[host.name]
+            seen.asked += 1
+            if host.code:
+                seen.troubled[host.name] = host
 
         async def show() -> None:
             while True:
                 await asyncio.sleep(_SHOWN)
-                self._observer.tell("preflight.progress", what=what, asked=asked, hosts=len(hosts))
+                self._observer.tell("preflight.progress", what=what, asked=seen.asked, hosts=len(hosts))
 
         async with alongside(show()):
             await in_parallel(hosts, self._at_once, count)

@@ -77,7 +77,7 @@ class RolloutRun:
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
         except asyncio.CancelledError as cancelled:
-            await self._leave(" by ".join(["interrupted", *map(str, cancelled.args)]))
+            await self._leave(" by ".join(["stopped", *map(str, cancelled.args)]))
             raise
         except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
             await self._leave(error.message)
@@ -124,6 +124,7 @@ class RolloutRun:
                 await self._ask_approval()
             case steps.WaitWhilePaused():
                 await self._gate.opened()
+                self._verified = False  # hosts may have changed in the meantime
             case steps.PutBack(why):
                 await self._revert(why)
 
@@ -223,8 +224,8 @@ class RolloutRun:
             self._gate.stop(f"{judged.describe()} (after wave {rollout.wave + 1})")
 
     async def _verify(self, hosts: Sequence[Host]) -> None:
-        with self._gate.resting():
-            await Verification(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts)
+        verification = Verification(self._rollout, self._writer, self._hosts.client_of, self._observer)
+        await self._unless_shut(verification.of(hosts))
         self._verified = True
 
     async def _ask_approval(self) -> None:
@@ -306,7 +307,7 @@ class RolloutRun:
         rollout, gate = self._rollout, self._gate
         self._observer.tell("order.heard", verb=order.verb, who=order.who)
         if order.verb == ABORT and not rollout.reverting:
-            rollout.aborted = f"aborted by {order.who}"
+            rollout.aborted = f"ordered by {order.who}"
             await self._writer.rollout(rollout)
         elif not (rollout.reverting or gate.stopped):  # otherwise no further host will be begun
             await self._go_on_as(order)

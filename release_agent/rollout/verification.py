@@ -36,9 +36,9 @@ class Verification:
 
     async def _ask(self, host: Host) -> None:
         was_lost = may_have_taken_it(host)
-        patience = 0.0 if was_lost else min(FIRST_CONTACT, self._rollout.options.deadline)
+        patience = 0.0 if was_lost else self._rollout.options.deadline
         try:
-            live = await self._client_of(host).look(patience)
+            live = await self._client_of(host).look(patience, first_contact=min(FIRST_CONTACT, patience))
             error = verdict(live, self._rollout.commits_of(host))
         except HostError as unanswered:
             error = unanswered

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.containers import AGENT, Container, build, build_agent, engine, run
+from support.containers import AGENT, Container, built, engine, run
 from support.environment import PROJECT
 from support.markdown import page
 from support.repositories import Repository
@@ -223,10 +223,10 @@ def test_image_of_somebody_else_only_installs_the_package_and_includes_the_progr
     how = page("docs/containers.md").section("An image of your own")
     (context / "Dockerfile").write_text(how.examples("dockerfile")[0])
     (context / "supervisord.conf").write_text(how.examples("ini")[0])
-    base = os.environ.get("BASE_IMAGE")
-    build("localhost/theirs", context, *(["--build-arg", f"BASE_IMAGE={base}"] if base else []))
 
-    live(box.start("localhost/theirs"), "v1.0.0")
+    with built("localhost/theirs", context) as image:
+        live(box.start(image), "v1.0.0")
+        box.close()
 
 
 def test_agent_is_upgraded_with_a_live_release_and_an_older_journal(box: Box, tmp_path: Path) -> None:
@@ -239,12 +239,12 @@ def test_agent_is_upgraded_with_a_live_release_and_an_older_journal(box: Box, tm
     shutil.copytree(PROJECT, newer, ignore=shutil.ignore_patterns(".*", "tests", "build", "__pycache__"))
     version = newer / "release_agent" / "__init__.py"
     version.write_text(version.read_text().replace('__version__ = "0.1', '__version__ = "0.99'))
-    build_agent("localhost/newer", newer)
 
-    container = box.start("localhost/newer")
-
-    assert "0.99" in container.execute("release-agent", "--version").stdout
-    live(container, "v1.1.0")
-    assert container.outcomes(3)[-1] == ("v1.0.0", "deployed")
-    container.execute("release-agent", "rollback", user="release")
-    live(container, "v1.0.0")
+    with built("localhost/newer", newer) as image:
+        container = box.start(image)
+        assert "0.99" in container.execute("release-agent", "--version").stdout
+        live(container, "v1.1.0")
+        assert container.outcomes(3)[-1] == ("v1.0.0", "deployed")
+        container.execute("release-agent", "rollback", user="release")
+        live(container, "v1.0.0")
+        box.close()

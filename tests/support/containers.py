@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from support.environment import PROJECT
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _LONGEST = 900  # seconds for any one command, the build of an image too
 AGENT, SYSTEM, CONSUL = "localhost/release-agent", "localhost/release-agent-system", "localhost/release-agent-consul"
@@ -47,10 +48,25 @@ def build(tag: str, context: Path, *flags: str) -> None:
     run(engine(), "build", "--network", "host", "--tag", tag, *flags, context)
 
 
-def build_agent(tag: str = AGENT, context: Path = PROJECT) -> None:
-    """Build the project's own image."""
+@contextmanager
+def built(tag: str, context: Path, *flags: str) -> Iterator[str]:
+    """Build an image for a while."""
+    try:
+        build(tag, context, *based(), *flags)
+        yield tag
+    finally:
+        run(engine(), "image", "rm", "--force", tag, check=False)
+
+
+def based() -> list[str]:
+    """Return the flags for the base image that this machine has."""
     base = os.environ.get("BASE_IMAGE")
-    build(tag, context, *(["--build-arg", f"BASE_IMAGE={base}"] if base else []))
+    return ["--build-arg", f"BASE_IMAGE={base}"] if base else []
+
+
+def build_agent() -> None:
+    """Build the project's own image."""
+    build(AGENT, PROJECT, *based())
 
 
 def build_consul(place: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from release_agent.errors import Code
 from release_agent.rollout.host.model import HostError, HostStatus
 from release_agent.rollout.run import HostAccess
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.host.model import RunRequest
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
     from release_agent.rollout.record.port import RolloutStore
 
 OLD, NEW = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
@@ -35,12 +38,18 @@ class FakeHost:
     triggers: list[str] = field(default_factory=list)
     held: asyncio.Event | None = None  # what a deployment waits for
     slow: float = 0.0  # seconds until it tells what is live
+    locked: float = 0.0  # seconds that its journal stays locked
+    away: float = 0.0  # seconds that it refuses connections
 
-    async def look(self, _patience: float = 0.0, **_limits: float) -> HostStatus:
-        """Tell what is live."""
+    async def look(self, patience: float = 0.0, *, first_contact: float | None = None) -> HostStatus:
+        """Tell what is live, if it is asked for long enough."""
         await asyncio.sleep(self.slow)
         if self.error:
             raise self.error
+        if self.locked > patience:
+            raise HostError(Code.HOST_UNREACHABLE, "database is locked", unreachable=True, passing=True)
+        if self.away > (patience if first_contact is None else first_contact):
+            raise HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)
         return HostStatus(self.app, "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
 
     async def check(self, revision: str, _patience: float) -> dict[str, Any]:
@@ -99,6 +108,8 @@ class FakeAccess:
     def __init__(self, store: RolloutStore | None, count: int = 3) -> None:
         """``host-1`` to ``host-N``; without a store nobody may ask for the record."""
         self._store = store
+        self.watched = asyncio.Event()  # the end of each bake
+        self.watched.set()
         self.by_name = {f"host-{number}": FakeHost() for number in range(1, count + 1)}
 
     @property
@@ -119,6 +130,7 @@ class FakeAccess:
         return HostAccess(self.client_of, self._watch)
 
     async def _watch(self, hosts: Sequence[Host], _seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
+        await self.watched.wait()
         for host in hosts:
             if self.by_name[host.name].sick_later:
                 yield host, HostError("host-sick", "it is critical after its deployment")
@@ -131,6 +143,10 @@ class Heard:
         self.events: list[str] = []
         self.answer = answer
         self._told: dict[str, asyncio.Event] = {}
+
+    def preflight(self, _asking: Asking, _options: Options) -> None:
+        """Keep that it began."""
+        self.tell("preflight")
 
     def begin(self, rollout: Rollout) -> None:
         """Keep it."""

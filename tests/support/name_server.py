@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import shlex
 import socket
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,17 +26,20 @@ _numbers = itertools.count(1)
 class NameServer:
     """Answers over UDP with the addresses that it is given; a name without an address gets no answer."""
 
-    def __init__(self, addresses: Mapping[str, str | None], *, together: int = 0) -> None:
-        """``together``: it answers nobody before so many names have been asked for."""
+    def __init__(self, addresses: Mapping[str, str | None], *, together: int = 0, seconds: float = 0.0) -> None:
+        """``together``: it answers nobody before so many names have been asked for; ``seconds``: that each answer takes it."""
         self._addresses = addresses
         self._together = together
+        self._seconds = seconds
+        self._answers: queue.SimpleQueue[tuple[float, bytes, tuple[str, int]]] = queue.SimpleQueue()
         self._waiting: dict[str, list[tuple[bytes, tuple[str, int]]]] = {}
         self._silent = threading.Event()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         # An address of its own in 127.0.0.0/8: resolv.conf knows no ports.
         self.address = f"127.53.{os.getpid() % 250 + 1}.{next(_numbers)}"
         self._socket.bind((self.address, _PORT))
-        threading.Thread(target=self._serve, daemon=True).start()
+        for work in (self._serve, self._send):
+            threading.Thread(target=work, daemon=True).start()
 
     def close(self) -> None:
         """Answer no more."""
@@ -59,8 +65,16 @@ class NameServer:
         for name, questions in self._waiting.items():
             address = self._addresses.get(name, "")
             for question, client in questions if address is not None else []:
-                self._socket.sendto(_reply(question, address), client)
+                self._answers.put((time.monotonic() + self._seconds, _reply(question, address), client))
             questions.clear()
+
+    def _send(self) -> None:
+        """Send each answer when it is due: they come in that order."""
+        while True:
+            due, answer, client = self._answers.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            with suppress(OSError):  # closed
+                self._socket.sendto(answer, client)
 
 
 def _name_in(question: bytes) -> str:

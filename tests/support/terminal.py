@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS, LINES = 80, 24
 _PATIENCE = 60  # seconds
+_SIZE = ("COLUMNS", "LINES")  # whoever runs the tests may have exported that of another terminal
 _PART = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|(.)", re.DOTALL)
 
 
@@ -86,7 +87,8 @@ class Terminal:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
         named = {"TERM": "xterm", "PYTHONUTF8": "1"}
         descriptors = (slave, slave, slave, control, reply)
-        self.process = warm.start(command or ["scene", scene], kept | named | environment, descriptors)
+        shell = {name: value for name, value in (kept | named | environment).items() if name not in _SIZE}
+        self.process = warm.start(command or ["scene", scene], shell, descriptors)
         for descriptor in (slave, control, reply):
             os.close(descriptor)
         self._drawn, self._abandoned = threading.Condition(), threading.Event()

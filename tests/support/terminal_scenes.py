@@ -172,15 +172,16 @@ def scene_standstill() -> None:
     table.end()
 
 
-def ask(before: Callable[[asyncio.Event], None] = lambda _: None) -> None:
-    """Ask after one host of three, and go on with the second."""
+def ask(before: Callable[[asyncio.Event], None] = lambda _: None, *, done: int = 1) -> None:
+    """Ask after one host of three, or more, and go on with the second."""
 
     async def run() -> None:
         rollout, table, approved = a_wave(3), Table(), asyncio.Event()
         hosts = list(rollout.hosts.values())
         table.begin(rollout, lambda verb: f"release-agent rollout {verb} {rollout.id}")
-        started(table, hosts[0])
-        finished(table, hosts[0])
+        for host in hosts[:done]:
+            started(table, host)
+            finished(table, host)
         rollout.phase = Phase.WAITING
         table.tell("approval.awaited")
         before(approved)
@@ -201,6 +202,10 @@ def ask(before: Callable[[asyncio.Event], None] = lambda _: None) -> None:
 
 def scene_ask() -> None:
     ask()
+
+
+def scene_ask_at_the_end() -> None:
+    ask(done=3)
 
 
 def scene_ask_late() -> None:

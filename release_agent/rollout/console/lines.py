@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from release_agent.errors import Exit
     from release_agent.rollout.model import Host, Rollout
     from release_agent.rollout.operations.drift import FleetDrift
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
 
 
 class Console(Protocol):
     """Tells of rollouts, and asks."""
+
+    def preflight(self, asking: Asking, options: Options) -> None:
+        """Show how far preflight is, until end(): ``asking`` changes."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Show what is going to be done; ``changes``: by application; ``exceeded``: the reason why the plan will not run."""
@@ -61,6 +66,9 @@ class Lines:
 
     _names_apps = False  # whether the rollout that is shown is of several applications
     _watched: Rollout | None = None
+
+    def preflight(self, asking: Asking, options: Options) -> None:
+        """Do nothing: ``preflight.progress`` says how far it is, if it takes a while."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Print it."""

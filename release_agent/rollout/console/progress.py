@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from release_agent.rollout.console import text
+from release_agent.rollout.console.picture import TROUBLE, Row, allowed, clock, fitting
 from release_agent.rollout.model import HostStage, Phase
 from release_agent.rollout.policy.estimate import seconds_left
 from release_agent.text import count_of
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Host, Rollout
 
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
-_TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
 _CHANGED = (HostStage.DONE, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)  # a failed one rolled itself back
 _DOING = {
     "staging.started": "hosts stage the revision, and none publishes it yet ({hosts})",
@@ -26,16 +24,6 @@ _DOING = {
     "verification.started": "the last look: hosts are asked what is live ({hosts})",
 }
 _SHORT = 0.25  # of the progress deadline: from then on it is counted down
-
-
-@dataclass(frozen=True)
-class Row:
-    """One host as a row: its name, its stage, what to say of it, and since when."""
-
-    name: str
-    host: Host
-    stage: HostStage
-    began: float
 
 
 class Progress:
@@ -96,9 +84,9 @@ class Progress:
             counts[host.stage] += 1
         self._stages[host.name] = host.stage
         flying, _ = self._rows[False].pop(host.name, None), self._rows[True].pop(host.name, None)
-        if host.stage in (*_IN_FLIGHT, *_TROUBLE):
+        if host.stage in (*_IN_FLIGHT, *TROUBLE):
             began = flying.began if flying and host.stage is HostStage.DEPLOYING else self._now()
-            self._rows[host.stage in _TROUBLE][host.name] = Row(self._named(host), host, host.stage, began)
+            self._rows[host.stage in TROUBLE][host.name] = Row(self._named(host), host, host.stage, began)
         elif host.stage is HostStage.DONE and flying:
             hosts, seconds = self._took
             self._took = hosts + 1, seconds + self._now() - flying.began
@@ -108,14 +96,9 @@ class Progress:
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
         """Return as many rows as there is room for, the newest first, failures before all; and how many more there are."""
-        flying, troubled = self._rows[False], self._rows[True]
-        most = max(room - len(flying), room // 2)  # however many failed, what goes on is seen
-        failed = list(islice(reversed(troubled.values()), most))
-        going = list(islice(reversed(flying.values()), room - len(failed)))
-        hidden = [(len(flying) - len(going), "in flight"), (len(troubled) - len(failed), "in trouble")]
-        more = " and ".join(f"{count} more {what}" for count, what in hidden if count)
+        failed, going, more = fitting(self._rows[True], self._rows[False], room, "in flight")
         said = [(row, flat(text.cause(row.host))) for row in failed]
-        return [*said, *((row, self._countdown(row)) for row in going)], more and f"… and {more}"
+        return [*said, *((row, self._countdown(row)) for row in going)], more
 
     def _countdown(self, row: Row) -> str:
         spent = self._now() - row.began
@@ -159,6 +142,11 @@ class Progress:
             return f"{first}what was changed is put back: {count_of(changed, 'host')}"
         return f"{first}it is over, and nothing is put back"
 
+    def below(self, width: int) -> list[str]:
+        """Return the waves, but on the way back, which has none, and how many hosts are how far."""
+        waves = [] if self.rollout.phase is Phase.REVERTING else [self.waves(width)]
+        return [*waves, self.counted()]
+
     def waves(self, width: int) -> str:
         """Return the waves on one line and which one is going on; where they do not fit, those around it."""
         return wave_map(self._wave, len(self._waves), self._current, width)
@@ -166,8 +154,8 @@ class Progress:
     def _wave(self, number: int) -> str:
         """Return how many hosts of a wave are settled, where they stand, and how many are in trouble."""
         counts = self._waves[number]
-        lost = [f"{counts[stage]} {stage}" for stage in _TROUBLE if counts[stage]]
-        well = _settled(counts) - sum(counts[stage] for stage in _TROUBLE)
+        lost = [f"{counts[stage]} {stage}" for stage in TROUBLE if counts[stage]]
+        well = _settled(counts) - sum(counts[stage] for stage in TROUBLE)
         done = f"{well}/{counts.total()}" if number <= self.rollout.wave else str(counts.total())
         where = [flat(word) for word in (self._apps[number], self._zones[number]) if word]
         return " ".join([done, *where, *([f"({' and '.join(lost)})"] if lost else [])])
@@ -181,16 +169,16 @@ class Progress:
         rollout = self.rollout
         how = "putting back" if rollout.phase is Phase.REVERTING else f"wave {self._current + 1} of {len(self._waves)}"
         left = self._left()
-        about = f", about {_clock(left)} more" if left else ""
-        return f"{how}  {_clock(self._now() - self._began)} so far{about}"
+        about = f", about {clock(left)} more" if left else ""
+        return f"{how}  {clock(self._now() - self._began)} so far{about}"
 
     def counted(self) -> str:
         """Say how many hosts are how far, and what the budgets allow."""
-        return ", ".join(f"{self.counts[stage]} {stage}{self._allowed(stage)}" for stage in HostStage if self.counts[stage])
-
-    def _allowed(self, stage: HostStage) -> str:
-        budgets = {HostStage.FAILED: self.rollout.options.max_failed, HostStage.UNREACHABLE: self.rollout.options.max_unreachable}
-        return f" ({budgets[stage].of(self.counts.total())} allowed)" if stage in budgets else ""
+        return ", ".join(
+            f"{self.counts[stage]} {stage}{allowed(self.rollout.options, stage, self.total)}"
+            for stage in HostStage
+            if self.counts[stage]
+        )
 
     def _left(self) -> float:
         """Return an estimate in seconds; 0 if there is none."""
@@ -206,15 +194,14 @@ class Progress:
         """How many hosts nothing more is to be done for, as it looks."""
         return _settled(self.counts)
 
+    @property
+    def total(self) -> int:
+        """How many hosts there are."""
+        return self.counts.total()
+
 
 def _settled(counts: Counter[HostStage]) -> int:
     return counts.total() - sum(counts[stage] for stage in (HostStage.PENDING, *_IN_FLIGHT))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def wave_map(word: Callable[[int], str], count: int, current: int, width: int) -> str:

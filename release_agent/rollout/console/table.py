@@ -22,17 +22,26 @@ from rich.text import Text
 from release_agent.model import seconds_since
 from release_agent.rollout.console import text
 from release_agent.rollout.console.lines import Lines
+from release_agent.rollout.console.preflight import PreflightProgress
 from release_agent.rollout.console.progress import Progress
-from release_agent.rollout.model import HostStage, Phase
+from release_agent.rollout.model import HostStage
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from release_agent.rollout.console.picture import Picture
     from release_agent.rollout.model import Host, Rollout
+    from release_agent.rollout.options import Options
+    from release_agent.rollout.preflight import Asking
 
 _A_SECOND = 8  # refreshes
-_COLOURS = {HostStage.FAILED: "red", HostStage.UNREACHABLE: "yellow", HostStage.STUCK: "bold red", HostStage.REVERTING: "magenta"}
+_COLOURS: dict[str, str] = {
+    HostStage.FAILED: "red",
+    HostStage.UNREACHABLE: "yellow",
+    HostStage.STUCK: "bold red",
+    HostStage.REVERTING: "magenta",
+}
 
 
 class Table(Lines):
@@ -45,15 +54,21 @@ class Table(Lines):
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._now = now
         self._lock = threading.Lock()
-        self._seen: Progress | None = None
+        self._seen: Progress | None = None  # the rollout …
+        self._drawn: Picture | None = None  # … or preflight, while that goes on
         self._live: Live | None = None
         self._again: Callable[[str], str] = str
+
+    def preflight(self, asking: Asking, options: Options) -> None:
+        """Show how far it is, until end()."""
+        self._drawn = PreflightProgress(asking, options, self._now)
+        self._show()
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
         """Say its id, who has it can do everything else; and show the table, where the terminal can move its cursor."""
         self._again = again
         self.say(text.opening(rollout))
-        self._seen = Progress(rollout, self._now)
+        self._seen = self._drawn = Progress(rollout, self._now)
         self._show()
 
     def watch(self, rollout: Rollout, *, running: bool) -> None:
@@ -66,7 +81,7 @@ class Table(Lines):
                 self._seen.look(rollout)
         else:
             self.say(text.opening(rollout))
-            self._seen = Progress(rollout, self._now, seconds_since(rollout.started_at))
+            self._seen = self._drawn = Progress(rollout, self._now, seconds_since(rollout.started_at))
             self._show()
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
@@ -74,16 +89,16 @@ class Table(Lines):
         if self._seen:
             with self._lock:
                 self._seen.hear(event, host, details)
-        if event == "preflight.progress":
+        if event == "preflight.progress" and not self._live:
             self.say(text.preflight(**details))
-        elif not (self._seen and self._console.is_interactive):
+        elif not (self._drawn and self._console.is_interactive):
             super().tell(event, host, **details)
 
     def end(self) -> None:
         """Take the table away, and give the cursor back; what is left to say is said in words."""
         with suppress(OSError):  # the terminal is gone, and nobody sees it
             self._hide(transient=True)
-        self._seen = None
+        self._seen = self._drawn = None
 
     def say(self, what: str) -> None:
         """Print it, what failed in colour; when the terminal is gone, the rollout goes on unseen."""
@@ -107,8 +122,10 @@ class Table(Lines):
             if done == 1
             else f"{count_of(done, 'host')} run {revision} and are well"
         )
+        goal = f"deploys to the other {left}" if left else "completes the rollout"
+        self.say(f"y {goal}; anything else aborts, and every host stays as it is")
         self.say(f"(from elsewhere: {self._again('approve')})")
-        question = f"Go on with the other {left}?" if left else "Is that the end of it?"
+        question = f"Go on with the other {left}?" if left else "Complete the rollout?"
         answer = await self._answer(f"{well}. {question} [y/N] ", approved)
         self._show()
         return answer
@@ -162,16 +179,15 @@ class Table(Lines):
             live.stop()
 
     def _picture(self) -> Group:
-        seen, size = self._seen, self._console.size
+        seen, size = self._drawn, self._console.size
         if not seen:
             return Group()
         with self._lock:
             notes = [line for note in seen.notes() for line in wrap(note, size.width, max_lines=2, placeholder=" …")]
             # Less "and more", the waves, the counts, the summary, and the cursor's line.
             rows, more = seen.rows(max(1, size.height - len(notes) - 5))
-            summary, settled, total = seen.summary(), seen.settled, seen.counts.total()
-            waves = [] if seen.rollout.phase is Phase.REVERTING else [seen.waves(size.width)]
-            below = [*([more] if more else []), *waves, seen.counted()]
+            summary, settled, total = seen.summary(), seen.settled, seen.total
+            below = [*([more] if more else []), *seen.below(size.width)]
         grid = Grid.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(no_wrap=True, overflow="ellipsis", width=max(1, min(seen.widest, size.width // 3)))
         grid.add_column(no_wrap=True, overflow="ellipsis")

@@ -105,7 +105,7 @@ def headline(rollout: Rollout, *, running: bool) -> str:
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )
     reason = f"  reason: {one_line(rollout.reason)}" if rollout.reason else ""
-    what = f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment})"
+    what = f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment}){_part(rollout)}"
     return f"{what}  by {rollout.who}  {when}  {phase}{why}{reason}"
 
 
@@ -176,18 +176,21 @@ def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
 
 def drift(found: FleetDrift) -> str:
     """What is live on each host, those that do not run what the fleet follows first."""
-    follows = found.follows
-    fleet = f"{found.app or 'an unknown application'} ({found.environment})"
-    lines = [
-        f"{fleet} follows {follows.revision}, by {follows.id}"
-        if follows
-        else f"{fleet} follows nothing: no rollout of the whole fleet has completed"
-    ]
+    lines = [_followed(found)]
     for host in sorted(found.hosts, key=lambda host: not host.is_trouble):
         lines.append(_drifted(host))
         lines += [text.changes(name, between) for name, between in host.changes.items()]
     behind, unknown = sum(host.behind for host in found.hosts), sum(not host.health for host in found.hosts)
     return "\n".join([*lines, f"{text.count_of(len(found.hosts), 'host')}: {behind} behind, {unknown} unknown"])
+
+
+def _followed(found: FleetDrift) -> str:
+    fleet, follows = f"{found.app} ({found.environment})", found.follows
+    if follows:
+        return f"{fleet} follows {follows.revision}, by {follows.id}"
+    if found.app:
+        return f"{fleet} follows nothing: no rollout of the whole fleet has completed"
+    return "an unknown application: none of these hosts says what it runs"
 
 
 def _drifted(host: HostDrift) -> str:
@@ -201,6 +204,11 @@ def _drifted(host: HostDrift) -> str:
 def one_line(words: str) -> str:
     """Put text from a host on one line, without control characters."""
     return text.plain(words.replace("\n", "; "))
+
+
+def _part(rollout: Rollout) -> str:
+    followed = ", followed all the same" if rollout.options.follow else ""
+    return "" if rollout.whole else f"  partial: only some hosts of the inventory{followed}"
 
 
 def _partial(rollout: Rollout) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.config.sections import app_name, environment_name
-from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Refused, RollbackFailed
+from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Failed, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Trigger
@@ -22,6 +22,7 @@ _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
 _LONGEST_NAME = 1000  # characters; the record has to have room for it
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
+_DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
 
 
@@ -42,8 +43,8 @@ def status_of(answer: Any) -> HostStatus:
         return HostStatus(
             app=app_name(answer["app"]),
             environment=environment_name(answer["environment"]),
-            release=name(current.get("release")),
-            revision=name(current.get("revision")),
+            release=checked_name(current.get("release")),
+            revision=checked_name(current.get("revision")),
             commits=dict(current.get("commits", {})),
             health=_health(answer),
             busy=bool(answer.get("deployment")),
@@ -53,7 +54,7 @@ def status_of(answer: Any) -> HostStatus:
         )
 
 
-def name(given: Any) -> str | None:
+def checked_name(given: Any) -> str | None:
     """Return the name of a release, a revision or a deployment; raises TypeError for what cannot be one."""
     if given is None or (isinstance(given, str) and len(given) <= _LONGEST_NAME):
         return given
@@ -83,8 +84,8 @@ def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
 def did_nothing(record: dict[str, Any]) -> bool:
     """Whether a run ended before it changed anything, by no fault of the release."""
     with understood():
-        was_killed = record["outcome"] == Cancelled.outcome and (record.get("error") or {}).get("code") == Code.INTERRUPTED
-        return was_killed or record["outcome"] == Busy.outcome
+        code = (record.get("error") or {}).get("code")
+        return record["outcome"] == Busy.outcome or (record["outcome"], code) in _DID_NOTHING
 
 
 def require_success(record: dict[str, Any], commits: dict[str, str] | None = None) -> None:

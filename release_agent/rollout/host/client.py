@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
-from release_agent.rollout.host.answers import brought_by, did_nothing, error_of, failure, name, status_of, understood
+from release_agent.rollout.host.answers import brought_by, checked_name, did_nothing, error_of, failure, status_of, understood
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
@@ -45,7 +45,7 @@ class HostClient:
         """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds."""
         record = await self._check(revision)
         with understood():
-            identity = str(name(record["id"]))
+            identity = str(checked_name(record["id"]))
         record = await self.follow(identity, patience, "release.check")
         if record["outcome"] != "checked":
             raise failure(record)
@@ -67,8 +67,8 @@ class HostClient:
     ) -> dict[str, Any]:
         """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id, and the phase it is in.
 
-        A run that did nothing is started again until the deadline: the host's lock was taken, or its container was restarted
-        before anything was published.
+        A run that did nothing is started again until the deadline: the host's lock was taken, its journal was locked, or its
+        container was restarted before anything was published.
         ``known``: the id of the run, if it was started before.
         """
         now = asyncio.get_running_loop().time
@@ -103,7 +103,7 @@ class HostClient:
             try:
                 record = await self._call(wanted.method, wanted.argument, False, wanted.trigger, *wanted.more)
                 with understood():
-                    return str(name(record["id"]))
+                    return str(checked_name(record["id"]))
             except HostError as error:
                 first_contact = deadline if error.passing else first_contact  # it is there
                 if not _may_pass(error, now() - began, deadline, first_contact):
@@ -139,7 +139,7 @@ class HostClient:
             record: dict[str, Any] = await self._insist(patience - (now() - began), "release.getDeployment", identity)
             with understood():
                 if record.get("outcome"):
-                    name(record.get("release"))
+                    checked_name(record.get("release"))
                     if "error" not in record:
                         self._pace.took(method, now() - began)
                     return record

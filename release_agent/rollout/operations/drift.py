@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from release_agent.rollout.host.client import PASSING
 from release_agent.rollout.host.model import HostError, note_failure
 from release_agent.rollout.model import Host
 from release_agent.rollout.parallel import LOOKS, in_parallel
@@ -49,7 +50,10 @@ class HostDrift:
 
 @dataclass
 class FleetDrift:
-    """The hosts of one application beside what their fleet follows (None: no rollout of the whole fleet has completed)."""
+    """The hosts of one application beside what their fleet follows (None: no rollout of the whole fleet has completed).
+
+    ``app`` is empty for hosts of which none answers, and so is ``environment`` if no host at all answers.
+    """
 
     app: str
     environment: str
@@ -64,19 +68,19 @@ class FleetDrift:
 async def drift(access: FleetAccess, targets: Sequence[InventoryHost]) -> list[FleetDrift]:
     """Ask every host what is live, and return it by application; nothing is changed.
 
-    Raises Refused (fleet-mixed), FleetStopped if no host answers, RecordUnreachable.
+    Raises Refused (fleet-mixed), RecordUnreachable.
     """
     hosts = [Host(**vars(target), order=order) for order, target in enumerate(targets)]
     statuses: dict[str, HostStatus] = {}
 
     async def look(host: Host) -> None:
         try:
-            statuses[host.name] = await access.client_of(host).look()
+            statuses[host.name] = await access.client_of(host).look(PASSING, first_contact=0.0)
         except HostError as error:
             note_failure(host, error)
 
     await in_parallel(hosts, LOOKS, look)
-    environment = environment_of(hosts, statuses)
+    environment = environment_of(hosts, statuses) if statuses else ""
     return [
         await _of_one(access, environment, [host for host in hosts if host.app == app], statuses)
         for app in dict.fromkeys(host.app for host in hosts)
@@ -84,7 +88,7 @@ async def drift(access: FleetAccess, targets: Sequence[InventoryHost]) -> list[F
 
 
 async def _of_one(access: FleetAccess, environment: str, hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> FleetDrift:
-    app = hosts[0].app  # empty: nobody of their services answers
+    app = hosts[0].app
     follows = await asyncio.to_thread(lambda: access.record.completed(app, environment)) if app else None
     found = {host.name: _seen(host, statuses.get(host.name), follows) for host in hosts}
 

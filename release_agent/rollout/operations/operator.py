@@ -86,9 +86,16 @@ class Operator:
         """
         if not wanted.promote_from:
             check_revision(wanted.revision)
+        preflight = Preflight(self._access.client_of, wanted.options.parallel, self._observer)
+        self._observer.preflight(preflight.asking, wanted.options)
+        try:
+            return await self._looked(preflight, wanted)
+        finally:
+            self._observer.end()
+
+    async def _looked(self, preflight: Preflight, wanted: StartRequest) -> RolloutPlan:
         writer = None if wanted.dry_run else self._writer
         hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
-        preflight = Preflight(self._access.client_of, wanted.options.parallel, self._observer)
         found = await preflight.look(hosts)
         # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
         await _refuse_if_held(writer, found)

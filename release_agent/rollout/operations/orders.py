@@ -68,7 +68,7 @@ def abort(record: RolloutStore, identity: str, sleep: Callable[[float], None] = 
     try:
         if rollout.has_ended:
             raise ended(rollout)
-        rollout.enter(Phase.ABORTED, f"aborted by {who_am_i()}")
+        rollout.enter(Phase.ABORTED, f"ordered by {who_am_i()}")
         record.save(rollout)
     finally:
         record.release()

@@ -159,12 +159,12 @@ def _in_wave(rollout: Rollout, situation: Situation) -> Step:
             return Deploy(pending)
     if options.bake and not situation.baked:
         return Bake(rollout.at(HostStage.DONE), options.bake)
+    if situation.paused:
+        return WaitWhilePaused()
     asked = rollout.asked == rollout.wave
     if options.gate and not (situation.passed or asked):
         return RunGate(options.gate)
     is_last = rollout.wave + 1 == len(waves)
-    if situation.paused and not is_last:
-        return WaitWhilePaused()
     needs_approval = asked or (options.approve and rollout.wave == 0 and not is_last)
     if needs_approval and not rollout.approved:
         return AskApproval()
@@ -180,6 +180,8 @@ def _stopped(rollout: Rollout, stop: Stop) -> Step:
 
 
 def _complete(rollout: Rollout, situation: Situation) -> Step:
+    if situation.paused:
+        return WaitWhilePaused()
     if not situation.verified:
         return Verify(asked_at_the_end(rollout))
     if rollout.at(HostStage.FAILED, HostStage.UNREACHABLE):

@@ -148,7 +148,7 @@ class ConsulRolloutStore:
     def waiting(self, identity: str) -> list[Order]:
         """Return the orders that no operator of the rollout has acknowledged, oldest first."""
         entries = self._kv.tree(self._keys(identity).orders)
-        found = [_understood(e.key, e.text, lambda text: Order.from_json(json.loads(text))) for e in entries]
+        found = [_understood(e.key, e.text, lambda text: Order.from_json({"id": identity, **json.loads(text)})) for e in entries]
         return sorted(found, key=lambda order: order.at)
 
     def acknowledge(self, order: Order) -> None:

@@ -54,6 +54,26 @@ def test_nobody_is_behind_where_the_fleet_follows_nothing(fleet: SimulatedRollou
     assert [host["revision"] for host in found.json["hosts"]] == [NEW, OLD, OLD, OLD, OLD]
 
 
+def test_each_host_is_named_as_silent_where_none_answers(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.manner = Manner.RESET
+
+    found = fleet.rollout("drift", "--fleet", fleet.file)
+    words = fleet.run([word for word in fleet.command("drift", "--fleet", fleet.file) if word != "--json"])
+
+    assert (found.code, words.code) == (30, 30)
+    assert (found.json["app"], found.json["environment"], found.json["follows"]) == ("", "", None)
+    assert [(host["host"], host["code"]) for host in found.json["hosts"]] == [
+        (f"host-{number}", "host-unreachable") for number in range(1, 6)
+    ]
+    lines = words.out.splitlines()
+    assert lines[0] == "an unknown application: none of these hosts says what it runs"
+    assert [line.split("  ")[:2] for line in lines[1:-1]] == [
+        [f"host-{number}", "host-unreachable: Connection reset by peer"] for number in range(1, 6)
+    ]
+    assert lines[-1] == "5 hosts: 0 behind, 5 unknown"
+
+
 def test_each_application_of_a_system_is_beside_what_its_own_fleet_follows(fleet: SimulatedRollouts) -> None:
     fleet.become_system()
     assert fleet.start("--limit", "service=web", "--follow").code == 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,7 @@ from support import warm
 from support.desk import KilledAtWrites
 from support.environment import BIN
 from support.simulated_host import commit_of
+from support.tracing import killed_at
 from support.waiting import ended
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
     (ended,) = operator.events("rollout.ended")
     assert ended["resume"].startswith(f"release-agent rollout resume {operator.id}")
     status = fleet.rollout("status", operator.id).json
-    assert (status["phase"], status["why"]) == ("interrupted", f"interrupted by {number.name}")
+    assert (status["phase"], status["why"]) == ("interrupted", f"stopped by {number.name}")
     fleet.let_go(1)
     assert fleet.rollout("resume", operator.id).code == 0
     assert fleet.live() == [NEW] * 5
@@ -99,6 +103,31 @@ def test_operator_killed_at_any_write_is_gone_on_with_and_no_host_is_deployed_to
     assert (killer.kills, begun >= 4) == (len(numbers), True)
 
 
+@pytest.mark.needs("ptrace")
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
+def test_record_of_an_older_agent_whose_migration_is_killed_at_any_write_keeps_the_abort_that_waits(
+    fleet: SimulatedRollouts, call: str
+) -> None:
+    assert fleet.begin("--approve").end() == 43
+    (listed,) = fleet.rollout("list").json
+    path = fleet.path / "operator" / "release-agent" / "rollouts.db"
+    order = {"verb": "abort", "who": "ada@ops", "at": "2026-11-01T10:00:00Z"}
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.executescript("DROP TABLE waiting; CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL)")
+        older.execute("INSERT INTO wish VALUES (?, ?)", (listed["id"], json.dumps(order)))
+        older.execute("PRAGMA user_version = 1")
+
+    kills = 0
+    with Path(os.devnull).open("r+") as nothing:
+        while killed_at(call, 1 + kills, fleet.command("list"), fleet.environment, [nothing.fileno()] * 3) != 0:
+            kills += 1
+            assert kills < 100, "the migration comes to its end"
+
+    assert kills > 1
+    resumed = fleet.rollout("resume", listed["id"])
+    assert (resumed.code, resumed.json["phase"], resumed.json["why"]) == (40, "aborted", "ordered by ada@ops")
+
+
 def test_terminal_that_is_closed_interrupts_the_rollout_and_is_no_bug(fleet: SimulatedRollouts) -> None:
     fleet.hold(1)
     program, *arguments = [word for word in fleet.start_command(revision=NEW) if word != "--json"]
@@ -113,6 +142,6 @@ def test_terminal_that_is_closed_interrupts_the_rollout_and_is_no_bug(fleet: Sim
 
     assert run.wait(60) == 14
     (listed,) = fleet.rollout("list").json
-    assert (listed["phase"], listed["why"]) == ("interrupted", "interrupted by SIGHUP")
+    assert (listed["phase"], listed["why"]) == ("interrupted", "stopped by SIGHUP")
     assert (fleet.path / "operator.err").read_text() == ""
     fleet.let_go(1)

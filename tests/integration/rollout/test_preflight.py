@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import xmlrpc.client
@@ -13,6 +14,7 @@ import pytest
 from support.desk import Desk
 from support.fleet import Fleet
 from support.simulated_host import Manner, commit_of
+from support.terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +37,32 @@ def test_host_that_is_down_is_found_before_anything_is_changed(fleet: SimulatedR
     assert untouched == [OLD] * 5
     assert allowed.code == 42
     assert fleet.live() == [NEW, NEW, OLD, NEW, NEW]
+
+
+def test_terminal_shows_who_is_in_trouble_and_who_is_waited_for(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[1].manner, fleet.hosts[3].manner = Manner.UNAUTHORISED, Manner.MUTE
+    terminal = Terminal(command=fleet.start_command(revision=NEW)[:-1], columns=120, **fleet.environment)
+    try:
+        lines = terminal.see("4 of 5 hosts have been asked what is live; then what the revision would change", " 1 s")
+
+        rows = [line.split(maxsplit=2) for line in lines if line.startswith("host-")]
+        assert rows == [["host-2", "failed", "host-unauthorised: it wants another user or password"], ["host-4", "asked", "1 s"]]
+        assert lines[-2] == "1 failed (0 allowed)"
+        assert re.search(r"━ +preflight  0:0\d so far$", lines[-1])
+    finally:
+        terminal.abandon()
+
+
+def test_terminal_shows_the_plan_in_place_of_preflight(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[1].check_seconds = 1.0
+    command = [*fleet.start_command(revision=NEW)[:-1], "--dry-run"]
+    terminal = Terminal(command=command, columns=120, **fleet.environment)
+    try:
+        terminal.see("4 of 5 hosts have been asked what the revision would change; then the plan", "host-2  asked")
+
+        assert terminal.close()[0] == f"{NEW} for api (test), 5 hosts"
+    finally:
+        terminal.abandon()
 
 
 @pytest.mark.parametrize(
@@ -207,6 +235,14 @@ def test_option_that_makes_no_sense_is_refused_before_any_host_is_asked(tmp_path
 
     assert (done.code, done.out) == (2, "")
     assert wrong[0] in done.err
+
+
+def test_start_without_a_revision_is_wrong_usage(tmp_path: Path) -> None:
+    done = Desk(tmp_path).rollout("start", "--fleet", "fleet.toml")
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("usage: release-agent rollout start ")
+    assert done.err.endswith("release-agent rollout start: error: a revision is required, or --promote-from\n")
 
 
 @pytest.mark.parametrize("wrong", [("--service", "api"), ("--tag", "canary"), ("--environment", "test"), ("--meta", "a=b")])

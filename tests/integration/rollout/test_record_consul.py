@@ -72,6 +72,21 @@ def shelf(consul_of_module: ConsulProcess) -> _Shelf:
     return _Shelf(consul_of_module)
 
 
+def test_order_that_an_older_agent_left_waits_until_it_is_obeyed(shelf: _Shelf) -> None:
+    record = shelf.record()
+    record.begin(a_rollout(FIRST))
+    shelf.put(f"_rollouts/{FIRST}/order", {"verb": "abort", "who": "eve@laptop", "at": "2026-11-22T10:00:00Z"})
+    record.order(FIRST, Order("pause", "ada@desk"))
+
+    abort, pause = record.waiting(FIRST)
+
+    assert (abort.verb, abort.who, pause.verb) == ("abort", "eve@laptop", "pause")
+    record.acknowledge(abort)
+    assert record.waiting(FIRST) == [pause]
+    record.acknowledge(pause)
+    assert not [name for name in shelf.names() if "order" in name]
+
+
 def test_keys_are_those_that_are_documented(shelf: _Shelf) -> None:
     record, rollout = shelf.record(), a_rollout(FIRST, hosts=2)
     record.begin(rollout)

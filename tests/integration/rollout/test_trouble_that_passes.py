@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 from support.fleet import Fleet
 from support.go_between import GoBetween
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,12 @@ class _Fleet(Fleet):
         assert self.live() == [NEW] * 2
         assert [self.fired(number) for number in range(2)] == [[operator.id]] * 2
 
+    def came_back_once(self, operator: Operator) -> None:
+        """Hold the fleet to a rollout that host-2 refused, and that host-1 was rolled back from once."""
+        assert operator.end() == 41, operator.events()
+        assert self.live() == [OLD] * 2
+        assert [self.fired(number) for number in range(2)] == [[operator.id, f"{operator.id}-revert"], [operator.id]]
+
     def close(self) -> None:
         """End everything."""
         for between in self.between:
@@ -77,6 +85,94 @@ def test_journal_locked_while_hosts_are_looked_at_does_not_leave_one_out(fleet: 
         fleet.between[1].passed(LOCKED)
 
     fleet.took_it_once(operator)
+
+
+def test_journal_locked_when_a_hosts_turn_comes_does_not_take_back_the_fleet(fleet: _Fleet) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(0)
+
+    with fleet.journal_locked(1):
+        fleet.let_go(0)
+        operator.seen("host.started", host="host-2")
+        fleet.between[1].passed(LOCKED)
+
+    fleet.took_it_once(operator)
+
+
+def test_run_that_gave_up_on_a_locked_journal_is_started_again(fleet: _Fleet) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(0)
+
+    with fleet.journal_locked(1):
+        fleet.let_go(0)
+        operator.seen("host.deploying", host="host-2")
+        eventually(lambda: fleet.hosts[1].process("deploy")[0] == "EXITED", "the run has given up")
+
+    fleet.took_it_once(operator)
+
+
+def test_journal_locked_when_every_host_is_asked_at_the_end_does_not_take_back_the_fleet(fleet: _Fleet) -> None:
+    operator = fleet.begin("--waves", "2", "--revert", "--gate", fleet.hosts[0].gate("judged"))
+    fleet.hosts[0].reached("judged")
+
+    with fleet.journal_locked(0):
+        fleet.hosts[0].open("judged")
+        operator.seen("verification.started")
+        fleet.between[0].passed(LOCKED, 2)
+
+    fleet.took_it_once(operator)
+
+
+def test_abort_in_the_last_look_waits_for_no_locked_journal(fleet: _Fleet) -> None:
+    operator = fleet.begin("--waves", "2", "--gate", fleet.hosts[0].gate("judged"))
+    fleet.hosts[0].reached("judged")
+
+    with fleet.journal_locked(0):
+        fleet.hosts[0].open("judged")
+        fleet.between[0].passed(LOCKED)
+        assert fleet.rollout("abort", operator.id).json["said"] == f"the operator of {operator.id} obeys: abort"
+        assert operator.end() == 40
+
+    assert fleet.rollout("status", operator.id).json["phase"] == "aborted"
+    assert fleet.live() == [NEW] * 2
+
+
+def test_journal_locked_before_a_host_is_rolled_back_does_not_leave_it_behind(fleet: _Fleet) -> None:
+    fleet.configure(
+        1, f"[hooks]\nbefore_publish = [{{ run = '{fleet.hosts[1].gate('held')}' }}]\nafter_deploy = [{{ run = 'false' }}]"
+    )
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(1)
+
+    with fleet.journal_locked(0):
+        fleet.let_go(1)
+        operator.seen("revert.started")
+        fleet.between[0].passed(LOCKED, 2)
+
+    fleet.came_back_once(operator)
+
+
+def test_journal_locked_while_a_host_is_rolled_back_does_not_leave_it_behind(fleet: _Fleet) -> None:
+    fleet.configure(0, f"[hooks]\nbefore_rollback = [{{ run = '{fleet.hosts[0].gate('back')}' }}]")
+    fleet.refuse(1)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.hosts[0].reached("back")
+
+    with fleet.journal_locked(0):
+        fleet.between[0].passed(LOCKED, 2)
+    fleet.hosts[0].open("back")
+
+    fleet.came_back_once(operator)
+
+
+def test_journal_locked_while_drift_is_measured_does_not_make_a_host_unknown(fleet: _Fleet) -> None:
+    with ThreadPoolExecutor() as pool, fleet.journal_locked(1):
+        found = pool.submit(fleet.rollout, "drift", "--fleet", fleet.file)
+        fleet.between[1].passed(LOCKED)
+
+    assert [host["revision"] for host in found.result().json["hosts"]] == [OLD, OLD]
 
 
 def test_journal_locked_beyond_the_end_of_a_bake_does_not_take_back_the_fleet(fleet: _Fleet) -> None:

@@ -179,6 +179,22 @@ def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(locked_fleet: Simula
     assert lines[-1].strip().startswith("partial: only some hosts of the inventory were chosen; the fleet does not follow it")
 
 
+def test_list_marks_rollouts_of_a_part_of_the_inventory(fleet: SimulatedRollouts) -> None:
+    chosen = [("--limit", "host-1"), ("--exclude", "host-5", "--follow"), ()]
+    identities = [fleet.start(*options).json["id"] for options in chosen]
+
+    listed = {one["id"]: one["whole"] for one in fleet.rollout("list").json}
+    words = fleet.run([word for word in fleet.command("list") if word != "--json"]).out.splitlines()
+
+    assert [listed[identity] for identity in identities] == [False, False, True]
+    marks = {line.split()[0]: line.split("api (test)")[1].split("  by ")[0].strip() for line in words}
+    assert [marks[identity] for identity in identities] == [
+        "partial: only some hosts of the inventory",
+        "partial: only some hosts of the inventory, followed all the same",
+        "",
+    ]
+
+
 def test_zones_are_taken_one_after_the_other(fleet: SimulatedRollouts) -> None:
     for number, zone in enumerate(["north", "south", "north", "south", "south"], 1):
         text = fleet.file.read_text()
@@ -340,4 +356,3 @@ def test_revision_that_completed_in_another_environment_is_promoted(fleet: Simul
     for host in fleet.hosts:
         host.commits |= {NEW: commit_of("moved")}
     assert fleet.run([word for word in start if word != NEW]).code == 12
-    assert fleet.run(fleet.command("start", "--fleet", fleet.file)).code == 2

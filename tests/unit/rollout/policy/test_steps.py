@@ -198,8 +198,11 @@ def test_it_is_partial_when_hosts_within_the_budgets_did_not_take_it(fleet: Roll
         (rollout("D|..", approve=True), Situation(entered=True, baked=True, paused=True), "wait"),
         (rollout("D|.."), Situation(entered=True, baked=True, paused=True), "wait"),
         # What the pause was for is over
-        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, verified=True, paused=True), "completed 0"),
-        (rollout("D|.."), Situation(Stop("aborted by ada", aborted=True), paused=True), "aborted 40: aborted by ada"),
+        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, verified=True, paused=True), "wait"),
+        (rollout("D|DD", wave=1), Situation(entered=True, baked=True, paused=True), "wait"),
+        (rollout("K|K"), Situation(paused=True), "wait"),
+        (rollout("D|DD", wave=1, gate="./gate"), Situation(entered=True, baked=True, paused=True), "wait"),
+        (rollout("D|.."), Situation(Stop("ordered by ada", aborted=True), paused=True), "aborted 40: ordered by ada"),
     ],
 )
 def test_pause_keeps_the_next_wave_from_beginning(fleet: Rollout, situation: Situation, expected: str) -> None:
@@ -219,7 +222,7 @@ def test_person_is_asked_once_after_the_first_wave(fleet: Rollout, expected: str
     assert shown(next_step(fleet, BAKED)) == expected
 
 
-ABORT, LATE = Stop("aborted by ada", aborted=True), Stop("no host became healthy within 900 s")
+ABORT, LATE = Stop("ordered by ada", aborted=True), Stop("no host became healthy within 900 s")
 
 
 @pytest.mark.parametrize(
@@ -232,8 +235,8 @@ ABORT, LATE = Stop("aborted by ada", aborted=True), Stop("no host became healthy
         # Nothing was changed: there is nothing to put back
         (rollout(".|..", revert=True), LATE, "failed 40: no host became healthy within 900 s"),
         # An abort leaves hosts as they are
-        (rollout("D|..", revert=True), ABORT, "aborted 40: aborted by ada"),
-        (rollout("D|DD", wave=1), ABORT, "aborted 40: aborted by ada"),
+        (rollout("D|..", revert=True), ABORT, "aborted 40: ordered by ada"),
+        (rollout("D|DD", wave=1), ABORT, "aborted 40: ordered by ada"),
     ],
 )
 def test_stopped_rollout_ends_or_goes_back(fleet: Rollout, stop: Stop, expected: str) -> None:
