@@ -72,7 +72,8 @@ class Parts:
 
         return SupervisorServices(self._rpc())
 
-    def _plugin(self) -> PluginCalls:
+    def plugin(self) -> PluginCalls:
+        """Make the calls of the plugin inside supervisord."""
         from release_agent.services.plugin import PluginCalls
 
         return PluginCalls(self._rpc())
@@ -195,7 +196,7 @@ class Parts:
             journal=journal,
             hooks=CommandRunner(self.clock, lambda line: self.log.info("hook.output", line=line), notes=root.incoming),
             services=services,
-            plugin=self._plugin(),
+            plugin=self.plugin(),
             programs=self._programs(),
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from release_agent.health import BroughtGroup, Candidate, Process, ProgramsChange
@@ -11,7 +12,16 @@ if TYPE_CHECKING:
 
     Form = Mapping[str, type | tuple[type, ...]]
 
-_PROCESS: Form = {"group": str, "name": str, "statename": str, "pid": int, "spawnerr": str, "description": str, "start": int}
+_PROCESS: Form = {
+    "group": str,
+    "name": str,
+    "statename": str,
+    "pid": int,
+    "spawnerr": str,
+    "description": str,
+    "start": int,
+    "stop": int,
+}
 _PROGRAM: Form = {
     "group": str,
     "name": str,
@@ -52,10 +62,17 @@ def processes(answer: object) -> list[Process]:
 def process(answer: object) -> Process:
     """Read one process. Supervisor says why it gave one up in one of two places."""
     info = _members(answer, _PROCESS)
-    seen = Process(info["group"], info["name"], info["statename"], pid(info["pid"]), info["spawnerr"], started=info["start"] != 0)
-    if seen.hopeless and not seen.why:
-        return Process(seen.service, seen.name, seen.state, seen.pid, info["description"], started=seen.started)
-    return seen
+    seen = Process(
+        info["group"],
+        info["name"],
+        info["statename"],
+        pid(info["pid"]),
+        info["spawnerr"],
+        started=info["start"] != 0,
+        started_at=info["start"],
+        ended_at=info["stop"],
+    )
+    return replace(seen, why=info["description"]) if seen.hopeless and not seen.why else seen
 
 
 def candidates(answer: object) -> list[Candidate]:
