@@ -92,7 +92,8 @@ def page(name: str) -> Page:
 
 def pages() -> list[str]:
     """Return the names of all pages."""
-    return ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
+    found = [*sorted((PROJECT / "docs").glob("*.md")), *sorted((PROJECT / "examples").glob("*/README.md"))]
+    return ["README.md", *(str(path.relative_to(PROJECT)) for path in found)]
 
 
 def names(text: str) -> list[str]:
