@@ -1,0 +1,65 @@
+"""Deploy what is pushed: GitHub, GitLab and Gitea call this when somebody pushes a tag.
+
+A push is believed if it is signed with the secret of WEBHOOK_SECRET_FILE. Then the commands WEBHOOK_FETCH and WEBHOOK_DEPLOY run, with
+{name} and {tag} replaced. README.md beside this file has an example.
+"""
+
+import hashlib
+import hmac
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import threading
+
+from flask import Flask, abort, request
+
+app = Flask(__name__)
+SECRET = pathlib.Path(os.environ["WEBHOOK_SECRET_FILE"]).read_text(encoding="utf-8").strip().encode()
+FETCH, DEPLOY = os.environ["WEBHOOK_FETCH"], os.environ["WEBHOOK_DEPLOY"]
+LONGEST_BODY = 1 << 20  # bytes
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what may stand in a command: never an option, never a path
+app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY
+one_at_a_time = threading.Lock()
+
+
+def is_signed(body: bytes) -> bool:
+    """Whether whoever sends this knows the secret. GitLab sends the secret itself, the others sign the body with it."""
+    token = request.headers.get("X-Gitlab-Token", "")
+    ours = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+    theirs = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=") or request.headers.get(
+        "X-Gitea-Signature", ""
+    )
+    return hmac.compare_digest(token.encode(), SECRET) or hmac.compare_digest(theirs.encode(), ours.encode())
+
+
+@app.post("/push")
+def push() -> tuple[str, int]:
+    """Take a push of a tag; anything else is answered and left alone."""
+    if not is_signed(request.get_data()):
+        abort(403)
+    event = request.get_json(silent=True)
+    if not isinstance(event, dict):
+        abort(400)
+    repository = event.get("repository") or event.get("project")
+    name = str(repository.get("name", "")) if isinstance(repository, dict) else ""
+    ref = str(event.get("ref", ""))
+    tag = ref.removeprefix("refs/tags/")
+    if tag == ref or set(str(event.get("after", ""))) == {"0"}:  # a branch, or a tag that was deleted
+        return "no new tag\n", 200
+    if not (NAME.fullmatch(name) and NAME.fullmatch(tag)):
+        abort(400)
+    threading.Thread(target=ship, args=(name, tag)).start()  # the sender waits for ten seconds at most
+    return f"{tag} of {name} is on its way\n", 202
+
+
+def ship(name: str, tag: str) -> None:
+    """Fetch, and deploy. A tag that is not in all repositories yet is refused by the rollout; the last one's push brings it."""
+    with one_at_a_time:
+        for command in (FETCH, DEPLOY):
+            words = [word.format(name=name, tag=tag) for word in shlex.split(command)]
+            done = subprocess.run(words, check=False)
+            app.logger.warning("%s: exit %s", shlex.join(words), done.returncode)
+            if done.returncode:
+                return

@@ -1,0 +1,113 @@
+"""examples/webhook, run by gunicorn as its page says: pushes of GitHub, GitLab and Gitea, and what is none."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.environment import BIN, PROJECT, clean_environment
+from support.servers import free_port
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET = "".join(["a", "shared", "secret"])
+
+
+class Hook:
+    """A running web hook whose commands write down how they were called."""
+
+    def __init__(self, place: Path) -> None:
+        self.port = free_port()
+        self.done = place / "done"
+        self.done.touch()
+        (place / "secret").write_text(SECRET + "\n")
+        note = place / "note"
+        note.write_text(f'#!/bin/sh\necho "$@" >> {self.done}\n')
+        note.chmod(0o755)
+        environment = clean_environment() | {
+            "WEBHOOK_SECRET_FILE": str(place / "secret"),
+            "WEBHOOK_FETCH": f"{note} fetch {{name}}",
+            "WEBHOOK_DEPLOY": f"{note} deploy {{tag}}",
+        }
+        command = [BIN / "gunicorn", "--workers", "1", "--threads", "4", "--bind", f"127.0.0.1:{self.port}", "webhook:app"]
+        self.process = subprocess.Popen(command, cwd=PROJECT / "examples" / "webhook", env=environment, stderr=subprocess.DEVNULL)
+        eventually(lambda: self.push(b"{}", {}) == 403, "the web hook answers")
+
+    def push(self, body: bytes, headers: dict[str, str]) -> int:
+        """Post an event; returns the answer's status, 0 if there is none."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/push", body, {"Content-Type": "application/json", **headers}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def ran(self) -> list[str]:
+        return self.done.read_text().splitlines()
+
+
+@pytest.fixture
+def hook(tmp_path: Path) -> Iterator[Hook]:
+    made = Hook(tmp_path)
+    yield made
+    made.process.terminate()
+    made.process.wait()
+
+
+def signed(body: bytes, secret: str = SECRET) -> str:
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def event(name: str = "api", ref: str = "refs/tags/v1.2.0", after: str = "c0ffee", key: str = "repository") -> bytes:
+    return json.dumps({"ref": ref, "after": after, key: {"name": name}}).encode()
+
+
+@pytest.mark.parametrize("sender", ["GitHub", "GitLab", "Gitea"])
+def test_push_of_a_tag_is_fetched_and_deployed(hook: Hook, sender: str) -> None:
+    body = event(key="project" if sender == "GitLab" else "repository")
+    headers = {
+        "GitHub": {"X-Hub-Signature-256": f"sha256={signed(body)}"},
+        "GitLab": {"X-Gitlab-Token": SECRET},
+        "Gitea": {"X-Gitea-Signature": signed(body)},
+    }[sender]
+
+    assert hook.push(body, headers) == 202
+    eventually(lambda: hook.ran() == ["fetch api", "deploy v1.2.0"], "both commands have run")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (event(), {}, 403),
+        (event(), {"X-Hub-Signature-256": f"sha256={signed(event(), 'guessed')}"}, 403),
+        (event(), {"X-Gitlab-Token": "guessed"}, 403),
+        (event(), {"X-Gitlab-Token": "", "X-Gitea-Signature": ""}, 403),
+        (event(ref="refs/heads/main"), {"X-Gitlab-Token": SECRET}, 200),
+        (event(after="0" * 40), {"X-Gitlab-Token": SECRET}, 200),
+        (event(name="../../etc"), {"X-Gitlab-Token": SECRET}, 400),
+        (event(ref="refs/tags/--force"), {"X-Gitlab-Token": SECRET}, 400),
+        (event(ref="refs/tags/v1; rm -rf"), {"X-Gitlab-Token": SECRET}, 400),
+        (b"no json", {"X-Gitlab-Token": SECRET}, 400),
+        (b"[]", {"X-Gitlab-Token": SECRET}, 400),
+        (b'{"repository": "api", "ref": "refs/tags/v1"}', {"X-Gitlab-Token": SECRET}, 400),
+        (b" " * (2 << 20), {"X-Gitlab-Token": SECRET}, 413),
+    ],
+)
+def test_what_is_no_push_of_a_tag_by_somebody_who_knows_the_secret_runs_nothing(
+    hook: Hook, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    assert (hook.push(body, headers), hook.ran()) == (status, [])
