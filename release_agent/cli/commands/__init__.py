@@ -35,6 +35,7 @@ COMMANDS = {
     "prune": Command("remove the releases beyond [app] keep"),
     "doctor": Command("check the whole set-up and show how to fix each fault"),
     "rollout": Command("deploy a revision across a fleet", json=False),
+    "explain": Command("tell what an error code means, and what to do"),
 }
 
 
