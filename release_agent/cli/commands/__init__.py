@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, as all do but ``rollout``, whose verbs do."""
+    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, as all do but those whose verbs do."""
 
     help: str
     json: bool = True
@@ -35,6 +35,7 @@ COMMANDS = {
     "prune": Command("remove the releases beyond [app] keep"),
     "doctor": Command("check the whole set-up and show how to fix each fault"),
     "rollout": Command("deploy a revision across a fleet", json=False),
+    "config": Command("check a release-agent.toml or release.toml, or print the JSON Schema of one", json=False),
     "explain": Command("tell what an error code means, and what to do"),
 }
 
