@@ -1,6 +1,7 @@
 """The commands. Each is the module of its name in this folder, which is imported only when that command is chosen.
 
-Such a module has ``run(call)``, which returns the exit code, and ``add_arguments(parser)`` if the command takes arguments.
+Such a module has ``run(call)``, which returns the exit code, ``EXAMPLES`` for its help (a command line, and what it does), and
+``add_arguments(parser)`` if the command takes arguments.
 """
 
 from __future__ import annotations

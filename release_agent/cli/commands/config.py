@@ -18,16 +18,22 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
     from release_agent.config.schema import Problem
 
+_CHECKS = {"release-agent config check release.toml": "check a repository's file, also in its CI"}
+_SCHEMAS = {"release-agent config schema release > release.schema.json": "put the schema where an editor finds it"}
+EXAMPLES = {**_CHECKS, **_SCHEMAS}
+
 _KINDS = {kind.word: kind for kind in FileKind}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    checking = verbs.add_parser("check", help="say every problem of these files; exit with 10 if there is one")
+    said = "say every problem of these files; exit with 10 if there is one"
+    checking = verbs.add_parser("check", help=said, description=said, examples=_CHECKS)
     checking.add_argument("file", nargs="+", type=Path, help="check this release-agent.toml or release.toml")
     checking.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/commands.md)")
-    schema = verbs.add_parser("schema", help="print the JSON Schema of a file, for editors")
+    said = "print the JSON Schema of a file, for editors"
+    schema = verbs.add_parser("schema", help=said, description=said, examples=_SCHEMAS)
     schema.add_argument(
         "kind", nargs="?", choices=_KINDS, default="agent", help="of release-agent.toml or of release.toml (default: agent)"
     )

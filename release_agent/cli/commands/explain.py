@@ -15,6 +15,10 @@ from release_agent.errors import Code, Exit
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent explain unhealthy": "say what this error code means",
+}
+
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
 _WIDEST = 100
 _TITLES = {"happened": "what happened", "why": "why", "to_do": "what to do"}
