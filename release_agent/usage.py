@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class HelpfulParser(argparse.ArgumentParser):
@@ -16,6 +16,23 @@ class HelpfulParser(argparse.ArgumentParser):
         """Take argparse's own options besides ``examples``."""
         super().__init__(**options)  # type: ignore[arg-type]
         self.examples = examples or {}
+
+    def complete(self) -> None:
+        """Add what is added only when it is needed."""
+
+    def all(self) -> Iterator[HelpfulParser]:
+        """Return this parser and those of all commands and verbs below it."""
+        self.complete()
+        yield self
+        for action in self._actions:
+            if action.nargs == argparse.PARSER and isinstance(action.choices, dict):
+                for one in action.choices.values():
+                    yield from one.all()
+
+    def arguments(self) -> Sequence[argparse.Action]:
+        """Return what it takes, without commands and verbs."""
+        self.complete()
+        return [action for action in self._actions if action.nargs != argparse.PARSER]
 
     def format_help(self) -> str:
         """Return the help, with the examples at its end."""

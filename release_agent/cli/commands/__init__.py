@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, as all do but those whose verbs do."""
+    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, and its verbs do not."""
 
     help: str
     json: bool = True
@@ -38,6 +38,7 @@ COMMANDS = {
     "rollout": Command("deploy a revision across a fleet", json=False),
     "config": Command("check a release-agent.toml or release.toml, or print the JSON Schema of one", json=False),
     "explain": Command("tell what an error code means, and what to do"),
+    "completion": Command("print a script that lets a shell complete commands, options, tags and releases", json=False),
 }
 
 

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     said = "print the JSON Schema of a file, for editors"
     schema = verbs.add_parser("schema", help=said, description=said, examples=_SCHEMAS)
     schema.add_argument(
-        "kind", nargs="?", choices=_KINDS, default="agent", help="of release-agent.toml or of release.toml (default: agent)"
+        "kind", nargs="?", choices=list(_KINDS), default="agent", help="of release-agent.toml or of release.toml (default: agent)"
     )
 
 

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
-from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.cli.main import CommandParser, parser
-from release_agent.usage import HelpfulParser
+from release_agent.cli.main import parser
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-def parsers(one: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """A parser and those of its commands and verbs."""
-    if isinstance(one, CommandParser):
-        one.complete()
-    yield one
-    for action in one._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for inner in action.choices.values():
-                yield from parsers(inner)
-
-
-PARSERS = {one.prog: one for one in parsers(parser())}
+PARSERS = {one.prog: one for one in parser().all()}
 
 
 @pytest.mark.parametrize("prog", PARSERS)
@@ -42,7 +24,7 @@ def test_help_says_what_it_is_for_and_ends_with_examples(prog: str) -> None:
 
 
 def examples() -> list[str]:
-    return [line for one in PARSERS.values() if isinstance(one, HelpfulParser) for line in one.examples]
+    return [line for one in PARSERS.values() for line in one.examples]
 
 
 @pytest.mark.parametrize("line", sorted(set(examples())))
