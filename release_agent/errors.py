@@ -76,6 +76,7 @@ class Code(StrEnum):
     SERVICE_REFUSED = "service-refused"
     CANCELLED = "cancelled"
     PLUGIN_NEEDED = "plugin-needed"
+    PROGRAMS_INVALID = "programs-invalid"
     REHEARSAL_FAILED = "rehearsal-failed"
     INTERRUPTED = "interrupted"
     JOURNAL_BROKEN = "journal-broken"

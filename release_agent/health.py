@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -21,7 +21,8 @@ def process_number(name: str) -> str:
 class Process:
     """One process of a service as supervisor sees it: ``state`` is supervisor's word, ``why`` its reason for not running it.
 
-    ``pid`` is 0 if it does not run. ``started``: whether this supervisord has ever tried to start it.
+    ``pid`` is 0 if it does not run. ``started``: whether this supervisord has ever tried to start it. ``started_at`` and
+    ``ended_at``: when it was last started, and when it last ended (seconds since 1970); 0: never.
     """
 
     service: str
@@ -30,6 +31,8 @@ class Process:
     pid: int
     why: str = ""
     started: bool = True
+    started_at: int = field(default=0, compare=False)
+    ended_at: int = field(default=0, compare=False)
 
     @property
     def full_name(self) -> str:
@@ -71,6 +74,11 @@ class Process:
         """Whether supervisor has given it up: it will not run again unless somebody starts it."""
         return self.state in ("FATAL", "UNKNOWN")
 
+    @property
+    def given_up_at(self) -> int:
+        """Return when a hopeless process ended, or could not be started, for the last time."""
+        return max(self.started_at, self.ended_at)
+
     def to_json(self) -> dict[str, Any]:
         """Return ``{"name", "state", "pid"}``."""
         return {"name": self.name, "state": self.state, "pid": self.pid}
@@ -95,6 +103,32 @@ class Candidate:
     name: str
     startsecs: int
     of_release: bool
+
+
+@dataclass(frozen=True)
+class BroughtGroup:
+    """A supervisor group that a release brings: its processes, where supervisord is to listen for it, empty if it is not to.
+
+    ``smallest``: how many processes its program with the fewest has.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    socket: str
+    smallest: int
+
+
+@dataclass(frozen=True)
+class ProgramsChange:
+    """What is not as the live release has it: names of groups.
+
+    ``added``, ``changed`` and ``removed``: to be stopped and renewed. ``others``: of the container.
+    """
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

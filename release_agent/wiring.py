@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from release_agent.deploy.ports import FollowedRollout, Reporter
     from release_agent.model import Request
     from release_agent.repository.source import GitSource
+    from release_agent.services.brought import ReleasePrograms
     from release_agent.services.health import HealthExaminer
     from release_agent.services.plugin import PluginCalls
     from release_agent.services.rpc import Rpc
@@ -71,10 +72,16 @@ class Parts:
 
         return SupervisorServices(self._rpc())
 
-    def _plugin(self) -> PluginCalls:
+    def plugin(self) -> PluginCalls:
+        """Make the calls of the plugin inside supervisord."""
         from release_agent.services.plugin import PluginCalls
 
         return PluginCalls(self._rpc())
+
+    def _programs(self) -> ReleasePrograms:
+        from release_agent.services.brought import ReleasePrograms
+
+        return ReleasePrograms(self._rpc())
 
     def _rpc(self) -> Rpc:
         from release_agent.services.rpc import Rpc
@@ -189,7 +196,8 @@ class Parts:
             journal=journal,
             hooks=CommandRunner(self.clock, lambda line: self.log.info("hook.output", line=line), notes=root.incoming),
             services=services,
-            plugin=self._plugin(),
+            plugin=self.plugin(),
+            programs=self._programs(),
             examiner=self.examiner(services),
             reporter=self._reporter(journal, services),
             followed=self._followed(),

@@ -225,10 +225,10 @@ EXPLANATIONS = {
         "The service cannot be deployed like this.",
         (
             "It is a program of the agent itself, or one program inside a group. Or it has one process, no socket of "
-            'supervisord\'s, and `restart = "rolling"`. Or its [rehearsal](configuration.md#servicerehearsal) is not '
-            "allowed or cannot pass."
+            'supervisord\'s, and `restart = "rolling"`. Or its [rehearsal](configuration.md#servicerehearsal) is not allowed or '
+            "cannot pass. Or supervisord takes no [programs from releases](plugin.md#programs-of-releases)."
         ),
-        "The hint names the edit: the group, `numprocs`, or `[service.rehearsal]`.",
+        "The hint names the edit: the group, `numprocs`, `[service.rehearsal]`, or the plugin's section.",
     ),
     Code.CANCELLED: Explanation(
         (Exit.CANCELLED, Exit.ROLLED_BACK),
@@ -238,9 +238,15 @@ EXPLANATIONS = {
     ),
     Code.PLUGIN_NEEDED: Explanation(
         (Exit.FAILED,),
-        "A service has a `[service.rehearsal]`, and only supervisor's plugin can rehearse it.",
+        "A service has a `[service.rehearsal]`, or the release brings programs, and only supervisor's plugin can do that.",
         "Supervisord does not have the plugin, or still runs an older one.",
         "Add supervisor.d/plugin.conf and restart supervisord, or remove the section.",
+    ),
+    Code.PROGRAMS_INVALID: Explanation(
+        (Exit.FAILED, Exit.ROLLED_BACK),
+        "The [programs of the release](configuration.md#programs-that-come-with-a-release) are wrong, or it may not bring any.",
+        "The message names file, section and key. 20: a hook has changed them.",
+        "Fix them in the repository and tag again.",
     ),
     Code.REHEARSAL_FAILED: Explanation(
         (Exit.FAILED,),

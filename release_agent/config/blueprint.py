@@ -8,15 +8,19 @@ import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from release_agent.config import readers, schema
+from release_agent.config import programs, readers, schema
 from release_agent.config.load import check_makes, check_services, check_shared, describe
 from release_agent.config.order import check_order
-from release_agent.config.schema import Problem, section, sections
+from release_agent.config.programs import ProgramFile
+from release_agent.config.schema import Problem, section, sections, setting
 from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Repository, Service, Shared
 from release_agent.errors import Code, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    # Finds the texts of files, by their paths, by the place they are looked for in and a pattern.
+    Find = Callable[[str, str], Mapping[str, str]]
 
 FILE = "release.toml"
 HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy", "before_rollback", "after_failure")
@@ -30,6 +34,7 @@ class ReleaseToml:
     hooks: Hooks = section(Hooks, doc="commands, run in the repository's place")
     services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
     health: HealthSettings = section(HealthSettings, doc="when the release is healthy")
+    programs: str = setting(readers.inner_pattern, default="", doc="supervisor's sections of programs that come with the release")
     own: frozenset[str] = frozenset()
 
 
@@ -41,21 +46,31 @@ class Blueprint:
     hooks: Hooks
     services: tuple[Service, ...]
     health: HealthSettings
+    programs: tuple[ProgramFile, ...] = ()
 
 
-def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
+def _none(_repository: str, _pattern: str) -> Mapping[str, str]:
+    return {}
+
+
+def combine(config: Config, files: Mapping[str, str], find: Find = _none) -> Blueprint:
     """Combine the container's sections, which win, with those of ``release.toml`` by repository name.
 
-    Raises Refused (release-toml-invalid): the revision is at fault, not the container.
+    ``find``: finds the files of programs in a repository, by its name. A program that no ``[[service]]`` names is a service
+    with the defaults. Raises Refused (release-toml-invalid): the revision is at fault, not the container.
     """
     lone = len(config.repositories) == 1
     parsed = [(r.into, _parse(r.name, files[r.name], lone=lone)) for r in config.repositories if r.name in files]
+    named = [r for r in config.repositories if r.name in files]
+    brought = tuple(file for r, (_, toml) in zip(named, parsed, strict=True) for file in _programs(r, toml.programs, find))
     blueprint = Blueprint(
+        programs=brought,
         shared=config.shared if "shared" in config.own else _shared(parsed),
         hooks=config.hooks if "hooks" in config.own else _hooks(parsed),
         services=config.services if "service" in config.own else _services(parsed),
         health=config.health if "health" in config.own else _health(config, parsed),
     )
+    blueprint = replace(blueprint, services=(*blueprint.services, *programs.unnamed(brought, blueprint.services)))
     problems: list[Problem] = []
     check_services(blueprint.services, problems)
     check_order(blueprint.services, problems)
@@ -65,15 +80,34 @@ def combine(config: Config, files: Mapping[str, str]) -> Blueprint:
     return blueprint
 
 
-def combine_from(config: Config, read: Callable[[str], str | None], into: Mapping[str, str] | None = None) -> Blueprint:
+def _programs(repository: Repository, pattern: str, find: Find) -> list[ProgramFile]:
+    """Return the files of a repository that hold programs, by name; raises Refused if there is none."""
+    if not pattern:
+        return []
+    found = find(repository.name, pattern)
+    if not found:
+        problem = Problem("programs", f'"{pattern}" names no file of the release')
+        _refuse(f"{FILE} of repository {repository.name}", [problem])
+    return [ProgramFile(readers.joined(repository.into, path), text) for path, text in sorted(found.items())]
+
+
+def combine_from(
+    config: Config,
+    read: Callable[[str], str | None],
+    into: Mapping[str, str] | None = None,
+    find: Find = _none,
+) -> Blueprint:
     """Combine the container's sections with each ``release.toml`` that ``read`` finds by its path in the release.
 
+    ``find``: finds the files of programs in a place of the release, by their paths in that place.
     ``into``: the places of the repositories that the release was built of, by name, if it has noted them.
     """
     if into:
         config = replace(config, repositories=tuple(Repository(name, "", place) for name, place in into.items()))
     texts = {repository.name: read(f"{repository.into}/{FILE}") for repository in config.repositories}
-    return combine(config, {name: text for name, text in texts.items() if text is not None})
+    places = {repository.name: repository.into for repository in config.repositories}
+    known = {name: text for name, text in texts.items() if text is not None}
+    return combine(config, known, lambda name, pattern: find(places[name], pattern))
 
 
 def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint) -> str:
@@ -92,7 +126,7 @@ def _identity(hook: Hook) -> list[str | int]:
 
 
 def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
-    """Read one repository's file; ``lone``: it has all services, so none of them waits for one of another repository."""
+    """Read one file; ``lone``: no other repository has services, for which one of these could wait."""
     source = f"{FILE} of repository {name}"
     try:
         text.encode()  # bytes that are not UTF-8 have become surrogates
@@ -111,7 +145,7 @@ def parse(table: dict[str, object], problems: list[Problem], *, lone: bool) -> R
     """Make a ReleaseToml of a TOML document; adds every problem to the list. ``lone``: it has all services."""
     parsed = schema.read_table(ReleaseToml, table, "", problems)
     check_services(parsed.services, problems)
-    if lone:
+    if lone and not parsed.programs:  # they make services, too
         check_order(parsed.services, problems)
     check_shared(parsed.shared, problems)
     check_makes(parsed.hooks.build, parsed.shared, problems)

@@ -31,7 +31,7 @@ class FileKind(Enum):
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedFile:
     """What is wrong with one file; ``kind`` is None if it could not be read."""
 
     path: Path
@@ -39,22 +39,22 @@ class Checked:
     problems: tuple[Problem, ...]
 
 
-def check(path: Path) -> Checked:
+def check(path: Path) -> CheckedFile:
     """Return all problems of a file."""
     try:
         table = tomllib.loads(read_regular(path, load.LARGEST).decode())
     except OSError as error:
         problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
-        return Checked(path, None, (problem,))
+        return CheckedFile(path, None, (problem,))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
-        return Checked(path, None, (Problem("", f"is not TOML: {error}", "fix the line that it names"),))
+        return CheckedFile(path, None, (Problem("", f"is not TOML: {error}", "fix the line that it names"),))
     kind = recognise(path.name, table)
     problems: list[Problem] = []
     if kind is FileKind.AGENT:
         load.parse(table, problems, _A_HOST)
     else:
         blueprint.parse(table, problems, lone=False)
-    return Checked(path, kind, tuple(problems))
+    return CheckedFile(path, kind, tuple(problems))
 
 
 def recognise(name: str, table: dict[str, object]) -> FileKind:

@@ -259,6 +259,18 @@ def inner_paths(value: object) -> tuple[str, ...]:
     return paths
 
 
+@takes(_or_empty({"allOf": [inner_path.json_schema, {"not": {"pattern": r"^\.$|[*?\[\]].*/[^/.]"}}]}))
+def inner_pattern(value: object) -> str:
+    """Return an inner path whose last name may be a shell pattern, or the empty string for none."""
+    if value == "":
+        return ""
+    path = inner_path(value)
+    if path == "." or re.search(r"[*?\[\]]", posixpath.dirname(path)):
+        message = 'must be a path such as "supervisor.d/*.conf": a pattern in its last name, and in no other'
+        raise WrongValueError(message)
+    return path
+
+
 def joined(place: str, path: str) -> str:
     """Return an inner path of a place that is an inner path itself."""
     return path if place == "." else place if path == "." else f"{place}/{path}"

@@ -70,7 +70,7 @@ def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) 
         table = {}
     # A field without metadata is not a key of the file.
     known = {key_of(f.name, f.metadata): f for f in fields(cls) if f.metadata}  # type: ignore[arg-type]
-    problems += [_unknown(_join(path, unknown), _nearest(unknown, list(known))) for unknown in sorted(set(table) - set(known))]
+    problems += [_unknown(_join(path, unknown), unknown, list(known)) for unknown in sorted(set(table) - set(known))]
     values = {f.name: _read(f.metadata, table.get(key, MISSING), _join(path, key), problems) for key, f in known.items()}
     return cls(**values)
 
@@ -105,11 +105,16 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _unknown(path: str, nearest: str) -> Problem:
-    if not nearest:
-        return Problem(path, "is not a key here", "remove it")
-    return Problem(path, f'is not a key here; did you mean "{nearest}"?', f'write "{nearest}", or remove it')
+def _unknown(path: str, key: str, known: Sequence[str]) -> Problem:
+    close = _closest(key, known)
+    return Problem(path, "is not a key here" + nearest(key, known), f'write "{close}", or remove it' if close else "remove it")
 
 
-def _nearest(key: str, known: Sequence[str]) -> str:
+def nearest(key: str, known: Sequence[str]) -> str:
+    """Return a question for the known key that an unknown one is nearest to."""
+    close = _closest(key, known)
+    return f'; did you mean "{close}"?' if close else ""
+
+
+def _closest(key: str, known: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0)), "")

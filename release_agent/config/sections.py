@@ -258,6 +258,14 @@ class HealthSettings:
 
 
 @dataclass(frozen=True)
+class MonitorSettings:
+    """``[monitor]``: when the monitor ends the container."""
+
+    exit_when: str = setting(readers.one_of("never", "fatal"), default="never", doc='"fatal": when a service is beyond help')
+    exit_after: float = setting(readers.positive_duration, default=30.0, doc="how long a service must be FATAL before that")
+
+
+@dataclass(frozen=True)
 class Supervisor:
     """``[supervisor]``: the address of its RPC."""
 
@@ -307,6 +315,7 @@ class Config:
     release: ReleaseSettings = section(ReleaseSettings, doc="how releases are made")
     services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
     health: HealthSettings = section(HealthSettings, doc="when a release is healthy")
+    monitor: MonitorSettings = section(MonitorSettings, doc="when the monitor ends the container")
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")
     consul: Consul = section(Consul, doc="reports")
     metrics: Metrics = section(Metrics, doc="for Prometheus")

@@ -39,6 +39,11 @@ class ConsulAgent:
         self._consul = ConsulClient(environ)
 
     @property
+    def ttl(self) -> float:
+        """How long the check lives if a monitor renews it (seconds)."""
+        return self._settings.ttl
+
+    @property
     def key(self) -> str:
         """The host's own key in the KV store."""
         app = self._app

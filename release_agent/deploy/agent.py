@@ -233,8 +233,10 @@ class Agent:
         def once(services: Blueprint, without: Collection[str] = ()) -> Look:
             return look(context, live, services, run.occasion, without)
 
-        if not once(blueprint).well:
-            Replacement(run, blueprint, once, Traffic(run, None, Side(live, blueprint))).start()
+        replacement = Replacement(run, blueprint, once, Traffic(run, None, Side(live, blueprint)))
+        replacement.bring(forgiving=True)
+        if replacement.changed or not once(blueprint).well:
+            replacement.start()
 
 
 def boot_request() -> Request:

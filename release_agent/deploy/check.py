@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.deploy.plan import Plan
     from release_agent.deploy.policy.requests import Outlook
+    from release_agent.deploy.programs import Known
     from release_agent.deploy.switch.leaving import Side
     from release_agent.model import Release, Request
 
@@ -52,14 +53,14 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
     return planned
 
 
-def outlooks(context: Context, services: Sequence[Service]) -> list[Outlook]:
+def outlooks(known: Known, services: Sequence[Service]) -> list[Outlook]:
     """Return what a deployment means for the requests of each service, those of the live release too; raises SupervisorGone."""
-    supervisor, migrates = context.services, context.services.migrates_requests()
+    context, migrates = known.context, known.context.services.migrates_requests()
     leaving = _leaving(context)
     dropped = leaving.services.keys() - {service.name for service in services} if leaving else ()
     return [
         *(
-            outlook(service, supervisor.smallest_program(service.name), context.plugin.socket_of(service.name), migrates=migrates)
+            outlook(service, known.smallest_program(service.name), known.socket_of(service.name), migrates=migrates)
             for service in services
         ),
         *map(of_dropped, sorted(dropped)),
@@ -85,6 +86,6 @@ def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, A
         "needed_bytes": building.size,
         "files": building.files,
         "free_bytes": context.store.free(),
-        "services": [] if stays else [outlook.to_json() for outlook in outlooks(context, planned.blueprint.services)],
+        "services": [] if stays else [outlook.to_json() for outlook in outlooks(planned.known, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Journal,
         OutputCache,
         Plugin,
+        Programs,
         Reporter,
         Services,
         Source,
@@ -45,10 +46,12 @@ class Context:
     hooks: HookRunner
     services: Services
     plugin: Plugin
+    programs: Programs
     examiner: Examiner
     reporter: Reporter
     followed: FollowedRollout
 
     def blueprint(self, release: Release) -> Blueprint:
         """What a release that exists says of itself, from its own files; raises Refused (release-toml-invalid)."""
-        return combine_from(self.config, partial(self.store.read, release.name), release.into)
+        read, find = partial(self.store.read, release.name), partial(self.store.programs, release.name)
+        return combine_from(self.config, read, release.into, find)

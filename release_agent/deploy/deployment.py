@@ -53,6 +53,7 @@ class Deployment:
             return Ending(Outcome.UNCHANGED)
         release = kept or self._build(planned)
         try:
+            self._check_programs(release, planned.blueprint)
             rehearse(self._run, release, planned.blueprint)
             if release.state is State.BUILT:
                 self._context.store.save(replace(release, state=State.STAGED))
@@ -140,9 +141,15 @@ class Deployment:
         only = None if plans.hooks.build else shared
         return replace(release, built=self._context.source.drift(release.commits, directory, release.into, only))
 
+    def _check_programs(self, release: Release, plans: Blueprint) -> None:
+        """Check the programs as they lie in the release: hooks may have changed them. Raises Failed, Refused."""
+        if plans.programs:
+            self._context.programs.check(self._context.blueprint(release).programs)
+
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
         self._run.changes(release, plans)
         try:
+            self._check_programs(release, plans)
             rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:

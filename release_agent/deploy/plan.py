@@ -9,6 +9,7 @@ from release_agent.config import blueprint
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.building import Building, Way, choose
 from release_agent.deploy.policy.rehearsal import check
+from release_agent.deploy.programs import Known, blueprint_of, checked
 from release_agent.errors import Code, Failed
 from release_agent.model import Release, State, Target, release_name
 from release_agent.request import PROGRAM, no_program
@@ -33,15 +34,16 @@ class Plan:
     name: str
     kept: Release | None
     building: Building
+    known: Known
 
 
 def plan(context: Context, target: Target, *, force: bool) -> Plan:
     """Decide what to make or take; raises Failed or Refused."""
     store = context.store
-    plans = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
-    context.services.check(plans.services)
-    _check_rolling(context, plans)
-    _check_rehearsals(context, plans)
+    plans = blueprint_of(context, target.commits)
+    known = checked(context, plans)
+    _check_rolling(known, plans)
+    _check_rehearsals(context, known, plans)
     fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
@@ -50,15 +52,15 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
         built_as = kept.as_built().revision
         kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)
     store.check_room(building.size, building.files)
-    return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building)
+    return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building, known)
 
 
-def _check_rolling(context: Context, plans: Blueprint) -> None:
+def _check_rolling(known: Known, plans: Blueprint) -> None:
     """Raise Failed (service-refused) for a rolling service with a program that is down while its only process is replaced."""
     for service in plans.services:
-        if service.restart.kind is not RestartKind.ROLLING or context.services.smallest_program(service.name) > 1:
+        if service.restart.kind is not RestartKind.ROLLING or known.smallest_program(service.name) > 1:
             continue
-        if not context.plugin.socket_of(service.name):
+        if not known.socket_of(service.name):
             raise Failed(
                 Code.SERVICE_REFUSED,
                 f"service {service.name} cannot be rolled: a program in it has only one process, and no socket that supervisord"
@@ -67,17 +69,17 @@ def _check_rolling(context: Context, plans: Blueprint) -> None:
             )
 
 
-def _check_rehearsals(context: Context, plans: Blueprint) -> None:
+def _check_rehearsals(context: Context, known: Known, plans: Blueprint) -> None:
     """Raise Failed (plugin-needed, service-unknown, service-refused) for a rehearsal that cannot be, or cannot pass."""
     rehearsed = [(service, service.rehearsal) for service in plans.services if service.rehearsal]
     if not rehearsed:
         return
     context.plugin.require()
-    known = [process.name for processes in context.services.processes().values() for process in processes]
-    if PROGRAM not in known:
+    there = [process.name for processes in context.services.processes().values() for process in processes]
+    if PROGRAM not in there:
         raise no_program()
     for service, settings in rehearsed:
-        check(service, settings, context.plugin.candidates(service.name), context.plugin.socket_of(service.name))
+        check(service, settings, known.candidates(service.name), known.socket_of(service.name))
 
 
 def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str) -> Release | None:

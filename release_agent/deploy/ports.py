@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from release_agent.config.blueprint import Blueprint
+    from release_agent.config.programs import ProgramFile
     from release_agent.config.sections import Probe, Service, Shared
-    from release_agent.health import Candidate, Health, Look, Process, Rehearsed
+    from release_agent.health import BroughtGroup, Candidate, Health, Look, Process, ProgramsChange, Rehearsed
     from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
     from release_agent.system.command import CommandResult, HookCommand
     from release_agent.system.sharing import Sharing
@@ -51,6 +52,9 @@ class Source(Protocol):
 
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
         """Return a file at each repository's root, by repository."""
+
+    def programs(self, commits: Mapping[str, str], repository: str, pattern: str) -> dict[str, str]:
+        """Return the texts of the programs in a repository by path; raises Failed."""
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
@@ -166,6 +170,9 @@ class Store(Protocol):
 
     def directory(self, name: str) -> Path:
         """Return where a release is."""
+
+    def programs(self, name: str, place: str, pattern: str) -> dict[str, str]:
+        """Return the texts of the programs in a release, by their path in a place of it; raises Refused."""
 
     def read(self, name: str, path: str) -> str | None:
         """Return a regular file of a release, or None."""
@@ -332,8 +339,8 @@ class Plugin(Sockets, Protocol):
     def socket_of(self, service: str) -> str | None:
         """Return where supervisord itself listens for a service, empty if it does not; None without the plugin."""
 
-    def candidates(self, service: str) -> list[Candidate]:
-        """Return the processes of a service of which a rehearsal copies one; raises Failed."""
+    def candidates(self, service: str, release: str = "") -> list[Candidate]:
+        """Return the processes of a service of which a rehearsal copies one; raises Failed. ``release``: may bring it."""
 
     def rehearse(self, release: str, service: str) -> Rehearsed:
         """Start a copy of a service's process from a release that is not live; raises Failed."""
@@ -352,6 +359,19 @@ class Plugin(Sockets, Protocol):
 
         Those that nobody may look into stand under an empty name.
         """
+
+
+class Programs(Protocol):
+    """The programs that come with a release; every call may raise SupervisorGone."""
+
+    def check(self, files: Sequence[ProgramFile]) -> list[BroughtGroup]:
+        """Return the groups that files make; raises Failed (plugin-needed, service-refused, programs-invalid)."""
+
+    def update(self, files: Sequence[ProgramFile]) -> ProgramsChange:
+        """Let supervisor have the programs of the live release, which are in these files; raises Failed."""
+
+    def renew(self, group: str) -> None:
+        """Let supervisor have a group that has stopped as the live release has it, or not at all; raises Failed."""
 
 
 class Examiner(Protocol):

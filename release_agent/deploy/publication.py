@@ -172,6 +172,7 @@ class Publication:
             # They would go on running from the release that is left.
             for level in stops(leaving.blueprint.services if leaving else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
+            replacement.bring(forgiving=to_the_end)
             replacement.replace(
                 untouched=failed.untouched_on(release) if failed else (),
                 ran=failed.ran_on(release) if failed else None,

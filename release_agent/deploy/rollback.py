@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.line import rollback_target
+from release_agent.deploy.programs import checked
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.run import Ending
 from release_agent.deploy.switch.leaving import before_rollback, left
@@ -25,7 +26,7 @@ def roll_back(run: Run) -> Ending:
         journal, store = context.journal, context.store
         target = rollback_target(journal.line(), store.releases(), store.current(), run.request.release)
         run.about(target)
-        context.services.check(context.blueprint(target).services)
+        checked(context, context.blueprint(target))
     if target.name == run.record.previous:
         health = run.look(target)
         if health.state is HealthState.PASSING:

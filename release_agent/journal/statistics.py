@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def phase_times(journal: Database, bounds: Sequence[float]) -> list[tuple[str, f
     return [(name, total, [int(count) for count in counts]) for name, total, *counts in rows]
 
 
-def last_ended(journal: Database) -> tuple[str, float] | None:
-    """Return when the newest run that has ended began (RFC 3339), and how many seconds it took."""
+def last_ended(journal: Database) -> float | None:
+    """Return when the newest run that has ended did so, in seconds since 1970."""
     rows = journal.read(
         "SELECT started_at, json_extract(record, '$.seconds') FROM deployment WHERE outcome IS NOT NULL ORDER BY seq DESC LIMIT 1"
     )
-    return (rows[0][0], float(rows[0][1] or 0)) if rows else None
+    return datetime.fromisoformat(rows[0][0]).timestamp() + float(rows[0][1] or 0) if rows else None

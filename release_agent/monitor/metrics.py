@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from datetime import datetime
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -109,9 +108,9 @@ def _phases(journal: StateDatabase) -> Metric:
 
 def _last(journal: StateDatabase) -> Metric:
     gauge = GaugeMetricFamily("release_agent_last_deployment_timestamp_seconds", "When the newest run ended; absent before any.")
-    started_at, seconds = statistics.last_ended(journal) or (None, 0.0)
-    if started_at:
-        gauge.add_metric([], datetime.fromisoformat(started_at).timestamp() + seconds)
+    ended_at = statistics.last_ended(journal)
+    if ended_at is not None:
+        gauge.add_metric([], ended_at)
     return gauge
 
 

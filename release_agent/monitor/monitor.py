@@ -16,12 +16,13 @@ from release_agent.health import Health, HealthState
 from release_agent.monitor.watch import HealthWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from release_agent.consul.registration import ConsulAgent
     from release_agent.health import Look
     from release_agent.journal.journal import StateDatabase
     from release_agent.model import Release
+    from release_agent.monitor.ending import ContainerEnd, Lost
     from release_agent.monitor.listener import Wakeups
     from release_agent.monitor.watched import Watched
     from release_agent.system.logs import Log
@@ -31,14 +32,14 @@ class Monitor:
     """One round after the other: look, note, tell Consul, send what waits. A round that fails is logged, not the end."""
 
     def __init__(
-        self, watched: Watched, journal: Callable[[], StateDatabase], consul: ConsulAgent | None, log: Log, ttl: float
+        self, watched: Watched, journal: Callable[[], StateDatabase], consul: ConsulAgent | None, log: Log, ending: ContainerEnd
     ) -> None:
         """``journal`` opens state.db to write: a new connection a round, since a run may have set a broken one aside."""
         self._watched = watched
         self._journal = journal
         self._consul = consul
         self._log = log
-        self._ttl = ttl
+        self._ending = ending
         self._registered: str | None = None  # which release Consul was told is live; None: it is to be told
         self._said: tuple[str, str] = ("", "")
         self._shown: tuple[Release | None, Health] | None = None  # what Consul's check was last set from
@@ -52,9 +53,12 @@ class Monitor:
             self.round()
 
     def round(self) -> None:
-        """Look and tell, unless a run is doing so."""
+        """Look and tell, unless a run is doing so; nothing more once the container ends, or that would replace the reason."""
+        if self._ending.begun:
+            return
         try:
             if self._watched.busy():
+                self._ending.wait_for_run()
                 self._registered = None  # the run registers what it makes live; with its own idea of the TTL
                 self._shown = None
                 return
@@ -63,7 +67,9 @@ class Monitor:
                 look, health = self._look(live)
             self.services = {name: service.well for name, service in look.services.items()} if look else {}
             # A run may have begun while probes were asked: from then on the check is its own.
-            if not self._watched.busy():
+            if self._watched.busy():
+                self._ending.wait_for_run()
+            else:
                 self._tell(live, look, health)
         except ReleaseError as error:
             self._log.warning("monitor.failed", why=error.message)
@@ -82,7 +88,7 @@ class Monitor:
             return
 
         def renew() -> None:
-            while not over.wait(self._ttl / 3) and not self._watched.busy():
+            while not over.wait(consul.ttl / 3) and not self._watched.busy():
                 with suppress(ConsulError):  # the end of the look says what is wrong
                     consul.update(*shown)
 
@@ -109,6 +115,20 @@ class Monitor:
             self._note(live, look, health)
         except ReleaseError as error:  # a full disk takes no well host out of Consul
             self._log.warning("journal.failed", why=error.message)
+        losses = self._ending.consider(look)
+        if live and losses:
+            self._end(live, health, losses)
+        else:
+            self._report(live, health)
+
+    def _end(self, live: Release, health: Health, losses: Sequence[Lost]) -> None:
+        """End the container; its reason is said first, and a Consul that does not take it changes nothing."""
+        try:
+            self._report(live, Health.of(self._ending.announce(live, losses), *health.problems))
+        finally:
+            self._ending.end()
+
+    def _report(self, live: Release | None, health: Health) -> None:
         if self._consul:
             self._show(self._consul, live, health)
             self._shown = (live, health)
@@ -119,8 +139,8 @@ class Monitor:
         """Write down what was found, and roll back if need be: Consul may take its time, or not answer."""
         with self._journal() as journal:
             journal.found(health)
-            if live:
-                self._watch.consider(live, look, journal)
+            if live and self._watch.consider(live, look, journal):
+                self._ending.wait_for_run()
 
     def _exchange(self, consul: ConsulAgent) -> None:
         """Note a person's mode, which is respected: nothing here ends it. Send what waits."""
@@ -133,7 +153,7 @@ class Monitor:
         name = live.name if live else ""
         if self._registered == name and consul.update(live, health):
             return
-        consul.register(live, health, self._ttl)
+        consul.register(live, health, consul.ttl)
         self._registered = name if consul.update(live, health) else None
 
     def _send(self, consul: ConsulAgent, journal: StateDatabase) -> None:

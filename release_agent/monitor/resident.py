@@ -7,7 +7,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from release_agent.errors import ReleaseError
+from release_agent.journal import statistics
 from release_agent.journal.journal import StateDatabase
+from release_agent.monitor.ending import ContainerEnd
 from release_agent.monitor.listener import Wakeups, listen
 from release_agent.monitor.monitor import Monitor
 from release_agent.monitor.poll import Poll
@@ -88,7 +90,8 @@ def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> threading.Th
         # Not made where it is missing: that would hide that it was lost.
         return StateDatabase(root.database, write=root.database.exists())
 
-    monitor = Monitor(watched, journal, parts.consul() if config.consul.enabled else None, log, config.consul.ttl)
+    ending = ContainerEnd(config.monitor, parts.services(), parts.plugin(), log, _last_run_ended(journal))
+    monitor = Monitor(watched, journal, parts.consul() if config.consul.enabled else None, log, ending)
     looking = _start(lambda: monitor.run(wakeups))
     interval = config.revision.poll
     if interval:
@@ -96,6 +99,15 @@ def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> threading.Th
     if config.metrics.listen:
         _start(lambda: _serve_metrics(parts, monitor))
     return looking
+
+
+def _last_run_ended(journal: Callable[[], StateDatabase]) -> float:
+    """Return when the newest run ended (seconds since 1970); 0 if there was none, or the journal cannot be read."""
+    try:
+        with journal() as opened:
+            return statistics.last_ended(opened) or 0.0
+    except ReleaseError:
+        return 0.0
 
 
 def _start(work: Callable[[], None]) -> threading.Thread:

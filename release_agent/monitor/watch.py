@@ -67,26 +67,27 @@ class HealthWatch:
         self._sickness = Sickness()
         self._rolled_back: Published = ("", None)
 
-    def consider(self, live: Release, look: Look | None, journal: StateDatabase) -> None:
+    def consider(self, live: Release, look: Look | None, journal: StateDatabase) -> bool:
         """Fire a rollback if the live release is watched and given up; one that is refused is fired again at the next look.
 
-        ``look``: None if supervisor did not answer.
+        ``look``: None if supervisor did not answer. Returns whether it was fired.
         """
         now = time.monotonic()
         self._sickness = self._sickness.after(live, now, failing=look is not None and look.failing)
         if look is None or not (look.failing or look.hopeless) or self._rolled_back == self._sickness.of:
-            return
+            return False
         health = self._watched.health(live)
         if not is_given_up(self._sickness, health, now, hopeless=look.hopeless):
-            return
+            return False
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
-            return
+            return False
         if journal.is_taken_back(*self._sickness.of):  # by the monitor that ran before this one
-            return
+            return False
         refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:
             self._log.warning("watch.refused", release=live.name, why=refused)
-            return
+            return False
         self._rolled_back = self._sickness.of
         self._log.warning("watch.fired", release=live.name, why="; ".join(look.problems))
         journal.take_back(*self._sickness.of)
+        return True

@@ -26,6 +26,7 @@ from release_agent.variables import Variable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Config, Service
     from release_agent.health import Process
     from release_agent.model import Release
@@ -73,11 +74,15 @@ class Answers:
         release = self.root.get(name)
         if release is None:
             raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {name}", hint="release-agent releases lists them")
-        blueprint = combine_from(self._config, partial(self.root.read, name), release.into)
-        found = next((each for each in blueprint.services if each.name == service), None)
+        found = next((each for each in self.blueprint(release).services if each.name == service), None)
         if found is None:
             raise Failed(Code.SERVICE_UNKNOWN, f"release {name} has no service {service}", hint="name one of its [[service]]")
         return found, str(self.root.directory(name))
+
+    def blueprint(self, release: Release) -> Blueprint:
+        """Return what a release says of itself, from its own files; raises Refused (release-toml-invalid)."""
+        read, find = partial(self.root.read, release.name), partial(self.root.programs, release.name)
+        return combine_from(self._config, read, release.into, find)
 
     def _status(self, journal: StateDatabase, processes_of: Callable[[str], list[Process]]) -> dict[str, Any]:
         live = self.root.current()
@@ -98,4 +103,4 @@ class Answers:
     def _services(self, live: Release | None) -> tuple[Service, ...]:
         if live is None:
             return self._config.services
-        return combine_from(self._config, partial(self.root.read, live.name), live.into).services
+        return self.blueprint(live).services

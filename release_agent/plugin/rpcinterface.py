@@ -27,10 +27,22 @@ from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin import rehearsal
 from release_agent.plugin.answers import Answers
+from release_agent.plugin.programs.brought import BroughtPrograms, ProgramsPlace, told
 from release_agent.plugin.rehearsal import CopyKeeper
 from release_agent.plugin.runs import Started, StartedRuns
 from release_agent.plugin.sockets import HeldSockets
-from release_agent.plugin.wire import NO_ASCII, boolean_of, count_of, faulting, line_of, moment_of, name_of, revision_of, sendable
+from release_agent.plugin.wire import (
+    NO_ASCII,
+    boolean_of,
+    count_of,
+    faulting,
+    line_of,
+    moment_of,
+    name_of,
+    program_files_of,
+    revision_of,
+    sendable,
+)
 from release_agent.plugin.words import LastWords
 from release_agent.request import PROGRAM, PluginRequest, no_program
 from release_agent.store.lock import busy
@@ -50,11 +62,12 @@ def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterfa
     """Make the interface ``release.*``; supervisor calls this for each of its HTTP servers, and again on reload.
 
     Supervisord would end if this raised, so it reads nothing. ``config`` in the
-    section: path of the agent's configuration (default: as for the commands).
+    section: path of the agent's configuration (default: as for the commands). ``programs``: the file for the programs of
+    releases; ``program_users``: who they may run as.
     """
     with contextlib.suppress(Exception):
         _words_of(supervisord)  # it hears programs from their first word on
-    return ReleaseRPCInterface(supervisord, settings.get("config"))
+    return ReleaseRPCInterface(supervisord, settings.get("config"), ProgramsPlace.of(settings))
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,8 +99,12 @@ def _shape(name: str, signature: inspect.Signature) -> str:
 class ReleaseRPCInterface:
     """``release.*``: every public method is a method of the RPC."""
 
-    def __init__(self, supervisord: Any, path: str | None) -> None:
-        """``path``: of the configuration; each call reads it, so that an error in it is a fault and can be fixed."""
+    def __init__(self, supervisord: Any, path: str | None, place: ProgramsPlace) -> None:
+        """``path``: of the configuration; each call reads it, so that an error in it is a fault and can be fixed.
+
+        ``place``: for the programs of releases.
+        """
+        self._place = place
         self._supervisord = supervisord
         self._path = path
 
@@ -249,13 +266,50 @@ class ReleaseRPCInterface:
         return True
 
     @_answering
-    def getCandidates(self, service: str) -> Any:
+    def checkPrograms(self, files: Any) -> Any:
+        """Return what is wrong with programs that a release would bring, and what they come to; change nothing.
+
+        @param array files     Of each file: its path in the release, and its text
+        @return struct result  problems, and groups: of each its name, its socket, its processes and the smallest program's count
+        """
+        current = str(self._answers().root.link)
+        checked = self._brought().check(self._supervisord, self._place, program_files_of(files), current)
+        problems = [str(problem) for problem in checked.problems]
+        return {"problems": problems, "groups": [] if problems else told(checked.groups, current)}
+
+    @_answering
+    def updatePrograms(self) -> Any:
+        """Have supervisord read the programs of the live release.
+
+        @return struct result  Names of groups: added, changed and removed, to be renewed; others, of the container, that are
+                               not as its configuration has them
+        """
+        answers = self._answers()
+        live = answers.root.current() or answers.root.unnoted()
+        if live is None:  # nothing that is there came with a release, or which one is not known
+            return {"added": [], "changed": [], "removed": [], "others": []}
+        files = answers.blueprint(live).programs
+        return self._brought().update(self._supervisord, self._place, files, str(answers.root.link))
+
+    @_answering
+    def renewGroup(self, group: str) -> Any:
+        """Remove a stopped group that a release brought, and add it again as the live release has it, if it does.
+
+        @param string group    The supervisor group
+        @return boolean result True
+        """
+        self._brought().renew(self._supervisord, name_of(group))
+        return True
+
+    @_answering
+    def getCandidates(self, service: str, release: str = "") -> Any:
         """Return the processes of a service of which a rehearsal copies one, in supervisor's order.
 
         @param string service  The supervisor group
+        @param string release  The release that may bring it; empty: as supervisor has it
         @return array result   Of each: name, startsecs, and of_release, whether its section names <root>/current
         """
-        group = self._group(name_of(service))
+        group = self._group_of(name_of(release), name_of(service))
         return [asdict(candidate) for candidate in rehearsal.candidates(group, str(self._answers().root.link))]
 
     @_answering
@@ -269,10 +323,11 @@ class ReleaseRPCInterface:
         answers, name = self._answers(), name_of(service)
         run = self._deploying()
         wanted, directory = answers.service_of(name_of(release), name)
+        original = self._group_of(name_of(release), name)
         stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run["pid"], str(run.get("id", "")))
         own_name, _ = self._program()
         group_name = own_name.rpartition(":")[0]
-        place = self._copies().prepare(self._group(group_name), self._group(name), wanted, stage)
+        place = self._copies().prepare(self._group(group_name), original, wanted, stage)
         process = f"{group_name}:{rehearsal.NAME}"
         try:
             SupervisorNamespaceRPCInterface(self._supervisord).startProcess(process, False)
@@ -343,6 +398,14 @@ class ReleaseRPCInterface:
             raise RPCError(Faults.BAD_NAME, name)
         return group
 
+    def _group_of(self, release: str, name: str) -> Any:
+        """Return a group as a release brings it, else as supervisor has it."""
+        answers = self._answers()
+        built = answers.root.get(release) if release else None
+        files = answers.blueprint(built).programs if built else ()
+        brought = self._brought().group(self._supervisord, self._place, files, str(answers.root.link), name)
+        return brought or self._group(name)
+
     def _processes_or_copy(self, name: str) -> dict[str, Any]:
         """Return the processes of a group by name; the copy that is rehearsed goes by its own."""
         if name == rehearsal.NAME:
@@ -360,6 +423,9 @@ class ReleaseRPCInterface:
 
     def _sockets(self) -> HeldSockets:
         return _shared(self._supervisord, "sockets", HeldSockets)
+
+    def _brought(self) -> BroughtPrograms:
+        return _shared(self._supervisord, "brought", BroughtPrograms)
 
     def _copies(self) -> CopyKeeper:
         return _shared(self._supervisord, "copies", CopyKeeper)

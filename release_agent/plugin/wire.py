@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.xmlrpc import Faults, RPCError
 
+from release_agent.config.programs import ProgramFile
 from release_agent.errors import FAULTS, ReleaseError
 from release_agent.repository.revision import check_revision
 
@@ -84,6 +85,16 @@ def count_of(value: Any, name: str) -> int:
     if isinstance(value, bool | float) or not str(value).isdecimal() or len(str(value)) > _LONGEST_NAME:
         raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number, 0 or more")
     return min(int(value), xmlrpc.client.MAXINT)
+
+
+def program_files_of(value: Any) -> list[ProgramFile]:
+    """Return files with programs; raises RPCError for anything but a list of structs with a path and a text."""
+    given = value if isinstance(value, list) else [value]
+    members = [(each.get("path"), each.get("text")) for each in given if isinstance(each, dict)]
+    files = [ProgramFile(path, text) for path, text in members if isinstance(path, str) and isinstance(text, str)]
+    if not isinstance(value, list) or len(files) != len(given):
+        raise RPCError(Faults.INCORRECT_PARAMETERS, "files has to be a list of structs with path and text")
+    return files
 
 
 def moment_of(value: Any, name: str) -> float:

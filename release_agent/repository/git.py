@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from release_agent.config import programs
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from release_agent.repository import objects
 from release_agent.repository.checkout import ATTRIBUTES, Checkout, refuse_submodules, writing
 from release_agent.repository.difference import difference
-from release_agent.repository.files import ADDED, digest, slashes, unreadable
+from release_agent.repository.files import ADDED, REGULAR, digest, slashes, unreadable
 from release_agent.repository.objects import TreeEntry
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
@@ -109,6 +111,30 @@ class GitRepository:
                 )
             _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
         return content.decode("utf-8", "surrogateescape")
+
+    def matching(self, commit: str, pattern: str) -> dict[str, str]:
+        """Return the texts of programs in a commit by path; ``pattern``: a path with a shell pattern in its last name.
+
+        Raises Failed (programs-invalid) for something else than a regular file, and for too many or too large ones.
+        """
+        directory, _, wanted = pattern.rpartition("/")
+        with self._view.readable():
+            found = [e for e in objects.in_directory(self._view.cat, commit, directory) if fnmatchcase(e.path, wanted)]
+            heads = self._view.heads([entry.object_id for entry in found]) if found else []
+            self._require_texts(found, sum(head.size for head in heads if head))
+            texts = objects.contents(self._view.cat, [entry.object_id for entry in found])
+        paths = {f"{directory}/{entry.path}".lstrip("/"): entry.object_id for entry in found}
+        return {path: texts[object_id][1].decode("utf-8", "surrogateescape") for path, object_id in paths.items()}
+
+    def _require_texts(self, entries: Sequence[TreeEntry], size: int) -> None:
+        """Raise Failed unless all are regular files, of a size that supervisord can read at once."""
+        odd = [entry.path for entry in entries if entry.mode not in REGULAR]
+        why = f"{', '.join(odd)}: it is a link or a directory, not a file" if odd else ""
+        if len(entries) > programs.MOST_FILES or size > programs.LARGEST:
+            why = f"they have {size} bytes in {len(entries)} files; at most {programs.LARGEST} in {programs.MOST_FILES} are read"
+        if why:
+            message = f"cannot read the programs of repository {self.name}: {why}"
+            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix it, or `programs` in release.toml, and tag again")
 
     def size(self, commit: str) -> tuple[int, int]:
         """Return the size of a checkout of a commit: bytes in whole blocks, and number of files.

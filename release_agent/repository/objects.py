@@ -66,6 +66,18 @@ def at_root(cat: Cat, commit: str, name: str) -> TreeEntry | None:
     return next((TreeEntry(mode, entry_id, name) for mode, found, entry_id in entries if found == name), None)
 
 
+def in_directory(cat: Cat, commit: str, directory: str) -> list[TreeEntry]:
+    """Return what a directory of a commit holds, proved from the commit's id on; nothing if it has no such directory."""
+    tree = root_tree(cat, commit)
+    for wanted in filter(None, directory.split("/")):
+        entries = _entries(contents(cat, [tree])[tree][1], len(tree) // 2)
+        below = next((entry_id for mode, name, entry_id in entries if (mode, name) == (DIRECTORY, wanted)), None)
+        if below is None:
+            return []
+        tree = below
+    return [TreeEntry(mode, entry_id, name) for mode, name, entry_id in _entries(contents(cat, [tree])[tree][1], len(tree) // 2)]
+
+
 def files(cat: Cat, commit: str) -> list[TreeEntry]:
     """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
     level = [("", root_tree(cat, commit))]

@@ -107,6 +107,14 @@ class GitSource:
         texts = {r.name: r.read(commits[r.name], path) for r in self.repositories}
         return {name: text for name, text in texts.items() if text is not None}
 
+    def programs(self, commits: Mapping[str, str], repository: str, pattern: str) -> dict[str, str]:
+        """Return the texts of a repository's programs by path; ``pattern``: a path with a shell pattern in its last name.
+
+        Raises Failed (programs-invalid) for what cannot be read.
+        """
+        (named,) = (each for each in self.repositories if each.name == repository)
+        return named.matching(commits[repository], pattern)
+
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return the size of a release of these commits: bytes, and number of files."""
         sizes = [repository.size(commits[repository.name]) for repository in self.repositories]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from release_agent.health import Candidate, Process
+from release_agent.health import BroughtGroup, Candidate, Process, ProgramsChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Form = Mapping[str, type | tuple[type, ...]]
 
-_PROCESS: Form = {"group": str, "name": str, "statename": str, "pid": int, "spawnerr": str, "description": str, "start": int}
+_PROCESS: Form = {
+    "group": str,
+    "name": str,
+    "statename": str,
+    "pid": int,
+    "spawnerr": str,
+    "description": str,
+    "start": int,
+    "stop": int,
+}
 _PROGRAM: Form = {
     "group": str,
     "name": str,
@@ -52,16 +62,41 @@ def processes(answer: object) -> list[Process]:
 def process(answer: object) -> Process:
     """Read one process. Supervisor says why it gave one up in one of two places."""
     info = _members(answer, _PROCESS)
-    seen = Process(info["group"], info["name"], info["statename"], pid(info["pid"]), info["spawnerr"], started=info["start"] != 0)
-    if seen.hopeless and not seen.why:
-        return Process(seen.service, seen.name, seen.state, seen.pid, info["description"], started=seen.started)
-    return seen
+    seen = Process(
+        info["group"],
+        info["name"],
+        info["statename"],
+        pid(info["pid"]),
+        info["spawnerr"],
+        started=info["start"] != 0,
+        started_at=info["start"],
+        ended_at=info["stop"],
+    )
+    return replace(seen, why=info["description"]) if seen.hopeless and not seen.why else seen
 
 
 def candidates(answer: object) -> list[Candidate]:
     """Read what a rehearsal may copy."""
     told = [_members(each, {"name": str, "startsecs": int, "of_release": bool}) for each in _listed(answer)]
     return [Candidate(each["name"], each["startsecs"], each["of_release"]) for each in told]
+
+
+def checked_programs(answer: object) -> tuple[list[str], list[BroughtGroup]]:
+    """Read what is wrong with programs, and the groups that they make."""
+    said = _members(answer, {"problems": list, "groups": list})
+    form: Form = {"group": str, "processes": list, "socket": str, "smallest": int}
+    told = [_members(group, form) for group in said["groups"]]
+    groups = [
+        BroughtGroup(each["group"], tuple(candidates(each["processes"])), each["socket"], each["smallest"]) for each in told
+    ]
+    return [str(problem) for problem in said["problems"]], groups
+
+
+def programs_change(answer: object) -> ProgramsChange:
+    """Read what is not as the live release has it."""
+    names = ("added", "changed", "removed", "others")
+    said = _members(answer, dict.fromkeys(names, list))
+    return ProgramsChange(*(tuple(str(group) for group in said[name]) for name in names))
 
 
 def rehearsed(answer: object) -> tuple[str, int, str]:

@@ -49,10 +49,10 @@ class PluginCalls:
             return f"it cannot work: {why}"
         return None
 
-    def candidates(self, service: str) -> list[Candidate]:
-        """Return the processes of a service of which a rehearsal copies one; raises Failed."""
+    def candidates(self, service: str, release: str = "") -> list[Candidate]:
+        """Return the processes of a service of which a rehearsal copies one; raises Failed. ``release``: may bring it."""
         try:
-            return answers.candidates(self._call("release.getCandidates", service))
+            return answers.candidates(self._call("release.getCandidates", service, *([release] if release else [])))
         except ValueError as error:
             raise strange(self._rpc.url, "release.getCandidates", error) from error
 

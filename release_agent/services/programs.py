@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-_AGENT_VERBS = ("deploy", "boot", "monitor")
+AGENT_VERBS = ("deploy", "boot", "monitor")
 _NUMBERS = re.compile(r"\d+")
 
 
-def is_own(program: Mapping[str, Any], verbs: Sequence[str] = _AGENT_VERBS) -> bool:
+def is_own(program: Mapping[str, Any], verbs: Sequence[str] = AGENT_VERBS) -> bool:
     """Whether a program of supervisor's runs this agent with one of ``verbs``."""
     try:
         words = shlex.split(program["command"])

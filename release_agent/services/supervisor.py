@@ -48,6 +48,16 @@ class SupervisorServices:
             return error.message
         return None
 
+    def shut_down(self) -> str | None:
+        """Ask supervisord to stop everything and end; returns why it was refused, or None."""
+        try:
+            self._rpc("shutdown")
+        except xmlrpc.client.Fault as fault:
+            return str(fault.faultString)
+        except Failed as error:
+            return error.message
+        return None
+
     def supervisor_pid(self) -> int:
         """Return supervisord's process id."""
         return self._ask(answers.pid, "getPID")

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from release_agent.config import programs
+from release_agent.config.readers import joined
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import State, is_release_name, release_number, unknown_release
 from release_agent.store.cache import HookCache
@@ -30,12 +32,14 @@ from release_agent.system.disk import (
     explained,
     free_bytes,
     read_regular,
+    regular_files,
     remove,
     require_directory,
     require_nothing_mounted,
     sync_directory,
     sync_mount,
     sync_paths,
+    told,
     unusable,
 )
 from release_agent.system.sharing import can_clone
@@ -375,6 +379,24 @@ class Root:
             raise Refused(
                 Code.RELEASE_TOML_INVALID, message, hint="deploy again with --force, or roll back to another release"
             ) from error
+
+    def programs(self, name: str, place: str, pattern: str) -> dict[str, str]:
+        """Return the texts of a release's programs by their path in a place of it; no link is followed.
+
+        ``pattern``: a path with a shell pattern in its last name. Raises Refused (release-toml-invalid) for what cannot be read.
+        """
+        directory, _, wanted = pattern.rpartition("/")
+        try:
+            found = regular_files(
+                self._releases / name, joined(place, directory or "."), wanted, programs.LARGEST, programs.MOST_FILES
+            )
+        except OSError as error:
+            message = f"cannot read {self._releases / name / joined(place, pattern)}: {told(error)}"
+            raise Refused(
+                Code.RELEASE_TOML_INVALID, message, hint="deploy again with --force, or roll back to another release"
+            ) from error
+        texts = {file: held.decode("utf-8", errors="surrogateescape") for file, held in found.items()}
+        return {joined(directory or ".", file): text for file, text in texts.items()}
 
     def sharers(self, name: str, path: str) -> list[str]:
         """Return the other releases in which a path is the same file as in one of them, by hard link."""

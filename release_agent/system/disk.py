@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
 import os
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ANOTHER_KIND = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 _SPACE_TO_SPARE = 1 << 20
 _PIECE = 1 << 20  # bytes read at once
+_PLAINLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe or a device is not waited for
 
 
 @contextmanager
@@ -114,8 +116,11 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
 
     A pipe or a device is not waited for; ``follow``: a link to a file will do.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags)
+    return _held(os.open(path, _PLAINLY | (0 if follow else os.O_NOFOLLOW)), path, most)
+
+
+def _held(descriptor: int, path: Path, most: int) -> bytes:
+    """Return what an open regular file of at most ``most`` bytes holds, and close it."""
     try:
         require_regular(descriptor, path)
         held = bytearray()
@@ -128,6 +133,30 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
     finally:
         os.close(descriptor)
+
+
+def regular_files(top: Path, directory: str, pattern: str, most: int, most_files: int) -> dict[str, bytes]:
+    """Return what the files of a directory hold, by name; ``pattern``: of their names. No link is followed below ``top``.
+
+    Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. There are
+    none without the directory.
+    """
+    held: dict[str, bytes] = {}
+    with ExitStack() as opened:
+        place = None
+        for name in (str(top), *(part for part in directory.split("/") if part != ".")):
+            try:
+                place = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            except FileNotFoundError:
+                return {}
+            opened.callback(os.close, place)
+        names = sorted(fnmatch.filter(os.listdir(place), pattern))  # noqa: PTH208 - of a descriptor
+        if len(names) > most_files:
+            raise OSError(errno.EFBIG, f"there are more than {most_files} files", directory)
+        for name in names:
+            descriptor = os.open(name, _PLAINLY | os.O_NOFOLLOW, dir_fd=place)
+            held[name] = _held(descriptor, Path(name), most - sum(map(len, held.values())))
+    return held
 
 
 @contextmanager

@@ -21,6 +21,7 @@ INFO: dict[str, Any] = {
     "spawnerr": "",
     "description": "pid 7, uptime 0:00:01",
     "start": 1_700_000_000,
+    "stop": 0,
 }
 CONFIG: dict[str, Any] = {
     "group": "web",

@@ -49,6 +49,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [rpcinterface:release]
 supervisor.rpcinterface_factory = release_agent.plugin:make_rpcinterface
 config = {path}/release-agent.toml
+{plugin}
 [ctlplugin:release]
 supervisor.ctl_factory = release_agent.plugin:make_controller
 [supervisorctl]
@@ -132,6 +133,7 @@ class Host:
         self.supervisord: warm.Program | subprocess.Popen[bytes] | None = None
         self.services = [self.service("web")]
         self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
+        self.plugin_settings = ""  # and its section of the plugin
         self.supervisord_settings = ""  # and its section of itself
         self.configure()
 
@@ -168,6 +170,7 @@ class Host:
             path=self.path,
             bin=BIN,
             deploy=self.deploy_settings,
+            plugin=self.plugin_settings,
             supervisord=self.supervisord_settings,
             environment=environment,
             services="\n".join(self.services),

@@ -37,7 +37,7 @@ def own(verb: str, **settings: Any) -> dict[str, Any]:
 
 def process(name: str, state: str = "RUNNING", **more: Any) -> dict[str, Any]:
     """Return what supervisor says of a process; ``start`` is 0 if it was never started."""
-    told = {"pid": 0, "spawnerr": "", "description": "", "start": 1}
+    told = {"pid": 0, "spawnerr": "", "description": "", "start": 1, "stop": 0}
     return {"group": name, "name": name, "statename": state, **told, **more}
 
 

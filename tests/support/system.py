@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FRONT, CONSUL_PORT = 8080, 8500
 COMPONENTS = ("api-1", "api-2", "web-1", "worker-1")
 _PROJECT = "release-agent-test"
-_HELD = 'touch "$RELEASE_SHARED/held"; while [ -e "$RELEASE_SHARED/hold" ]; do sleep 0.1; done'
+_HELD = 'cd "$RELEASE_SHARED"; while [ -e hold ]; do touch held; sleep 0.1; done; rm -f held'
 _HOLD = f"\n[hooks]\nbefore_publish = [{{ run = '{_HELD}' }}]\n"
 
 
@@ -108,7 +108,7 @@ class System(Desk):
 
     def hold(self, name: str) -> None:
         """Let an API wait before it publishes."""
-        self.container(name).execute("touch", "/srv/app/shared/hold")
+        self.container(name).execute("sh", "-c", "cd /srv/app/shared && rm -f held && touch hold")
 
     def held(self, name: str) -> None:
         """Wait until it does."""
@@ -117,7 +117,7 @@ class System(Desk):
 
     def let_go(self, name: str) -> None:
         """Let it go on."""
-        self.container(name).execute("rm", "-f", "/srv/app/shared/hold", "/srv/app/shared/held")
+        self.container(name).execute("rm", "-f", "/srv/app/shared/hold")
 
     # What is seen from outside
 

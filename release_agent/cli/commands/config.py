@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent import text
 from release_agent.cli.call import say
 from release_agent.config import json_schema
-from release_agent.config.check import Checked, FileKind, check
+from release_agent.config.check import CheckedFile, FileKind, check
 from release_agent.errors import Exit
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(call: Call) -> int:
     return Exit.MISCONFIGURED if any(one.problems for one in checked) else Exit.OK
 
 
-def _body(one: Checked) -> dict[str, object]:
+def _body(one: CheckedFile) -> dict[str, object]:
     problems = [{"key": problem.path, "message": problem.text, "hint": _hint(problem)} for problem in one.problems]
     return {"file": str(one.path), "kind": one.kind.word if one.kind else None, "problems": problems}
 
@@ -58,7 +58,7 @@ def _hint(problem: Problem) -> str:
     return problem.hint or "docs/configuration.md describes the key"
 
 
-def _shown(one: Checked) -> str:
+def _shown(one: CheckedFile) -> str:
     if one.kind and not one.problems:
         return f"{one.path}: a valid {one.kind.file}"
     lines = [f"{one.path}: {problem}\n  next: {_hint(problem)}" for problem in one.problems]

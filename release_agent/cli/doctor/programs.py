@@ -77,8 +77,8 @@ class OwnPrograms:
                 "supervisor has no `monitor` program: the health check lives 24 h and only deployments renew it",
                 "include supervisor.d/monitor.conf; without it deploy at least once a day, or health in Consul expires",
             )
-        elif config.revision.poll or config.health.watch or config.metrics.listen:
-            message = "supervisor has no `monitor` program: [revision] poll, [health] watch and [metrics] have no effect"
+        elif config.revision.poll or config.health.watch or config.metrics.listen or config.monitor.exit_when != "never":
+            message = "supervisor has no `monitor` program: [revision] poll, [health] watch, [metrics], [monitor] have no effect"
             yield Finding("monitor", WARNING, message, "include supervisor.d/monitor.conf")
         else:
             yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")

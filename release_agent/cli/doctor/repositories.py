@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, Finding, fault
 from release_agent.config import blueprint
+from release_agent.deploy.programs import blueprint_of
 from release_agent.deploy.resolve import resolve
 from release_agent.errors import Code, ReleaseError
 from release_agent.model import Request
@@ -80,7 +81,7 @@ def revision(context: Context, edit: str) -> tuple[Finding, Blueprint]:
     """
     try:
         target = resolve(context, Request("doctor"))
-        combined = blueprint.combine(context.config, context.source.read(target.commits, blueprint.FILE))
+        combined = blueprint_of(context, target.commits)
     except ReleaseError as error:
         closed = error.code in (Code.ROOT_UNUSABLE, Code.JOURNAL_BROKEN)
         return fault("revision", error, edit if closed else ""), blueprint.combine(context.config, {})

@@ -10,6 +10,7 @@ from release_agent.cli.doctor.programs import OwnPrograms
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.check import outlooks
 from release_agent.deploy.policy.requests import Loss
+from release_agent.deploy.programs import Known
 from release_agent.errors import ReleaseError
 from release_agent.health import LEFT_STOPPED
 from release_agent.system.processes import owner
@@ -48,17 +49,32 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
         own = OwnPrograms(supervised, store.path)
         yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(parts.config))
     if programs is not None:
+        known, of_programs = _known(context, blueprint)
+        yield from of_programs
         for service in blueprint.services:
-            yield from _service(store, supervisor, service, [p for p in programs if p["group"] == service.name])
+            of_service = [program for program in programs if program["group"] == service.name]
+            if of_service or service.name not in known.brought:
+                yield from _service(store, supervisor, service, of_service)
         if any(service.rehearsal for service in blueprint.services):
             yield _plugin(context)
-        for told in outlooks(context, blueprint.services):
+        for told in outlooks(known, blueprint.services):
             lost = told.loses_requests is not Loss.NO
             can = {Loss.NO: "loses none", Loss.YES: "can lose some"}.get(told.loses_requests, "may lose some")
             message = f"{can}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
             yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
         for service in blueprint.services:
             yield from _old_code(context, service)
+
+
+def _known(context: Context, blueprint: Blueprint) -> tuple[Known, list[Finding]]:
+    """Return what is known of the services, and what is found of the programs that come with the release."""
+    if not blueprint.programs:
+        return Known(context), []
+    try:
+        brought = {group.name: group for group in context.programs.check(blueprint.programs)}
+    except ReleaseError as error:
+        return Known(context), [fault("programs", error)]
+    return Known(context, brought), [Finding("programs", OK, f"come with the release: {', '.join(brought)}")]
 
 
 def _plugin(context: Context) -> Finding:

@@ -63,7 +63,7 @@ class _Rehearsal:
         self._end()  # the copy of a run that was killed may still be stopping
         began = time.time()
         try:
-            original = copied(service, settings, context.plugin.candidates(service.name))
+            original = copied(service, settings, context.plugin.candidates(service.name, self._release.name))
             there = context.plugin.rehearse(self._release.name, service.name)
             probes = probes_of(service, settings, there, original.name)
             prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from release_agent.config import programs
 from release_agent.config.sections import Restart, RestartKind
 from release_agent.deploy.policy.order import levels
 from release_agent.deploy.policy.proof import prove
 from release_agent.deploy.switch.faults import Faults
 from release_agent.deploy.switch.restart import Restarter
+from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -46,6 +48,51 @@ class Replacement:
         self._traffic = traffic
         context = run.context
         self._restarter = Restarter(context.services, context.clock, context.log, context.plugin)
+        self._changed: set[str] = set()
+
+    @property
+    def changed(self) -> set[str]:
+        """The names of the services whose programs are not yet as the live release has them."""
+        return self._changed
+
+    def bring(self, *, forgiving: bool) -> None:
+        """Let supervisor have the programs of the live release. Groups that it does not bring are stopped and removed now.
+
+        A service whose program is new or has changed gets it in its turn, when it is restarted. ``forgiving``: only log what
+        cannot be done; the proof tells what is missing. Raises Unhealthy, Failed.
+        """
+        context = self._run.context
+        try:
+            change = context.programs.update(self._blueprint.programs)
+            if change.others:
+                context.log.warning("programs.foreign", groups=list(change.others))
+            if change.added or change.changed or change.removed:
+                now = {"added": list(change.added), "changed": list(change.changed), "removed": list(change.removed)}
+                context.log.info("programs.updated", **now)
+            services = {service.name for service in self._blueprint.services}
+            self._changed = services.intersection(change.added + change.changed)
+            at_once = [name for name in change.removed + change.changed + change.added if name not in self._changed]
+            there = [group for group in at_once if group not in change.added]
+            if there:
+                self.stop([programs.service_of(group) for group in there])
+            for group in at_once:
+                self._renew(group)
+        except SupervisorGone:
+            raise
+        except (Failed, Unhealthy) as failed:
+            if not forgiving:
+                raise
+            context.log.warning("programs.failed", why=failed.message)
+        self._restarter.renews(self._changed, self._renew)
+
+    def _renew(self, group: str) -> None:
+        """Let supervisor have a group that has stopped as the live release has it; raises Unhealthy (restart-failed)."""
+        try:
+            self._run.context.programs.renew(group)
+        except SupervisorGone:
+            raise
+        except Failed as failed:
+            raise Unhealthy(Code.RESTART_FAILED, failed.message, hint=failed.hint, services=(group,)) from failed
 
     def replace(self, *, untouched: Collection[str] = (), ran: Pids | None = None, to_the_end: bool = False) -> None:
         """Replace and prove the services level by level, then prove all of them together; raises Unhealthy, Failed.
@@ -56,12 +103,18 @@ class Replacement:
         """
         faults = Faults(to_the_end=to_the_end)
         for level in levels(self._blueprint.services):
-            now = [_only_started(service) if service.name in untouched else service for service in level]
+            now = [self._due(service, untouched) for service in level]
             self._through(now, ran or {}, faults, to_the_end=to_the_end)
         faults.raise_first()
         self._prove(self._blueprint)
         # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
         self._restarter.let_go()
+
+    def _due(self, service: Service, untouched: Collection[str]) -> Service:
+        """Return a service with what is done to it: one whose program is new or has changed is restarted, whatever it says."""
+        if service.name in self._changed:
+            return replace(service, restart=Restart())
+        return _only_started(service) if service.name in untouched else service
 
     def start(self) -> None:
         """Start what does not run, in the same order, and prove all services; raises Unhealthy."""

@@ -39,6 +39,7 @@ class Restarter:
         self._services = services
         self._sockets = sockets
         self._held: list[str] = []
+        self._renewed: dict[str, Callable[[str], None]] = {}
         self._clock = clock
         self._log = log
 
@@ -46,6 +47,14 @@ class Restarter:
         """Hold the socket that supervisord listens on for a service, if it has one, until let_go()."""
         if self._sockets and service not in self._held and self._sockets.hold_socket(service):
             self._held.append(service)
+
+    def renews(self, services: Collection[str], renew: Callable[[str], None]) -> None:
+        """Give services a new group of supervisor's when they are restarted the next time, between their stop and their start."""
+        self._renewed = dict.fromkeys(services, renew)
+
+    def _renew(self, service: str) -> None:
+        if service in self._renewed:
+            self._renewed.pop(service)(service)
 
     def steps(self, service: str, ran: Collection[int]) -> list[list[Process]]:
         """Return which processes of a service are replaced together: those without a pid, then one after the other.
@@ -86,6 +95,8 @@ class Restarter:
                 self._start(service.name, faults)
         # Each as soon as it has stopped itself: another one may have a job to finish.
         for name in self._as_they_stop(stopping, faults):
+            with faults:
+                self._renew(name)
             self._start_stopped(name, faults)
         for service in tired:
             self._start_afresh(service.name, faults)

@@ -54,6 +54,7 @@ PROCESS = {
     "spawnerr": "",
     "description": "",
     "start": 1,
+    "stop": 0,
 }
 PROGRAM = {
     "group": "web",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,42 +16,25 @@ from release_agent.model import Kind, Release, State
 from release_agent.monitor.monitor import Monitor
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
+from support.endings import never_ending
 from support.environment import BIN
+from support.monitored import answered, crash, looks_again, watched_host
 from support.servers import free_port
 from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.host import Host
 
 KEY = "release-agent/test/api/hosts/host-1"
-_LISTENER = """
-[eventlistener:monitor]
-command={bin}/release-agent monitor
-events=TICK_5,PROCESS_STATE
-environment=RELEASE_AGENT_CONFIG="{config}",CONSUL_HTTP_ADDR="{address}"
-autostart=true
-autorestart=true
-startsecs=1
-buffer_size=100
-stderr_logfile={path}/monitor.err
-"""
-
-
-def _watched(host: Host, address: str) -> Host:
-    host.repository.release("v1.0.0")
-    host.repository.release("v1.1.0")
-    host.environment["CONSUL_HTTP_ADDR"] = address
-    host.configure(consul='enabled = true\nttl = "15s"')
-    host.services.append(_LISTENER.format(bin=BIN, config=host.config, address=address, path=host.path))
-    return host.start()
 
 
 @pytest.fixture
 def watched(cold_host: Host, consul: ConsulProcess) -> Host:
     """A host with a monitor, that reports to the session's Consul."""
-    return _watched(cold_host, consul.address)
+    return watched_host(cold_host, consul.address)
 
 
 @pytest.fixture
@@ -122,7 +104,7 @@ def test_consul_that_forgot_is_told_again(watched: Host, consul: ConsulProcess) 
 
 
 def test_reports_that_waited_are_sent_in_order_and_once(cold_host: Host, own_consul: ConsulProcess) -> None:
-    host = _watched(cold_host, own_consul.address)
+    host = watched_host(cold_host, own_consul.address)
     own_consul.hang()
     first, second = host.deploy("v1.0.0"), host.deploy("v1.1.0")
     assert (first.code, second.code) == (0, 0)
@@ -148,11 +130,11 @@ def test_deployment_owns_the_check_while_it_runs(watched: Host, consul: ConsulPr
     watched.reached("held")
 
     # Something happens that makes the monitor look, and it leaves the check alone.
-    before, answered = (watched.path / "monitor.err").read_text(), _answered(watched)
+    before, heard = (watched.path / "monitor.err").read_text(), answered(watched)
     watched.supervisorctl("stop", "web")
     assert watched.process()[0] == "STOPPED"
     # Of the stop it hears twice; once it has answered what comes after, it has looked.
-    eventually(lambda: _answered(watched) >= answered + 3, "the monitor has answered")
+    eventually(lambda: answered(watched) >= heard + 3, "the monitor has answered")
     assert _status(consul)[0] == "warning"
     assert (watched.path / "monitor.err").read_text() == before
     watched.open("held")
@@ -160,16 +142,9 @@ def test_deployment_owns_the_check_while_it_runs(watched: Host, consul: ConsulPr
     _becomes(consul, "passing")
 
 
-def _answered(host: Host) -> int:
-    """Return how many events the monitor has answered, by what it has written (proc(5))."""
-    told = Path(f"/proc/{host.process('monitor')[1]}/io").read_text().split()
-    written = int(told[told.index("wchar:") + 1]) - len((host.path / "monitor.err").read_bytes())
-    return written // len("READY\nRESULT 2\nOK")
-
-
 def test_monitor_survives_a_reload_and_a_consul_that_went_away(cold_host: Host) -> None:
     port = free_port()
-    host = _watched(cold_host, f"127.0.0.1:{port}")
+    host = watched_host(cold_host, f"127.0.0.1:{port}")
     host.deploy("v1.0.0")
     host.reload()
     eventually(lambda: host.process("monitor")[0] == "RUNNING", "the monitor is back")
@@ -202,12 +177,6 @@ def test_events_are_answered_while_consul_hangs(own_consul: ConsulProcess, cold_
     assert done.stdout == "READY\nRESULT 2\nOK" * 500 + "READY\n"
 
 
-def _crash(host: Host) -> None:
-    """Let the live release crash from now on, and end its process."""
-    host.spoil(str(host.live()), "behaviour", "crash")
-    subprocess.run(["kill", "-KILL", str(host.process()[1])], check=True)
-
-
 def test_maintenance_that_a_person_set_is_respected_and_shown(watched: Host, consul: ConsulProcess) -> None:
     watched.deploy("v1.0.0")
     _becomes(consul, "passing")
@@ -227,14 +196,14 @@ def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: H
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
 
-    _crash(watched)
+    crash(watched)
 
     eventually(lambda: watched.history()[0]["trigger"] == "watch" and watched.history()[0]["outcome"], "it was taken back")
     assert (watched.history()[0]["outcome"], watched.serves()) == ("deployed", "v1.0.0")
     # What was brought back is not taken back further, sick or not.
-    _crash(watched)
+    crash(watched)
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
-    _looks_again(watched)
+    looks_again(watched)
     assert [entry["trigger"] for entry in watched.history()] == ["watch", "command", "command"]
 
 
@@ -259,7 +228,7 @@ def test_service_that_a_person_stopped_is_not_taken_back(watched: Host, consul: 
     eventually(lambda: "web is STOPPED" in _status(consul)[1], "the monitor has seen it")
 
     for _ in range(2):  # looks, five seconds apart: the deadline is over
-        _looks_again(watched)
+        looks_again(watched)
 
     assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
     assert watched.process()[0] == "STOPPED"
@@ -279,20 +248,14 @@ def test_journal_that_cannot_be_written_takes_no_well_host_out_of_consul(watched
     assert _status(consul)[0] == "passing"
 
 
-def _looks_again(host: Host) -> None:
-    """Wait for the monitor's next look: what came of the one before has begun by then."""
-    before = host.rpc.release.getStatus()["health_at"]
-    eventually(lambda: host.rpc.release.getStatus()["health_at"] != before, "it looks again")
-
-
 def test_release_that_turns_sick_is_left_alone_where_nothing_says_otherwise(watched: Host, consul: ConsulProcess) -> None:
     watched.deploy("v1.0.0")
     watched.deploy("v1.1.0")
 
-    _crash(watched)
+    crash(watched)
 
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
-    _looks_again(watched)
+    looks_again(watched)
     assert [entry["trigger"] for entry in watched.history()] == ["command", "command"]
 
 
@@ -333,7 +296,7 @@ def test_release_that_went_live_between_two_looks_and_was_not_registered_is_by_t
 ) -> None:
     config, between = configuration(environ={"RELEASE_AGENT_HOST": "host-1"}), _Between()
     agent = ConsulAgent(config.consul, config.app, {"CONSUL_HTTP_ADDR": consul.address})
-    monitor = Monitor(between, lambda: StateDatabase(tmp_path / "state.db", write=True), agent, _Unheard(), 30)
+    monitor = Monitor(between, lambda: StateDatabase(tmp_path / "state.db", write=True), agent, _Unheard(), never_ending())
     monitor.round()
 
     between.revision = "v1.1.0"
@@ -345,7 +308,7 @@ def test_release_that_went_live_between_two_looks_and_was_not_registered_is_by_t
 def test_metrics_are_served_to_prometheus(cold_host: Host, consul: ConsulProcess) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):  # whoever had the address before
-        host = _watched(cold_host, consul.address)
+        host = watched_host(cold_host, consul.address)
         host.configure(f'[metrics]\nlisten = "127.0.0.1:{port}"', consul="enabled = true")
         host.supervisorctl("restart", "monitor")
         host.deploy("v1.0.0")

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections import Counter
 from dataclasses import MISSING, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -266,9 +266,11 @@ def test_shipped_supervisor_files_have_what_the_plugin_needs_where_it_is_read() 
         read[name] = configparser.RawConfigParser(inline_comment_prefixes=(";",))
         read[name].read(PROJECT / "supervisor.d" / name)
     examples = configparser.RawConfigParser()
-    for example in page("docs/plugin.md").section("Set it up").examples("ini"):
+    for example in page("docs/plugin.md").examples("ini"):
         examples.read_string(example)
 
     assert read["plugin.conf"].sections() == ["rpcinterface:release"]
     assert dict(read["plugin.conf"]["rpcinterface:release"]) == dict(examples["rpcinterface:release"])
     assert dict(read["supervisord.conf"]["ctlplugin:release"]) == dict(examples["ctlplugin:release"])
+    assert examples["include"]["files"] in read["supervisord.conf"]["include"]["files"].split()
+    assert PurePath(examples["rpcinterface:release"]["programs"]).match(examples["include"]["files"])

@@ -9,6 +9,7 @@ from release_agent.health import Health, HealthState, Look
 from release_agent.journal.journal import StateDatabase
 from release_agent.monitor.monitor import Monitor
 from support.contexts import Unheard
+from support.endings import never_ending
 from support.roots import release
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Host:
 class Consul:
     """An agent that counts how often the check is renewed."""
 
+    ttl = 0.03
+
     def __init__(self) -> None:
         self.told: list[Health] = []
         self.renewed = threading.Semaphore(0)
@@ -68,7 +71,7 @@ class Consul:
 def test_a_passing_probe_slower_than_the_ttl_lets_the_check_not_flap(tmp_path: Path) -> None:
     host, consul = Host(), Consul()
     agent: Any = consul
-    monitor = Monitor(host, lambda: StateDatabase(tmp_path / "state.db", write=True), agent, Unheard(), 0.03)
+    monitor = Monitor(host, lambda: StateDatabase(tmp_path / "state.db", write=True), agent, Unheard(), never_ending())
     monitor.round()
     while consul.renewed.acquire(blocking=False):
         pass

@@ -1,0 +1,128 @@
+"""``[monitor] exit_when``: end the container when a service is beyond help."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from release_agent.config.sections import MonitorSettings
+    from release_agent.health import Look, Process
+    from release_agent.model import Release
+    from release_agent.system.logs import Log
+
+
+class Supervisord(Protocol):
+    """Supervisord, as far as its end goes."""
+
+    def shut_down(self) -> str | None:
+        """Ask it to stop everything and end; returns why it was refused, or None."""
+
+
+class Words(Protocol):
+    """The last words of services."""
+
+    def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
+        """Return how a process of a service ended, and the last lines they said, of those started since a time."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One moment by both clocks: ``ticks`` are monotonic seconds, ``time`` is seconds since 1970."""
+
+    ticks: float
+    time: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Return this moment."""
+        return cls(time.monotonic(), time.time())
+
+    def ticks_at(self, then: float) -> float:
+        """Return the monotonic seconds at a time of the past; those of this moment if the clock was set back since."""
+        return self.ticks - max(0.0, self.time - then)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A process that supervisor has given up; ``since``: when its time began (monotonic seconds)."""
+
+    process: Process
+    since: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The processes that are FATAL. The time of none begins before ``quiet_since``, when a run was last there."""
+
+    quiet_since: float
+    known: Mapping[tuple[str, int], Lost] = field(default_factory=dict)
+
+    def after(self, look: Look, now: Moment) -> Losses:
+        """Count one more look: a process that is new here has been FATAL since supervisor gave it up."""
+        fatal = {(process.full_name, process.given_up_at): process for process in look.processes if process.hopeless}
+        found = {
+            each: self.known.get(each, Lost(process, max(self.quiet_since, now.ticks_at(process.given_up_at))))
+            for each, process in fatal.items()
+        }
+        return Losses(self.quiet_since, found)
+
+    def beyond_help(self, now: Moment, patience: float) -> list[Lost]:
+        """Return those whose time is over: FATAL for ``patience`` seconds."""
+        return [lost for lost in self.known.values() if now.ticks - lost.since >= patience]
+
+
+class ContainerEnd:
+    """Ends the container when a process of the live release's services has been FATAL for ``exit_after``."""
+
+    def __init__(
+        self, settings: MonitorSettings, supervisord: Supervisord, words: Words, log: Log, last_run_ended: float = 0.0
+    ) -> None:
+        """``last_run_ended``: when the newest run ended (seconds since 1970), as far as the journal knows."""
+        self._settings = settings
+        self._supervisord = supervisord
+        self._words = words
+        self._log = log
+        self._losses = Losses(Moment.now().ticks_at(last_run_ended))
+        self.begun = False
+        """Whether supervisord has been asked to end, and has agreed."""
+
+    def wait_for_run(self) -> None:
+        """Begin to count anew: a run is there, or was asked for."""
+        self._losses = Losses(Moment.now().ticks)
+
+    def consider(self, look: Look | None) -> Sequence[Lost]:
+        """Count a look; returns the processes for which the container has to end. ``look``: None if supervisor did not answer."""
+        if look is None or self._settings.exit_when == "never":
+            return ()
+        now = Moment.now()
+        self._losses = self._losses.after(look, now)
+        return self._losses.beyond_help(now, self._settings.exit_after)
+
+    def announce(self, live: Release, losses: Sequence[Lost]) -> str:
+        """Log each loss, with how the process ended and what it said last; returns the reason in one line."""
+        for lost in losses:
+            process = lost.process
+            end, lines = self._words.last_words(process.service, process.started_at)
+            self._log.warning(
+                "exit.fired",
+                release=live.name,
+                process=process.full_name,
+                since=datetime.fromtimestamp(process.given_up_at, UTC).isoformat(),
+                why=f"{process.state}: {process.why}",
+                end=end,
+                output="\n".join(lines),
+            )
+        names = ", ".join(lost.process.short_name for lost in losses)
+        return f"the container ends ([monitor] exit_when): {names} FATAL for {self._settings.exit_after:g} s"
+
+    def end(self) -> None:
+        """Ask supervisord to stop everything and end; if it refuses, it is asked again at the next look."""
+        refused = self._supervisord.shut_down()
+        self.begun = refused is None
+        if refused:
+            self._log.warning("exit.refused", why=refused)

@@ -1,0 +1,249 @@
+"""The programs that releases have brought to one supervisord: checked, put where it reads them, added, renewed and removed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
+from supervisor.xmlrpc import RPCError
+
+from release_agent.config import programs
+from release_agent.config.load import describe
+from release_agent.config.programs import LARGEST, ProgramFile
+from release_agent.errors import Code, Failed
+from release_agent.plugin.programs import rules, sections
+from release_agent.plugin.programs.parse import ContainerConfiguration
+from release_agent.plugin.rehearsal import candidates
+from release_agent.services.programs import smallest
+from release_agent.system.disk import read_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from release_agent.config.schema import Problem
+    from release_agent.plugin.programs.sections import Section
+
+_HEAD = "; Written by release-agent: the programs of the live release. Change them in its repository.\n"
+_WHAT = "the programs of the release"
+_PUBLIC = 0o644
+_LARGEST_FILE = 16 * LARGEST  # as it is written
+
+
+@dataclass(frozen=True)
+class ProgramsPlace:
+    """What the section of the plugin says: the file for a release's programs, and the users that they may run as."""
+
+    file: str
+    users: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: dict[str, str]) -> ProgramsPlace:
+        """Read ``programs`` and ``program_users`` of ``[rpcinterface:release]``."""
+        users = tuple(user.strip() for user in settings.get("program_users", "").split(",") if user.strip())
+        return cls(os.path.normpath(settings["programs"]) if settings.get("programs") else "", users)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Programs that may be brought: the text for supervisord, supervisor's configuration of each group, and what is wrong."""
+
+    text: str = ""
+    groups: Sequence[Any] = ()
+    problems: Sequence[Problem] = ()
+
+
+@dataclass
+class BroughtPrograms:
+    """What one supervisord has got from releases: ``known`` are the names of the groups, those that are to go included."""
+
+    known: set[str] = field(default_factory=set)
+
+    def check(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> Checked:
+        """Check files as supervisord is to read them; raises Failed (service-refused) if it takes none from releases."""
+        if not files:
+            return Checked()
+        container = self._container(supervisord, place)
+        taken = {*container.names(), *rules.OWN_NAMES} | (supervisord.process_groups.keys() - self._mine(place))
+        found, problems = sections.read(files, current, taken)
+        problems = problems or container.problems(found)
+        if problems:
+            return Checked(problems=problems)
+        groups, sockets = container.groups(found), _sockets(supervisord, self._mine(place))
+        for section in found:
+            if section.kind != "group":
+                problems += rules.of_section(section, container.groups([section])[0], place.users, sockets)
+        names = [group.name for group in groups]
+        for group in groups:
+            maker = _maker(found, group.name)
+            problems += rules.of_names(maker, group)
+            problems += [maker.problem("", "is the name of two groups")] if names.count(group.name) > 1 else []
+        return Checked(_HEAD + "".join(section.text() for section in found), groups, problems)
+
+    def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
+        """Let supervisord read these programs.
+
+        Returns the names of groups: those that are to be renewed, ``added``, ``changed`` and ``removed``; and ``others``, of
+        the container, that are not as its configuration has them. Raises Failed.
+        """
+        before = self._mine(place)
+        if not files and not (before and place.file):
+            return {"added": [], "changed": [], "removed": [], "others": []}
+        checked = self.check(supervisord, place, files, current)
+        if checked.problems:
+            raise Failed(Code.PROGRAMS_INVALID, describe(_WHAT, list(checked.problems)), hint="fix them in the repository")
+        wanted = {group.name for group in checked.groups}
+        self.known |= before | wanted
+        _write(Path(place.file), checked.text or _HEAD)
+        added, changed, removed = _reread(supervisord)
+        others = {*added, *changed, *removed} - self.known
+        self.known &= wanted.union(supervisord.process_groups)
+        return {
+            "added": sorted(wanted.intersection(added)),
+            "changed": sorted(wanted.intersection(changed)),
+            "removed": sorted(self.known.intersection(removed)),
+            "others": sorted(others),
+        }
+
+    def renew(self, supervisord: Any, name: str) -> None:
+        """Remove a group that has stopped, if it is there, and add it as the file has it, if it does; raises Failed."""
+        if name not in self.known:
+            message = f"group {name} did not come with a release"
+            raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl update changes it")
+        if name in supervisord.process_groups:
+            try:
+                SupervisorNamespaceRPCInterface(supervisord).removeProcessGroup(name)
+            except RPCError as refused:
+                message = f"group {name} could not be removed: {refused.text}"
+                raise Failed(Code.SERVICE_REFUSED, message, hint="stop it") from refused
+        if any(config.name == name for config in supervisord.options.process_group_configs):
+            self._add(supervisord, name)
+        else:
+            self.known.discard(name)
+
+    def group(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str, name: str) -> Any:
+        """Return a group as a release brings it, as far as a rehearsal needs one; None if it does not. Raises Failed."""
+        if name not in programs.groups(files):
+            return None
+        checked = self.check(supervisord, place, files, current)
+        if checked.problems:
+            raise Failed(Code.PROGRAMS_INVALID, describe(_WHAT, list(checked.problems)), hint="fix them in the repository")
+        found = next(group for group in checked.groups if group.name == name)
+        environment = supervisord.options.configroot.supervisord.environment or {}
+        for process in (found, *found.process_configs):
+            process.options = supervisord.options  # a process is reaped by those that it was started with
+        for process in found.process_configs:
+            process.environment = {**environment, **process.environment}
+        return as_group(found)
+
+    def _container(self, supervisord: Any, place: ProgramsPlace) -> ContainerConfiguration:
+        if not place.file:
+            message = "supervisord takes no programs from releases: [rpcinterface:release] has no `programs`"
+            raise Failed(Code.SERVICE_REFUSED, message, hint="set it as supervisor.d/plugin.conf has it")
+        container = ContainerConfiguration(supervisord.options, place.file)
+        if not container.includes():
+            message = f"supervisord would not read {place.file}: [include] does not name it"
+            raise Failed(Code.SERVICE_REFUSED, message, hint=f"add {place.file} to `files` in [include]")
+        _require_private(Path(place.file).parent)
+        return container
+
+    def _mine(self, place: ProgramsPlace) -> set[str]:
+        """Return the groups that releases have brought: those known, and those of the file that supervisord began with."""
+        if not place.file:
+            return set(self.known)
+        try:
+            text = read_regular(Path(place.file), _LARGEST_FILE, follow=False).decode(errors="replace")
+        except OSError:
+            return set(self.known)
+        return self.known.union(programs.groups([ProgramFile(place.file, text)]))
+
+    def _add(self, supervisord: Any, name: str) -> None:
+        try:
+            SupervisorNamespaceRPCInterface(supervisord).addProcessGroup(name)
+        except (RPCError, ValueError) as error:  # ValueError: its socket could not be made
+            why = error.text if isinstance(error, RPCError) else error
+            message = f"group {name} could not be added: {why}"
+            raise Failed(Code.SERVICE_REFUSED, message, hint="see supervisord's own log") from error
+
+
+def told(groups: Sequence[Any], current: str) -> list[dict[str, Any]]:
+    """Return what a deployment asks of groups before supervisord has them."""
+    found = []
+    for group in groups:
+        each = candidates(as_group(group), current)
+        about = [{"name": process.name, "command": process.command} for process in group.process_configs]
+        socket = str(group.socket_config.url) if hasattr(group, "socket_config") else ""
+        processes = [vars(candidate) for candidate in each]
+        found.append({"group": group.name, "processes": processes, "socket": socket, "smallest": smallest(about)})
+    return found
+
+
+def as_group(config: Any) -> Any:
+    """Return what stands for a group that supervisord does not have: to make a real one would bind its socket."""
+    return SimpleNamespace(config=config, processes={process.name: _Unmade(process) for process in config.process_configs})
+
+
+@dataclass(frozen=True)
+class _Unmade:
+    """A process of which there is only the configuration."""
+
+    config: Any
+
+    def __lt__(self, other: _Unmade) -> bool:
+        """Order by priority, as supervisor does."""
+        return bool(self.config < other.config)
+
+
+def _sockets(supervisord: Any, names: set[str]) -> set[str]:
+    """Return the sockets that supervisord has for some groups."""
+    managers = [getattr(supervisord.process_groups.get(name), "socket_manager", None) for name in names]
+    return {str(manager.config().url) for manager in managers if manager}
+
+
+def _maker(found: Sequence[Section], group: str) -> Section:
+    """Return the section that makes a group."""
+    (kind, *_) = [kind for kind in ("group", *programs.KINDS) if any(each.title == f"{kind}:{group}" for each in found)]
+    return next(section for section in found if section.title == f"{kind}:{group}")
+
+
+def _reread(supervisord: Any) -> list[list[str]]:
+    try:
+        (change,) = SupervisorNamespaceRPCInterface(supervisord).reloadConfig()
+    except RPCError as refused:
+        message = f"supervisord could not read its configuration again: {refused.text}"
+        raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl reread shows it; fix the file") from refused
+    return list(change)
+
+
+def _require_private(directory: Path) -> None:
+    """Make the directory of the programs if it is not there; raises Failed if others may write to it, or supervisord may not."""
+    try:
+        directory.mkdir(mode=0o755, exist_ok=True)
+        there = directory.lstat()
+    except OSError as error:
+        message = f"cannot make {directory} for the programs of releases: {error.strerror}"
+        raise Failed(Code.SERVICE_REFUSED, message, hint="mount a tmpfs on /run, or name another place in `programs`") from error
+    own = stat.S_ISDIR(there.st_mode) and there.st_uid == os.geteuid() and not there.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not own or not os.access(directory, os.W_OK):
+        message = f"{directory} must be a directory that supervisord's user, and nobody else, may write to"
+        raise Failed(Code.SERVICE_REFUSED, message, hint=f"chmod go-w {directory}, or name another place in `programs`")
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace the file in one step; raises Failed. Nobody else may write beside it: supervisord does what it says."""
+    fresh = file.with_name(f"{file.name}.new")
+    try:
+        fresh.unlink(missing_ok=True)
+        with fresh.open("x") as written:  # in the encoding in which supervisord reads it
+            os.fchmod(written.fileno(), _PUBLIC)
+            written.write(text)
+            written.flush()
+            os.fsync(written.fileno())
+        fresh.replace(file)
+    except (OSError, UnicodeEncodeError) as error:
+        message = f"could not write {file}: {error.strerror if isinstance(error, OSError) else error}"
+        raise Failed(Code.SERVICE_REFUSED, message, hint="look at the directory and its disk") from error

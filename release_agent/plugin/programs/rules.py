@@ -1,0 +1,109 @@
+"""What programs of a release may be: nothing that would let a repository do more than the services' own user may."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import stat
+import xmlrpc.client
+from typing import TYPE_CHECKING, Any
+
+from release_agent.plugin.rehearsal import NAME as REHEARSAL
+from release_agent.services.programs import AGENT_VERBS, is_own
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from release_agent.config.schema import Problem
+    from release_agent.plugin.programs.sections import Section
+
+OWN_NAMES = (*AGENT_VERBS, REHEARSAL)
+_ROOT = 0
+_LONGEST_STOP = 86400
+_NUMBERS = ("priority", "startsecs", "startretries", "stopwaitsecs")
+_OF_LOGS = ("logfile_maxbytes", "logfile_backups", "capture_maxbytes")
+_PROCESS = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_SAFE_LOGS = ("/dev/fd/1", "/dev/fd/2", "/dev/stdout", "/dev/stderr", "/dev/null")
+_SOCKETS = "/run"
+
+
+def of_section(section: Section, group: Any, users: Collection[str], sockets: Collection[str]) -> list[Problem]:
+    """Return what the program of a section must not be; ``group``: supervisor's configuration of it.
+
+    ``users``: who it may run as, if supervisord is root. ``sockets``: those that supervisord has for programs of releases so far.
+    """
+    process = group.process_configs[0]
+    told = [*_of_process(process)]
+    if os.geteuid() == _ROOT:
+        told += _as_root(section, process, users)
+        socket = getattr(group, "socket_config", None)
+        if socket is not None and socket.url not in sockets:
+            told += [("socket", text) for text in _unsafe_socket(socket.url)]
+    return [section.problem(key, text) for key, text in told]
+
+
+def of_names(section: Section, group: Any) -> list[Problem]:
+    """Return what is wrong with the names of a group's processes; ``section``: the one that makes the group."""
+    names = [process.name for process in group.process_configs]
+    # The names themselves are not shown: a variable of supervisord's may be in them.
+    told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []
+    if not all(map(_PROCESS.fullmatch, names)):
+        told.append("its processes must be named by letters, digits, '.', '_' and '-'")
+    told += [f"{name} is a name of the agent's own programs; name the process otherwise" for name in OWN_NAMES if name in names]
+    return [section.problem("", text) for text in told]
+
+
+def _of_process(process: Any) -> Iterator[tuple[str, str]]:
+    if is_own({"command": process.command}):
+        yield "command", "runs the agent itself; a release cannot bring that"
+    try:
+        words = shlex.split(process.command)
+    except ValueError as error:
+        yield "command", f"supervisor cannot split it into words: {error}"
+    else:
+        if not words:
+            yield "command", "must not be empty"
+    if process.stopwaitsecs > _LONGEST_STOP:
+        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day: a deployment waits as long"
+    keys = (*_NUMBERS, *(f"{channel}_{key}" for channel in ("stdout", "stderr") for key in _OF_LOGS))
+    for key in keys:
+        if abs(getattr(process, key)) > xmlrpc.client.MAXINT:
+            yield key, f"must be at most {xmlrpc.client.MAXINT}"
+
+
+def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what a program must not be where supervisord is the root user: it would do so as root."""
+    whom = ", ".join(users) or "none"
+    if process.uid is None:
+        yield "user", f"must be one of the users for programs of releases ({whom}): without it the program runs as root"
+    elif process.uid == _ROOT or process.uid not in _uids(users):
+        yield "user", f"must be one of the users for programs of releases: {whom}"
+    for key in ("stdout_logfile", "stderr_logfile"):
+        value = getattr(process, key)
+        if isinstance(value, str) and value not in _SAFE_LOGS:
+            allowed = f"must be AUTO, NONE or one of {', '.join(_SAFE_LOGS)}"
+            yield key, f"{allowed}: supervisord would write {section.values[key]!a:.200} as root"
+
+
+def _uids(users: Collection[str]) -> set[int]:
+    known = set()
+    for user in users:
+        try:
+            known.add(int(user) if user.isascii() and user.isdecimal() else pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            continue
+    return known
+
+
+def _unsafe_socket(url: str) -> Iterator[str]:
+    """Yield why root must not make a unix socket: it removes what is there, and gives its owner what is put there since."""
+    path = url.removeprefix("unix://")
+    if path == url:
+        return
+    if os.path.dirname(path) != _SOCKETS:  # noqa: PTH120 - a text
+        yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
+    elif os.path.lexists(path):
+        kind = "a socket" if stat.S_ISSOCK(os.lstat(path).st_mode) else "a file"
+        yield f"there is {kind} of somebody else's already; supervisord would remove it"

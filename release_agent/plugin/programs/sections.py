@@ -1,0 +1,142 @@
+"""The sections of program files, before supervisor's own parser sees them: what no release may say, and what would cost too much.
+
+Supervisord stands still while they are read, so everything is bounded first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from configparser import Error
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from release_agent.config.programs import KINDS, LARGEST, parser
+from release_agent.config.schema import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from release_agent.config.programs import ProgramFile
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+# With a width of its own an expansion could fill the memory.
+_EXPANSIONS = re.compile(r"(?:[^%]|%%|%\(\w+\)(?:s|0?[0-9]{0,2}d))*", re.DOTALL)
+_LONGEST_VALUE = 4096
+_MOST_SECTIONS = 64
+_MOST_KEYS = 64
+_MOST_PROCESSES = 64
+_LARGEST_START = 1_000_000
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section: ``kind`` and ``name`` as in ``[program:web]``, its values by key, and the path of its file in the release."""
+
+    kind: str
+    name: str
+    values: Mapping[str, str]
+    file: str
+
+    @property
+    def title(self) -> str:
+        """Return its head without brackets."""
+        return f"{self.kind}:{self.name}"
+
+    @property
+    def members(self) -> list[str]:
+        """Return the programs of a group."""
+        return [name.strip() for name in self.values.get("programs", "").split(",")]
+
+    def problem(self, key: str, text: str) -> Problem:
+        """Make a problem of one of its keys; an empty key: of the section as a whole."""
+        return Problem(f"{self.file} [{self.title}]{key and ' '}{key}", text)
+
+    def text(self, values: Mapping[str, str] | None = None) -> str:
+        """Return it as a file has it; ``values``: in the place of its own."""
+        given = self.values if values is None else values
+        lines = (f"{key}={value}".replace("\n", "\n\t") for key, value in given.items())
+        return "\n".join([f"[{self.title}]", *lines, ""])
+
+
+def read(files: Sequence[ProgramFile], current: str, taken: Collection[str]) -> tuple[list[Section], list[Problem]]:
+    """Return the sections of files as supervisord is to have them, and what is wrong with them.
+
+    ``current``: the path that stands for the release's directory. ``taken``: names of the container's own programs and groups.
+    """
+    if sum(len(file.text) for file in files) > LARGEST:
+        return [], [Problem("programs", f"the files have more than {LARGEST} characters together")]
+    found: list[Section] = []
+    problems: list[Problem] = []
+    for file in files:
+        found += _of(file, current, problems)
+    seen: dict[str, Section] = {}
+    for section in found:
+        problems += _wrong(section, taken)
+        if section.title in seen:
+            problems.append(section.problem("", f"is in {seen[section.title].file}, too"))
+        seen[section.title] = section
+    grouped = Counter(member for section in found if section.kind == "group" for member in section.members)
+    problems += [
+        Problem("programs", f"program {name!a:.100} is in several groups") for name, times in grouped.items() if times > 1
+    ]
+    if len(found) > _MOST_SECTIONS:
+        problems.append(Problem("programs", f"there are more than {_MOST_SECTIONS} sections"))
+    if not problems and sum(map(_processes, found)) > _MOST_PROCESSES:
+        problems.append(Problem("programs", f"there are more than {_MOST_PROCESSES} processes; lower numprocs"))
+    return found, problems
+
+
+def _of(file: ProgramFile, current: str, problems: list[Problem]) -> list[Section]:
+    here = str(PurePosixPath(current, file.path).parent)
+    given = parser()
+    try:
+        given.read_string(file.text, file.path)
+    except Error as error:
+        problems.append(Problem(file.path, f"is no file of supervisor's kind: {' '.join(str(error).split())!a:.300}"))
+        return []
+    found = []
+    for head in given.sections():
+        kind, _, name = head.partition(":")
+        if kind not in KINDS:
+            problems.append(Problem(f"{file.path} [{head!a:.100}]", f"is not for a release; only {', '.join(KINDS)} are"))
+        elif not _NAME.fullmatch(name):
+            problems.append(Problem(f"{file.path} [{head!a:.100}]", "must be named by letters, digits, '.', '_' and '-'"))
+        else:
+            # Supervisor puts in the directory of the file that it reads, and that is a copy.
+            values = {key: value.replace("%(here)s", here) for key, value in given.items(head)}
+            # `boot` and deployments start it; supervisord alone would do so before there is a release.
+            started = {} if kind == "group" else {"autostart": "false"}
+            found.append(Section(kind, name, values | started if _is_said(values) else values, file.path))
+    return found
+
+
+def _is_said(values: Mapping[str, str]) -> bool:
+    """Whether `autostart` is left out or is one of supervisor's words: what is wrong must not be replaced by what is right."""
+    return values.get("autostart", "true").lower() in ("true", "yes", "on", "1", "false", "no", "off", "0")
+
+
+def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
+    found = []
+    if section.name in taken:
+        found.append(section.problem("", "is the container's own; a release cannot change it: give it another name"))
+    if len(section.values) > _MOST_KEYS:
+        found.append(section.problem("", f"has more than {_MOST_KEYS} keys"))
+    for key, value in section.values.items():
+        if len(value) > _LONGEST_VALUE or len(key) > _LONGEST_VALUE:
+            found.append(section.problem(f"{key!a:.100}", f"has more than {_LONGEST_VALUE} characters"))
+        elif _CONTROL.search(key + value):
+            found.append(section.problem(f"{key!a}", "has a control character in it"))
+        elif not _EXPANSIONS.fullmatch(value):
+            found.append(section.problem(key, "has a % that begins no %(name)s; write %% for a plain one"))
+    for key, least, most in (("numprocs", 1, _MOST_PROCESSES), ("numprocs_start", 0, _LARGEST_START)):
+        value = section.values.get(key, str(least))
+        if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
+            found.append(section.problem(key, f"must be a whole number from {least} to {most}, not {value!a:.100}"))
+    return found
+
+
+def _processes(section: Section) -> int:
+    return 0 if section.kind == "group" else int(section.values.get("numprocs", "1"))
