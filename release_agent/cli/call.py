@@ -72,7 +72,7 @@ def failed(call: Call, error: ReleaseError) -> int:
         record = Record(call.id, revision=getattr(call.arguments, "revision", "") or None)
         record.outcome, record.error = error.outcome, error.to_json()
         call.print_record(record)
-    elif call.arguments.json:
+    elif getattr(call.arguments, "json", False):
         say(json.dumps({"error": error.to_json()}))
     else:
         say(text.error(error.to_json()), sys.stderr)

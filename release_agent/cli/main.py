@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -12,11 +11,18 @@ from typing import TYPE_CHECKING, TextIO
 
 from release_agent import __version__
 from release_agent.cli.commands import COMMANDS, load
+from release_agent.usage import HelpfulParser
 from release_agent.variables import DEFAULT_CONFIG, Variable
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
+_EXAMPLES = {
+    "release-agent deploy": "deploy the revision that [revision] follows",
+    "release-agent doctor": "find faults of the set-up",
+    "release-agent deploy --help": "show what a command takes",
+}
 _UMASK = 0o022
 _TO_STOP = (signal.SIGTERM, signal.SIGINT)
 _INTERRUPTED = 128 + signal.SIGINT  # of a reading command; a changing one takes INT as a request to stop
@@ -48,7 +54,7 @@ def main() -> None:
 
 def parser() -> CommandParser:
     """Make the parser of the whole command line; what a command takes is added when that command is parsed."""
-    whole = CommandParser(prog="release-agent", description="Deploy tagged code into this container.")
+    whole = CommandParser(prog="release-agent", description="Deploy tagged code into this container.", examples=_EXAMPLES)
     whole.add_argument("--version", action="version", version=__version__)
     whole.add_argument(
         "--config",
@@ -61,11 +67,11 @@ def parser() -> CommandParser:
     return whole
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(HelpfulParser):
     """The parser of one command, or of the whole line; it imports the command's module when it has arguments to parse."""
 
     def __init__(self, *, command: str = "", **options: object) -> None:
-        """Take argparse's own options; ``command``: a name in COMMANDS."""
+        """Take HelpfulParser's options; ``command``: a name in COMMANDS."""
         super().__init__(**options)  # type: ignore[arg-type]
         self._command = command
 
@@ -84,6 +90,7 @@ class CommandParser(argparse.ArgumentParser):
         if COMMANDS[name].json:
             self.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/commands.md)")
         module = load(name)
+        self.examples = module.EXAMPLES
         if hasattr(module, "add_arguments"):
             module.add_arguments(self)
         self.set_defaults(run=module.run)

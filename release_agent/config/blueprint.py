@@ -136,13 +136,19 @@ def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
             Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="fix it in the repository and tag again"
         ) from error
     problems: list[Problem] = []
+    parsed = parse(table, problems, lone=lone)
+    _refuse(source, problems)
+    return parsed
+
+
+def parse(table: dict[str, object], problems: list[Problem], *, lone: bool) -> ReleaseToml:
+    """Make a ReleaseToml of a TOML document; adds every problem to the list. ``lone``: it has all services."""
     parsed = schema.read_table(ReleaseToml, table, "", problems)
     check_services(parsed.services, problems)
     if lone and not parsed.programs:  # they make services, too
         check_order(parsed.services, problems)
     check_shared(parsed.shared, problems)
     check_makes(parsed.hooks.build, parsed.shared, problems)
-    _refuse(source, problems)
     return replace(parsed, own=frozenset(table))
 
 

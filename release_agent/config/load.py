@@ -22,7 +22,7 @@ from release_agent.variables import DEFAULT_CONFIG, OF_ONE_RELEASE, Variable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_LARGEST = 1 << 20  # bytes of a configuration
+LARGEST = 1 << 20  # bytes of a configuration
 
 
 def chosen_path(path: str | None, environ: Mapping[str, str] = os.environ) -> str:
@@ -37,7 +37,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
     """
     chosen = chosen_path(path, environ)
     try:
-        table = tomllib.loads(read_regular(Path(chosen), _LARGEST).decode())
+        table = tomllib.loads(read_regular(Path(chosen), LARGEST).decode())
     except OSError as error:
         raise Misconfigured(
             Code.MISCONFIGURED,

@@ -1,18 +1,27 @@
-"""Readers of single values: each returns what a key holds, or raises WrongValueError."""
+"""Readers of single values: each returns what a key holds, or raises WrongValueError.
+
+Each says in JSON Schema, too, which values it takes. It never takes one that its schema refuses.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+T = TypeVar("T")
+JsonSchema = dict[str, object]
+
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_UMASK = re.compile("0?0[0-7]{2}")
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(KiB|MiB|GiB|TiB)")
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -20,6 +29,7 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_DURATION = 365 * _UNITS["d"]
 _LONGEST_PATH, _LONGEST_NAME = 1000, 255  # bytes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PRINTED = r"[^\x00-\x1f\x7f]"
 _HIGHEST_PORT = 65535
 
 
@@ -31,6 +41,48 @@ class SecretInFileError(WrongValueError):
     """A value that must not be repeated in the message about it."""
 
 
+@dataclass(frozen=True)
+class Reader(Generic[T]):
+    """A reader of one value, with the JSON Schema of what it takes; ``write`` makes the file's value again."""
+
+    read: Callable[[object], T]
+    json_schema: JsonSchema
+    write: Callable[[Any], object]
+
+    def __call__(self, value: object) -> T:
+        """Return what the value stands for; raises WrongValueError."""
+        return self.read(value)
+
+
+def _as_it_is(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def takes(json_schema: JsonSchema, write: Callable[[Any], object] = _as_it_is) -> Callable[[Callable[[object], T]], Reader[T]]:
+    """Make a reader of a function (a decorator)."""
+    return lambda read: Reader(read, json_schema, write)
+
+
+def _string(pattern: str) -> JsonSchema:
+    """Return the schema of strings that match a pattern whole."""
+    return {"type": "string", "pattern": f"^(?:{pattern})$"}
+
+
+def _or_empty(schema: JsonSchema) -> JsonSchema:
+    return {"anyOf": [{"const": ""}, schema]}
+
+
+def _written_duration(seconds: float) -> str:
+    unit, length = next((unit, length) for unit, length in reversed(_UNITS.items()) if seconds % length == 0 or unit == "ms")
+    return f"{seconds / length:g}{unit}" if seconds else "0s"
+
+
+def _written_size(size: int) -> str:
+    unit, length = next((unit, length) for unit, length in reversed(_BYTES.items()) if size % length == 0 or unit == "KiB")
+    return f"{size / length:g} {unit}"
+
+
+@takes({"type": "boolean"})
 def boolean(value: object) -> bool:
     """Return ``true`` or ``false``."""
     if not isinstance(value, bool):
@@ -39,6 +91,7 @@ def boolean(value: object) -> bool:
     return value
 
 
+@takes(_string(f"{_PRINTED}*"))
 def text(value: object) -> str:
     """Return a string without control characters; may be empty."""
     if not isinstance(value, str) or _CONTROL.search(value):
@@ -47,6 +100,7 @@ def text(value: object) -> str:
     return value
 
 
+@takes(_string(rf"{_PRINTED}*[^\s\x00-\x1f\x7f]{_PRINTED}*"))
 def required_text(value: object) -> str:
     """Return a string of at least one character."""
     if not text(value).strip():
@@ -55,9 +109,10 @@ def required_text(value: object) -> str:
     return text(value)
 
 
-def matching(pattern: str, what: str) -> Callable[[object], str]:
+def matching(pattern: str, what: str) -> Reader[str]:
     """Make a reader of strings that match ``pattern`` whole."""
 
+    @takes(_string(pattern))
     def read(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             message = f"must be {what}"
@@ -67,9 +122,10 @@ def matching(pattern: str, what: str) -> Callable[[object], str]:
     return read
 
 
-def one_of(*choices: str) -> Callable[[object], str]:
+def one_of(*choices: str) -> Reader[str]:
     """Make a reader of one word of several."""
 
+    @takes({"enum": list(choices)})
     def read(value: object) -> str:
         if value not in choices:
             message = "must be " + " or ".join(f'"{c}"' for c in choices)
@@ -79,9 +135,10 @@ def one_of(*choices: str) -> Callable[[object], str]:
     return read
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
+def whole(low: int, high: int) -> Reader[int]:
     """Make a reader of whole numbers within ``low`` and ``high``, both included."""
 
+    @takes({"type": "integer", "minimum": low, "maximum": high})
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             message = f"must be a whole number from {low} to {high}"
@@ -94,6 +151,7 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 port = whole(0, _HIGHEST_PORT)
 
 
+@takes(_string(f"|{_PRINTED}+:[0-9]+"))
 def endpoint(value: object) -> str:
     """Return ``"host:port"``; the empty string passes."""
     host, _, number = text(value).rpartition(":")
@@ -103,6 +161,7 @@ def endpoint(value: object) -> str:
     return text(value)
 
 
+@takes(_string(_DURATION.pattern), _written_duration)
 def duration(value: object) -> float:
     """Return the seconds of ``"500ms"``, ``"2s"``, ``"5m"``, ``"1h"`` or ``"1d"``, at most a year."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
@@ -116,6 +175,7 @@ def duration(value: object) -> float:
     return seconds
 
 
+@takes({**duration.json_schema, "not": {"pattern": "^[0.]+[a-z]+$"}}, _written_duration)
 def positive_duration(value: object) -> float:
     """Return a duration in seconds, greater than zero."""
     seconds = duration(value)
@@ -125,6 +185,7 @@ def positive_duration(value: object) -> float:
     return seconds
 
 
+@takes(_string(_SIZE.pattern), _written_size)
 def size(value: object) -> int:
     """Return the bytes of ``"500 MiB"`` or ``"2 GiB"``."""
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -134,27 +195,25 @@ def size(value: object) -> int:
     return int(float(found[1]) * _BYTES[found[2]])
 
 
+@takes(_or_empty(positive_duration.json_schema), lambda seconds: "" if seconds is None else _written_duration(seconds))
 def optional_duration(value: object) -> float | None:
     """Return a duration in seconds, or None for the empty string."""
     return None if value == "" else positive_duration(value)
 
 
-def optional_absolute_path(value: object) -> str:
-    """Return a path that begins with ``/``, or the empty string."""
-    return "" if value == "" else absolute_path(value)
-
-
+@takes(_string(f"|{_UMASK.pattern}"), lambda umask: "" if umask is None else f"{umask:03o}")
 def optional_umask(value: object) -> int | None:
     """Return the number of an octal string that keeps nothing from the owner, or None for the empty string."""
     if value == "":
         return None
-    if not isinstance(value, str) or not re.fullmatch("0?0[0-7]{2}", value):
+    if not isinstance(value, str) or not _UMASK.fullmatch(value):
         # What its owner may not read, the agent could neither check nor remove.
         message = 'must be an octal string such as "002" or "0027", whose digit for the owner is 0'
         raise WrongValueError(message)
     return int(value, 8)
 
 
+@takes(_string(f"/{_PRINTED}*"))
 def absolute_path(value: object) -> str:
     """Return a path that begins with ``/``, without ``.``, ``..`` and doubled slashes: SQLite refuses what the kernel takes."""
     if not text(value).startswith("/"):
@@ -168,6 +227,13 @@ def absolute_path(value: object) -> str:
     return path
 
 
+@takes(_or_empty(absolute_path.json_schema))
+def optional_absolute_path(value: object) -> str:
+    """Return a path that begins with ``/``, or the empty string."""
+    return "" if value == "" else absolute_path(value)
+
+
+@takes({**_string(rf"[^/\x00-\x1f\x7f]{_PRINTED}*"), "not": {"pattern": r"(^|/)(\.\.|\.git)(/|$)"}})
 def inner_path(value: object) -> str:
     """Return a relative path in normal form that stays inside its directory; ``.`` is the directory itself."""
     parts = [part for part in text(value).split("/") if part not in ("", ".")]
@@ -180,6 +246,7 @@ def inner_path(value: object) -> str:
     return "/".join(parts) or "."
 
 
+@takes({"type": "array", "items": {"allOf": [{"not": {"const": "."}}, inner_path.json_schema]}, "uniqueItems": True})
 def inner_paths(value: object) -> tuple[str, ...]:
     """Return a list of inner paths, none of them ``.``, none inside another."""
     if not isinstance(value, list):
@@ -192,6 +259,7 @@ def inner_paths(value: object) -> tuple[str, ...]:
     return paths
 
 
+@takes(_or_empty({"allOf": [inner_path.json_schema, {"not": {"pattern": r"^\.$|[*?\[\]].*/[^/.]"}}]}))
 def inner_pattern(value: object) -> str:
     """Return an inner path whose last name may be a shell pattern, or the empty string for none."""
     if value == "":
@@ -208,9 +276,10 @@ def joined(place: str, path: str) -> str:
     return path if place == "." else place if path == "." else f"{place}/{path}"
 
 
-def each(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
+def each(read: Reader[str]) -> Reader[tuple[str, ...]]:
     """Make a reader of lists whose items ``read`` reads."""
 
+    @takes({"type": "array", "items": read.json_schema})
     def read_list(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
             message = "must be a list of texts"
@@ -229,17 +298,23 @@ def overlapping(paths: Sequence[str]) -> list[tuple[str, str]]:
     return [(a, b) for i, a in enumerate(paths) for b in paths[i + 1 :] if within(a, b) or within(b, a)]
 
 
+@takes(
+    {"type": "object", "propertyNames": {"pattern": f"^(?:{_VARIABLE.pattern})$"}, "additionalProperties": text.json_schema},
+    dict,
+)
 def environment(value: object) -> tuple[tuple[str, str], ...]:
     """Return the names and values of a table of environment variables, by name."""
-    if not isinstance(value, dict) or not all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", str(name)) for name in value):
+    if not isinstance(value, dict) or not all(_VARIABLE.fullmatch(str(name)) for name in value):
         message = 'must be a table of environment variables, such as { PORT = "{port}" }'
         raise WrongValueError(message)
     return tuple(sorted((name, text(given)) for name, given in value.items()))
 
 
-def templated(read: Callable[[object], str], *placeholders: str) -> Callable[[object], str]:
+def templated(read: Reader[str], *placeholders: str) -> Reader[str]:
     """Make a reader of texts with placeholders in which a number may stand, such as ``{port}``; ``read`` checks the rest."""
+    filled_in = {**read.json_schema, "pattern": "|".join(map(re.escape, placeholders))}
 
+    @takes({"anyOf": [read.json_schema, filled_in]})
     def read_template(value: object) -> str:
         filled = value
         for placeholder in placeholders if isinstance(value, str) else ():
@@ -250,9 +325,11 @@ def templated(read: Callable[[object], str], *placeholders: str) -> Callable[[ob
     return read_template
 
 
-def url(*schemes: str) -> Callable[[object], str]:
+def url(*schemes: str) -> Reader[str]:
     """Make a reader of URLs that hold no credentials; the empty string passes."""
+    begins = f"(?:{'|'.join(schemes)})://"
 
+    @takes({**_string(f"|{begins}{_PRINTED}+"), "not": {"pattern": "@"}})
     def read(value: object) -> str:
         if isinstance(value, str) and "@" in value:
             # First of all: any other message would show the value.
@@ -263,7 +340,7 @@ def url(*schemes: str) -> Callable[[object], str]:
             return address
         try:
             parts = urlsplit(address)
-            usable = parts.scheme in schemes and bool(parts.netloc or parts.path) and (parts.port or True)
+            usable = re.match(begins, address) and bool(parts.netloc or parts.path) and (parts.port or True)
         except ValueError:
             usable = False
         if not usable:

@@ -14,26 +14,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from release_agent.config.readers import SecretInFileError, WrongValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from release_agent.config.readers import Reader
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem of a file: its place (a dotted path) and what would be right."""
+    """One problem of a file: its place (a dotted path) and what would be right; ``hint``: what to do, if more can be said."""
 
     path: str
     text: str
+    hint: str = ""
 
     def __str__(self) -> str:
         """Return it as one line of an error."""
-        return f"{self.path}: {self.text}"
+        return f"{self.path}: {self.text}" if self.path else self.text
 
 
-def setting(
-    read: Callable[[Any], object], *, doc: str, default: object = MISSING, key: str = "", optional_in_code: bool = False
-) -> Any:
+def setting(read: Reader[Any], *, doc: str, default: object = MISSING, key: str = "", optional_in_code: bool = False) -> Any:
     """Declare a key read by ``read``, which raises :class:`WrongValueError`; without ``default`` it is required.
 
     ``optional_in_code``: the dataclass has the default, too.
@@ -69,10 +70,7 @@ def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) 
         table = {}
     # A field without metadata is not a key of the file.
     known = {key_of(f.name, f.metadata): f for f in fields(cls) if f.metadata}  # type: ignore[arg-type]
-    problems += [
-        Problem(_join(path, unknown), "is not a key here" + nearest(unknown, list(known)))
-        for unknown in sorted(set(table) - set(known))
-    ]
+    problems += [_unknown(_join(path, unknown), unknown, list(known)) for unknown in sorted(set(table) - set(known))]
     values = {f.name: _read(f.metadata, table.get(key, MISSING), _join(path, key), problems) for key, f in known.items()}
     return cls(**values)
 
@@ -82,7 +80,7 @@ def _read(metadata: Any, value: Any, path: str, problems: list[Problem]) -> Any:
         return read_table(metadata["table"], {} if value is MISSING else value, path, problems)
     if value is MISSING:
         if metadata["default"] is MISSING:
-            problems.append(Problem(path, f"is missing: {metadata['doc']}"))
+            problems.append(Problem(path, f"is missing: {metadata['doc']}", "add it"))
             return () if "tables" in metadata else ""
         return metadata["default"]
     if "tables" in metadata:
@@ -91,7 +89,7 @@ def _read(metadata: Any, value: Any, path: str, problems: list[Problem]) -> Any:
         return metadata["read"](value)
     except WrongValueError as wrong:
         shown = "" if isinstance(wrong, SecretInFileError) else f", not {value!r}"
-        problems.append(Problem(path, f"{wrong}{shown}"))
+        problems.append(Problem(path, f"{wrong}{shown}", f"write another value: {metadata['doc']}"))
         return metadata["default"] if metadata["default"] is not MISSING else ""
 
 
@@ -107,7 +105,16 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
+def _unknown(path: str, key: str, known: Sequence[str]) -> Problem:
+    close = _closest(key, known)
+    return Problem(path, "is not a key here" + nearest(key, known), f'write "{close}", or remove it' if close else "remove it")
+
+
 def nearest(key: str, known: Sequence[str]) -> str:
     """Return a question for the known key that an unknown one is nearest to."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    close = _closest(key, known)
+    return f'; did you mean "{close}"?' if close else ""
+
+
+def _closest(key: str, known: Sequence[str]) -> str:
+    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0)), "")

@@ -50,11 +50,16 @@ class Restart:
         return f"{self.kind}:{self.signal.name.removeprefix('SIG')}" if self.signal else str(self.kind)
 
 
+_RESTARTS = (RestartKind.RESTART, RestartKind.ROLLING, RestartKind.NONE)
+_SIGNALS = sorted({name.removeprefix("SIG") for name in Signals.__members__} - _FORBIDDEN_SIGNALS)
+
+
+@readers.takes({"enum": [*map(str, _RESTARTS), *(f"{RestartKind.SIGNAL}:{name}" for name in _SIGNALS)]}, str)
 def _restart(value: object) -> Restart:
-    if value in (RestartKind.RESTART, RestartKind.ROLLING, RestartKind.NONE):
+    if value in _RESTARTS:
         return Restart(RestartKind(str(value)))
     kind, _, name = str(value).partition(":")
-    if kind == RestartKind.SIGNAL and name not in _FORBIDDEN_SIGNALS and f"SIG{name}" in Signals.__members__:
+    if kind == RestartKind.SIGNAL and name in _SIGNALS:
         return Restart(RestartKind.SIGNAL, Signals[f"SIG{name}"])
     message = 'must be "restart", "signal:HUP" (or another signal), "rolling" or "none"'
     raise WrongValueError(message)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.config import readers
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.rollout.options import Amount, Options, amount
+from release_agent.usage import HelpfulParser
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -25,7 +26,24 @@ _VERBS = {
 }
 
 
-class _VerbParser(argparse.ArgumentParser):
+_ID = "rollout-20261123T023224Z-64186f"
+_EXAMPLES = {
+    "start": {
+        "release-agent rollout start v1.4.2 --fleet fleet.toml --dry-run": "look at every host and show the plan",
+        "release-agent rollout start v1.4.2 --consul api --revert": "deploy; roll back every host if the rollout stops",
+    },
+    "drift": {"release-agent rollout drift --fleet fleet.toml": "show what is live on each host; exit 30 if one is behind"},
+    "list": {"release-agent rollout list": "show the rollouts and their ids"},
+    "status": {f"release-agent rollout status {_ID} --watch": "follow a rollout that runs elsewhere"},
+    "pause": {f"release-agent rollout pause {_ID}": "start no further host for now"},
+    "resume": {f"release-agent rollout resume {_ID}": "go on with it"},
+    "approve": {f"release-agent rollout approve {_ID}": "let the next wave start"},
+    "abort": {f"release-agent rollout abort {_ID}": "start no further host; roll nothing back"},
+    "revert": {f"release-agent rollout revert {_ID}": "roll back every host that took the revision"},
+}
+
+
+class _VerbParser(HelpfulParser):
     """The parser of one verb."""
 
     def parse_known_args(  # type: ignore[override]  # argparse's own has a signature for every kind of namespace
@@ -41,19 +59,19 @@ class _VerbParser(argparse.ArgumentParser):
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of ``rollout`` and what each takes."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_VerbParser)
-    start = verbs.add_parser("start", help="deploy a revision to a fleet, wave after wave")
+    start = _add_verb(verbs, "start", "deploy a revision to a fleet, wave after wave")
     start.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (required without --promote-from)")
     start.add_argument("host", nargs="*", help="deploy to this host: 10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
     _add_inventory(start)
     _add_options(start)
     start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan; change nothing")
     _add_access(start)
-    drift = verbs.add_parser("drift", help="show what is live on each host, and who does not run what the fleet follows")
+    drift = _add_verb(verbs, "drift", "show what is live on each host, and who does not run what the fleet follows")
     drift.add_argument("host", nargs="*", help="as for start")
     _add_inventory(drift)
     _add_access(drift)
     for verb, text in _VERBS.items():
-        one = verbs.add_parser(verb, help=text)
+        one = _add_verb(verbs, verb, text)
         if verb != "list":
             one.add_argument("id", help="id of the rollout")
         if verb == "status":
@@ -64,6 +82,10 @@ def add(parser: argparse.ArgumentParser) -> None:
             "--consul", action="store_true", help=f"read the record from Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
         )
         _add_access(one)
+
+
+def _add_verb(verbs: argparse._SubParsersAction[_VerbParser], verb: str, text: str) -> _VerbParser:
+    return verbs.add_parser(verb, help=text, description=text, examples=_EXAMPLES[verb])
 
 
 def _add_inventory(parser: argparse.ArgumentParser) -> None:

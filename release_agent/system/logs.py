@@ -189,7 +189,8 @@ def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
 
     out = stream or sys.stderr
     readable = out.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if readable else _one_line
+    coloured = not os.environ.get(Variable.NO_COLOR)
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=coloured) if readable else _one_line
     log: Log = structlog.wrap_logger(
         _Stream(out),
         processors=[

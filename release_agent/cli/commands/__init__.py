@@ -1,6 +1,7 @@
 """The commands. Each is the module of its name in this folder, which is imported only when that command is chosen.
 
-Such a module has ``run(call)``, which returns the exit code, and ``add_arguments(parser)`` if the command takes arguments.
+Such a module has ``run(call)``, which returns the exit code, ``EXAMPLES`` for its help (a command line, and what it does), and
+``add_arguments(parser)`` if the command takes arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, as all do but ``rollout``, whose verbs do."""
+    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, and its verbs do not."""
 
     help: str
     json: bool = True
@@ -35,6 +36,9 @@ COMMANDS = {
     "prune": Command("remove the releases beyond [app] keep"),
     "doctor": Command("check the whole set-up and show how to fix each fault"),
     "rollout": Command("deploy a revision across a fleet", json=False),
+    "config": Command("check a release-agent.toml or release.toml, or print the JSON Schema of one", json=False),
+    "explain": Command("tell what an error code means, and what to do"),
+    "completion": Command("print a script that lets a shell complete commands, options, tags and releases", json=False),
 }
 
 

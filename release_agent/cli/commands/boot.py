@@ -10,6 +10,10 @@ from release_agent.errors import Cancelled, Exit, Failed
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent boot": "start what is live, as the container does",
+}
+
 
 def run(call: Call) -> int:
     """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, else 21."""

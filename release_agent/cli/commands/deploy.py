@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent deploy": "deploy the revision that [revision] follows",
+    "release-agent deploy v1.4.2 --dry-run": "show what a deployment of this tag would do",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the revision and how it is deployed."""

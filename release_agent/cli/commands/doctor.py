@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
     from release_agent.wiring import Parts
 
+EXAMPLES = {
+    "release-agent doctor": "find faults of the set-up",
+    "release-agent doctor --repair": "rebuild a broken journal first",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add whether to repair."""

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
     from release_agent.journal.journal import StateDatabase
 
+EXAMPLES = {
+    "release-agent history --limit 10": "list the newest ten deployments",
+    "release-agent history 20261122T222046Z-c4d7aa": "show this deployment, with its hooks' output",
+}
+
 _MOST = (1 << 63) - 1
 _LONGEST_NUMBER = 20  # digits that are read: more than _MOST has
 

@@ -12,6 +12,10 @@ from release_agent.monitor import resident
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent monitor < /dev/null": "check that it starts; it ends at once",
+}
+
 
 def run(call: Call) -> int:
     """Answer supervisor's events and watch the live release, until supervisor closes stdin."""

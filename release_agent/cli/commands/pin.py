@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent pin v1.4.2": "let deployments without a revision stay at this tag",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the revision."""

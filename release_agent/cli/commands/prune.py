@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent prune": "remove the releases beyond [app] keep",
+    "release-agent prune --cache": "also remove what was kept of build hooks",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the cache."""

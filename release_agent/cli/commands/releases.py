@@ -10,6 +10,10 @@ from release_agent.errors import Exit
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent releases": "list the releases that a rollback can go to",
+}
+
 
 def run(call: Call) -> int:
     """Print the kept releases."""

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent rollback": "go back to the release that was live before",
+    "release-agent rollback 42": "go back to release 42",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the release."""

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent rollout start v1.4.2 --fleet fleet.toml --dry-run": "look at every host and show the plan",
+    "release-agent rollout start v1.4.2 --fleet fleet.toml --revert": "deploy; roll all back if it stops",
+    "release-agent rollout list": "show the rollouts and their ids",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of a rollout."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent stage v1.5.0": "build and rehearse this tag, for a deployment later",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the revision."""

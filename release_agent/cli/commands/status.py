@@ -11,6 +11,11 @@ from release_agent.health import HealthState
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent status": "show what is live, and its health",
+    "release-agent status --json": "the same for a script; exit 30 if it is not healthy",
+}
+
 
 def run(call: Call) -> int:
     """Print the live release and its health; returns 0 if it is healthy, else 30."""

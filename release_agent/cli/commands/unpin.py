@@ -11,6 +11,10 @@ from release_agent.model import Request, new_id
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent unpin": "pin nothing",
+}
+
 
 def run(call: Call) -> int:
     """Forget the pinned revision."""

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
 
+EXAMPLES = {
+    "release-agent verify": "compare the live release with its commit",
+    "release-agent verify 42": "compare release 42 with its commit",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the release."""

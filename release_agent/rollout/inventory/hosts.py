@@ -36,6 +36,7 @@ _LARGEST = 1 << 22  # bytes of a fleet.toml
 _SHOWN = 5  # names of hosts in a hint
 
 
+@readers.takes(_web.json_schema)
 def address(value: object) -> str:
     """Read ``http://host:port`` or https, a reader of the schema; without a port it is 9001, for https too.
 

@@ -52,6 +52,7 @@ def test_an_option_that_needs_no_command_imports_none(option: str) -> None:
         "release_agent.cli",
         "release_agent.cli.commands",
         "release_agent.cli.main",
+        "release_agent.usage",
         "release_agent.variables",
     }
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft7Validator
 
 from release_agent.config import readers, schema
 from release_agent.config.readers import WrongValueError
@@ -11,6 +12,7 @@ from release_agent.config.readers import WrongValueError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from release_agent.config.readers import Reader
     from release_agent.config.schema import Problem
 
 http_url = readers.url("http", "https")
@@ -104,6 +106,8 @@ BAD = [
     (http_url, "http://host:port/", "a URL"),
     (http_url, "http://host:99999/", "a URL"),
     (http_url, "http://[::1", "a URL"),
+    (http_url, "http://bob@host/", "must not hold credentials"),
+    (http_url, "HTTP://host/", "a URL"),
     (http_url, "http://host/\n", "without control characters"),
     (socket_url, "https://host/", "unix://… or http://…"),
 ]
@@ -123,6 +127,38 @@ def test_a_bad_value_is_refused_with_what_would_be_right(read: Callable[[Any], o
         read(value)
 
     assert right in str(refused.value)
+
+
+# What JSON Schema cannot say: the size of a number in a text, bytes, paths in relation to each other.
+# Python, unlike other languages, lets \n stand before $.
+UNSAYABLE = [
+    (readers.whole(1, 3), 2.0),
+    (letters, "abc\n"),
+    (readers.duration, "366d"),
+    (readers.positive_duration, "99999999999999999h"),
+    (readers.duration, "9" * 400 + "s"),
+    (readers.absolute_path, "/" + "a/" * 3000),
+    (readers.absolute_path, "/srv/" + "ä" * 128),
+    (readers.inner_paths, ["var", "var/uploads"]),
+    (readers.inner_paths, ["var", "./var/"]),
+    (http_url, "http://host:port/"),
+    (http_url, "http://host:99999/"),
+    (http_url, "http://[::1"),
+    (http_url, "http://host/\n"),
+]
+
+
+@pytest.mark.parametrize(("read", "value", "meant"), GOOD)
+def test_a_good_value_is_valid_by_the_schema_of_its_reader(read: Reader[Any], value: object, meant: object) -> None:
+    assert Draft7Validator(read.json_schema).is_valid(value)
+    assert read(read.write(meant)) == meant
+
+
+@pytest.mark.parametrize(("read", "value", "right"), BAD)
+def test_a_bad_value_is_refused_by_the_schema_unless_no_schema_can_say_it(read: Reader[Any], value: object, right: str) -> None:
+    sayable = value not in [wrong for _, wrong in UNSAYABLE if type(wrong) is type(value)]
+
+    assert Draft7Validator(read.json_schema).is_valid(value) is not sayable, right
 
 
 def test_overlapping_paths_are_found_in_pairs_and_namesakes_are_not() -> None:

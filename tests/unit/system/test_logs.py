@@ -236,3 +236,20 @@ def test_a_listener_has_every_event_as_well() -> None:
         log.info("hook.output", line="x")
 
     assert events == [{"event": "hook.output", "app": "api", "id": "d-1", "line": "x"}]
+
+
+@pytest.mark.parametrize(("value", "coloured"), [(None, True), ("", True), ("1", False), ("0", False)])
+def test_log_on_a_terminal_has_no_colours_if_the_person_wants_none(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+        make_log(Redactor({}), terminal).info("release.published", release="000001")
+        written = os.read(master, 4096).decode()
+    os.close(master)
+
+    assert "release.published" in written
+    assert ("\x1b[" in written) is coloured

@@ -60,6 +60,17 @@ def test_hosts_in_flight_and_failed_are_rows_and_all_others_are_a_number(open_te
     assert terminal.screen.has_cursor
 
 
+def test_a_person_who_wants_no_colours_gets_none(open_terminal: Open) -> None:
+    terminal = open_terminal("scene_events", NO_COLOR="1")
+    terminal.see("1 failed (0 allowed)")
+    terminal.go()
+
+    lines = terminal.close()
+
+    assert "  h1  failed  hook-failed: `make` exited with 2" in lines
+    assert not re.search(r"\x1b\[[0-9;]*[34][0-9]m", terminal.screen.raw)
+
+
 def test_a_rollout_that_is_watched_from_elsewhere_has_the_same_picture(open_terminal: Open) -> None:
     terminal = open_terminal("scene_watched")
     assert "waves: 0/3 now" in terminal.see("3 pending")

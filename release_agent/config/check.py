@@ -1,0 +1,67 @@
+"""Check a file by itself, wherever it lies: no root, no supervisor and no Consul is needed."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from release_agent.config import blueprint, load
+from release_agent.config.schema import Problem, key_of
+from release_agent.config.sections import Config
+from release_agent.system.disk import read_regular
+from release_agent.variables import Variable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_A_HOST: dict[str, str] = {Variable.RELEASE_AGENT_HOST: "host"}  # this machine's name is not the container's
+
+
+class FileKind(Enum):
+    """The two files: the name that each is known by, and the dataclass that it is read into."""
+
+    AGENT = "agent", "release-agent.toml", Config
+    RELEASE = "release", blueprint.FILE, blueprint.ReleaseToml
+
+    def __init__(self, word: str, file: str, table: type) -> None:
+        """``word``: what a person calls it in a command."""
+        self.word, self.file, self.table = word, file, table
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """What is wrong with one file; ``kind`` is None if it could not be read."""
+
+    path: Path
+    kind: FileKind | None
+    problems: tuple[Problem, ...]
+
+
+def check(path: Path) -> CheckedFile:
+    """Return all problems of a file."""
+    try:
+        table = tomllib.loads(read_regular(path, load.LARGEST).decode())
+    except OSError as error:
+        problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
+        return CheckedFile(path, None, (problem,))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
+        return CheckedFile(path, None, (Problem("", f"is not TOML: {error}", "fix the line that it names"),))
+    kind = recognise(path.name, table)
+    problems: list[Problem] = []
+    if kind is FileKind.AGENT:
+        load.parse(table, problems, _A_HOST)
+    else:
+        blueprint.parse(table, problems, lone=False)
+    return CheckedFile(path, kind, tuple(problems))
+
+
+def recognise(name: str, table: dict[str, object]) -> FileKind:
+    """Return the kind of a file: by its name, else by a table that only the agent's configuration has."""
+    named = next((kind for kind in FileKind if kind.file == name), None)
+    return named or (FileKind.AGENT if set(table) & (_keys(FileKind.AGENT) - _keys(FileKind.RELEASE)) else FileKind.RELEASE)
+
+
+def _keys(kind: FileKind) -> set[str]:
+    return {key_of(field.name, field.metadata) for field in fields(kind.table) if field.metadata}
