@@ -1,7 +1,7 @@
 """Deploy what is pushed: GitHub, GitLab and Gitea call this when somebody pushes a tag.
 
-A push is believed if it is signed with the secret of WEBHOOK_SECRET_FILE. Then the commands WEBHOOK_FETCH and WEBHOOK_DEPLOY run, with
-{name} and {tag} replaced. README.md beside this file has an example.
+A push is believed if it is signed with the secret of WEBHOOK_SECRET_FILE. Then the commands WEBHOOK_FETCH and WEBHOOK_DEPLOY run,
+with {name} and {tag} replaced. README.md beside this file has an example.
 """
 
 import hashlib
