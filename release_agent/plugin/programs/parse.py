@@ -34,6 +34,12 @@ class _Options(ServerOptions):  # type: ignore[misc]
         self.parser = parser
         return super().process_groups_from_parser(parser)
 
+    def processes_from_section(self, parser: Any, section: str, group_name: str, klass: Any = None) -> Any:
+        processes = super().processes_from_section(parser, section, group_name, klass)
+        for process in processes:
+            process.section = section  # supervisor itself keeps the name of the group alone
+        return processes
+
 
 class _Asking(UnhosedConfigParser):  # type: ignore[misc]
     """A parser that notes what it is asked for: supervisor passes over every other key without a word."""
@@ -76,7 +82,10 @@ class ContainerConfiguration:
         return {name.strip() for kind, _, name in heads if kind in _PROGRAMS}
 
     def groups(self, sections: Sequence[Section]) -> list[Any]:
-        """Return supervisor's configuration of the groups that sections make; raises ValueError with supervisor's words."""
+        """Return supervisor's configuration of the groups that sections make; raises ValueError with supervisor's words.
+
+        ``section`` of each process is the title of its section.
+        """
         return self._parsed("".join(section.text() for section in sections))[0]
 
     def problems(self, sections: Sequence[Section]) -> list[Problem]:

@@ -29,23 +29,28 @@ _SAFE_LOGS = ("/dev/fd/1", "/dev/fd/2", "/dev/stdout", "/dev/stderr", "/dev/null
 _SOCKETS = "/run"
 
 
-def of_section(section: Section, group: Any, users: Collection[str], sockets: Collection[str]) -> list[Problem]:
-    """Return what the program of a section must not be; ``group``: supervisor's configuration of it.
+def of_process(section: Section, process: Any, users: Collection[str]) -> list[Problem]:
+    """Return what a process of a section must not be; ``process``: supervisor's configuration of it in its group.
 
-    ``users``: who it may run as, if supervisord is root. ``sockets``: those that supervisord has for programs of releases so far.
+    ``users``: who it may run as, if supervisord is root.
     """
-    process = group.process_configs[0]
     told = [*_of_process(process)]
     if os.geteuid() == _ROOT:
         told += _as_root(section, process, users)
-        socket = getattr(group, "socket_config", None)
-        if socket is not None and socket.url not in sockets:
-            told += [("socket", text) for text in _unsafe_socket(socket.url)]
     return [section.problem(key, text) for key, text in told]
 
 
-def of_names(section: Section, group: Any) -> list[Problem]:
-    """Return what is wrong with the names of a group's processes; ``section``: the one that makes the group."""
+def of_group(section: Section, group: Any, sockets: Collection[str]) -> list[Problem]:
+    """Return what is wrong with the names of a group's processes, and with its socket; ``section``: the one that makes the group.
+
+    ``sockets``: those that supervisord has for programs of releases so far.
+    """
+    socket = getattr(group, "socket_config", None)
+    told = _unsafe_socket(socket.url) if os.geteuid() == _ROOT and socket is not None and socket.url not in sockets else ()
+    return [*_of_names(section, group), *(section.problem("socket", text) for text in told)]
+
+
+def _of_names(section: Section, group: Any) -> list[Problem]:
     names = [process.name for process in group.process_configs]
     # The names themselves are not shown: a variable of supervisord's may be in them.
     told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []

@@ -43,6 +43,18 @@ OF_FILES = {
     "no user": (PLAIN.replace("user=nobody\n", ""), "without it the program runs as root"),
     "another user": (PLAIN.replace("nobody", "daemon"), "[program:x] user: must be one of the users"),
     "log written by root": (PLAIN + "stdout_logfile=/etc/cron.d/x\n", "supervisord would write '/etc/cron.d/x' as root"),
+    "root by the name of its group": (
+        "[group:root]\nprograms=nobody\n[program:nobody]\ncommand=id\nuser=%(group_name)s\n",
+        "[program:nobody] user: must be one of the users",
+    ),
+    "log by the name of its group": (
+        PLAIN.replace(":x", ":null") + "stdout_logfile=/dev/%(group_name)s\n[group:sda]\nprograms=null\n",
+        "[program:null] stdout_logfile: must be AUTO",
+    ),
+    "log of the second process": (
+        PLAIN + "stdout_logfile=/dev/fd/%(process_num)d\nprocess_name=x%(process_num)d\nnumprocs=9\nnumprocs_start=1\n",
+        "[program:x] stdout_logfile: must be AUTO",
+    ),
     "socket made by root": (
         PLAIN.replace("program", "fcgi-program") + "socket=unix:///etc/passwd\n",
         "[fcgi-program:x] socket: must be a TCP socket, or lie in /run",
