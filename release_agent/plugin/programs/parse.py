@@ -126,7 +126,8 @@ class ContainerConfiguration:
         try:
             _, asked = self._parsed("".join(each.text() for each in together))
         except ValueError as error:
-            return [section.problem("", _discreet(str(error), {}))] if section.kind == "group" else []
+            values = {(each.title, key): value for each in together for key, value in each.values.items()}
+            return [section.problem("", _discreet(str(error), values))] if section.kind == "group" else []
         known = asked[section.title]
         strange = [key for key in section.values if key not in known]
         return [section.problem(key, f"is not a key of supervisor's{nearest(key, sorted(known))}") for key in strange]
@@ -149,9 +150,10 @@ def _with_its_like(key: str, values: Mapping[str, str]) -> dict[str, str]:
     return {each: values[each] for each in like if each in values}
 
 
-def _discreet(why: str, values: Mapping[str, str]) -> str:
+def _discreet(why: str, values: Mapping[Any, str]) -> str:
     """Return what supervisor says of values, unless it may have put one of its own variables in, which may be a secret."""
-    if why.startswith("Format string") or not any("%(ENV_" in value for value in values.values()):
+    as_given = (*(f"Format string {value!r}" for value in values.values()), "[group:")
+    if why.startswith(as_given) or not any("%(ENV_" in value for value in values.values()):
         return why
     return "supervisor refuses its value, with the variables put in"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pwd
 import re
@@ -9,6 +10,8 @@ import shlex
 import stat
 import xmlrpc.client
 from typing import TYPE_CHECKING, Any
+
+from supervisor.datatypes import InetStreamSocketConfig
 
 from release_agent.plugin.rehearsal import NAME as REHEARSAL
 from release_agent.services.programs import AGENT_VERBS, is_own
@@ -23,7 +26,9 @@ OWN_NAMES = (*AGENT_VERBS, REHEARSAL)
 _ROOT = 0
 _LONGEST_STOP = 86400
 _NUMBERS = ("priority", "startsecs", "startretries", "stopwaitsecs")
-_OF_LOGS = ("logfile_maxbytes", "logfile_backups", "capture_maxbytes")
+_CHANNELS = ("stdout", "stderr")
+_MOST_BACKUPS = 100  # supervisord looks for each of them whenever it begins a new file
+_LARGEST_CAPTURE = 1 << 20  # bytes that supervisord keeps in its memory
 _PROCESS = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SAFE_LOGS = ("/dev/fd/1", "/dev/fd/2", "/dev/stdout", "/dev/stderr", "/dev/null")
 _SOCKETS = "/run"
@@ -46,7 +51,11 @@ def of_group(section: Section, group: Any, sockets: Collection[str]) -> list[Pro
     ``sockets``: those that supervisord has for programs of releases so far.
     """
     socket = getattr(group, "socket_config", None)
-    told = _unsafe_socket(socket.url) if os.geteuid() == _ROOT and socket is not None and socket.url not in sockets else ()
+    told: list[str] = []
+    if isinstance(socket, InetStreamSocketConfig):
+        told += _unsafe_host(socket.host)
+    elif socket is not None and os.geteuid() == _ROOT and socket.url not in sockets:
+        told += _unsafe_path(socket.path)
     return [*_of_names(section, group), *(section.problem("socket", text) for text in told)]
 
 
@@ -72,10 +81,14 @@ def _of_process(process: Any) -> Iterator[tuple[str, str]]:
             yield "command", "must not be empty"
     if process.stopwaitsecs > _LONGEST_STOP:
         yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day: a deployment waits as long"
-    keys = (*_NUMBERS, *(f"{channel}_{key}" for channel in ("stdout", "stderr") for key in _OF_LOGS))
-    for key in keys:
-        if abs(getattr(process, key)) > xmlrpc.client.MAXINT:
-            yield key, f"must be at most {xmlrpc.client.MAXINT}"
+    most = dict.fromkeys(_NUMBERS, xmlrpc.client.MAXINT)
+    for channel in _CHANNELS:
+        most[f"{channel}_logfile_maxbytes"] = xmlrpc.client.MAXINT
+        most[f"{channel}_logfile_backups"] = _MOST_BACKUPS
+        most[f"{channel}_capture_maxbytes"] = _LARGEST_CAPTURE
+    for key, number in most.items():
+        if abs(getattr(process, key)) > number:
+            yield key, f"must be at most {number}"
 
 
 def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -102,11 +115,16 @@ def _uids(users: Collection[str]) -> set[int]:
     return known
 
 
-def _unsafe_socket(url: str) -> Iterator[str]:
+def _unsafe_host(host: str) -> Iterator[str]:
+    """Yield why supervisord must not listen at an address: it would stand still until a name server has answered."""
+    try:
+        ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        yield "must be at an IPv4 address or localhost: supervisord would wait for a name server"
+
+
+def _unsafe_path(path: str) -> Iterator[str]:
     """Yield why root must not make a unix socket: it removes what is there, and gives its owner what is put there since."""
-    path = url.removeprefix("unix://")
-    if path == url:
-        return
     if os.path.dirname(path) != _SOCKETS:  # noqa: PTH120 - a text
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):

@@ -80,6 +80,31 @@ OF_FILES = {
     "one name for two": (PLAIN + "numprocs=2\nprocess_name=x\n", "process_num"),
     "number beyond XML-RPC": (PLAIN + "stopwaitsecs=99999999999\n", "[program:x] stopwaitsecs: must be at most"),
     "huge log": (PLAIN + "stdout_logfile_maxbytes=50GB\n", "[program:x] stdout_logfile_maxbytes: must be at most"),
+    "backups that supervisord would count for ever": (
+        PLAIN + "stderr_logfile_backups=2000000000\n",
+        "[program:x] stderr_logfile_backups: must be at most 100",
+    ),
+    "capture that fills supervisord's memory": (
+        PLAIN + "stdout_capture_maxbytes=1GB\n",
+        "[program:x] stdout_capture_maxbytes: must be at most 1048576",
+    ),
+    "host that supervisord would look up": (
+        PLAIN.replace("program", "fcgi-program") + "socket=tcp://db.example.com:80\n",
+        "[fcgi-program:x] socket: must be at an IPv4 address or localhost",
+    ),
+    "a width that is hidden from the first expansion": (
+        PLAIN + "stdout_logfile=/%%(here)99999999s\n",
+        "[program:x] stdout_logfile: supervisor expands it twice",
+    ),
+    "a width that is hidden in a variable": (
+        PLAIN + 'stdout_logfile=/%(ENV_A)s\nenvironment=A="%%(here)99999999s"\n',
+        "[program:x] stdout_logfile: supervisor expands it twice",
+    ),
+    "many expansions": (PLAIN + f'environment=A="{"x" * 4000}"\ndirectory=/{"%(ENV_A)s" * 300}\n', "more than 64 expansions"),
+    "group that hides its programs": (
+        "[group:x]\nprograms=%(host_node_name)s\n",
+        "[group:x] programs: must name its programs without %",
+    ),
     "twice": (PLAIN + PLAIN, "is no file of supervisor's kind"),
     "no section": ("command=x\n", "is no file of supervisor's kind"),
     "binary": ("\x00\x01\x02ELF", "is no file of supervisor's kind"),
@@ -122,14 +147,15 @@ def test_programs_that_are_wrong_are_refused_before_anything_is_built(refusing: 
 
 
 def test_variable_of_supervisords_is_not_shown_in_what_is_refused(cold_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_PASSWORD", "hunter-two")
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter-two%")
     host = allow_programs(cold_host)
     host.configure(service="")
     host.start()
-    for line in ("autorestart", "user", "stdout_logfile", "process_name", "stopsignal", "command"):
+    for line in ("autorestart", "user", "stdout_logfile", "process_name", "stopsignal", "command", "of the group"):
         value = "%(ENV_DATABASE_PASSWORD)s" + ("'/" if line in ("command", "process_name") else "")
-        values = {"command": "x", "user": "nobody", line: value}
-        release(host, "", "\n".join(["[program:x]", *(f"{key}={value}" for key, value in values.items())]))
+        of_group = f"[group:y]\nprograms=x\npriority={value if line == 'of the group' else 1}"
+        values = {"command": "x", "user": "nobody", **({} if line == "of the group" else {line: value})}
+        release(host, "", "\n".join(["[program:x]", *(f"{key}={value}" for key, value in values.items()), of_group]))
         ran = host.deploy("--dry-run", host.repository.head)
         assert (ran.code, ran.json["error"]["code"]) == (13, "programs-invalid"), (line, ran.err)
         assert "hunter" not in ran.err + ran.out
