@@ -74,6 +74,8 @@ class BroughtPrograms:
         if problems:
             return Checked(problems=problems)
         groups, sockets = container.groups(found), _sockets(supervisord, self._mine(place))
+        if problems := rules.of_all(groups):
+            return Checked(problems=problems)
         sections_by_title, names = {section.title: section for section in found}, [group.name for group in groups]
         for group in groups:
             # Each as supervisor will have it: the names of its group and its number may be in any value.

@@ -13,25 +13,43 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.datatypes import InetStreamSocketConfig
 
+from release_agent.config.schema import Problem
 from release_agent.plugin.rehearsal import NAME as REHEARSAL
 from release_agent.services.programs import AGENT_VERBS, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from release_agent.config.schema import Problem
     from release_agent.plugin.programs.sections import Section
 
 OWN_NAMES = (*AGENT_VERBS, REHEARSAL)
 _ROOT = 0
 _LONGEST_STOP = 86400
 _NUMBERS = ("priority", "startsecs", "startretries", "stopwaitsecs")
+_LONGEST_COMMANDS = 64 << 10  # they are split into words, which is slow
+_LONGEST_VALUES = 1 << 20
 _CHANNELS = ("stdout", "stderr")
 _MOST_BACKUPS = 100  # supervisord looks for each of them whenever it begins a new file
 _LARGEST_CAPTURE = 1 << 20  # bytes that supervisord keeps in its memory
 _PROCESS = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SAFE_LOGS = ("/dev/fd/1", "/dev/fd/2", "/dev/stdout", "/dev/stderr", "/dev/null")
 _SOCKETS = "/run"
+
+
+def of_all(groups: Collection[Any]) -> list[Problem]:
+    """Return what is too much of all groups together, with the variables put in: supervisord would stand still."""
+    processes = [process for group in groups for process in group.process_configs]
+    commands = sum(len(process.command) for process in processes)
+    values = sum(map(_length, processes))
+    counted = (("commands", commands, _LONGEST_COMMANDS), ("values", values, _LONGEST_VALUES))
+    told = [(what, most) for what, count, most in counted if count > most]
+    return [Problem("programs", f"the {what} of all processes have more than {most} characters together") for what, most in told]
+
+
+def _length(process: Any) -> int:
+    texts = (process.command, process.directory, process.stdout_logfile, process.stderr_logfile, process.serverurl, process.name)
+    environment = [text for pair in process.environment.items() for text in pair]
+    return sum(len(text) for text in (*texts, *environment) if isinstance(text, str))
 
 
 def of_process(section: Section, process: Any, users: Collection[str]) -> list[Problem]:

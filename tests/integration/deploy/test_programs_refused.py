@@ -101,6 +101,16 @@ OF_FILES = {
         "[program:x] stdout_logfile: supervisor expands it twice",
     ),
     "many expansions": (PLAIN + f'environment=A="{"x" * 4000}"\ndirectory=/{"%(ENV_A)s" * 300}\n', "more than 64 expansions"),
+    "command that is long in each process": (
+        PLAIN.replace("sleep 600", "sleep " + "%(ENV_A)s" * 60)
+        + f'environment=A="{"x" * 4000}"\nnumprocs=64\nprocess_name=%(process_num)d\n',
+        "the commands of all processes have more than 65536 characters",
+    ),
+    "environment that is long in each process": (
+        PLAIN + f'environment=A="{"x" * 4000}",B="%(ENV_PATH)s"\nnumprocs=64\nprocess_name=%(process_num)d\n'
+        f"directory=/{'%(ENV_A)s' * 10}\n",
+        "the values of all processes have more than 1048576 characters",
+    ),
     "group that hides its programs": (
         "[group:x]\nprograms=%(host_node_name)s\n",
         "[group:x] programs: must name its programs without %",
@@ -164,7 +174,7 @@ def test_variable_of_supervisords_is_not_shown_in_what_is_refused(cold_host: Hos
 def test_two_files_cannot_bring_the_same_program(refusing: Host) -> None:
     refusing.repository.commit({"supervisor.d/b.conf": PLAIN})
     refused(refusing, PLAIN, "supervisor.d/b.conf [program:x]: is in supervisor.d/all.conf, too")
-    refusing.repository.commit({"supervisor.d/b.conf": "\n"})
+    (refusing.repository.path / "supervisor.d" / "b.conf").unlink()
 
 
 def test_files_beyond_number_are_not_read(refusing: Host) -> None:
