@@ -111,9 +111,9 @@ class BroughtPrograms:
             "others": sorted(others),
         }
 
-    def renew(self, supervisord: Any, name: str) -> None:
+    def renew(self, supervisord: Any, place: ProgramsPlace, name: str) -> None:
         """Remove a group that has stopped, if it is there, and add it as the file has it, if it does; raises Failed."""
-        if name not in self.known:
+        if name not in self._mine(place):
             message = f"group {name} did not come with a release"
             raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl update changes it")
         if name in supervisord.process_groups:
