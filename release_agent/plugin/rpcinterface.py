@@ -298,7 +298,7 @@ class ReleaseRPCInterface:
         @param string group    The supervisor group
         @return boolean result True
         """
-        self._brought().renew(self._supervisord, name_of(group))
+        self._brought().renew(self._supervisord, self._place, name_of(group))
         return True
 
     @_answering

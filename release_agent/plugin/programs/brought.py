@@ -74,15 +74,17 @@ class BroughtPrograms:
         if problems:
             return Checked(problems=problems)
         groups, sockets = container.groups(found), _sockets(supervisord, self._mine(place))
-        for section in found:
-            if section.kind != "group":
-                problems += rules.of_section(section, container.groups([section])[0], place.users, sockets)
-        names = [group.name for group in groups]
+        if problems := rules.of_all(groups):
+            return Checked(problems=problems)
+        sections_by_title, names = {section.title: section for section in found}, [group.name for group in groups]
         for group in groups:
+            # Each as supervisor will have it: the names of its group and its number may be in any value.
+            for process in group.process_configs:
+                problems += rules.of_process(sections_by_title[process.section], process, place.users)
             maker = _maker(found, group.name)
-            problems += rules.of_names(maker, group)
+            problems += rules.of_group(maker, group, sockets)
             problems += [maker.problem("", "is the name of two groups")] if names.count(group.name) > 1 else []
-        return Checked(_HEAD + "".join(section.text() for section in found), groups, problems)
+        return Checked(_HEAD + "".join(section.text() for section in found), groups, list(dict.fromkeys(problems)))
 
     def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
         """Let supervisord read these programs.
@@ -109,9 +111,9 @@ class BroughtPrograms:
             "others": sorted(others),
         }
 
-    def renew(self, supervisord: Any, name: str) -> None:
+    def renew(self, supervisord: Any, place: ProgramsPlace, name: str) -> None:
         """Remove a group that has stopped, if it is there, and add it as the file has it, if it does; raises Failed."""
-        if name not in self.known:
+        if name not in self._mine(place):
             message = f"group {name} did not come with a release"
             raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl update changes it")
         if name in supervisord.process_groups:

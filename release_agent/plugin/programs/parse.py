@@ -34,6 +34,12 @@ class _Options(ServerOptions):  # type: ignore[misc]
         self.parser = parser
         return super().process_groups_from_parser(parser)
 
+    def processes_from_section(self, parser: Any, section: str, group_name: str, klass: Any = None) -> Any:
+        processes = super().processes_from_section(parser, section, group_name, klass)
+        for process in processes:
+            process.section = section  # supervisor itself keeps the name of the group alone
+        return processes
+
 
 class _Asking(UnhosedConfigParser):  # type: ignore[misc]
     """A parser that notes what it is asked for: supervisor passes over every other key without a word."""
@@ -76,7 +82,10 @@ class ContainerConfiguration:
         return {name.strip() for kind, _, name in heads if kind in _PROGRAMS}
 
     def groups(self, sections: Sequence[Section]) -> list[Any]:
-        """Return supervisor's configuration of the groups that sections make; raises ValueError with supervisor's words."""
+        """Return supervisor's configuration of the groups that sections make; raises ValueError with supervisor's words.
+
+        ``section`` of each process is the title of its section.
+        """
         return self._parsed("".join(section.text() for section in sections))[0]
 
     def problems(self, sections: Sequence[Section]) -> list[Problem]:
@@ -117,7 +126,8 @@ class ContainerConfiguration:
         try:
             _, asked = self._parsed("".join(each.text() for each in together))
         except ValueError as error:
-            return [section.problem("", _discreet(str(error), {}))] if section.kind == "group" else []
+            values = {(each.title, key): value for each in together for key, value in each.values.items()}
+            return [section.problem("", _discreet(str(error), values))] if section.kind == "group" else []
         known = asked[section.title]
         strange = [key for key in section.values if key not in known]
         return [section.problem(key, f"is not a key of supervisor's{nearest(key, sorted(known))}") for key in strange]
@@ -140,9 +150,10 @@ def _with_its_like(key: str, values: Mapping[str, str]) -> dict[str, str]:
     return {each: values[each] for each in like if each in values}
 
 
-def _discreet(why: str, values: Mapping[str, str]) -> str:
+def _discreet(why: str, values: Mapping[Any, str]) -> str:
     """Return what supervisor says of values, unless it may have put one of its own variables in, which may be a secret."""
-    if why.startswith("Format string") or not any("%(ENV_" in value for value in values.values()):
+    as_given = (*(f"Format string {value!r}" for value in values.values()), "[group:")
+    if why.startswith(as_given) or not any("%(ENV_" in value for value in values.values()):
         return why
     return "supervisor refuses its value, with the variables put in"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pwd
 import re
@@ -10,42 +11,73 @@ import stat
 import xmlrpc.client
 from typing import TYPE_CHECKING, Any
 
+from supervisor.datatypes import InetStreamSocketConfig
+
+from release_agent.config.schema import Problem
 from release_agent.plugin.rehearsal import NAME as REHEARSAL
 from release_agent.services.programs import AGENT_VERBS, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from release_agent.config.schema import Problem
     from release_agent.plugin.programs.sections import Section
 
 OWN_NAMES = (*AGENT_VERBS, REHEARSAL)
 _ROOT = 0
 _LONGEST_STOP = 86400
 _NUMBERS = ("priority", "startsecs", "startretries", "stopwaitsecs")
-_OF_LOGS = ("logfile_maxbytes", "logfile_backups", "capture_maxbytes")
+_LONGEST_COMMANDS = 64 << 10  # they are split into words, which is slow
+_LONGEST_VALUES = 1 << 20
+_CHANNELS = ("stdout", "stderr")
+_MOST_BACKUPS = 100  # supervisord looks for each of them whenever it begins a new file
+_LARGEST_CAPTURE = 1 << 20  # bytes that supervisord keeps in its memory
 _PROCESS = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SAFE_LOGS = ("/dev/fd/1", "/dev/fd/2", "/dev/stdout", "/dev/stderr", "/dev/null")
 _SOCKETS = "/run"
 
 
-def of_section(section: Section, group: Any, users: Collection[str], sockets: Collection[str]) -> list[Problem]:
-    """Return what the program of a section must not be; ``group``: supervisor's configuration of it.
+def of_all(groups: Collection[Any]) -> list[Problem]:
+    """Return what is too much of all groups together, with the variables put in: supervisord would stand still."""
+    processes = [process for group in groups for process in group.process_configs]
+    commands = sum(len(process.command) for process in processes)
+    values = sum(map(_length, processes))
+    counted = (("commands", commands, _LONGEST_COMMANDS), ("values", values, _LONGEST_VALUES))
+    told = [(what, most) for what, count, most in counted if count > most]
+    return [Problem("programs", f"the {what} of all processes have more than {most} characters together") for what, most in told]
 
-    ``users``: who it may run as, if supervisord is root. ``sockets``: those that supervisord has for programs of releases so far.
+
+def _length(process: Any) -> int:
+    texts = (process.command, process.directory, process.stdout_logfile, process.stderr_logfile, process.serverurl, process.name)
+    environment = [text for pair in process.environment.items() for text in pair]
+    return sum(len(text) for text in (*texts, *environment) if isinstance(text, str))
+
+
+def of_process(section: Section, process: Any, users: Collection[str]) -> list[Problem]:
+    """Return what a process of a section must not be; ``process``: supervisor's configuration of it in its group.
+
+    ``users``: who it may run as, if supervisord is root.
     """
-    process = group.process_configs[0]
     told = [*_of_process(process)]
     if os.geteuid() == _ROOT:
         told += _as_root(section, process, users)
-        socket = getattr(group, "socket_config", None)
-        if socket is not None and socket.url not in sockets:
-            told += [("socket", text) for text in _unsafe_socket(socket.url)]
     return [section.problem(key, text) for key, text in told]
 
 
-def of_names(section: Section, group: Any) -> list[Problem]:
-    """Return what is wrong with the names of a group's processes; ``section``: the one that makes the group."""
+def of_group(section: Section, group: Any, sockets: Collection[str]) -> list[Problem]:
+    """Return what is wrong with the names of a group's processes, and with its socket; ``section``: the one that makes the group.
+
+    ``sockets``: those that supervisord has for programs of releases so far.
+    """
+    socket = getattr(group, "socket_config", None)
+    told: list[str] = []
+    if isinstance(socket, InetStreamSocketConfig):
+        told += _unsafe_host(socket.host)
+    elif socket is not None and os.geteuid() == _ROOT and socket.url not in sockets:
+        told += _unsafe_path(socket.path)
+    return [*_of_names(section, group), *(section.problem("socket", text) for text in told)]
+
+
+def _of_names(section: Section, group: Any) -> list[Problem]:
     names = [process.name for process in group.process_configs]
     # The names themselves are not shown: a variable of supervisord's may be in them.
     told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []
@@ -67,10 +99,14 @@ def _of_process(process: Any) -> Iterator[tuple[str, str]]:
             yield "command", "must not be empty"
     if process.stopwaitsecs > _LONGEST_STOP:
         yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day: a deployment waits as long"
-    keys = (*_NUMBERS, *(f"{channel}_{key}" for channel in ("stdout", "stderr") for key in _OF_LOGS))
-    for key in keys:
-        if abs(getattr(process, key)) > xmlrpc.client.MAXINT:
-            yield key, f"must be at most {xmlrpc.client.MAXINT}"
+    most = dict.fromkeys(_NUMBERS, xmlrpc.client.MAXINT)
+    for channel in _CHANNELS:
+        most[f"{channel}_logfile_maxbytes"] = xmlrpc.client.MAXINT
+        most[f"{channel}_logfile_backups"] = _MOST_BACKUPS
+        most[f"{channel}_capture_maxbytes"] = _LARGEST_CAPTURE
+    for key, number in most.items():
+        if abs(getattr(process, key)) > number:
+            yield key, f"must be at most {number}"
 
 
 def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -97,11 +133,16 @@ def _uids(users: Collection[str]) -> set[int]:
     return known
 
 
-def _unsafe_socket(url: str) -> Iterator[str]:
+def _unsafe_host(host: str) -> Iterator[str]:
+    """Yield why supervisord must not listen at an address: it would stand still until a name server has answered."""
+    try:
+        ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        yield "must be at an IPv4 address or localhost: supervisord would wait for a name server"
+
+
+def _unsafe_path(path: str) -> Iterator[str]:
     """Yield why root must not make a unix socket: it removes what is there, and gives its owner what is put there since."""
-    path = url.removeprefix("unix://")
-    if path == url:
-        return
     if os.path.dirname(path) != _SOCKETS:  # noqa: PTH120 - a text
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):

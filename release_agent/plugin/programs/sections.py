@@ -28,6 +28,7 @@ _LONGEST_VALUE = 4096
 _MOST_SECTIONS = 64
 _MOST_KEYS = 64
 _MOST_PROCESSES = 64
+_MOST_EXPANSIONS = 64  # of a section: a value may be made of many long ones, for each process again
 _LARGEST_START = 1_000_000
 
 
@@ -122,8 +123,9 @@ def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
     found = []
     if section.name in taken:
         found.append(section.problem("", "is the container's own; a release cannot change it: give it another name"))
-    if len(section.values) > _MOST_KEYS:
-        found.append(section.problem("", f"has more than {_MOST_KEYS} keys"))
+    if section.kind == "group" and any("%" in name for name in section.members):
+        found.append(section.problem("programs", "must name its programs without %"))
+    found += [*_too_many(section), *_expanded_twice(section)]
     for key, value in section.values.items():
         if len(value) > _LONGEST_VALUE or len(key) > _LONGEST_VALUE:
             found.append(section.problem(f"{key!a:.100}", f"has more than {_LONGEST_VALUE} characters"))
@@ -136,6 +138,20 @@ def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
         if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
             found.append(section.problem(key, f"must be a whole number from {least} to {most}, not {value!a:.100}"))
     return found
+
+
+def _too_many(section: Section) -> list[Problem]:
+    expansions = sum(value.count("%(") for value in section.values.values())
+    counted = (("keys", len(section.values), _MOST_KEYS), ("expansions", expansions, _MOST_EXPANSIONS))
+    return [section.problem("", f"has more than {most} {what}") for what, count, most in counted if count > most]
+
+
+def _expanded_twice(section: Section) -> list[Problem]:
+    """Return the logs in which a second expansion, which supervisor makes of them alone, could find what the first has made."""
+    written = "%%" in section.values.get("environment", "")
+    logs = {key: section.values.get(key, "") for key in ("stdout_logfile", "stderr_logfile")}
+    text = "supervisor expands it twice: write no %% into it, nor into `environment` if it names a variable"
+    return [section.problem(key, text) for key, log in logs.items() if "%%" in log or (written and "%(ENV_" in log)]
 
 
 def _processes(section: Section) -> int:

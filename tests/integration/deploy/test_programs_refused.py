@@ -43,6 +43,18 @@ OF_FILES = {
     "no user": (PLAIN.replace("user=nobody\n", ""), "without it the program runs as root"),
     "another user": (PLAIN.replace("nobody", "daemon"), "[program:x] user: must be one of the users"),
     "log written by root": (PLAIN + "stdout_logfile=/etc/cron.d/x\n", "supervisord would write '/etc/cron.d/x' as root"),
+    "root by the name of its group": (
+        "[group:root]\nprograms=nobody\n[program:nobody]\ncommand=id\nuser=%(group_name)s\n",
+        "[program:nobody] user: must be one of the users",
+    ),
+    "log by the name of its group": (
+        PLAIN.replace(":x", ":null") + "stdout_logfile=/dev/%(group_name)s\n[group:sda]\nprograms=null\n",
+        "[program:null] stdout_logfile: must be AUTO",
+    ),
+    "log of the second process": (
+        PLAIN + "stdout_logfile=/dev/fd/%(process_num)d\nprocess_name=x%(process_num)d\nnumprocs=9\nnumprocs_start=1\n",
+        "[program:x] stdout_logfile: must be AUTO",
+    ),
     "socket made by root": (
         PLAIN.replace("program", "fcgi-program") + "socket=unix:///etc/passwd\n",
         "[fcgi-program:x] socket: must be a TCP socket, or lie in /run",
@@ -68,6 +80,41 @@ OF_FILES = {
     "one name for two": (PLAIN + "numprocs=2\nprocess_name=x\n", "process_num"),
     "number beyond XML-RPC": (PLAIN + "stopwaitsecs=99999999999\n", "[program:x] stopwaitsecs: must be at most"),
     "huge log": (PLAIN + "stdout_logfile_maxbytes=50GB\n", "[program:x] stdout_logfile_maxbytes: must be at most"),
+    "backups that supervisord would count for ever": (
+        PLAIN + "stderr_logfile_backups=2000000000\n",
+        "[program:x] stderr_logfile_backups: must be at most 100",
+    ),
+    "capture that fills supervisord's memory": (
+        PLAIN + "stdout_capture_maxbytes=1GB\n",
+        "[program:x] stdout_capture_maxbytes: must be at most 1048576",
+    ),
+    "host that supervisord would look up": (
+        PLAIN.replace("program", "fcgi-program") + "socket=tcp://db.example.com:80\n",
+        "[fcgi-program:x] socket: must be at an IPv4 address or localhost",
+    ),
+    "a width that is hidden from the first expansion": (
+        PLAIN + "stdout_logfile=/%%(here)99999999s\n",
+        "[program:x] stdout_logfile: supervisor expands it twice",
+    ),
+    "a width that is hidden in a variable": (
+        PLAIN + 'stdout_logfile=/%(ENV_A)s\nenvironment=A="%%(here)99999999s"\n',
+        "[program:x] stdout_logfile: supervisor expands it twice",
+    ),
+    "many expansions": (PLAIN + f'environment=A="{"x" * 4000}"\ndirectory=/{"%(ENV_A)s" * 300}\n', "more than 64 expansions"),
+    "command that is long in each process": (
+        PLAIN.replace("sleep 600", "sleep " + "%(ENV_A)s" * 60)
+        + f'environment=A="{"x" * 4000}"\nnumprocs=64\nprocess_name=%(process_num)d\n',
+        "the commands of all processes have more than 65536 characters",
+    ),
+    "environment that is long in each process": (
+        PLAIN + f'environment=A="{"x" * 4000}",B="%(ENV_PATH)s"\nnumprocs=64\nprocess_name=%(process_num)d\n'
+        f"directory=/{'%(ENV_A)s' * 10}\n",
+        "the values of all processes have more than 1048576 characters",
+    ),
+    "group that hides its programs": (
+        "[group:x]\nprograms=%(host_node_name)s\n",
+        "[group:x] programs: must name its programs without %",
+    ),
     "twice": (PLAIN + PLAIN, "is no file of supervisor's kind"),
     "no section": ("command=x\n", "is no file of supervisor's kind"),
     "binary": ("\x00\x01\x02ELF", "is no file of supervisor's kind"),
@@ -110,14 +157,15 @@ def test_programs_that_are_wrong_are_refused_before_anything_is_built(refusing: 
 
 
 def test_variable_of_supervisords_is_not_shown_in_what_is_refused(cold_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_PASSWORD", "hunter-two")
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter-two%")
     host = allow_programs(cold_host)
     host.configure(service="")
     host.start()
-    for line in ("autorestart", "user", "stdout_logfile", "process_name", "stopsignal", "command"):
+    for line in ("autorestart", "user", "stdout_logfile", "process_name", "stopsignal", "command", "of the group"):
         value = "%(ENV_DATABASE_PASSWORD)s" + ("'/" if line in ("command", "process_name") else "")
-        values = {"command": "x", "user": "nobody", line: value}
-        release(host, "", "\n".join(["[program:x]", *(f"{key}={value}" for key, value in values.items())]))
+        of_group = f"[group:y]\nprograms=x\npriority={value if line == 'of the group' else 1}"
+        values = {"command": "x", "user": "nobody", **({} if line == "of the group" else {line: value})}
+        release(host, "", "\n".join(["[program:x]", *(f"{key}={value}" for key, value in values.items()), of_group]))
         ran = host.deploy("--dry-run", host.repository.head)
         assert (ran.code, ran.json["error"]["code"]) == (13, "programs-invalid"), (line, ran.err)
         assert "hunter" not in ran.err + ran.out
@@ -126,7 +174,7 @@ def test_variable_of_supervisords_is_not_shown_in_what_is_refused(cold_host: Hos
 def test_two_files_cannot_bring_the_same_program(refusing: Host) -> None:
     refusing.repository.commit({"supervisor.d/b.conf": PLAIN})
     refused(refusing, PLAIN, "supervisor.d/b.conf [program:x]: is in supervisor.d/all.conf, too")
-    refusing.repository.commit({"supervisor.d/b.conf": "\n"})
+    (refusing.repository.path / "supervisor.d" / "b.conf").unlink()
 
 
 def test_files_beyond_number_are_not_read(refusing: Host) -> None:

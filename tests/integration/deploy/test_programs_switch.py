@@ -170,6 +170,23 @@ def test_supervisord_that_reloads_still_knows_whose_the_programs_are(bringing: H
     settled(host, "new")
 
 
+def test_supervisord_that_reloads_in_the_middle_does_not_fail_the_release(bringing: Host) -> None:
+    host = bringing
+    release(host, "v1.0.0", idle(host, "first"), idle(host, "worker"))
+    assert host.deploy().code == 0
+    host.configure(service=f"[[service]]\nname = 'first'\nbefore_stop = '''{host.gate('gate')}'''")
+    release(host, "v1.1.0", idle(host, "first"), idle(host, "worker", "stopwaitsecs=9"), idle(host, "new"))
+    run = host.begin("deploy")
+    host.reached("gate")  # supervisord has read the programs; none is renewed yet
+
+    host.reload()
+    host.open("gate")
+
+    _, told = run.communicate()
+    assert run.returncode == 0, told
+    settled(host, "first", "worker", "new")
+
+
 def test_changed_configuration_of_the_container_is_named_and_not_applied(cold_host: Host) -> None:
     host = allow_programs(cold_host)
     host.configure(service="")
