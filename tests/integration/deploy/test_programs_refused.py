@@ -118,7 +118,7 @@ OF_FILES = {
     "twice": (PLAIN + PLAIN, "is no file of supervisor's kind"),
     "no section": ("command=x\n", "is no file of supervisor's kind"),
     "binary": ("\x00\x01\x02ELF", "is no file of supervisor's kind"),
-    "control character": (PLAIN + "directory=/tmp/\x07\n", "'directory': has a control character"),
+    "control character": (PLAIN + "directory=/tmp/\x07\n", " directory: has a control character"),
     "odd name": (PLAIN.replace(":x", ":a b"), "must be named by letters"),
     "too large": (PLAIN + f";{'x' * 70_000}\n", "at most 65536 in 64 are read"),
     "long value": (PLAIN + f"directory=/{'x' * 5000}\n", "has more than 4096 characters"),
