@@ -55,6 +55,10 @@ OF_FILES = {
         PLAIN + "stdout_logfile=/dev/fd/%(process_num)d\nprocess_name=x%(process_num)d\nnumprocs=9\nnumprocs_start=1\n",
         "[program:x] stdout_logfile: must be AUTO",
     ),
+    "log of the container that root would rename": (
+        PLAIN + "stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=1\n",
+        "[program:x] stdout_logfile_maxbytes: must be 0",
+    ),
     "socket made by root": (
         PLAIN.replace("program", "fcgi-program") + "socket=unix:///etc/passwd\n",
         "[fcgi-program:x] socket: must be a TCP socket, or lie in /run",
