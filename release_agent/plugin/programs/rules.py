@@ -121,6 +121,8 @@ def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator
         if isinstance(value, str) and value not in _SAFE_LOGS:
             allowed = f"must be AUTO, NONE or one of {', '.join(_SAFE_LOGS)}"
             yield key, f"{allowed}: supervisord would write {section.values[key]!a:.200} as root"
+        elif value in _SAFE_LOGS and value != os.devnull and getattr(process, f"{key}_maxbytes"):
+            yield f"{key}_maxbytes", f"must be 0: supervisord would rename {value} as root to begin a new file"
 
 
 def _uids(users: Collection[str]) -> set[int]:

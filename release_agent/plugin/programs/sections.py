@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from release_agent.config.programs import ProgramFile
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_KEY = re.compile(r"[\w-]+", re.ASCII)  # with a value a key such as "[x" could be read as the head of a section
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 # With a width of its own an expansion could fill the memory.
 _EXPANSIONS = re.compile(r"(?:[^%]|%%|%\(\w+\)(?:s|0?[0-9]{0,2}d))*", re.DOTALL)
@@ -129,8 +130,10 @@ def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
     for key, value in section.values.items():
         if len(value) > _LONGEST_VALUE or len(key) > _LONGEST_VALUE:
             found.append(section.problem(f"{key!a:.100}", f"has more than {_LONGEST_VALUE} characters"))
-        elif _CONTROL.search(key + value):
-            found.append(section.problem(f"{key!a}", "has a control character in it"))
+        elif not _KEY.fullmatch(key):
+            found.append(section.problem(f"{key!a:.100}", "is not a key of supervisor's"))
+        elif _CONTROL.search(value):
+            found.append(section.problem(key, "has a control character in it"))
         elif not _EXPANSIONS.fullmatch(value):
             found.append(section.problem(key, "has a % that begins no %(name)s; write %% for a plain one"))
     for key, least, most in (("numprocs", 1, _MOST_PROCESSES), ("numprocs_start", 0, _LARGEST_START)):

@@ -55,6 +55,10 @@ OF_FILES = {
         PLAIN + "stdout_logfile=/dev/fd/%(process_num)d\nprocess_name=x%(process_num)d\nnumprocs=9\nnumprocs_start=1\n",
         "[program:x] stdout_logfile: must be AUTO",
     ),
+    "log of the container that root would rename": (
+        PLAIN + "stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=1\n",
+        "[program:x] stdout_logfile_maxbytes: must be 0",
+    ),
     "socket made by root": (
         PLAIN.replace("program", "fcgi-program") + "socket=unix:///etc/passwd\n",
         "[fcgi-program:x] socket: must be a TCP socket, or lie in /run",
@@ -118,7 +122,7 @@ OF_FILES = {
     "twice": (PLAIN + PLAIN, "is no file of supervisor's kind"),
     "no section": ("command=x\n", "is no file of supervisor's kind"),
     "binary": ("\x00\x01\x02ELF", "is no file of supervisor's kind"),
-    "control character": (PLAIN + "directory=/tmp/\x07\n", "'directory': has a control character"),
+    "control character": (PLAIN + "directory=/tmp/\x07\n", " directory: has a control character"),
     "odd name": (PLAIN.replace(":x", ":a b"), "must be named by letters"),
     "too large": (PLAIN + f";{'x' * 70_000}\n", "at most 65536 in 64 are read"),
     "long value": (PLAIN + f"directory=/{'x' * 5000}\n", "has more than 4096 characters"),
