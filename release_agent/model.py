@@ -104,6 +104,7 @@ class Request:
     allow_lower: bool = False
     trigger: str = Trigger.COMMAND
     expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
+    by: str = ""  # the person who asked, as text.person() gives it; empty: not known. It decides nothing
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Release:
     has who signed its tag, by repository, if that was checked. ``into`` has the places of
     the repositories in it, by name; older notes have none. ``built_as`` is the revision that
     its build hooks saw, if it goes by another one since: two tags may name one commit.
-    ``published_at`` and ``created_at`` are RFC 3339, UTC.
+    ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: who published it last, empty if that is not known.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Release:
     signers: dict[str, str] = field(default_factory=dict)
     into: dict[str, str] = field(default_factory=dict)
     built_as: str = ""
+    by: str = ""
 
     def as_built(self) -> Release:
         """Return it by the revision that its build hooks saw: what they wrote down is what its probes find."""
@@ -239,6 +241,7 @@ class Record:
     phases: dict[str, float] = field(default_factory=dict)
     error: dict[str, str] | None = None
     signers: dict[str, str] = field(default_factory=dict)
+    by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record in the shape that docs/commands.md promises."""
@@ -250,6 +253,7 @@ class Record:
             "commits": self.commits,
             "signers": self.signers,
             "previous": self.previous,
+            "by": self.by,
             "seconds": round(self.seconds, 3),
             "phases": [{"name": name, "seconds": round(spent, 3)} for name, spent in self.phases.items()],
             "error": self.error,

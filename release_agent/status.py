@@ -34,6 +34,7 @@ def of_release(release: Release | None) -> dict[str, Any] | None:
         "commits": release.commits,
         "signers": release.signers,
         "deployed_at": release.published_at,
+        "by": release.by,
     }
 
 

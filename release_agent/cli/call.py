@@ -79,9 +79,20 @@ def failed(call: Call, error: ReleaseError) -> int:
     return error.exit_code
 
 
-def trigger() -> str:
+def trigger() -> Trigger:
     """Return ``supervisor`` for a process that supervisord started, else ``command``: a person typed it."""
     return Trigger.SUPERVISOR if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else Trigger.COMMAND
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """Add who asks."""
+    parser.add_argument("--by", metavar="NAME", help=f"keep and show this name as who asked (default: ${Variable.SUDO_USER})")
+
+
+def asked_by(arguments: argparse.Namespace) -> str:
+    """Return the person who asks. supervisord's own variables are those of whoever started it, not of who asks."""
+    typed = os.environ.get(Variable.SUDO_USER, "") if trigger() is Trigger.COMMAND else ""
+    return text.person(typed if arguments.by is None else arguments.by)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import xmlrpc.client
 from contextlib import suppress
@@ -9,14 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
+from supervisor.xmlrpc import Faults
 
 from release_agent import text
 from release_agent.errors import FAULTS, Exit
 from release_agent.model import Record, Trigger, exit_of
 from release_agent.store.output import PHASE_FINISHED
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _POLL = 0.1  # seconds
 _LONGEST_NUMBER = 20  # digits of a limit that are read
@@ -24,11 +27,12 @@ _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
-_DRY_RUN, _FORCE = "--dry-run", "--force"
+_DRY_RUN, _FORCE, _BY = "--dry-run", "--force", "--by"
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
+        --by=NAME            keep and show this name as who asked; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
 release rollback [RELEASE]   go back to the release before, or to the named one
 release status               what is live and how it was last found
@@ -55,8 +59,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
     def do_release(self, argument: str) -> None:
         """Run ``release VERB [ARGUMENT] [OPTION ...]``."""
         verb, *words = argument.split() or [""]
-        options = {word for word in words if word.startswith("-")}
-        names = [word for word in words if word not in options]
+        names = [word for word in words if not word.startswith("-")]
+        given = [word.partition("=") for word in words if word.startswith("-")]
+        options = {name: value for name, _, value in given}
         # A script's unset variable: supervisorctl joins its arguments, and an empty one is lost in that.
         if not all(word.strip() for word in self.ctl.options.args):
             self.ctl.output(f"release {verb}: an argument is empty; leave it out to do without")
@@ -67,13 +72,13 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         elif self.ctl.upcheck():
             self._run(verb, options, "".join(names))
 
-    def _run(self, verb: str, options: set[str], name: str) -> None:
+    def _run(self, verb: str, options: Mapping[str, str], name: str) -> None:
         # Nothing unless it is asked for: an older plugin, with which supervisord may still run, knows no force.
-        deploy = self._check if _DRY_RUN in options else self._deploy
+        forced, by = [True] if _FORCE in options else [], text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
         verbs: dict[str, Callable[[Any, str], int]] = {
-            "deploy": partial(deploy, forced=[True] if _FORCE in options else []),
-            "stage": self._stage,
-            "rollback": self._rollback,
+            "deploy": partial(self._check, forced=forced) if _DRY_RUN in options else partial(self._deploy, forced=forced, by=by),
+            "stage": partial(self._stage, by=by),
+            "rollback": partial(self._rollback, by=by),
             "status": self._status,
             "history": self._history,
         }
@@ -95,14 +100,15 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         """Print the usage."""
         self.ctl.output(_USAGE)
 
-    def _deploy(self, release: Any, name: str, *, forced: list[bool]) -> int:
-        return exit_of(self._follow(release, release.deploy(name, False, _TRIGGER, *forced)).outcome)
+    def _deploy(self, release: Any, name: str, *, forced: list[bool], by: str) -> int:
+        more = [bool(forced), ""] if by else forced
+        return exit_of(self._follow(release, _begun(release.deploy, (name, False, _TRIGGER, *more), by)).outcome)
 
-    def _stage(self, release: Any, name: str) -> int:
-        return exit_of(self._follow(release, release.stage(name, False, _TRIGGER)).outcome)
+    def _stage(self, release: Any, name: str, *, by: str) -> int:
+        return exit_of(self._follow(release, _begun(release.stage, (name, False, _TRIGGER), by)).outcome)
 
-    def _rollback(self, release: Any, name: str) -> int:
-        record = self._follow(release, release.rollback(name, False, _TRIGGER))
+    def _rollback(self, release: Any, name: str, *, by: str) -> int:
+        record = self._follow(release, _begun(release.rollback, (name, False, _TRIGGER), by))
         if not record.error:
             with suppress(xmlrpc.client.Fault):  # the rollback is over, and well
                 follow = release.getStatus().get("follow")  # an older plugin does not tell
@@ -171,11 +177,22 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return 0
 
 
-def _is_usage(verb: str, options: set[str], names: list[str]) -> bool:
+def _begun(begin: Callable[..., Any], arguments: tuple[Any, ...], by: str) -> Any:
+    """Start a run; an older plugin, with which supervisord may still run, keeps nobody's name."""
+    if by:
+        try:
+            return begin(*arguments, by)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != Faults.INCORRECT_PARAMETERS:
+                raise
+    return begin(*arguments)
+
+
+def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
     """Whether the words make sense, as _USAGE has them."""
-    known = {_DRY_RUN, _FORCE} if verb == "deploy" else set()
+    known = {"deploy": {_DRY_RUN, _FORCE, _BY}, "stage": {_BY}, "rollback": {_BY}}.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
-    return len(names) <= most and options <= known and (verb != "history" or all(map(str.isdecimal, names)))
+    return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))
 
 
 def _asked(release: Any, identity: str) -> Any:

@@ -16,9 +16,10 @@ from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.errors import FAULTS, ReleaseError
 from release_agent.repository.revision import check_revision
+from release_agent.text import person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_NAME = 1000  # characters
 # Not allowed in XML: the client could not read the answer, and lone surrogates would be an HTTP 500.
@@ -67,6 +68,15 @@ def name_of(value: Any) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
         return str(value)
     raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
+
+
+def person_of(named: Any, servers: Sequence[Mapping[str, Any]]) -> str:
+    """Return who asks: the person who is named, else the user of all HTTP servers.
+
+    Supervisor does not tell which user logged in, only which ones may. Raises RPCError for what is no name.
+    """
+    users = {str(server.get("username") or "") for server in servers}
+    return person(name_of(named)) or (person(users.pop()) if len(users) == 1 else "")
 
 
 def boolean_of(value: Any, name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
 from release_agent.rollout.host.answers import brought_by, checked_name, did_nothing, error_of, failure, status_of, understood
-from release_agent.rollout.host.model import HostError
+from release_agent.rollout.host.model import ArgumentsRefusedError, HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class HostClient:
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
         while True:
             try:
-                record = await self._call(wanted.method, wanted.argument, False, wanted.trigger, *wanted.more)
+                record = await self._begun(wanted)
                 with understood():
                     return str(checked_name(record["id"]))
             except HostError as error:
@@ -114,6 +114,13 @@ class HostClient:
             started = await self._started(wanted, deadline + left, first_contact + left)
             if started:
                 return started
+
+    async def _begun(self, wanted: RunRequest) -> Any:
+        arguments = (wanted.argument, False, wanted.trigger, *wanted.more)
+        try:
+            return await self._call(wanted.method, *arguments, wanted.by)
+        except ArgumentsRefusedError:  # an older plugin keeps nobody's name
+            return await self._call(wanted.method, *arguments)
 
     async def _started(self, wanted: RunRequest, patience: float, first_contact: float, most: int = _RECENT) -> str | None:
         """Return the id of the run if its trigger has started it there, or None; asks until the host answers.

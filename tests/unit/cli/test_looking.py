@@ -61,7 +61,7 @@ def place(repo: Repository) -> Iterator[Path]:
 
 def call(place: Path, command: str = "status", **arguments: object) -> Call:
     """Return a call of a command, with adapters of its own as another process has them."""
-    return Call(argparse.Namespace(config=str(place / "agent.toml"), command=command, json=True, **arguments))
+    return Call(argparse.Namespace(config=str(place / "agent.toml"), command=command, json=True, by=None, **arguments))
 
 
 def content(place: Path) -> dict[str, Any]:
