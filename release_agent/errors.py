@@ -61,6 +61,7 @@ class Code(StrEnum):
     REPOSITORY_INCOMPLETE = "repository-incomplete"
     RELEASE_TOML_INVALID = "release-toml-invalid"
     OVERTAKEN = "overtaken"
+    FROZEN = "frozen"
     # Before publishing
     ROOT_UNUSABLE = "root-unusable"
     USER_NOT_CHANGED = "user-not-changed"

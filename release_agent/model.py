@@ -22,6 +22,7 @@ ROLLOUT = "rollout-"
 # Stands for the name of a release in Request.expected.
 NOTHING_LIVE = "none"
 
+_SECONDS = len("2026-11-22T22:20:46")
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 
 
@@ -104,6 +105,7 @@ class Request:
     allow_lower: bool = False
     trigger: str = Trigger.COMMAND
     expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
+    despite_freeze: bool = False
     by: str = ""  # the person who asked, as text.person() gives it; empty: not known. It decides nothing
 
 
@@ -188,15 +190,19 @@ class Release:
 def _require_usable(release: Release) -> None:
     """Raise ValueError for a moment that is none, a place outside the release, or text that cannot be written down."""
     for moment in filter(None, (release.created_at, release.published_at)):
-        if datetime.fromisoformat(moment).tzinfo is None:
-            message = f"{moment} names no time zone"
-            raise ValueError(message)
+        _require_moment(moment)
     for place in release.into.values():
         if "\0" in place or place.startswith("/") or ".." in place.split("/"):
             message = f"{place!r} is no place inside a release"
             raise ValueError(message)
     for text in (release.revision, release.fingerprint, *release.commits, *release.commits.values(), *release.into.values()):
         text.encode()  # half a character
+
+
+def _require_moment(text: str) -> None:
+    if datetime.fromisoformat(text).tzinfo is None:
+        message = f"{text} names no time zone"
+        raise ValueError(message)
 
 
 def release_name(number: int, fingerprint: str) -> str:
@@ -278,6 +284,41 @@ class UnfinishedDeployment:
     stage: Stage
     record: Record
     kind: Kind | None
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Deployments that somebody asks for are refused: why, by whom, since and until when (RFC 3339, UTC).
+
+    ``until``: empty if only a person ends it.
+    """
+
+    why: str
+    by: str
+    since: str
+    until: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end has come, by the clock of this moment."""
+        return bool(self.until) and datetime.fromisoformat(self.until) <= datetime.now(UTC)
+
+    def describe(self) -> str:
+        """Return by whom, until when and why, after the word "frozen"."""
+        by = f"by {self.by} " if self.by else ""
+        return f"{by}since {self.since[:_SECONDS]}Z{f', until {self.until[:_SECONDS]}Z' if self.until else ''}: {self.why}"
+
+    def to_json(self) -> dict[str, str]:
+        """Return what the journal keeps and ``status --json`` shows."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Freeze:
+        """Read what an older or a newer agent kept; raises TypeError or ValueError for anything else."""
+        frozen = cls(**known_fields(cls, body))
+        for moment in filter(None, (frozen.since, frozen.until)):
+            _require_moment(moment)
+        return frozen
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class PluginRequest:
             body["force"] = True
         if request.expected:
             body["expected"] = request.expected
+        if request.despite_freeze:
+            body["despite_freeze"] = True
         if request.by:
             body["by"] = request.by
         return {Variable.RELEASE_AGENT_REQUEST: json.dumps(body)}
@@ -62,6 +64,7 @@ class PluginRequest:
                 force=bool(asked.get("force")),
                 trigger=str(asked.get("trigger") or Trigger.RPC),
                 expected=str(asked.get("expected") or ""),
+                despite_freeze=bool(asked.get("despite_freeze")),
                 by=str(asked.get("by") or ""),
             )
             for text in (request.id, request.revision, request.release, request.trigger, request.expected, request.by):

@@ -56,7 +56,7 @@ def of_deployment(journal: StateDatabase, holder: dict[str, Any] | None) -> dict
 
 def body(config: Config, store: Store, journal: StateDatabase, live: Release | None, found: dict[str, Any]) -> dict[str, Any]:
     """Return ``status --json``: what files tell of the live release, then ``found``: services, health, deployment."""
-    previous = None
+    previous, frozen = None, journal.frozen()
     if live:
         previous = before(journal.line(), store.get, live.name, replaced_by(live, journal.unfinished()))
     return {
@@ -65,6 +65,7 @@ def body(config: Config, store: Store, journal: StateDatabase, live: Release | N
         "current": of_release(live),
         "previous": of_release(previous),
         **found,
+        "frozen": frozen.to_json() if frozen else None,
     }
 
 

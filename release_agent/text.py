@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from release_agent.model import Outcome, exit_of
+from release_agent.model import Freeze, Outcome, exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SHORT = 12
 _SHOWN_LINES = 5
-_LONGEST_PERSON = 100  # characters
+_LONGEST_PERSON, _LONGEST_LINE = 100, 500  # characters
 # The output of a hook, or the answer of a service, must not move the cursor of a terminal, nor show words in another order.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -60,6 +60,8 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     for service in body["services"]:
         processes = [f"{p['name']} {p['state']}" + (f" pid {p['pid']}" if p["pid"] else "") for p in service["processes"]]
         rows.append(("service", f"{service['name']}: {', '.join(processes) or 'unknown to supervisor'}"))
+    frozen = body.get("frozen")  # an older plugin does not know it
+    rows += [("frozen", plain(Freeze.from_json(frozen).describe()))] if frozen else []
     if body["deployment"]:
         rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
@@ -204,8 +206,13 @@ def count_of(count: int, noun: str) -> str:
 
 
 def person(name: str) -> str:
-    """Return the name of a person as it is kept and shown: one line of printable text, not too long."""
-    return plain(" ".join(name.split()))[:_LONGEST_PERSON].encode(errors="replace").decode()
+    """Return the name of a person as it is kept and shown."""
+    return one_line(name, _LONGEST_PERSON)
+
+
+def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Return what somebody typed as one line of printable text of at most ``longest`` characters."""
+    return plain(" ".join(text.split()))[:longest].encode(errors="replace").decode()
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,7 @@ from release_agent.deploy import resolve
 from release_agent.deploy.building import build
 from release_agent.deploy.cached_hooks import build_hooks
 from release_agent.deploy.plan import Plan, plan
+from release_agent.deploy.policy.freeze import refuse_if_frozen
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
 from release_agent.deploy.run import Ending
@@ -35,6 +36,7 @@ class Deployment:
 
     def deploy(self) -> Ending:
         """Resolve, plan, build, publish, prove: the whole of it. Raises ReleaseError if it fails before the swap."""
+        refuse_if_frozen(self._context.journal.frozen(), self._request)
         self._refuse_if_overtaken()
         planned = self._plan(self._resolve())
         kept = planned.kept

@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from release_agent.config.blueprint import Blueprint
     from release_agent.config.sections import Probe, Service, Shared
     from release_agent.health import Candidate, Health, Look, Process, Rehearsed
-    from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
+    from release_agent.model import (
+        Completed,
+        Deployed,
+        Freeze,
+        Kind,
+        Record,
+        Release,
+        Request,
+        Stage,
+        Target,
+        UnfinishedDeployment,
+    )
     from release_agent.system.command import CommandResult, HookCommand
     from release_agent.system.sharing import Sharing
 
@@ -255,6 +266,12 @@ class Journal(Protocol):
 
     def pin(self, revision: str | None) -> None:
         """Set it, or nothing."""
+
+    def freeze(self, frozen: Freeze | None) -> None:
+        """Keep a freeze, or end it."""
+
+    def frozen(self) -> Freeze | None:
+        """Return the freeze that holds now."""
 
     def answer(self, request: str, body: dict[str, Any]) -> None:
         """Keep what a check found."""

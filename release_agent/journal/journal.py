@@ -173,6 +173,7 @@ class StateDatabase(Notes):
         with self.understanding():
             self.unfinished()
             self.line()
+            self.frozen()
 
     def is_empty(self) -> bool:
         """Whether nothing was ever journaled here."""

@@ -111,6 +111,7 @@ class ReleaseRPCInterface:
         force: bool = False,
         expected: str = "",
         by: str = "",
+        despite_freeze: bool = False,
     ) -> Any:
         """Deploy a revision, or what [revision] says.
 
@@ -120,6 +121,7 @@ class ReleaseRPCInterface:
         @param boolean force    Build and restart even if the revision is live
         @param string expected  The release that must be live, or none; empty: any. Another one: refused, overtaken
         @param string by        The person who asks, for the history; empty: the user of the RPC, if it has only one
+        @param boolean despite_freeze  Go on even if deployments are frozen
         @return struct result   The deployment's record, so far
         """
         request = Request(
@@ -128,6 +130,7 @@ class ReleaseRPCInterface:
             force=boolean_of(force, "force"),
             trigger=line_of(trigger),
             expected=name_of(expected),
+            despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
             by=self._asked_by(by),
         )
         return self._run(request, wait=boolean_of(wait, "wait"))
@@ -147,29 +150,45 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def rollback(self, release: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "") -> Any:
+    def rollback(
+        self, release: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "", despite_freeze: bool = False
+    ) -> Any:
         """Roll back to the release that was live before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
         @param boolean wait    Answer when it has ended
         @param string trigger  What fired it, for the history
         @param string by       As for release.deploy
+        @param boolean despite_freeze  Go on even if deployments are frozen
         @return struct result  The deployment's record, so far
         """
-        named = revision_of(release)
-        request = Request(new_id(), Action.ROLLBACK, release=named, trigger=line_of(trigger), by=self._asked_by(by))
+        request = Request(
+            new_id(),
+            Action.ROLLBACK,
+            release=revision_of(release),
+            trigger=line_of(trigger),
+            despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+            by=self._asked_by(by),
+        )
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def check(self, revision: str, wait: bool = False, force: bool = False) -> Any:
+    def check(self, revision: str, wait: bool = False, force: bool = False, despite_freeze: bool = False) -> Any:
         """Return what a deployment would do: commits, what would be built, free space. Not in the history; takes the lock.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it is known
         @param boolean force    As for release.deploy
+        @param boolean despite_freeze  As for release.deploy
         @return struct result   The answer, or its id so far
         """
-        request = Request(new_id(), revision=revision_of(revision), force=boolean_of(force, "force"), trigger=Trigger.RPC)
+        request = Request(
+            new_id(),
+            revision=revision_of(revision),
+            force=boolean_of(force, "force"),
+            trigger=Trigger.RPC,
+            despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+        )
         return self._run(request, check=True, wait=boolean_of(wait, "wait"))
 
     @_answering

@@ -6,8 +6,7 @@ import os
 import time
 import xmlrpc.client
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
 from supervisor.xmlrpc import Faults
@@ -27,11 +26,13 @@ _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
-_DRY_RUN, _FORCE, _BY = "--dry-run", "--force", "--by"
+_DRY_RUN, _FORCE, _DESPITE_FREEZE, _BY = "--dry-run", "--force", "--despite-freeze", "--by"
+_OPTIONS = {"deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _BY}, "stage": {_BY}, "rollback": {_DESPITE_FREEZE, _BY}}
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
+        --despite-freeze     go on even if deployments are frozen; also for rollback
         --by=NAME            keep and show this name as who asked; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
 release rollback [RELEASE]   go back to the release before, or to the named one
@@ -49,6 +50,15 @@ def make_controller(controller: Any, **_settings: str) -> ReleaseController:
 
 def _say_nothing() -> None:
     """Leave the help on ``release`` to its own plugin."""
+
+
+class _Wanted(NamedTuple):
+    """What was typed after the verb: a revision, a release or a number, and options."""
+
+    name: str
+    force: bool
+    by: str
+    despite_freeze: bool
 
 
 class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
@@ -73,17 +83,17 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             self._run(verb, options, "".join(names))
 
     def _run(self, verb: str, options: Mapping[str, str], name: str) -> None:
-        # Nothing unless it is asked for: an older plugin, with which supervisord may still run, knows no force.
-        forced, by = [True] if _FORCE in options else [], text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
-        verbs: dict[str, Callable[[Any, str], int]] = {
-            "deploy": partial(self._check, forced=forced) if _DRY_RUN in options else partial(self._deploy, forced=forced, by=by),
-            "stage": partial(self._stage, by=by),
-            "rollback": partial(self._rollback, by=by),
+        by = text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
+        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options)
+        verbs: dict[str, Callable[[Any, _Wanted], int]] = {
+            "deploy": self._check if _DRY_RUN in options else self._deploy,
+            "stage": self._stage,
+            "rollback": self._rollback,
             "status": self._status,
             "history": self._history,
         }
         try:
-            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), name)
+            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), wanted)
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
@@ -100,15 +110,22 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         """Print the usage."""
         self.ctl.output(_USAGE)
 
-    def _deploy(self, release: Any, name: str, *, forced: list[bool], by: str) -> int:
-        more = [bool(forced), ""] if by else forced
-        return exit_of(self._follow(release, _begun(release.deploy, (name, False, _TRIGGER, *more), by)).outcome)
+    def _deploy(self, release: Any, wanted: _Wanted) -> int:
+        def begin(by: str) -> Any:
+            more = _given(wanted.force, "", by, wanted.despite_freeze)
+            return release.deploy(wanted.name, False, _TRIGGER, *more)
 
-    def _stage(self, release: Any, name: str, *, by: str) -> int:
-        return exit_of(self._follow(release, _begun(release.stage, (name, False, _TRIGGER), by)).outcome)
+        return exit_of(self._follow(release, _begun(begin, wanted.by)).outcome)
 
-    def _rollback(self, release: Any, name: str, *, by: str) -> int:
-        record = self._follow(release, _begun(release.rollback, (name, False, _TRIGGER), by))
+    def _stage(self, release: Any, wanted: _Wanted) -> int:
+        begun = _begun(lambda by: release.stage(wanted.name, False, _TRIGGER, *_given(by)), wanted.by)
+        return exit_of(self._follow(release, begun).outcome)
+
+    def _rollback(self, release: Any, wanted: _Wanted) -> int:
+        def begin(by: str) -> Any:
+            return release.rollback(wanted.name, False, _TRIGGER, *_given(by, wanted.despite_freeze))
+
+        record = self._follow(release, _begun(begin, wanted.by))
         if not record.error:
             with suppress(xmlrpc.client.Fault):  # the rollback is over, and well
                 follow = release.getStatus().get("follow")  # an older plugin does not tell
@@ -151,9 +168,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             if told.get(phase["name"]) != phase["seconds"]:
                 self.ctl.output(text.phase(phase["name"], phase["seconds"]))
 
-    def _check(self, release: Any, name: str, *, forced: list[bool]) -> int:
+    def _check(self, release: Any, wanted: _Wanted) -> int:
         """Print what a deployment would do; returns the exit code."""
-        body = release.check(name, False, *forced)
+        body = release.check(wanted.name, False, *_given(wanted.force, wanted.despite_freeze))
         while "outcome" not in body:
             time.sleep(_POLL)
             body = _asked(release, body["id"])
@@ -163,34 +180,39 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         self.ctl.output(text.check(body))
         return Exit.OK
 
-    def _status(self, release: Any, _argument: str) -> int:
+    def _status(self, release: Any, _wanted: _Wanted) -> int:
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
         maintenance = "`release-agent status` has the reason" if body.get("maintenance") else ""
         self.ctl.output(text.status(body, (), maintenance))
         return 0
 
-    def _history(self, release: Any, argument: str) -> int:
-        limit = min(int(argument[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if argument else 20
+    def _history(self, release: Any, wanted: _Wanted) -> int:
+        limit = min(int(wanted.name[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if wanted.name else 20
         # A supervisord that runs since before an upgrade has an older plugin, which names no action.
         entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
         self.ctl.output(text.history(entries, limit))
         return 0
 
 
-def _begun(begin: Callable[..., Any], arguments: tuple[Any, ...], by: str) -> Any:
+def _begun(begin: Callable[[str], Any], by: str) -> Any:
     """Start a run; an older plugin, with which supervisord may still run, keeps nobody's name."""
-    if by:
-        try:
-            return begin(*arguments, by)
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode != Faults.INCORRECT_PARAMETERS:
-                raise
-    return begin(*arguments)
+    try:
+        return begin(by)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode != Faults.INCORRECT_PARAMETERS or not by:
+            raise
+    return begin("")
+
+
+def _given(*optional: Any) -> list[Any]:
+    """Return arguments without the last ones that nobody asked for: an older plugin does not know them."""
+    most = max((place for place, value in enumerate(optional, 1) if value), default=0)
+    return list(optional[:most])
 
 
 def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
     """Whether the words make sense, as _USAGE has them."""
-    known = {"deploy": {_DRY_RUN, _FORCE, _BY}, "stage": {_BY}, "rollback": {_BY}}.get(verb, set())
+    known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))
 

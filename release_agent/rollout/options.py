@@ -41,6 +41,7 @@ class Options:
     follow: bool = False
     gate: str = ""  # a command
     stage: bool = False
+    despite_freeze: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record keeps."""

@@ -125,6 +125,7 @@ class SimulatedHost:
     health: str = "passing"  # as it was last found
     health_after: str = "passing"  # and is found after a deployment
     maintenance: bool = False
+    frozen: dict[str, str] | None = None
     agent_version: str = __version__
     instance: str = field(default_factory=lambda: os.urandom(16).hex())  # of its supervisord
 
@@ -193,10 +194,18 @@ class SimulatedHost:
 
     @_answering
     def deploy(  # noqa: PLR0913, PLR0917 - as the plugin has it
-        self, revision: str = "", wait: bool = False, trigger: str = "rpc", force: bool = False, expected: str = "", by: str = ""
+        self,
+        revision: str = "",
+        wait: bool = False,
+        trigger: str = "rpc",
+        force: bool = False,
+        expected: str = "",
+        by: str = "",
+        despite_freeze: bool = False,
     ) -> Any:
         """Deploy a revision."""
         assert not force, "nobody builds here"
+        assert despite_freeze or not self.frozen, "preflight sees a freeze"
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._deployment(named, record, trigger, expected), named, by, wait=wait)
 
@@ -213,8 +222,10 @@ class SimulatedHost:
         return self._begun(lambda record: self._rollback(named, record, trigger), "", by, wait=wait)
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:
+    def check(self, revision: str = "", wait: bool = False, force: bool = False, despite_freeze: bool = False) -> Any:
         """Say what a deployment would do."""
+        assert not force, "nobody builds here"
+        assert despite_freeze or not self.frozen, "preflight sees a freeze"
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._check(named, record), named, wait=wait)
 
@@ -239,6 +250,7 @@ class SimulatedHost:
                 "agent_version": self.agent_version,
                 "follow": "tag",
                 "maintenance": self.maintenance,
+                "frozen": self.frozen,
                 "instance": self.instance,
             }
         )

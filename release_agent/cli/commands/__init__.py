@@ -31,6 +31,8 @@ COMMANDS = {
     "releases": Command("list the kept releases"),
     "pin": Command('set the revision that [revision] follow = "pin" deploys'),
     "unpin": Command("forget the pinned revision"),
+    "freeze": Command("refuse deployments and rollbacks for a while, with a reason"),
+    "unfreeze": Command("end a freeze"),
     "verify": Command("compare a release's files with its commit"),
     "prune": Command("remove the releases beyond [app] keep"),
     "doctor": Command("check the whole set-up and show how to fix each fault"),

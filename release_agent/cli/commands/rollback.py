@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import add_by, asked_by, trigger
+from release_agent.cli.call import add_by, add_despite_freeze, asked_by, trigger
 from release_agent.cli.change import change
 from release_agent.errors import Code, NoTarget
 from release_agent.model import Action, Request
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="roll back to the release of this name, number or revision (default: the one that was live before)",
     )
+    add_despite_freeze(parser)
     add_by(parser)
 
 
@@ -30,8 +31,17 @@ def run(call: Call) -> int:
     asked = call.plugin_request()
     if asked:
         return change(call, asked.request)
-    named, by = _named(call.arguments.release), asked_by(call.arguments)
-    return change(call, Request(call.id, Action.ROLLBACK, release=named, trigger=trigger(), by=by))
+    return change(
+        call,
+        Request(
+            call.id,
+            Action.ROLLBACK,
+            release=_named(call.arguments.release),
+            trigger=trigger(),
+            despite_freeze=call.arguments.despite_freeze,
+            by=asked_by(call.arguments),
+        ),
+    )
 
 
 def _named(release: str | None) -> str:

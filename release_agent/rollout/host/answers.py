@@ -10,7 +10,7 @@ from release_agent.config.sections import app_name, environment_name
 from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Failed, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
-from release_agent.model import SUCCESSES, Trigger
+from release_agent.model import SUCCESSES, Freeze, Trigger
 from release_agent.rollout.host.model import ArgumentsRefusedError, HostError, HostStatus
 from release_agent.services.faults import FaultCode
 
@@ -51,6 +51,7 @@ def status_of(answer: Any) -> HostStatus:
             maintenance=bool(answer.get("maintenance")),
             instance=str(answer.get("instance", "")),
             since=str(current.get("deployed_at") or ""),
+            frozen=Freeze.from_json(answer["frozen"]).describe() if answer.get("frozen") else "",
         )
 
 

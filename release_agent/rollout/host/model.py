@@ -56,6 +56,7 @@ class HostStatus:
     maintenance: bool = False
     instance: str = ""  # an id of its supervisord; empty: an older plugin does not tell
     since: str = ""  # when the release went live
+    frozen: str = ""  # by whom, until when and why its deployments are refused
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class RunRequest:
     trigger: str
     more: tuple[str | bool, ...] = ()
     by: str = ""
+    despite_freeze: bool = False
     after: str | None = None
 
 
 def deployment(rollout: Rollout, live: str | None) -> RunRequest:
     """Return the request to deploy a rollout's revision to a host where this release is live (None: nothing), and to no other."""
-    return RunRequest("release.deploy", rollout.revision, rollout.id, (False, live or NOTHING_LIVE), rollout.who)
+    more, despite_freeze = (False, live or NOTHING_LIVE), rollout.options.despite_freeze
+    return RunRequest("release.deploy", rollout.revision, rollout.id, more, rollout.who, despite_freeze=despite_freeze)
 
 
 def staging(rollout: Rollout) -> RunRequest:

@@ -184,6 +184,11 @@ def test_help_on_what_nobody_knows_is_none(capsys: pytest.CaptureFixture[str]) -
     assert helped(capsys, "nonsense") == "*** No help on nonsense\n"
 
 
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+
+
 def test_who_typed_it_is_told_to_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ada")
 
@@ -200,3 +205,10 @@ def test_an_older_plugin_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch)
     _, asked, exit_code = run("stage v1", unknown, DEPLOYED)
 
     assert (asked, exit_code) == ([("stage", "v1", False, "supervisorctl", "ada"), ("stage", "v1", False, "supervisorctl")], 0)
+
+
+def test_only_what_is_asked_for_is_told_to_the_plugin() -> None:
+    assert run("deploy --despite-freeze", DEPLOYED)[1][0] == ("deploy", "", False, "supervisorctl", False, "", "", True)
+    assert run("rollback --despite-freeze", DEPLOYED, {})[1][0] == ("rollback", "", False, "supervisorctl", "", True)
+    assert run("rollback", DEPLOYED, {})[1][0] == ("rollback", "", False, "supervisorctl")
+    assert run("stage --despite-freeze")[2] == LSBInitExitStatuses.INVALID_ARGS
