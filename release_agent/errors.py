@@ -91,6 +91,7 @@ class Code(StrEnum):
     NO_TARGET = "no-target"
     RELEASE_UNKNOWN = "release-unknown"
     RELEASE_FAILED = "release-failed"
+    RELEASE_NEEDED = "release-needed"
     # A fleet
     INVENTORY_INVALID = "inventory-invalid"
     FLEET_EMPTY = "fleet-empty"

@@ -144,6 +144,7 @@ class Release:
     the repositories in it, by name; older notes have none. ``built_as`` is the revision that
     its build hooks saw, if it goes by another one since: two tags may name one commit.
     ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: who published it last, empty if that is not known.
+    ``protected``: a person keeps it from pruning.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Release:
     into: dict[str, str] = field(default_factory=dict)
     built_as: str = ""
     by: str = ""
+    protected: bool = False
 
     def as_built(self) -> Release:
         """Return it by the revision that its build hooks saw: what they wrote down is what its probes find."""

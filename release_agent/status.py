@@ -111,10 +111,12 @@ def _look(
 def releases(context: Context) -> list[dict[str, Any]]:
     """Return the kept releases, newest first, as ``releases --json`` prints them."""
     live = context.store.current()
-    return [
-        {**(of_release(release) or {}), "state": str(release.state), "current": bool(live and live.name == release.name)}
-        for release in reversed(context.store.releases())
-    ]
+    return [{**(of_release(release) or {}), **_of_kept(release, live)} for release in reversed(context.store.releases())]
+
+
+def _of_kept(release: Release, live: Release | None) -> dict[str, Any]:
+    is_live = bool(live and live.name == release.name)
+    return {"state": str(release.state), "current": is_live, "protected": release.protected}
 
 
 def drift(context: Context, release: Release) -> list[dict[str, Any]]:

@@ -123,9 +123,12 @@ def releases(found: Sequence[dict[str, Any]]) -> str:
     if not found:
         return "there are no releases yet"
     return "\n".join(
-        f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {r['deployed_at'] or 'never live'}"
-        for r in found
+        f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {_kept(r)}" for r in found
     )
+
+
+def _kept(release: Mapping[str, Any]) -> str:
+    return f"{release['deployed_at'] or 'never live'}{'  protected' if release['protected'] else ''}"
 
 
 def _shared(item: dict[str, Any]) -> str:

@@ -193,6 +193,9 @@ class Store(Protocol):
         started stays: an interpreter shows no file of its release.
         """
 
+    def used(self, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
+        """Return the releases that processes use; ``serving``: as for surplus()."""
+
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
         """Take a release out of the releases, let ``restore`` give it the files of its commits, and keep them for the next one.
 

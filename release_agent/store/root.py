@@ -396,8 +396,12 @@ class Root:
         processes in ``serving`` (pids) use the release that was live when they started.
         """
         names = _surplus(self.releases(), keep, {*protected, self._current.name()})
-        used = inspection.releases_in_use(self._releases, live_at, serving) if names else set()
+        used = self.used(live_at, serving) if names else set()
         return [name for name in names if name not in used]
+
+    def used(self, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
+        """Return the releases that processes use; ``serving``: as for surplus()."""
+        return inspection.releases_in_use(self._releases, live_at, serving)
 
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
         """Take a release out of the releases and park it; ``restore`` gives it the files of its commits.
@@ -466,5 +470,6 @@ def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None])
     healthy = [release.name for release in releases if release.state is State.HEALTHY]
     failed = [release.name for release in releases if release.state is State.FAILED]
     staged = [release.name for release in releases if release.state is State.STAGED]
-    kept = {*healthy[-keep:], *failed[-1:], *staged[-1:], *protected}
+    lasting = [release.name for release in releases if release.protected]
+    kept = {*healthy[-keep:], *failed[-1:], *staged[-1:], *lasting, *protected}
     return [release.name for release in releases if release.name not in kept]

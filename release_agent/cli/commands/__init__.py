@@ -35,6 +35,9 @@ COMMANDS = {
     "unfreeze": Command("end a freeze"),
     "verify": Command("compare a release's files with its commit"),
     "prune": Command("remove the releases beyond [app] keep"),
+    "protect": Command("keep a release from pruning"),
+    "unprotect": Command("let a protected release be pruned again"),
+    "remove": Command("remove one release"),
     "doctor": Command("check the whole set-up and show how to fix each fault"),
     "rollout": Command("deploy a revision across a fleet", json=False),
 }

@@ -133,7 +133,11 @@ def printed(place: Path, url: str) -> dict[str, Any]:
     for tag in ("v1.0.0", "v1.1.0"):
         repository.commit({"version": tag}, tag=tag)
         identity = ask(place, "deploy", "--json")["id"]
-    given = {"rollback": ["1"], "pin": ["v1.0.0"], "freeze": ["the database moves"]}
+    given = {"rollback": ["1"], "pin": ["v1.0.0"], "freeze": ["the database moves"]} | {
+        "protect": ["1"],
+        "unprotect": ["1"],
+        "remove": ["1", "--previous"],
+    }
     answers = {}
     for title in TITLES:
         words = [identity if word == "ID" else word for word in names(title)[0].split()]
