@@ -59,6 +59,7 @@ class Code(StrEnum):
     SIGNERS_MISSING = "signers-missing"
     REPOSITORY_UNREADABLE = "repository-unreadable"
     REPOSITORY_INCOMPLETE = "repository-incomplete"
+    SUBDIRECTORY_MISSING = "subdirectory-missing"
     RELEASE_TOML_INVALID = "release-toml-invalid"
     OVERTAKEN = "overtaken"
     FROZEN = "frozen"

@@ -142,7 +142,8 @@ class Release:
     files that shared links and build hooks made or changed: digest by path. ``signers``
     has who signed its tag, by repository, if that was checked. ``into`` has the places of
     the repositories in it, by name; older notes have none. ``built_as`` is the revision that
-    its build hooks saw, if it goes by another one since: two tags may name one commit.
+    its build hooks saw, if it goes by another one since: two tags may name one commit, and commits may have the same part;
+    then ``built_from`` has the older commits. ``parts``: of which repositories it has one directory only.
     ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: who published it last, empty if that is not known.
     ``protected``: a person keeps it from pruning.
     """
@@ -162,10 +163,12 @@ class Release:
     built_as: str = ""
     by: str = ""
     protected: bool = False
+    built_from: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
 
     def as_built(self) -> Release:
         """Return it by the revision that its build hooks saw: what they wrote down is what its probes find."""
-        return replace(self, revision=self.built_as or self.revision)
+        return replace(self, revision=self.built_as or self.revision, commits=self.built_from or self.commits)
 
     @property
     def number(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.deploy.environment import Occasion
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before, replaced_by
-from release_agent.errors import ReleaseError
+from release_agent.errors import Code, Refused, ReleaseError
 from release_agent.health import Health, HealthState
 from release_agent.model import Release, Stage, State
 
@@ -126,6 +126,7 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
 
     The files that shared links and build hooks made when it was built are not drift.
     """
+    _require_same_parts(release, context.config)
     there = context.source.drift(release.commits, context.store.directory(release.name), release.into)
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
     # Files that were made when it was built and are missing now.
@@ -134,6 +135,18 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
         {"path": path, "change": change, "shared_with": context.store.sharers(release.name, path)}
         for path, change in sorted(changes.items())
     ]
+
+
+def _require_same_parts(release: Release, config: Config) -> None:
+    """Raise Refused if the configuration takes another part of a repository than the release has."""
+    for name in release.parts.keys() | config.parts.keys():
+        has, takes = (parts.get(name, "all") for parts in (release.parts, config.parts))
+        if has != takes:
+            raise Refused(
+                Code.REPOSITORY_INCOMPLETE,
+                f"{release.name} has {has} of repository {name}, and the configuration takes {takes}",
+                hint="deploy again",
+            )
 
 
 def _change(digest: str) -> str:

@@ -61,6 +61,8 @@ def between(context: Context, release: Release, commits: dict[str, str]) -> Diff
 
     A repository may have lost what is old: what is written whole does not need it, and tells what else is missing.
     """
+    if release.parts != context.config.parts:
+        return None
     try:
         return context.source.difference(release.commits, release.into, commits)
     except Refused:

@@ -42,7 +42,7 @@ class Deployment:
         kept = planned.kept
         if kept and self._was_live(kept) and kept.state is State.HEALTHY and self._is_healthy(kept):
             live = self._context.store.current()
-            if live and (live.revision, live.signers) != (kept.revision, kept.signers):
+            if live and (live.revision, live.commits, live.signers) != (kept.revision, kept.commits, kept.signers):
                 self._context.store.save(kept)
             return Ending(Outcome.UNCHANGED)
         return self._publish(kept or self._build(planned), planned.blueprint)
@@ -108,6 +108,7 @@ class Deployment:
             previous=self._run.record.previous,
             signers=planned.target.signers,
             into={repository.name: repository.into for repository in self._context.config.repositories},
+            parts=self._context.config.parts,
         )
         self._run.changes(release, planned.blueprint)
         try:

@@ -42,15 +42,28 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     context.services.check(plans.services)
     _check_rolling(context, plans)
     _check_rehearsals(context, plans)
-    fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
+    fingerprint = blueprint.fingerprint(context.config, context.source.identities(target.commits), plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
     building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
-    if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
-        built_as = kept.as_built().revision
-        kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)
+    if kept:  # the same by another name: two tags on one commit, a branch that was tagged, or commits with the same part
+        kept = _renamed(kept, target, context.config.parts)
     store.check_room(building.size, building.files)
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building)
+
+
+def _renamed(kept: Release, target: Target, parts: dict[str, str]) -> Release:
+    built = kept.as_built()
+    return replace(
+        kept,
+        revision=target.revision,
+        kind=target.kind,
+        commits=target.commits,
+        signers=target.signers,
+        parts=parts,
+        built_as=built.revision,
+        built_from={} if built.commits == target.commits else built.commits,
+    )
 
 
 def _check_rolling(context: Context, plans: Blueprint) -> None:

@@ -63,6 +63,9 @@ class Source(Protocol):
     def read(self, commits: dict[str, str], path: str) -> dict[str, str]:
         """Return a file at each repository's root, by repository."""
 
+    def identities(self, commits: Mapping[str, str]) -> dict[str, str]:
+        """Return what makes releases the same, by repository: the commit, or the tree of the part; raises Refused."""
+
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
 

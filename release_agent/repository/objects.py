@@ -59,16 +59,15 @@ def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]
     return batch.kept
 
 
-def at_root(cat: Cat, commit: str, name: str) -> TreeEntry | None:
-    """Return the entry of a name at the root of a commit, proved from the commit's id on; None if there is none."""
-    tree = root_tree(cat, commit)
+def entry_of(cat: Cat, tree: str, name: str) -> TreeEntry | None:
+    """Return the entry of a name in a tree, proved from the tree's id on; None if there is none."""
     entries = _entries(contents(cat, [tree])[tree][1], len(tree) // 2)
     return next((TreeEntry(mode, entry_id, name) for mode, found, entry_id in entries if found == name), None)
 
 
-def files(cat: Cat, commit: str) -> list[TreeEntry]:
-    """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
-    level = [("", root_tree(cat, commit))]
+def files(cat: Cat, tree: str) -> list[TreeEntry]:
+    """Return every file of a tree and those below, symlinks and submodules included, proved from the tree's id on."""
+    level = [("", tree)]
     found: list[TreeEntry] = []
     while level:
         trees = contents(cat, [object_id for _, object_id in level])
@@ -80,7 +79,7 @@ def files(cat: Cat, commit: str) -> list[TreeEntry]:
                 else:
                     found.append(TreeEntry(mode, entry_id, prefix + name))
             if len(found) + len(below) > _MOST_FILES:
-                message = f"commit {commit} has more than {_MOST_FILES} files"
+                message = f"tree {tree} has more than {_MOST_FILES} files"
                 raise GitFailedError(message)
         level = below
     return found
