@@ -9,6 +9,7 @@ from release_agent.config import blueprint
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.building import Building, Way, choose
 from release_agent.deploy.policy.rehearsal import check
+from release_agent.deploy.room import check_room
 from release_agent.errors import Code, Failed
 from release_agent.model import Release, State, Target, release_name
 from release_agent.request import PROGRAM, no_program
@@ -48,7 +49,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
     if kept:  # the same by another name: two tags on one commit, a branch that was tagged, or commits with the same part
         kept = _renamed(kept, target, context.config.parts)
-    store.check_room(building.size, building.files)
+    check_room(context, building.size, building.files)
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building)
 
 

@@ -121,6 +121,9 @@ class Store(Protocol):
     def make_room(self, size: int, files: int) -> None:
         """Remove what is parked, then what build hooks made, if a release does not fit else; raises Failed (disk-full)."""
 
+    def fits(self, size: int, files: int) -> bool:
+        """Return whether so many bytes and files fit."""
+
     def parked(self) -> Release | None:
         """Return the release whose files the next one may take."""
 

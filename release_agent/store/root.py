@@ -160,11 +160,18 @@ class Root:
         Raises Failed (disk-full, root-unusable).
         """
         for give_up in (self.remove_parked, self._empty_cache):
-            with suppress(Failed):
-                check_space(self.path, size, files)
+            if self.fits(size, files):
                 return
             give_up()
         check_space(self.path, size, files)
+
+    def fits(self, size: int, files: int) -> bool:
+        """Return whether ``size`` bytes and ``files`` files fit."""
+        try:
+            check_space(self.path, size, files)
+        except Failed:
+            return False
+        return True
 
     def _empty_cache(self) -> None:
         with removing():
