@@ -106,6 +106,7 @@ class Request:
     trigger: str = Trigger.COMMAND
     expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
     despite_freeze: bool = False
+    wait_for: float = 0.0  # seconds for a revision that the repositories do not have yet
     by: str = ""  # the person who asked, as text.person() gives it; empty: not known. It decides nothing
 
 

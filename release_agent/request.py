@@ -43,6 +43,8 @@ class PluginRequest:
             body["expected"] = request.expected
         if request.despite_freeze:
             body["despite_freeze"] = True
+        if request.wait_for:
+            body["wait_for"] = request.wait_for
         if request.by:
             body["by"] = request.by
         return {Variable.RELEASE_AGENT_REQUEST: json.dumps(body)}
@@ -65,6 +67,7 @@ class PluginRequest:
                 trigger=str(asked.get("trigger") or Trigger.RPC),
                 expected=str(asked.get("expected") or ""),
                 despite_freeze=bool(asked.get("despite_freeze")),
+                wait_for=float(asked.get("wait_for") or 0.0),
                 by=str(asked.get("by") or ""),
             )
             for text in (request.id, request.revision, request.release, request.trigger, request.expected, request.by):

@@ -100,6 +100,17 @@ def add_despite_freeze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--despite-freeze", action="store_true", help="go on even if deployments are frozen")
 
 
+def add_wait_for(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for a revision."""
+    parser.add_argument(
+        "--wait-for",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="wait this long, such as 2m, for a revision that the repositories do not have yet (default: do not wait)",
+    )
+
+
 def duration(text: str) -> float:
     """Read a time of more than zero, as argparse wants it."""
     try:

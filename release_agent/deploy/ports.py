@@ -51,6 +51,9 @@ class Difference(Protocol):
 class Source(Protocol):
     """The repositories."""
 
+    def look_again(self) -> None:
+        """Forget what was read: the repositories may have changed."""
+
     def tags(self) -> set[str]:
         """Return the union of all tags."""
 

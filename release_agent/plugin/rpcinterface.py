@@ -34,6 +34,7 @@ from release_agent.plugin.wire import (
     NO_ASCII,
     boolean_of,
     count_of,
+    duration_of,
     faulting,
     line_of,
     moment_of,
@@ -112,6 +113,7 @@ class ReleaseRPCInterface:
         expected: str = "",
         by: str = "",
         despite_freeze: bool = False,
+        wait_for: str = "",
     ) -> Any:
         """Deploy a revision, or what [revision] says.
 
@@ -122,6 +124,7 @@ class ReleaseRPCInterface:
         @param string expected  The release that must be live, or none; empty: any. Another one: refused, overtaken
         @param string by        The person who asks, for the history; empty: the user of the RPC, if it has only one
         @param boolean despite_freeze  Go on even if deployments are frozen
+        @param string wait_for  How long to wait for a revision that the repositories do not have yet, such as 2m
         @return struct result   The deployment's record, so far
         """
         request = Request(
@@ -131,6 +134,7 @@ class ReleaseRPCInterface:
             trigger=line_of(trigger),
             expected=name_of(expected),
             despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+            wait_for=duration_of(wait_for, "wait_for"),
             by=self._asked_by(by),
         )
         return self._run(request, wait=boolean_of(wait, "wait"))
@@ -173,13 +177,16 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def check(self, revision: str, wait: bool = False, force: bool = False, despite_freeze: bool = False) -> Any:
+    def check(
+        self, revision: str, wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
+    ) -> Any:
         """Return what a deployment would do: commits, what would be built, free space. Not in the history; takes the lock.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it is known
         @param boolean force    As for release.deploy
         @param boolean despite_freeze  As for release.deploy
+        @param string wait_for  As for release.deploy
         @return struct result   The answer, or its id so far
         """
         request = Request(
@@ -188,6 +195,7 @@ class ReleaseRPCInterface:
             force=boolean_of(force, "force"),
             trigger=Trigger.RPC,
             despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+            wait_for=duration_of(wait_for, "wait_for"),
         )
         return self._run(request, check=True, wait=boolean_of(wait, "wait"))
 

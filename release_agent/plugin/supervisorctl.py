@@ -26,12 +26,13 @@ _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
-_DRY_RUN, _FORCE, _DESPITE_FREEZE, _BY = "--dry-run", "--force", "--despite-freeze", "--by"
-_OPTIONS = {"deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _BY}, "stage": {_BY}, "rollback": {_DESPITE_FREEZE, _BY}}
+_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY = "--dry-run", "--force", "--despite-freeze", "--wait-for", "--by"
+_OPTIONS = {"deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY}, "stage": {_BY}, "rollback": {_DESPITE_FREEZE, _BY}}
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
+        --wait-for=TIME      wait this long for a revision that the repositories do not have yet
         --despite-freeze     go on even if deployments are frozen; also for rollback
         --by=NAME            keep and show this name as who asked; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
@@ -59,6 +60,7 @@ class _Wanted(NamedTuple):
     force: bool
     by: str
     despite_freeze: bool
+    wait_for: str
 
 
 class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
@@ -84,7 +86,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _run(self, verb: str, options: Mapping[str, str], name: str) -> None:
         by = text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
-        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options)
+        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options, options.get(_WAIT_FOR, ""))
         verbs: dict[str, Callable[[Any, _Wanted], int]] = {
             "deploy": self._check if _DRY_RUN in options else self._deploy,
             "stage": self._stage,
@@ -112,7 +114,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _deploy(self, release: Any, wanted: _Wanted) -> int:
         def begin(by: str) -> Any:
-            more = _given(wanted.force, "", by, wanted.despite_freeze)
+            more = _given(wanted.force, "", by, wanted.despite_freeze, wanted.wait_for)
             return release.deploy(wanted.name, False, _TRIGGER, *more)
 
         return exit_of(self._follow(release, _begun(begin, wanted.by)).outcome)
@@ -170,7 +172,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _check(self, release: Any, wanted: _Wanted) -> int:
         """Print what a deployment would do; returns the exit code."""
-        body = release.check(wanted.name, False, *_given(wanted.force, wanted.despite_freeze))
+        body = release.check(wanted.name, False, *_given(wanted.force, wanted.despite_freeze, wanted.wait_for))
         while "outcome" not in body:
             time.sleep(_POLL)
             body = _asked(release, body["id"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.xmlrpc import Faults, RPCError
 
+from release_agent.config import readers
 from release_agent.errors import FAULTS, ReleaseError
 from release_agent.repository.revision import check_revision
 from release_agent.text import person
@@ -94,6 +95,14 @@ def count_of(value: Any, name: str) -> int:
     if isinstance(value, bool | float) or not str(value).isdecimal() or len(str(value)) > _LONGEST_NAME:
         raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number, 0 or more")
     return min(int(value), xmlrpc.client.MAXINT)
+
+
+def duration_of(value: Any, name: str) -> float:
+    """Return the seconds of a duration such as 2m, 0 for the empty string; raises RPCError for anything else."""
+    try:
+        return readers.optional_duration(value) or 0.0
+    except readers.WrongValueError as error:
+        raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} {error}") from error
 
 
 def moment_of(value: Any, name: str) -> float:

@@ -71,6 +71,11 @@ class GitRepository:
         lines = self._view.references().splitlines()
         return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
 
+    def look_again(self) -> None:
+        """Forget the references, and end the git that has opened the store of objects."""
+        self.__dict__.pop("refs", None)
+        self.close()
+
     def tags(self) -> dict[str, str]:
         """Return the object id of each tag, by name."""
         return {ref.removeprefix(_TAG_PREFIX): sha for ref, sha in self.refs.items() if ref.startswith(_TAG_PREFIX)}

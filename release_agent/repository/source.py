@@ -66,6 +66,11 @@ class GitSource:
         self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
 
+    def look_again(self) -> None:
+        """Forget what was read of the repositories: somebody may have fetched."""
+        for repository in self.repositories:
+            repository.look_again()
+
     def tags(self) -> set[str]:
         """Return the union of the repositories' tags, less those that no deployment could ask for by their name."""
         return {tag for repository in self.repositories for tag in repository.tags() if is_nameable(tag)}

@@ -42,6 +42,7 @@ class Options:
     gate: str = ""  # a command
     stage: bool = False
     despite_freeze: bool = False
+    wait_for: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record keeps."""

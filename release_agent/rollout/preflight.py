@@ -114,7 +114,10 @@ class Preflight:
         async def ask(host: Host) -> None:
             try:
                 answers[host.name] = await self._client_of(host).check(
-                    revision, CHECK_PATIENCE, despite_freeze=self._options.despite_freeze
+                    revision,
+                    CHECK_PATIENCE,
+                    despite_freeze=self._options.despite_freeze,
+                    wait_for=self._options.wait_for,
                 )
             except HostError as error:
                 note_failure(host, error)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PHASE_FINISHED = "phase.finished"
-_EVENTS = ("hook.", "room.", PHASE_FINISHED)
+_EVENTS = ("hook.", "room.", "revision.awaited", PHASE_FINISHED)
 _LONG = "hook.output"  # the only event that hooks make as many of as they like
 _MOST = 1 << 20  # bytes that a run may write
 _FOR_OTHERS = 1 << 16  # bytes of them that are kept free of hooks' lines

@@ -126,6 +126,7 @@ class SimulatedHost:
     health_after: str = "passing"  # and is found after a deployment
     maintenance: bool = False
     frozen: dict[str, str] | None = None
+    waited_for: str = ""  # how long it was last asked to wait for a revision
     agent_version: str = __version__
     instance: str = field(default_factory=lambda: os.urandom(16).hex())  # of its supervisord
 
@@ -222,10 +223,13 @@ class SimulatedHost:
         return self._begun(lambda record: self._rollback(named, record, trigger), "", by, wait=wait)
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False, force: bool = False, despite_freeze: bool = False) -> Any:
+    def check(
+        self, revision: str = "", wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
+    ) -> Any:
         """Say what a deployment would do."""
         assert not force, "nobody builds here"
         assert despite_freeze or not self.frozen, "preflight sees a freeze"
+        self.waited_for = wait_for
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._check(named, record), named, wait=wait)
 

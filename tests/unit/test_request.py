@@ -75,3 +75,9 @@ def test_who_asked_reaches_the_program() -> None:
     wanted = PluginRequest(Request("1", Action.ROLLBACK, release="000001-aaaaaaaaaaaa", trigger="rpc", by="ada"))
 
     assert PluginRequest.from_environ(wanted.to_environ()) == wanted
+
+
+def test_how_a_run_is_to_go_reaches_the_program() -> None:
+    wanted = PluginRequest(Request("1", revision="v1", trigger="rpc", despite_freeze=True, wait_for=120.0))
+
+    assert PluginRequest.from_environ(wanted.to_environ()) == wanted

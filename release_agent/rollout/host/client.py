@@ -41,21 +41,27 @@ class HostClient:
         """
         return status_of(await self._insist(patience, "release.getStatus", first_contact=first_contact))
 
-    async def check(self, revision: str, patience: float, *, despite_freeze: bool = False) -> dict[str, Any]:
-        """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds."""
-        record = await self._check(revision, despite_freeze=despite_freeze)
+    async def check(
+        self, revision: str, patience: float, *, despite_freeze: bool = False, wait_for: float = 0.0
+    ) -> dict[str, Any]:
+        """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds.
+
+        ``wait_for``: seconds that the host waits for the revision, besides.
+        """
+        record = await self._check(revision, despite_freeze=despite_freeze, wait_for=wait_for)
         with understood():
             identity = str(checked_name(record["id"]))
-        record = await self.follow(identity, patience, "release.check")
+        record = await self.follow(identity, patience + wait_for, "release.check")
         if record["outcome"] != "checked":
             raise failure(record)
         with understood():
             return {**record, "commits": dict(record["commits"])}
 
-    async def _check(self, revision: str, *, despite_freeze: bool) -> Any:
+    async def _check(self, revision: str, *, despite_freeze: bool, wait_for: float) -> Any:
         """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
         # Nothing unless it is asked for: an older plugin does not know it.
-        more = (False, True) if despite_freeze else ()
+        waits = (f"{wait_for:.3f}s",) if wait_for else ()
+        more = (False, despite_freeze, *waits) if despite_freeze or waits else ()
         return await self._insist(PASSING, "release.check", revision, False, *more, first_contact=0.0)
 
     async def run(

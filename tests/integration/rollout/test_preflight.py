@@ -81,6 +81,12 @@ def test_a_frozen_host_stops_a_rollout_before_anything_is_touched_and_is_deploye
     assert all(host.switched for host in fleet.hosts)
 
 
+def test_hosts_wait_for_the_revision_before_anything_changes_if_that_is_asked(fleet: SimulatedRollouts) -> None:
+    assert fleet.start("--wait-for", "2m").code == 0
+
+    assert {host.waited_for for host in fleet.hosts} == {"120.000s"}
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "code", "why"),
     [

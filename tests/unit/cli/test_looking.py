@@ -48,6 +48,7 @@ COMMANDS = {
             "accept_moved_tag": False,
             "allow_lower": False,
             "despite_freeze": False,
+            "wait_for": 0.0,
         },
     ),
     "doctor": (doctor, {"repair": False}),

@@ -104,3 +104,9 @@ def test_a_call_without_arguments_is_no_wish_for_the_newest_version(method: str)
 )
 def test_who_asks_is_who_is_named_or_the_only_user_that_may_log_in(users: list[str | None], named: str, by: str) -> None:
     assert person_of(named, [{"username": user} for user in users]) == by
+
+
+@pytest.mark.parametrize("value", ["soon", "2", "-1s", "0s", "366d", 120, True, []])
+def test_a_time_to_wait_that_is_none_is_refused(value: object) -> None:
+    assert fault("check", "v1", True, False, False, value) == Faults.INCORRECT_PARAMETERS
+    assert fault("deploy", "v1", True, "rpc", False, "", "", False, value) == Faults.INCORRECT_PARAMETERS

@@ -212,3 +212,9 @@ def test_only_what_is_asked_for_is_told_to_the_plugin() -> None:
     assert run("rollback --despite-freeze", DEPLOYED, {})[1][0] == ("rollback", "", False, "supervisorctl", "", True)
     assert run("rollback", DEPLOYED, {})[1][0] == ("rollback", "", False, "supervisorctl")
     assert run("stage --despite-freeze")[2] == LSBInitExitStatuses.INVALID_ARGS
+
+
+def test_how_long_to_wait_is_told_to_the_plugin() -> None:
+    assert run("deploy --wait-for=2m v2", DEPLOYED)[1][0] == ("deploy", "v2", False, "supervisorctl", False, "", "", False, "2m")
+    refused = DEPLOYED | {"outcome": "refused", "error": {"code": "busy", "message": "", "hint": ""}}
+    assert run("deploy --dry-run --wait-for=2m v2", refused)[1][0] == ("check", "v2", False, False, False, "2m")
