@@ -59,8 +59,10 @@ class Code(StrEnum):
     SIGNERS_MISSING = "signers-missing"
     REPOSITORY_UNREADABLE = "repository-unreadable"
     REPOSITORY_INCOMPLETE = "repository-incomplete"
+    SUBDIRECTORY_MISSING = "subdirectory-missing"
     RELEASE_TOML_INVALID = "release-toml-invalid"
     OVERTAKEN = "overtaken"
+    FROZEN = "frozen"
     # Before publishing
     ROOT_UNUSABLE = "root-unusable"
     USER_NOT_CHANGED = "user-not-changed"
@@ -91,6 +93,7 @@ class Code(StrEnum):
     NO_TARGET = "no-target"
     RELEASE_UNKNOWN = "release-unknown"
     RELEASE_FAILED = "release-failed"
+    RELEASE_NEEDED = "release-needed"
     # A fleet
     INVENTORY_INVALID = "inventory-invalid"
     FLEET_EMPTY = "fleet-empty"

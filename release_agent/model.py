@@ -22,6 +22,7 @@ ROLLOUT = "rollout-"
 # Stands for the name of a release in Request.expected.
 NOTHING_LIVE = "none"
 
+_SECONDS = len("2026-11-22T22:20:46")
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 
 
@@ -104,6 +105,9 @@ class Request:
     allow_lower: bool = False
     trigger: str = Trigger.COMMAND
     expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
+    despite_freeze: bool = False
+    wait_for: float = 0.0  # seconds for a revision that the repositories do not have yet
+    by: str = ""  # the person who asked, as text.person() gives it; empty: not known. It decides nothing
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,10 @@ class Release:
     files that shared links and build hooks made or changed: digest by path. ``signers``
     has who signed its tag, by repository, if that was checked. ``into`` has the places of
     the repositories in it, by name; older notes have none. ``built_as`` is the revision that
-    its build hooks saw, if it goes by another one since: two tags may name one commit.
-    ``published_at`` and ``created_at`` are RFC 3339, UTC.
+    its build hooks saw, if it goes by another one since: two tags may name one commit, and commits may have the same part;
+    then ``built_from`` has the older commits. ``parts``: of which repositories it has one directory only.
+    ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: who published it last, empty if that is not known.
+    ``protected``: a person keeps it from pruning.
     """
 
     name: str
@@ -156,10 +162,14 @@ class Release:
     signers: dict[str, str] = field(default_factory=dict)
     into: dict[str, str] = field(default_factory=dict)
     built_as: str = ""
+    by: str = ""
+    protected: bool = False
+    built_from: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
 
     def as_built(self) -> Release:
         """Return it by the revision that its build hooks saw: what they wrote down is what its probes find."""
-        return replace(self, revision=self.built_as or self.revision)
+        return replace(self, revision=self.built_as or self.revision, commits=self.built_from or self.commits)
 
     @property
     def number(self) -> int:
@@ -186,15 +196,19 @@ class Release:
 def _require_usable(release: Release) -> None:
     """Raise ValueError for a moment that is none, a place outside the release, or text that cannot be written down."""
     for moment in filter(None, (release.created_at, release.published_at)):
-        if datetime.fromisoformat(moment).tzinfo is None:
-            message = f"{moment} names no time zone"
-            raise ValueError(message)
+        _require_moment(moment)
     for place in release.into.values():
         if "\0" in place or place.startswith("/") or ".." in place.split("/"):
             message = f"{place!r} is no place inside a release"
             raise ValueError(message)
     for text in (release.revision, release.fingerprint, *release.commits, *release.commits.values(), *release.into.values()):
         text.encode()  # half a character
+
+
+def _require_moment(text: str) -> None:
+    if datetime.fromisoformat(text).tzinfo is None:
+        message = f"{text} names no time zone"
+        raise ValueError(message)
 
 
 def release_name(number: int, fingerprint: str) -> str:
@@ -239,6 +253,7 @@ class Record:
     phases: dict[str, float] = field(default_factory=dict)
     error: dict[str, str] | None = None
     signers: dict[str, str] = field(default_factory=dict)
+    by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record in the shape that docs/commands.md promises."""
@@ -250,6 +265,7 @@ class Record:
             "commits": self.commits,
             "signers": self.signers,
             "previous": self.previous,
+            "by": self.by,
             "seconds": round(self.seconds, 3),
             "phases": [{"name": name, "seconds": round(spent, 3)} for name, spent in self.phases.items()],
             "error": self.error,
@@ -274,6 +290,41 @@ class UnfinishedDeployment:
     stage: Stage
     record: Record
     kind: Kind | None
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Deployments that somebody asks for are refused: why, by whom, since and until when (RFC 3339, UTC).
+
+    ``until``: empty if only a person ends it.
+    """
+
+    why: str
+    by: str
+    since: str
+    until: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its end has come, by the clock of this moment."""
+        return bool(self.until) and datetime.fromisoformat(self.until) <= datetime.now(UTC)
+
+    def describe(self) -> str:
+        """Return by whom, until when and why, after the word "frozen"."""
+        by = f"by {self.by} " if self.by else ""
+        return f"{by}since {self.since[:_SECONDS]}Z{f', until {self.until[:_SECONDS]}Z' if self.until else ''}: {self.why}"
+
+    def to_json(self) -> dict[str, str]:
+        """Return what the journal keeps and ``status --json`` shows."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Freeze:
+        """Read what an older or a newer agent kept; raises TypeError or ValueError for anything else."""
+        frozen = cls(**known_fields(cls, body))
+        for moment in filter(None, (frozen.since, frozen.until)):
+            _require_moment(moment)
+        return frozen
 
 
 @dataclass(frozen=True)

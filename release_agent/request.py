@@ -41,6 +41,12 @@ class PluginRequest:
             body["force"] = True
         if request.expected:
             body["expected"] = request.expected
+        if request.despite_freeze:
+            body["despite_freeze"] = True
+        if request.wait_for:
+            body["wait_for"] = request.wait_for
+        if request.by:
+            body["by"] = request.by
         return {Variable.RELEASE_AGENT_REQUEST: json.dumps(body)}
 
     @classmethod
@@ -60,8 +66,11 @@ class PluginRequest:
                 force=bool(asked.get("force")),
                 trigger=str(asked.get("trigger") or Trigger.RPC),
                 expected=str(asked.get("expected") or ""),
+                despite_freeze=bool(asked.get("despite_freeze")),
+                wait_for=float(asked.get("wait_for") or 0.0),
+                by=str(asked.get("by") or ""),
             )
-            for text in (request.id, request.revision, request.release, request.trigger, request.expected):
+            for text in (request.id, request.revision, request.release, request.trigger, request.expected, request.by):
                 text.encode()  # half a character could not be written down
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise Misconfigured(

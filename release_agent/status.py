@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.deploy.environment import Occasion
 from release_agent.deploy.look import look
 from release_agent.deploy.policy.line import before, replaced_by
-from release_agent.errors import ReleaseError
+from release_agent.errors import Code, Refused, ReleaseError
 from release_agent.health import Health, HealthState
 from release_agent.model import Release, Stage, State
 
@@ -34,6 +34,7 @@ def of_release(release: Release | None) -> dict[str, Any] | None:
         "commits": release.commits,
         "signers": release.signers,
         "deployed_at": release.published_at,
+        "by": release.by,
     }
 
 
@@ -55,7 +56,7 @@ def of_deployment(journal: StateDatabase, holder: dict[str, Any] | None) -> dict
 
 def body(config: Config, store: Store, journal: StateDatabase, live: Release | None, found: dict[str, Any]) -> dict[str, Any]:
     """Return ``status --json``: what files tell of the live release, then ``found``: services, health, deployment."""
-    previous = None
+    previous, frozen = None, journal.frozen()
     if live:
         previous = before(journal.line(), store.get, live.name, replaced_by(live, journal.unfinished()))
     return {
@@ -64,6 +65,7 @@ def body(config: Config, store: Store, journal: StateDatabase, live: Release | N
         "current": of_release(live),
         "previous": of_release(previous),
         **found,
+        "frozen": frozen.to_json() if frozen else None,
     }
 
 
@@ -109,10 +111,12 @@ def _look(
 def releases(context: Context) -> list[dict[str, Any]]:
     """Return the kept releases, newest first, as ``releases --json`` prints them."""
     live = context.store.current()
-    return [
-        {**(of_release(release) or {}), "state": str(release.state), "current": bool(live and live.name == release.name)}
-        for release in reversed(context.store.releases())
-    ]
+    return [{**(of_release(release) or {}), **_of_kept(release, live)} for release in reversed(context.store.releases())]
+
+
+def _of_kept(release: Release, live: Release | None) -> dict[str, Any]:
+    is_live = bool(live and live.name == release.name)
+    return {"state": str(release.state), "current": is_live, "protected": release.protected}
 
 
 def drift(context: Context, release: Release) -> list[dict[str, Any]]:
@@ -122,6 +126,7 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
 
     The files that shared links and build hooks made when it was built are not drift.
     """
+    _require_same_parts(release, context.config)
     there = context.source.drift(release.commits, context.store.directory(release.name), release.into)
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
     # Files that were made when it was built and are missing now.
@@ -130,6 +135,18 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
         {"path": path, "change": change, "shared_with": context.store.sharers(release.name, path)}
         for path, change in sorted(changes.items())
     ]
+
+
+def _require_same_parts(release: Release, config: Config) -> None:
+    """Raise Refused if the configuration takes another part of a repository than the release has."""
+    for name in release.parts.keys() | config.parts.keys():
+        has, takes = (parts.get(name, "all") for parts in (release.parts, config.parts))
+        if has != takes:
+            raise Refused(
+                Code.REPOSITORY_INCOMPLETE,
+                f"{release.name} has {has} of repository {name}, and the configuration takes {takes}",
+                hint="deploy again",
+            )
 
 
 def _change(digest: str) -> str:

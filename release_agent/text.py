@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from release_agent.model import Outcome, exit_of
+from release_agent.model import Freeze, Outcome, exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SHORT = 12
 _SHOWN_LINES = 5
+_LONGEST_PERSON, _LONGEST_LINE = 100, 500  # characters
 # The output of a hook, or the answer of a service, must not move the cursor of a terminal, nor show words in another order.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -55,10 +56,12 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     rows += [("", f"in maintenance, says Consul: {plain(maintenance)}")] if maintenance else []
     for name in ("current", "previous"):
         there = body[name]
-        rows.append((name, f"{_release(there)}  since {there['deployed_at']}{_signed(there)}" if there else "none"))
+        rows.append((name, f"{_release(there)}  since {_published(there)}{_signed(there)}" if there else "none"))
     for service in body["services"]:
         processes = [f"{p['name']} {p['state']}" + (f" pid {p['pid']}" if p["pid"] else "") for p in service["processes"]]
         rows.append(("service", f"{service['name']}: {', '.join(processes) or 'unknown to supervisor'}"))
+    frozen = body.get("frozen")  # an older plugin does not know it
+    rows += [("frozen", plain(Freeze.from_json(frozen).describe()))] if frozen else []
     if body["deployment"]:
         rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
@@ -74,7 +77,7 @@ def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
         why = f"  {entry['error']['code']}" if entry["error"] else ""
         when = f"{entry['started_at'][:19]}Z"
         what = f"{entry['action']:<8}  {outcome:<15}  {_release(entry)}"
-        lines.append(f"{when}  {entry['id']}  {what}  by {entry['trigger']}{_signed(entry)}{why}")
+        lines.append(f"{when}  {entry['id']}  {what}  {_by(entry)}{_signed(entry)}{why}")
     return "\n".join(lines)
 
 
@@ -83,7 +86,7 @@ def deployment(body: dict[str, Any]) -> str:
     phases = ", ".join(f"{phase['name']} {phase['seconds']:.2f} s" for phase in body["phases"])
     lines = [
         f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
-        f"started {body['started_at']} by {body['trigger']}; {body['seconds']:.1f} s: {phases}",
+        f"started {body['started_at']} {_by(body)}; {body['seconds']:.1f} s: {phases}",
         *(f"{name}: {commit[:_SHORT]}{_signed(body, name)}" for name, commit in body["commits"].items()),
     ]
     if body["error"]:
@@ -120,9 +123,12 @@ def releases(found: Sequence[dict[str, Any]]) -> str:
     if not found:
         return "there are no releases yet"
     return "\n".join(
-        f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {r['deployed_at'] or 'never live'}"
-        for r in found
+        f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {_kept(r)}" for r in found
     )
+
+
+def _kept(release: Mapping[str, Any]) -> str:
+    return f"{release['deployed_at'] or 'never live'}{'  protected' if release['protected'] else ''}"
 
 
 def _shared(item: dict[str, Any]) -> str:
@@ -169,6 +175,17 @@ def _release(there: Mapping[str, Any]) -> str:
     return f"{there['revision'] or '-'}  {there['release'] or '-'}  {what}"
 
 
+def _by(entry: Mapping[str, Any]) -> str:
+    """Return who asked for a run, if that is known, and what fired it."""
+    person = plain(entry.get("by") or "")  # an older plugin names nobody
+    return f"by {person} ({entry['trigger']})" if person else f"by {entry['trigger']}"
+
+
+def _published(there: Mapping[str, Any]) -> str:
+    person = plain(there.get("by") or "")
+    return f"{there['deployed_at']}{f' by {person}' if person else ''}"
+
+
 def _signed(there: Mapping[str, Any], repository: str = "") -> str:
     """Return who signed, in one repository or in all; empty if that was not checked. An older agent names nobody."""
     signers = there.get("signers") or {}
@@ -189,6 +206,16 @@ def changes(name: str, between: dict[str, Any]) -> str:
 def count_of(count: int, noun: str) -> str:
     """``1 host``, ``2 hosts``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def person(name: str) -> str:
+    """Return the name of a person as it is kept and shown."""
+    return one_line(name, _LONGEST_PERSON)
+
+
+def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Return what somebody typed as one line of printable text of at most ``longest`` characters."""
+    return plain(" ".join(text.split()))[:longest].encode(errors="replace").decode()
 
 
 def plain(text: str) -> str:

@@ -52,6 +52,7 @@ class Variable(StrEnum):
     SUPERVISOR_USERNAME = "SUPERVISOR_USERNAME", "services.rpc", "user of supervisord's RPC", Exposure.WITHHELD
     SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET
     SUPERVISOR_GROUP_NAME = "SUPERVISOR_GROUP_NAME", "plugin.answers", "the service that supervisord started a process for"
+    SUDO_USER = "SUDO_USER", "cli.call", "the person who typed a command through sudo, if --by is not given"
     SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set if supervisord started the command: the run's trigger"
 
     # As HashiCorp's own tools have them
@@ -78,6 +79,7 @@ class Variable(StrEnum):
     # Set by the agent for hooks and exec probes
     RELEASE_ACTION = "RELEASE_ACTION", "hooks", "deploy, rollback or recover"
     RELEASE_ID = "RELEASE_ID", "hooks", "id of the run"
+    RELEASE_BY = "RELEASE_BY", "hooks", "the person who asked for the run, empty if that is not known"
     RELEASE_APP = "RELEASE_APP", "hooks", "[app] name"
     RELEASE_ENVIRONMENT = "RELEASE_ENVIRONMENT", "hooks", "[app] environment"
     RELEASE_HOST = "RELEASE_HOST", "hooks", "name of this host"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from release_agent import text
-from release_agent.config import load
+from release_agent.config import load, readers
 from release_agent.model import Record, Trigger, exit_of, new_id
 from release_agent.request import PluginRequest
 from release_agent.system.clock import SystemClock
@@ -16,7 +17,6 @@ from release_agent.variables import Variable
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
-    import argparse
     from typing import TextIO
 
     from release_agent.config.sections import Config
@@ -79,9 +79,45 @@ def failed(call: Call, error: ReleaseError) -> int:
     return error.exit_code
 
 
-def trigger() -> str:
+def trigger() -> Trigger:
     """Return ``supervisor`` for a process that supervisord started, else ``command``: a person typed it."""
     return Trigger.SUPERVISOR if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else Trigger.COMMAND
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """Add who asks."""
+    parser.add_argument("--by", metavar="NAME", help=f"keep and show this name as who asked (default: ${Variable.SUDO_USER})")
+
+
+def asked_by(arguments: argparse.Namespace) -> str:
+    """Return the person who asks. supervisord's own variables are those of whoever started it, not of who asks."""
+    typed = os.environ.get(Variable.SUDO_USER, "") if trigger() is Trigger.COMMAND else ""
+    return text.person(typed if arguments.by is None else arguments.by)
+
+
+def add_despite_freeze(parser: argparse.ArgumentParser) -> None:
+    """Add whether a freeze counts."""
+    parser.add_argument("--despite-freeze", action="store_true", help="go on even if deployments are frozen")
+
+
+def add_wait_for(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for a revision."""
+    parser.add_argument(
+        "--wait-for",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="wait this long, such as 2m, for a revision that the repositories do not have yet (default: do not wait)",
+    )
+
+
+def duration(text: str) -> float:
+    """Read a time of more than zero, as argparse wants it."""
+    try:
+        return readers.positive_duration(text)
+    except readers.WrongValueError as error:
+        message = f"{text!r} {error}"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

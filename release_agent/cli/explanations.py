@@ -40,7 +40,7 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "No repository has the revision.",
         "The tag is not fetched yet, or its name is misspelt.",
-        "Fetch the repositories; the hint lists some tags that are there.",
+        "Fetch the repositories; the hint lists some tags that are there. If a fetch is under way: `--wait-for 2m`.",
     ),
     Code.REVISION_NOT_A_COMMIT: Explanation(
         (Exit.REFUSED,),
@@ -126,6 +126,12 @@ EXPLANATIONS = {
             "the files themselves instead of pointers."
         ),
     ),
+    Code.SUBDIRECTORY_MISSING: Explanation(
+        (Exit.REFUSED,),
+        "The commit has no directory of the name that `subdirectory` of the `[[repository]]` gives.",
+        "It was moved or not there yet, or something else has its name.",
+        "Name a revision that has it, or correct `subdirectory`.",
+    ),
     Code.RELEASE_TOML_INVALID: Explanation(
         (Exit.REFUSED,),
         "A `release.toml` is wrong.",
@@ -137,6 +143,12 @@ EXPLANATIONS = {
         "The release that the caller of `release.deploy` expected is not live any more.",
         "In a rollout: somebody else deployed to the host after the plan was made, or after its turn.",
         "See `release-agent history` on the host. Start the rollout again if it is still wanted.",
+    ),
+    Code.FROZEN: Explanation(
+        (Exit.REFUSED,),
+        "Somebody has frozen deployments.",
+        "The message shows who, until when and why. In a rollout: the deployments of that host.",
+        "Wait for the end, or `release-agent unfreeze`. To go on in spite of it: `--despite-freeze`.",
     ),
     Code.ROOT_UNUSABLE: Explanation(
         (Exit.FAILED,),
@@ -162,7 +174,8 @@ EXPLANATIONS = {
     ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The release does not fit, or the disk filled up while it was built; 20: after it was published.",
+        "The release does not fit, even without [old releases](#pruning), or the disk filled up while it was built; "
+        "20: after it was published.",
         "",
         "Make room, lower `keep`, `release-agent prune`.",
     ),
@@ -329,6 +342,12 @@ EXPLANATIONS = {
         "`rollback` refuses the named release.",
         "It failed, was never proved healthy, or is staged and was never live.",
         "Name a healthy one; to try again, deploy its revision.",
+    ),
+    Code.RELEASE_NEEDED: Explanation(
+        (Exit.REFUSED,),
+        "`remove` refuses the release.",
+        "It is live, protected, used by a process, or what `rollback` goes back to.",
+        "The hint names what would let it go.",
     ),
     Code.INVENTORY_INVALID: Explanation(
         (Exit.MISCONFIGURED,),

@@ -110,10 +110,13 @@ def combine_from(
     return combine(config, known, lambda name, pattern: find(places[name], pattern))
 
 
-def fingerprint(config: Config, commits: Mapping[str, str], blueprint: Blueprint) -> str:
-    """Return the digest (64 hex digits) of what makes two releases the same: commits, their places, build hooks, shared paths."""
+def fingerprint(config: Config, contents: Mapping[str, str], blueprint: Blueprint) -> str:
+    """Return the digest (64 hex digits) of what makes two releases the same: commits, their places, build hooks, shared paths.
+
+    ``contents``: the commits; of a repository of which a release has a part, what stands for that.
+    """
     what = {
-        "repositories": sorted([r.name, r.into, commits[r.name]] for r in config.repositories),
+        "repositories": sorted([r.name, r.into, contents[r.name]] for r in config.repositories),
         "build": [_identity(hook) for hook in blueprint.hooks.build],
         "shared": [sorted(blueprint.shared.directories), sorted(blueprint.shared.files)],
     }

@@ -81,7 +81,10 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
     except WrongValueError as wrong:
         problems.append(Problem("app.host", f"{wrong}, not {host!r} of {Variable.RELEASE_AGENT_HOST} or the hostname"))
     # A single repository fills the release.
-    repositories = tuple(replace(repository, into=repository.into or ".") for repository in config.repositories)
+    repositories = tuple(
+        replace(one, into=one.into or ".", subdirectory="" if one.subdirectory == "." else one.subdirectory)
+        for one in config.repositories
+    )
     return replace(config, app=replace(config.app, host=host), repositories=repositories, own=frozenset(table))
 
 

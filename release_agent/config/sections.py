@@ -86,6 +86,9 @@ class Repository:
     name: str = setting(_word, doc="its name in releases and reports")
     path: str = setting(readers.absolute_path, doc="where it is mounted: a checkout or a bare repository")
     into: str = setting(readers.inner_path, default="", doc="where in the release; required where there are several")
+    subdirectory: str = setting(
+        readers.inner_path, default="", doc="the directory of it that a release has; default: all of it", optional_in_code=True
+    )
 
 
 @dataclass(frozen=True)
@@ -319,5 +322,11 @@ class Config:
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")
     consul: Consul = section(Consul, doc="reports")
     metrics: Metrics = section(Metrics, doc="for Prometheus")
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The directories of repositories of which a release has one only, by the repository's name."""
+        return {repository.name: repository.subdirectory for repository in self.repositories if repository.subdirectory}
+
     # Sections that the file itself has: they win over a repository's release.toml.
     own: frozenset[str] = frozenset()

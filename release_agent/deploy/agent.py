@@ -191,7 +191,7 @@ class Agent:
             if tries >= _MOST_TRIES or self._stopped():
                 break
             self._context.log.warning("boot.fell_back", revision=tag)
-            record = self.deploy(replace(request, id=new_id(), revision=tag))
+            record = self.deploy(replace(request, id=new_id(), revision=tag, wait_for=0.0))
             if record.outcome in SUCCESSES or _is_no_fault_of(record):
                 return record
             # What the newest version needs is what has to be fixed; unless an older one has become what is live.
@@ -239,9 +239,9 @@ class Agent:
             replacement.start()
 
 
-def boot_request() -> Request:
-    """Return what a boot deploys where nothing is live."""
-    return Request(new_id(), Action.DEPLOY, trigger=Trigger.BOOT)
+def boot_request(wait_for: float = 0.0) -> Request:
+    """Return what a boot deploys where nothing is live; ``wait_for``: seconds for a mirror that is still cloned."""
+    return Request(new_id(), Action.DEPLOY, trigger=Trigger.BOOT, wait_for=wait_for)
 
 
 def _is_incomplete(record: Record) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.sharing import sharing
+from release_agent.deploy.room import let_old_ones_go, make_room
 from release_agent.errors import Code, Failed, Refused
 from release_agent.system.processes import owner
 
@@ -61,6 +62,8 @@ def between(context: Context, release: Release, commits: dict[str, str]) -> Diff
 
     A repository may have lost what is old: what is written whole does not need it, and tells what else is missing.
     """
+    if release.parts != context.config.parts:
+        return None
     try:
         return context.source.difference(release.commits, release.into, commits)
     except Refused:
@@ -72,7 +75,10 @@ def build(context: Context, building: Building, release: Release, hooks: Hooks) 
 
     Returns it, and the paths in it that were written or removed, None if that is not known.
     """
-    directory = _of_the_parked(context, building.difference, release.name) if building.difference else None
+    directory = None
+    if building.difference:
+        let_old_ones_go(context, building.size, building.files)
+        directory = _of_the_parked(context, building.difference, release.name)
     if directory is None:
         if building.difference:
             building = _shared(context, release.commits, hooks) or _whole(context, release.commits)
@@ -83,7 +89,7 @@ def build(context: Context, building: Building, release: Release, hooks: Hooks) 
 
 def _anew(context: Context, building: Building, release: Release) -> tuple[Path, Building]:
     store, source = context.store, context.source
-    store.make_room(building.size, building.files)
+    make_room(context, building.size, building.files)
     if building.shared_with is None:
         return store.build(release.name, lambda place: source.write(release.commits, place)), building
     old, how = building.shared_with

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.deploy.building import Way
 from release_agent.deploy.plan import plan
+from release_agent.deploy.policy.freeze import refuse_if_frozen
 from release_agent.deploy.policy.requests import of_dropped, outlook
 from release_agent.deploy.resolve import accept, find
 from release_agent.deploy.run import timed
@@ -41,6 +42,7 @@ def check(context: Context, request: Request) -> tuple[Record, dict[str, Any]]:
 
 def _plan(context: Context, request: Request, record: Record) -> Plan:
     """Note in the record what is known by then: a refusal names the commits, too."""
+    refuse_if_frozen(context.journal.frozen(), request)
     with timed(record, "resolve", context.clock):
         target = find(context, request)
         record.revision, record.commits = target.revision, target.commits

@@ -9,6 +9,7 @@ from release_agent.deploy import resolve
 from release_agent.deploy.building import build
 from release_agent.deploy.cached_hooks import build_hooks
 from release_agent.deploy.plan import Plan, plan
+from release_agent.deploy.policy.freeze import refuse_if_frozen
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
 from release_agent.deploy.run import Ending
@@ -35,12 +36,13 @@ class Deployment:
 
     def deploy(self) -> Ending:
         """Resolve, plan, build, publish, prove: the whole of it. Raises ReleaseError if it fails before the swap."""
+        refuse_if_frozen(self._context.journal.frozen(), self._request)
         self._refuse_if_overtaken()
         planned = self._plan(self._resolve())
         kept = planned.kept
         if kept and self._was_live(kept) and kept.state is State.HEALTHY and self._is_healthy(kept):
             live = self._context.store.current()
-            if live and (live.revision, live.signers) != (kept.revision, kept.signers):
+            if live and (live.revision, live.commits, live.signers) != (kept.revision, kept.commits, kept.signers):
                 self._context.store.save(kept)
             return Ending(Outcome.UNCHANGED)
         return self._publish(kept or self._build(planned), planned.blueprint)
@@ -107,6 +109,7 @@ class Deployment:
             previous=self._run.record.previous,
             signers=planned.target.signers,
             into={repository.name: repository.into for repository in self._context.config.repositories},
+            parts=self._context.config.parts,
         )
         self._run.changes(release, planned.blueprint)
         try:

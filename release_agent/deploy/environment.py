@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Occasion:
-    """On whose behalf a command runs: the run, its action, and the release that was live before it."""
+    """On whose behalf a command runs: the run, its action, the release that was live before it, and who asked."""
 
     id: str
     action: Action = Action.DEPLOY
     previous: str | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def environment(config: Config, environ: Mapping[str, str], release: Release, oc
         **{name: _shown(name, value) for name, value in environ.items() if name not in WITHHELD},
         Variable.RELEASE_ACTION: str(occasion.action),
         Variable.RELEASE_ID: occasion.id,
+        Variable.RELEASE_BY: occasion.by,
         Variable.RELEASE_APP: config.app.name,
         Variable.RELEASE_ENVIRONMENT: config.app.environment,
         Variable.RELEASE_HOST: config.app.host,

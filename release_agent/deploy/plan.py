@@ -10,6 +10,7 @@ from release_agent.config.sections import RestartKind
 from release_agent.deploy.building import Building, Way, choose
 from release_agent.deploy.policy.rehearsal import check
 from release_agent.deploy.programs import Known, blueprint_of, checked
+from release_agent.deploy.room import check_room
 from release_agent.errors import Code, Failed
 from release_agent.model import Release, State, Target, release_name
 from release_agent.request import PROGRAM, no_program
@@ -44,15 +45,28 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     known = checked(context, plans)
     _check_rolling(known, plans)
     _check_rehearsals(context, known, plans)
-    fingerprint = blueprint.fingerprint(context.config, target.commits, plans)
+    fingerprint = blueprint.fingerprint(context.config, context.source.identities(target.commits), plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
     building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
-    if kept:  # the same commits by another name: two tags on one commit, a branch that was tagged
-        built_as = kept.as_built().revision
-        kept = replace(kept, revision=target.revision, kind=target.kind, signers=target.signers, built_as=built_as)
-    store.check_room(building.size, building.files)
+    if kept:  # the same by another name: two tags on one commit, a branch that was tagged, or commits with the same part
+        kept = _renamed(kept, target, context.config.parts)
+    check_room(context, building.size, building.files)
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building, known)
+
+
+def _renamed(kept: Release, target: Target, parts: dict[str, str]) -> Release:
+    built = kept.as_built()
+    return replace(
+        kept,
+        revision=target.revision,
+        kind=target.kind,
+        commits=target.commits,
+        signers=target.signers,
+        parts=parts,
+        built_as=built.revision,
+        built_from={} if built.commits == target.commits else built.commits,
+    )
 
 
 def _check_rolling(known: Known, plans: Blueprint) -> None:

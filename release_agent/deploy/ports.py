@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from release_agent.config.programs import ProgramFile
     from release_agent.config.sections import Probe, Service, Shared
     from release_agent.health import BroughtGroup, Candidate, Health, Look, Process, ProgramsChange, Rehearsed
-    from release_agent.model import Completed, Deployed, Kind, Record, Release, Request, Stage, Target, UnfinishedDeployment
+    from release_agent.model import (
+        Completed,
+        Deployed,
+        Freeze,
+        Kind,
+        Record,
+        Release,
+        Request,
+        Stage,
+        Target,
+        UnfinishedDeployment,
+    )
     from release_agent.system.command import CommandResult, HookCommand
     from release_agent.system.sharing import Sharing
 
@@ -41,6 +52,9 @@ class Difference(Protocol):
 class Source(Protocol):
     """The repositories."""
 
+    def look_again(self) -> None:
+        """Forget what was read: the repositories may have changed."""
+
     def tags(self) -> set[str]:
         """Return the union of all tags."""
 
@@ -55,6 +69,9 @@ class Source(Protocol):
 
     def programs(self, commits: Mapping[str, str], repository: str, pattern: str) -> dict[str, str]:
         """Return the texts of the programs in a repository by path; raises Failed."""
+
+    def identities(self, commits: Mapping[str, str]) -> dict[str, str]:
+        """Return what makes releases the same, by repository: the commit, or the tree of the part; raises Refused."""
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return bytes and files of a release."""
@@ -110,6 +127,9 @@ class Store(Protocol):
 
     def make_room(self, size: int, files: int) -> None:
         """Remove what is parked, then what build hooks made, if a release does not fit else; raises Failed (disk-full)."""
+
+    def fits(self, size: int, files: int) -> bool:
+        """Return whether so many bytes and files fit."""
 
     def parked(self) -> Release | None:
         """Return the release whose files the next one may take."""
@@ -189,6 +209,9 @@ class Store(Protocol):
         started stays: an interpreter shows no file of its release.
         """
 
+    def used(self, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
+        """Return the releases that processes use; ``serving``: as for surplus()."""
+
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
         """Take a release out of the releases, let ``restore`` give it the files of its commits, and keep them for the next one.
 
@@ -262,6 +285,12 @@ class Journal(Protocol):
 
     def pin(self, revision: str | None) -> None:
         """Set it, or nothing."""
+
+    def freeze(self, frozen: Freeze | None) -> None:
+        """Keep a freeze, or end it."""
+
+    def frozen(self) -> Freeze | None:
+        """Return the freeze that holds now."""
 
     def answer(self, request: str, body: dict[str, Any]) -> None:
         """Keep what a check found."""

@@ -1,12 +1,14 @@
-"""After a run: one release that ``keep`` lets go is parked for the next deployment, the others are removed."""
+"""Which releases go: after a run those that ``keep`` lets go, one of them parked for the next deployment; or one by its name."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from release_agent.deploy import room
 from release_agent.deploy.building import between
-from release_agent.deploy.policy.line import before
-from release_agent.errors import ReleaseError
+from release_agent.errors import Code, NoTarget, Refused, ReleaseError
+from release_agent.model import find_release
 from release_agent.system.disk import told
 
 if TYPE_CHECKING:
@@ -20,15 +22,55 @@ def prune(context: Context, *, park: bool = True) -> list[str]:
     ``park``: leave the newest of them for the next deployment to build on, unless what is parked will do.
     """
     live = context.store.current()
-    previous = before(context.journal.line(), context.store.get, live.name) if live else None
-    protected = {release.name for release in (live, previous) if release}
-    surplus = context.store.surplus(context.config.app.keep, protected, context.journal.live_at, _serving(context))
-    parks = bool(park and live and surplus and _park(context, surplus[-1], live))
-    removed = [name for name in surplus if _remove(context, name)]
+    names = room.surplus(context, context.config.app.keep)
+    parks = bool(park and live and names and _park(context, names[-1], live))
+    removed = [name for name in names if room.remove(context, name)]
     if removed:
-        context.log.info("releases.pruned", releases=removed, **({"parked": surplus[-1]} if parks else {}))
+        context.log.info("releases.pruned", releases=removed, **({"parked": names[-1]} if parks else {}))
     prune_cache(context, context.config.release.cache_size)
     return removed
+
+
+def protect(context: Context, named: str, *, protected: bool) -> Release:
+    """Keep a release from pruning, or let it go again; returns it. Raises NoTarget, Failed."""
+    release = replace(_known(context, named), protected=protected)
+    context.store.save(release)
+    context.log.info("release.protected", release=release.name, protected=protected)
+    return release
+
+
+def remove(context: Context, named: str, *, even_previous: bool) -> Release:
+    """Remove a release that nobody needs; returns it. Raises NoTarget, Refused (release-needed), Failed."""
+    release = _known(context, named)
+    why = _need_of(context, release, even_previous=even_previous)
+    if why:
+        what, hint = why
+        raise Refused(Code.RELEASE_NEEDED, f"{release.name} ({release.revision}) {what}, and was not removed", hint=hint)
+    context.store.discard(release.name)
+    context.log.info("releases.pruned", releases=[release.name])
+    return release
+
+
+def _need_of(context: Context, release: Release, *, even_previous: bool) -> tuple[str, str] | None:
+    """Return why a release stays, and what would let it go; None if nothing keeps it."""
+    live = context.store.current()
+    previous = room.previous(context, live)
+    if live and live.name == release.name:
+        return "is live", "deploy another one first"
+    if release.protected:
+        return "is protected", f"release-agent unprotect {release.name}"
+    if previous and previous.name == release.name and not even_previous:
+        return "is what `rollback` goes back to", f"to do without: release-agent remove --previous {release.name}"
+    if release.name in context.store.used(context.journal.live_at, room.serving(context)):
+        return "is used by a process", "stop the processes that work in it, or restart their services"
+    return None
+
+
+def _known(context: Context, named: str) -> Release:
+    release = find_release(context.store.releases(), named)
+    if release is None:
+        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists what is kept")
+    return release
 
 
 def prune_cache(context: Context, most: int) -> int:
@@ -58,20 +100,3 @@ def _park(context: Context, name: str, live: Release) -> bool:
         context.log.info("park.failed", release=name, why=error.message if isinstance(error, ReleaseError) else told(error))
         return False
     return True
-
-
-def _remove(context: Context, name: str) -> bool:
-    try:
-        context.store.discard(name)
-    except ReleaseError as error:  # the others are removed all the same
-        context.log.warning("prune.failed", release=name, why=error.message)
-        return False
-    return True
-
-
-def _serving(context: Context) -> list[int]:
-    """The pids of the services, as far as supervisor tells."""
-    try:
-        return [process.pid for group in context.services.processes().values() for process in group if process.pid]
-    except ReleaseError:
-        return []

@@ -87,7 +87,7 @@ class Publication:
         previous = before if before != self._release.name else self._release.previous
         # A staged one, or a failed one that is tried once more, is to be proved: recovery takes a failed one back.
         state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
-        self._release = replace(self._release, state=state, previous=previous, published_at=timestamp())
+        self._release = replace(self._release, state=state, previous=previous, published_at=timestamp(), by=self._run.record.by)
         with self._run.phase("publish"):
             # The last moment at which a supervisor that went away changes nothing.
             context.services.alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.model import Request
 
+# Refusals that a mirror which is cloned or fetched at this moment ends.
+_MAY_COME = (
+    Code.REVISION_UNKNOWN,
+    Code.REVISION_NOT_A_COMMIT,
+    Code.NO_VERSION,
+    Code.REPOSITORY_INCOMPLETE,
+    Code.REPOSITORY_UNREADABLE,
+)
+_PAUSE, _SAID = 1.0, 10.0  # seconds between looks, and between messages
 _ANY_KIND = (Kind.TAG, Kind.BRANCH, Kind.COMMIT)
 
 
@@ -22,7 +32,28 @@ def resolve(context: Context, request: Request) -> Target:
 
 
 def find(context: Context, request: Request) -> Target:
-    """Name one commit of each repository, not yet checked; raises Refused."""
+    """Name one commit of each repository, not yet checked; raises Refused.
+
+    What the repositories do not have yet is waited for as long as the request says; raises Cancelled if a signal ends that.
+    """
+    clock, said = context.clock, -math.inf
+    end = clock.now() + request.wait_for
+    while True:
+        try:
+            return _find(context, request)
+        except Refused as refused:
+            left = end - clock.now()
+            if refused.code not in _MAY_COME or left <= 0:
+                raise
+            if clock.now() - said >= _SAID:
+                said = clock.now()
+                why = f"waits up to {left:.0f} s more: {refused.message}"
+                context.log.info("revision.awaited", revision=request.revision, why=why)
+            clock.sleep(min(_PAUSE, left))
+            context.source.look_again()
+
+
+def _find(context: Context, request: Request) -> Target:
     source, follow = context.source, context.config.revision
     if request.revision:
         return source.resolve(request.revision, _ANY_KIND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from release_agent.deploy.policy.freeze import refuse_if_frozen
 from release_agent.deploy.policy.line import rollback_target
 from release_agent.deploy.programs import checked
 from release_agent.deploy.publication import Publication
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def roll_back(run: Run) -> Ending:
-    """Publish the release that the request names, or the one before, and prove it; raises NoTarget, Failed.
+    """Publish the release that the request names, or the one before, and prove it; raises NoTarget, Failed, Refused (frozen).
 
     The ``before_rollback`` hooks of the live release may refuse it.
     """
     context = run.context
+    refuse_if_frozen(context.journal.frozen(), run.request)
     with run.phase("plan"):
         journal, store = context.journal, context.store
         target = rollback_target(journal.line(), store.releases(), store.current(), run.request.release)

@@ -50,7 +50,7 @@ class Run:
         """Have a run that the journal knows, or with ``journaled`` false one that it never hears of."""
         self.context = context
         self.request = request
-        self.record = record or Record(request.id, revision=request.revision or None)
+        self.record = record or Record(request.id, revision=request.revision or None, by=request.by)
         self.kind: Kind | None = None
         self.action = request.action
         self.started_at = timestamp()
@@ -76,7 +76,7 @@ class Run:
     @property
     def occasion(self) -> Occasion:
         """What hooks and probes see of the run."""
-        return Occasion(self.request.id, self.action, self.record.previous)
+        return Occasion(self.request.id, self.action, self.record.previous, self.record.by)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -184,6 +184,7 @@ class Run:
             outcome=str(record.outcome),
             release=record.release,
             revision=record.revision,
+            **({"by": record.by} if record.by else {}),
             seconds=round(record.seconds, 3),
             **(record.error or {}),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,10 @@ class StateDatabase(Notes):
 
     def begin(self, request: Request, started_at: str) -> None:
         """Write down a deployment that begins; ``started_at`` is RFC 3339."""
+        asked = Record(request.id, revision=request.revision or None, by=request.by).to_json()
         self.write(
-            "INSERT INTO deployment (id, action, trigger, revision, started_at, stage) VALUES (?,?,?,?,?,?)",
-            (request.id, request.action, request.trigger, request.revision, started_at, Stage.PREPARING),
+            "INSERT INTO deployment (id, action, trigger, revision, started_at, stage, record) VALUES (?,?,?,?,?,?,?)",
+            (request.id, request.action, request.trigger, request.revision, started_at, Stage.PREPARING, json.dumps(asked)),
         )
 
     def phase(self, name: str, record: Record) -> None:
@@ -172,6 +173,7 @@ class StateDatabase(Notes):
         with self.understanding():
             self.unfinished()
             self.line()
+            self.frozen()
 
     def is_empty(self) -> bool:
         """Whether nothing was ever journaled here."""
@@ -187,8 +189,9 @@ def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
     """Make a deployment of a row, which an older or a newer agent may have written."""
     identity, action, trigger, revision, release, commits, previous, stage, kind, told = row
     request = Request(identity, known_member(action, Action.DEPLOY), revision or "", release or "", trigger=trigger)
-    signers = Record.from_json(json.loads(told)).signers if told else {}
-    record = Record(identity, None, release, revision, _commits(commits), previous, signers=signers)
+    last = Record.from_json(json.loads(told)) if told else Record(identity)
+    request = replace(request, by=last.by)
+    record = Record(identity, None, release, revision, _commits(commits), previous, signers=last.signers, by=last.by)
     return UnfinishedDeployment(request, _stage(stage), record, known_member(kind, Kind.COMMIT) if kind else None)
 
 
@@ -208,9 +211,7 @@ def _stage(stage: str) -> Stage:
 
 def _history_entry(row: tuple[Any, ...]) -> dict[str, Any]:
     identity, action, trigger, started_at, told, revision, release, commits, previous = row
-    record = (
-        Record.from_json(json.loads(told))
-        if told
-        else Record(identity, None, release, revision or None, _commits(commits), previous)
-    )
+    record = Record.from_json(json.loads(told)) if told else Record(identity)
+    if record.outcome is None:  # the record has what was known when its phase began
+        record = replace(record, release=release, revision=revision or None, commits=_commits(commits), previous=previous)
     return {**record.to_json(), "action": action, "trigger": trigger, "started_at": started_at}

@@ -1,4 +1,4 @@
-"""What ``state.db`` keeps beside the deployments: the pin, the last health, maintenance, answers, reports."""
+"""What ``state.db`` keeps beside the deployments: the pin, a freeze, the last health, maintenance, answers, reports."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from release_agent.journal.database import Database
-from release_agent.model import timestamp
+from release_agent.model import Freeze, timestamp
 
 if TYPE_CHECKING:
     from release_agent.health import Health
 
-_PIN, _HEALTH, _MAINTENANCE, _TAKEN_BACK = "pin", "health", "maintenance", "taken-back"
+_PIN, _FREEZE, _HEALTH, _MAINTENANCE, _TAKEN_BACK = "pin", "freeze", "health", "maintenance", "taken-back"
 _KEPT_ANSWERS = 20
 
 
@@ -30,6 +30,22 @@ class Notes(Database):
     def pinned(self) -> str | None:
         """Return what pin() set."""
         return self._get(_PIN)
+
+    # What keeps people from deploying
+
+    def freeze(self, frozen: Freeze | None) -> None:
+        """Keep a freeze, in place of another one; None: end it."""
+        if frozen is None:
+            self.write("DELETE FROM setting WHERE name = ?", (_FREEZE,))
+        else:
+            self._set(_FREEZE, json.dumps(frozen.to_json()))
+
+    def frozen(self) -> Freeze | None:
+        """Return the freeze, None if there is none or its end has come."""
+        kept = self._get(_FREEZE)
+        with self.understanding():
+            frozen = Freeze.from_json(json.loads(kept)) if kept is not None else None
+        return None if frozen is None or frozen.is_over else frozen
 
     # How the live release is
 

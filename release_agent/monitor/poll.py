@@ -32,11 +32,14 @@ class Poll:
         try:
             target = self._watched.target()
             with self._journal() as journal:
-                tried = journal.was_tried(target.commits)
+                tried, frozen = journal.was_tried(target.commits), journal.frozen()
         except (ReleaseError, OSError) as error:  # a full /tmp, say: the next look may do
             self._say(str(error))
             return
         if tried:
+            return
+        if frozen:  # a run that is refused would be one more in the history at each look
+            self._say(f"deployments are frozen {frozen.describe()}")
             return
         refused = self._watched.fire("deploy", Trigger.POLL.value)
         if refused:

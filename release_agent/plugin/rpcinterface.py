@@ -35,10 +35,12 @@ from release_agent.plugin.wire import (
     NO_ASCII,
     boolean_of,
     count_of,
+    duration_of,
     faulting,
     line_of,
     moment_of,
     name_of,
+    person_of,
     program_files_of,
     revision_of,
     sendable,
@@ -109,8 +111,16 @@ class ReleaseRPCInterface:
         self._path = path
 
     @_answering
-    def deploy(
-        self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, force: bool = False, expected: str = ""
+    def deploy(  # noqa: PLR0913, PLR0917 - XML-RPC has no names for arguments, and older clients send the first ones
+        self,
+        revision: str,
+        wait: bool = False,
+        trigger: str = Trigger.RPC,
+        force: bool = False,
+        expected: str = "",
+        by: str = "",
+        despite_freeze: bool = False,
+        wait_for: str = "",
     ) -> Any:
         """Deploy a revision, or what [revision] says.
 
@@ -119,6 +129,9 @@ class ReleaseRPCInterface:
         @param string trigger   What fired it, for the history
         @param boolean force    Build and restart even if the revision is live
         @param string expected  The release that must be live, or none; empty: any. Another one: refused, overtaken
+        @param string by        The person who asks, for the history; empty: the user of the RPC, if it has only one
+        @param boolean despite_freeze  Go on even if deployments are frozen
+        @param string wait_for  How long to wait for a revision that the repositories do not have yet, such as 2m
         @return struct result   The deployment's record, so far
         """
         request = Request(
@@ -127,43 +140,70 @@ class ReleaseRPCInterface:
             force=boolean_of(force, "force"),
             trigger=line_of(trigger),
             expected=name_of(expected),
+            despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+            wait_for=duration_of(wait_for, "wait_for"),
+            by=self._asked_by(by),
         )
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def stage(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC) -> Any:
+    def stage(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "") -> Any:
         """Build and rehearse a revision, or what [revision] says, for a later deployment; publish nothing.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it has ended
         @param string trigger   What fired it, for the history
+        @param string by        As for release.deploy
         @return struct result   The run's record, so far
         """
-        request = Request(new_id(), Action.STAGE, revision=revision_of(revision), trigger=line_of(trigger))
+        asked = revision_of(revision)
+        request = Request(new_id(), Action.STAGE, asked, trigger=line_of(trigger), by=self._asked_by(by))
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def rollback(self, release: str, wait: bool = False, trigger: str = Trigger.RPC) -> Any:
+    def rollback(
+        self, release: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "", despite_freeze: bool = False
+    ) -> Any:
         """Roll back to the release that was live before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
         @param boolean wait    Answer when it has ended
         @param string trigger  What fired it, for the history
+        @param string by       As for release.deploy
+        @param boolean despite_freeze  Go on even if deployments are frozen
         @return struct result  The deployment's record, so far
         """
-        request = Request(new_id(), Action.ROLLBACK, release=revision_of(release), trigger=line_of(trigger))
+        request = Request(
+            new_id(),
+            Action.ROLLBACK,
+            release=revision_of(release),
+            trigger=line_of(trigger),
+            despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+            by=self._asked_by(by),
+        )
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def check(self, revision: str, wait: bool = False, force: bool = False) -> Any:
+    def check(
+        self, revision: str, wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
+    ) -> Any:
         """Return what a deployment would do: commits, what would be built, free space. Not in the history; takes the lock.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it is known
         @param boolean force    As for release.deploy
+        @param boolean despite_freeze  As for release.deploy
+        @param string wait_for  As for release.deploy
         @return struct result   The answer, or its id so far
         """
-        request = Request(new_id(), revision=revision_of(revision), force=boolean_of(force, "force"), trigger=Trigger.RPC)
+        request = Request(
+            new_id(),
+            revision=revision_of(revision),
+            force=boolean_of(force, "force"),
+            trigger=Trigger.RPC,
+            despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
+            wait_for=duration_of(wait_for, "wait_for"),
+        )
         return self._run(request, check=True, wait=boolean_of(wait, "wait"))
 
     @_answering
@@ -352,7 +392,12 @@ class ReleaseRPCInterface:
     def _run(self, request: Request, *, wait: bool, check: bool = False) -> Any:
         self._start(PluginRequest(request, check))
         # Reads nothing, which could fail: the run has started, and the client needs its id to follow it.
-        return self._deferred(request.id) if wait else Record(request.id, revision=request.revision or None).to_json()
+        return (
+            self._deferred(request.id) if wait else Record(request.id, revision=request.revision or None, by=request.by).to_json()
+        )
+
+    def _asked_by(self, named: Any) -> str:
+        return person_of(named, self._supervisord.options.server_configs)
 
     def _start(self, wanted: PluginRequest) -> None:
         answers, runs = self._answers(), self._runs_of_supervisord()
@@ -449,7 +494,7 @@ class ReleaseRPCInterface:
             return answered
         if run is None:
             raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="release.getHistory lists them")
-        return _unjournaled(identity, run)
+        return _unjournaled(run)
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Return the entry without its outcome if its process is not reaped yet: only then has it ended for clients."""
@@ -499,9 +544,14 @@ def _shared(supervisord: Any, name: str, make: Callable[[], _T]) -> _T:
     return shared
 
 
-def _unjournaled(identity: str, run: Started) -> dict[str, Any]:
+def _record_of(request: Request) -> Record:
+    """Return what is known of a run that has just begun."""
+    return Record(request.id, revision=request.revision or None, by=request.by)
+
+
+def _unjournaled(run: Started) -> dict[str, Any]:
     """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
-    record = Record(identity, revision=run.request.revision or None)
+    record = _record_of(run.request)
     if run.is_over:
         error = error_of_exit(run.exit_code)
         record.outcome, record.error = error.outcome, error.to_json()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 import xmlrpc.client
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
+from supervisor.xmlrpc import Faults
 
 from release_agent import text
 from release_agent.errors import FAULTS, Exit
 from release_agent.model import Record, Trigger, exit_of
 from release_agent.store.output import PHASE_FINISHED
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _POLL = 0.1  # seconds
 _LONGEST_NUMBER = 20  # digits of a limit that are read
@@ -24,11 +26,15 @@ _TRIES = 100  # polls
 _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
-_DRY_RUN, _FORCE = "--dry-run", "--force"
+_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY = "--dry-run", "--force", "--despite-freeze", "--wait-for", "--by"
+_OPTIONS = {"deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY}, "stage": {_BY}, "rollback": {_DESPITE_FREEZE, _BY}}
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
+        --wait-for=TIME      wait this long for a revision that the repositories do not have yet
+        --despite-freeze     go on even if deployments are frozen; also for rollback
+        --by=NAME            keep and show this name as who asked; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
 release rollback [RELEASE]   go back to the release before, or to the named one
 release status               what is live and how it was last found
@@ -47,6 +53,16 @@ def _say_nothing() -> None:
     """Leave the help on ``release`` to its own plugin."""
 
 
+class _Wanted(NamedTuple):
+    """What was typed after the verb: a revision, a release or a number, and options."""
+
+    name: str
+    force: bool
+    by: str
+    despite_freeze: bool
+    wait_for: str
+
+
 class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
     """The command ``release``, which exits with the deployment's exit code."""
 
@@ -55,8 +71,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
     def do_release(self, argument: str) -> None:
         """Run ``release VERB [ARGUMENT] [OPTION ...]``."""
         verb, *words = argument.split() or [""]
-        options = {word for word in words if word.startswith("-")}
-        names = [word for word in words if word not in options]
+        names = [word for word in words if not word.startswith("-")]
+        given = [word.partition("=") for word in words if word.startswith("-")]
+        options = {name: value for name, _, value in given}
         # A script's unset variable: supervisorctl joins its arguments, and an empty one is lost in that.
         if not all(word.strip() for word in self.ctl.options.args):
             self.ctl.output(f"release {verb}: an argument is empty; leave it out to do without")
@@ -67,18 +84,18 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         elif self.ctl.upcheck():
             self._run(verb, options, "".join(names))
 
-    def _run(self, verb: str, options: set[str], name: str) -> None:
-        # Nothing unless it is asked for: an older plugin, with which supervisord may still run, knows no force.
-        deploy = self._check if _DRY_RUN in options else self._deploy
-        verbs: dict[str, Callable[[Any, str], int]] = {
-            "deploy": partial(deploy, forced=[True] if _FORCE in options else []),
+    def _run(self, verb: str, options: Mapping[str, str], name: str) -> None:
+        by = text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
+        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options, options.get(_WAIT_FOR, ""))
+        verbs: dict[str, Callable[[Any, _Wanted], int]] = {
+            "deploy": self._check if _DRY_RUN in options else self._deploy,
             "stage": self._stage,
             "rollback": self._rollback,
             "status": self._status,
             "history": self._history,
         }
         try:
-            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), name)
+            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), wanted)
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
@@ -95,14 +112,22 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         """Print the usage."""
         self.ctl.output(_USAGE)
 
-    def _deploy(self, release: Any, name: str, *, forced: list[bool]) -> int:
-        return exit_of(self._follow(release, release.deploy(name, False, _TRIGGER, *forced)).outcome)
+    def _deploy(self, release: Any, wanted: _Wanted) -> int:
+        def begin(by: str) -> Any:
+            more = _given(wanted.force, "", by, wanted.despite_freeze, wanted.wait_for)
+            return release.deploy(wanted.name, False, _TRIGGER, *more)
 
-    def _stage(self, release: Any, name: str) -> int:
-        return exit_of(self._follow(release, release.stage(name, False, _TRIGGER)).outcome)
+        return exit_of(self._follow(release, _begun(begin, wanted.by)).outcome)
 
-    def _rollback(self, release: Any, name: str) -> int:
-        record = self._follow(release, release.rollback(name, False, _TRIGGER))
+    def _stage(self, release: Any, wanted: _Wanted) -> int:
+        begun = _begun(lambda by: release.stage(wanted.name, False, _TRIGGER, *_given(by)), wanted.by)
+        return exit_of(self._follow(release, begun).outcome)
+
+    def _rollback(self, release: Any, wanted: _Wanted) -> int:
+        def begin(by: str) -> Any:
+            return release.rollback(wanted.name, False, _TRIGGER, *_given(by, wanted.despite_freeze))
+
+        record = self._follow(release, _begun(begin, wanted.by))
         if not record.error:
             with suppress(xmlrpc.client.Fault):  # the rollback is over, and well
                 follow = release.getStatus().get("follow")  # an older plugin does not tell
@@ -145,9 +170,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             if told.get(phase["name"]) != phase["seconds"]:
                 self.ctl.output(text.phase(phase["name"], phase["seconds"]))
 
-    def _check(self, release: Any, name: str, *, forced: list[bool]) -> int:
+    def _check(self, release: Any, wanted: _Wanted) -> int:
         """Print what a deployment would do; returns the exit code."""
-        body = release.check(name, False, *forced)
+        body = release.check(wanted.name, False, *_given(wanted.force, wanted.despite_freeze, wanted.wait_for))
         while "outcome" not in body:
             time.sleep(_POLL)
             body = _asked(release, body["id"])
@@ -157,25 +182,41 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         self.ctl.output(text.check(body))
         return Exit.OK
 
-    def _status(self, release: Any, _argument: str) -> int:
+    def _status(self, release: Any, _wanted: _Wanted) -> int:
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
         maintenance = "`release-agent status` has the reason" if body.get("maintenance") else ""
         self.ctl.output(text.status(body, (), maintenance))
         return 0
 
-    def _history(self, release: Any, argument: str) -> int:
-        limit = min(int(argument[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if argument else 20
+    def _history(self, release: Any, wanted: _Wanted) -> int:
+        limit = min(int(wanted.name[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if wanted.name else 20
         # A supervisord that runs since before an upgrade has an older plugin, which names no action.
         entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
         self.ctl.output(text.history(entries, limit))
         return 0
 
 
-def _is_usage(verb: str, options: set[str], names: list[str]) -> bool:
+def _begun(begin: Callable[[str], Any], by: str) -> Any:
+    """Start a run; an older plugin, with which supervisord may still run, keeps nobody's name."""
+    try:
+        return begin(by)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode != Faults.INCORRECT_PARAMETERS or not by:
+            raise
+    return begin("")
+
+
+def _given(*optional: Any) -> list[Any]:
+    """Return arguments without the last ones that nobody asked for: an older plugin does not know them."""
+    most = max((place for place, value in enumerate(optional, 1) if value), default=0)
+    return list(optional[:most])
+
+
+def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
     """Whether the words make sense, as _USAGE has them."""
-    known = {_DRY_RUN, _FORCE} if verb == "deploy" else set()
+    known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
-    return len(names) <= most and options <= known and (verb != "history" or all(map(str.isdecimal, names)))
+    return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))
 
 
 def _asked(release: Any, identity: str) -> Any:

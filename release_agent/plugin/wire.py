@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.xmlrpc import Faults, RPCError
 
+from release_agent.config import readers
 from release_agent.config.programs import ProgramFile
 from release_agent.errors import FAULTS, ReleaseError
 from release_agent.repository.revision import check_revision
+from release_agent.text import person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_NAME = 1000  # characters
 # Not allowed in XML: the client could not read the answer, and lone surrogates would be an HTTP 500.
@@ -70,6 +72,15 @@ def name_of(value: Any) -> str:
     raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
 
 
+def person_of(named: Any, servers: Sequence[Mapping[str, Any]]) -> str:
+    """Return who asks: the person who is named, else the user of all HTTP servers.
+
+    Supervisor does not tell which user logged in, only which ones may. Raises RPCError for what is no name.
+    """
+    users = {str(server.get("username") or "") for server in servers}
+    return person(name_of(named)) or (person(users.pop()) if len(users) == 1 else "")
+
+
 def boolean_of(value: Any, name: str) -> bool:
     """Return a boolean, for which some clients send 0 and 1; raises RPCError for anything else."""
     if value is None or (isinstance(value, int) and value in (0, 1)):
@@ -95,6 +106,14 @@ def program_files_of(value: Any) -> list[ProgramFile]:
     if not isinstance(value, list) or len(files) != len(given):
         raise RPCError(Faults.INCORRECT_PARAMETERS, "files has to be a list of structs with path and text")
     return files
+
+
+def duration_of(value: Any, name: str) -> float:
+    """Return the seconds of a duration such as 2m, 0 for the empty string; raises RPCError for anything else."""
+    try:
+        return readers.optional_duration(value) or 0.0
+    except readers.WrongValueError as error:
+        raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} {error}") from error
 
 
 def moment_of(value: Any, name: str) -> float:

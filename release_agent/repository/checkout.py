@@ -23,6 +23,7 @@ from release_agent.repository.files import (
     take_away,
     unlike_a_checkout,
 )
+from release_agent.repository.part import ATTRIBUTES
 from release_agent.repository.process import GitFailedError
 from release_agent.system.disk import disk_full, explained, is_full
 from release_agent.system.sharing import share
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Repository
     from release_agent.repository.difference import TreeDifference
     from release_agent.repository.objects import TreeEntry
+    from release_agent.repository.part import Part
     from release_agent.repository.view import View
     from release_agent.system.clock import Clock
     from release_agent.system.sharing import Sharing
 
-ATTRIBUTES = ".gitattributes"
 # Attributes by which git may write a file otherwise than it is committed, and their values by which it does.
 _CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
 _CONVERTS = re.compile(r"eol\0crlf|ident\0set|working-tree-encoding\0(?!unspecified|unset|set).*")
@@ -51,23 +52,25 @@ class Checkout:
     Every method leaves each file with the content that its commit's id stands for, and raises Failed and Refused.
     """
 
-    def __init__(self, repository: Repository, view: View, clock: Clock) -> None:
+    def __init__(self, repository: Repository, part: Part, view: View, clock: Clock) -> None:
         self._repository = repository
+        self._part = part
         self._view = view
         self._clock = clock
 
     def write(self, commit: str, directory: Path) -> None:
         """Write a commit's files into an empty directory."""
         with writing(self._repository, directory):
-            entries = objects.files(self._view.cat, commit)
+            entries = self._entries(commit)
             refuse_submodules(self._repository, entries)
             with self._view.index() as index:
-                self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", commit])
+                self._view.with_tree(index, directory, ["read-tree", "-u", "--reset", self._part.tree(commit)])
                 self._prove(index, directory, entries, entries)
 
-    def update(self, difference: TreeDifference, directory: Path) -> None:
-        """Turn the files of one commit, exactly as write() leaves them, into those of another."""
+    def update(self, difference: TreeDifference, commit: str, directory: Path) -> None:
+        """Turn the files of one commit, exactly as write() leaves them, into those of another one, ``commit``."""
         with writing(self._repository, directory):
+            self._part.enter(commit)
             refuse_submodules(self._repository, difference.come)
             take_away(directory, difference.gone, self._clock)
             self._write_some(difference.come, directory)
@@ -75,10 +78,10 @@ class Checkout:
     def share(self, commit: str, old: Path, directory: Path, sharing: Sharing) -> int:
         """Write a commit's files into an empty directory, sharing those that ``old`` has; returns how many were written."""
         with writing(self._repository, directory):
-            entries = objects.files(self._view.cat, commit)
+            entries = self._entries(commit)
             regular = [entry.path for entry in entries if entry.mode in REGULAR]
             share(regular, old, directory, sharing, self._clock)
-            return self._put_right(entries, directory, shared=True)
+            return self._put_right(commit, entries, directory, shared=True)
 
     def restore(self, commit: str, directory: Path) -> int:
         """Turn a directory, whatever programs did to it, into what write() would make of it; returns how many files were written.
@@ -86,19 +89,24 @@ class Checkout:
         No file of it is shared with another release afterwards.
         """
         with writing(self._repository, directory):
-            return self._put_right(objects.files(self._view.cat, commit), directory)
+            return self._put_right(commit, self._entries(commit), directory)
+
+    def _entries(self, commit: str) -> list[TreeEntry]:
+        self._part.enter(commit)
+        return objects.files(self._view.cat, self._part.tree(commit))
 
     @property
     def rights(self) -> Rights:
         """The rights of a new directory: the mode, and what it inherits."""
         return Rights.of(str(self._view.new_directory), self._view.new_directory.stat())
 
-    def _put_right(self, entries: Sequence[TreeEntry], directory: Path, *, shared: bool = False) -> int:
+    def _put_right(self, commit: str, entries: Sequence[TreeEntry], directory: Path, *, shared: bool = False) -> int:
         refuse_submodules(self._repository, entries)
         attributes = [entry for entry in entries if _has_attributes(entry)]
         extra, lost = unlike_a_checkout(entries, directory, Expected(self.rights, links=shared), self._hashes, self._clock)
         # A converted file cannot be compared: if a program gave it its committed content, a checkout would not.
-        again = {entry.path: entry for entry in (*lost, *self._converted(entries, directory, attributes))}
+        converted = self._converted(entries, directory, attributes) if attributes or self._part.attributes(commit) else []
+        again = {entry.path: entry for entry in (*lost, *converted)}
         take_away(directory, extra, self._clock)
         take_away(directory, again, self._clock)
         self._write_some(list(again.values()), directory, attributes)
@@ -106,8 +114,6 @@ class Checkout:
 
     def _converted(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry]) -> list[TreeEntry]:
         """Return the files that git does not write as they are committed, as files of attributes say."""
-        if not attributes:
-            return []
         objects.check(self._view.cat, (entry.object_id for entry in attributes))
         with self._index_of(attributes, directory) as index:
             command = ["check-attr", "--cached", "--stdin", "-z", *_CONVERTING]

@@ -1,4 +1,4 @@
-"""What lies between two commits, proved from their ids on: only directories that differ are read."""
+"""What lies between two trees, proved from their ids on: only directories that differ are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, head_of_entry, root_tree
+from release_agent.repository.objects import DIRECTORY, TreeEntry, contents, damaged, head_of_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _Entries = dict[str, tuple[str, str]]  # mode and object id by name
 
 @dataclass(frozen=True)
 class TreeDifference:
-    """Paths that go from one commit to another, and files that come; a file that changes is in both.
+    """Paths that go from one tree to another, and files that come; a file that changes is in both.
 
     ``gone``: relative paths, of files or whole directories.
     """
@@ -35,10 +35,10 @@ class TreeDifference:
 
 
 def difference(cat: Cat, old: str, new: str) -> TreeDifference:
-    """Return what lies between two commits; raises GitFailedError."""
+    """Return what lies between the files of two trees, by their ids; raises GitFailedError."""
     gone: list[str] = []
     come: list[TreeEntry] = []
-    level = [("", root_tree(cat, old), root_tree(cat, new))]
+    level = [("", old, new)]
     while level := [pair for pair in level if pair[1] != pair[2]]:
         trees = contents(cat, [tree for _, *both in level for tree in both if tree])
         below: list[tuple[str, str, str]] = []

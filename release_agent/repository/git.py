@@ -12,10 +12,11 @@ from release_agent.config import programs
 from release_agent.errors import Code, Failed, Refused
 from release_agent.model import Kind
 from release_agent.repository import objects
-from release_agent.repository.checkout import ATTRIBUTES, Checkout, refuse_submodules, writing
+from release_agent.repository.checkout import Checkout, refuse_submodules, writing
 from release_agent.repository.difference import difference
 from release_agent.repository.files import ADDED, REGULAR, digest, slashes, unreadable
 from release_agent.repository.objects import TreeEntry
+from release_agent.repository.part import ATTRIBUTES, IGNORE, Part
 from release_agent.repository.process import LARGEST_TEXT, GitFailedError
 from release_agent.repository.view import View, is_regular
 
@@ -37,7 +38,7 @@ _GOOD_SIGNATURE = re.compile(r'^Good "git" signature for (.+) with \S+ key \S+$'
 _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
 # Files that git reads whole in a directory of files, also if they are pipes, for which it would wait.
-_READ_BY_GIT = (ATTRIBUTES, ".gitignore")
+_READ_BY_GIT = (ATTRIBUTES, IGNORE)
 _SUBJECTS = 10
 _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
 
@@ -63,13 +64,19 @@ class GitRepository:
         self._clock = clock
         self._repository = repository
         self._view = View(repository, scratch, clock)
-        self.checkout = Checkout(repository, self._view, clock)
+        self._part = Part(repository, self._view)
+        self.checkout = Checkout(repository, self._part, self._view, clock)
 
     @cached_property
     def refs(self) -> dict[str, str]:
         """All tags and branches: object id by full reference name, tags not peeled."""
         lines = self._view.references().splitlines()
         return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
+
+    def look_again(self) -> None:
+        """Forget the references, and end the git that has opened the store of objects."""
+        self.__dict__.pop("refs", None)
+        self.close()
 
     def tags(self) -> dict[str, str]:
         """Return the object id of each tag, by name."""
@@ -93,13 +100,23 @@ class GitRepository:
             )
         return head.object_id
 
+    def identity(self, commit: str) -> str:
+        """Return the commit; of a part of a repository, what every commit has that makes the same release. Raises Refused."""
+        with self._view.readable():
+            return self._part.identity(commit)
+
+    def attributes(self, commit: str) -> str:
+        """Return what attributes say of the part from above it, empty for all of a repository; raises Refused."""
+        with self._view.readable():
+            return self._part.attributes(commit)
+
     def read(self, commit: str, name: str) -> str | None:
-        """Return the text of a regular file at the root of a commit, as its id stands for it; None if it has none of that name.
+        """Return the text of a regular file at the top of a commit, as its id stands for it; None if it has none of that name.
 
         Raises Refused (release-toml-invalid) for a file that is larger than any text.
         """
         with self._view.readable():
-            entry = objects.at_root(self._view.cat, commit, name)
+            entry = objects.entry_of(self._view.cat, self._part.tree(commit), name)
             if entry is None or entry.mode not in ("100644", "100755"):
                 return None
             (head,) = self._view.heads([entry.object_id])
@@ -119,7 +136,8 @@ class GitRepository:
         """
         directory, _, wanted = pattern.rpartition("/")
         with self._view.readable():
-            found = [e for e in objects.in_directory(self._view.cat, commit, directory) if fnmatchcase(e.path, wanted)]
+            there = objects.in_directory(self._view.cat, self._part.tree(commit), directory)
+            found = [entry for entry in there if fnmatchcase(entry.path, wanted)]
             heads = self._view.heads([entry.object_id for entry in found]) if found else []
             self._require_texts(found, sum(head.size for head in heads if head))
             texts = objects.contents(self._view.cat, [entry.object_id for entry in found])
@@ -141,7 +159,7 @@ class GitRepository:
 
         Raises Refused if a file is not there, as in a partial clone, or is a submodule.
         """
-        listed = self._view.read(["ls-tree", "-r", "-l", "-z", commit]).split("\0")
+        listed = self._view.read(["ls-tree", "-r", "-l", "-z", self._tree(commit)]).split("\0")
         entries = [_LISTED.fullmatch(line) for line in listed if line]
         absent = [entry["path"] if entry else "?" for entry in entries if not entry or entry["size"] == "BAD"]
         if absent:
@@ -152,7 +170,7 @@ class GitRepository:
     def difference(self, old: str, new: str) -> TreeDifference:
         """Return what lies between the files of two commits; raises Refused."""
         with self._view.readable():
-            return difference(self._view.cat, old, new)
+            return difference(self._view.cat, self._part.tree(old), self._part.tree(new))
 
     def size_of(self, entries: Sequence[TreeEntry]) -> int:
         """Return the bytes, in whole blocks, of some files of a commit; raises Refused if one is not there."""
@@ -165,9 +183,10 @@ class GitRepository:
 
     def changes(self, old: str, new: str) -> Changes | None:
         """Return the commits between two; None if the history does not connect them, as in a shallow clone."""
+        only = ["--", self._repository.subdirectory] if self._repository.subdirectory else []
         try:
-            back, count = self._view.read(["rev-list", "--left-right", "--count", f"{old}...{new}"]).split()
-            subjects = self._view.read(["log", f"--max-count={_SUBJECTS}", "--format=%s", f"{old}..{new}"]).splitlines()
+            back, count = self._view.read(["rev-list", "--left-right", "--count", f"{old}...{new}", *only]).split()
+            subjects = self._view.read(["log", f"--max-count={_SUBJECTS}", "--format=%s", f"{old}..{new}", *only]).splitlines()
         except (Refused, ValueError):
             return None
         return Changes(int(count), int(back), subjects)
@@ -184,29 +203,31 @@ class GitRepository:
             message = f"{directory / path} is a {what}, which git cannot be given to read"
             raise Failed(Code.BUILD_FAILED, message, hint="remove it; a build hook may have made it")
         with writing(self._repository, directory), self._view.index() as index:
+            self._part.enter(commit)
+            tree = self._part.tree(commit)
             git = partial(self._view.with_tree, index, directory)
-            shown = self._topmost_added(commit, only)
+            shown = self._topmost_added(tree, only)
             if shown:
                 git(
                     ["update-index", "-z", "--index-info"],
-                    stdin=self._view.attempt(["ls-tree", "-r", "-z", commit, "--", *shown]),
+                    stdin=self._view.attempt(["ls-tree", "-r", "-z", tree, "--", *shown]),
                 )
             else:
-                git(["read-tree", commit])
+                git(["read-tree", tree])
             git(["update-index", "-q", "--refresh"], check=False)
             changed = git(["diff-files", "-z", "--name-only", "--ignore-submodules"])
             added = git(["ls-files", "-z", "--others", "--exclude-standard", "--directory", "--", *shown])
         found = {path: digest(directory / path, self._clock) for path in changed.split("\0") if path}
         return found | {path: f"{ADDED} {digest(directory / path, self._clock)}" for path in added.split("\0") if path}
 
-    def _topmost_added(self, commit: str, paths: Sequence[str]) -> list[str]:
-        """Return, for each path, the highest directory above it that the commit does not have, or else the path itself.
+    def _topmost_added(self, tree: str, paths: Sequence[str]) -> list[str]:
+        """Return, for each path, the highest directory above it that the tree does not have, or else the path itself.
 
         That is what git lists.
         """
         above = [[path[:end] for end in slashes(path)] for path in paths]
         asked = dict.fromkeys(parent for parents in above for parent in parents)
-        listed = self._view.attempt(["ls-tree", "-z", "--name-only", commit, "--", *asked]).split("\0") if asked else []
+        listed = self._view.attempt(["ls-tree", "-z", "--name-only", tree, "--", *asked]).split("\0") if asked else []
         missing = asked.keys() - set(listed)
         return [
             next((parent for parent in parents if parent in missing), path) for path, parents in zip(paths, above, strict=True)
@@ -253,6 +274,10 @@ class GitRepository:
     def _not_allowed(self, tag: str, why: str) -> Refused:
         message = f"tag {tag} in repository {self.name} is not signed by an allowed signer: {why}"
         return Refused(Code.SIGNATURE_BAD, message, hint=_SIGN_HINT)
+
+    def _tree(self, commit: str) -> str:
+        with self._view.readable():
+            return self._part.tree(commit)
 
     def _tag(self, object_id: str) -> str:
         """Return the text of a tag object, which is what its id stands for; raises Refused."""

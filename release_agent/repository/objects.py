@@ -59,28 +59,25 @@ def contents(cat: Cat, object_ids: Iterable[str]) -> dict[str, tuple[str, bytes]
     return batch.kept
 
 
-def at_root(cat: Cat, commit: str, name: str) -> TreeEntry | None:
-    """Return the entry of a name at the root of a commit, proved from the commit's id on; None if there is none."""
-    tree = root_tree(cat, commit)
+def entry_of(cat: Cat, tree: str, name: str) -> TreeEntry | None:
+    """Return the entry of a name in a tree, proved from the tree's id on; None if there is none."""
     entries = _entries(contents(cat, [tree])[tree][1], len(tree) // 2)
     return next((TreeEntry(mode, entry_id, name) for mode, found, entry_id in entries if found == name), None)
 
 
-def in_directory(cat: Cat, commit: str, directory: str) -> list[TreeEntry]:
-    """Return what a directory of a commit holds, proved from the commit's id on; nothing if it has no such directory."""
-    tree = root_tree(cat, commit)
+def in_directory(cat: Cat, tree: str, directory: str) -> list[TreeEntry]:
+    """Return what a directory below a tree holds, proved from the tree's id on; nothing if there is no such directory."""
     for wanted in filter(None, directory.split("/")):
-        entries = _entries(contents(cat, [tree])[tree][1], len(tree) // 2)
-        below = next((entry_id for mode, name, entry_id in entries if (mode, name) == (DIRECTORY, wanted)), None)
-        if below is None:
+        below = entry_of(cat, tree, wanted)
+        if below is None or below.mode != DIRECTORY:
             return []
-        tree = below
+        tree = below.object_id
     return [TreeEntry(mode, entry_id, name) for mode, name, entry_id in _entries(contents(cat, [tree])[tree][1], len(tree) // 2)]
 
 
-def files(cat: Cat, commit: str) -> list[TreeEntry]:
-    """Return every file of a commit, symlinks and submodules included, proved from the commit's id on."""
-    level = [("", root_tree(cat, commit))]
+def files(cat: Cat, tree: str) -> list[TreeEntry]:
+    """Return every file of a tree and those below, symlinks and submodules included, proved from the tree's id on."""
+    level = [("", tree)]
     found: list[TreeEntry] = []
     while level:
         trees = contents(cat, [object_id for _, object_id in level])
@@ -92,7 +89,7 @@ def files(cat: Cat, commit: str) -> list[TreeEntry]:
                 else:
                     found.append(TreeEntry(mode, entry_id, prefix + name))
             if len(found) + len(below) > _MOST_FILES:
-                message = f"commit {commit} has more than {_MOST_FILES} files"
+                message = f"tree {tree} has more than {_MOST_FILES} files"
                 raise GitFailedError(message)
         level = below
     return found

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
 from release_agent.model import Kind, Target
-from release_agent.repository.checkout import ATTRIBUTES
 from release_agent.repository.files import beside, put_right, take_away
 from release_agent.repository.git import GitRepository
+from release_agent.repository.part import ATTRIBUTES
 from release_agent.repository.revision import check_revision, is_nameable
 from release_agent.system.disk import explained
 
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceDifference:
-    """What lies between two releases: of each repository with its place; the bytes and the number of the files that come."""
+    """What lies between two releases; the bytes and the number of the files that come.
 
-    parts: Sequence[tuple[GitRepository, str, TreeDifference]]
+    ``parts``: each repository with its place, what comes and goes, and the newer commit.
+    """
+
+    parts: Sequence[tuple[GitRepository, str, TreeDifference, str]]
     size: int
     files: int
 
@@ -39,14 +42,14 @@ class SourceDifference:
         """The paths in the release of all files that come or go."""
         return [
             path if place == "." else f"{place}/{path}"
-            for _, place, difference in self.parts
+            for _, place, difference, _ in self.parts
             for path in dict.fromkeys((*difference.gone, *(entry.path for entry in difference.come)))
         ]
 
     def apply(self, directory: Path) -> None:
         """Turn the files of the older release, exactly as write() left them, into those of the newer one; raises Failed."""
-        for repository, place, difference in self.parts:
-            repository.checkout.update(difference, directory / place)
+        for repository, place, difference, commit in self.parts:
+            repository.checkout.update(difference, commit, directory / place)
 
 
 class GitSource:
@@ -62,6 +65,11 @@ class GitSource:
         self._place = _identity(scratch.stat()) if scratch.is_dir() else None
         self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
+
+    def look_again(self) -> None:
+        """Forget what was read of the repositories: somebody may have fetched."""
+        for repository in self.repositories:
+            repository.look_again()
 
     def tags(self) -> set[str]:
         """Return the union of the repositories' tags, less those that no deployment could ask for by their name."""
@@ -115,6 +123,10 @@ class GitSource:
         (named,) = (each for each in self.repositories if each.name == repository)
         return named.matching(commits[repository], pattern)
 
+    def identities(self, commits: Mapping[str, str]) -> dict[str, str]:
+        """Return what makes releases the same, by repository: the commit, or the tree of the part; raises Refused."""
+        return {repository.name: repository.identity(commits[repository.name]) for repository in self.repositories}
+
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
         """Return the size of a release of these commits: bytes, and number of files."""
         sizes = [repository.size(commits[repository.name]) for repository in self.repositories]
@@ -143,12 +155,14 @@ class GitSource:
         if into != self._into or old.keys() != self._into.keys() or not all(map(self._has, old.items())):
             return None
         changed = [r for r in self.repositories if old[r.name] != new[r.name]]
-        parts = [(r, self._into[r.name], r.difference(old[r.name], new[r.name])) for r in changed]
+        parts = [(r, self._into[r.name], r.difference(old[r.name], new[r.name]), new[r.name]) for r in changed]
         # What it says of files that stay as they are is not in the difference.
-        if any(ATTRIBUTES in difference.names() for _, _, difference in parts):
+        if any(ATTRIBUTES in difference.names() for _, _, difference, _ in parts):
             return None
-        size = sum(repository.size_of(difference.come) for repository, _, difference in parts)
-        return SourceDifference(parts, size, sum(len(difference.come) for _, _, difference in parts))
+        if any(r.attributes(old[r.name]) != r.attributes(new[r.name]) for r in changed):
+            return None
+        size = sum(repository.size_of(difference.come) for repository, _, difference, _ in parts)
+        return SourceDifference(parts, size, sum(len(difference.come) for _, _, difference, _ in parts))
 
     def _has(self, commit: tuple[str, str]) -> bool:
         """Whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
@@ -231,7 +245,9 @@ class GitSource:
                 f"{kind} {revision} is missing in {self._places(missing)}; a release needs it in every repository",
                 hint=f"make {revision} in each repository, or name a revision that all of them have",
             )
-        return {r.name: r.commit(found[r.name] or "", revision) for r in self.repositories}
+        commits = {r.name: r.commit(found[r.name] or "", revision) for r in self.repositories}
+        self.identities(commits)  # each has its part
+        return commits
 
     def _places(self, names: Sequence[str]) -> str:
         places = [f"{r.name} ({r.path})" for r in self.repositories if r.name in names]

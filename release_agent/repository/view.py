@@ -46,8 +46,8 @@ _VIEW_CONFIG = """[core]
 \trepositoryformatversion = {version}
 \tbare = true
 \thooksPath = /dev/null
-\tattributesFile = /dev/null
-\texcludesFile = /dev/null
+\tattributesFile = {attributes}
+\texcludesFile = {excludes}
 \tfsync = none
 [extensions]
 \tobjectFormat = {object_format}
@@ -58,6 +58,10 @@ _VIEW_CONFIG = """[core]
 """
 
 
+# What the directories above the part of a repository say of it; see release_agent.repository.above.
+_ABOVE = ("attributes", "excludes")
+
+
 class View:
     """The calls of git that read one repository; ``scratch``: a directory of the agent's own for views and indexes."""
 
@@ -66,6 +70,7 @@ class View:
         self._path = repository.path
         self._scratch = scratch
         self._clock = clock
+        self._is_part = bool(repository.subdirectory)
         self._objects = ObjectReader(lambda: self._call(["cat-file", "--batch-command"]), clock)
 
     def references(self) -> str:
@@ -122,6 +127,12 @@ class View:
         command = ["checkout-index", "--force", "-z", "--stdin"]
         self._text(_on_copies(self._tree_call(index, directory, command, paths)))
 
+    def tell_of_above(self, attributes: str, excludes: str) -> None:
+        """Let git's calls know what the directories above the part say of it."""
+        with explained(self._scratch):
+            for name, text in zip(_ABOVE, (attributes, excludes), strict=True):
+                (self._view / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
     @contextmanager
     def index(self) -> Iterator[Path]:
         """Return the path of an index in the view, and remove the file afterwards."""
@@ -168,7 +179,9 @@ class View:
             for directory in ("objects", "refs"):
                 (view / directory).mkdir()
             (view / "HEAD").write_text("ref: refs/heads/none\n")
-            (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=object_format))
+            above = [_of_configuration(view / name) if self._is_part else "/dev/null" for name in _ABOVE]
+            settings = dict(zip(_ABOVE, above, strict=True))
+            (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=object_format, **settings))
         return view
 
     def _call(self, command: Sequence[str], *, stdin: bytes = b"", size: int = GitCall.size, seconds: float = READING) -> GitCall:
@@ -187,6 +200,12 @@ class View:
 def _quoted(path: str) -> str:
     """Write a path as one entry of a list that colons divide, see GIT_ALTERNATE_OBJECT_DIRECTORIES in git(1)."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _of_configuration(path: Path) -> str:
+    """Write a path as the value of a setting."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

@@ -132,6 +132,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="deploy what the last completed rollout of this environment deployed, the same commits",
     )
     group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
+    group.add_argument(
+        "--wait-for",
+        type=_some_time,
+        default=0.0,
+        metavar="TIME",
+        help="let each host wait this long, before anything changes, for a revision that its repositories do not have yet",
+    )
+    group.add_argument("--despite-freeze", action="store_true", help="deploy to hosts whose deployments are frozen as well")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 

@@ -41,6 +41,8 @@ class Options:
     follow: bool = False
     gate: str = ""  # a command
     stage: bool = False
+    despite_freeze: bool = False
+    wait_for: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record keeps."""

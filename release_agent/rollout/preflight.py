@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host
     from release_agent.rollout.observer import Observer
+    from release_agent.rollout.options import Options
 
 _LOOKS = 10  # a second apart
 CHECK_PATIENCE = 60.0  # seconds for a check: git in a large repository
@@ -64,11 +65,12 @@ class Asking:
 class Preflight:
     """Asks every host, some at a time; an error of one host is noted in that host only."""
 
-    def __init__(self, client_of: Callable[[Host], HostClient], parallel: int, observer: Observer) -> None:
-        """``parallel``: hosts to deploy to at a time; ``observer`` hears how many were asked, if it takes a while."""
+    def __init__(self, client_of: Callable[[Host], HostClient], options: Options, observer: Observer) -> None:
+        """``options``: of the rollout; ``observer`` hears how many were asked, if it takes a while."""
         self.asking = Asking()
         self._client_of = client_of
-        self._at_once = parallel * TIMES
+        self._options = options
+        self._at_once = options.parallel * TIMES
         self._observer = observer
 
     async def look(self, hosts: Sequence[Host]) -> PreflightResult:
@@ -79,7 +81,7 @@ class Preflight:
         async def ask(host: Host) -> None:
             try:
                 statuses[host.name] = await self._client_of(host).look(PASSING, first_contact=0.0)
-                note_status(host, statuses[host.name])
+                note_status(host, statuses[host.name], despite_freeze=self._options.despite_freeze)
             except HostError as error:
                 note_failure(host, error)
 
@@ -96,7 +98,7 @@ class Preflight:
                 await asyncio.sleep(1.0)
                 host.stage, host.code, host.why = HostStage.PENDING, "", ""
                 try:
-                    note_status(host, await self._client_of(host).look())
+                    note_status(host, await self._client_of(host).look(), despite_freeze=self._options.despite_freeze)
                 except HostError as error:
                     note_failure(host, error)
                 if host.code != Code.HOST_BUSY:
@@ -111,7 +113,12 @@ class Preflight:
 
         async def ask(host: Host) -> None:
             try:
-                answers[host.name] = await self._client_of(host).check(revision, CHECK_PATIENCE)
+                answers[host.name] = await self._client_of(host).check(
+                    revision,
+                    CHECK_PATIENCE,
+                    despite_freeze=self._options.despite_freeze,
+                    wait_for=self._options.wait_for,
+                )
             except HostError as error:
                 note_failure(host, error)
                 if error.refused:

@@ -170,7 +170,7 @@ class RolloutRun:
                 await self._writer.host(host)
                 self._observer.tell("host.deploying", host, deployment=identity)
 
-        client, wanted = self._hosts.client_of(host), deployment(rollout.revision, rollout.id, host.before)
+        client, wanted = self._hosts.client_of(host), deployment(rollout, host.before)
         again = host.name in self._leftover
         record = await client.run(wanted, rollout.options.deadline, under_way, again=again, known=host.deployment)
         host.release = record.get("release")

@@ -53,7 +53,7 @@ class Staging:
 
     async def _stage(self, host: Host) -> None:
         rollout, now = self._rollout, asyncio.get_running_loop().time
-        client, wanted = self._client_of(host), staging(rollout.revision, rollout.id)
+        client, wanted = self._client_of(host), staging(rollout)
         end = now() + rollout.options.deadline
         # Again: an earlier operator may have begun it.
         identity = await client.start(wanted, rollout.options.deadline, again=True)

@@ -19,6 +19,7 @@ class FaultCode(IntEnum):
     """The numbers of supervisor.xmlrpc.Faults that mean something here; supervisor itself takes long to import."""
 
     UNKNOWN_METHOD = 1
+    INCORRECT_PARAMETERS = 2
     SHUTDOWN_STATE = 6
     BAD_NAME = 10
     SPAWN_ERROR = 50

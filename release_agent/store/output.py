@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PHASE_FINISHED = "phase.finished"
-_EVENTS = ("hook.", PHASE_FINISHED)
+_EVENTS = ("hook.", "room.", "revision.awaited", PHASE_FINISHED)
 _LONG = "hook.output"  # the only event that hooks make as many of as they like
 _MOST = 1 << 20  # bytes that a run may write
 _FOR_OTHERS = 1 << 16  # bytes of them that are kept free of hooks' lines
@@ -37,7 +37,7 @@ class RunOutput:
         self._left = _MOST
 
     def take(self, event: Mapping[str, object]) -> None:
-        """Write an event of a hook or a phase; a full disk, or a hook that takes the file away, disturbs nobody."""
+        """Write an event for whoever follows the run; a full disk, or a hook that takes the file away, disturbs nobody."""
         if not str(event["event"]).startswith(_EVENTS):
             return
         told = {name: self._redact(value) if isinstance(value, str) else value for name, value in event.items()}

@@ -164,11 +164,18 @@ class Root:
         Raises Failed (disk-full, root-unusable).
         """
         for give_up in (self.remove_parked, self._empty_cache):
-            with suppress(Failed):
-                check_space(self.path, size, files)
+            if self.fits(size, files):
                 return
             give_up()
         check_space(self.path, size, files)
+
+    def fits(self, size: int, files: int) -> bool:
+        """Return whether ``size`` bytes and ``files`` files fit."""
+        try:
+            check_space(self.path, size, files)
+        except Failed:
+            return False
+        return True
 
     def _empty_cache(self) -> None:
         with removing():
@@ -418,8 +425,12 @@ class Root:
         processes in ``serving`` (pids) use the release that was live when they started.
         """
         names = _surplus(self.releases(), keep, {*protected, self._current.name()})
-        used = inspection.releases_in_use(self._releases, live_at, serving) if names else set()
+        used = self.used(live_at, serving) if names else set()
         return [name for name in names if name not in used]
+
+    def used(self, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
+        """Return the releases that processes use; ``serving``: as for surplus()."""
+        return inspection.releases_in_use(self._releases, live_at, serving)
 
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
         """Take a release out of the releases and park it; ``restore`` gives it the files of its commits.
@@ -488,5 +499,6 @@ def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None])
     healthy = [release.name for release in releases if release.state is State.HEALTHY]
     failed = [release.name for release in releases if release.state is State.FAILED]
     staged = [release.name for release in releases if release.state is State.STAGED]
-    kept = {*healthy[-keep:], *failed[-1:], *staged[-1:], *protected}
+    lasting = [release.name for release in releases if release.protected]
+    kept = {*healthy[-keep:], *failed[-1:], *staged[-1:], *lasting, *protected}
     return [release.name for release in releases if release.name not in kept]

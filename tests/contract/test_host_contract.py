@@ -17,7 +17,7 @@ import pytest
 
 from release_agent.errors import Code
 from release_agent.rollout.host.client import HostClient
-from release_agent.rollout.host.model import HostError, deployment
+from release_agent.rollout.host.model import HostError, RunRequest
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Remote, Unauthorised, Unreachable
 from support.host import Host
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "agent", "secret-secret"
 _STATUS = {"app", "environment", "services", "health", "agent_version", "follow", "maintenance", "instance"}
-_RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at"}
-_BEGUN = {"id", "revision", "commits", "signers", "seconds", "phases"}
+_RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at", "by"}
+_BEGUN = {"id", "revision", "commits", "signers", "by", "seconds", "phases"}
 _JOURNALED = {"action", "trigger", "started_at"}
 _ENDED = _BEGUN | {"outcome", "release"} | _JOURNALED
 _CHECKED = {"build", "way", "live", "needed_bytes", "files", "free_bytes", "services", "changes"}
@@ -414,7 +414,7 @@ def test_names_that_will_not_do_are_faults(rpc: Rpc) -> None:
 
 
 def test_wrong_calls_are_supervisors_own_faults(rpc: Rpc) -> None:
-    assert _fault(rpc.deploy, "v1.0.0", False, "me", "more", "", "")[0] == 2
+    assert _fault(rpc.deploy, "v1.0.0", False, "me", *["more"] * 9)[0] == 2
     assert _fault(rpc.getHistory, "many")[0] == 2
     assert _fault(rpc.nothing)[0] == 1
     assert rpc.getHistory(5) == []
@@ -449,11 +449,10 @@ def test_rollouts_own_client_looks_checks_starts_and_follows(subject: Subject, r
         with pytest.raises(HostError, match="refused: no tag") as refused:
             await agent.check("v9", 30)
         assert refused.value.code == Code.REVISION_UNKNOWN
-        identity = await agent.start(deployment("v1.1.0", "rollout-1", seen.release), 30, again=False)
+        wanted = RunRequest("release.deploy", "v1.1.0", "rollout-1", (False, seen.release or ""), "ada@desk")
+        identity = await agent.start(wanted, 30, again=False)
         record = await agent.follow(identity, 30, "release.deploy")
-        assert await agent.start(deployment("v1.1.0", "rollout-1", seen.release), 30, again=True) == identity, (
-            "once for a trigger"
-        )
+        assert await agent.start(wanted, 30, again=True) == identity, "once for a trigger"
         return record
 
     record = asyncio.run(roll())

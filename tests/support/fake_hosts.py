@@ -52,7 +52,7 @@ class FakeHost:
             raise HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)
         return HostStatus(self.app, "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
 
-    async def check(self, revision: str, _patience: float) -> dict[str, Any]:
+    async def check(self, revision: str, _patience: float, **_options: object) -> dict[str, Any]:
         """Tell what a deployment would do."""
         if revision not in COMMITS:
             code, why = "revision-unknown", f"refused: no tag {revision}"

@@ -33,6 +33,7 @@ class History:
 
     def __init__(self, place: Path, repository: Repository, commits: Sequence[str]) -> None:
         """``place``: a directory of its own for checkouts."""
+        self.part = "."
         self.repository = repository
         self.commits = commits
         self._place = place
@@ -45,14 +46,14 @@ class History:
         return cls(place / "checkouts", repository, commit_all(repository, trees))
 
     def expected(self, commit: str) -> Picture:
-        """Return what is in a fresh clone where git has checked out a commit."""
+        """Return what is in a fresh clone, in its directory ``part``, where git has checked out a commit."""
         if commit not in self._pictures:
             clone = self._place / "clone"
             self._place.mkdir(exist_ok=True)
             self._git("clone", "--quiet", "--no-checkout", "--shared", self.repository.path, clone)
             self._git("-C", clone, "checkout", "--quiet", "--detach", commit)
             shutil.rmtree(clone / ".git")
-            self._pictures[commit] = picture(clone)
+            self._pictures[commit] = picture(clone / self.part)
             shutil.rmtree(clone)
         return self._pictures[commit]
 

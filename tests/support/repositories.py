@@ -132,12 +132,15 @@ def replace_object(repo: Repository, name: str, content: bytes) -> None:
     loose.write_bytes(zlib.compress(f"{kind} {len(content)}\0".encode() + content))
 
 
-def source_of(scratch: Path, /, **repositories: Repository | Path) -> GitSource:
-    """Return the agent's view of repositories: a lone one fills the release, several go into their names."""
+def source_of(scratch: Path, /, subdirectory: str = "", **repositories: Repository | Path) -> GitSource:
+    """Return the agent's view of repositories: a lone one fills the release, several go into their names.
+
+    ``subdirectory``: the part of each that a release has.
+    """
     several = len(repositories) > 1
     scratch.mkdir(exist_ok=True)
     paths = {name: there.path if isinstance(there, Repository) else there for name, there in repositories.items()}
-    places = [sections.Repository(name, str(path), name if several else ".") for name, path in paths.items()]
+    places = [sections.Repository(name, str(path), name if several else ".", subdirectory) for name, path in paths.items()]
     return GitSource(places, scratch, SystemClock())
 
 

@@ -82,7 +82,9 @@ class Run:
         """Return what is told of it while it runs."""
         ending = self.ending
         phases = dict(list(ending.phases.items())[:6])
-        return Record(ending.id, None, ending.release, ending.revision, ending.commits, ending.previous, phases=phases)
+        return Record(
+            ending.id, None, ending.release, ending.revision, ending.commits, ending.previous, phases=phases, by=ending.by
+        )
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,6 +125,8 @@ class SimulatedHost:
     health: str = "passing"  # as it was last found
     health_after: str = "passing"  # and is found after a deployment
     maintenance: bool = False
+    frozen: dict[str, str] | None = None
+    waited_for: str = ""  # how long it was last asked to wait for a revision
     agent_version: str = __version__
     instance: str = field(default_factory=lambda: os.urandom(16).hex())  # of its supervisord
 
@@ -190,29 +194,42 @@ class SimulatedHost:
         return getattr(self, name)(*arguments)
 
     @_answering
-    def deploy(
-        self, revision: str = "", wait: bool = False, trigger: str = "rpc", force: bool = False, expected: str = ""
+    def deploy(  # noqa: PLR0913, PLR0917 - as the plugin has it
+        self,
+        revision: str = "",
+        wait: bool = False,
+        trigger: str = "rpc",
+        force: bool = False,
+        expected: str = "",
+        by: str = "",
+        despite_freeze: bool = False,
     ) -> Any:
         """Deploy a revision."""
         assert not force, "nobody builds here"
+        assert despite_freeze or not self.frozen, "preflight sees a freeze"
         named = check_revision(revision) if revision else ""
-        return self._begun(lambda record: self._deployment(named, record, trigger, expected), named, wait=wait)
+        return self._begun(lambda record: self._deployment(named, record, trigger, expected), named, by, wait=wait)
 
     @_answering
-    def stage(self, revision: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
+    def stage(self, revision: str = "", wait: bool = False, trigger: str = "rpc", by: str = "") -> Any:
         """Build a revision, and publish nothing."""
         named = check_revision(revision) if revision else ""
-        return self._begun(lambda record: self._staging(named, record, trigger), named, wait=wait)
+        return self._begun(lambda record: self._staging(named, record, trigger), named, by, wait=wait)
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc") -> Any:
+    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc", by: str = "") -> Any:
         """Go back."""
         named = check_revision(str(release)) if release else ""
-        return self._begun(lambda record: self._rollback(named, record, trigger), "", wait=wait)
+        return self._begun(lambda record: self._rollback(named, record, trigger), "", by, wait=wait)
 
     @_answering
-    def check(self, revision: str = "", wait: bool = False) -> Any:
+    def check(
+        self, revision: str = "", wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
+    ) -> Any:
         """Say what a deployment would do."""
+        assert not force, "nobody builds here"
+        assert despite_freeze or not self.frozen, "preflight sees a freeze"
+        self.waited_for = wait_for
         named = check_revision(revision) if revision else ""
         return self._begun(lambda record: self._check(named, record), named, wait=wait)
 
@@ -237,6 +254,7 @@ class SimulatedHost:
                 "agent_version": self.agent_version,
                 "follow": "tag",
                 "maintenance": self.maintenance,
+                "frozen": self.frozen,
                 "instance": self.instance,
             }
         )
@@ -277,13 +295,13 @@ class SimulatedHost:
 
     # Runs
 
-    def _begun(self, prepared: Callable[[Record], Run], asked: str, *, wait: bool) -> Any:
+    def _begun(self, prepared: Callable[[Record], Run], asked: str, by: str = "", *, wait: bool) -> Any:
         running = self._settled()
         if running:
             what = {"action": running.action, "revision": running.ending.revision or ""}
             raise busy({"id": running.ending.id, "pid": os.getpid(), "since": running.since, **what})
-        record = Record(new_id(), revision=asked or None, previous=self._current.name if self._current else None)
-        begun = _sent(Record(record.id, revision=record.revision))
+        record = Record(new_id(), revision=asked or None, previous=self._current.name if self._current else None, by=by)
+        begun = _sent(Record(record.id, revision=record.revision, by=by))
         run = self._running = prepared(record)
         if run.action != CHECK:
             self._history.append(run)

@@ -70,6 +70,7 @@ def test_a_record_has_the_shape_that_commands_print() -> None:
         "commits": {"api": "c"},
         "signers": {},
         "previous": None,
+        "by": "",
         "seconds": 1.235,
         "phases": [{"name": "build", "seconds": 0.988}],
         "error": None,

@@ -69,3 +69,15 @@ def test_a_request_that_cannot_be_read_or_written_down_is_refused(value: str) ->
         PluginRequest.from_environ({"RELEASE_AGENT_REQUEST": value})
 
     failed.value.message.encode()
+
+
+def test_who_asked_reaches_the_program() -> None:
+    wanted = PluginRequest(Request("1", Action.ROLLBACK, release="000001-aaaaaaaaaaaa", trigger="rpc", by="ada"))
+
+    assert PluginRequest.from_environ(wanted.to_environ()) == wanted
+
+
+def test_how_a_run_is_to_go_reaches_the_program() -> None:
+    wanted = PluginRequest(Request("1", revision="v1", trigger="rpc", despite_freeze=True, wait_for=120.0))
+
+    assert PluginRequest.from_environ(wanted.to_environ()) == wanted

@@ -151,11 +151,18 @@ def test_one_deployment_with_its_hooks_output() -> None:
 
 
 def test_releases_for_people_mark_the_live_one() -> None:
-    live = {"release": "000002-b", "state": "healthy", "revision": "v2", "deployed_at": "now", "current": True}
-    other = {"release": "000001-a", "state": "failed", "revision": "v1", "deployed_at": None, "current": False}
+    live = {"release": "000002-b", "state": "healthy", "revision": "v2", "deployed_at": "now", "current": True, "protected": True}
+    other = {
+        "release": "000001-a",
+        "state": "failed",
+        "revision": "v1",
+        "deployed_at": None,
+        "current": False,
+        "protected": False,
+    }
 
     assert text.releases([live, other]).splitlines() == [
-        "* 000002-b  healthy   v2  now",
+        "* 000002-b  healthy   v2  now  protected",
         "  000001-a  failed    v1  never live",
     ]
     assert text.releases([]) == "there are no releases yet"

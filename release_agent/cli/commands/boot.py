@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from release_agent.cli.call import add_wait_for
 from release_agent.deploy.agent import Agent, boot_request
 from release_agent.errors import Cancelled, Exit, Failed
 
 if TYPE_CHECKING:
+    import argparse
+
     from release_agent.cli.call import Call
 
 EXAMPLES = {
@@ -15,10 +18,15 @@ EXAMPLES = {
 }
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for the repositories."""
+    add_wait_for(parser)
+
+
 def run(call: Call) -> int:
     """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, else 21."""
     call.clock.listen()
-    request = boot_request()
+    request = boot_request(call.arguments.wait_for)
     try:
         with call.parts.locked(request, wait=True) as context:
             record, healthy = Agent(context).boot(request)

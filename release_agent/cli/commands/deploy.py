@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import trigger
+from release_agent.cli.call import add_by, add_despite_freeze, add_wait_for, asked_by, trigger
 from release_agent.cli.change import change
 from release_agent.cli.dry_run import dry_run
 from release_agent.model import Request
@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="build and restart even if the revision is live")
     parser.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag that named another commit before")
     parser.add_argument("--allow-lower", action="store_true", help="deploy the highest tag even if a higher version is live")
+    add_wait_for(parser)
+    add_despite_freeze(parser)
+    add_by(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what a deployment would do; change nothing")
 
 
@@ -45,5 +48,8 @@ def run(call: Call) -> int:
         accept_moved_tag=arguments.accept_moved_tag,
         allow_lower=arguments.allow_lower,
         trigger=trigger(),
+        despite_freeze=arguments.despite_freeze,
+        wait_for=arguments.wait_for,
+        by=asked_by(arguments),
     )
     return dry_run(call, request, keep=False) if arguments.dry_run else change(call, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import trigger
+from release_agent.cli.call import add_by, add_despite_freeze, asked_by, trigger
 from release_agent.cli.change import change
 from release_agent.errors import Code, NoTarget
 from release_agent.model import Action, Request
@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="roll back to the release of this name, number or revision (default: the one that was live before)",
     )
+    add_despite_freeze(parser)
+    add_by(parser)
 
 
 def run(call: Call) -> int:
@@ -34,7 +36,17 @@ def run(call: Call) -> int:
     asked = call.plugin_request()
     if asked:
         return change(call, asked.request)
-    return change(call, Request(call.id, Action.ROLLBACK, release=_named(call.arguments.release), trigger=trigger()))
+    return change(
+        call,
+        Request(
+            call.id,
+            Action.ROLLBACK,
+            release=_named(call.arguments.release),
+            trigger=trigger(),
+            despite_freeze=call.arguments.despite_freeze,
+            by=asked_by(call.arguments),
+        ),
+    )
 
 
 def _named(release: str | None) -> str:

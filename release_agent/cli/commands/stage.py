@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import trigger
+from release_agent.cli.call import add_by, asked_by, trigger
 from release_agent.cli.change import change
 from release_agent.model import Action, Request
 from release_agent.repository.revision import check_revision
@@ -22,10 +22,11 @@ EXAMPLES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the revision."""
     parser.add_argument("revision", nargs="?", help="stage this tag, branch or full commit id (default: as [revision] says)")
+    add_by(parser)
 
 
 def run(call: Call) -> int:
     """Build and rehearse a revision, and publish nothing; returns the exit code."""
     revision = call.arguments.revision
     named = "" if revision is None else check_revision(revision)
-    return change(call, Request(call.id, Action.STAGE, revision=named, trigger=trigger()))
+    return change(call, Request(call.id, Action.STAGE, revision=named, trigger=trigger(), by=asked_by(call.arguments)))

@@ -35,6 +35,7 @@ def examine(parts: Parts, file: Path, supervised: Supervised, refused: Failed | 
             *looked("configuration", configuration.examine(file)),
             *looked("root", root.examine(store, parts.config.app.name, edit)),
             *looked("journal", journal.examine(database, store, edit)),
+            *looked("freeze", journal.freeze(database)),
             *looked("git", repositories.examine(source, parts.clock)),
             *looked("signers", repositories.signers(parts.config.revision)),
             revision,

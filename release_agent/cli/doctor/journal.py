@@ -1,11 +1,11 @@
-"""Checks of state.db: broken, lost, unreadable."""
+"""Checks of state.db: broken, lost, unreadable; and of the freeze in it."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from release_agent.cli.doctor.finding import FAULT, OK, Finding
+from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
 from release_agent.errors import ReleaseError
 from release_agent.journal.database import is_broken
 from release_agent.journal.journal import StateDatabase, empty_journal
@@ -51,6 +51,13 @@ def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
         yield Finding("journal", OK, f"{root.database} is readable")
     else:
         yield Finding("journal", OK, f"{root.database} is not made yet: the first deployment makes it")
+
+
+def freeze(journal: StateDatabase) -> Iterator[Finding]:
+    """Warn of a freeze."""
+    frozen = journal.frozen()
+    if frozen:
+        yield Finding("freeze", WARNING, f"deployments are frozen {frozen.describe()}", "release-agent unfreeze ends it")
 
 
 def _unusable(root: Root) -> ReleaseError | None:

@@ -10,8 +10,8 @@ from release_agent.config.sections import app_name, environment_name
 from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Failed, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
-from release_agent.model import SUCCESSES, Trigger
-from release_agent.rollout.host.model import HostError, HostStatus
+from release_agent.model import SUCCESSES, Freeze, Trigger
+from release_agent.rollout.host.model import ArgumentsRefusedError, HostError, HostStatus
 from release_agent.services.faults import FaultCode
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def status_of(answer: Any) -> HostStatus:
             maintenance=bool(answer.get("maintenance")),
             instance=str(answer.get("instance", "")),
             since=str(current.get("deployed_at") or ""),
+            frozen=Freeze.from_json(answer["frozen"]).describe() if answer.get("frozen") else "",
         )
 
 
@@ -115,6 +116,8 @@ def error_of(fault: xmlrpc.client.Fault, method: str) -> HostError:
         return HostError(Code.HOST_UNFIT, "its supervisord has no [rpcinterface:release]: include supervisor.d/plugin.conf")
     if fault.faultCode in (_BUSY, FaultCode.ALREADY_STARTED):
         return HostError(Code.HOST_BUSY, fault.faultString, passing=True)
+    if fault.faultCode == FaultCode.INCORRECT_PARAMETERS:
+        return ArgumentsRefusedError(Code.HOST_UNFIT, fault.faultString)
     if _is_trouble(fault, method):
         return HostError(Code.HOST_UNREACHABLE, fault.faultString, unreachable=True, passing=True)
     return HostError(Code.HOST_UNFIT, fault.faultString)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
 from release_agent.rollout.host.answers import brought_by, checked_name, did_nothing, error_of, failure, status_of, understood
-from release_agent.rollout.host.model import HostError
+from release_agent.rollout.host.model import ArgumentsRefusedError, HostError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
 if TYPE_CHECKING:
@@ -41,20 +41,28 @@ class HostClient:
         """
         return status_of(await self._insist(patience, "release.getStatus", first_contact=first_contact))
 
-    async def check(self, revision: str, patience: float) -> dict[str, Any]:
-        """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds."""
-        record = await self._check(revision)
+    async def check(
+        self, revision: str, patience: float, *, despite_freeze: bool = False, wait_for: float = 0.0
+    ) -> dict[str, Any]:
+        """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds.
+
+        ``wait_for``: seconds that the host waits for the revision, besides.
+        """
+        record = await self._check(revision, despite_freeze=despite_freeze, wait_for=wait_for)
         with understood():
             identity = str(checked_name(record["id"]))
-        record = await self.follow(identity, patience, "release.check")
+        record = await self.follow(identity, patience + wait_for, "release.check")
         if record["outcome"] != "checked":
             raise failure(record)
         with understood():
             return {**record, "commits": dict(record["commits"])}
 
-    async def _check(self, revision: str) -> Any:
+    async def _check(self, revision: str, *, despite_freeze: bool, wait_for: float) -> Any:
         """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
-        return await self._insist(PASSING, "release.check", revision, False, first_contact=0.0)
+        # Nothing unless it is asked for: an older plugin does not know it.
+        waits = (f"{wait_for:.3f}s",) if wait_for else ()
+        more = (False, despite_freeze, *waits) if despite_freeze or waits else ()
+        return await self._insist(PASSING, "release.check", revision, False, *more, first_contact=0.0)
 
     async def run(
         self,
@@ -101,7 +109,7 @@ class HostClient:
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
         while True:
             try:
-                record = await self._call(wanted.method, wanted.argument, False, wanted.trigger, *wanted.more)
+                record = await self._begun(wanted)
                 with understood():
                     return str(checked_name(record["id"]))
             except HostError as error:
@@ -114,6 +122,15 @@ class HostClient:
             started = await self._started(wanted, deadline + left, first_contact + left)
             if started:
                 return started
+
+    async def _begun(self, wanted: RunRequest) -> Any:
+        arguments = (wanted.argument, False, wanted.trigger, *wanted.more)
+        if wanted.despite_freeze:
+            return await self._call(wanted.method, *arguments, wanted.by, True)
+        try:
+            return await self._call(wanted.method, *arguments, wanted.by)
+        except ArgumentsRefusedError:  # an older plugin keeps nobody's name
+            return await self._call(wanted.method, *arguments)
 
     async def _started(self, wanted: RunRequest, patience: float, first_contact: float, most: int = _RECENT) -> str | None:
         """Return the id of the run if its trigger has started it there, or None; asks until the host answers.

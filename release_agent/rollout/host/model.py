@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from release_agent.model import NOTHING_LIVE
-from release_agent.rollout.model import REVERT, STAGE, HostStage
+from release_agent.rollout.model import REVERT, STAGE, HostStage, who_am_i
 
 if TYPE_CHECKING:
-    from release_agent.rollout.model import Host
+    from release_agent.rollout.model import Host, Rollout
 
 # Characters of what a host says that are kept and shown: Consul takes half a megabyte a key.
 _LONGEST_NAME, _LONGEST_WHY = 200, 10_000
@@ -32,6 +32,10 @@ class HostError(Exception):
         self.passing = passing
 
 
+class ArgumentsRefusedError(HostError):
+    """Its plugin is older and does not know all arguments; nothing came of the call."""
+
+
 def note_failure(host: Host, error: HostError) -> None:
     """Write an error down in a host of a rollout."""
     host.stage = HostStage.UNREACHABLE if error.unreachable else HostStage.FAILED
@@ -52,30 +56,35 @@ class HostStatus:
     maintenance: bool = False
     instance: str = ""  # an id of its supervisord; empty: an older plugin does not tell
     since: str = ""  # when the release went live
+    frozen: str = ""  # by whom, until when and why its deployments are refused
 
 
 @dataclass(frozen=True)
 class RunRequest:
     """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history.
 
-    ``more``: arguments of the method after the trigger. ``after``: the id of a deployment; the run is one since then.
+    ``more``: arguments of the method after the trigger. ``by``: who asks, which an older plugin need not know.
+    ``after``: the id of a deployment; the run is one since then.
     """
 
     method: str
     argument: str
     trigger: str
     more: tuple[str | bool, ...] = ()
+    by: str = ""
+    despite_freeze: bool = False
     after: str | None = None
 
 
-def deployment(revision: str, rollout: str, live: str | None) -> RunRequest:
-    """Return the request to deploy a revision to a host where this release is live (None: nothing), and to no other."""
-    return RunRequest("release.deploy", revision, rollout, (False, live or NOTHING_LIVE))
+def deployment(rollout: Rollout, live: str | None) -> RunRequest:
+    """Return the request to deploy a rollout's revision to a host where this release is live (None: nothing), and to no other."""
+    more, despite_freeze = (False, live or NOTHING_LIVE), rollout.options.despite_freeze
+    return RunRequest("release.deploy", rollout.revision, rollout.id, more, rollout.who, despite_freeze=despite_freeze)
 
 
-def staging(revision: str, rollout: str) -> RunRequest:
-    """Return the request to build and rehearse a revision, and to publish nothing."""
-    return RunRequest("release.stage", revision, f"{rollout}-{STAGE}")
+def staging(rollout: Rollout) -> RunRequest:
+    """Return the request to build and rehearse a rollout's revision, and to publish nothing."""
+    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", by=rollout.who)
 
 
 def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
@@ -83,4 +92,4 @@ def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
 
     An empty release is the one before, by the host's own history.
     """
-    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", after=after)
+    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", by=who_am_i(), after=after)

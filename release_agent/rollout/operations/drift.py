@@ -94,7 +94,8 @@ async def _of_one(access: FleetAccess, environment: str, hosts: Sequence[Host], 
 
     async def measure(host: Host) -> None:
         if follows:
-            await _measure(access, host, found[host.name], follows)
+            is_frozen = bool(statuses[host.name].frozen)
+            await _measure(access, host, found[host.name], follows, is_frozen=is_frozen)
 
     await in_parallel([host for host in hosts if found[host.name].behind], _CHECKS, measure)
     return FleetDrift(app, environment, follows, list(found.values()))
@@ -107,9 +108,9 @@ def _seen(host: Host, status: HostStatus | None, follows: Completed | None) -> H
     return HostDrift(host.name, status.release, status.revision, status.commits, status.health, status.since, behind)
 
 
-async def _measure(access: FleetAccess, host: Host, found: HostDrift, follows: Completed) -> None:
+async def _measure(access: FleetAccess, host: Host, found: HostDrift, follows: Completed, *, is_frozen: bool) -> None:
     try:
-        answer = await access.client_of(host).check(follows.revision, CHECK_PATIENCE)
+        answer = await access.client_of(host).check(follows.revision, CHECK_PATIENCE, despite_freeze=is_frozen)
     except HostError as error:
         found.code, found.why = error.code, error.why
     else:

@@ -86,7 +86,7 @@ class Operator:
         """
         if not wanted.promote_from:
             check_revision(wanted.revision)
-        preflight = Preflight(self._access.client_of, wanted.options.parallel, self._observer)
+        preflight = Preflight(self._access.client_of, wanted.options, self._observer)
         self._observer.preflight(preflight.asking, wanted.options)
         try:
             return await self._looked(preflight, wanted)

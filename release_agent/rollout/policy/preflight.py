@@ -24,13 +24,15 @@ _MOST_NAMED = 5  # hosts
 _MOST_LOCKS = 32  # their checks go into each transaction of Consul, which has 64 operations
 
 
-def note_status(host: Host, status: HostStatus) -> None:
+def note_status(host: Host, status: HostStatus, *, despite_freeze: bool = False) -> None:
     """Write down what is live on a host; raises HostError if it must not be deployed to now."""
     host.before, host.before_revision, host.unwell = status.release, status.revision, status.health != _HEALTHY
     if status.busy:
         raise HostError(Code.HOST_BUSY, "a deployment is running there")
     if status.maintenance:
         raise HostError(Code.HOST_IN_MAINTENANCE, "somebody has put it into maintenance mode in Consul")
+    if status.frozen and not despite_freeze:
+        raise HostError(Code.FROZEN, f"its deployments are frozen {status.frozen}")
 
 
 def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> str:

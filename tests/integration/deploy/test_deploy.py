@@ -15,7 +15,7 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from support.host import Host
 
-RECORD_KEYS = {"id", "outcome", "release", "revision", "commits", "previous", "seconds", "phases", "error", "signers"}
+RECORD_KEYS = {"id", "outcome", "release", "revision", "commits", "previous", "by", "seconds", "phases", "error", "signers"}
 PHASES = ["resolve", "plan", "build", "hooks", "sync", "publish", "restart", "health", "report", "prune"]
 
 
@@ -43,6 +43,25 @@ def test_record_has_the_promised_shape(host: Host) -> None:
     assert [phase["name"] for phase in record["phases"]] == PHASES
     assert all(phase["seconds"] >= 0 for phase in record["phases"])
     assert sum(phase["seconds"] for phase in record["phases"]) <= record["seconds"] + 0.01
+
+
+def test_who_deployed_is_seen_in_the_history_the_status_the_log_and_by_hooks(host: Host) -> None:
+    host.configure('[hooks]\nafter_deploy = [{ run = "echo asked by $RELEASE_BY" }]')
+
+    ran = host.deploy("v1.0.0", SUDO_USER="ada")
+
+    assert [entry["by"] for entry in host.history()] == ["ada"]
+    assert "by ada (command)" in host.agent("history").out
+    assert host.status()["current"]["by"] == "ada"
+    assert [event["line"] for event in ran.events("hook.output")] == ["asked by ada"]
+    assert [event["by"] for event in ran.events("deploy.finished")] == ["ada"]
+
+    record = host.rpc.release.deploy("v1.1.0", True, "rpc", False, "", "bob")
+
+    assert (record["by"], host.status()["current"]["by"]) == ("bob", "bob")
+    assert host.agent("rollback", "--by", "eve").code == 0
+    assert [entry["by"] for entry in host.history()] == ["eve", "bob", "ada"]
+    assert host.status()["current"]["by"] == "eve"
 
 
 def test_supervisorctl_start_deploy_deploys_and_is_recorded_as_such(host: Host) -> None:

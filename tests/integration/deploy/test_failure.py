@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.host import Host
 
 
@@ -170,6 +172,44 @@ def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
         assert host.leftovers() == []
     finally:
         subprocess.run(["umount", "-l", host.root], check=True)
+
+
+@pytest.fixture
+def short_of_room(host: Host) -> Iterator[tuple[Host, list[str]]]:
+    """A host with three releases of 3 MiB, and no room for a fourth."""
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=13m", "tmpfs", host.root], check=True)
+    try:
+        host.configure('[release]\nshare = "copy"')
+        for minor in range(2, 7):
+            host.repository.release(f"v1.{minor}.0", large=f"{minor}" * (3 << 20))
+        yield host, [host.deploy(f"v1.{minor}.0").json["release"] for minor in (2, 3, 4)]
+    finally:
+        subprocess.run(["umount", "-l", host.root], check=True)
+
+
+@pytest.mark.needs("mount")
+def test_where_room_is_short_old_releases_go_first_and_that_is_said(short_of_room: tuple[Host, list[str]]) -> None:
+    host, (first, *others) = short_of_room
+
+    assert host.deploy("v1.5.0", "--dry-run").code == 0
+    ran = host.deploy("v1.5.0")
+
+    assert ran.code == 0, ran.err
+    (made,) = ran.events("room.made")
+    assert (made["releases"], first in str(made["why"])) == ([first], True)
+    assert sorted(host.releases()) == [*others, ran.json["release"]]
+
+
+@pytest.mark.needs("mount")
+def test_the_last_two_and_protected_releases_stay_however_short_the_room_is(short_of_room: tuple[Host, list[str]]) -> None:
+    host, kept = short_of_room
+    assert host.agent("protect", kept[0]).code == 0
+
+    ran = host.deploy("v1.5.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "disk-full")
+    assert sorted(host.releases()) == kept
 
 
 @pytest.mark.needs("mount")

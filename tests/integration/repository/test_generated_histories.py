@@ -56,12 +56,15 @@ def _meet(one: bytes, other: bytes) -> bool:
 class Following(RuleBasedStateMachine):
     """A directory that goes from commit to commit."""
 
+    PART = ""
+
     @initialize(changes=st.lists(_CHANGES, min_size=2, max_size=5), algorithm=st.sampled_from(["sha1", "sha256"]))
     def begin(self, changes: list[list[tuple[bytes, tuple[str, bytes] | None]]], algorithm: str) -> None:
         """Write the first commit of a new history."""
         self.place = Path(tempfile.mkdtemp())
         self.history = History.of(self.place, trees(changes), f"--object-format={algorithm}")
-        self.source = source_of(self.place / "scratch", api=self.history.repository)
+        self.history.part = self.PART or "."
+        self.source = source_of(self.place / "scratch", self.PART, api=self.history.repository)
         self.directory, self.damaged = self.place / "release", False
         self.directory.mkdir()
         self.at = self.history.commits[0]
@@ -125,3 +128,42 @@ TestFollowing.settings = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+_ABOVE = st.tuples(
+    st.sampled_from([b".gitattributes", b"p/.gitattributes", b"p/q/.gitattributes", b"p/q/a/.gitattributes"]),
+    st.tuples(
+        st.just(FILE),
+        st.sampled_from(
+            [
+                b"* text eol=crlf\n",
+                b"a ident\n* -text\n",
+                b"p/q/a eol=crlf\n",
+                b"/p/*/b ident\n/p/*/b -ident eol=crlf\n",
+                b"**/a eol=crlf\np/** -text\n",
+                b'"q/x a" eol=crlf\n/q/** ident\n',
+                b"p/[!a-o]/**/b eol=crlf\np/q/ ident\n",
+                b"** text=auto eol=crlf\na !text !eol\n",
+            ]
+        ),
+    ),
+)
+_INSIDE = st.tuples(_PATHS, st.none() | _FILES | _FILES | _LINKS).map(lambda one: (b"p/q/" + one[0], one[1]))
+_OUTSIDE = st.tuples(st.sampled_from([b"a", b"p/a", b"p/b"]), _FILES)
+_MACRO = (b".gitattributes", (FILE, b"[attr]c eol=crlf\n/p/q/*a c\nq/* c\n"))
+_AROUND = st.lists(_INSIDE | _INSIDE | _ABOVE | _OUTSIDE | st.just(_MACRO), min_size=1, max_size=6)
+
+
+class FollowingAPart(Following):
+    """A directory that goes from commit to commit with one directory of a repository."""
+
+    PART = "p/q"
+
+    @initialize(changes=st.lists(_AROUND, min_size=2, max_size=5), algorithm=st.sampled_from(["sha1", "sha256"]))
+    def begin(self, changes: list[list[tuple[bytes, tuple[str, bytes] | None]]], algorithm: str) -> None:
+        """Write the first commit of a new history, all of whose commits have the part."""
+        Following.begin.__wrapped__(self, [[*change, (b"p/q/z", (FILE, b"there\n"))] for change in changes], algorithm)
+
+
+TestFollowingAPart = FollowingAPart.TestCase
+TestFollowingAPart.settings = TestFollowing.settings

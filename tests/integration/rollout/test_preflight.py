@@ -65,6 +65,28 @@ def test_terminal_shows_the_plan_in_place_of_preflight(fleet: SimulatedRollouts)
         terminal.abandon()
 
 
+FROZEN = {"why": "the database moves", "by": "ada", "since": "2026-11-22T22:00:00.000000Z", "until": ""}
+
+
+def test_a_frozen_host_stops_a_rollout_before_anything_is_touched_and_is_deployed_to_if_that_is_asked(
+    fleet: SimulatedRollouts,
+) -> None:
+    fleet.hosts[1].frozen = FROZEN
+
+    refused = fleet.start()
+
+    assert (refused.code, "frozen by ada" in refused.json["error"]["message"]) == (40, True)
+    assert not any(host.switched for host in fleet.hosts)
+    assert fleet.start("--despite-freeze").code == 0
+    assert all(host.switched for host in fleet.hosts)
+
+
+def test_hosts_wait_for_the_revision_before_anything_changes_if_that_is_asked(fleet: SimulatedRollouts) -> None:
+    assert fleet.start("--wait-for", "2m").code == 0
+
+    assert {host.waited_for for host in fleet.hosts} == {"120.000s"}
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "code", "why"),
     [

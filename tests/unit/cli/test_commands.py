@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from release_agent.cli import commands
+from release_agent.cli.call import asked_by
 from release_agent.cli.commands import COMMANDS, history
+from release_agent.cli.main import parser
 
 
 def test_every_module_of_the_folder_is_a_command_and_every_command_a_module() -> None:
@@ -77,3 +79,27 @@ def test_history_with_a_limit_that_is_no_number_of_deployments_is_wrong_usage(
 
     assert ended.value.code == 2
     assert f"argument --limit: {given!r} is no number of deployments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "by"),
+    [
+        ([], {}, ""),
+        ([], {"SUDO_USER": "ada"}, "ada"),
+        (["--by", "bob"], {"SUDO_USER": "ada"}, "bob"),
+        (["--by", ""], {"SUDO_USER": "ada"}, ""),
+        (["--by", "a\nb\x1b\udc80"], {}, "a b??"),
+        ([], {"SUDO_USER": "ada", "SUPERVISOR_PROCESS_NAME": "deploy"}, ""),  # who started supervisord
+        (["--by", "nightly"], {"SUDO_USER": "ada", "SUPERVISOR_PROCESS_NAME": "deploy"}, "nightly"),
+    ],
+)
+@pytest.mark.parametrize("command", ["deploy", "stage", "rollback"])
+def test_who_asks_is_who_is_named_or_who_typed_it_through_sudo(
+    command: str, words: list[str], environ: dict[str, str], by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SUDO_USER", "SUPERVISOR_PROCESS_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert asked_by(parser().parse_args([command, *words])) == by

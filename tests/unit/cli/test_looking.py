@@ -11,7 +11,7 @@ import pytest
 from release_agent.cli.call import Call
 from release_agent.cli.commands import deploy, doctor, history, releases, status
 from release_agent.journal.journal import StateDatabase
-from release_agent.model import Request
+from release_agent.model import Freeze, Request, timestamp
 from release_agent.monitor.poll import Poll
 from release_agent.monitor.watched import LiveRelease
 from support.contexts import Unheard
@@ -41,7 +41,15 @@ DRY = {"revision": None, "dry_run": True}
 COMMANDS = {
     "deploy --dry-run": (
         deploy,
-        {"revision": None, "dry_run": True, "force": False, "accept_moved_tag": False, "allow_lower": False},
+        {
+            "revision": None,
+            "dry_run": True,
+            "force": False,
+            "accept_moved_tag": False,
+            "allow_lower": False,
+            "despite_freeze": False,
+            "wait_for": 0.0,
+        },
     ),
     "doctor": (doctor, {"repair": False}),
     "status": (status, {}),
@@ -61,7 +69,7 @@ def place(repo: Repository) -> Iterator[Path]:
 
 def call(place: Path, command: str = "status", **arguments: object) -> Call:
     """Return a call of a command, with adapters of its own as another process has them."""
-    return Call(argparse.Namespace(config=str(place / "agent.toml"), command=command, json=True, **arguments))
+    return Call(argparse.Namespace(config=str(place / "agent.toml"), command=command, json=True, by=None, **arguments))
 
 
 def content(place: Path) -> dict[str, Any]:
@@ -108,3 +116,33 @@ def test_the_monitors_poll_writes_nothing_while_a_deployment_runs(place: Path) -
         Poll(watched, lambda: StateDatabase(polling.root().database), Unheard()).look()
 
         assert content(place) == before
+
+
+def test_the_monitors_poll_fires_nothing_at_a_frozen_host_and_says_so_once(place: Path) -> None:
+    parts, said = call(place).parts, Heard()
+    with parts.locked(Request("d-1")) as context:
+        context.journal.freeze(Freeze("the database moves", "ada", timestamp()))
+    with parts.looking() as context:
+        poll = Poll(Idle(parts, context), lambda: StateDatabase(parts.root().database), said)
+        poll.look()
+        poll.look()
+
+    assert [event for event, _ in said.events] == ["poll.refused"]
+    assert "frozen by ada" in str(said.events[0][1]["why"])
+
+
+class Idle(LiveRelease):
+    """A live release whose supervisor must not be asked for a run."""
+
+    def fire(self, method: str, trigger: str) -> str | None:
+        raise AssertionError(method, trigger)
+
+
+class Heard(Unheard):
+    """A log whose warnings are kept."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def warning(self, event: str, **told: object) -> None:
+        self.events.append((event, told))

@@ -14,7 +14,7 @@ APP = '[app]\nname = "api"\nenvironment = "test"\nhost = "blue"\nroot = "/srv/ap
 TWO = '[[repository]]\nname = "api"\npath = "/r/a"\ninto = "api"\n[[repository]]\nname = "web-ui"\npath = "/r/w"\ninto = "web"\n'
 CONFIG = configuration(app=APP, repository=TWO)
 WHAT = release(42)
-OCCASION = Occasion("d-1", Action.ROLLBACK, "000041-aaaaaaaaaaaa")
+OCCASION = Occasion("d-1", Action.ROLLBACK, "000041-aaaaaaaaaaaa", by="ada")
 PUBLISHED = Path("/srv/api/releases") / WHAT.name
 
 
@@ -28,6 +28,7 @@ def test_a_hook_sees_what_is_done_to_what_and_where() -> None:
         "LANG": "C",
         "RELEASE_ACTION": "rollback",
         "RELEASE_ID": "d-1",
+        "RELEASE_BY": "ada",
         "RELEASE_APP": "api",
         "RELEASE_ENVIRONMENT": "test",
         "RELEASE_HOST": "blue",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.deploy.resolve import candidates, resolve
+from release_agent.deploy.resolve import candidates, find, resolve
 from release_agent.errors import Code, Refused
 from release_agent.model import Completed, Kind, Release, Request, State, Target
+from support.clocks import FakeClock
 from support.configuration import configuration
 from support.contexts import context
 from support.roots import release
@@ -161,3 +163,59 @@ def test_a_bare_deploy_never_goes_back_when_tags_vanish(there: Release) -> None:
 )
 def test_what_may_be_lower(there: Release | None, request_: Request) -> None:
     assert resolve(following("", live=there), request_).revision == "v1.10.0"
+
+
+class Fetched(Source):
+    """A repository that is fetched after so many looks, and refuses every revision until then."""
+
+    def __init__(self, code: Code, looks: float) -> None:
+        self._code, self.looks = code, looks
+
+    def look_again(self) -> None:
+        self.looks -= 1
+
+    def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
+        if self.looks > 0:
+            raise Refused(self._code, f"{revision} is not there")
+        return super().resolve(revision, kinds)
+
+
+MAY_COME = [
+    Code.REVISION_UNKNOWN,
+    Code.REVISION_NOT_A_COMMIT,
+    Code.NO_VERSION,
+    Code.REPOSITORY_INCOMPLETE,
+    Code.REPOSITORY_UNREADABLE,
+]
+
+
+@pytest.mark.parametrize("code", MAY_COME)
+def test_a_revision_that_is_fetched_in_time_is_taken(code: Code) -> None:
+    clock = FakeClock()
+    there = context(source=Fetched(code, 3), clock=clock)
+
+    target = find(there, Request("d-1", revision="v2", wait_for=120.0))
+
+    assert (target.revision, clock.spent) == ("v2", 3.0)
+
+
+def test_a_revision_that_never_comes_is_refused_as_without_waiting() -> None:
+    clock = FakeClock()
+    there = context(source=Fetched(Code.REVISION_UNKNOWN, math.inf), clock=clock)
+
+    with pytest.raises(Refused, match="v2 is not there"):
+        find(there, Request("d-1", revision="v2", wait_for=2.5))
+    assert clock.spent == 2.5
+    with pytest.raises(Refused):
+        find(there, Request("d-1", revision="v2"))
+    assert clock.spent == 2.5
+
+
+@pytest.mark.parametrize("code", [Code.REVISION_INVALID, Code.SUBDIRECTORY_MISSING])
+def test_what_no_fetch_changes_is_refused_at_once(code: Code) -> None:
+    clock = FakeClock()
+
+    with pytest.raises(Refused):
+        find(context(source=Fetched(code, 3), clock=clock), Request("d-1", revision="v2", wait_for=120.0))
+
+    assert clock.spent == 0.0

@@ -156,3 +156,16 @@ def test_an_error_that_no_variable_could_hold_is_told_all_the_same(tmp_path: Pat
 
     told = (tmp_path / "told").read_text()
     assert (told[:6], len(told)) == ("a?b\n?c", 8192)
+
+
+def test_hooks_and_the_record_name_who_asked(tmp_path: Path, journal: StateDatabase) -> None:
+    config = two(tmp_path, '[hooks]\nbuild = [{ run = "echo asked by $RELEASE_BY" }]\n')
+    root = Root(tmp_path / "root", SystemClock())
+    root.prepare()
+    parts = Parts(config, SystemClock(), {"PATH": "/usr/bin:/bin"})
+    run = Run.begin(parts.context(root, journal, source_of(tmp_path)), Request("d-1", by="ada"))
+
+    run.hooks("build", release(42), tmp_path, combine(config, {}))
+
+    assert journal.hooks_of("d-1")[0].output == "asked by ada\n"
+    assert run.record.to_json()["by"] == "ada"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
+from release_agent.errors import Code, Failed
 from release_agent.health import Health
+from release_agent.model import Freeze, timestamp
 
 if TYPE_CHECKING:
     from release_agent.journal.journal import StateDatabase
@@ -67,3 +73,52 @@ def test_maintenance_is_kept_until_somebody_ends_it(journal: StateDatabase) -> N
     assert journal.maintenance() == "new disks"
     journal.maintained("")
     assert journal.maintenance() == ""
+
+
+def a_freeze(seconds: float | None) -> Freeze:
+    """A freeze that began an hour ago and ends in so many seconds."""
+    now = datetime.now(UTC)
+    until = "" if seconds is None else timestamp(now + timedelta(seconds=seconds))
+    return Freeze("the database moves", "ada", timestamp(now - timedelta(hours=1)), until)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "holds"),
+    [
+        (3600, True),
+        (None, True),
+        (-1, False),
+        (-(10**9), False),  # the clock has jumped ahead
+        (10**9, True),  # it has jumped back: a person ends it
+    ],
+)
+def test_a_freeze_holds_until_its_end(journal: StateDatabase, seconds: float | None, holds: bool) -> None:
+    frozen = a_freeze(seconds)
+    journal.freeze(frozen)
+
+    assert journal.frozen() == (frozen if holds else None)
+
+
+def test_a_freeze_is_replaced_and_ended(journal: StateDatabase) -> None:
+    assert journal.frozen() is None
+    journal.freeze(a_freeze(None))
+    journal.freeze(a_freeze(3600))
+    assert (journal.frozen() or a_freeze(None)).until
+    journal.freeze(None)
+    assert journal.frozen() is None
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", "{}", '{"why": 1}', '{"why": "", "by": "", "since": "today"}'])
+def test_a_freeze_that_no_agent_wrote_is_a_broken_journal(journal: StateDatabase, kept: str) -> None:
+    journal.write("INSERT INTO setting VALUES ('freeze', ?)", (kept,))
+
+    with pytest.raises(Failed) as broken:
+        journal.require_understood()
+    assert broken.value.code is Code.JOURNAL_BROKEN
+
+
+def test_a_newer_agents_freeze_is_read(journal: StateDatabase) -> None:
+    kept = json.dumps(a_freeze(None).to_json() | {"teams": ["db"]})
+    journal.write("INSERT INTO setting VALUES ('freeze', ?)", (kept,))
+
+    assert (journal.frozen() or a_freeze(1)).by == "ada"

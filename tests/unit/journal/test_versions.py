@@ -154,3 +154,16 @@ def test_a_newer_agents_unfinished_deployment_can_be_recovered(journal: StateDat
     # Finished if its release is live, and undone if it is not.
     assert (left.stage, journal.stage_of("d-1")) == (Stage.PUBLISHING, Stage.PUBLISHING)
     assert (left.request.action, left.kind) == (Action.DEPLOY, Kind.COMMIT)
+
+
+def test_who_asked_is_kept_and_an_older_agent_goes_on_with_the_run(journal: StateDatabase, tmp_path: Path) -> None:
+    journal.begin(Request("d-1", revision="v1", by="ada"), NOON)
+
+    (left,) = journal.unfinished()
+    assert (left.request.by, left.record.by, journal.history()[0]["by"]) == ("ada", "ada", "ada")
+
+    # It does not know the member, and writes the record without it.
+    told = {name: value for name, value in Record("d-1", "failed").to_json().items() if name != "by"}
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as db:
+        db.execute("UPDATE deployment SET outcome = 'failed', record = ?", (json.dumps(told),))
+    assert journal.history()[0]["by"] == ""

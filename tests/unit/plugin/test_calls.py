@@ -11,6 +11,7 @@ from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.plugin.rpcinterface import ReleaseRPCInterface, make_rpcinterface
+from release_agent.plugin.wire import person_of
 from support.markdown import page
 
 SHAPES = {
@@ -21,7 +22,9 @@ SHAPES = {
 
 def refused(method: str, *arguments: Any) -> RPCError:
     """Return the fault that a call is; its configuration is at no place."""
-    supervisord = SimpleNamespace(options=SimpleNamespace(mood=SupervisorStates.RUNNING, logger=None), process_groups={})
+    supervisord = SimpleNamespace(
+        options=SimpleNamespace(mood=SupervisorStates.RUNNING, logger=None, server_configs=[]), process_groups={}
+    )
     with pytest.raises(RPCError) as told:
         getattr(make_rpcinterface(supervisord, config="/nowhere"), method)(*arguments)
     return told.value
@@ -84,3 +87,26 @@ def test_a_call_without_arguments_is_no_wish_for_the_newest_version(method: str)
 
     assert told.code == Faults.INCORRECT_PARAMETERS
     assert f"{SHAPES[method]}: missing a required argument" in told.text
+
+
+@pytest.mark.parametrize(
+    ("users", "named", "by"),
+    [
+        (["ci"], "", "ci"),
+        (["ci", "ci"], "", "ci"),
+        (["ci", "ops"], "", ""),  # supervisor does not tell which of them it was
+        ([None, "ci"], "", ""),
+        ([None], "", ""),
+        ([], "", ""),
+        (["ci"], "ada", "ada"),
+        (["ci"], "ada\n\x1b[31m" + "a" * 900, "ada ?[31m" + "a" * 91),
+    ],
+)
+def test_who_asks_is_who_is_named_or_the_only_user_that_may_log_in(users: list[str | None], named: str, by: str) -> None:
+    assert person_of(named, [{"username": user} for user in users]) == by
+
+
+@pytest.mark.parametrize("value", ["soon", "2", "-1s", "0s", "366d", 120, True, []])
+def test_a_time_to_wait_that_is_none_is_refused(value: object) -> None:
+    assert fault("check", "v1", True, False, False, value) == Faults.INCORRECT_PARAMETERS
+    assert fault("deploy", "v1", True, "rpc", False, "", "", False, value) == Faults.INCORRECT_PARAMETERS

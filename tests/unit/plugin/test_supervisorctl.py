@@ -16,12 +16,16 @@ UNKNOWN = object()  # the plugin is older, and knows no getOutput
 DEPLOYED = {"id": "d-1", "outcome": "deployed", "revision": "v1", "release": "000001-v1", "phases": []}
 
 
+def _is_event(answer: Any) -> bool:
+    return isinstance(answer, dict) and "event" in answer
+
+
 class Release:
     """The plugin: answers what a test says, one after the other, and keeps what it was asked."""
 
     def __init__(self, *answers: Any) -> None:
-        self.answers = [answer for answer in answers if answer is not UNKNOWN and "event" not in answer]
-        self.events = [answer for answer in answers if answer is not UNKNOWN and "event" in answer]
+        self.answers = [answer for answer in answers if answer is not UNKNOWN and not _is_event(answer)]
+        self.events = [answer for answer in answers if _is_event(answer)]
         self.faulty = UNKNOWN in answers
         self.asked: list[tuple[Any, ...]] = []
 
@@ -34,7 +38,10 @@ class Release:
     def __getattr__(self, method: str) -> Any:
         def call(*arguments: Any) -> Any:
             self.asked.append((method, *arguments))
-            return self.answers.pop(0)
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
         return call
 
@@ -175,3 +182,39 @@ def test_the_list_of_commands_has_release_once(capsys: pytest.CaptureFixture[str
 
 def test_help_on_what_nobody_knows_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert helped(capsys, "nonsense") == "*** No help on nonsense\n"
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+
+
+def test_who_typed_it_is_told_to_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ada")
+
+    assert run("deploy v1", DEPLOYED)[1][0] == ("deploy", "v1", False, "supervisorctl", False, "", "ada")
+    assert run("deploy --by=bob --force v1", DEPLOYED)[1][0] == ("deploy", "v1", False, "supervisorctl", True, "", "bob")
+    assert run("stage v1", DEPLOYED)[1][0] == ("stage", "v1", False, "supervisorctl", "ada")
+    assert run("rollback", DEPLOYED, {"follow": "tag"})[1][0] == ("rollback", "", False, "supervisorctl", "ada")
+
+
+def test_an_older_plugin_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ada")
+    unknown = xmlrpc.client.Fault(Faults.INCORRECT_PARAMETERS, "too many arguments")
+
+    _, asked, exit_code = run("stage v1", unknown, DEPLOYED)
+
+    assert (asked, exit_code) == ([("stage", "v1", False, "supervisorctl", "ada"), ("stage", "v1", False, "supervisorctl")], 0)
+
+
+def test_only_what_is_asked_for_is_told_to_the_plugin() -> None:
+    assert run("deploy --despite-freeze", DEPLOYED)[1][0] == ("deploy", "", False, "supervisorctl", False, "", "", True)
+    assert run("rollback --despite-freeze", DEPLOYED, {})[1][0] == ("rollback", "", False, "supervisorctl", "", True)
+    assert run("rollback", DEPLOYED, {})[1][0] == ("rollback", "", False, "supervisorctl")
+    assert run("stage --despite-freeze")[2] == LSBInitExitStatuses.INVALID_ARGS
+
+
+def test_how_long_to_wait_is_told_to_the_plugin() -> None:
+    assert run("deploy --wait-for=2m v2", DEPLOYED)[1][0] == ("deploy", "v2", False, "supervisorctl", False, "", "", False, "2m")
+    refused = DEPLOYED | {"outcome": "refused", "error": {"code": "busy", "message": "", "hint": ""}}
+    assert run("deploy --dry-run --wait-for=2m v2", refused)[1][0] == ("check", "v2", False, False, False, "2m")

@@ -38,7 +38,8 @@ def test_a_directory_in_the_form_of_old_programs_is_read() -> None:
     above = store.add("tree", b"040000 src\0" + bytes.fromhex(below))
     commit = store.add("commit", f"tree {above}\n\nold\n".encode())
 
-    assert [(entry.mode, entry.path) for entry in objects.files(store.cat, commit)] == [("100644", "src/app.py")]
+    tree = objects.root_tree(store.cat, commit)
+    assert [(entry.mode, entry.path) for entry in objects.files(store.cat, tree)] == [("100644", "src/app.py")]
 
 
 def test_an_object_that_is_too_large_to_keep_is_refused_by_its_size() -> None:

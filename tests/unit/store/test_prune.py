@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,3 +143,14 @@ def test_read_only_directories_go_too(open_place: Path) -> None:
         assert prune(root, 1) == [1]
         assert numbers(root) == [2]
         assert list(root.incoming.iterdir()) == []
+
+
+def test_protected_release_stays_and_does_not_count_towards_keep(tmp_path: Path) -> None:
+    root = Root(tmp_path, SystemClock())
+    root.prepare()
+    for number in range(1, 6):
+        install(root, number, State.HEALTHY)
+    root.save(replace(root.releases()[0], protected=True))
+
+    assert prune(root, 2, 5) == [2, 3]
+    assert numbers(root) == [1, 4, 5]

@@ -11,7 +11,7 @@ from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Exit
 from release_agent.rollout.host.answers import failure, status_of
 from release_agent.rollout.host.client import HostClient
-from release_agent.rollout.host.model import HostError, deployment
+from release_agent.rollout.host.model import HostError, RunRequest
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Unreachable
 from release_agent.services.faults import FaultCode
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEADLINE = 600.0
+WANTED = RunRequest("release.deploy", "v2", "rollout-1", by="ada@desk")
 LOCKED = xmlrpc.client.Fault(FAULTS + Exit.FAILED, "the journal /srv/state.db cannot be used: database is locked")
 BUSY = xmlrpc.client.Fault(FAULTS + Exit.BUSY, "another deployment is already running")
 STOPPING = xmlrpc.client.Fault(FaultCode.SHUTDOWN_STATE, "SHUTDOWN_STATE")
@@ -54,7 +55,7 @@ class _Host:
         async def under_way(_identity: str, _phase: str) -> None:
             pass
 
-        return await self.client.run(deployment("v2", "rollout-1", None), DEADLINE, under_way, again=False)
+        return await self.client.run(WANTED, DEADLINE, under_way, again=False)
 
     def deployed(self) -> tuple[dict[str, Any], float]:
         """Deploy there; returns the record, and the seconds that it took."""
@@ -166,7 +167,7 @@ def test_run_that_was_started_before_is_found_behind_many_newer_ones() -> None:
             asked.extend(arguments)
             return [*newer, {"id": "d1", "trigger": "rollout-1"}][: arguments[0]]
 
-    started, _ = no_time.run(Historian().client.start(deployment("v2", "rollout-1", None), DEADLINE, again=True))
+    started, _ = no_time.run(Historian().client.start(WANTED, DEADLINE, again=True))
 
     assert (started, asked) == ("d1", [1000])
 
@@ -186,3 +187,12 @@ def test_hosts_own_word_is_believed_at_once(refusal: Exception) -> None:
     failed, _ = host.failed()
 
     assert (failed.unreachable, host.asked) == (False, ["deploy"])
+
+
+def test_a_host_with_an_older_plugin_is_deployed_to_without_the_operators_name() -> None:
+    unknown = xmlrpc.client.Fault(FaultCode.INCORRECT_PARAMETERS, "release.deploy(revision, wait=false): too many arguments")
+    host = _Host(deploy=[unknown, {"id": "d-1"}], getDeployment=[{"id": "d-1", "outcome": "deployed"}])
+
+    record, _ = host.deployed()
+
+    assert (record["outcome"], host.asked[:2]) == ("deployed", ["deploy", "deploy"])

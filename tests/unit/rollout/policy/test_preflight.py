@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from release_agent.errors import Code, FleetStopped, Refused
@@ -41,6 +43,16 @@ def test_host_that_must_not_be_deployed_to_is_an_error_of_its_own_and_noted_all_
         note_status(noted, status(**{setting: True}))
 
     assert (refused.value.code, noted.before) == (code, "000001-aaaaaaaaaaaa")
+
+
+def test_a_frozen_host_has_failed_unless_the_rollout_goes_on_in_spite_of_it() -> None:
+    frozen = replace(status(), frozen="by ada: the database moves")
+
+    with pytest.raises(HostError, match="frozen by ada: the database moves") as refused:
+        note_status(host("host-1"), frozen)
+    note_status(host("host-1"), frozen, despite_freeze=True)
+
+    assert refused.value.code == Code.FROZEN
 
 
 def test_all_hosts_are_of_one_fleet() -> None:

@@ -1,0 +1,30 @@
+"""Which runs a freeze refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release_agent.errors import Code, Refused
+from release_agent.model import ROLLOUT, Action, Trigger
+
+if TYPE_CHECKING:
+    from release_agent.model import Freeze, Request
+
+_AUTOMATIC = (Trigger.BOOT, Trigger.WATCH)
+
+
+def refuse_if_frozen(frozen: Freeze | None, request: Request) -> None:
+    """Raise Refused (frozen) for a deployment or a rollback that somebody asked for, unless that was said to go on."""
+    if frozen is None or request.despite_freeze or is_automatic(request):
+        return
+    raise Refused(
+        Code.FROZEN,
+        f"deployments are frozen {frozen.describe()}",
+        hint="wait for the end, or end it: `release-agent unfreeze`; to go on in spite of it: --despite-freeze",
+    )
+
+
+def is_automatic(request: Request) -> bool:
+    """Whether a run keeps the host serving: a boot, a rollback by the monitor, or the revert of a rollout."""
+    is_revert = request.action is Action.ROLLBACK and request.trigger.startswith(ROLLOUT)
+    return request.trigger in _AUTOMATIC or is_revert
