@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself, as all do but ``rollout``, whose verbs do."""
+    """What a command does, for ``--help``; ``json``: it takes ``--json`` itself; the verbs of ``rollout`` do."""
 
     help: str
     json: bool = True
@@ -21,6 +21,7 @@ class Command(NamedTuple):
 
 # In the order of `release-agent --help` and of docs/commands.md.
 COMMANDS = {
+    "init": Command("set up a container: write the configuration and supervisor's sections that are missing", json=False),
     "deploy": Command("build and publish a revision, restart the services and prove them healthy, or roll back"),
     "stage": Command("build and rehearse a revision for a later deployment; publish nothing"),
     "rollback": Command("roll back to the release that was live before, or to the named one"),

@@ -96,7 +96,7 @@ def test_every_argument_of_a_command_is_documented_and_no_other(command: str) ->
     described = {re.split("[ =]", names(row[0])[0])[0] for row in section.rows()}
 
     wanted = arguments(commands()[command])
-    assert set(re.findall(r"--[a-z-]+|\b[A-Z]{2,}\b", usage)) - {"N"} == wanted
+    assert set(re.findall(r"--[a-z-]+|\b[A-Z]{2,}\b", usage)) - {"N", "DIR"} == wanted
     assert described == wanted - {"--json"}
 
 
@@ -179,8 +179,8 @@ def test_examples_have_the_shape_of_what_the_commands_print(tmp_path: Path, supe
 
 
 def test_every_command_has_an_example() -> None:
-    # `monitor` speaks supervisor's protocol and answers nobody else; `rollout` has a page of its own.
-    assert {names(title)[0].split()[0] for title in TITLES} == set(commands()) - {"monitor", "rollout"}
+    # `init` asks a person; `monitor` speaks supervisor's protocol and answers nobody else; `rollout` has a page of its own.
+    assert {names(title)[0].split()[0] for title in TITLES} == set(commands()) - {"init", "monitor", "rollout"}
 
 
 def test_hint_about_an_unhealthy_release_is_the_one_that_is_given() -> None:
