@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent.cli.call import say
 from release_agent.cli.init import look
 from release_agent.cli.init.propose import propose
+from release_agent.cli.init.repositories import repositories_in
 from release_agent.cli.init.seen import SeenContainer, root_of
 from release_agent.cli.init.write import make_root, write_all
 from release_agent.config.load import chosen_path
@@ -66,7 +67,7 @@ def _look(call: Call) -> SeenContainer:
         supervisor=seen,
         deployer=look.deployer(root, seen),
         root=root,
-        repositories=() if there else look.repositories(Path(call.arguments.repositories), call.clock),
+        repositories=() if there else repositories_in(Path(call.arguments.repositories), call.clock),
         config=path,
         is_there=there is not None,
         has_consul=any(Variable.CONSUL_HTTP_ADDR in known for known in (os.environ, seen.environment)),

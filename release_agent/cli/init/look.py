@@ -1,4 +1,4 @@
-"""Look at a container: the supervisord that runs, the repositories, the user that is to deploy. Nothing is changed."""
+"""Look at a container: the supervisord that runs, and the user that is to deploy. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
-import tomllib
 import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from release_agent.cli.init.seen import Deployer, SeenProgram, SeenRepository, SeenSupervisor
-from release_agent.config.blueprint import FILE
-from release_agent.config.sections import Repository
-from release_agent.deploy.policy.versions import matching
+from release_agent.cli.init.seen import Deployer, SeenProgram, SeenSupervisor
 from release_agent.errors import Code, Misconfigured, SupervisorGone
-from release_agent.model import Kind
-from release_agent.repository.source import GitSource
 from release_agent.services.programs import AGENT_VERBS, is_own
 from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
@@ -30,12 +23,10 @@ from release_agent.system.user import group_name, name_of
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from release_agent.system.clock import Clock
 
 _USER = "release"
-_BRANCHES = ("main", "master", "trunk")
 _PLUGIN = "rpcinterface:release"
 _PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
 _LONGEST = 20  # seconds until supervisord's Python has imported the plugin
@@ -116,19 +107,25 @@ def _environment_of(pid: int) -> dict[str, str]:
 
 
 def _can_load(pid: int, environment: Mapping[str, str]) -> bool:
-    """Whether the Python that supervisord runs in has this agent, too."""
+    """Whether the Python that supervisord runs in has this agent, too; it is asked as the user of supervisord."""
     try:
         python, *_ = command_line(pid)
     except UnknownSectionsError:
         return False
-    if not Path(python).name.startswith("python"):
+    user = processes.owner(pid)
+    if not Path(python).name.startswith("python") or user is None:
         return False
     command = [python, "-P", "-c", "import release_agent.plugin"]
+    account = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 != user else {}
+    return _succeeds(command, environment, account)
+
+
+def _succeeds(command: Sequence[str], environment: Mapping[str, str], account: dict[str, Any]) -> bool:
+    quiet: dict[str, Any] = {"capture_output": True, "stdin": subprocess.DEVNULL, "cwd": "/", "timeout": _LONGEST}
     try:
-        done = subprocess.run(command, env=dict(environment), cwd="/", check=False, capture_output=True, timeout=_LONGEST)  # noqa: S603 - the Python that supervisord runs in
+        return subprocess.run(command, env=dict(environment), check=False, **quiet, **account).returncode == 0  # noqa: S603 - a list
     except (OSError, subprocess.SubprocessError):
         return False
-    return done.returncode == 0
 
 
 def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iterator[SeenProgram]:
@@ -154,50 +151,6 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
 def pairs(text: str) -> dict[str, str]:
     """Read `environment=` of a section."""
     return {name: double or single or bare.strip() for name, double, single, bare in _PAIR.findall(text)}
-
-
-def repositories(place: Path, clock: Clock) -> list[SeenRepository]:
-    """Return the repositories in a directory, or the directory itself if it is one; raises Misconfigured, Refused."""
-    try:
-        found = [place] if _is_repository(place) else sorted(filter(_is_repository, place.iterdir()))
-    except OSError:
-        found = []
-    if not found:
-        raise Misconfigured(
-            Code.MISCONFIGURED,
-            f"no git repository in {place}",
-            hint=f"mount one there, read-only, as {place}/NAME; or name another directory with --repositories",
-        )
-    return [_looked_into(path, clock) for path in found]
-
-
-def _is_repository(path: Path) -> bool:
-    return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
-
-
-def _looked_into(path: Path, clock: Clock) -> SeenRepository:
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")).strip("-._") or "app"
-    with tempfile.TemporaryDirectory(prefix="release-agent-") as scratch:
-        source = GitSource([Repository(name, str(path), ".")], Path(scratch), clock)
-        try:
-            (repository,) = source.repositories
-            tags = tuple(source.tags())
-            branch = next((name for name in _BRANCHES if repository.find(name, Kind.BRANCH)), "")
-            newest = next(iter(matching(tags, "*", prereleases=False)[0]), "") or branch
-            text = ""
-            if newest:
-                text = source.read(dict(source.resolve(newest, list(Kind)).commits), FILE).get(name, "")
-        finally:
-            source.close()
-    return SeenRepository(name, str(path), tags, branch, services=_names_services(text))
-
-
-def _names_services(text: str) -> bool:
-    """Whether a release.toml names services; a broken one is reported by `doctor`."""
-    try:
-        return bool({"service", "programs"} & set(tomllib.loads(text)))
-    except (ValueError, RecursionError):
-        return False
 
 
 def deployer(root: Path, seen: SeenSupervisor) -> Deployer:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from release_agent.cli.init.seen import SeenProgram
 
-_PORT_OPTION = re.compile(r"(?:--bind|--port|--listen|-b|-p)[ =]\s*(?:[\w.\[\]-]*:)?(\d{2,5})\b")
+_PORT_OPTION = re.compile(r"(?:--bind|--port|--listen|-b|-p)[ =]\s*(?:[\w.\[\]:-]*:)?(\d{2,5})\b")
 _PORT_OF_SOCKET = re.compile(r"tcp://.*:(\d+)$")
+_MOVES = '{ PORT = "{port}" }'
 _PAGE = "docs/without-losing-a-request.md"
 
 
@@ -49,6 +50,9 @@ def recognise(program: SeenProgram) -> Recipe:
     server = next((known for name in names for known in _SERVERS if name.startswith(known)), "")
     if program.socket:
         return _on_held_socket(program, server)
+    if "%(process_num)" in program.environment.get("PORT", ""):
+        advice = 'a restart loses requests: set before_stop, after_start and restart = "rolling", as the recipe has it'
+        return Recipe("Behind HAProxy", rehearsal=_MOVES, doubt=_control_socket(program, server), advice=advice)
     return _SERVERS[server](program) if server else _plain(program)
 
 
@@ -57,19 +61,20 @@ def _on_held_socket(program: SeenProgram, server: str) -> Recipe:
         advice = "`uvicorn --fd 0` resets connections when it stops; start serve.py of the recipe instead"
         return Recipe("uvicorn", advice=advice)
     if server == "gunicorn":
-        return Recipe("gunicorn on a held socket", doubt=_control_socket(program))
-    return Recipe("Node")
+        return Recipe("gunicorn on a held socket", doubt=_control_socket(program, server))
+    # The page of uvicorn shows a server in Python.
+    return Recipe("uvicorn" if program.command.startswith("python") else "Node")
 
 
-def _control_socket(program: SeenProgram) -> str:
-    if "--no-control-socket" in program.command or "--control-socket" in program.command:
+def _control_socket(program: SeenProgram, server: str = "gunicorn") -> str:
+    if server != "gunicorn" or "control-socket" in program.command:
         return ""
     return "gunicorn 25.1 and later needs --no-control-socket in its command first"
 
 
 def _gunicorn(program: SeenProgram) -> Recipe:
     reloads = "--chdir" in program.command and "/current" in program.command and not program.directory
-    moves = '{ PORT = "{port}" }' if "PORT" in program.environment else ""
+    moves = _moves(program)
     if reloads and "--preload" not in program.command:
         doubt = _control_socket(program) or _immovable(moves)
         return Recipe("gunicorn that reloads on HUP", restart="signal:HUP", rehearsal=moves, doubt=doubt)
@@ -112,9 +117,14 @@ def _plain(program: SeenProgram) -> Recipe:
 
 
 def _losing(program: SeenProgram, title: str) -> Recipe:
-    moves = '{ PORT = "{port}" }' if "PORT" in program.environment else ""
+    moves = _moves(program)
     advice = "a restart loses requests: make its section an [fcgi-program], as the recipe has it"
     return Recipe(title, rehearsal=moves, doubt=_immovable(moves), advice=advice)
+
+
+def _moves(program: SeenProgram) -> str:
+    """What tells a copy to listen elsewhere, empty if the program does not show how."""
+    return _MOVES if "PORT" in program.environment else ""
 
 
 def _immovable(moves: str) -> str:
