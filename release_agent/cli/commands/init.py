@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
     from release_agent.cli.init.propose import Proposal
-    from release_agent.cli.init.seen import Deployer
 
 _REPOSITORIES = "/repos"
 
@@ -48,7 +47,7 @@ def run(call: Call) -> int:
         _print(texts)
     else:
         if not call.arguments.output:
-            _make_root(container.root, container.deployer)
+            _make_root(container, proposal)
         written, failed = write_all(texts)
         if failed:
             raise _not_written(texts, failed)
@@ -70,7 +69,7 @@ def _look(call: Call) -> SeenContainer:
         repositories=() if there else repositories_in(Path(call.arguments.repositories), call.clock),
         config=path,
         is_there=there is not None,
-        has_consul=any(Variable.CONSUL_HTTP_ADDR in known for known in (os.environ, seen.environment)),
+        has_consul=Variable.CONSUL_HTTP_ADDR in seen.environment,  # what programs inherit
     )
 
 
@@ -78,16 +77,16 @@ def _in(directory: str | None, files: Mapping[Path, str]) -> dict[Path, str]:
     return {Path(directory) / path.name: text for path, text in files.items()} if directory else dict(files)
 
 
-def _make_root(root: Path, deployer: Deployer) -> None:
+def _make_root(container: SeenContainer, proposal: Proposal) -> None:
     """Make the root directory; raises Misconfigured."""
-    why = f"{root} does not belong to {deployer.name}, who is to deploy"
+    root, name = container.root, container.deployer.name
+    why = f"{root} does not belong to {name}, who is to deploy"
     try:
-        if make_root(root, deployer):
+        if make_root(root, container.deployer):
             return
     except OSError as error:
-        why = f"{root} cannot be made for {deployer.name}, who is to deploy: {error.strerror}"
-    commands = f"install -d -o {deployer.name} -g {deployer.group} {root}"
-    raise Misconfigured(Code.MISCONFIGURED, why, hint=f"as root: {commands}; then run init again")
+        why = f"{root} cannot be made for {name}, who is to deploy: {error.strerror}"
+    raise Misconfigured(Code.MISCONFIGURED, why, hint=f"as root: {proposal.make_root}; then run init again")
 
 
 def _not_written(texts: Mapping[Path, str], failed: Mapping[Path, OSError]) -> Misconfigured:
@@ -112,4 +111,6 @@ def _said(proposal: Proposal, written: Sequence[Path], moved: Mapping[Path, Path
     for note in proposal.notes:
         lines += [f"- {plain(note.what)}", f"    -> {plain(note.do)}"]
     wide = max(len(command) for command, _ in proposal.steps)
-    return "\n".join([*lines, "", "go on with:", *(f"  {command:<{wide}}    # {does}" for command, does in proposal.steps)])
+    first = f"copy each file to its place, run `{proposal.make_root}`, and " if moved else ""
+    steps = [f"  {command:<{wide}}    # {does}" for command, does in proposal.steps]
+    return "\n".join([*lines, "", f"{first}go on with:", *steps])

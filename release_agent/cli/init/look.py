@@ -19,6 +19,7 @@ from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
 from release_agent.services.supervisor import SupervisorServices
 from release_agent.system import processes
+from release_agent.system.urls import Address
 from release_agent.system.user import group_name, name_of
 from release_agent.variables import Variable
 
@@ -44,6 +45,7 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
         "url": rpc.url,
         "user": name_of(uid) if uid else "",
         "environment": environment,
+        "has_login": bool(environ.get(Variable.SUPERVISOR_USERNAME)) or Address.of(url).login is not None,
         "has_plugin": _has_plugin(rpc),
         "can_load": _can_load(pid, environment),
         "taken": tuple(p["name"] for p in programs if p["group"] in AGENT_VERBS and not is_own(p)),

@@ -21,12 +21,16 @@ _CONTROLLER = "supervisor.ctl_factory=release_agent.plugin:make_controller"
 
 @dataclass(frozen=True)
 class Proposal:
-    """What `init` would write, by path; what is there and kept; what it could not know; the commands to go on with."""
+    """What `init` would write, by path; what is there and kept; what it could not know; the commands to go on with.
+
+    ``make_root``: the command that makes the root directory.
+    """
 
     files: dict[Path, str]
     kept: Sequence[str]
     notes: Sequence[Note]
     steps: Sequence[tuple[str, str]]
+    make_root: str
 
 
 def propose(container: SeenContainer) -> Proposal:
@@ -36,7 +40,9 @@ def propose(container: SeenContainer) -> Proposal:
     kept = [str(container.config)] if is_there else []
     kept += [f"[{section}]" for section in sections.SECTIONS.values() if section in container.supervisor.own]
     notes = [*(() if is_there else _of_configuration(container)), *_of_supervisor(container), *_of_plugin(container)]
-    return Proposal(proposed | missing, kept, notes, _steps(container, is_changed=bool(missing)))
+    deployer = container.deployer
+    make_root = f"install -d -o {deployer.name} -g {deployer.group} {container.root}"
+    return Proposal(proposed | missing, kept, notes, _steps(container, is_changed=bool(missing)), make_root)
 
 
 def _of_configuration(container: SeenContainer) -> Iterator[Note]:
@@ -79,6 +85,9 @@ def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
         yield Note(f"where {seen.file} lets files in: it has no [include] of a whole directory", do)
     for name in seen.taken:
         yield Note(f"whether the program {name} is the agent's: its command is another", "rename it, and run init again")
+    if seen.has_login:
+        do = "add SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD to environment= of the sections, in a file that only root reads"
+        yield Note("where the password of supervisor may stand: it is in none of the files", do)
     if not container.deployer.has_socket and seen.user:
         do = "set chown and chmod in [unix_http_server], and restart supervisord"
         yield Note(f"how {container.deployer.name} gets at supervisor: the socket is closed", do)

@@ -168,6 +168,7 @@ def test_output_takes_all_files_and_leaves_the_container_as_it_is(container: Bar
     assert container.written() == {}
     assert f"wrote   {output}/release-agent.toml    belongs to {container.config}" in done.out
     assert len(list(output.iterdir())) == 5
+    assert f"run `install -d -o nobody -g nogroup {container.place}/root`, and go on with:" in done.out
 
 
 @pytest.mark.needs("mount")

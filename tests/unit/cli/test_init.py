@@ -121,6 +121,10 @@ def test_no_release_brings_programs_before_a_person_says_as_whom() -> None:
     assert list(sections(CONTAINER)["rpcinterface:release"]) == ["supervisor.rpcinterface_factory"]
 
 
+def test_a_password_of_supervisor_is_left_to_a_person() -> None:
+    assert "SUPERVISOR_PASSWORD" in unknown(seen(url="http://127.0.0.1:9001", has_login=True))
+
+
 def test_a_program_with_a_name_of_the_agents_is_named() -> None:
     assert "whether the program deploy is the agent's" in unknown(seen(taken=["deploy"]))
 
