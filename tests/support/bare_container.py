@@ -50,6 +50,7 @@ class BareContainer:
         self.place = place
         self.port = free_port()
         self.config = place / "etc/release-agent.toml"
+        self.log = place / "container.log"
         self.environment = clean_environment() | {
             "PYTHONPATH": str(INSTALLED),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -73,14 +74,19 @@ class BareContainer:
         reads = f"[include]\nfiles={self.place}/conf.d/*.conf" if include is None else include
         file.write_text(SUPERVISORD.format(**values, include=reads, user="" if as_nobody else "user=daemon"))
 
-    def start(self, *, socket: str = OPEN, include: str | None = None, as_nobody: bool = False) -> BareContainer:
-        """Start supervisord; ``as_nobody``: not as root."""
+    def start(
+        self, *, socket: str = OPEN, include: str | None = None, as_nobody: bool = False, busy: bool = False
+    ) -> BareContainer:
+        """Start supervisord; ``as_nobody``: not as root; ``busy``: with a program that runs, and is no service."""
         self.configure(self.place / "supervisord.conf", socket="" if as_nobody else socket, include=include, as_nobody=as_nobody)
+        if busy:
+            with (self.place / "supervisord.conf").open("a") as file:
+                file.write("[program:busy]\ncommand=sleep inf\n")
         command = [self.place / "bin/supervisord", "-c", self.place / "supervisord.conf"]
-        nothing = subprocess.DEVNULL
         user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_nobody else {}
-        streams = {"stdin": nothing, "stdout": nothing, "stderr": nothing}
-        self.supervisord = subprocess.Popen(command, env=self.environment, **streams, **user)
+        with self.log.open("wb") as log:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self.supervisord = subprocess.Popen(command, env=self.environment, **streams, **user)
         self.answers()
         return self
 

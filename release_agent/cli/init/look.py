@@ -45,6 +45,7 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
         "url": rpc.url,
         "user": name_of(uid) if uid else "",
         "environment": environment,
+        "is_idle": not any(process.pid for group in services.processes().values() for process in group),
         "has_login": bool(environ.get(Variable.SUPERVISOR_USERNAME)) or Address.of(url).login is not None,
         "has_plugin": _has_plugin(rpc),
         "can_load": _can_load(pid, environment),

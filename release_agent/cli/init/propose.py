@@ -109,7 +109,7 @@ def _of_plugin(container: SeenContainer) -> Iterator[Note]:
 def _steps(container: SeenContainer, *, is_changed: bool) -> list[tuple[str, str]]:
     control = _supervisorctl(container)
     steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and each time")]
-    if is_changed and sections.opens_socket(container):
+    if is_changed and sections.restarts(container):
         return [(f"{control} reload", "restarts supervisord and all programs; boot deploys for the first time"), *steps]
     if is_changed:
         return [(f"{control} update", "starts boot, which deploys for the first time"), *steps]

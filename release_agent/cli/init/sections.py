@@ -52,9 +52,14 @@ def opens_socket(container: SeenContainer) -> bool:
     return not container.deployer.has_socket and not container.supervisor.user
 
 
+def restarts(container: SeenContainer) -> bool:
+    """Whether supervisord is to start again: its socket has to be opened, or it gets the plugin, and no program runs."""
+    return opens_socket(container) or (container.supervisor.is_idle and "plugin" in lacking(container))
+
+
 def will_have_plugin(container: SeenContainer) -> bool:
     """Whether the plugin works when all steps are done: supervisord reads its section when it starts."""
-    return container.supervisor.has_plugin or (opens_socket(container) and "plugin" in lacking(container))
+    return container.supervisor.has_plugin or (restarts(container) and "plugin" in lacking(container))
 
 
 def place_of(container: SeenContainer) -> tuple[Path, str]:

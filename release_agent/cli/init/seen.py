@@ -34,7 +34,7 @@ class SeenSupervisor:
     [include]. ``own``: the names of the sections that are there. ``has_plugin``: it runs the plugin.
     ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``: its own.
     ``unreadable``: why its configuration cannot be read. ``taken``: programs with a name of the agent's that are others.
-    ``has_login``: it wants a user and a password.
+    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so that a restart costs nothing.
     """
 
     url: str
@@ -50,6 +50,7 @@ class SeenSupervisor:
     unreadable: str = ""
     taken: Sequence[str] = ()
     has_login: bool = False
+    is_idle: bool = False
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,25 @@ def test_a_plugin_that_supervisord_could_not_load_is_not_proposed() -> None:
     assert "install release-agent into the Python of supervisord" in unknown(container)
 
 
+@pytest.mark.parametrize(
+    ("idle", "has_socket", "can_load", "step"),
+    [
+        (False, True, True, "update"),
+        (True, True, True, "reload"),
+        (False, False, True, "reload"),
+        (True, True, False, "update"),  # a restart would bring nothing
+    ],
+)
+def test_supervisord_starts_again_if_it_must_or_if_that_stops_nothing(
+    idle: bool, has_socket: bool, can_load: bool, step: str
+) -> None:
+    deployer = Deployer("release", "release", "/", has_socket=has_socket)
+
+    steps = propose(replace(seen(is_idle=idle, can_load=can_load), deployer=deployer)).steps
+
+    assert [command for command, _ in steps] == [f"supervisorctl {step}", "release-agent doctor", "supervisorctl start deploy"]
+
+
 def test_a_closed_socket_is_opened_for_the_group_of_the_user() -> None:
     found = sections(replace(CONTAINER, deployer=Deployer("release", "crew", "/", has_socket=False)))
 
