@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.bare_container import OPEN, BareContainer
+from support.markdown import page
 from support.privileges import NOBODY
 from support.repositories import Repository
 
@@ -41,6 +42,7 @@ stat -c 'root of %U' /srv/app
 supervisorctl shutdown >/dev/null
 wait
 """
+CONTROLLER = "[ctlplugin:release]\nsupervisor.ctl_factory=release_agent.plugin:make_controller"
 
 
 @pytest.fixture
@@ -98,7 +100,8 @@ def test_in_a_container_with_the_usual_places_nothing_has_to_be_named(container:
     with (etc / "passwd").open("a") as users, (etc / "group").open("a") as groups:
         users.write("release:x:990:990::/srv:/bin/sh\n")
         groups.write("release:x:990:\n")
-    container.configure(etc / "supervisord.conf", socket="chmod=0700", include="[include]\nfiles=supervisor.d/*.conf")
+    socket, include = "chown=root:release\nchmod=0770", f"{CONTROLLER}\n[include]\nfiles=supervisor.d/*.conf"
+    container.configure(etc / "supervisord.conf", socket=socket, include=include)
     text = (etc / "supervisord.conf").read_text()
     (etc / "supervisord.conf").write_text(
         text.replace(f"{container.place}/root", "/srv/app").replace(str(container.place), "/run")
@@ -108,7 +111,8 @@ def test_in_a_container_with_the_usual_places_nothing_has_to_be_named(container:
     done = container.run(*alone, PLACE=str(container.place))
 
     assert done.code == 0, done.out + done.err
-    assert "wrote   /etc/release-agent.toml\nwrote   /etc/supervisor.d/release-agent-deploy.conf" in done.out
+    (shown,) = page("docs/commands.md").section("`release-agent init`").examples("console")
+    assert done.out.startswith(shown.partition("\n")[2].replace("8080", str(container.port)).strip())
     assert "no faults" in done.out
     assert "health    passing" in done.out
     assert done.out.endswith("root of release\n")
