@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,6 @@ from support.repositories import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 STRANGER = 12345
 
@@ -42,6 +42,7 @@ stat -c 'root of %U' /srv/app
 supervisorctl shutdown >/dev/null
 wait
 """
+NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 CONTROLLER = "[ctlplugin:release]\nsupervisor.ctl_factory=release_agent.plugin:make_controller"
 
 
@@ -107,8 +108,7 @@ def test_in_a_container_with_the_usual_places_nothing_has_to_be_named(container:
         text.replace(f"{container.place}/root", "/srv/app").replace(str(container.place), "/run")
     )
 
-    alone = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", ALONE]
-    done = container.run(*alone, PLACE=str(container.place))
+    done = container.run(*NAMESPACES, "sh", "-c", ALONE, PLACE=str(container.place))
 
     assert done.code == 0, done.out + done.err
     (shown,) = page("docs/commands.md").section("`release-agent init`").examples("console")
@@ -194,6 +194,47 @@ def test_where_nothing_can_be_written_the_text_is_printed(container: BareContain
     assert f"cannot write {container.config}: Read-only file system" in done.err
     assert "init --output DIR" in done.err
     assert "[[repository]]" in done.out
+
+
+@pytest.mark.needs("mount")
+def test_without_a_supervisord_in_the_container_that_is_said(container: BareContainer) -> None:
+    done = container.run(*NAMESPACES, "release-agent", "init")
+
+    assert done.code == 13
+    assert "no supervisord runs here" in done.err
+
+
+@pytest.mark.needs("mount")
+def test_without_the_user_the_two_commands_are_named_and_nothing_is_written(container: BareContainer) -> None:
+    shutil.rmtree(container.place / "root")
+    container.start()
+    users = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("release:")]
+    (container.place / "passwd").write_text("\n".join(users))
+    command = f"mount --bind {container.place}/passwd /etc/passwd; exec release-agent --config {container.config} init"
+
+    done = container.run(
+        *("unshare", "--mount", "sh", "-c", command), SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock"
+    )
+
+    assert done.code == 10
+    root = f"{container.place}/root"
+    assert f"useradd --system --create-home release && install -d -o release -g release {root}" in done.err
+    assert container.written() == {}
+
+
+def test_a_user_whom_supervisor_does_not_let_in_is_told_who_may(container: BareContainer) -> None:
+    container.start(socket="chmod=0700")
+    command = ["release-agent", "--config", container.config, "init", "--repositories", container.place / "repos"]
+
+    done = container.run(
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+        *command,
+        SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock",
+    )
+
+    assert done.code == 13
+    assert "run it as root, who owns" in done.err
+    assert container.written() == {}
 
 
 def test_without_a_supervisor_nothing_is_written(container: BareContainer) -> None:
