@@ -53,6 +53,7 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
         "finds_agent": shutil.which("release-agent", path=environment.get("PATH", os.defpath)) is not None,
     }
     own = {f"program:{verb}" for verb in AGENT_VERBS if any(is_own(p, (verb,)) or p["group"] == verb for p in programs)}
+    own |= {_PLUGIN} if seen["has_plugin"] else set()
     try:
         sections = Sections(pid, environment)
     except UnknownSectionsError as error:
@@ -145,7 +146,6 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
             group,
             first["command"],
             directory=str(first.get("directory") or ""),
-            autostart=bool(first["autostart"]),
             socket=sections.value(section, "socket") if sections else "",
             environment=pairs(sections.value(section, "environment")) if sections else {},
         )

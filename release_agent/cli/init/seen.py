@@ -21,7 +21,6 @@ class SeenProgram:
     name: str
     command: str
     directory: str = ""
-    autostart: bool = False
     socket: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
