@@ -28,6 +28,7 @@ RUN python3 -m venv /opt/release-agent \
  && /opt/release-agent/bin/pip install --no-cache-dir .
 COPY README.md LICENSE ./
 COPY man man
+COPY supervisor.d supervisor.d
 COPY release_agent release_agent
 # Nothing is installed there later: pip alone is 16 MB.
 RUN /opt/release-agent/bin/pip install --no-cache-dir --no-deps --force-reinstall . \

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.system.disk import read_regular
+from release_agent.system.processes import all_pids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,11 +30,12 @@ class Sections:
 
     def __init__(self, pid: int, environ: Mapping[str, str] = os.environ) -> None:
         """Read the file that a running supervisord was started with; raises UnknownSectionsError."""
-        file = _file_of(pid)
+        file = self.file = _file_of(pid)
+        self._environ = environ
         self._parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
         try:
             self._parser.read_string(_text(file))
-            for included in self._included(file.parent, environ):
+            for included in [found for pattern in self.include for found in _matching(pattern)]:
                 self._parser.read_string(_text(included))
         except OSError as error:
             message = f"cannot read {error.filename or file}: {error.strerror}"
@@ -64,25 +66,45 @@ class Sections:
         message = f"no [program:{program['name']}] in the configuration of supervisord"
         raise UnknownSectionsError(message)
 
-    def _included(self, here: Path, environ: Mapping[str, str]) -> list[Path]:
-        values = {"here": str(here)} | {f"ENV_{name}": value for name, value in environ.items()}
-        given = self._parser.get("include", "files", fallback="")
-        patterns = re.sub(r"%\((\w+)\)s", lambda found: values.get(found[1], found[0]), given).split()
-        return [file for pattern in patterns for file in _matching(here, pattern)]
+    @property
+    def include(self) -> list[Path]:
+        """The patterns of the files that [include] reads, as whole paths."""
+        return [self.file.parent / pattern for pattern in self.value("include", "files").split()]
+
+    def names(self) -> list[str]:
+        """Return the names of all sections."""
+        return self._parser.sections()
+
+    def value(self, section: str, key: str) -> str:
+        """Return a value, its variables replaced as supervisord does; empty if there is none."""
+        values = {"here": str(self.file.parent)} | {f"ENV_{name}": value for name, value in self._environ.items()}
+        given = self._parser.get(section, key, fallback="").strip()
+        return re.sub(r"%\((\w+)\)s", lambda found: values.get(found[1], found[0]), given)
+
+
+def running() -> list[int]:
+    """Return the process ids of all supervisord on this machine."""
+    return sorted(pid for pid in all_pids() if _is_supervisord(pid))
+
+
+def _is_supervisord(pid: int) -> bool:
+    try:
+        return any(Path(word).name == "supervisord" for word in command_line(pid)[:3])
+    except UnknownSectionsError:
+        return False
 
 
 def _text(file: Path) -> str:
     return read_regular(file, _LARGEST).decode(errors="replace")
 
 
-def _matching(here: Path, pattern: str) -> list[Path]:
-    whole = here / pattern
-    return sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+def _matching(pattern: Path) -> list[Path]:
+    return sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
 
 
 def _file_of(pid: int) -> Path:
     """Return the path of the configuration that a running supervisord was started with."""
-    words = _command_line(pid)
+    words = command_line(pid)
     program = next((i for i, word in enumerate(words) if "supervisord" in Path(word).name), None)
     if program is None:
         message = f"process {pid} does not look like supervisord"
@@ -97,7 +119,7 @@ def _file_of(pid: int) -> Path:
     raise UnknownSectionsError(message)
 
 
-def _command_line(pid: int) -> list[str]:
+def command_line(pid: int) -> list[str]:
     """Return the words that started a process, see proc_pid_cmdline(5)."""
     try:
         return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]

@@ -35,6 +35,10 @@ READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
     "getLastWords": ("web", 0.0),
     "endRehearsal": (),
     "letGoSocket": ("web",),
+    # They read the root, and some of them the configuration.
+    "checkPrograms": ([],),
+    "updatePrograms": (),
+    "renewGroup": ("web",),
 }
 LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 

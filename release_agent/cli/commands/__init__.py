@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 # In the order of `release-agent --help` and of docs/commands.md.
 COMMANDS = {
+    "init": Command("set up a container: write the configuration and supervisor's sections that are missing", json=False),
     "deploy": Command("build and publish a revision, restart the services and prove them healthy, or roll back"),
     "stage": Command("build and rehearse a revision for a later deployment; publish nothing"),
     "rollback": Command("roll back to the release that was live before, or to the named one"),

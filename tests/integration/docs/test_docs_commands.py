@@ -203,8 +203,8 @@ def test_examples_have_the_shape_of_what_the_commands_print(tmp_path: Path, supe
 
 
 def test_every_command_has_an_example() -> None:
-    # `monitor` and `completion` answer programs, each in its own language; `rollout` has a page of its own.
-    assert {names(title)[0].split()[0] for title in TITLES} == set(commands()) - {"monitor", "rollout", "completion"}
+    # `init` asks a person; `monitor` and `completion` answer programs, each in its own language; `rollout` has a page of its own.
+    assert {names(title)[0].split()[0] for title in TITLES} == set(commands()) - {"init", "monitor", "rollout", "completion"}
 
 
 def test_hint_about_an_unhealthy_release_is_the_one_that_is_given() -> None:

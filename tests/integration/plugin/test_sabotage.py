@@ -173,12 +173,14 @@ def _is_bug(answer: object) -> bool:
 
 
 def test_whatever_fails_while_somebody_waits_is_told(sabotaged: Host) -> None:
-    for number, place in enumerate(_COLLABORATORS):
-        with somebody_waits(sabotaged, f"v1.{number % 2}.0") as waiting:
+    for place in _COLLABORATORS:
+        live = sabotaged.status()["current"]["revision"]
+        with somebody_waits(sabotaged, "v1.0.0" if live == "v1.1.0" else "v1.1.0") as waiting:
             sabotaged.rpc.saboteur.fails(place)
         answer = waiting.result(LONGEST_WAIT)
 
-        assert _is_bug(answer) or answer["outcome"] == "deployed", (place, answer)
+        # The run asks the plugin, too: whether there are programs that came with a release.
+        assert _is_bug(answer) or answer["outcome"] == "deployed" or "sabotaged" in answer["error"]["message"], (place, answer)
         assert_lives(sabotaged)
         sabotaged.rpc.saboteur.mends()
         eventually(lambda: sabotaged.rpc.saboteur.watches() == [], f"the loop rests after {place}")

@@ -1,0 +1,189 @@
+"""Look at a container: the supervisord that runs, and the user that is to deploy. Nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import xmlrpc.client
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from release_agent.cli.init.seen import Deployer, SeenProgram, SeenSupervisor
+from release_agent.errors import Code, Misconfigured, SupervisorGone
+from release_agent.services.programs import AGENT_VERBS, is_own
+from release_agent.services.rpc import Rpc
+from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
+from release_agent.services.supervisor import SupervisorServices
+from release_agent.system import processes
+from release_agent.system.urls import Address
+from release_agent.system.user import group_name, name_of
+from release_agent.variables import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+_USER = "release"
+_PLUGIN = "rpcinterface:release"
+_PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
+_LONGEST = 20  # seconds until supervisord's Python has imported the plugin
+
+
+def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
+    """Look at supervisord: the one at ``url`` or in the environment, else the only one that runs; raises Failed."""
+    url = url or environ.get(Variable.SUPERVISOR_SERVER_URL, "") or _found_url()
+    rpc = Rpc(url, environ)
+    services = SupervisorServices(rpc)
+    programs, pid = services.programs(), services.supervisor_pid()
+    environment = _environment_of(pid)
+    uid = processes.owner(pid)
+    seen: dict[str, Any] = {
+        "url": rpc.url,
+        "user": name_of(uid) if uid else "",
+        "environment": environment,
+        "is_idle": not any(process.pid for group in services.processes().values() for process in group),
+        "has_login": bool(environ.get(Variable.SUPERVISOR_USERNAME)) or Address.of(url).login is not None,
+        "has_plugin": _has_plugin(rpc),
+        "can_load": _can_load(pid, environment),
+        "taken": tuple(p["name"] for p in programs if p["group"] in AGENT_VERBS and not is_own(p)),
+        "finds_agent": shutil.which("release-agent", path=environment.get("PATH", os.defpath)) is not None,
+    }
+    own = {f"program:{verb}" for verb in AGENT_VERBS if any(is_own(p, (verb,)) or p["group"] == verb for p in programs)}
+    own |= {_PLUGIN} if seen["has_plugin"] else set()
+    try:
+        sections = Sections(pid, environment)
+    except UnknownSectionsError as error:
+        groups = tuple(_programs(programs, None))
+        return SeenSupervisor(**seen, programs=groups, own=frozenset(own), unreadable=str(error))
+    own |= {name.replace("eventlistener:", "program:") for name in sections.names()}
+    return SeenSupervisor(
+        **seen,
+        file=os.path.realpath(sections.file),
+        programs=tuple(_programs(programs, sections)),
+        own=frozenset(own),
+        include=tuple(sections.include),
+    )
+
+
+def _has_plugin(rpc: Rpc) -> bool:
+    """Whether the plugin is loaded; it may lack its configuration yet."""
+    try:
+        return "release.getCandidates" in rpc("system.listMethods")
+    except xmlrpc.client.Fault:
+        return False
+
+
+def _found_url() -> str:
+    """Return the URL of the only supervisord that runs on this machine; raises SupervisorGone, Misconfigured."""
+    pids = running()
+    if not pids:
+        raise SupervisorGone(
+            Code.SUPERVISOR_UNREACHABLE,
+            "no supervisord runs here",
+            hint=f"start it, or run this inside its container; if it runs, export {Variable.SUPERVISOR_SERVER_URL}",
+        )
+    hint = f"export {Variable.SUPERVISOR_SERVER_URL}=unix:///run/supervisor.sock, with the path of its socket"
+    if len(pids) > 1:
+        raise Misconfigured(Code.MISCONFIGURED, f"{len(pids)} supervisords run here, and one has to be chosen", hint=hint)
+    try:
+        sections = Sections(pids[0], _environment_of(pids[0]))
+    except UnknownSectionsError as error:
+        raise Misconfigured(Code.MISCONFIGURED, f"the address of supervisor is not known: {error}", hint=hint) from error
+    if socket := sections.value("unix_http_server", "file"):
+        return f"unix://{os.path.realpath(socket)}"
+    if port := sections.value("inet_http_server", "port"):
+        host, _, number = port.rpartition(":")
+        return f"http://{host if host not in ('', '*', '0.0.0.0') else '127.0.0.1'}:{number}"  # noqa: S104 - what is read
+    raise Misconfigured(
+        Code.MISCONFIGURED,
+        f"{sections.file} has neither [unix_http_server] nor [inet_http_server]: nobody can talk to supervisor",
+        hint="add [unix_http_server] with file=/run/supervisor.sock, and restart supervisord",
+    )
+
+
+def _environment_of(pid: int) -> dict[str, str]:
+    pairs = (os.fsdecode(pair).partition("=") for pair in processes.environ(pid))
+    return {name: value for name, _, value in pairs if name}
+
+
+def _can_load(pid: int, environment: Mapping[str, str]) -> bool:
+    """Whether the Python that supervisord runs in has this agent, too; it is asked as the user of supervisord."""
+    try:
+        python, *_ = command_line(pid)
+    except UnknownSectionsError:
+        return False
+    user = processes.owner(pid)
+    if not Path(python).name.startswith("python") or user is None:
+        return False
+    command = [python, "-P", "-c", "import release_agent.plugin"]
+    account = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 != user else {}
+    return _succeeds(command, environment, account)
+
+
+def _succeeds(command: Sequence[str], environment: Mapping[str, str], account: dict[str, Any]) -> bool:
+    quiet: dict[str, Any] = {"capture_output": True, "stdin": subprocess.DEVNULL, "cwd": "/", "timeout": _LONGEST}
+    try:
+        return subprocess.run(command, env=dict(environment), check=False, **quiet, **account).returncode == 0  # noqa: S603 - a list
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iterator[SeenProgram]:
+    """Yield the groups that are not the agent's."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for program in programs:
+        if not is_own(program):
+            groups.setdefault(program["group"], []).append(program)
+    for group, members in groups.items():
+        first = members[0]
+        names = [f"{kind}:{name}" for name in (group, first["name"]) for kind in ("fcgi-program", "program")]
+        section = next((name for name in names if sections and name in sections.names()), "")
+        yield SeenProgram(
+            group,
+            first["command"],
+            directory=str(first.get("directory") or ""),
+            socket=sections.value(section, "socket") if sections else "",
+            environment=pairs(sections.value(section, "environment")) if sections else {},
+        )
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Read `environment=` of a section."""
+    return {name: double or single or bare.strip() for name, double, single, bare in _PAIR.findall(text)}
+
+
+def deployer(root: Path, seen: SeenSupervisor) -> Deployer:
+    """Return the user that is to deploy.
+
+    It is the owner of the root directory, else `release`; under a supervisord that is not root's it is that one's user.
+    Raises Misconfigured with the commands that make what is missing.
+    """
+    owner = root.stat().st_uid if root.exists() else 0
+    try:
+        user = pwd.getpwnam(seen.user) if seen.user else pwd.getpwuid(owner) if owner else pwd.getpwnam(_USER)
+    except KeyError:
+        named = f"{_USER} with the number {owner}" if owner else seen.user or _USER
+        number = f"--uid {owner} " if owner else ""
+        raise Misconfigured(
+            Code.MISCONFIGURED,
+            f"the container has no user {named}, who is to run the agent and own {root}",
+            hint=f"useradd --system --create-home {number}{_USER} && install -d -o {_USER} -g {_USER} {root}",
+        ) from None
+    return Deployer(user.pw_name, group_name(user.pw_gid), user.pw_dir, _may_use(seen.url, user))
+
+
+def _may_use(url: str, user: pwd.struct_passwd) -> bool:
+    """Whether a user may use supervisor's socket; of a port that is not known, and taken for granted."""
+    try:
+        there = Path(url.removeprefix("unix://")).stat()
+    except OSError:
+        return True
+    if there.st_uid == user.pw_uid:
+        return bool(there.st_mode & stat.S_IWUSR)
+    if there.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
+        return bool(there.st_mode & stat.S_IWGRP)
+    return bool(there.st_mode & stat.S_IWOTH)

@@ -1,0 +1,121 @@
+"""Propose what a container lacks, and say what could not be known. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from release_agent.cli.init import configuration, sections
+from release_agent.cli.init.seen import Note
+from release_agent.cli.init.servers import port_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from release_agent.cli.init.seen import SeenContainer, SeenProgram
+
+_USUAL_FILES = ("", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+_CONTROLLER = "supervisor.ctl_factory=release_agent.plugin:make_controller"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What `init` would write, by path; what is there and kept; what it could not know; the commands to go on with.
+
+    ``make_root``: the command that makes the root directory.
+    """
+
+    files: dict[Path, str]
+    kept: Sequence[str]
+    notes: Sequence[Note]
+    steps: Sequence[tuple[str, str]]
+    make_root: str
+
+
+def propose(container: SeenContainer) -> Proposal:
+    """Return the whole proposal."""
+    is_there, missing = container.is_there, sections.proposed(container)
+    proposed = {} if is_there else {container.config: configuration.text_of(container)}
+    kept = [str(container.config)] if is_there else []
+    kept += [f"[{section}]" for section in sections.SECTIONS.values() if section in container.supervisor.own]
+    notes = [*(() if is_there else _of_configuration(container)), *_of_supervisor(container), *_of_plugin(container)]
+    deployer = container.deployer
+    make_root = f"install -d -o {deployer.name} -g {deployer.group} {container.root}"
+    return Proposal(proposed | missing, kept, notes, _steps(container, is_changed=bool(missing)), make_root)
+
+
+def _of_configuration(container: SeenContainer) -> Iterator[Note]:
+    yield Note("the name of this environment: it says production", "if it is another, edit [app] environment")
+    if len(container.repositories) > 1:
+        places = ", ".join(f"{container.root}/current/{repository.name}" for repository in container.repositories)
+        yield Note(f"the place of each repository in a release: it says {places}", "if it is another, edit into")
+    follows = configuration.follows(container.repositories)
+    if follows.branch:
+        do = "to deploy versions, tag a commit, such as v1.0.0, and remove [revision]"
+        yield Note(f"the version to deploy: no tag is one, and it says the branch {follows.branch}", do)
+    elif not follows.pattern:
+        yield Note("the version to deploy: there is neither a version tag nor a branch main", "tag a commit, such as v1.0.0")
+    if not container.services_are_in_repository:
+        for program in container.supervisor.programs:
+            yield _of_program(container, program)
+        if not any(map(container.runs_from_root, container.supervisor.programs)):
+            do = "add its section to supervisor, and a [[service]]: docs/without-losing-a-request.md"
+            yield Note(f"the program that is to run from {container.root}/current: a deployment restarts none", do)
+
+
+def _of_program(container: SeenContainer, program: SeenProgram) -> Note:
+    current = f"{container.root}/current"
+    if not container.runs_from_root(program):
+        do = f"set directory={current} and autostart=false in its section, and uncomment its [[service]]"
+        return Note(f"whether {program.name} is to be deployed: its section does not name {current}", do)
+    if port := port_of(program):
+        return Note(
+            f"the health page of {program.name}: the probe only connects to port {port}", "use its http probe, if it has one"
+        )
+    return Note(f"the port of {program.name}: it has no probe, and RUNNING is enough", "edit its [[service.probe]]")
+
+
+def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
+    seen, (place, ending) = container.supervisor, sections.place_of(container)
+    if seen.unreadable:
+        yield Note(f"what supervisord includes: {seen.unreadable}", f"let [include] read {place}/*{ending}")
+    elif place not in [pattern.parent for pattern in seen.include]:
+        do = f"add {place}/*{ending} to files= of its [include], or the section, before you go on"
+        yield Note(f"where {seen.file} lets files in: it has no [include] of a whole directory", do)
+    for name in seen.taken:
+        yield Note(f"whether the program {name} is the agent's: its command is another", "rename it, and run init again")
+    if seen.has_login:
+        do = "add SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD to environment= of the sections, in a file that only root reads"
+        yield Note("where the password of supervisor may stand: it is in none of the files", do)
+    if not container.deployer.has_socket and seen.user:
+        do = "set chown and chmod in [unix_http_server], and restart supervisord"
+        yield Note(f"how {container.deployer.name} gets at supervisor: the socket is closed", do)
+
+
+def _of_plugin(container: SeenContainer) -> Iterator[Note]:
+    seen = container.supervisor
+    if not seen.can_load and not seen.has_plugin:
+        do = "install release-agent into the Python of supervisord, and run init again"
+        yield Note("whether supervisord can load the plugin: its Python does not find release-agent", do)
+    elif not sections.will_have_plugin(container):
+        do = f"when a restart of all programs suits, run `{_supervisorctl(container)} reload`; rehearsals need the plugin"
+        yield Note("when supervisord may restart: only then it loads the plugin", do)
+    if "ctlplugin:release" not in seen.own and seen.file:
+        do = f"add [ctlplugin:release] with {_CONTROLLER} to {seen.file}"
+        yield Note("whether you want `supervisorctl release`: supervisorctl follows no [include]", do)
+
+
+def _steps(container: SeenContainer, *, is_changed: bool) -> list[tuple[str, str]]:
+    control = _supervisorctl(container)
+    steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and each time")]
+    if is_changed and sections.restarts(container):
+        return [(f"{control} reload", "restarts supervisord and all programs; boot deploys for the first time"), *steps]
+    if is_changed:
+        return [(f"{control} update", "starts boot, which deploys for the first time"), *steps]
+    return steps
+
+
+def _supervisorctl(container: SeenContainer) -> str:
+    file = container.supervisor.file
+    return "supervisorctl" if file in _USUAL_FILES else f"supervisorctl -c {file}"

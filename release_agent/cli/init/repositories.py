@@ -1,0 +1,66 @@
+"""Look for the repositories of a container, and into them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.cli.init.seen import SeenRepository
+from release_agent.config.blueprint import FILE
+from release_agent.config.sections import Repository
+from release_agent.deploy.policy.versions import matching
+from release_agent.errors import Code, Misconfigured
+from release_agent.model import Kind
+from release_agent.repository.source import GitSource
+
+if TYPE_CHECKING:
+    from release_agent.system.clock import Clock
+
+_BRANCHES = ("main", "master", "trunk")
+
+
+def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
+    """Return the repositories in a directory, or the directory itself if it is one; raises Misconfigured, Refused."""
+    try:
+        found = [place] if _is_repository(place) else sorted(filter(_is_repository, place.iterdir()))
+    except OSError:
+        found = []
+    if not found:
+        raise Misconfigured(
+            Code.MISCONFIGURED,
+            f"no git repository in {place}",
+            hint=f"mount one there, read-only, as {place}/NAME; or name another directory with --repositories",
+        )
+    return [_looked_into(path, clock) for path in found]
+
+
+def _is_repository(path: Path) -> bool:
+    return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
+
+
+def _looked_into(path: Path, clock: Clock) -> SeenRepository:
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")).strip("-._") or "app"
+    with tempfile.TemporaryDirectory(prefix="release-agent-") as scratch:
+        source = GitSource([Repository(name, str(path), ".")], Path(scratch), clock)
+        try:
+            (repository,) = source.repositories
+            tags = tuple(source.tags())
+            branch = next((name for name in _BRANCHES if repository.find(name, Kind.BRANCH)), "")
+            newest = next(iter(matching(tags, "*", prereleases=False)[0]), "") or branch
+            text = ""
+            if newest:
+                text = source.read(dict(source.resolve(newest, list(Kind)).commits), FILE).get(name, "")
+        finally:
+            source.close()
+    return SeenRepository(name, str(path), tags, branch, services=_names_services(text))
+
+
+def _names_services(text: str) -> bool:
+    """Whether a release.toml names services; a broken one is reported by `doctor`."""
+    try:
+        return bool({"service", "programs"} & set(tomllib.loads(text)))
+    except (ValueError, RecursionError):
+        return False

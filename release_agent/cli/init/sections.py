@@ -1,0 +1,110 @@
+"""Supervisor's sections that a container lacks: those that come with the package, as they fit there."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from release_agent.variables import DEFAULT_CONFIG, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from release_agent.cli.init.seen import SeenContainer
+
+SECTIONS = {
+    "deploy": "program:deploy",
+    "boot": "program:boot",
+    "monitor": "program:monitor",
+    "plugin": "rpcinterface:release",
+}
+_HEAD = "; Written by `release-agent init`, which writes no file that is there: it is yours to change.\n"
+_SOCKET = """; The user of the program deploy restarts the services over this socket.
+
+[unix_http_server]
+chown=root:{group}
+chmod=0770
+"""
+_PATTERN = re.compile(r"\*[^*?\[]*")
+_WILD = re.compile(r"[*?\[]")
+
+
+def proposed(container: SeenContainer) -> dict[Path, str]:
+    """Return the texts of the sections that are missing, by path."""
+    place, ending = place_of(container)
+    found = {name: _section(container, name) for name in lacking(container)}
+    if opens_socket(container):
+        found["socket"] = _HEAD + _SOCKET.format(group=container.deployer.group)
+    return {place / f"release-agent-{name}{ending}": text for name, text in found.items()}
+
+
+def lacking(container: SeenContainer) -> list[str]:
+    """Return the names in SECTIONS that supervisor does not have; a plugin that it cannot load would keep it from starting."""
+    seen = container.supervisor
+    return [name for name, section in SECTIONS.items() if section not in seen.own and (name != "plugin" or seen.can_load)]
+
+
+def opens_socket(container: SeenContainer) -> bool:
+    """Whether the user that deploys has to be let in by supervisor, which only a root's supervisord can do."""
+    return not container.deployer.has_socket and not container.supervisor.user
+
+
+def restarts(container: SeenContainer) -> bool:
+    """Whether supervisord is to start again: its socket has to be opened, or it gets the plugin, and no program runs."""
+    return opens_socket(container) or (container.supervisor.is_idle and "plugin" in lacking(container))
+
+
+def will_have_plugin(container: SeenContainer) -> bool:
+    """Whether the plugin works when all steps are done: supervisord reads its section when it starts."""
+    return container.supervisor.has_plugin or (restarts(container) and "plugin" in lacking(container))
+
+
+def place_of(container: SeenContainer) -> tuple[Path, str]:
+    """Return the first directory that [include] reads, and the ending of the files there.
+
+    Without one it is a directory beside the configuration.
+    """
+    for pattern in container.supervisor.include:
+        if _PATTERN.fullmatch(pattern.name) and not _WILD.search(str(pattern.parent)):
+            return pattern.parent, pattern.name[1:] or ".conf"
+    return container.config.parent / "supervisor.d", ".conf"
+
+
+def _section(container: SeenContainer, name: str) -> str:
+    text = files("release_agent.cli.init").joinpath("supervisor.d", f"{name}.conf").read_text(encoding="utf-8")
+    user, config = container.deployer, str(container.config)
+    variables = {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
+    if _must_name_config(container):
+        variables[Variable.RELEASE_AGENT_CONFIG] = config
+        if name == "plugin":
+            text = f"{text}config = {_escaped(config)}\n"
+    # Only a root's supervisord may change the user.
+    text = _with_line(text, "user=", "" if container.supervisor.user else f"user={user.name}\n")
+    text = _with_line(text, "environment=", f"environment={_listed(variables)}\n")
+    if not container.supervisor.finds_agent:
+        agent = Path(sysconfig.get_path("scripts")) / "release-agent"
+        text = _with_line(text, "command=release-agent", f"command={_escaped(str(agent))} {name}\n")
+    # No release brings programs until a person has said which users they may run as.
+    return _HEAD + re.sub(r"^(programs|program_users) =", r"; \1 =", text, flags=re.MULTILINE)
+
+
+def _with_line(text: str, beginning: str, line: str) -> str:
+    """Replace the line with this beginning."""
+    return re.sub(rf"^{re.escape(beginning)}.*\n", lambda _: line, text, flags=re.MULTILINE)
+
+
+def _must_name_config(container: SeenContainer) -> bool:
+    known = container.supervisor.environment.get(Variable.RELEASE_AGENT_CONFIG) or DEFAULT_CONFIG
+    return known != str(container.config)
+
+
+def _listed(variables: Mapping[str, str]) -> str:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in variables.items())
+
+
+def _escaped(text: str) -> str:
+    """Write a text so that supervisord expands nothing in it."""
+    return text.replace("%", "%%")

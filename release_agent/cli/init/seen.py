@@ -1,0 +1,114 @@
+"""What was seen of a container, for the proposal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+DEFAULT_ROOT = "/srv/app"
+_CURRENT = re.compile(r"""(/[^\s"'=]+?)/current(?=[/\s"']|$)""")
+
+
+@dataclass(frozen=True)
+class SeenProgram:
+    """A supervisor group, by its first program. ``socket``: where supervisord itself listens for it, empty if it does not."""
+
+    name: str
+    command: str
+    directory: str = ""
+    socket: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeenSupervisor:
+    """A running supervisord.
+
+    ``user``: the name of its own user if it is not root, else empty. ``include``: the patterns of its configuration's
+    [include]. ``own``: the names of the sections that are there. ``has_plugin``: it runs the plugin.
+    ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``: its own.
+    ``unreadable``: why its configuration cannot be read. ``taken``: programs with a name of the agent's that are others.
+    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so that a restart costs nothing.
+    """
+
+    url: str
+    file: str = ""
+    user: str = ""
+    programs: Sequence[SeenProgram] = ()
+    own: frozenset[str] = frozenset()
+    include: Sequence[Path] = ()
+    has_plugin: bool = False
+    can_load: bool = True
+    finds_agent: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unreadable: str = ""
+    taken: Sequence[str] = ()
+    has_login: bool = False
+    is_idle: bool = False
+
+
+@dataclass(frozen=True)
+class SeenRepository:
+    """A git repository; ``branch``: its main one, empty if it has none. ``services``: its release.toml names some."""
+
+    name: str
+    path: str
+    tags: Sequence[str] = ()
+    branch: str = ""
+    services: bool = False
+
+
+@dataclass(frozen=True)
+class Deployer:
+    """The user that deploys; ``has_socket``: whether supervisor lets this user in."""
+
+    name: str
+    group: str
+    home: str
+    has_socket: bool = True
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that could not be known or done, and what to do about it."""
+
+    what: str
+    do: str
+
+
+@dataclass(frozen=True)
+class SeenContainer:
+    """All that was seen of one container. ``config``: the path of the configuration; ``is_there``: that file exists."""
+
+    supervisor: SeenSupervisor
+    deployer: Deployer
+    root: Path
+    repositories: Sequence[SeenRepository]
+    config: Path
+    is_there: bool = False
+    has_consul: bool = False
+
+    def runs_from_root(self, program: SeenProgram) -> bool:
+        """Whether a program runs from the live release."""
+        return str(self.root) in roots_in(f"{program.directory} {program.command}")
+
+    @property
+    def services_are_in_repository(self) -> bool:
+        """Whether a release.toml names the services."""
+        return any(repository.services for repository in self.repositories)
+
+
+def roots_in(text: str) -> list[str]:
+    """Return the directories whose `current` a directory or a command names."""
+    return [found[1] for found in _CURRENT.finditer(text)]
+
+
+def root_of(programs: Sequence[SeenProgram]) -> str:
+    """Return the root directory that the programs' sections name, else the usual one."""
+    texts = [program.directory for program in programs] + [program.command for program in programs]
+    return next((root for text in texts for root in roots_in(text)), DEFAULT_ROOT)

@@ -1,0 +1,142 @@
+"""Recognise the server of a program: how it gets onto a new release without a gap, and how a copy listens elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from release_agent.cli.init.seen import SeenProgram
+
+_PORT_OPTION = re.compile(r"(?:--bind|--port|--listen|-b|-p)[ =]\s*(?:[\w.\[\]:-]*:)?(\d{2,5})\b")
+_PORT_OF_SOCKET = re.compile(r"tcp://.*:(\d+)$")
+_MOVES = '{ PORT = "{port}" }'
+_PAGE = "docs/without-losing-a-request.md"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a service is deployed. ``title``: of its section in the docs. ``doubt``: why the keys are no more than a proposal."""
+
+    title: str
+    restart: str = ""
+    rehearsal: str = ""
+    rehearse: bool = True
+    doubt: str = ""
+    advice: str = ""
+
+    @property
+    def page(self) -> str:
+        """Where the recipe is explained."""
+        anchor = re.sub(r"[^a-z0-9 -]", "", self.title.lower()).replace(" ", "-")
+        return f"{_PAGE}#{anchor}"
+
+
+def port_of(program: SeenProgram) -> str:
+    """Return the port that a program listens on, empty if that cannot be seen."""
+    held = _PORT_OF_SOCKET.search(program.socket)
+    option = _PORT_OPTION.search(program.command)
+    if held or option:
+        return (held or option)[1]  # type: ignore[index]  # one of them is there
+    port = program.environment.get("PORT", "")
+    return port if port.isdigit() else ""
+
+
+def recognise(program: SeenProgram) -> Recipe:
+    """Return the recipe that fits a program."""
+    names = [PurePath(word).name for word in program.command.split()[:4]]
+    server = next((known for name in names for known in _SERVERS if name.startswith(known)), "")
+    if program.socket:
+        return _on_held_socket(program, server)
+    if "%(process_num)" in program.environment.get("PORT", ""):
+        advice = 'a restart loses requests: set before_stop, after_start and restart = "rolling", as the recipe has it'
+        return Recipe("Behind HAProxy", rehearsal=_MOVES, doubt=_control_socket(program, server), advice=advice)
+    return _SERVERS[server](program) if server else _plain(program)
+
+
+def _on_held_socket(program: SeenProgram, server: str) -> Recipe:
+    if server == "uvicorn":
+        advice = "`uvicorn --fd 0` resets connections when it stops; start serve.py of the recipe instead"
+        return Recipe("uvicorn", advice=advice)
+    if server == "gunicorn":
+        return Recipe("gunicorn on a held socket", doubt=_control_socket(program, server))
+    # The page of uvicorn shows a server in Python.
+    return Recipe("uvicorn" if program.command.startswith("python") else "Node")
+
+
+def _control_socket(program: SeenProgram, server: str = "gunicorn") -> str:
+    if server != "gunicorn" or "control-socket" in program.command:
+        return ""
+    return "gunicorn 25.1 and later needs --no-control-socket in its command first"
+
+
+def _gunicorn(program: SeenProgram) -> Recipe:
+    reloads = "--chdir" in program.command and "/current" in program.command and not program.directory
+    moves = _moves(program)
+    if reloads and "--preload" not in program.command:
+        doubt = _control_socket(program) or _immovable(moves)
+        return Recipe("gunicorn that reloads on HUP", restart="signal:HUP", rehearsal=moves, doubt=doubt)
+    advice = "a restart loses requests: make its section an [fcgi-program], as the recipe has it"
+    doubt = _control_socket(program) or _immovable(moves)
+    return Recipe("gunicorn on a held socket", rehearsal=moves, doubt=doubt, advice=advice)
+
+
+def _uvicorn(program: SeenProgram) -> Recipe:
+    return _losing(program, "uvicorn")
+
+
+def _node(program: SeenProgram) -> Recipe:
+    return _losing(program, "Node")
+
+
+def _nginx(program: SeenProgram) -> Recipe:
+    return _reloading(program, Recipe("nginx", restart="signal:HUP", rehearse=False))
+
+
+def _php_fpm(program: SeenProgram) -> Recipe:
+    return _reloading(program, Recipe("PHP-FPM", restart="signal:USR2", rehearse=False))
+
+
+def _reloading(program: SeenProgram, recipe: Recipe) -> Recipe:
+    """A master that lives longer than a release must not work in one."""
+    if not program.directory:
+        return recipe
+    advice = f'a restart loses requests: leave directory= out of its section, then set restart = "{recipe.restart}"'
+    return Recipe(recipe.title, rehearse=False, advice=advice)
+
+
+def _worker(_program: SeenProgram) -> Recipe:
+    doubt = "the copy must not take jobs: let it look at RELEASE_REHEARSAL first"
+    return Recipe("A queue worker", doubt=doubt, advice="set stopwaitsecs above the time of its longest job")
+
+
+def _plain(program: SeenProgram) -> Recipe:
+    return _losing(program, "A program with PORT") if port_of(program) else _worker(program)
+
+
+def _losing(program: SeenProgram, title: str) -> Recipe:
+    moves = _moves(program)
+    advice = "a restart loses requests: make its section an [fcgi-program], as the recipe has it"
+    return Recipe(title, rehearsal=moves, doubt=_immovable(moves), advice=advice)
+
+
+def _moves(program: SeenProgram) -> str:
+    """What tells a copy to listen elsewhere, empty if the program does not show how."""
+    return _MOVES if "PORT" in program.environment else ""
+
+
+def _immovable(moves: str) -> str:
+    return "" if moves else "the copy must listen at {port}: tell it so, or it meets the live process at its port"
+
+
+_SERVERS = {
+    "gunicorn": _gunicorn,
+    "uvicorn": _uvicorn,
+    "node": _node,
+    "nginx": _nginx,
+    "php-fpm": _php_fpm,
+    "celery": _worker,
+    "rq": _worker,
+}

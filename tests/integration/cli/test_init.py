@@ -1,0 +1,334 @@
+"""`release-agent init` in a container with a real supervisord and real repositories, up to the first healthy release."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.bare_container import OPEN, BareContainer
+from support.markdown import page
+from support.privileges import NOBODY
+from support.repositories import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STRANGER = 12345
+
+
+# A container with the usual places, in namespaces of its own: nothing names supervisord, the root or the user.
+ALONE = """
+set -eu
+mount --bind "$PLACE/etc" /etc
+mount -t tmpfs tmpfs /srv
+mount -t tmpfs tmpfs /run
+supervisord -c /etc/supervisord.conf >/dev/null &
+until supervisorctl pid >/dev/null; do sleep 0.02; done
+release-agent init --repositories "$PLACE/repos"
+supervisorctl reload
+until supervisorctl status boot | grep -q EXITED; do sleep 0.02; done
+release-agent doctor
+supervisorctl start deploy
+until supervisorctl status deploy | grep -q EXITED; do sleep 0.02; done
+release-agent status
+stat -c 'root of %U' /srv/app
+supervisorctl shutdown >/dev/null
+wait
+"""
+NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+CONTROLLER = "[ctlplugin:release]\nsupervisor.ctl_factory=release_agent.plugin:make_controller"
+
+
+@pytest.fixture
+def container(open_place: Path) -> Iterator[BareContainer]:
+    made = BareContainer(open_place)
+    yield made
+    made.close()
+
+
+def test_three_commands_lead_to_a_healthy_release_and_stop_nothing_that_runs(container: BareContainer) -> None:
+    container.start(busy=True)
+    busy = container.ctl("pid", "busy").out
+
+    done = container.init()
+    assert done.code == 0, done.err
+    updated = container.ctl("update")
+    container.ended("boot")
+    doctor = container.agent("doctor")
+    container.repository.release("v1.1.0")
+    started = container.ctl("start", "deploy")
+    container.ended("deploy")
+
+    assert f"supervisorctl -c {container.place}/supervisord.conf update" in done.out
+    assert "boot: added process group" in updated.out
+    assert doctor.code == 0, doctor.out
+    assert "started" in started.out
+    status = json.loads(container.agent("status", "--json").out)
+    assert (status["health"], status["current"]["revision"]) == ("passing", "v1.1.0")
+    assert [service["name"] for service in status["services"]] == ["web"]
+    assert container.ctl("pid", "busy").out == busy
+
+
+@pytest.mark.parametrize("socket", [OPEN, "chmod=0700"])
+def test_where_nothing_runs_or_the_socket_is_closed_supervisord_starts_again_and_the_first_release_is_rehearsed(
+    container: BareContainer, socket: str
+) -> None:
+    container.start(socket=socket)
+
+    done = container.init()
+    container.reload()
+    container.ended("boot")
+
+    assert f"supervisorctl -c {container.place}/supervisord.conf reload" in done.out, done.err
+    assert container.agent("doctor").code == 0
+    assert "rehearsal" in tomllib.loads(container.config.read_text())["service"][0]
+    (boot,) = json.loads(container.agent("history", "--json").out)
+    assert boot["outcome"] == "deployed"
+    assert '"event": "rehearsal.passed"' in container.log.read_text()
+
+
+@pytest.mark.needs("mount")
+def test_in_a_container_with_the_usual_places_nothing_has_to_be_named(container: BareContainer) -> None:
+    etc = container.place / "etc"
+    shutil.copytree("/etc", etc, symlinks=True, dirs_exist_ok=True)
+    with (etc / "passwd").open("a") as users, (etc / "group").open("a") as groups:
+        users.write("release:x:990:990::/srv:/bin/sh\n")
+        groups.write("release:x:990:\n")
+    socket, include = "chown=root:release\nchmod=0770", f"{CONTROLLER}\n[include]\nfiles=supervisor.d/*.conf"
+    container.configure(etc / "supervisord.conf", socket=socket, include=include)
+    text = (etc / "supervisord.conf").read_text()
+    (etc / "supervisord.conf").write_text(
+        text.replace(f"{container.place}/root", "/srv/app").replace(str(container.place), "/run")
+    )
+
+    done = container.run(*NAMESPACES, "sh", "-c", ALONE, PLACE=str(container.place))
+
+    assert done.code == 0, done.out + done.err
+    (shown,) = page("docs/commands.md").section("`release-agent init`").examples("console")
+    assert done.out.startswith(shown.partition("\n")[2].replace("8080", str(container.port)).strip())
+    assert "no faults" in done.out
+    assert "health    passing" in done.out
+    assert done.out.endswith("root of release\n")
+
+
+def test_a_second_init_keeps_everything(container: BareContainer) -> None:
+    container.start()
+    container.init()
+    container.config.write_text(container.config.read_text() + "# mine\n")
+    before = container.written()
+
+    again = container.init()
+
+    assert again.code == 0, again.err
+    assert container.written() == before
+    assert f"kept    {container.config}" in again.out
+    assert "wrote" not in again.out
+
+
+def test_a_section_that_is_missing_comes_back_beside_a_configuration_that_is_kept(container: BareContainer) -> None:
+    container.start()
+    container.init()
+    (container.place / "conf.d/release-agent-boot.conf").unlink()
+
+    again = container.init()
+
+    assert again.out.startswith(f"wrote   {container.place}/conf.d/release-agent-boot.conf\nkept ")
+
+
+def test_a_file_of_that_name_with_something_else_in_it_is_left_and_named(container: BareContainer) -> None:
+    container.start()
+    taken = container.place / "conf.d/release-agent-boot.conf"
+    taken.write_text("; mine\n")
+
+    done = container.init()
+
+    assert (done.code, taken.read_text()) == (10, "; mine\n")
+    assert f"cannot write {taken}: File exists" in done.err
+    assert "[program:boot]" in done.out
+
+
+def test_a_dry_run_prints_every_file_and_writes_none(container: BareContainer) -> None:
+    container.start()
+
+    done = container.init("--dry-run")
+
+    assert done.code == 0, done.err
+    assert container.written() == {}
+    assert f"# ---- {container.config}\n# Written by" in done.out
+    for section in ("[program:deploy]", "[program:boot]", "[eventlistener:monitor]", "[rpcinterface:release]"):
+        assert section in done.out
+
+
+def test_output_takes_all_files_and_leaves_the_container_as_it_is(container: BareContainer) -> None:
+    container.start()
+    output = container.place / "output"
+
+    done = container.init("--output", output)
+
+    assert done.code == 0, done.err
+    assert container.written() == {}
+    assert f"wrote   {output}/release-agent.toml    belongs to {container.config}" in done.out
+    assert len(list(output.iterdir())) == 5
+    assert f"run `install -d -o nobody -g nogroup {container.place}/root`, and go on with:" in done.out
+
+
+@pytest.mark.needs("mount")
+def test_where_nothing_can_be_written_the_text_is_printed(container: BareContainer) -> None:
+    container.start()
+    etc = container.place / "etc"
+
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", etc], check=True)
+    try:
+        done = container.init()
+    finally:
+        subprocess.run(["umount", etc], check=True)
+
+    assert done.code == 10
+    assert f"cannot write {container.config}: Read-only file system" in done.err
+    assert "init --output DIR" in done.err
+    assert "[[repository]]" in done.out
+
+
+@pytest.mark.needs("mount")
+def test_without_a_supervisord_in_the_container_that_is_said(container: BareContainer) -> None:
+    done = container.run(*NAMESPACES, "release-agent", "init")
+
+    assert done.code == 13
+    assert "no supervisord runs here" in done.err
+
+
+@pytest.mark.needs("mount")
+def test_without_the_user_the_two_commands_are_named_and_nothing_is_written(container: BareContainer) -> None:
+    shutil.rmtree(container.place / "root")
+    container.start()
+    users = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("release:")]
+    (container.place / "passwd").write_text("\n".join(users))
+    command = f"mount --bind {container.place}/passwd /etc/passwd; exec release-agent --config {container.config} init"
+
+    done = container.run(
+        *("unshare", "--mount", "sh", "-c", command), SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock"
+    )
+
+    assert done.code == 10
+    root = f"{container.place}/root"
+    assert f"useradd --system --create-home release && install -d -o release -g release {root}" in done.err
+    assert container.written() == {}
+
+
+def test_a_user_whom_supervisor_does_not_let_in_is_told_who_may(container: BareContainer) -> None:
+    container.start(socket="chmod=0700")
+    command = ["release-agent", "--config", container.config, "init", "--repositories", container.place / "repos"]
+
+    done = container.run(
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+        *command,
+        SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock",
+    )
+
+    assert done.code == 13
+    assert "run it as root, who owns" in done.err
+    assert container.written() == {}
+
+
+def test_without_a_supervisor_nothing_is_written(container: BareContainer) -> None:
+    done = container.init()
+
+    assert done.code == 13
+    assert "code: supervisor-unreachable" in done.err
+    assert container.written() == {}
+
+
+def test_without_a_repository_nothing_is_written(container: BareContainer) -> None:
+    container.start()
+
+    done = container.init(repositories="conf.d")
+
+    assert done.code == 10
+    assert f"no git repository in {container.place}/conf.d" in done.err
+    assert container.written() == {}
+
+
+def test_several_repositories_get_a_place_each(container: BareContainer) -> None:
+    container.start()
+    Repository(container.place / "repos/lib").commit({"lib.py": ""}, tag="v1.0.0")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    written = tomllib.loads(container.config.read_text())
+    assert [(one["name"], one["into"]) for one in written["repository"]] == [("api", "api"), ("lib", "lib")]
+    assert "the place of each repository in a release" in done.out
+
+
+def test_services_of_a_release_toml_are_left_to_it(container: BareContainer) -> None:
+    container.start()
+    container.repository.commit({"release.toml": '[[service]]\nname = "web"\n'}, tag="v1.1.0")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert "service" not in tomllib.loads(container.config.read_text())
+
+
+def test_a_repository_without_a_version_deploys_its_branch(container: BareContainer) -> None:
+    container.start()
+    container.repository.git("tag", "--delete", "v1.0.0")
+    container.repository.git("branch", "--force", "trunk")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert tomllib.loads(container.config.read_text())["revision"]["follow"] == "branch"
+    assert "the version to deploy: no tag is one" in done.out
+
+
+def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: BareContainer) -> None:
+    container.start(include="")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert (container.place / "etc/supervisor.d/release-agent-deploy.conf").exists()
+    assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
+
+
+def test_the_root_directory_of_an_unknown_owner_needs_a_user(container: BareContainer) -> None:
+    os.chown(container.place / "root", STRANGER, STRANGER)
+    container.start()
+
+    done = container.init()
+
+    assert done.code == 10
+    assert f"the container has no user release with the number {STRANGER}" in done.err
+    assert f"useradd --system --create-home --uid {STRANGER} release" in done.err
+    assert container.written() == {}
+
+
+def test_the_root_directory_is_made_for_the_user_of_a_supervisord_that_is_not_roots(container: BareContainer) -> None:
+    (container.place / "root").rmdir()
+    container.start(as_nobody=True)
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert (container.place / "root").stat().st_uid == NOBODY
+    assert "user=" not in container.written()["release-agent-deploy.conf"].replace("; ", "")
+
+
+def test_a_root_directory_with_something_in_it_is_not_given_away(container: BareContainer) -> None:
+    os.chown(container.place / "root", 0, 0)
+    (container.place / "root/data").touch()
+    container.start(as_nobody=True)
+
+    done = container.init()
+
+    assert done.code == 10
+    assert f"as root: install -d -o nobody -g nogroup {container.place}/root" in done.err
+    assert (container.place / "root").stat().st_uid == 0
