@@ -74,7 +74,7 @@ def test_too_many_arguments_too_few_and_none_at_all_are_told(sabotaged: Host) ->
     nil: Any = xmlrpc.client.ServerProxy("http://localhost", transport=transport, allow_none=True)
 
     for method, arguments in CALLS.items():
-        too_many = fault_of(getattr(sabotaged.rpc.release, method), *["x"] * 6)
+        too_many = fault_of(getattr(sabotaged.rpc.release, method), *["x"] * 12)
         assert too_many.faultCode == Faults.INCORRECT_PARAMETERS
         assert "too many" in too_many.faultString
         answer_of(getattr(sabotaged.rpc.release, method))
