@@ -54,7 +54,7 @@ def test_on_a_machine_without_mounts_scripts_test_ends_with_the_exit_code_of_the
     shutil.copy(TESTS.parent / "scripts/test", script)
     installed = (".venv/needs", ".venv/installed")  # newer than what they are made from
     programs = {"scripts/get-consul": 0, ".venv/bin/python": 0, ".venv/bin/pytest": code}
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "release_agent", "man", *installed, *programs):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "release_agent", "man", "supervisor.d", *installed, *programs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"#!/bin/sh\nexit {programs.get(name)}\n")
         (tmp_path / name).chmod(0o755)

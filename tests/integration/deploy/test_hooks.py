@@ -66,6 +66,7 @@ def test_hooks_see_where_and_what(host: Host) -> None:
     assert seen == {
         "RELEASE_ACTION": "deploy",
         "RELEASE_APP": "api",
+        "RELEASE_BY": "",
         "RELEASE_COMMIT": commit,
         "RELEASE_COMMIT_API": commit,
         "RELEASE_DIRECTORY": f"{host.root}/.release-agent/incoming/{record['release']}",
