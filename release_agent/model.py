@@ -255,6 +255,11 @@ class Record:
     signers: dict[str, str] = field(default_factory=dict)
     by: str = ""
 
+    @classmethod
+    def of(cls, request: Request) -> Record:
+        """Return what is known of a run that has just begun."""
+        return cls(request.id, revision=request.revision or None, by=request.by)
+
     def to_json(self) -> dict[str, Any]:
         """Return the record in the shape that docs/commands.md promises."""
         return {

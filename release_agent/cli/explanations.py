@@ -155,7 +155,7 @@ EXPLANATIONS = {
         "The root, or something in it, cannot be made, written or swapped.",
         "It belongs to another user; a link or a pipe is in place of one of the agent's own; or the root is another app's.",
         (
-            "Give all of it to the agent's user, on one mount; see `doctor`. A user who does not own it is told who does. "
+            "Give all of it to the agent's user, on one mount; see `doctor`. The message names the owner. "
             "If something else is in place of one of the agent's own, put back what was there, or only remove what is there"
             " now: the agent makes it again."
         ),
@@ -210,7 +210,7 @@ EXPLANATIONS = {
         (Exit.FAILED, Exit.ROLLED_BACK),
         "A hook was ended.",
         "It was still running after its `timeout`.",
-        "The same; raise `timeout` if it needs longer.",
+        "`release-agent history ID` has its output. Raise `timeout` if it needs longer.",
     ),
     Code.SUPERVISOR_UNREACHABLE: Explanation(
         (Exit.FAILED,),
@@ -364,7 +364,7 @@ EXPLANATIONS = {
     Code.FLEET_MIXED: Explanation(
         (Exit.REFUSED,),
         "The hosts do not belong together.",
-        ("They are of several environments, of more than 32 applications, or of several that the inventory does not tell apart."),
+        "They are of several environments, of more than 32 applications, or of several that the inventory does not tell apart.",
         "Choose those of one, or give every host its `service`: [the whole system](fleet.md#the-whole-system).",
     ),
     Code.GATE_UNCONFIRMED: Explanation(

@@ -1,4 +1,4 @@
-"""Check a file by itself, wherever it lies: no root, no supervisor and no Consul is needed."""
+"""Check one file by itself: no root, supervisor or Consul is needed."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LARGEST = 64 << 10  # bytes of a file, and of all files together: supervisord stands still while it reads them
 MOST_FILES = 64
 KINDS = ("program", "fcgi-program", "group")
-_NO = ("false", "no", "off", "0")
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # supervisor's words
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def groups(files: Sequence[ProgramFile]) -> dict[str, bool]:
     A file that cannot be read makes none.
     """
     read = [(kind, name, values) for file in files for kind, name, values in _sections(file.text)]
-    members = {name: _members(values.get("programs", "")) for kind, name, values in read if kind == "group"}
-    starts = {name: values.get("autostart", "true").lower() not in _NO for kind, name, values in read if kind != "group"}
+    members = {name: members_of(values.get("programs", "")) for kind, name, values in read if kind == "group"}
+    starts = {name: values.get("autostart", "true").lower() not in NO for kind, name, values in read if kind != "group"}
     inside = {member for group in members.values() for member in group}
     return {
         name: any(starts.get(member, False) for member in members[name]) if kind == "group" else starts[name]
@@ -60,7 +60,8 @@ def service_of(group: str) -> Service:
     return Service(name=group, restart=Restart(), probes=())
 
 
-def _members(value: str) -> list[str]:
+def members_of(value: str) -> list[str]:
+    """Return the names in `programs` of a group."""
     return [name.strip() for name in value.split(",")]
 
 

@@ -322,11 +322,10 @@ class Config:
     supervisor: Supervisor = section(Supervisor, doc="supervisor's RPC")
     consul: Consul = section(Consul, doc="reports")
     metrics: Metrics = section(Metrics, doc="for Prometheus")
+    # Sections that the file itself has: they win over a repository's release.toml.
+    own: frozenset[str] = frozenset()
 
     @property
     def parts(self) -> dict[str, str]:
         """The directories of repositories of which a release has one only, by the repository's name."""
         return {repository.name: repository.subdirectory for repository in self.repositories if repository.subdirectory}
-
-    # Sections that the file itself has: they win over a repository's release.toml.
-    own: frozenset[str] = frozenset()

@@ -50,7 +50,7 @@ class Run:
         """Have a run that the journal knows, or with ``journaled`` false one that it never hears of."""
         self.context = context
         self.request = request
-        self.record = record or Record(request.id, revision=request.revision or None, by=request.by)
+        self.record = record or Record.of(request)
         self.kind: Kind | None = None
         self.action = request.action
         self.started_at = timestamp()

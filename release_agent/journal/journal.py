@@ -44,7 +44,7 @@ class StateDatabase(Notes):
 
     def begin(self, request: Request, started_at: str) -> None:
         """Write down a deployment that begins; ``started_at`` is RFC 3339."""
-        asked = Record(request.id, revision=request.revision or None, by=request.by).to_json()
+        asked = Record.of(request).to_json()
         self.write(
             "INSERT INTO deployment (id, action, trigger, revision, started_at, stage, record) VALUES (?,?,?,?,?,?,?)",
             (request.id, request.action, request.trigger, request.revision, started_at, Stage.PREPARING, json.dumps(asked)),

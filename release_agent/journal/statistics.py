@@ -28,8 +28,9 @@ def phase_times(journal: Database, bounds: Sequence[float]) -> list[tuple[str, f
 
 
 def last_ended(journal: Database) -> float | None:
-    """Return when the newest run that has ended did so, in seconds since 1970."""
+    """Return when the newest run that has ended did so, in seconds since 1970; raises Failed (journal-broken)."""
     rows = journal.read(
         "SELECT started_at, json_extract(record, '$.seconds') FROM deployment WHERE outcome IS NOT NULL ORDER BY seq DESC LIMIT 1"
     )
-    return datetime.fromisoformat(rows[0][0]).timestamp() + float(rows[0][1] or 0) if rows else None
+    with journal.understanding():
+        return datetime.fromisoformat(rows[0][0]).timestamp() + float(rows[0][1] or 0) if rows else None

@@ -88,8 +88,7 @@ class ContainerEnd:
         self._words = words
         self._log = log
         self._losses = Losses(Moment.now().ticks_at(last_run_ended))
-        self.begun = False
-        """Whether supervisord has been asked to end, and has agreed."""
+        self.begun = False  # whether supervisord has agreed to end
 
     def wait_for_run(self) -> None:
         """Begin to count anew: a run is there, or was asked for."""

@@ -392,9 +392,7 @@ class ReleaseRPCInterface:
     def _run(self, request: Request, *, wait: bool, check: bool = False) -> Any:
         self._start(PluginRequest(request, check))
         # Reads nothing, which could fail: the run has started, and the client needs its id to follow it.
-        return (
-            self._deferred(request.id) if wait else Record(request.id, revision=request.revision or None, by=request.by).to_json()
-        )
+        return self._deferred(request.id) if wait else Record.of(request).to_json()
 
     def _asked_by(self, named: Any) -> str:
         return person_of(named, self._supervisord.options.server_configs)
@@ -544,14 +542,9 @@ def _shared(supervisord: Any, name: str, make: Callable[[], _T]) -> _T:
     return shared
 
 
-def _record_of(request: Request) -> Record:
-    """Return what is known of a run that has just begun."""
-    return Record(request.id, revision=request.revision or None, by=request.by)
-
-
 def _unjournaled(run: Started) -> dict[str, Any]:
     """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
-    record = _record_of(run.request)
+    record = Record.of(run.request)
     if run.is_over:
         error = error_of_exit(run.exit_code)
         record.outcome, record.error = error.outcome, error.to_json()

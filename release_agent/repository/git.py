@@ -117,7 +117,7 @@ class GitRepository:
         """
         with self._view.readable():
             entry = objects.entry_of(self._view.cat, self._part.tree(commit), name)
-            if entry is None or entry.mode not in ("100644", "100755"):
+            if entry is None or entry.mode not in REGULAR:
                 return None
             (head,) = self._view.heads([entry.object_id])
             if head and head.size > LARGEST_TEXT:

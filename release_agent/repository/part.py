@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Refused
 from release_agent.repository import above, objects
+from release_agent.repository.files import REGULAR
 
 if TYPE_CHECKING:
     from release_agent.config.sections import Repository
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from release_agent.repository.view import View
 
 ATTRIBUTES, IGNORE = ".gitattributes", ".gitignore"
-_REGULAR = ("100644", "100755")
 
 
 class Part:
@@ -52,7 +52,7 @@ class Part:
         found: list[Said] = []
         for depth, tree in enumerate(self._way(commit)[:-1]):
             entry = objects.entry_of(self._view.cat, tree, name)
-            if entry and entry.mode in _REGULAR:
+            if entry and entry.mode in REGULAR:
                 _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
                 found.append((content.decode("utf-8", "surrogateescape"), self._names[depth:]))
             elif depth == 0:

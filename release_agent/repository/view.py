@@ -179,7 +179,7 @@ class View:
             for directory in ("objects", "refs"):
                 (view / directory).mkdir()
             (view / "HEAD").write_text("ref: refs/heads/none\n")
-            above = [_of_configuration(view / name) if self._is_part else "/dev/null" for name in _ABOVE]
+            above = [_quoted(str(view / name)) if self._is_part else "/dev/null" for name in _ABOVE]
             settings = dict(zip(_ABOVE, above, strict=True))
             (view / "config").write_text(_VIEW_CONFIG.format(version=1, object_format=object_format, **settings))
         return view
@@ -198,14 +198,8 @@ class View:
 
 
 def _quoted(path: str) -> str:
-    """Write a path as one entry of a list that colons divide, see GIT_ALTERNATE_OBJECT_DIRECTORIES in git(1)."""
+    """Write a path as the value of a setting, or one entry of a list that colons divide (GIT_ALTERNATE_OBJECT_DIRECTORIES)."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _of_configuration(path: Path) -> str:
-    """Write a path as the value of a setting."""
-    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

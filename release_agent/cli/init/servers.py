@@ -29,7 +29,7 @@ class Recipe:
 
     @property
     def page(self) -> str:
-        """Where the recipe is explained."""
+        """Return the address of its section in the docs."""
         anchor = re.sub(r"[^a-z0-9 -]", "", self.title.lower()).replace(" ", "-")
         return f"{_PAGE}#{anchor}"
 

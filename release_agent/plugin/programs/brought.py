@@ -95,9 +95,7 @@ class BroughtPrograms:
         before = self._mine(place)
         if not files and not (before and place.file):
             return {"added": [], "changed": [], "removed": [], "others": []}
-        checked = self.check(supervisord, place, files, current)
-        if checked.problems:
-            raise Failed(Code.PROGRAMS_INVALID, describe(_WHAT, list(checked.problems)), hint="fix them in the repository")
+        checked = self._right(supervisord, place, files, current)
         wanted = {group.name for group in checked.groups}
         self.known |= before | wanted
         _write(Path(place.file), checked.text or _HEAD)
@@ -131,9 +129,7 @@ class BroughtPrograms:
         """Return a group as a release brings it, as far as a rehearsal needs one; None if it does not. Raises Failed."""
         if name not in programs.groups(files):
             return None
-        checked = self.check(supervisord, place, files, current)
-        if checked.problems:
-            raise Failed(Code.PROGRAMS_INVALID, describe(_WHAT, list(checked.problems)), hint="fix them in the repository")
+        checked = self._right(supervisord, place, files, current)
         found = next(group for group in checked.groups if group.name == name)
         environment = supervisord.options.configroot.supervisord.environment or {}
         for process in (found, *found.process_configs):
@@ -141,6 +137,12 @@ class BroughtPrograms:
         for process in found.process_configs:
             process.environment = {**environment, **process.environment}
         return as_group(found)
+
+    def _right(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> Checked:
+        checked = self.check(supervisord, place, files, current)
+        if checked.problems:
+            raise Failed(Code.PROGRAMS_INVALID, describe(_WHAT, list(checked.problems)), hint="fix them in the repository")
+        return checked
 
     def _container(self, supervisord: Any, place: ProgramsPlace) -> ContainerConfiguration:
         if not place.file:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from release_agent.config.programs import KINDS, LARGEST, parser
+from release_agent.config.programs import KINDS, LARGEST, NO, YES, members_of, parser
 from release_agent.config.schema import Problem
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Section:
     @property
     def members(self) -> list[str]:
         """Return the programs of a group."""
-        return [name.strip() for name in self.values.get("programs", "").split(",")]
+        return members_of(self.values.get("programs", ""))
 
     def problem(self, key: str, text: str) -> Problem:
         """Make a problem of one of its keys; an empty key: of the section as a whole."""
@@ -117,7 +117,7 @@ def _of(file: ProgramFile, current: str, problems: list[Problem]) -> list[Sectio
 
 def _is_said(values: Mapping[str, str]) -> bool:
     """Whether `autostart` is left out or is one of supervisor's words: what is wrong must not be replaced by what is right."""
-    return values.get("autostart", "true").lower() in ("true", "yes", "on", "1", "false", "no", "off", "0")
+    return values.get("autostart", "true").lower() in (*YES, *NO)
 
 
 def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:

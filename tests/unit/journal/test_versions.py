@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from release_agent.errors import Failed
 from release_agent.journal import statistics
 from release_agent.journal.journal import StateDatabase
 from release_agent.model import Action, Deployed, Kind, Outcome, Record, Request, Stage
@@ -167,3 +168,13 @@ def test_who_asked_is_kept_and_an_older_agent_goes_on_with_the_run(journal: Stat
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as db:
         db.execute("UPDATE deployment SET outcome = 'failed', record = ?", (json.dumps(told),))
     assert journal.history()[0]["by"] == ""
+
+
+def test_moment_of_the_last_run_that_no_agent_wrote_is_a_broken_journal(old: Path) -> None:
+    with StateDatabase(old, write=True) as journal:
+        assert statistics.last_ended(journal) is not None
+        journal.write("UPDATE deployment SET started_at = 'noon'", ())
+        with pytest.raises(Failed) as broken:
+            statistics.last_ended(journal)
+
+    assert broken.value.code == "journal-broken"
