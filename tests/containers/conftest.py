@@ -9,6 +9,7 @@ import pytest
 from support.containers import SYSTEM, build, build_agent, build_consul
 from support.environment import PROJECT
 from support.system import COMPONENTS, System
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ def running(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         system.compose("up", "--detach")
         for name in COMPONENTS:
             system.container(name).until_done(["boot"])
+        assert eventually(system.leader), "Consul has a leader"
         first = system.start(revision="v1.0.0")
         assert first.code == 0, first
         yield system

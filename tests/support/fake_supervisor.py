@@ -53,6 +53,7 @@ class FakeSupervisor:
             "getAllConfigInfo": [CONFIG],
             "getAllProcessInfo": [info],
             "getProcessInfo": info,
+            "release.updatePrograms": {"added": [], "changed": [], "removed": [], "others": []},
         }
         return answers.get(method, True)
 
