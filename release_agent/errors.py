@@ -96,6 +96,7 @@ class Code(StrEnum):
     RELEASE_NEEDED = "release-needed"
     # A fleet
     INVENTORY_INVALID = "inventory-invalid"
+    PACKAGES_MISSING = "packages-missing"
     FLEET_EMPTY = "fleet-empty"
     FLEET_MIXED = "fleet-mixed"
     GATE_UNCONFIRMED = "gate-unconfirmed"

@@ -355,6 +355,12 @@ EXPLANATIONS = {
         "The inventory cannot be read as such, or credentials are missing; every problem is in the message.",
         "Fix what it names.",
     ),
+    Code.PACKAGES_MISSING: Explanation(
+        (Exit.MISCONFIGURED,),
+        "The command needs Python packages that are not installed.",
+        "Containers do not need the packages that read maestro-ng files, so the agent is installed without them.",
+        "Install the agent with its extra `fleet` where rollouts are started.",
+    ),
     Code.FLEET_EMPTY: Explanation(
         (Exit.MISCONFIGURED,),
         "No host is left to deploy to.",
