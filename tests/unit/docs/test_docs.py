@@ -279,3 +279,10 @@ def test_shipped_supervisor_files_have_what_the_plugin_needs_where_it_is_read() 
     assert dict(read["supervisord.conf"]["ctlplugin:release"]) == dict(examples["ctlplugin:release"])
     assert examples["include"]["files"] in read["supervisord.conf"]["include"]["files"].split()
     assert PurePath(examples["rpcinterface:release"]["programs"]).match(examples["include"]["files"])
+
+
+def test_tests_that_the_page_about_reliability_names_are_there() -> None:
+    named = [name for row in page("docs/reliability.md").rows() for name in names(row[2])]
+
+    assert len(named) > 15
+    assert [name for name in named if not (PROJECT / name).is_file()] == []
