@@ -239,7 +239,7 @@ EXPLANATIONS = {
         (
             "It is a program of the agent itself, or one program inside a group. Or it has one process, no socket of "
             'supervisord\'s, and `restart = "rolling"`. Or its [rehearsal](configuration.md#servicerehearsal) is not allowed or '
-            "cannot pass. Or supervisord takes no [programs from releases](http-api.md#programs-of-releases)."
+            "cannot pass. Or supervisord takes no [programs from releases](../guides/programs.md#let-supervisord-take-them)."
         ),
         "The hint names the edit: the group, `numprocs`, `[service.rehearsal]`, or the plugin's section.",
     ),

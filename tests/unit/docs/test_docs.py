@@ -231,7 +231,7 @@ def test_every_consul_variable_that_is_read_is_documented_and_no_other() -> None
 def test_every_log_event_is_documented_and_no_other() -> None:
     logged = set(re.findall(r'\b(?:info|warning|say)\(\s*"([a-z]+\.[a-z_]+)"', source()))
 
-    assert {names(row[0])[0] for row in page("docs/operations.md").section("Logs").rows()} == logged
+    assert {names(row[0])[0] for row in page("docs/reference/logs-and-metrics.md").section("Logs").rows()} == logged
 
 
 def test_every_room_is_in_the_architecture_and_no_other() -> None:
@@ -267,7 +267,8 @@ def test_shipped_supervisor_files_have_what_the_plugin_needs_where_it_is_read() 
         read[name] = configparser.RawConfigParser(inline_comment_prefixes=(";",))
         read[name].read(PROJECT / "supervisor.d" / name)
     examples = configparser.RawConfigParser()
-    for example in page("docs/reference/http-api.md").examples("ini"):
+    shown = (page("docs/install.md").section("The plugin"), page("docs/guides/programs.md").section("Let supervisord take them"))
+    for example in (example for section in shown for example in section.examples("ini")):
         examples.read_string(example)
 
     assert read["plugin.conf"].sections() == ["rpcinterface:release"]
