@@ -197,26 +197,26 @@ def test_every_variable_of_hooks_is_documented_and_no_other(tmp_path: Path) -> N
 
     found = environment(parsed, {}, release, Occasion("1"), Place(tmp_path, tmp_path))
 
-    rows = page("docs/guides/hooks.md").section("Variables").rows()
+    rows = page("docs/reference/hooks.md").section("Variables").rows()
     assert sorted(names(row[0])[0] for row in rows if len(row) == 2) == sorted(found)
     of_two = [variable for variable in Variable if variable.reader in ("deploy.switch.leaving", "deploy.run")]
     assert [names(row[0])[0] for row in rows if len(row) == 3] == of_two
 
 
 def test_every_variable_of_a_services_commands_is_documented_and_no_other() -> None:
-    rows = page("docs/guides/hooks.md").section("Commands of a service").rows()
+    rows = page("docs/reference/hooks.md").section("Commands of a service").rows()
 
     documented = [names(row[0])[0] for row in rows if names(row[0])[0].startswith("RELEASE_")]
     assert documented == [variable for variable in Variable if variable.reader == "deploy.switch.traffic"]
 
 
 def test_every_variable_withheld_from_hooks_is_documented() -> None:
-    assert set(names(page("docs/guides/hooks.md").section("Variables").prose)) >= WITHHELD
+    assert set(names(page("docs/reference/hooks.md").section("Variables").prose)) >= WITHHELD
 
 
 def test_every_stage_of_hooks_is_documented_in_order() -> None:
     assert (
-        tuple(names(row[0])[0] for row in page("docs/guides/hooks.md").section("Stages").rows()[: len(HOOK_STAGES)])
+        tuple(names(row[0])[0] for row in page("docs/reference/hooks.md").section("Stages").rows()[: len(HOOK_STAGES)])
         == HOOK_STAGES
     )
 
