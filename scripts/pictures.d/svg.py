@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SIZES = {"head": 13, "": 12, "mono": 12, "label": 12}  # pixels
 # The width of characters beside their height in DejaVu Sans, the widest of the usual fonts; bold is wider.
@@ -61,6 +61,15 @@ class Picture:
         self.text(x + width / 2, baseline, head, "head", room=width)
         for number, line in enumerate(lines, 1):
             self.text(x + width / 2, baseline + 16 * number + 1, line, room=width)
+
+    def steps(self, cards: Iterable[Sequence[str]], x: float, y: float, size: tuple[float, float], gap: float) -> None:
+        """Draw cards of one size beside each other, each with its look and its words, and arrows between them."""
+        width, height = size
+        for number, (look, head, *lines) in enumerate(cards):
+            left = x + number * (width + gap)
+            self.card(look, (left, y, width, height), head, *lines)
+            if number:
+                self.arrow((left - gap + 1, y + height / 2), (left - 1, y + height / 2))
 
     def text(self, x: float, y: float, words: str, look: str = "", *, room: float = 0) -> None:
         """Write words: from x on, or around x if they have ``room``; raises ValueError if they do not fit."""

@@ -42,10 +42,7 @@ def draw() -> str:
     picture.zone(_x(5) - 7, 44, after + 14, 124)
     picture.text(_x(0) + before / 2, 64, "The old release is live, and stays as it is", "label", room=before)
     picture.text(_x(5) + after / 2, 64, "The new release must prove itself", "label", room=after)
-    for number, (look, head, *lines) in enumerate(_STEPS):
-        picture.card(look, (_x(number), _TOP, _WIDE, _HIGH), head, *lines)
-        if number:
-            picture.arrow((_x(number) - _GAP + 1, _TOP + _HIGH / 2), (_x(number) - 1, _TOP + _HIGH / 2))
+    picture.steps(_STEPS, _LEFT, _TOP, (_WIDE, _HIGH), _GAP)
     _failures(picture, before, from_swap)
     picture.text(_x(0), 309, "If the run is killed, or the machine goes down", "label")
     picture.card("zone", (_x(0), 318, before, 44), "The next boot or deploy undoes it")
