@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from release_agent.config import readers
+from release_agent.arguments import duration, duration_or_none
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.rollout.options import Amount, Options, amount
 from release_agent.usage import HelpfulParser
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _ALL = 100  # percent
 _VERBS = {
@@ -134,7 +134,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
     group.add_argument(
         "--wait-for",
-        type=_some_time,
+        type=duration,
         default=0.0,
         metavar="TIME",
         help="let each host wait this long, before anything changes, for a revision that its repositories do not have yet",
@@ -166,7 +166,7 @@ def _add_pace(group: argparse._ArgumentGroup, default: Options) -> None:
     )
     group.add_argument(
         "--bake",
-        type=_seconds,
+        type=duration_or_none,
         default=default.bake,
         metavar="TIME",
         help="watch the hosts' health for this long after each wave (default: 30s)",
@@ -197,14 +197,14 @@ def _add_limits(group: argparse._ArgumentGroup, default: Options) -> None:
     )
     group.add_argument(
         "--deadline",
-        type=_some_time,
+        type=duration,
         default=default.deadline,
         metavar="TIME",
         help="give up on a host after this long (default: 10m)",
     )
     group.add_argument(
         "--progress-deadline",
-        type=_seconds,
+        type=duration_or_none,
         default=default.progress_deadline,
         metavar="TIME",
         help="stop if no host becomes healthy for this long (default: 15m)",
@@ -253,22 +253,6 @@ def _amount(text: str) -> Amount:
         message = f"{text!r} is more than all"
         raise argparse.ArgumentTypeError(message)
     return read
-
-
-def _seconds(text: str) -> float:
-    return 0.0 if text == "0" else _read(text, readers.duration)
-
-
-def _some_time(text: str) -> float:
-    return _read(text, readers.positive_duration)
-
-
-def _read(text: str, read: Callable[[object], float]) -> float:
-    try:
-        return read(text)
-    except readers.WrongValueError as error:
-        message = f"{text!r} {error}"
-        raise argparse.ArgumentTypeError(message) from error
 
 
 def _command(text: str) -> str:

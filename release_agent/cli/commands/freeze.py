@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from release_agent import text
-from release_agent.cli.call import add_by, asked_by, duration, trigger
+from release_agent.arguments import duration, reason
+from release_agent.cli.call import add_by, asked_by, trigger
 from release_agent.errors import Exit
 from release_agent.model import Freeze, Request, new_id, timestamp
 
 if TYPE_CHECKING:
+    import argparse
+
     from release_agent.cli.call import Call
 
 EXAMPLES = {
@@ -21,18 +22,11 @@ EXAMPLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add why, how long and who."""
-    parser.add_argument("why", type=_reason, help="show this reason to whoever is refused")
+    parser.add_argument("why", type=reason, help="show this reason to whoever is refused")
     parser.add_argument(
         "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `unfreeze`)"
     )
     add_by(parser)
-
-
-def _reason(given: str) -> str:
-    if not text.one_line(given):
-        message = "an empty reason tells nobody anything"
-        raise argparse.ArgumentTypeError(message)
-    return text.one_line(given)
 
 
 def run(call: Call) -> int:
