@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from release_agent.arguments import duration, duration_or_none
+from release_agent.arguments import duration, duration_or_none, reason
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.rollout.options import Amount, Options, amount
 from release_agent.usage import HelpfulParser
@@ -40,6 +40,8 @@ _EXAMPLES = {
     "approve": {f"release-agent rollout approve {_ID}": "let the next wave start"},
     "abort": {f"release-agent rollout abort {_ID}": "start no further host; roll nothing back"},
     "revert": {f"release-agent rollout revert {_ID}": "roll back every host that took the revision"},
+    "freeze": {'release-agent rollout freeze shop production "the database moves" --until 2h': "refuse rollouts for two hours"},
+    "unfreeze": {"release-agent rollout unfreeze shop production": "let rollouts start again"},
 }
 
 
@@ -78,10 +80,25 @@ def add(parser: argparse.ArgumentParser) -> None:
             one.add_argument("--watch", action="store_true", help="show each change until the rollout ends")
         if verb == "resume":
             one.add_argument("--gate", type=_command, metavar="COMMAND", help="the gate of its start, if it has one: named again")
-        one.add_argument(
-            "--consul", action="store_true", help=f"read the record from Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
-        )
-        _add_access(one)
+        _add_record(one)
+    freeze = _add_verb(verbs, "freeze", "refuse to start or resume rollouts of a fleet")
+    unfreeze = _add_verb(verbs, "unfreeze", "end a freeze before its time")
+    for one in (freeze, unfreeze):
+        one.add_argument("app", help="name of the application, as [app] name has it")
+        one.add_argument("environment", help="environment of the fleet")
+    freeze.add_argument("why", type=reason, help="show this reason to whoever is refused")
+    freeze.add_argument(
+        "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `rollout unfreeze`)"
+    )
+    for one in (freeze, unfreeze):
+        _add_record(one)
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--consul", action="store_true", help=f"use the record in Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
+    )
+    _add_access(parser)
 
 
 def _add_verb(verbs: argparse._SubParsersAction[_VerbParser], verb: str, text: str) -> _VerbParser:
@@ -139,7 +156,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="let each host wait this long, before anything changes, for a revision that its repositories do not have yet",
     )
-    group.add_argument("--despite-freeze", action="store_true", help="deploy to hosts whose deployments are frozen as well")
+    group.add_argument("--despite-freeze", action="store_true", help="start it even if the fleet or some of its hosts are frozen")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 

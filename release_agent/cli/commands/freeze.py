@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from release_agent.arguments import duration, reason
 from release_agent.cli.call import add_by, asked_by, trigger
 from release_agent.errors import Exit
-from release_agent.model import Freeze, Request, new_id, timestamp
+from release_agent.model import Freeze, Request, new_id
 
 if TYPE_CHECKING:
     import argparse
@@ -31,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     """Refuse deployments and rollbacks that somebody asks for, from now on."""
-    arguments, now = call.arguments, datetime.now(UTC)
-    until = "" if arguments.until is None else timestamp(now + timedelta(seconds=arguments.until))
-    frozen = Freeze(arguments.why, asked_by(arguments), timestamp(now), until)
+    frozen = Freeze.now(call.arguments.why, asked_by(call.arguments), call.arguments.until)
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         context.journal.freeze(frozen)
         context.log.info("deployments.frozen", **frozen.to_json())
