@@ -27,10 +27,10 @@ def ask(port: int, path: str = "") -> str:
 class Load:
     """Requests, each over a connection of its own, by several clients."""
 
-    def __init__(self, port: int, path: str = "") -> None:
+    def __init__(self, port: int, path: str = "", *, clients: int = 8) -> None:
         self._asked = port, path
         self._over = threading.Event()
-        self._clients = [threading.Thread(target=self._go_on) for _ in range(8)]
+        self._clients = [threading.Thread(target=self._go_on) for _ in range(clients)]
         self.answers: list[str] = []
         self.lost: list[str] = []
 
