@@ -17,6 +17,7 @@ from support.bare_container import SYSTEM_PYTHON
 from support.environment import PROJECT, clean_environment
 from support.host import Ran
 from support.markdown import page
+from support.recipes import php_fpm
 from support.servers import free_port
 from support.waiting import eventually
 
@@ -28,13 +29,13 @@ _INSTALLED = Path(release_agent.__file__).parent.parent
 _PLACES = ("etc", "home", "run", "srv")
 # The numbers of the image.
 _USERS = {"release": 900, "app": 901}
-_START = "".join(f'mount --bind "$PLACE/{name}" /{name} && ' for name in _PLACES) + "exec supervisord -c /etc/supervisord.conf"
+_START = "".join(f'mount --bind "$0/{name}" /{name} && ' for name in _PLACES) + "exec supervisord -c /etc/supervisord.conf"
 
 
 class UsualContainer:
     """Namespaces with the places and users of README.md, and an example's files."""
 
-    def __init__(self, place: Path, example: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, place: Path, example: str, environment: Mapping[str, str] | None = None) -> None:
         """Start it; ``environment``: that of the container."""
         self.place = place
         self.port = free_port()
@@ -42,7 +43,7 @@ class UsualContainer:
         self._example = place / "examples" / example
         self._page = page(f"examples/{example}/README.md")
         self._environment = clean_environment() | {"PATH": f"{place}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/root"}
-        self._environment |= environment
+        self._environment |= environment or {}
         self._install()
         self._copy(example)
         self._container = self._start()
@@ -81,13 +82,16 @@ class UsualContainer:
                 path.write_text(self._placed(path.read_text()))
 
     def _placed(self, text: str) -> str:
-        return text.replace("8080", str(self.port)).replace("/repos/", "/srv/repos/")
+        replaced = {"8080": str(self.port), "/repos/": "/srv/repos/", "php-fpm8.2": php_fpm()}
+        for shipped, here in replaced.items():
+            text = text.replace(shipped, here)
+        return text
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.place / "log").open("wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            environment = self._environment | {"PLACE": str(self.place)}
-            started = subprocess.Popen([*NAMESPACES, "sh", "-euc", _START], env=environment, cwd="/", **streams)
+            command = [*NAMESPACES, "sh", "-euc", _START, self.place]
+            started = subprocess.Popen(command, env=self._environment, cwd="/", **streams)
         eventually((self.place / "run/supervisor.sock").exists, "supervisord answers")
         return started
 
@@ -106,6 +110,10 @@ class UsualContainer:
         missing = [line for line in shown.splitlines() if line not in ran.out + ran.err]
         assert not missing, f"{missing} not in: {ran.out}{ran.err}{self.log()}"
         return ran
+
+    def file(self, name: str) -> str:
+        """Return the text of a file of the example."""
+        return (self._example / name).read_text()
 
     def log(self) -> str:
         """Return the container's log."""
