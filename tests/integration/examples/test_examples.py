@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.load import Load
+from support.postgresql import postgresql
 from support.usual_container import UsualContainer
 from support.waiting import eventually
 
@@ -21,17 +23,24 @@ pytestmark = pytest.mark.needs("mount")
 @pytest.fixture
 def container(request: pytest.FixtureRequest, open_place: Path) -> Iterator[UsualContainer]:
     """A container in which nothing but the agent was set up."""
-    made = UsualContainer(open_place, request.param)
-    yield made
-    made.close()
+    with ExitStack() as ends:
+        environment = {}
+        if request.param == "django":
+            data = open_place / "postgresql"
+            data.mkdir()
+            data.chmod(0o777)
+            environment = {**ends.enter_context(postgresql(data)), "DJANGO_SECRET_KEY": "x" * 50}
+        made = UsualContainer(open_place, request.param, environment)
+        ends.callback(made.close)
+        yield made
 
 
-@pytest.mark.parametrize("container", ["flask", "node", "static", "php"], indirect=True)
+@pytest.mark.parametrize("container", ["django", "flask", "node", "static", "php"], indirect=True)
 def test_example_ships_breaks_and_rolls_back_as_its_page_says_and_loses_no_request(container: UsualContainer) -> None:
     assert container.paste("Start it").code == 0, container.log()
     doctor = container.run("release-agent doctor")
     assert doctor.code == 0, doctor.out
-    load = Load(container.port, clients=2)  # they compute all the time
+    load = Load(container.port, pause=0.05)  # it goes on for long, beside other tests
 
     with load.running():
         shipped = container.paste("Ship a change")
