@@ -24,6 +24,7 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+EXAMPLES = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/repository"))
 NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 _INSTALLED = Path(release_agent.__file__).parent.parent
 _PLACES = ("etc", "home", "run", "srv")

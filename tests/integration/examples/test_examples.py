@@ -10,7 +10,7 @@ import pytest
 
 from support.load import Load
 from support.postgresql import postgresql
-from support.usual_container import UsualContainer
+from support.usual_container import EXAMPLES, UsualContainer
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def container(request: pytest.FixtureRequest, open_place: Path) -> Iterator[Usua
         yield made
 
 
-@pytest.mark.parametrize("container", ["django", "flask", "node", "static", "php"], indirect=True)
+@pytest.mark.parametrize("container", EXAMPLES, indirect=True)
 def test_example_ships_breaks_and_rolls_back_as_its_page_says_and_loses_no_request(container: UsualContainer) -> None:
     assert container.paste("Start it").code == 0, container.log()
     doctor = container.run("release-agent doctor")
