@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The project's image, that of the example, and one of Consul."""
-    build_agent()
-    build(SYSTEM, PROJECT / "examples" / "system")
-    build_consul(tmp_path_factory.mktemp("consul"))
+    """The project's image, that of the example, and one of Consul. Processes that run scenes side by side build them once."""
+    with (tmp_path_factory.getbasetemp().parent / "images").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes later finds every layer built
+        build_agent()
+        build(SYSTEM, PROJECT / "examples" / "system")
+        build_consul(tmp_path_factory.mktemp("consul"))
 
 
 @pytest.fixture(scope="session")

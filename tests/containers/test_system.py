@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from support.system import System
 
 # In one process: there is one system, and one scene at a time.
-pytestmark = pytest.mark.xdist_group("containers")
+pytestmark = pytest.mark.xdist_group("system")
 
 BROKEN_AT_ONCE = "import no_such_module\n"
 BROKEN_WHEN_LIVE = """

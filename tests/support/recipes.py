@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.host import Host
 
 EXAMPLES = PROJECT / "supervisor.d" / "examples"
-PAGE = page("docs/without-losing-a-request.md")
+PAGE = page("docs/guides/without-losing-a-request.md")
 _OURS = ("gunicorn ", "python3 serve.py")  # of the environment that the tests run in; its Python may be for root alone
 _VERSIONED = "php-fpm8.2"  # as Debian 12 calls it
 

@@ -1,8 +1,9 @@
-"""Which console shows rollouts: a table on a terminal, else lines, or JSON if it is asked for."""
+"""Which console shows rollouts: a table on a terminal if rich is installed, otherwise lines; JSON if it is asked for."""
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from release_agent.rollout.console.lines import Json, Lines
@@ -15,7 +16,7 @@ def console(*, json: bool) -> Console:
     """Return the console for this process's stdin and stdout."""
     if json:
         return Json()
-    if sys.stdout.isatty() and sys.stdin.isatty():
+    if sys.stdout.isatty() and sys.stdin.isatty() and find_spec("rich"):
         from release_agent.rollout.console.table import Table  # rich
 
         return Table()

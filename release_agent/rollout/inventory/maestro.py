@@ -6,10 +6,13 @@ import difflib
 import ipaddress
 import os
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.config.schema import Problem
+from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.inventory import order
 from release_agent.rollout.inventory.maestro_problems import refusal
 from release_agent.rollout.inventory.maestro_template import render
@@ -17,11 +20,12 @@ from release_agent.rollout.inventory.maestro_yaml import load
 from release_agent.rollout.model import InventoryHost
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 PORT = 9001
 NAMES = ("supervisor", "rpc")  # of a port that is supervisord's RPC, whatever its number
 
+_PACKAGES = {"jinja2": "Jinja2", "yaml": "PyYAML"}
 # Schema 1, maestro's default, differs in `volumes` only, which are not read here. maestro takes the last one for 2.
 _SCHEMAS = (1, 2, {"version": 2})
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -44,12 +48,22 @@ def read(
     Its rank, from 0, is above that of everything its service requires, directly or by way of services not chosen.
     ``environ`` is what the file's template knows as ``env``. Raises Misconfigured (10) with every problem at once.
     """
+    require_packages()
     source = Path(path)
     problems: list[Problem] = []
     targets = _Environment(load(source, render(source, environ), problems), problems).targets(services, port)
     if problems:
         raise refusal(source, problems)
     return targets
+
+
+def require_packages(find: Callable[[str], object] = find_spec) -> None:
+    """Raise Misconfigured unless what the extra `fleet` installs for these files is there; ``find`` looks for a package."""
+    missing = [name for module, name in _PACKAGES.items() if not find(module)]
+    if missing:
+        message = f"maestro-ng files need {' and '.join(missing)}, not installed in {sys.prefix}"
+        hint = "install the agent with its extra: pip install '.[fleet]' in a checkout"
+        raise Misconfigured(Code.PACKAGES_MISSING, message, hint=hint)
 
 
 class _Environment:

@@ -111,7 +111,7 @@ def test_in_a_container_with_the_usual_places_nothing_has_to_be_named(container:
     done = container.run(*NAMESPACES, "sh", "-c", ALONE, PLACE=str(container.place))
 
     assert done.code == 0, done.out + done.err
-    (shown,) = page("docs/commands.md").section("`release-agent init`").examples("console")
+    (shown,) = page("docs/reference/commands.md").section("`release-agent init`").examples("console")
     assert done.out.startswith(shown.partition("\n")[2].replace("8080", str(container.port)).strip())
     assert "no faults" in done.out
     assert "health    passing" in done.out

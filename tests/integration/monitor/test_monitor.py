@@ -14,6 +14,7 @@ from release_agent.health import Look
 from release_agent.journal.journal import StateDatabase
 from release_agent.model import Kind, Release, State
 from release_agent.monitor.monitor import Monitor
+from support.brought import allow_programs, idle, program, release
 from support.configuration import configuration
 from support.consul_process import ConsulProcess
 from support.endings import never_ending
@@ -72,6 +73,23 @@ def test_service_that_stops_is_critical_with_the_reason_and_passing_when_it_is_b
     watched.supervisorctl("start", "web")
     assert "v1.0.0" in _becomes(consul, "passing")
     eventually(lambda: watched.rpc.release.getStatus()["health"] == "passing", "the plugin hears of it")
+
+
+def test_program_that_came_with_a_release_is_watched_until_a_release_comes_without_it(
+    cold_host: Host, consul: ConsulProcess
+) -> None:
+    host = watched_host(allow_programs(cold_host), consul.address)
+    release(host, "v2.0.0", program(host), idle(host, "worker"))
+    assert host.deploy("v2.0.0").code == 0
+    _becomes(consul, "passing")
+
+    host.supervisorctl("stop", "worker")
+    _becomes(consul, "critical")
+    eventually(lambda: "worker is STOPPED" in _status(consul)[1], "the reason")
+    release(host, "v2.1.0", program(host))
+    assert host.deploy("v2.1.0").code == 0
+
+    assert "v2.1.0" in _becomes(consul, "passing")
 
 
 def test_probe_that_fails_is_critical_with_its_answer(watched: Host, consul: ConsulProcess) -> None:

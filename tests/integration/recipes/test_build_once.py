@@ -1,4 +1,4 @@
-"""The recipes of docs/hooks.md build once, and what is put in the next time works where the release is live."""
+"""The recipes of docs/guides/hooks.md build once, and what is put in the next time works where the release is live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from support.host import Host, Ran
 
-PAGE = page("docs/hooks.md")
+PAGE = page("docs/guides/hooks.md")
 GREETING = "greeting-1.0-py3-none-any.whl"
 
 

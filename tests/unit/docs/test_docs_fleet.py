@@ -1,4 +1,4 @@
-"""docs/fleet.md has every verb and option of a rollout, and its tables of examples are what happens."""
+"""docs/guides/fleet.md has every verb and option of a rollout, and its tables of examples are what happens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from release_agent.rollout.policy.budgets import over_budget
 from release_agent.rollout.policy.waves import assign_waves
 from support.markdown import names, page
 
-FLEET = page("docs/fleet.md")
+FLEET = page("docs/guides/fleet.md")
 
 
 def _verbs() -> dict[str, argparse.ArgumentParser]:

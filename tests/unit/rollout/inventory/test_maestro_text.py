@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from release_agent.errors import Code, Misconfigured
 from release_agent.rollout.inventory import maestro
 from support.configuration import write
 from support.maestro_files import HEAD, SHIPS, one, problems_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def test_packages_that_only_operators_need_are_asked_for_when_they_are_missing() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        maestro.require_packages(find=lambda module: None if module == "yaml" else module)
+
+    assert refused.value.code is Code.PACKAGES_MISSING
+    assert "need PyYAML," in refused.value.message
 
 
 def test_the_template_knows_the_environment_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
