@@ -34,7 +34,7 @@ _START = "".join(f'mount --bind "$0/{name}" /{name} && ' for name in _PLACES) + 
 
 
 class UsualContainer:
-    """Namespaces with the places and users of README.md, and an example's files."""
+    """Namespaces with the places and users of docs/install.md, and an example's files."""
 
     def __init__(self, place: Path, example: str, environment: Mapping[str, str] | None = None) -> None:
         """Start it; ``environment``: that of the container."""
@@ -50,7 +50,7 @@ class UsualContainer:
         self._container = self._start()
 
     def _install(self) -> None:
-        """Make the users, the directories and the agent's environment, as README.md says."""
+        """Make the users, the directories and the agent's environment, as docs/install.md says."""
         shutil.copytree("/etc", self.place / "etc", symlinks=True)
         for name in ("bin", "home", "run", "srv/repos"):
             (self.place / name).mkdir(parents=True)

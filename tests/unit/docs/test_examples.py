@@ -12,7 +12,7 @@ from support.markdown import page
 from support.usual_container import EXAMPLES
 
 PLACE = PROJECT / "examples"
-RECIPES = page("docs/without-losing-a-request.md")
+RECIPES = page("docs/guides/without-losing-a-request.md")
 SHIPPED = PROJECT / "supervisor.d" / "examples"
 # What a program that brings its own environment has otherwise than the recipe of gunicorn.
 OWN = {"command", "umask"}
@@ -71,7 +71,7 @@ def settings(text: str) -> dict[str, dict[str, str]]:
 def test_files_that_the_documentation_shows_are_the_same() -> None:
     (nginx,), (php_fpm,) = RECIPES.section("nginx").examples("nginx"), RECIPES.section("PHP-FPM").examples("ini")
     (for_php,) = RECIPES.section("PHP-FPM").examples("nginx")
-    (environment,) = page("docs/hooks.md").section("A virtual environment").examples("sh")
+    (environment,) = page("docs/guides/hooks.md").section("A virtual environment").examples("sh")
     shown = {
         "static/repository/nginx.conf": nginx,
         "php/repository/nginx.conf": nginx.replace("current/public;", f"current/public;\n{for_php}"),
