@@ -16,6 +16,7 @@ from support.bare_container import OPEN, BareContainer
 from support.markdown import page
 from support.privileges import NOBODY
 from support.repositories import Repository
+from support.usual_container import NAMESPACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,6 @@ stat -c 'root of %U' /srv/app
 supervisorctl shutdown >/dev/null
 wait
 """
-NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 CONTROLLER = "[ctlplugin:release]\nsupervisor.ctl_factory=release_agent.plugin:make_controller"
 
 
