@@ -1,4 +1,4 @@
-"""Values that the arguments of several commands have, as argparse reads them."""
+"""Types of arguments that several commands share, for argparse."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _read(given: str, read: Callable[[object], float]) -> float:
 
 
 def reason(given: str) -> str:
-    """Read why something is done, for people: on one line, and not empty."""
+    """Read a reason for people: one line, not empty."""
     if not text.one_line(given):
-        message = "an empty reason tells nobody anything"
+        message = "the reason is empty"
         raise argparse.ArgumentTypeError(message)
     return text.one_line(given)

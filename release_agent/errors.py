@@ -132,7 +132,7 @@ class ReleaseError(Exception):
         self.message = message
         self.hint = hint
         self.output = ""
-        """What the failing program said last, each line on its own; empty if that is not known."""
+        """The last output of the failing program, each line on its own; empty if unknown."""
 
     def to_json(self) -> dict[str, str]:
         """Return ``{"code", "message", "hint"}``, as the commands print it, and ``output`` if there is any."""
@@ -140,7 +140,7 @@ class ReleaseError(Exception):
         return {"code": str(self.code), "message": self.message, "hint": self.hint, **said}
 
     def caused_by(self, error: ReleaseError) -> Self:
-        """Take over what the failing program said; its lines are in that error's message already."""
+        """Copy the output of the failing program from the error that caused this one, whose message is part of this one's."""
         self.output = error.output
         return self
 
@@ -188,7 +188,7 @@ SERVICE_LOG_HINT = "check the service's log: the container's log, or `supervisor
 
 
 class Unhealthy(ReleaseError):
-    """A published release is not healthy; the flow always answers with a rollback. ``services``: the names of those at fault."""
+    """A published release is not healthy; the run then rolls back. ``services``: the names of the unhealthy ones."""
 
     exit_code = Exit.ROLLED_BACK
     outcome = "rolled-back"
@@ -198,7 +198,7 @@ class Unhealthy(ReleaseError):
         self.services = services
 
     def say(self, service: str, end: str, lines: Sequence[str]) -> None:
-        """Add how a service's process ended, and what it said last, to the message and the output; both may be unknown."""
+        """Add the end of a service's process to the message, and its last lines to message and output; both may be unknown."""
         self.message += f"\n{service} ended with {end}" if end else ""
         if lines:
             self.message += "".join([f"\nlast output of {service}:", *(f"\n  {line}" for line in lines)])
@@ -259,7 +259,7 @@ ENDINGS: tuple[type[ReleaseError], ...] = (
 
 
 def error_of_exit(code: int | None) -> ReleaseError:
-    """Make the error for a run of which only the exit code is known (None: not even that)."""
+    """Make the error for a run that ended before it wrote to the journal. ``code``: its exit code, None if unknown."""
     kind = next((kind for kind in ENDINGS if kind.exit_code == code), ReleaseError)
     known = {
         Exit.MISCONFIGURED: Code.MISCONFIGURED,
@@ -270,5 +270,5 @@ def error_of_exit(code: int | None) -> ReleaseError:
     return kind(
         known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG,
         f"it ended with {code} before it was journaled",
-        hint="`supervisorctl tail deploy stderr` shows what it said",
+        hint="`supervisorctl tail deploy stderr` shows its output",
     )

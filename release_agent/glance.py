@@ -1,4 +1,4 @@
-"""``status`` and ``history`` at a glance: on a terminal in columns, with ages and colours; elsewhere as text.py has them."""
+"""``status`` and ``history`` at a glance: on a terminal in columns, with ages and colours; otherwise as text.py has them."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def _status(body: dict[str, Any], problems: Iterable[str], maintenance: str, ter
         for number, line in enumerate(text.plain(problem).split("\n")):
             yield _row("", f"{'  ' if number else '- '}{line}")
     if maintenance:
-        yield _row("", f"in maintenance, says Consul: {_words(maintenance)}")
+        yield _row("", f"in maintenance mode in Consul: {_words(maintenance)}")
     yield from terminal.table([_live(name, body[name]) for name in ("current", "previous")])
     yield from terminal.table([cells for service in body["services"] for cells in _processes(service)])
-    if frozen := body.get("frozen"):  # an older plugin does not know it
+    if frozen := body.get("frozen"):  # an older plugin does not send it
         by = f"by {_words(frozen['by'])}, " if frozen["by"] else ""
         until = f", ends {_age(frozen['until'])}" if frozen["until"] else ""
         yield _row("frozen", terminal.shown(_cell(frozen["why"], Style.YELLOW, _LONGEST_CAUSE)))
@@ -64,7 +64,7 @@ def _row(label: str, words: str) -> str:
 
 
 def _live(label: str, there: Mapping[str, Any] | None) -> Sequence[Cell]:
-    """Return the cells of the live release, or of the one before."""
+    """Return the cells of the live release, or of the previous one."""
     if there is None:
         return (Cell(f"{label:<{_LABEL}}"), Cell("none"), *[Cell()] * 5)
     return (
@@ -121,7 +121,7 @@ def _words(words: object) -> str:
 
 
 def _age(moment: object) -> str:
-    """Return how long ago a moment was, or how long it takes until then; what is no moment, as it is."""
+    """Return the time since a moment, or until it; return any other text unchanged."""
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds()
     except (ValueError, TypeError, OverflowError):

@@ -13,7 +13,7 @@ ALIVE = ("STARTING", "RUNNING", "BACKOFF")  # states of a process that runs, or 
 
 
 def process_number(name: str) -> str:
-    """Return supervisor's ``process_num`` of a process: the digits at the end of its name; ``0`` if there are none."""
+    """Return supervisor's ``process_num`` of a process: the digits at the end of its name; ``0`` without any."""
     return re.sub(r"^.*?(\d*)$", r"\1", name) or "0"
 
 
@@ -51,27 +51,27 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it runs, and has run for its ``startsecs``."""
+        """Return whether it runs, and has run for its ``startsecs``."""
         return self.state == "RUNNING"
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, or supervisor is trying to start it."""
+        """Return whether it runs, or supervisor is trying to start it."""
         return self.state in ALIVE
 
     @property
     def stopping(self) -> bool:
-        """Whether it still runs after supervisor has sent it a signal to stop."""
+        """Return whether it still runs after supervisor has sent it a signal to stop."""
         return self.state == "STOPPING"
 
     @property
     def left_stopped(self) -> bool:
-        """Whether nothing has started it since supervisor read its section: `supervisorctl update` stops it, and no more."""
+        """Return whether nothing has started it since supervisor read its section: `supervisorctl update` only stops it."""
         return self.state == "STOPPED" and not self.started
 
     @property
     def hopeless(self) -> bool:
-        """Whether supervisor has given it up: it will not run again unless somebody starts it."""
+        """Return whether supervisor has given up the process: only a person or the agent starts it again."""
         return self.state in ("FATAL", "UNKNOWN")
 
     @property
@@ -86,7 +86,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """The copy of a process that is rehearsed: as supervisor sees it, and where it was told to listen."""
+    """The copy of a process in a rehearsal, as supervisor sees it, and the port or socket that it listens on."""
 
     process: Process
     port: int
@@ -107,9 +107,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class BroughtGroup:
-    """A supervisor group that a release brings: its processes, where supervisord is to listen for it, empty if it is not to.
+    """A supervisor group that a release brings: its processes, and supervisord's socket for it, empty if it has none.
 
-    ``smallest``: how many processes its program with the fewest has.
+    ``smallest``: the number of processes of its smallest program.
     """
 
     name: str
@@ -120,9 +120,9 @@ class BroughtGroup:
 
 @dataclass(frozen=True)
 class ProgramsChange:
-    """What is not as the live release has it: names of groups.
+    """The difference between supervisor's groups and those of the live release, by name.
 
-    ``added``, ``changed`` and ``removed``: to be stopped and renewed. ``others``: of the container.
+    ``added``, ``changed`` and ``removed``: groups to stop and renew. ``others``: groups of the container.
     """
 
     added: tuple[str, ...] = ()
@@ -146,12 +146,12 @@ class ServiceLook:
 
     @property
     def well(self) -> bool:
-        """Whether there are no problems."""
+        """Return whether there are no problems."""
         return not self.problems
 
     @property
     def sick(self) -> tuple[Process, ...]:
-        """Return the processes that are not well: all of them if a problem is about the whole service."""
+        """Return the unhealthy processes: all of them if a problem is about the whole service."""
         return () if self.well else self.about or self.processes
 
 
@@ -168,17 +168,17 @@ class Look:
 
     @property
     def well(self) -> bool:
-        """Whether there are no problems."""
+        """Return whether there are no problems."""
         return not self.problems
 
     @property
     def failing(self) -> bool:
-        """Whether a probe failed."""
+        """Return whether a probe failed."""
         return any(service.failing for service in self.services.values())
 
     @property
     def hopeless(self) -> bool:
-        """Whether supervisor has given up a process."""
+        """Return whether supervisor has given up a process."""
         return any(process.hopeless for process in self.processes)
 
     @property
@@ -198,7 +198,7 @@ class Look:
 
 
 class HealthState(StrEnum):
-    """A verdict in Consul's words: ``warning`` is live and not proved yet."""
+    """A verdict in Consul's words; ``warning``: the release is live and not proved yet."""
 
     PASSING = "passing"
     WARNING = "warning"
@@ -207,7 +207,7 @@ class HealthState(StrEnum):
 
 @dataclass(frozen=True)
 class Health:
-    """The verdict on the live release, and why it is not ``passing``. If nobody looked, None stands in its place."""
+    """The verdict on the live release, and the reasons if it is not ``passing``."""
 
     state: HealthState
     problems: tuple[str, ...] = ()

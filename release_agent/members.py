@@ -1,4 +1,4 @@
-"""Members of JSON objects that an older or a newer agent may have written: notes, records, rollouts.
+"""Read members of JSON objects that an older or a newer agent may have written: notes, records, rollouts.
 
 Only the standard library is imported: supervisord loads this module.
 """
@@ -49,6 +49,6 @@ _PLAIN: dict[str, Callable[[object], bool]] = {
 
 
 def known_member(value: str, otherwise: E) -> E:
-    """Return a member of an enumeration by its value; ``otherwise`` stands for one that only a newer agent has."""
+    """Return a member of an enumeration by its value; ``otherwise`` replaces one that only a newer agent knows."""
     kind = type(otherwise)
     return kind(value) if value in list(kind) else otherwise

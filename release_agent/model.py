@@ -54,7 +54,7 @@ def exit_of(outcome: str | None) -> Exit:
 
 
 class Trigger(StrEnum):
-    """What fired a run, as the history keeps it. A rollout's is its id (ROLLOUT); callers of the RPC may name others."""
+    """The trigger of a run in the history. A rollout's is its id (ROLLOUT); callers of the RPC may name others."""
 
     COMMAND = "command"
     SUPERVISOR = "supervisor"  # a command that supervisord started
@@ -64,7 +64,7 @@ class Trigger(StrEnum):
     POLL = "poll"
     WATCH = "watch"
     RECOVERY = "recovery"
-    REBUILT = "rebuilt"  # written by a repair of the journal, from what lay on disk
+    REBUILT = "rebuilt"  # written by a repair of the journal, from the releases on disk
 
 
 class State(StrEnum):
@@ -94,7 +94,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """The action that a run is to do, and its trigger."""
+    """The action of a run, and its trigger."""
 
     id: str
     action: Action = Action.DEPLOY
@@ -107,12 +107,12 @@ class Request:
     expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
     despite_freeze: bool = False
     wait_for: float = 0.0  # seconds for a revision that the repositories do not have yet
-    by: str = ""  # the person who asked, as text.person() gives it; empty: not known. It decides nothing
+    by: str = ""  # the person who requested it, as text.person() returns it; empty if unknown. It decides nothing
 
 
 @dataclass(frozen=True)
 class Target:
-    """A resolved revision: one commit of each repository, by the repository's name; and who signed, if that was checked."""
+    """A resolved revision: one commit of each repository, by the repository's name; and the signers, if they were checked."""
 
     revision: str
     kind: Kind
@@ -139,13 +139,13 @@ class Completed:
 class Release:
     """A release, as in its note ``releases/<name>.json``.
 
-    ``previous`` is the name of the release that was live before it. ``built`` has the
-    files that shared links and build hooks made or changed: digest by path. ``signers``
-    has who signed its tag, by repository, if that was checked. ``into`` has the places of
-    the repositories in it, by name; older notes have none. ``built_as`` is the revision that
-    its build hooks saw, if it goes by another one since: two tags may name one commit, and commits may have the same part;
-    then ``built_from`` has the older commits. ``parts``: of which repositories it has one directory only.
-    ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: who published it last, empty if that is not known.
+    ``previous``: the name of the release that was live before it. ``built``: the
+    files that shared links and build hooks made or changed, their digests by path. ``signers``:
+    the signers of its tag by repository, if they were checked. ``into``: the places of
+    the repositories in it, by name; older notes have none. ``built_as``: the revision that
+    its build hooks saw, if its revision has changed since: two tags may name one commit, and commits may share a part;
+    then ``built_from`` has the older commits. ``parts``: the repositories of which it has only one directory.
+    ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: the person who published it last, empty if unknown.
     ``protected``: a person keeps it from pruning.
     """
 
@@ -168,7 +168,7 @@ class Release:
     parts: dict[str, str] = field(default_factory=dict)
 
     def as_built(self) -> Release:
-        """Return it by the revision that its build hooks saw: what they wrote down is what its probes find."""
+        """Return the release with the revision that its build hooks saw, which is the revision that its probes find."""
         return replace(self, revision=self.built_as or self.revision, commits=self.built_from or self.commits)
 
     @property
@@ -182,10 +182,10 @@ class Release:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Release:
-        """Read what an older or a newer agent kept; raises TypeError, KeyError, AttributeError or ValueError for anything else.
+        """Read the JSON of an older or a newer agent; raises TypeError, KeyError, AttributeError or ValueError for anything else.
 
-        A state that only a newer agent has counts as failed: the release is seen, never gone back to, and not
-        removed as one that was never live. Such a kind counts as a commit, whose meaning cannot move.
+        A state that only a newer agent has counts as failed: the release is listed, a rollback never goes to it, and it is not
+        removed as one that was never live. Such a kind counts as a commit, which cannot move.
         """
         state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
         release = cls(**known_fields(cls, body) | {"state": state, "kind": kind})
@@ -194,7 +194,7 @@ class Release:
 
 
 def _require_usable(release: Release) -> None:
-    """Raise ValueError for a moment that is none, a place outside the release, or text that cannot be written down."""
+    """Raise ValueError for an invalid moment, a place outside the release, or text that UTF-8 cannot encode."""
     for moment in filter(None, (release.created_at, release.published_at)):
         _require_moment(moment)
     for place in release.into.values():
@@ -202,7 +202,7 @@ def _require_usable(release: Release) -> None:
             message = f"{place!r} is no place inside a release"
             raise ValueError(message)
     for text in (release.revision, release.fingerprint, *release.commits, *release.commits.values(), *release.into.values()):
-        text.encode()  # half a character
+        text.encode()  # a lone surrogate
 
 
 def _require_moment(text: str) -> None:
@@ -217,12 +217,12 @@ def release_name(number: int, fingerprint: str) -> str:
 
 
 def unknown_release(name: str) -> Release:
-    """Return a release of which only the name is known."""
+    """Return a stand-in for a release without a note: only its name is known."""
     return Release(name, revision="", kind=Kind.COMMIT, commits={}, fingerprint="", state=State.BUILT, created_at="")
 
 
 def find_release(releases: Sequence[Release], named: str) -> Release | None:
-    """Find a release by its name, number or revision (the newest healthy one of it, else the newest); None if there is none."""
+    """Find a release by its name, number or revision (its newest healthy release, otherwise its newest)."""
     exact = [release for release in releases if named in (release.name, str(release.number), f"{release.number:06d}")]
     alike = [release for release in releases if release.revision == named]
     healthy = [release for release in alike if release.state is State.HEALTHY]
@@ -230,7 +230,7 @@ def find_release(releases: Sequence[Release], named: str) -> Release | None:
 
 
 def is_release_name(name: str) -> bool:
-    """Whether ``name`` is the name of a release."""
+    """Return whether ``name`` is the name of a release."""
     return bool(_RELEASE_NAME.fullmatch(name))
 
 
@@ -257,7 +257,7 @@ class Record:
 
     @classmethod
     def of(cls, request: Request) -> Record:
-        """Return what is known of a run that has just begun."""
+        """Return the record of a run at its start."""
         return cls(request.id, revision=request.revision or None, by=request.by)
 
     def to_json(self) -> dict[str, Any]:
@@ -278,7 +278,7 @@ class Record:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Record:
-        """Read what an older or a newer agent told, with or without members that are None.
+        """Read the record of an older or a newer agent, with or without members that are None.
 
         Raises TypeError or KeyError for anything else.
         """
@@ -299,7 +299,7 @@ class UnfinishedDeployment:
 
 @dataclass(frozen=True)
 class Freeze:
-    """Deployments that somebody asks for are refused: why, by whom, since and until when (RFC 3339, UTC).
+    """A freeze, which refuses requested deployments: its reason, its person, its start and its end (RFC 3339, UTC).
 
     ``until``: empty if only a person ends it.
     """
@@ -311,27 +311,27 @@ class Freeze:
 
     @classmethod
     def now(cls, why: str, by: str, lasts: float | None) -> Freeze:
-        """Return one that begins at this moment and ends after some seconds; None: when a person ends it."""
+        """Return a freeze that starts now and ends after ``seconds``; None: when a person ends it."""
         now = datetime.now(UTC)
         return cls(why, by, timestamp(now), "" if lasts is None else timestamp(now + timedelta(seconds=lasts)))
 
     @property
     def is_over(self) -> bool:
-        """Whether its end has come, by the clock of this moment."""
+        """Return whether the freeze has ended by now."""
         return bool(self.until) and datetime.fromisoformat(self.until) <= datetime.now(UTC)
 
     def describe(self) -> str:
-        """Return by whom, until when and why, after the word "frozen"."""
+        """Return the person, the start, the end and the reason, to follow the word "frozen"."""
         by = f"by {self.by} " if self.by else ""
         return f"{by}since {self.since[:_SECONDS]}Z{f', until {self.until[:_SECONDS]}Z' if self.until else ''}: {self.why}"
 
     def to_json(self) -> dict[str, str]:
-        """Return what the journal keeps and ``status --json`` shows."""
+        """Return the JSON that the journal keeps and ``status --json`` shows."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Freeze:
-        """Read what an older or a newer agent kept; raises TypeError or ValueError for anything else."""
+        """Read the JSON of an older or a newer agent; raises TypeError or ValueError for anything else."""
         frozen = cls(**known_fields(cls, body))
         for moment in filter(None, (frozen.since, frozen.until)):
             _require_moment(moment)
@@ -340,7 +340,7 @@ class Freeze:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A run that ended with its release live: the release's name, what the run did, what fired it."""
+    """A run that made its release live: the release's name, the run's action and its trigger."""
 
     release: str
     action: str
@@ -353,7 +353,7 @@ def timestamp(moment: datetime | None = None) -> str:
 
 
 def seconds_since(moment: str) -> float:
-    """Return how long ago a moment was, as timestamp() writes it; 0 for one to come, and for any other text."""
+    """Return the seconds since a moment of timestamp(); 0 for a future one and for any other text."""
     try:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
     except (ValueError, TypeError):

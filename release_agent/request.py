@@ -14,8 +14,8 @@ from release_agent.variables import Variable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROGRAM = "deploy"  # of supervisor's, which the plugin starts; the copy of a rehearsal is in its group
-_CHECK = "check"  # stands in place of the action
+PROGRAM = "deploy"  # supervisor's program that the plugin starts; its group also has the copy of a rehearsal
+_CHECK = "check"  # replaces the action
 
 
 def no_program() -> Failed:
@@ -26,7 +26,7 @@ def no_program() -> Failed:
 
 @dataclass(frozen=True)
 class PluginRequest:
-    """A run that supervisor's plugin starts; ``check``: report what a deployment would do, and do nothing."""
+    """A run that supervisor's plugin starts; ``check``: only report what a deployment would do."""
 
     request: Request
     check: bool = False
@@ -71,11 +71,11 @@ class PluginRequest:
                 by=str(asked.get("by") or ""),
             )
             for text in (request.id, request.revision, request.release, request.trigger, request.expected, request.by):
-                text.encode()  # half a character could not be written down
+                text.encode()  # a lone surrogate cannot be written to the journal
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise Misconfigured(
                 Code.MISCONFIGURED,
                 f"{Variable.RELEASE_AGENT_REQUEST} is not a request: {error}",
-                hint="it is set by supervisor's plugin alone",
+                hint="only supervisor's plugin sets it",
             ) from error
         return cls(request, action == _CHECK)

@@ -55,7 +55,7 @@ def of_deployment(journal: StateDatabase, holder: dict[str, Any] | None) -> dict
 
 
 def body(config: Config, store: Store, journal: StateDatabase, live: Release | None, found: dict[str, Any]) -> dict[str, Any]:
-    """Return ``status --json``: what files tell of the live release, then ``found``: services, health, deployment."""
+    """Return ``status --json``: the live release from files, then ``found``: services, health, deployment."""
     previous, frozen = None, journal.frozen()
     if live:
         previous = before(journal.line(), store.get, live.name, replaced_by(live, journal.unfinished()))
@@ -75,7 +75,7 @@ def status(
     holder: dict[str, Any] | None,
     processes: Callable[[], dict[str, list[Process]]],
 ) -> tuple[dict[str, Any], Health]:
-    """Look at everything once; returns ``status --json``, and the health with all that is wrong."""
+    """Look at everything once; returns ``status --json``, and the health with all problems."""
     live = context.store.current()
     services, health = _look(context, live, processes)
     if _is_unproved(journal, holder):
@@ -85,7 +85,7 @@ def status(
 
 
 def _is_unproved(journal: StateDatabase, holder: dict[str, Any] | None) -> bool:
-    """Whether a run has published and its outcome is open: it goes on, or it was killed and waits to be recovered."""
+    """Return whether a run has published and has no outcome: it still runs, or it was killed and awaits recovery."""
     stages = [journal.stage_of(holder["id"])] if holder else [left.stage for left in journal.unfinished()]
     return any(stage in _UNPROVED for stage in stages)
 
@@ -122,14 +122,14 @@ def _of_kept(release: Release, live: Release | None) -> dict[str, Any]:
 def drift(context: Context, release: Release) -> list[dict[str, Any]]:
     """Compare a release with its commits, file by file: ``[{"path", "change", "shared_with"}]``.
 
-    ``shared_with``: the releases that have the same file, by hard link, and are changed, too.
+    ``shared_with``: other releases that changed with it, because they have the same file by hard link.
 
     The files that shared links and build hooks made when it was built are not drift.
     """
     _require_same_parts(release, context.config)
     there = context.source.drift(release.commits, context.store.directory(release.name), release.into)
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
-    # Files that were made when it was built and are missing now.
+    # Files that its build made and that are missing now.
     changes |= {path: "missing" for path in release.built if path not in there}
     return [
         {"path": path, "change": change, "shared_with": context.store.sharers(release.name, path)}

@@ -1,4 +1,4 @@
-"""The commands' answers as text for people; scripts read the JSON."""
+"""Format the commands' answers as text for people; scripts read the JSON."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _SHOWN_LINES = 5
 _LONGEST_PERSON, _LONGEST_LINE = 100, 500  # characters
 # As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
 _PREAMBLE = re.compile(r"(?:rolled-back: )?\d+-[0-9a-f]+ \(\S+\) failed: ")
-# The output of a hook, or the answer of a service, must not move the cursor of a terminal, nor show words in another order.
+# The output of a hook or a service must not move a terminal's cursor or change the order of the words on it.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def record(run: Record) -> str:
-    """Return how a run ended."""
+    """Return the outcome of a run."""
     if run.error:
         return error(run.error, f"{run.outcome}: ")
     what = plain(f"{run.revision} as {run.release}")
     if run.outcome == Outcome.STAGED:
-        return f"staged: {what} is built and was rehearsed where services ask for it; nothing live changed ({run.seconds:.1f} s)"
+        return f"staged: {what} is built, and rehearsed if services ask for it; nothing is published ({run.seconds:.1f} s)"
     if run.outcome == Outcome.UNCHANGED:
         return f"unchanged: {what} is live and healthy ({run.seconds:.1f} s)"
     return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"
 
 
 def what_comes_next(follow: str, run: Record) -> str:
-    """Return a note on the revision that the next bare deploy takes after a rollback; ``follow``: as in ``[revision]``."""
+    """Return a note, after a rollback, on the revision that a bare deploy takes next; ``follow``: as in ``[revision]``."""
     if follow == "pin":
-        return f"note: a bare deploy takes what is pinned; to stay here: release-agent pin {run.revision}"
-    takes = {"branch": "the tip of the branch", "rollout": "what the fleet last rolled out"}.get(follow, "the newest tag")
+        return f"note: a bare deploy takes the pinned revision; to stay here: release-agent pin {run.revision}"
+    takes = {"branch": "the tip of the branch", "rollout": "the fleet's last completed rollout"}.get(follow, "the newest tag")
     return (
         f'note: a bare deploy would take {takes} again; to stay here, set [revision] follow = "pin" '
         f"and `release-agent pin {run.revision}`"
@@ -45,24 +45,24 @@ def what_comes_next(follow: str, run: Record) -> str:
 
 
 def error(what: dict[str, str], outcome: str = "") -> str:
-    """Return what failed, its code, and what to do next."""
+    """Return the message, the code and the hint of an error."""
     code = f" (exit {int(exit_of(outcome.rstrip(': ')))})" if outcome else ""
     message = plain(what["message"]).replace("\n", "\n  ")
     return f"release-agent: {outcome}{message}\n  code: {what['code']}{code}\n  next: {plain(what['hint'])}"
 
 
 def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
-    """Return the live release and its health; ``maintenance``: the reason why a person has taken it out of service, or empty."""
+    """Return the live release and its health; ``maintenance``: the reason of its maintenance mode, or empty."""
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
     rows += [("", f"- {problem}") for problem in problems]
-    rows += [("", f"in maintenance, says Consul: {maintenance}")] if maintenance else []
+    rows += [("", f"in maintenance mode in Consul: {maintenance}")] if maintenance else []
     for name in ("current", "previous"):
         there = body[name]
         rows.append((name, f"{_release(there)}  since {_published(there)}{_then_signed(there)}" if there else "none"))
     for service in body["services"]:
         processes = [f"{p['name']} {p['state']}" + (f" pid {p['pid']}" if p["pid"] else "") for p in service["processes"]]
         rows.append(("service", f"{service['name']}: {', '.join(processes) or 'unknown to supervisor'}"))
-    frozen = body.get("frozen")  # an older plugin does not know it
+    frozen = body.get("frozen")  # an older plugin does not send it
     rows += [("frozen", Freeze.from_json(frozen).describe())] if frozen else []
     if body["deployment"]:
         rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
@@ -70,9 +70,9 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
 
 
 def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
-    """Return the deployments, each on its own line; ``limit``: how many were asked for at most, -1 for all."""
+    """Return the deployments, each on its own line; ``limit``: the requested maximum, -1 for all."""
     if not entries:
-        return "nothing was deployed yet" if limit else "no deployment is listed: the limit is 0"
+        return "no deployment so far" if limit else "no deployment is listed: the limit is 0"
     lines = []
     for entry in entries:
         outcome = entry["outcome"] or "open"
@@ -84,7 +84,7 @@ def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
 
 
 def deployment(body: dict[str, Any]) -> str:
-    """Return everything about one deployment, with its hooks' output."""
+    """Return all details of one deployment, with its hooks' output."""
     phases = ", ".join(f"{phase['name']} {phase['seconds']:.2f} s" for phase in body["phases"])
     lines = [
         f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
@@ -110,7 +110,7 @@ def progress(event: dict[str, Any]) -> str:
         case "hook.started":
             return f"{event.get('stage')} `{plain(str(event.get('run')))}`"
         case "hook.cached":
-            return f"{event.get('stage')} `{plain(str(event.get('run')))}` did not run: its outputs were kept"
+            return f"{event.get('stage')} `{plain(str(event.get('run')))}` did not run: its outputs were cached"
         case "hook.output":
             return f"  | {plain(str(event.get('line')))}"
         case "hook.finished":
@@ -157,13 +157,13 @@ def check(body: dict[str, Any]) -> str:
     else:
         what = f"would publish {body['release']}, which is kept"
     lines = [plain(f"{body['revision']} ({named}): {what}"), *(changes(*item) for item in body["changes"].items())]
-    may_go = body.get("may_go")  # an older plugin names none
-    lines += [f"  the disk is short of room: old releases go first, as many as it takes: {', '.join(may_go)}"] if may_go else []
-    return "\n".join([*lines, *map(_requests, body.get("services", ()))])  # an older plugin names no services
+    may_go = body.get("may_go")  # an older plugin sends none
+    lines += [f"  the disk is nearly full: the deployment first removes old releases: {', '.join(may_go)}"] if may_go else []
+    return "\n".join([*lines, *map(_requests, body.get("services", ()))])  # an older plugin sends no services
 
 
 def _requests(service: Mapping[str, Any]) -> str:
-    """Return whether a deployment can lose requests of a service, why, and what would be better."""
+    """Return whether a deployment can lose requests of a service, why, and how to avoid it."""
     can = {"no": "loses no request", "yes": "can lose requests"}.get(service["loses_requests"], "may lose requests")
     rehearses = "rehearses" if service["rehearses"] else "no rehearsal"
     hint = f"\n    better: {service['hint']}" if service["hint"] else ""
@@ -184,8 +184,8 @@ def commits(there: Mapping[str, Any]) -> str:
 
 
 def _by(entry: Mapping[str, Any]) -> str:
-    """Return who asked for a run, if that is known, and what fired it."""
-    person = entry.get("by") or ""  # an older plugin names nobody
+    """Return the person who requested a run, if known, and its trigger."""
+    person = entry.get("by") or ""  # an older plugin sends no person
     return f"by {person} ({entry['trigger']})" if person else f"by {entry['trigger']}"
 
 
@@ -195,7 +195,7 @@ def _published(there: Mapping[str, Any]) -> str:
 
 
 def signed(there: Mapping[str, Any], repository: str = "") -> str:
-    """Return who signed, in one repository or in all; empty if that was not checked. An older agent names nobody."""
+    """Return the signers, in one repository or in all; empty if unchecked. An older agent sends none."""
     signers = there.get("signers") or {}
     names = [name for there_in, name in signers.items() if repository in ("", there_in)]
     return f"signed by {', '.join(dict.fromkeys(names))}" if names else ""
@@ -207,7 +207,7 @@ def _then_signed(there: Mapping[str, Any], repository: str = "") -> str:
 
 
 def cause(what: dict[str, str]) -> str:
-    """Return the code of an error and why it happened, in one line: without the name of the release that failed."""
+    """Return the code and the cause of an error in one line, without the name of the release that failed."""
     return f"{what['code']}: {without_preamble(what['message']).partition(chr(10))[0]}"
 
 
@@ -218,7 +218,7 @@ def without_preamble(message: str) -> str:
 
 def changes(name: str, between: dict[str, Any]) -> str:
     """Return the commits of one repository that a deployment would add and remove."""
-    back = f", {count_of(between['back'], 'commit')} taken back" if between["back"] else ""
+    back = f", {count_of(between['back'], 'commit')} rolled back" if between["back"] else ""
     subjects = [f"    {plain(subject)}" for subject in between["subjects"]]
     more = between["count"] - len(subjects)
     return "\n".join(
@@ -232,20 +232,20 @@ def count_of(count: int, noun: str) -> str:
 
 
 def person(name: str) -> str:
-    """Return the name of a person as it is kept and shown."""
+    """Return the name of a person in the form that is stored and shown."""
     return one_line(name, _LONGEST_PERSON)
 
 
 def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
-    """Return what somebody typed as one line of printable text of at most ``longest`` characters."""
+    """Return a text that somebody typed as one printable line of at most ``longest`` characters."""
     return plain(" ".join(text.split()))[:longest].encode(errors="replace").decode()
 
 
 def plain(text: str) -> str:
-    """Replace control characters and those of direction: text from elsewhere cannot move the cursor or read otherwise."""
+    """Replace control characters and those of direction, which would move the cursor or change the order of the words."""
     return _CONTROL.sub("?", text)
 
 
 def last_lines(output: str) -> list[str]:
-    """Return the last lines of an output that are not empty, as many as a message shows."""
+    """Return the last lines of an output that are not empty: the number that a message shows."""
     return [line for line in output.splitlines() if line.strip()][-_SHOWN_LINES:]

@@ -1,4 +1,4 @@
-"""Help for people: an argument parser whose help ends with examples."""
+"""An argument parser whose help ends with examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class HelpfulParser(argparse.ArgumentParser):
-    """A parser whose help ends with examples: command lines, and what each does."""
+    """A parser whose help ends with examples: command lines, each with its effect."""
 
     def __init__(self, *, examples: Mapping[str, str] | None = None, **options: object) -> None:
         """Take argparse's own options besides ``examples``."""
@@ -18,10 +18,10 @@ class HelpfulParser(argparse.ArgumentParser):
         self.examples = examples or {}
 
     def complete(self) -> None:
-        """Add what is added only when it is needed."""
+        """Add the arguments that are added only on demand."""
 
     def all(self) -> Iterator[HelpfulParser]:
-        """Return this parser and those of all commands and verbs below it."""
+        """Return this parser and the parsers of all commands and verbs below it."""
         self.complete()
         yield self
         for action in self._actions:
@@ -30,7 +30,7 @@ class HelpfulParser(argparse.ArgumentParser):
                     yield from one.all()
 
     def arguments(self) -> Sequence[argparse.Action]:
-        """Return what it takes, without commands and verbs."""
+        """Return the arguments, without commands and verbs."""
         self.complete()
         return [action for action in self._actions if action.nargs != argparse.PARSER]
 

@@ -12,10 +12,10 @@ class Exposure(Enum):
     """Who may see a variable."""
 
     OPEN = auto()
-    URL = auto()  # all; but a user and a password in it are a secret, and taken out for hooks and exec probes
+    URL = auto()  # all; but hooks and exec probes get it without a user and a password in it
     WITHHELD = auto()  # not hooks and exec probes
     SECRET = auto()  # not hooks and exec probes; logs, records and reports have "[secret]" instead of the value
-    SECRET_FILE = auto()  # as SECRET, but for the content of the file that it names
+    SECRET_FILE = auto()  # as SECRET, for the content of the file that it names
 
 
 class Variable(StrEnum):
@@ -73,7 +73,7 @@ class Variable(StrEnum):
     CONSUL_HTTP_TOKEN_FILE = "CONSUL_HTTP_TOKEN_FILE", "consul.connection", "file of the token", Exposure.SECRET_FILE
     CONSUL_HTTP_AUTH = "CONSUL_HTTP_AUTH", "consul", "user and password of Consul's own tools", Exposure.WITHHELD
 
-    # rich reads them as well.
+    # rich also reads them.
     NO_COLOR = "NO_COLOR", "system.terminal", "if it is not empty, nothing is coloured"  # https://no-color.org
     TERM = "TERM", "system.terminal", "kind of the terminal; if it is dumb or not set, nothing is coloured"
     XDG_STATE_HOME = "XDG_STATE_HOME", "rollout.record.file", "directory of rollouts' records without Consul"
@@ -81,7 +81,7 @@ class Variable(StrEnum):
     # Set by the agent for hooks and exec probes
     RELEASE_ACTION = "RELEASE_ACTION", "hooks", "deploy, rollback or recover"
     RELEASE_ID = "RELEASE_ID", "hooks", "id of the run"
-    RELEASE_BY = "RELEASE_BY", "hooks", "the person who asked for the run, empty if that is not known"
+    RELEASE_BY = "RELEASE_BY", "hooks", "the person who requested the run, empty if unknown"
     RELEASE_APP = "RELEASE_APP", "hooks", "[app] name"
     RELEASE_ENVIRONMENT = "RELEASE_ENVIRONMENT", "hooks", "[app] environment"
     RELEASE_HOST = "RELEASE_HOST", "hooks", "name of this host"
@@ -98,12 +98,12 @@ class Variable(StrEnum):
     # Set by the plugin
     RELEASE_REHEARSAL = "RELEASE_REHEARSAL", "plugin.rehearsal", "1 for the copy of a process that is rehearsed"
 
-    # Besides, for the commands of a service
+    # Set also for the commands of a service
     RELEASE_SERVICE = "RELEASE_SERVICE", "deploy.switch.traffic", "name of the service"
     RELEASE_PROCESS = "RELEASE_PROCESS", "deploy.switch.traffic", "name of the process in its group"
     RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.switch.traffic", "digits that the name of the process ends with"
 
-    # Besides, for before_rollback and after_failure
+    # Set also for before_rollback and after_failure
     RELEASE_TARGET = "RELEASE_TARGET", "deploy.switch.leaving", "name of the release that a rollback goes to"
     RELEASE_OUTCOME = "RELEASE_OUTCOME", "deploy.run", "outcome of the run"
     RELEASE_ERROR_CODE = "RELEASE_ERROR_CODE", "deploy.run", "code of the error"
@@ -111,14 +111,14 @@ class Variable(StrEnum):
 
     # Set for the command of `rollout start --gate`
     ROLLOUT_ID = "ROLLOUT_ID", "rollout.checkpoint", "id of the rollout"
-    ROLLOUT_WAVE = "ROLLOUT_WAVE", "rollout.checkpoint", "number of the wave that is through, from 1"
+    ROLLOUT_WAVE = "ROLLOUT_WAVE", "rollout.checkpoint", "number of the finished wave, from 1"
     ROLLOUT_HOSTS = "ROLLOUT_HOSTS", "rollout.checkpoint", "names of the hosts of that wave, with spaces between"
-    ROLLOUT_REVISION = "ROLLOUT_REVISION", "rollout.checkpoint", "revision that is rolled out"
+    ROLLOUT_REVISION = "ROLLOUT_REVISION", "rollout.checkpoint", "revision of the rollout"
 
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)
-# Another value for each release: what a command makes of one is of no use to the next release.
+# These differ for each release, so the output of a command that reads one is not reusable.
 OF_ONE_RELEASE = (
     Variable.RELEASE_DIRECTORY,
     Variable.RELEASE_PATH,

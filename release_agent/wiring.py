@@ -37,7 +37,7 @@ _PROBE_GRACE = 0.3
 
 
 class Parts:
-    """Makes the adapters of one process, each when it is first used: a command imports only what it uses."""
+    """The adapters of one process, each made at its first use, so that a command imports only the adapters it uses."""
 
     def __init__(self, config: Config, clock: SystemClock, environ: Mapping[str, str] = os.environ) -> None:
         self.config = config
@@ -55,7 +55,7 @@ class Parts:
         return self._log
 
     def root(self) -> Root:
-        """Return the store; everybody gets the same one, so that there is one lock."""
+        """Return the store, always the same one, so that there is one lock."""
         if self._root is None:
             from release_agent.store.root import Root
 
@@ -63,7 +63,7 @@ class Parts:
         return self._root
 
     def journal(self) -> StateDatabase:
-        """Make the journal, to be read; a context."""
+        """Open the journal to read; a context manager."""
         return StateDatabase(self.root().database)
 
     def services(self) -> SupervisorServices:
@@ -130,7 +130,7 @@ class Parts:
 
         Raises Busy unless ``wait``, Failed (user-not-changed, root-unusable).
         """
-        # The log is made before the user changes, who may not read every secret.
+        # The log is made before the change of user: the new user may not be able to read every secret.
         with self.log.of(request.id), self._locked(request, wait=wait) as context:
             yield context
 
@@ -146,7 +146,7 @@ class Parts:
         with root.lock(request, wait=wait):
             root.claim(self.config.app.name)
             for pid in end_left_behind(root.incoming):
-                log.warning("hook.ended", pid=pid, why="the run it belonged to was killed")
+                log.warning("hook.ended", pid=pid, why="its run was killed")
             for name, why in root.clean().items():
                 log.warning("leftover.stuck", name=name, why=why)
             with (
@@ -165,7 +165,7 @@ class Parts:
         """
         root = self.root()
         root.require_not_anothers(self.config.app.name)
-        # No repository is read, so nothing is written to where git's own files would go.
+        # No repository is read, so git writes no files of its own.
         with self.log.of(request.id), self.source(root.incoming) as source, empty_journal() as journal:
             yield self.context(root, journal, source)
 
@@ -214,7 +214,7 @@ class Parts:
         if is_broken(root.database):
             self.log.warning("journal.set_aside", kept_as=str(set_aside(root.database)))
         with StateDatabase(root.database, write=True) as journal:
-            # Missing, or empty: nothing was ever written into it.
+            # The file is missing or empty.
             releases = [release for release in root.releases() if release.published_at] if journal.is_empty() else []
             if releases:
                 live = root.current()

@@ -27,10 +27,10 @@ ENDS_IN_A_RECORD = ("deploy", "stage", "rollback", "boot")
 
 
 class Call:
-    """One call of a command: its arguments and, made when first used, the adapters it works with."""
+    """One call of a command: its arguments, and its adapters, each made at its first use."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        """Take the parsed arguments; the configuration is read when it is first used."""
+        """Take the parsed arguments; the configuration is read at its first use."""
         self.arguments = arguments
         self.clock = SystemClock()
         self.id = new_id()
@@ -49,17 +49,17 @@ class Call:
         return self.parts.config
 
     def plugin_request(self) -> PluginRequest | None:
-        """Return the request of supervisor's plugin, whose id becomes the run's; raises Misconfigured."""
+        """Return the request of supervisor's plugin; its id becomes the run's id. Raises Misconfigured."""
         asked = PluginRequest.from_environ()
         self.id = asked.request.id if asked else self.id
         return asked
 
     def answer(self, body: object, said: str) -> None:
-        """Print the answer: ``body`` as JSON on one line, or ``said`` for a person."""
+        """Print the answer: with ``--json`` the ``body`` on one line, otherwise ``said``."""
         say(json.dumps(body) if self.arguments.json else said)
 
     def print_record(self, record: Record) -> int:
-        """Print how a run ended, for a person a failure on stderr; returns the exit code."""
+        """Print the record of a run; without ``--json`` a failure goes to stderr. Returns the exit code."""
         if self.arguments.json:
             say(json.dumps(record.to_json()))
         else:
@@ -81,39 +81,41 @@ def failed(call: Call, error: ReleaseError) -> int:
 
 
 def trigger() -> Trigger:
-    """Return ``supervisor`` for a process that supervisord started, else ``command``: a person typed it."""
+    """Return ``supervisor`` for a process that supervisord started; ``command`` if a person typed it."""
     return Trigger.SUPERVISOR if os.environ.get(Variable.SUPERVISOR_PROCESS_NAME) else Trigger.COMMAND
 
 
 def add_by(parser: argparse.ArgumentParser) -> None:
-    """Add who asks."""
-    parser.add_argument("--by", metavar="NAME", help=f"keep and show this name as who asked (default: ${Variable.SUDO_USER})")
+    """Add the person who requests the run."""
+    parser.add_argument(
+        "--by", metavar="NAME", help=f"keep and show this name as the requesting person (default: ${Variable.SUDO_USER})"
+    )
 
 
 def asked_by(arguments: argparse.Namespace) -> str:
-    """Return the person who asks. supervisord's own variables are those of whoever started it, not of who asks."""
+    """Return the person who requests the run. Under supervisord the variables belong to the person who started supervisord."""
     typed = os.environ.get(Variable.SUDO_USER, "") if trigger() is Trigger.COMMAND else ""
     return text.person(typed if arguments.by is None else arguments.by)
 
 
 def add_despite_freeze(parser: argparse.ArgumentParser) -> None:
-    """Add whether a freeze counts."""
+    """Add the option to ignore a freeze."""
     parser.add_argument("--despite-freeze", action="store_true", help="go on even if deployments are frozen")
 
 
 def add_wait_for(parser: argparse.ArgumentParser) -> None:
-    """Add how long to wait for a revision."""
+    """Add the time to wait for a revision."""
     parser.add_argument(
         "--wait-for",
         type=duration,
         default=0.0,
         metavar="TIME",
-        help="wait this long, such as 2m, for a revision that the repositories do not have yet (default: do not wait)",
+        help="wait this long, such as 2m, until the repositories have the revision (default: do not wait)",
     )
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print to ``stream``, stdout by default, in one piece; ignore a closed stream."""
+    """Print to ``stream`` (default: stdout) in one write; ignore a closed stream."""
     stream = stream or sys.stdout
     try:
         stream.write(f"{text}\n")

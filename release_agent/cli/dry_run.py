@@ -1,4 +1,4 @@
-"""Find out what a deployment would do, for ``deploy --dry-run`` and the plugin's ``release.check``."""
+"""Find the effects of a deployment, for ``deploy --dry-run`` and the plugin's ``release.check``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def dry_run(call: Call, request: Request, *, keep: bool) -> int:
-    """Print what a deployment would do; ``keep``: hold the lock, and write it into the journal for the plugin as well."""
+    """Print what a deployment would do; ``keep``: hold the lock, and also write the answer into the journal for the plugin."""
     parts = call.parts
     with parts.log.of(request.id), parts.locked(request) if keep else parts.looking() as context:
         record, body = check(context, request)

@@ -1,4 +1,4 @@
-"""What each error code means: the text of ``explain`` and of the table in docs/reference/exit-and-error-codes.md."""
+"""Explain each error code, in the text of ``explain`` and of the table in docs/reference/exit-and-error-codes.md."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ EXPLANATIONS = {
     Code.MISCONFIGURED: Explanation(
         (Exit.MISCONFIGURED,),
         "The configuration cannot be read or is wrong.",
-        "Every problem is listed.",
-        "Fix it: [configuration.md](configuration.md).",
+        "The message lists every problem.",
+        "Fix the file: [configuration.md](configuration.md).",
     ),
     Code.BUSY: Explanation(
         (Exit.BUSY,),
         "Another run holds the lock.",
         "Only one run changes the root at a time.",
-        "Wait for it.",
+        "Wait for its end.",
     ),
     Code.REVISION_INVALID: Explanation(
         (Exit.REFUSED,),
-        "The name could not be that of a tag, a branch or a commit.",
-        "It is empty, or has a space, `..` or a leading `-`.",
-        "Fix the name; an empty one is often an unset variable. Commits are named in full.",
+        "The name cannot be a tag, a branch or a commit.",
+        "It is empty, or it has a space, `..` or a leading `-`.",
+        "Fix the name; an empty one is often an unset variable. Name commits in full.",
     ),
     Code.REVISION_UNKNOWN: Explanation(
         (Exit.REFUSED,),
         "No repository has the revision.",
-        "The tag is not fetched yet, or its name is misspelt.",
+        "Nobody has fetched the tag, or its name is misspelt.",
         "Fetch the repositories; the hint lists some tags that are there. If a fetch is under way: `--wait-for 2m`.",
     ),
     Code.REVISION_NOT_A_COMMIT: Explanation(
@@ -52,19 +52,19 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "No tag that matches `pattern` is a version.",
         'With `follow = "tag"`, a deployment without a revision takes the highest version.',
-        "Tag a version, fetch it; or see `pattern` and `prereleases`.",
+        "Tag a version and fetch it, or change `pattern` or `prereleases`.",
     ),
     Code.NOT_PINNED: Explanation(
         (Exit.REFUSED,),
         "Nothing is pinned.",
         'With `follow = "pin"`, a deployment without a revision takes the pinned one.',
-        "`release-agent pin REVISION`.",
+        "Run `release-agent pin REVISION`.",
     ),
     Code.NO_ROLLOUT: Explanation(
         (Exit.REFUSED,),
         "No rollout of this app and environment has completed.",
         '`follow = "rollout"` and `--promote-from` take the revision of the last one.',
-        "Roll a revision out, or name one.",
+        "Roll out a revision, or name one.",
     ),
     Code.CONSUL_UNREACHABLE: Explanation(
         (Exit.REFUSED,),
@@ -75,13 +75,13 @@ EXPLANATIONS = {
     Code.TAG_MOVED: Explanation(
         (Exit.REFUSED,),
         "The tag names another commit than before.",
-        "Somebody moved it after it was last published, or after the fleet rolled it out.",
+        "Somebody moved the tag after it was last published, or after the fleet rolled it out.",
         "Make a new tag. If it was moved on purpose: `release-agent deploy --accept-moved-tag TAG`.",
     ),
     Code.WOULD_GO_BACK: Explanation(
         (Exit.REFUSED,),
         "The highest tag is a lower version than the healthy live release.",
-        'With `follow = "tag"` and no named revision: a tag was deleted, or a mirror was reset.',
+        'With `follow = "tag"`, and after somebody deleted a tag or reset a mirror, a bare deploy would go back.',
         (
             "Fetch the tags. To go back on purpose: roll back, deploy the tag by its name, or `release-agent deploy "
             "--allow-lower`."
@@ -90,20 +90,20 @@ EXPLANATIONS = {
     Code.TAG_UNSIGNED: Explanation(
         (Exit.REFUSED,),
         "The revision has no SSH signature.",
-        "`signed = true`, and this is a branch, a commit, or a tag without one.",
+        "`signed` is `true`, and the revision is a branch, a commit, or a tag without a signature.",
         "Sign it: `git tag -s` with `gpg.format=ssh`.",
     ),
     Code.SIGNATURE_BAD: Explanation(
         (Exit.REFUSED,),
-        "The signature does not count.",
-        "It is not of an allowed signer, its key is revoked, or it was made for a tag of another name.",
+        "The signature is not valid here.",
+        "The signer is not allowed, the key is revoked, or the signature is for a tag of another name.",
         "Find out who tagged. Add the key to `allowed_signers` if it belongs there.",
     ),
     Code.SIGNERS_MISSING: Explanation(
         (Exit.REFUSED,),
         "`allowed_signers` or `revoked_signers` cannot be read.",
-        "It is not there, is no regular file, or belongs to another user.",
-        "Put it there, readable for the agent's user.",
+        "The file does not exist, is not a regular file, or belongs to another user.",
+        "Create the file, readable for the agent's user.",
     ),
     Code.REPOSITORY_UNREADABLE: Explanation(
         (Exit.REFUSED,),
@@ -112,11 +112,11 @@ EXPLANATIONS = {
             "It is missing, is not a git repository, may not be read, lacks objects (a partial clone), or git did not "
             "answer within its time limit."
         ),
-        "Mount it. Let the agent's user read all of it, objects included. Clone it without `--filter`.",
+        "Mount the repository. Let the agent's user read all of it, objects included. Clone it without `--filter`.",
     ),
     Code.REPOSITORY_INCOMPLETE: Explanation(
         (Exit.REFUSED,),
-        "The commits are not whole.",
+        "The commits are incomplete.",
         (
             "Some repositories have the revision and some do not; or the commit has a submodule or a pointer of Git LFS, "
             "which are not supported."
@@ -129,36 +129,36 @@ EXPLANATIONS = {
     Code.SUBDIRECTORY_MISSING: Explanation(
         (Exit.REFUSED,),
         "The commit has no directory of the name that `subdirectory` of the `[[repository]]` gives.",
-        "It was moved or not there yet, or something else has its name.",
+        "The directory was moved, the commit is older than it, or a file has its name.",
         "Name a revision that has it, or correct `subdirectory`.",
     ),
     Code.RELEASE_TOML_INVALID: Explanation(
         (Exit.REFUSED,),
         "A `release.toml` is wrong.",
-        "Every problem is listed.",
-        "Fix it in the repository and tag again.",
+        "The message lists every problem.",
+        "Fix the file in the repository and tag again.",
     ),
     Code.OVERTAKEN: Explanation(
         (Exit.REFUSED,),
-        "The release that the caller of `release.deploy` expected is not live any more.",
-        "In a rollout: somebody else deployed to the host after the plan was made, or after its turn.",
-        "See `release-agent history` on the host. Start the rollout again if it is still wanted.",
+        "The live release is not the one that the caller of `release.deploy` expected.",
+        "In a rollout, somebody else deployed to the host after the plan was made, or after its turn.",
+        "Look at `release-agent history` on the host. Start the rollout again if you still want it.",
     ),
     Code.FROZEN: Explanation(
         (Exit.REFUSED,),
         "Somebody has frozen deployments, or the rollouts of a fleet.",
-        "The message shows who, until when and why. For a host in a rollout: the deployments of that host.",
-        "Wait for the end, or `release-agent unfreeze`; for a fleet `release-agent rollout unfreeze`. To go on in spite of it: "
+        "The message shows the person, the end and the reason. For a host in a rollout, that host's deployments are frozen.",
+        "Wait for the end, or run `release-agent unfreeze`; for a fleet `release-agent rollout unfreeze`. To ignore the freeze: "
         "`--despite-freeze`.",
     ),
     Code.ROOT_UNUSABLE: Explanation(
         (Exit.FAILED,),
         "The root, or something in it, cannot be made, written or swapped.",
-        "It belongs to another user; a link or a pipe is in place of one of the agent's own; or the root is another app's.",
+        "It belongs to another user; a link or a pipe has the name of one of the agent's files; or the root is another app's.",
         (
             "Give all of it to the agent's user, on one mount; see `doctor`. The message names the owner. "
-            "If something else is in place of one of the agent's own, put back what was there, or only remove what is there"
-            " now: the agent makes it again."
+            "If a link or a pipe has the name of one of the agent's files, restore the file, or only remove the link or pipe: "
+            "the agent makes the file again."
         ),
     ),
     Code.USER_NOT_CHANGED: Explanation(
@@ -171,29 +171,29 @@ EXPLANATIONS = {
             "That user cannot read the agent or its Python (one in `/root`), or the container lacks the capabilities SETUID"
             " and SETGID."
         ),
-        "Install Python and the agent where that user can execute them, for instance in `/opt`; or run it as that user.",
+        "Install Python and the agent in a directory that the user can read, such as `/opt`, or run the agent as that user.",
     ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The release does not fit, even without [old releases](../operations.md#pruning), or the disk filled up while it was "
-        "built; 20: after it was published.",
+        "The release does not fit, even without [old releases](../operations.md#pruning), or the disk became full during the "
+        "build; 20: after publishing.",
         "",
-        "Make room, lower `keep`, `release-agent prune`.",
+        "Free space on the disk, lower `keep`, or run `release-agent prune`.",
     ),
     Code.BUILD_FAILED: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The release could not be written or made durable; 20: its description could not be, after it was published.",
+        "The release could not be written or made durable; 20: its note could not be written, after publishing.",
         (
             "The disk has an error, the root belongs to another user, or a written file is not what its commit names: the "
             "repository is damaged, or somebody replaced an object."
         ),
-        "Look at the disk, the owner of the root, and the repository (`git fsck --full`).",
+        "Check the disk, the owner of the root, and the repository (`git fsck --full`).",
     ),
     Code.SHARED_MISSING: Explanation(
         (Exit.FAILED,),
         "A shared file does not exist.",
-        "The release ships none that could become it.",
-        "Create it under `<root>/shared`.",
+        "The release has no file that could become the shared file.",
+        "Create the file under `<root>/shared`.",
     ),
     Code.SHARED_CONFLICT: Explanation(
         (Exit.FAILED,),
@@ -203,29 +203,29 @@ EXPLANATIONS = {
     ),
     Code.HOOK_FAILED: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "A hook, or a command of a service, ended with other than 0, or could not be started.",
+        "A hook, or a command of a service, ended with an exit status other than 0, or could not start.",
         "",
-        "`release-agent history ID` has its output.",
+        "`release-agent history ID` shows its output.",
     ),
     Code.HOOK_TIMED_OUT: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "A hook was ended.",
+        "The agent ended a hook.",
         "It was still running after its `timeout`.",
-        "`release-agent history ID` has its output. Raise `timeout` if it needs longer.",
+        "`release-agent history ID` shows its output. Raise `timeout` if it needs longer.",
     ),
     Code.SUPERVISOR_UNREACHABLE: Explanation(
         (Exit.FAILED,),
         "Supervisor does not answer.",
         "It is not running or is shutting down, the agent does not know its address, or this user may not use its socket.",
         (
-            "Start supervisord; `SUPERVISOR_SERVER_URL` or `[supervisor] url`. The hint names the user or the group that "
+            "Start supervisord, or set `SUPERVISOR_SERVER_URL` or `[supervisor] url`. The hint names the user or the group that "
             "may use the socket."
         ),
     ),
     Code.SUPERVISOR_REFUSED: Explanation(
         (Exit.FAILED,),
-        "Supervisor does not let the agent in.",
-        "It wants a password, answered with an HTTP error, or what answers is no supervisor.",
+        "Supervisor refuses the agent.",
+        "It wants a password, it answered with an HTTP error, or another program answers.",
         "Set `SUPERVISOR_USERNAME` and `SUPERVISOR_PASSWORD` in the program's `environment=`.",
     ),
     Code.SERVICE_UNKNOWN: Explanation(
@@ -246,67 +246,67 @@ EXPLANATIONS = {
     ),
     Code.CANCELLED: Explanation(
         (Exit.CANCELLED, Exit.ROLLED_BACK),
-        "A signal asked the run to stop; 20: after it had published.",
+        "A signal stopped the run; 20: after publishing.",
         "",
-        "Deploy again at will.",
+        "Deploy again.",
     ),
     Code.PLUGIN_NEEDED: Explanation(
         (Exit.FAILED,),
-        "A service has a `[service.rehearsal]`, or the release brings programs, and only supervisor's plugin can do that.",
+        "A service has a `[service.rehearsal]`, or the release brings programs, which needs supervisor's plugin.",
         "Supervisord does not have the plugin, or still runs an older one.",
         "Add supervisor.d/plugin.conf and restart supervisord, or remove the section.",
     ),
     Code.PROGRAMS_INVALID: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The [programs of the release](configuration.md#programs-that-come-with-a-release) are wrong, or it may not bring any.",
-        "The message names file, section and key. 20: a hook has changed them.",
+        "The [programs of the release](configuration.md#programs-that-come-with-a-release) are wrong or not allowed.",
+        "The message names file, section and key. 20: a hook changed the files.",
         "Fix them in the repository and tag again.",
     ),
     Code.REHEARSAL_FAILED: Explanation(
         (Exit.FAILED,),
-        "The copy of a service's process did not become healthy on the new release. Nothing live was touched.",
-        "The message has what was wrong and what the copy said last, or that somebody stopped the copy.",
-        "The release's code, or `[service.rehearsal]`: is the copy told to listen at `{port}`?",
+        "The copy of a service's process did not become healthy on the new release. The live release is unchanged.",
+        "The message shows the problem and the last output of the copy, or that somebody stopped the copy.",
+        "Fix the release's code, or `[service.rehearsal]`: the copy must listen at `{port}`.",
     ),
     Code.INTERRUPTED: Explanation(
         (Exit.ERROR, Exit.CANCELLED, Exit.ROLLED_BACK),
-        "The run did not reach its end.",
+        "The run stopped before its end.",
         (
-            "1: supervisor went away after publishing; the run is open, and the next one finishes it. In the history, of a "
-            "run that was killed: it was undone (`cancelled`), or its rollback finished (`rolled-back`)."
+            "1: supervisor went away after publishing; the next run finishes this one. In the history, the run was killed, "
+            "and the next run undid it (`cancelled`) or finished its rollback (`rolled-back`)."
         ),
-        "Nothing.",
+        "There is nothing to do.",
     ),
     Code.JOURNAL_BROKEN: Explanation(
         (Exit.FAILED,),
         "`state.db` cannot be read or written.",
         "It is damaged, belongs to another user, or was locked by another program for ten seconds.",
-        "The agent's user must own it; the hint names the owner. Broken: `release-agent doctor --repair`.",
+        "Give `state.db` to the agent's user; the hint names the owner. If it is damaged, run `release-agent doctor --repair`.",
     ),
     Code.RESTART_FAILED: Explanation(
         (Exit.ROLLED_BACK,),
         "Supervisor could not stop or start a process.",
-        "The message has what supervisor said.",
-        "The container's log; `supervisorctl tail SERVICE stderr` where the service logs to a file; supervisord's own log.",
+        "The message shows supervisor's answer.",
+        "Check the container's log, `supervisorctl tail SERVICE stderr` if the service logs to a file, and supervisord's log.",
     ),
     Code.UNHEALTHY: Explanation(
         (Exit.ROLLED_BACK, Exit.ROLLBACK_FAILED),
-        "Not everything was healthy in time; 21: of what was live already when the container started.",
-        "The message has each reason.",
-        "The service's log. `release-agent rollback` goes back by hand.",
+        "A service was not healthy in time; 21: of the release that was already live when the container started.",
+        "The message shows each reason.",
+        "Check the service's log. To roll back by hand, run `release-agent rollback`.",
     ),
     Code.CRASH_LOOPING: Explanation(
         (Exit.ROLLED_BACK,),
         "Supervisor gave up a process (FATAL), or started it for the third time during the proof.",
-        "The message has the last exit status, how often it was seen started, and what it said last.",
-        "The release's code: the last lines usually name the error.",
+        "The message shows the last exit status, the number of starts, and the last output.",
+        "Fix the release's code: the last lines usually name the error.",
     ),
     Code.OLD_CODE_RUNNING: Explanation(
         (Exit.ROLLED_BACK,),
         "A process of a service still ran the code of another release at the deadline.",
         (
-            "It, or a child of it, has its working directory, executable or a mapped file there. The message has the pids. "
-            "Only the plugin can look; `doctor` says of which service it may not."
+            "The process, or a child of it, has its working directory, its executable or a mapped file there. The message shows "
+            "the pids. Only the plugin can look; `doctor` names each service whose processes it may not see."
         ),
         (
             "The service must change to `<root>/current` when it reloads. For gunicorn: `--chdir <root>/current` in its "
@@ -317,26 +317,26 @@ EXPLANATIONS = {
     Code.NOTHING_BEHIND: Explanation(
         (Exit.ROLLBACK_FAILED,),
         "The release failed and stays live, marked failed.",
-        "No healthy release lies behind it.",
+        "There is no older healthy release.",
         "Deploy a revision that works.",
     ),
     Code.ROLLBACK_UNHEALTHY: Explanation(
         (Exit.ROLLBACK_FAILED,),
-        "The release failed, and the one before it, live again, is not healthy either.",
+        "The release failed, and after the rollback the previous release is also unhealthy.",
         "",
-        "Look at what both need.",
+        "Check what both need, such as a database or a shared file.",
     ),
     Code.NO_TARGET: Explanation(
         (Exit.NO_TARGET,),
         "`rollback` changed nothing.",
-        "No healthy release lies behind the live one.",
+        "There is no healthy release before the live one.",
         "Deploy a revision.",
     ),
     Code.RELEASE_UNKNOWN: Explanation(
         (Exit.NO_TARGET,),
         "There is no such release, or no such deployment.",
         "It was never made on this host, or was pruned.",
-        "`release-agent releases`, `release-agent history`.",
+        "`release-agent releases` and `release-agent history` list them.",
     ),
     Code.RELEASE_FAILED: Explanation(
         (Exit.NO_TARGET,),
@@ -348,43 +348,43 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "`remove` refuses the release.",
         "It is live, protected, used by a process, or what `rollback` goes back to.",
-        "The hint names what would let it go.",
+        "The hint names the step that makes it removable.",
     ),
     Code.INVENTORY_INVALID: Explanation(
         (Exit.MISCONFIGURED,),
         "The rollout does not know its hosts.",
-        "The inventory cannot be read as such, or credentials are missing; every problem is in the message.",
-        "Fix what it names.",
+        "The inventory is not valid, or credentials are missing; the message lists every problem.",
+        "Fix each problem.",
     ),
     Code.PACKAGES_MISSING: Explanation(
         (Exit.MISCONFIGURED,),
         "The command needs Python packages that are not installed.",
         "Containers do not need the packages that read maestro-ng files, so the agent is installed without them.",
-        "Install the agent with its extra `fleet` where rollouts are started.",
+        "Install the agent with its extra `fleet` on the machine that starts rollouts.",
     ),
     Code.FLEET_EMPTY: Explanation(
         (Exit.MISCONFIGURED,),
         "No host is left to deploy to.",
         "The inventory is empty, or the filters leave no host.",
-        "Look at the filters, `--limit` and `--exclude`.",
+        "Check the filters, `--limit` and `--exclude`.",
     ),
     Code.FLEET_MIXED: Explanation(
         (Exit.REFUSED,),
         "The hosts do not belong together.",
-        "They are of several environments, of more than 32 applications, or of several that the inventory does not tell apart.",
+        "They have several environments, more than 32 applications, or several that the inventory does not tell apart.",
         "Choose those of one, or give every host its `service`: [the whole system](../guides/fleet.md#the-whole-system).",
     ),
     Code.GATE_UNCONFIRMED: Explanation(
         (Exit.MISCONFIGURED,),
-        "A rollout with `--gate` is resumed without the same command.",
-        "Nothing runs that only the record names, because others may write it.",
-        "Read the command in the message, then `rollout resume ID --gate COMMAND`.",
+        "The rollout has `--gate`, and `resume` does not name the same command.",
+        "The agent runs no command from the record, because others may write the record.",
+        "Read the command in the message, then run `rollout resume ID --gate COMMAND`.",
     ),
     Code.COMMITS_DIFFER: Explanation(
         (Exit.REFUSED,),
         (
-            "The revision names other commits on some hosts, or than in the environment it is promoted from; of one host: "
-            "it deployed others than the rollout's."
+            "The revision names other commits on some hosts, or in the environment that it is promoted from. One host: "
+            "it deployed other commits than the rollout's."
         ),
         "A mirror lags behind, or a tag was moved.",
         "Fetch the repositories that lag behind; do not move tags.",
@@ -392,86 +392,86 @@ EXPLANATIONS = {
     Code.FLEET_STOPPED: Explanation(
         (Exit.FLEET_FAILED,),
         "The rollout stopped.",
-        "More hosts failed or were unreachable than the budgets allow, or none answered.",
-        "Fix the hosts it names, or allow for them.",
+        "More hosts failed or were unreachable than the budgets allow, or no host answered.",
+        "Fix the hosts in the message, or raise the budgets.",
     ),
     Code.ROLLOUT_UNKNOWN: Explanation(
         (Exit.NO_TARGET,),
-        "There is no rollout of this id where the command looked for it.",
+        "The record has no rollout of this id.",
         "With `CONSUL_HTTP_ADDR` the record is in Consul, without it in a file.",
-        "`release-agent rollout list`; is `CONSUL_HTTP_ADDR` the same as at its start?",
+        "Run `release-agent rollout list` with the same `CONSUL_HTTP_ADDR` as `rollout start`.",
     ),
     Code.ROLLOUT_ENDED: Explanation(
         (Exit.NO_TARGET,),
         "The rollout has ended.",
-        "There is nothing to go on with.",
-        "Start another, or revert it.",
+        "It has no steps left.",
+        "Start another rollout, or revert this one.",
     ),
     Code.LOCKED: Explanation(
         (Exit.LOCKED,),
         "Another rollout of the fleet is running.",
-        "The message has its id and its operator.",
-        "Wait, or abort that one.",
+        "The message shows its id and its operator.",
+        "Wait for its end, or abort it.",
     ),
     Code.LOCK_LOST: Explanation(
         (Exit.FLEET_FAILED,),
-        "Somebody else has the fleet's lock now.",
+        "Another process has the fleet's lock now.",
         "This rollout's process could not renew it in time.",
-        "`rollout status ID`; resume it when the other one has ended.",
+        "Look at `rollout status ID`; resume the rollout when the other one has ended.",
     ),
     Code.RECORD_UNREACHABLE: Explanation(
         (Exit.FLEET_FAILED,),
         "The record of rollouts cannot be read or written.",
         "Consul does not answer, or the file cannot be used.",
-        "Fix it, then `rollout resume ID`.",
+        "Fix Consul or the file, then run `rollout resume ID`.",
     ),
     Code.HOST_UNREACHABLE: Explanation(
         (),
-        "A host does not answer, or cannot say what it does.",
+        "A host does not answer, or cannot report its deployment.",
         "Its journal is locked, its supervisord restarts, or the network or the host is down.",
-        "Look at it; its deployment, if one was begun, ends on its own.",
+        "Check the host. A deployment that has started there ends on its own.",
     ),
     Code.HOST_UNAUTHORISED: Explanation(
         (Exit.MISCONFIGURED,),
         "A host wants another user or password.",
-        "The rollout has none, or wrong ones. It does not start.",
-        "`--user` and `--password-file`, or `[fleet]` of fleet.toml.",
+        "The rollout has no credentials, or wrong ones. It does not start.",
+        "Set `--user` and `--password-file`, or the keys in `[fleet]` of fleet.toml.",
     ),
     Code.HOST_UNFIT: Explanation(
         (),
         "A host cannot take part.",
         "Its supervisord has no plugin, or its agent another major version.",
-        "Include supervisor.d/plugin.conf; upgrade the agent.",
+        "Include supervisor.d/plugin.conf, or upgrade the agent.",
     ),
     Code.HOST_BUSY: Explanation(
         (),
-        "The host does not take the deployment.",
+        "The host refuses the deployment.",
         "Another deployment runs on it.",
-        "Wait for it.",
+        "Wait for its end.",
     ),
     Code.HOST_IN_MAINTENANCE: Explanation(
         (),
-        "The host is left alone.",
-        "Somebody has put it into maintenance mode in Consul.",
-        "End that, or leave the host out.",
+        "The rollout leaves the host out.",
+        "Somebody has put the host into maintenance mode in Consul.",
+        "End the maintenance mode, or exclude the host.",
     ),
     Code.HOST_LATE: Explanation(
         (),
         "A host was not done within `--deadline`.",
-        "Its deployment goes on.",
-        "Look at it; allow more time.",
+        "Its deployment continues.",
+        "Check the host, or allow more time.",
     ),
     Code.HOST_SICK: Explanation(
         (),
-        "A host became critical while it was watched.",
+        "A host became critical during the bake time.",
         "One of its services is not healthy.",
-        "Look at its services.",
+        "Check the services of the host.",
     ),
     Code.HOST_MOVED_ON: Explanation(
         (),
-        "A revert found something live on a host that the rollout did not bring.",
+        "A revert found a live release on a host that the rollout did not deploy.",
         "A later rollout or a person deployed it.",
-        "It was left alone; `rollback` there, if that was meant.",
+        "The revert did not change the host. If you want that, run `rollback` on it.",
     ),
     Code.BUG: Explanation(
         (Exit.ERROR,),

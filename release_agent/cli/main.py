@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _EXAMPLES = {
     "release-agent deploy": "deploy the revision that [revision] follows",
     "release-agent doctor": "find faults of the set-up",
-    "release-agent deploy --help": "show what a command takes",
+    "release-agent deploy --help": "show the options of a command",
 }
 _UMASK = 0o022
 _TO_STOP = (signal.SIGTERM, signal.SIGINT)
@@ -30,14 +30,14 @@ _INTERRUPTED = 128 + signal.SIGINT  # of a reading command; a changing one takes
 
 def main() -> None:
     """Run one command and exit with its code."""
-    early: list[int] = []  # signals that came before it is known what they mean
+    early: list[int] = []  # signals that came before the command is known, which decides their meaning
     for number in _TO_STOP:
         signal.signal(number, lambda number, _frame: early.append(number))
     # stdout or stderr may be closed; the run goes on without them.
     sys.stdout = sys.stdout or _devnull()
     sys.stderr = sys.stderr or _devnull()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a file's name may be no text, and must not cost the whole answer
+        if isinstance(stream, TextIOWrapper):  # a file's name that UTF-8 cannot encode must not prevent the whole answer
             stream.reconfigure(errors="backslashreplace")
     # The modes of a release's files must not depend on the caller's umask.
     os.umask(_UMASK)
@@ -53,13 +53,13 @@ def main() -> None:
 
 
 def parser() -> CommandParser:
-    """Make the parser of the whole command line; what a command takes is added when that command is parsed."""
+    """Make the parser of the whole command line; a command's own arguments are added when that command is parsed."""
     whole = CommandParser(prog="release-agent", description="Deploy tagged code into this container.", examples=_EXAMPLES)
     whole.add_argument("--version", action="version", version=__version__)
     whole.add_argument(
         "--config",
         metavar="PATH",
-        help=f"read this configuration (default: ${Variable.RELEASE_AGENT_CONFIG}, else {DEFAULT_CONFIG})",
+        help=f"read this configuration (default: ${Variable.RELEASE_AGENT_CONFIG}, or {DEFAULT_CONFIG})",
     )
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -68,7 +68,7 @@ def parser() -> CommandParser:
 
 
 class CommandParser(HelpfulParser):
-    """The parser of one command, or of the whole line; it imports the command's module when it has arguments to parse."""
+    """The parser of one command, or of the whole line; it imports the command's module on demand."""
 
     def __init__(self, *, command: str = "", **options: object) -> None:
         """Take HelpfulParser's options; ``command``: a name in COMMANDS."""
@@ -114,7 +114,7 @@ def _guarded(arguments: argparse.Namespace, early: Sequence[int]) -> int:
     call = Call(arguments)
     try:
         for number in _TO_STOP:
-            if arguments.command in ENDS_IN_A_RECORD:  # nothing is begun before the clock listens: end at once, with a record
+            if arguments.command in ENDS_IN_A_RECORD:  # the run has not started: end now, with a record
                 signal.signal(number, lambda number, _frame: cancel(number))
             else:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -123,14 +123,14 @@ def _guarded(arguments: argparse.Namespace, early: Sequence[int]) -> int:
         code: int = arguments.run(call)
     except ReleaseError as error:
         return failed(call, error)
-    except Exception as error:  # noqa: BLE001 - a bug must end in a record and a code, too
+    except Exception as error:  # noqa: BLE001 - a bug must also end in a record and a code
         import traceback
 
         from release_agent.system.logs import Redactor
 
         redact = Redactor()
         say(redact(traceback.format_exc()), sys.stderr)
-        hint = "please report it; `release-agent boot`, or the next deploy, recovers what was half done"
+        hint = "report it; `release-agent boot`, or the next deployment, recovers the unfinished run"
         return failed(call, ReleaseError(Code.BUG, redact(f"a bug in the agent: {type(error).__name__}: {error}"), hint=hint))
     return code
 
@@ -140,7 +140,7 @@ def _devnull() -> TextIO:
 
 
 def _flush() -> None:
-    """Flush stdout and stderr; drop what is left if their reader has gone."""
+    """Flush stdout and stderr; drop the rest if the reader is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

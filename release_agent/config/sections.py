@@ -175,12 +175,12 @@ class Probe:
 
     @property
     def of_each_process(self) -> bool:
-        """Whether it is asked of each process of the service."""
+        """Return whether it is asked of each process of the service."""
         return any(placeholder in self.http + self.tcp + self.command for placeholder in PROCESS_PLACEHOLDERS)
 
     @property
     def names_release(self) -> bool:
-        """Whether only a process that runs the release can give the answer."""
+        """Return whether only a process that runs the release can give the answer."""
         return any(placeholder in self.expect for placeholder in RELEASE_PLACEHOLDERS)
 
     def of_process(self, name: str) -> Probe:

@@ -116,7 +116,7 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
 
 
 def _may_be_written(context: Context, live: Release) -> bool:
-    """Whether a service runs as the owner of a release's files, or as root: it could write through a hard link."""
+    """Return whether a service runs as the owner of a release's files, or as root: it could write through a hard link."""
     try:
         services = context.blueprint(live).services
     except Refused:  # somebody wrote into it already

@@ -158,7 +158,7 @@ def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def is_broken(path: Path) -> bool:
-    """Whether there is a file that SQLite cannot read, all of it, or something that is no file."""
+    """Return whether there is a file that SQLite cannot read, all of it, or something that is no file."""
     if find_special(path):
         return True
     if not path.exists():
@@ -187,13 +187,13 @@ def set_aside(path: Path) -> Path:
 
 
 def _is_closed(error: sqlite3.Error | OSError) -> bool:
-    """Whether this user may not use the file."""
+    """Return whether this user may not use the file."""
     closed = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
     return isinstance(error, PermissionError) or _primary(error) in closed
 
 
 def _finds_no_room(error: sqlite3.Error | OSError, path: Path) -> bool:
-    """Whether the disk is full; SQLite says of a file that it cannot make there only that it cannot open it."""
+    """Return whether the disk is full; SQLite says of a file that it cannot make there only that it cannot open it."""
     code = _primary(error)
     if code == sqlite3.SQLITE_CANTOPEN:
         return path.parent.is_dir() and is_full(path.parent)

@@ -139,7 +139,7 @@ class StateDatabase(Notes):
             return dict(json.loads(rows[0][0])) if rows else None
 
     def was_tried(self, commits: dict[str, str]) -> bool:
-        """Whether these commits were deployed before, however that ended."""
+        """Return whether these commits were deployed before, however that ended."""
         query = "SELECT 1 FROM deployment WHERE action = ? AND commits = ? LIMIT 1"
         return bool(self.read(query, (Action.DEPLOY, json.dumps(commits))))
 
@@ -176,7 +176,7 @@ class StateDatabase(Notes):
             self.frozen()
 
     def is_empty(self) -> bool:
-        """Whether nothing was ever journaled here."""
+        """Return whether nothing was ever journaled here."""
         return not self.read("SELECT 1 FROM deployment LIMIT 1")
 
 

@@ -72,7 +72,7 @@ class Notes(Database):
         self._set(_TAKEN_BACK, json.dumps([release, published_at]))
 
     def is_taken_back(self, release: str, published_at: str | None) -> bool:
-        """Whether take_back() last kept this publication."""
+        """Return whether take_back() last kept this publication."""
         return self._get(_TAKEN_BACK) == json.dumps([release, published_at])
 
     # Answers of checks

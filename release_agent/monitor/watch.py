@@ -42,7 +42,7 @@ def publication_of(release: Release) -> Published:
 
 
 def is_watched(live: Release, health: HealthSettings, today: datetime, newest: Deployed | None) -> bool:
-    """Whether the live release was deployed, not brought back by a rollback, at most ``watch`` seconds ago.
+    """Return whether the live release was deployed, not brought back by a rollback, at most ``watch`` seconds ago.
 
     ``newest``: the newest run that ended with its release live.
     """
@@ -54,7 +54,7 @@ def is_watched(live: Release, health: HealthSettings, today: datetime, newest: D
 
 
 def is_given_up(sickness: Sickness, health: HealthSettings, now: float, *, hopeless: bool) -> bool:
-    """Whether supervisor has given up a service, or a probe has failed for ``deadline`` seconds."""
+    """Return whether supervisor has given up a service, or a probe has failed for ``deadline`` seconds."""
     return hopeless or (sickness.since is not None and now - sickness.since >= health.deadline)
 
 

@@ -21,7 +21,7 @@ class Watched(Protocol):
     """What is watched."""
 
     def busy(self) -> bool:
-        """Whether a run holds the lock: then Consul's check is that run's."""
+        """Return whether a run holds the lock: then Consul's check is that run's."""
 
     def live(self) -> Release | None:
         """Return what is live."""
@@ -48,7 +48,7 @@ class LiveRelease:
         self._root = parts.root()
 
     def busy(self) -> bool:
-        """Whether a run holds the lock."""
+        """Return whether a run holds the lock."""
         return self._root.holder() is not None
 
     def live(self) -> Release | None:

@@ -192,7 +192,7 @@ def candidates(live: Any, current: str) -> list[Candidate]:
 
 
 def _names(config: Any, current: str) -> bool:
-    """Whether a program's own section names a path; variables of supervisord do not make a program one of releases."""
+    """Return whether a program's own section names a path; variables of supervisord do not make a program one of releases."""
     # Supervisor copies those into every program's environment.
     others = config.options.configroot.supervisord.environment or {}
     own = [value for name, value in (config.environment or {}).items() if others.get(name) != value]

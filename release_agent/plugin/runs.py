@@ -32,7 +32,7 @@ class Started:
 
     @property
     def is_over(self) -> bool:
-        """Whether its process is reaped, so that the next start succeeds."""
+        """Return whether its process is reaped, so that the next start succeeds."""
         # It may have been reaped before its pid could be read.
         return bool(self.process.pid != self.pid or not self.pid)
 

@@ -221,7 +221,7 @@ def _given(*optional: Any) -> list[Any]:
 
 
 def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
-    """Whether the words make sense, as _USAGE has them."""
+    """Return whether the words make sense, as _USAGE has them."""
     known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))

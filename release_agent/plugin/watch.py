@@ -21,7 +21,7 @@ class PidWatch:
         asyncore.socket_map[descriptor] = self
 
     def readable(self) -> bool:
-        """Whether to wait for the descriptor; not if it was closed by somebody else, or the loop would spin."""
+        """Return whether to wait for the descriptor; not if it was closed by somebody else, or the loop would spin."""
         if self._descriptor >= 0 and not self._is_own(self._descriptor):
             self.close()
         return self._descriptor >= 0

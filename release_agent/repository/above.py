@@ -90,7 +90,7 @@ def _after(steps: tuple[str, ...], name: str) -> set[tuple[str, ...]]:
 
 
 def _matches(step: str, name: str) -> bool:
-    """Whether one step of a pattern matches a name, as git's wildmatch has it."""
+    """Return whether one step of a pattern matches a name, as git's wildmatch has it."""
     expression, place = "", 0
     while place < len(step):
         letter = step[place]

@@ -76,7 +76,7 @@ class Expected:
     links: bool
 
     def fits(self, path: str, there: os.stat_result, mode: str) -> bool:
-        """Whether a regular file is as a checkout makes one of this mode of git's, whatever its content."""
+        """Return whether a regular file is as a checkout makes one of this mode of git's, whatever its content."""
         made = (REGULAR.get(mode), self.rights.owner, self.rights.group)
         is_new = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == made
         return is_new and (self.links or there.st_nlink == 1) and not _granting(path)

@@ -29,5 +29,5 @@ def check_revision(revision: str) -> str:
 
 
 def is_nameable(revision: str) -> bool:
-    """Whether a deployment can ask for a tag, a branch or a commit of this name."""
+    """Return whether a deployment can ask for a tag, a branch or a commit of this name."""
     return 0 < len(revision) <= _LONGEST_REVISION and not _BAD_REVISION.search(revision)

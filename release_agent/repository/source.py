@@ -165,7 +165,7 @@ class GitSource:
         return SourceDifference(parts, size, sum(len(difference.come) for _, _, difference, _ in parts))
 
     def _has(self, commit: tuple[str, str]) -> bool:
-        """Whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
+        """Return whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
         return any(r.name == commit[0] and r.find(commit[1], Kind.COMMIT) for r in self.repositories)
 
     def share(self, commits: Mapping[str, str], old: Path, directory: Path, sharing: Sharing) -> int:

@@ -209,6 +209,6 @@ def _on_copies(call: GitCall) -> GitCall:
 
 
 def is_regular(path: str) -> bool:
-    """Whether a path is a regular file that this user may read."""
+    """Return whether a path is a regular file that this user may read."""
     # Path.is_file raises PermissionError for a directory above that may not be entered.
     return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113

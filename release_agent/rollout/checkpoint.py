@@ -30,12 +30,12 @@ class Judgement:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the next wave may begin."""
+        """Return whether the next wave may begin."""
         return self.code == os.EX_OK
 
     @property
     def asks_a_person(self) -> bool:
-        """Whether a person is to decide."""
+        """Return whether a person is to decide."""
         return self.code == os.EX_TEMPFAIL
 
     def describe(self) -> str:

@@ -60,7 +60,7 @@ class Gate:
 
     @property
     def is_paused(self) -> bool:
-        """Whether there is a pause."""
+        """Return whether there is a pause."""
         return not self._open.is_set()
 
     async def opened(self) -> None:

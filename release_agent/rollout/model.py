@@ -154,7 +154,7 @@ class Rollout:
 
     @property
     def is_of_several(self) -> bool:
-        """Whether it is of more than one application."""
+        """Return whether it is of more than one application."""
         return len(self.applications) > 1
 
     @property
@@ -187,12 +187,12 @@ class Rollout:
 
     @property
     def counts(self) -> bool:
-        """Whether the fleet follows it once it is completed."""
+        """Return whether the fleet follows it once it is completed."""
         return self.whole or self.options.follow
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be done."""
+        """Return whether nothing more will be done."""
         return self.phase in ENDED
 
     def to_json(self) -> dict[str, Any]:

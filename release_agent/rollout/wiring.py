@@ -105,12 +105,12 @@ class RolloutParts:
 
     @property
     def is_in_consul(self) -> bool:
-        """Whether the record is in Consul."""
+        """Return whether the record is in Consul."""
         return bool(self._settings.in_consul or self._inventory.consul or self._environ.get(Variable.CONSUL_HTTP_ADDR))
 
     @property
     def needs_consul_option(self) -> bool:
-        """Whether a command must name Consul to find the record: no variable does."""
+        """Return whether a command must name Consul to find the record: no variable does."""
         return self.is_in_consul and not self._environ.get(Variable.CONSUL_HTTP_ADDR)
 
     @cached_property

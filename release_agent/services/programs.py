@@ -19,7 +19,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def is_own(program: Mapping[str, Any], verbs: Sequence[str] = AGENT_VERBS) -> bool:
-    """Whether a program of supervisor's runs this agent with one of ``verbs``."""
+    """Return whether a program of supervisor's runs this agent with one of ``verbs``."""
     try:
         words = shlex.split(program["command"])
     except ValueError:

@@ -103,7 +103,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _is_readable(event: dict[str, Any]) -> bool:
-    """Whether it has what whoever follows a run reads of it."""
+    """Return whether it has what whoever follows a run reads of it."""
     if event.get("event") == PHASE_FINISHED:
         return isinstance(event.get("phase"), str) and isinstance(event.get("seconds"), int | float)
     return isinstance(event.get("event"), str)

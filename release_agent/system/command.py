@@ -47,7 +47,7 @@ class CommandResult:
 
     @property
     def well(self) -> bool:
-        """Whether it exited with 0 in time."""
+        """Return whether it exited with 0 in time."""
         return self.exit_code == 0 and not self.timed_out
 
     def describe(self, timeout: float) -> str:

@@ -40,7 +40,7 @@ def explained(place: Path) -> Iterator[None]:
 
 
 def means_full(error: OSError) -> bool:
-    """Whether a failure means that the disk, or a quota, has no room."""
+    """Return whether a failure means that the disk, or a quota, has no room."""
     return error.errno in _FULL
 
 
@@ -55,7 +55,7 @@ def told(error: OSError) -> str:
 
 
 def is_full(place: Path) -> bool:
-    """Whether the mount of a place has no block or no inode left for this user."""
+    """Return whether the mount of a place has no block or no inode left for this user."""
     disk = os.statvfs(place)
     return not disk.f_bavail or bool(disk.f_files and not disk.f_favail)
 
@@ -215,12 +215,12 @@ def require_regular(descriptor: int, path: Path | str) -> None:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether a path is a directory itself, and not a link to one; raises OSError if there is nothing."""
+    """Return whether a path is a directory itself, and not a link to one; raises OSError if there is nothing."""
     return stat.S_ISDIR(path.lstat().st_mode)
 
 
 def is_open(directory: Path) -> bool:
-    """Whether this user may look into a directory; False of anything else."""
+    """Return whether this user may look into a directory; False of anything else."""
     return directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
 
 

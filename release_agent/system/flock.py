@@ -46,7 +46,7 @@ class Flock:
 
     @property
     def is_held(self) -> bool:
-        """Whether acquire() took the lock here, and it was not released since."""
+        """Return whether acquire() took the lock here, and it was not released since."""
         return self._descriptor >= 0
 
     def sign(self, holder: dict[str, Any]) -> None:

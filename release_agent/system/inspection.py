@@ -38,7 +38,7 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serv
 
 
 def uses(directory: Path) -> bool:
-    """Whether a process that may be looked at works in a directory, runs, has mapped, or has a file of it open."""
+    """Return whether a process that may be looked at works in a directory, runs, has mapped, or has a file of it open."""
     place = Path(os.path.realpath(directory))
     return any(place.name in (names or ()) for names in _using(str(place.parent)).values())
 

@@ -49,7 +49,7 @@ def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: C
 
 
 def can_clone(directory: Path) -> bool:
-    """Whether the file system of a directory clones files, as far as this user may try; leaves nothing there."""
+    """Return whether the file system of a directory clones files, as far as this user may try; leaves nothing there."""
     try:
         with _unnamed(directory) as source, _unnamed(directory) as target:
             source.write(b"1")

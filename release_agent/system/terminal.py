@@ -115,7 +115,7 @@ class Terminal:
 
 
 def takes_colours() -> bool:
-    """Whether a terminal understands colours, and the person wants them."""
+    """Return whether a terminal understands colours, and the person wants them."""
     return os.environ.get(Variable.TERM, "") not in _WITHOUT_COLOURS and not os.environ.get(Variable.NO_COLOR)
 
 

@@ -94,7 +94,7 @@ def test_status_of_what_is_not_well_says_why() -> None:
         "health     critical",
         "           - web: answered 500",
         "             last output",
-        "           in maintenance, says Consul: new kernel",
+        "           in maintenance mode in Consul: new kernel",
     ]
     assert lines[6:] == [
         "           signed by ada@example.org",

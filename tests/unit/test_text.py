@@ -78,7 +78,7 @@ def test_status_of_what_is_not_well_and_being_deployed() -> None:
     lines = text.status(body, [f"web: {CONTROL}"], "new kernel").splitlines()
 
     assert lines[1:3] == ["health    critical", f"          - web: {PLAIN}"]
-    assert lines[3] == "          in maintenance, says Consul: new kernel"
+    assert lines[3] == "          in maintenance mode in Consul: new kernel"
     assert lines[-3:] == ["service   web: web FATAL", "service   jobs: unknown to supervisor", "deploying d-1 in phase build"]
 
 
@@ -120,7 +120,7 @@ def test_history_for_people_is_a_line_a_deployment() -> None:
             "rpc",
         ],
     ]
-    assert text.history([]) == "nothing was deployed yet"
+    assert text.history([]) == "no deployment so far"
 
 
 def test_a_limit_of_none_does_not_say_that_nothing_was_deployed() -> None:
@@ -209,7 +209,7 @@ def test_a_dry_run_names_the_releases_that_may_go_where_room_is_short() -> None:
     what = {"live": False, "build": False, "changes": {}, "may_go": ["000001-a", "000002-b"]}
 
     assert text.check({**record("checked").to_json(), **what}).splitlines()[1:] == [
-        "  the disk is short of room: old releases go first, as many as it takes: 000001-a, 000002-b"
+        "  the disk is nearly full: the deployment first removes old releases: 000001-a, 000002-b"
     ]
 
 
@@ -228,7 +228,7 @@ def test_a_dry_run_says_what_the_commits_bring_and_take_back() -> None:
     between = {"api": {"count": 12, "back": 1, "subjects": ["newest\x1b[2J", "older"]}}
 
     assert text.changes("api", between["api"]) == (
-        "  api: 12 commits more, 1 commit taken back\n    newest?[2J\n    older\n    … 10 more"
+        "  api: 12 commits more, 1 commit rolled back\n    newest?[2J\n    older\n    … 10 more"
     )
 
 
@@ -240,4 +240,4 @@ def test_the_last_lines_of_an_output_leave_out_the_empty_ones() -> None:
 def test_hook_that_did_not_run_is_told_apart_in_the_progress() -> None:
     event = {"event": "hook.cached", "stage": "build", "run": f"npm ci{CONTROL}", "makes": ["node_modules"]}
 
-    assert text.progress(event) == f"build `npm ci{PLAIN}` did not run: its outputs were kept"
+    assert text.progress(event) == f"build `npm ci{PLAIN}` did not run: its outputs were cached"

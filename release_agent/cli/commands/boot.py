@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent boot": "start what is live, as the container does",
+    "release-agent boot": "start the live release, as the container does",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add how long to wait for the repositories."""
+    """Add the time to wait for the repositories."""
     add_wait_for(parser)
 
 
 def run(call: Call) -> int:
-    """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, else 21."""
+    """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, 21 if not."""
     call.clock.listen()
     request = boot_request(call.arguments.wait_for)
     try:
         with call.parts.locked(request, wait=True) as context:
             record, healthy = Agent(context).boot(request)
-    except Failed as trouble:  # a root that cannot be used must not keep down what is live
+    except Failed as trouble:  # an unusable root must not keep the live release from starting
         with call.parts.starting(request) as context:
             record, healthy = Agent(context).start(request, trouble)
     call.print_record(record)

@@ -1,4 +1,4 @@
-"""``release-agent completion``: scripts that let a shell complete commands, and the words that these scripts ask for."""
+"""``release-agent completion``: print scripts that let a shell complete commands, and the words that those scripts request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+@-]*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to print."""
+    """Add the choice of a shell or of words."""
     parser.add_argument(
         "what",
         choices=[*_SHELLS, *_WORDS],
@@ -79,7 +79,7 @@ def _script(shell: str) -> str:
 
 
 def _words_of(prog: str, action: argparse.Action) -> str:
-    """Return which words an argument takes, if this host knows them."""
+    """Return the kind of words that an argument takes, if this host knows them."""
     if action.dest in ("revision", "release"):
         return f"{action.dest}s"
     return "deployments" if (prog, action.dest) == ("release-agent history", "id") else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from release_agent.config.schema import Problem
 
 _CHECKS = {"release-agent config check release.toml": "check a repository's file, also in its CI"}
-_SCHEMAS = {"release-agent config schema release > release.schema.json": "put the schema where an editor finds it"}
+_SCHEMAS = {"release-agent config schema release > release.schema.json": "write the schema for an editor"}
 EXAMPLES = {**_CHECKS, **_SCHEMAS}
 
 _KINDS = {kind.word: kind for kind in FileKind}
@@ -28,7 +28,7 @@ _KINDS = {kind.word: kind for kind in FileKind}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    said = "say every problem of these files; exit with 10 if there is one"
+    said = "show every problem of these files; exit with 10 if there is one"
     checking = verbs.add_parser("check", help=said, description=said, examples=_CHECKS)
     checking.add_argument("file", nargs="+", type=Path, help="check this release-agent.toml or release.toml")
     checking.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/reference/commands.md)")

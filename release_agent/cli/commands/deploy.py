@@ -22,10 +22,10 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the revision and how it is deployed."""
+    """Add the revision and the options of its deployment."""
     parser.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (default: as [revision] says)")
     parser.add_argument("--force", action="store_true", help="build and restart even if the revision is live")
-    parser.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag that named another commit before")
+    parser.add_argument("--accept-moved-tag", action="store_true", help="deploy a tag even if it named another commit before")
     parser.add_argument("--allow-lower", action="store_true", help="deploy the highest tag even if a higher version is live")
     add_wait_for(parser)
     add_despite_freeze(parser)
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    """Make a revision live, or with ``--dry-run`` print what that would do; returns the exit code."""
+    """Deploy a revision; with ``--dry-run`` only print what that would do. Returns the exit code."""
     arguments = call.arguments
     asked = call.plugin_request()
     if asked:
@@ -42,7 +42,7 @@ def run(call: Call) -> int:
         return dry_run(call, asked.request, keep=True) if check else change(call, asked.request)
     request = Request(
         call.id,
-        # An empty argument is a caller's unset variable, not a wish for the newest tag.
+        # An empty argument is an unset variable of the caller, not a request for the newest tag.
         revision="" if arguments.revision is None else check_revision(arguments.revision),
         force=arguments.force,
         accept_moved_tag=arguments.accept_moved_tag,

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     "release-agent doctor": "find faults of the set-up",
-    "release-agent doctor --repair": "rebuild a broken journal first",
+    "release-agent doctor --repair": "rebuild a broken journal, then check",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add whether to repair."""
+    """Add the option to repair."""
     parser.add_argument("--repair", action="store_true", help="rebuild a lost or broken journal from the releases on disk")
 
 
@@ -44,7 +44,7 @@ def run(call: Call) -> int:
 
 
 def _repair(parts: Parts) -> None:
-    """Rebuild a journal that is lost or broken, which opening it to write does, or that holds what no agent wrote."""
+    """Rebuild a journal that is lost, broken or not an agent's; opening it to write rebuilds the first two."""
     request = Request(new_id(), trigger=trigger())
     with parts.locked(request):
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent explain unhealthy": "say what this error code means",
+    "release-agent explain unhealthy": "explain this error code",
 }
 
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
@@ -40,7 +40,7 @@ def _code(text: str) -> Code:
 
 
 def run(call: Call) -> int:
-    """Print what an error code means: what happened, why, and what to do; returns 0."""
+    """Print the explanation of an error code: what happened, its cause and its fix; returns 0."""
     code: Code = call.arguments.code
     explanation = EXPLANATIONS[code]
     told = {name: _plain(getattr(explanation, name)) for name in _TITLES}
@@ -50,7 +50,7 @@ def run(call: Call) -> int:
 
 
 def _plain(text: str) -> str:
-    """Return Markdown as text: the links name files of docs/, as seen from the page of the table."""
+    """Return Markdown as text, with its links as paths in docs/."""
 
     def shown(link: re.Match[str]) -> str:
         page = posixpath.normpath(posixpath.join("docs/reference", link[2]))

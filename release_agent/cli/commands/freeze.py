@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    'release-agent freeze "the database moves" --until 2h': "refuse deployments for two hours, and say why",
+    'release-agent freeze "the database moves" --until 2h': "refuse deployments for two hours, with a reason",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add why, how long and who."""
-    parser.add_argument("why", type=reason, help="show this reason to whoever is refused")
+    """Add the reason, the duration and the person."""
+    parser.add_argument("why", type=reason, help="show this reason with each refusal")
     parser.add_argument(
         "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `unfreeze`)"
     )
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    """Refuse deployments and rollbacks that somebody asks for, from now on."""
+    """Refuse requested deployments and rollbacks from now on."""
     frozen = Freeze.now(call.arguments.why, asked_by(call.arguments), call.arguments.until)
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         context.journal.freeze(frozen)

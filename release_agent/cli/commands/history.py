@@ -20,17 +20,17 @@ EXAMPLES = {
 }
 
 _MOST = (1 << 63) - 1
-_LONGEST_NUMBER = 20  # digits that are read: more than _MOST has
+_LONGEST_NUMBER = 20  # longer numbers count as _MOST
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which deployments to list."""
+    """Add the choice of deployments."""
     parser.add_argument("id", nargs="?", help="show only this deployment, with its hooks' output")
     parser.add_argument("--limit", type=_count, default=-1, metavar="N", help="list only the newest N deployments (default: all)")
 
 
 def _count(text: str) -> int:
-    """Read a number of deployments, as far as SQLite can count."""
+    """Read a number of deployments, at most the largest that SQLite accepts."""
     if not text.isdecimal():
         message = f"{text!r} is no number of deployments"
         raise argparse.ArgumentTypeError(message)
@@ -38,7 +38,7 @@ def _count(text: str) -> int:
 
 
 def run(call: Call) -> int:
-    """Print the deployments, newest first, or everything about one; raises NoTarget if that is unknown."""
+    """Print the deployments, newest first, or the details of one; raises NoTarget if that one is unknown."""
     with call.parts.journal() as journal:
         entries = journal.history(call.arguments.limit)
         if call.arguments.id is not None:

@@ -33,8 +33,8 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where to look, and where to write."""
-    parser.set_defaults(json=False)  # only a person can answer what it asks
+    """Add the directories to read and to write."""
+    parser.set_defaults(json=False)  # only a person can answer its questions
     parser.add_argument(
         "--repositories", metavar="DIR", default=_REPOSITORIES, help=f"look for repositories here (default: {_REPOSITORIES})"
     )
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    """Propose what the container lacks, write it, and say what could not be known and how to go on."""
+    """Write the files that the container lacks; print what init could not know, and the next commands."""
     container = _look(call)
     proposal = propose(container)
     texts = _in(call.arguments.output, proposal.files)
@@ -62,7 +62,7 @@ def run(call: Call) -> int:
 
 
 def _look(call: Call) -> SeenContainer:
-    """Look at the container; a configuration that is there says where the root and supervisor are."""
+    """Look at the container; an existing configuration names the root and supervisor."""
     path = Path(chosen_path(call.arguments.config)).absolute()
     there = call.config if os.path.lexists(path) else None
     seen = look.supervisor(there.supervisor.url if there else "", os.environ)
@@ -74,7 +74,7 @@ def _look(call: Call) -> SeenContainer:
         repositories=() if there else repositories_in(Path(call.arguments.repositories), call.clock),
         config=path,
         is_there=there is not None,
-        has_consul=Variable.CONSUL_HTTP_ADDR in seen.environment,  # what programs inherit
+        has_consul=Variable.CONSUL_HTTP_ADDR in seen.environment,  # programs inherit it
     )
 
 
@@ -95,7 +95,7 @@ def _make_root(container: SeenContainer, proposal: Proposal) -> None:
 
 
 def _not_written(texts: Mapping[Path, str], failed: Mapping[Path, OSError]) -> Misconfigured:
-    """Print what could not be written, and return the error that says why."""
+    """Print the files that could not be written, and return the error."""
     _print({path: texts[path] for path in failed})
     return Misconfigured(
         Code.MISCONFIGURED,

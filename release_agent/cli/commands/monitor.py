@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent monitor < /dev/null": "check that it starts; it ends at once",
+    "release-agent monitor < /dev/null": "check that it starts; it ends immediately",
 }
 
 
 def run(call: Call) -> int:
-    """Answer supervisor's events and watch the live release, until supervisor closes stdin."""
+    """Answer supervisor's events and watch the live release until supervisor closes stdin."""
     resident.run(lambda: call.parts, sys.stdin or io.StringIO(), sys.stdout)
     return Exit.OK

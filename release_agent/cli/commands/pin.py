@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent pin v1.4.2": "let deployments without a revision stay at this tag",
+    "release-agent pin v1.4.2": "deploy this tag whenever no revision is named",
 }
 
 
@@ -30,7 +30,7 @@ def run(call: Call) -> int:
         target = source.resolve(revision, tuple(Kind))
     with parts.locked(Request(new_id(), trigger=trigger())) as context:
         context.journal.pin(revision)
-    said = f"pinned {revision}: a bare deploy takes it"
+    said = f"pinned {revision}: a bare deploy takes this revision"
     if call.config.revision.follow != "pin":
         said = f'pinned {revision}; it has no effect while [revision] follow = "{call.config.revision.follow}"'
     call.answer({"pinned": revision, "commits": target.commits}, said)

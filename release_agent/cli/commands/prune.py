@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     "release-agent prune": "remove the releases beyond [app] keep",
-    "release-agent prune --cache": "also remove what was kept of build hooks",
+    "release-agent prune --cache": "also remove the cached outputs of build hooks",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the cache."""
-    parser.add_argument("--cache", action="store_true", help="remove everything that was kept of build hooks, too")
+    """Add the option to empty the cache."""
+    parser.add_argument("--cache", action="store_true", help="also remove all cached outputs of build hooks")
 
 
 def run(call: Call) -> int:
-    """Remove the releases beyond ``[app] keep``, the parked one too, and print their names."""
+    """Remove the releases beyond ``[app] keep`` and the parked release, and print their names."""
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         parked = context.store.remove_parked()
         removed = [*prune(context, park=False), *([parked] if parked else [])]

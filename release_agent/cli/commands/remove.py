@@ -22,7 +22,7 @@ EXAMPLES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the release."""
     parser.add_argument("release", help="remove the release of this name, number or revision")
-    parser.add_argument("--previous", action="store_true", help="remove it even if `rollback` would go back to it")
+    parser.add_argument("--previous", action="store_true", help="remove the release even if `rollback` would go back to it")
 
 
 def run(call: Call) -> int:

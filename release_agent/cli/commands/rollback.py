@@ -50,7 +50,7 @@ def run(call: Call) -> int:
 
 
 def _named(release: str | None) -> str:
-    """Return the argument, "" if it is left out; an empty one is a caller's unset variable and names no release."""
+    """Return the argument, "" without one; an empty argument is an unset variable of the caller and is refused."""
     if release == "":
         hint = "name one of `release-agent releases`; to roll back to the release that was live before, leave the argument out"
         raise NoTarget(Code.RELEASE_UNKNOWN, "the release is empty", hint=hint)

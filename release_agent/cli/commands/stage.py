@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent stage v1.5.0": "build and rehearse this tag, for a deployment later",
+    "release-agent stage v1.5.0": "build and rehearse this tag for a later deployment",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the revision, the wait and who."""
+    """Add the revision, the time to wait and the person."""
     parser.add_argument("revision", nargs="?", help="stage this tag, branch or full commit id (default: as [revision] says)")
     add_wait_for(parser)
     add_by(parser)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent status": "show what is live, and its health",
+    "release-agent status": "show the live release and its health",
     "release-agent status --json": "the same for a script; exit 30 if it is not healthy",
 }
 
 
 def run(call: Call) -> int:
-    """Print the live release and its health; returns 0 if it is healthy, else 30."""
+    """Print the live release and its health; returns 0 if it is healthy, 30 if not."""
     parts = call.parts
     with parts.looking() as context, parts.journal() as journal:
         body, health = status.status(context, journal, parts.root().holder(), parts.services().processes)

@@ -19,7 +19,7 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add who."""
+    """Add the person."""
     add_by(parser)
 
 

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent unpin": "pin nothing",
+    "release-agent unpin": "follow the newest revision again",
 }
 
 
 def run(call: Call) -> int:
-    """Forget the pinned revision."""
+    """Remove the pin."""
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         context.journal.pin(None)
     call.answer({"pinned": None}, "nothing is pinned")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent unprotect 42": "let it be pruned again",
+    "release-agent unprotect 42": "let pruning remove release 42 again",
 }
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    """Let ``keep`` count a release again; raises NoTarget."""
+    """End the protection of a release, so that ``keep`` counts it again; raises NoTarget."""
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         release = protect(context, call.arguments.release, protected=False)
     call.answer({"release": release.name, "protected": False}, f"{release.name} ({release.revision}) is not protected")

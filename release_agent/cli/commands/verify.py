@@ -31,7 +31,7 @@ def run(call: Call) -> int:
     release = find_release(root.releases(), named) if named is not None else root.current()
     if release is None:
         what = f"there is no release {named!r}" if named is not None else "no release is live"
-        raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists what is kept")
+        raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists the kept releases")
     with parts.looking() as context:
         drift = status.drift(context, release)
     body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}

@@ -1,4 +1,4 @@
-"""Check the whole set-up and say how to fix each fault; looking changes nothing. One module for each subject."""
+"""Check the whole set-up and show a fix for each fault; the checks change nothing. Each subject has a module."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["FAULT", "OK", "WARNING", "Finding", "examine", "findings"]
 
 
 def examine(parts: Parts, file: Path, supervised: Supervised, refused: Failed | None = None) -> list[Finding]:
-    """Check everything; of what depends on a broken part, check as much as possible.
+    """Check everything; if a part is broken, check as much as possible of the parts that depend on it.
 
-    ``file``: the configuration's. ``supervised``: what supervisor said before root became the user that deploys.
-    ``refused``: why root could not become the user that deploys.
+    ``file``: the configuration's. ``supervised``: supervisor's answers from before root became the deploying user.
+    ``refused``: the reason why root could not become the deploying user.
     """
     store = parts.root()
     wrong = next((wrong_user(supervised, program, store.path) for program in supervised.own("deploy")), None)

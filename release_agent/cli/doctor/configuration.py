@@ -1,4 +1,4 @@
-"""Checks of the configuration's file: the deploying user reads it, too, and a later change of it is seen."""
+"""Checks of the configuration's file: the deploying user can read it, and later changes of it are visible."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def examine(file: Path) -> Iterator[Finding]:
-    """Check the file that the configuration was read from."""
+    """Check the file of the configuration."""
     if not os.access(file, os.R_OK):
         user = name_of(os.geteuid())
-        hint = f"let {user} read it, and enter its directories: chmod 644, or chgrp and chmod 640"
+        hint = f"let {user} read the file and enter its directories: chmod 644, or chgrp and chmod 640"
         yield Finding("configuration", FAULT, f"{file} cannot be read by {user}", hint)
     elif os.path.realpath(file) in mount_points():
         yield Finding(
             "configuration",
             WARNING,
-            f"{file} is mounted as one file: a version that an editor puts in its place is not seen in here",
+            f"{file} is mounted as one file: if an editor replaces it, this container does not see the new version",
             "mount its directory instead, as the Dockerfile shows",
         )
     else:

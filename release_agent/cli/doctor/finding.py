@@ -1,4 +1,4 @@
-"""A finding: one thing that was checked, and how to fix it."""
+"""A finding: the result of one check, and its fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OK, WARNING, FAULT = "ok", "warning", "fault"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked: ``level`` is ok, warning or fault; the hint says how to fix it."""
+    """The result of one check: ``level`` is ok, warning or fault; ``hint`` is the fix."""
 
     check: str
     level: str
@@ -29,23 +29,23 @@ class Finding:
 
 
 def fault(check: str, error: ReleaseError, edit: str = "") -> Finding:
-    """Make a fault of an error; ``edit``: what fixes it, if that is known better than the error knows it."""
+    """Make a fault of an error; ``edit``: a better fix than the error's hint, if one is known."""
     return Finding(check, FAULT, error.message, edit or error.hint)
 
 
 def looked(check: str, found: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings of a check; what it may not even look at is a fault of it."""
+    """Yield the findings of a check; a file that it may not look at is a fault."""
     try:
         yield from found
     except ReleaseError as error:
         yield fault(check, error)
     except OSError as error:
         message = f"{error.filename or check} cannot be looked at: {error.strerror}"
-        yield Finding(check, FAULT, message, "let the user that deploys enter the directories above it, and read it")
+        yield Finding(check, FAULT, message, "let the deploying user read it and enter the directories above it")
 
 
 def findings(found: Sequence[Finding]) -> str:
-    """Return the findings for a person: each on its own line, followed by how to fix it."""
+    """Return the findings for a person: each on its own line, followed by its fix."""
     lines = []
     for finding in found:
         lines.append(f"{finding.level:<8}{finding.check}: {plain(finding.message)}")

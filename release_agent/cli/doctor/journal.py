@@ -1,4 +1,4 @@
-"""Checks of state.db: broken, lost, unreadable; and of the freeze in it."""
+"""Checks of state.db (broken, lost, unreadable) and of the freeze in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def readable_or_empty(parts: Parts) -> StateDatabase:
-    """Return the journal, or an empty one if it cannot be read: :func:`examine` says so."""
+    """Return the journal, or an empty one if it cannot be read, which :func:`examine` reports."""
     try:
         return parts.journal()
     except ReleaseError:
@@ -27,13 +27,13 @@ def readable_or_empty(parts: Parts) -> StateDatabase:
 
 
 def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
-    """Check the journal of a root; ``edit``: what gives the program `deploy` the right user, if it has a wrong one."""
-    repair = "release-agent doctor --repair rebuilds it from what lies on disk"
+    """Check the journal of a root; ``edit``: the edit that gives the program `deploy` the right user, if its user is wrong."""
+    repair = "release-agent doctor --repair rebuilds it from the releases on disk"
     try:
         is_made, broken = os.path.lexists(root.database), is_broken(root.database)
         may_read = not is_made or os.access(root.database, os.R_OK)
         lost = journal.is_empty() and any(release.published_at for release in root.releases())
-    except PermissionError:  # a directory above it may not be entered
+    except PermissionError:  # this user may not enter a directory above it
         may_read = False
     if not may_read:
         own = all(owner_of(place) in (None, owner_of(root.path)) for place in (root.own, root.database))
@@ -50,7 +50,7 @@ def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
     elif is_made:
         yield Finding("journal", OK, f"{root.database} is readable")
     else:
-        yield Finding("journal", OK, f"{root.database} is not made yet: the first deployment makes it")
+        yield Finding("journal", OK, f"{root.database} does not exist: the first deployment makes it")
 
 
 def freeze(journal: StateDatabase) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def freeze(journal: StateDatabase) -> Iterator[Finding]:
 
 
 def _unusable(root: Root) -> ReleaseError | None:
-    """Return why the journal cannot be opened or understood, or None if it can."""
+    """Return the reason why the journal cannot be opened or understood, or None if it can."""
     try:
         with StateDatabase(root.database) as journal:
             journal.require_understood()

@@ -1,4 +1,4 @@
-"""Whether the agent's programs run as the owner of the root directory, and the one edit that makes them."""
+"""Check that the agent's programs run as the owner of the root directory, and find the edit that fixes it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WrongUser:
-    """A program whose user cannot deploy: what is wrong, and the one edit that fixes it."""
+    """A program whose user cannot deploy: the problem, and the one edit that fixes it."""
 
     message: str
     edit: str
 
 
 def wrong_user(supervised: Supervised, program: Program, root: Path) -> WrongUser | None:
-    """Compare a program's user with the owner of the root directory; None if that is right, or not known.
+    """Compare a program's user with the owner of the root directory; None if they agree or one is unknown.
 
-    The root user is right: it becomes the owner.
+    The root user is right, because the agent changes to the owner.
     """
     user, owner, named = supervised.user_of(program), owner_of(root), supervised.next_user_of(program)
     if named and "%" not in named and not _exists(named):
@@ -48,7 +48,7 @@ def section_of(program: Program) -> str:
 
 
 def _edit(supervised: Supervised, program: Program, root: Path) -> str:
-    """Return the edit of a program's user, or of the root's owner if that one should not deploy."""
+    """Return the edit of the program's user, or of the root's owner if that owner should not deploy."""
     user, owner = supervised.user_of(program), owner_of(root)
     if owner and _exists(owner) and not _runs_a_service(supervised, owner):
         return f"set user={name_of(owner)} in {section_of(program)}"
@@ -58,7 +58,7 @@ def _edit(supervised: Supervised, program: Program, root: Path) -> str:
 
 
 def _exists(user: int | str) -> bool:
-    """Whether this container knows a user, as supervisor asks for it: by name or by number."""
+    """Return whether this container knows a user, by name or by number, as supervisor looks it up."""
     try:
         pwd.getpwuid(int(user)) if str(user).isdecimal() else pwd.getpwnam(str(user))
     except (KeyError, OverflowError):
@@ -67,5 +67,5 @@ def _exists(user: int | str) -> bool:
 
 
 def _runs_a_service(supervised: Supervised, user: int) -> bool:
-    """Whether a service runs as a user, who must not own the releases."""
+    """Return whether a service runs as this user; then the user must not own the releases."""
     return any(program["uid"] == user and not is_own(program) for program in supervised.programs or ())

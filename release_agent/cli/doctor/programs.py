@@ -31,7 +31,7 @@ class OwnPrograms:
     root: Path
 
     def deploy(self, blueprint: Blueprint) -> Iterator[Finding]:
-        """Check the program `deploy`; ``blueprint`` is that of a bare deploy."""
+        """Check the program `deploy`; ``blueprint``: of a bare deploy."""
         found = self.supervised.own("deploy")
         if not found:
             yield Finding("program deploy", FAULT, "supervisor has no `deploy` program", "include supervisor.d/deploy.conf")
@@ -46,9 +46,9 @@ class OwnPrograms:
         worst = self._worst_rollback(blueprint)
         if program["stopwaitsecs"] <= worst:
             message = f"stopwaitsecs is {program['stopwaitsecs']}; a rollback may take {worst:g} s"
-            hint = f"set stopwaitsecs above {worst:g} in its section, or supervisor kills a rollback half way"
+            hint = f"set stopwaitsecs above {worst:g} in its section, or supervisor kills a rollback before its end"
             findings.append(Finding(check, WARNING, message, hint))
-        yield from findings or [Finding(check, OK, "runs once, as asked, and is never run again automatically")]
+        yield from findings or [Finding(check, OK, "runs once per request, and supervisor never restarts it")]
 
     def boot(self) -> Iterator[Finding]:
         """Check the program `boot`."""
@@ -65,7 +65,7 @@ class OwnPrograms:
         yield from findings or [Finding(check, OK, "runs once, when the container starts")]
 
     def monitor(self, config: Config) -> Iterator[Finding]:
-        """Check the program `monitor`, and what is missing without it."""
+        """Check the program `monitor`, and what does not work without it."""
         found = self.supervised.own("monitor")
         if found:
             faults = list(self._of_another_user("monitor", found[0]))
@@ -84,36 +84,36 @@ class OwnPrograms:
             yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")
 
     def _restarted(self, check: str, program: Program) -> Iterator[Finding]:
-        """Find a program that supervisor starts again automatically, which its RPC does not say."""
+        """Find a program that supervisor restarts; its RPC does not show that setting."""
         value, unknown = "", self.supervised.sections if isinstance(self.supervised.sections, str) else ""
         try:
             value = self.supervised.sections.autorestart(program) if isinstance(self.supervised.sections, Sections) else ""
         except UnknownSectionsError as error:
             unknown = str(error)
         if unknown:
-            message = f"whether supervisor starts it again automatically is not known: {unknown}"
-            yield Finding(check, WARNING, message, "look at its section: it needs autorestart=false")
+            message = f"cannot tell whether supervisor restarts it: {unknown}"
+            yield Finding(check, WARNING, message, "set autorestart=false in its section")
         elif value != "false":
-            message = f"autorestart is {value}: supervisor would run it again, and again"
+            message = f"autorestart is {value}: supervisor would run it again after each end"
             yield Finding(check, FAULT, message, "set autorestart=false in its section")
 
     def _of_another_user(self, check: str, program: Program) -> Iterator[Finding]:
-        """Find a user that is neither root, who becomes the owner of the root directory, nor that owner."""
+        """Find a program whose user is neither root nor the owner of the root directory."""
         wrong = wrong_user(self.supervised, program, self.root)
         if wrong:
             yield Finding(check, FAULT, wrong.message, wrong.edit)
 
     def _worst_rollback(self, blueprint: Blueprint) -> float:
-        """Return the seconds until the release before is proved healthy, if each service takes all the time it has.
+        """Return the longest time of a rollback in seconds, until the previous release is proved healthy.
 
-        All services together have the deadline once more, at the end.
+        At the end, all services together have the deadline once more.
         """
         health = blueprint.health
         replacing = sum(self._worst_replacement(level, health.deadline) for level in levels(blueprint.services))
         return replacing + health.deadline + health.stable_for
 
     def _worst_replacement(self, level: Sequence[Service], deadline: float) -> float:
-        """Services side by side have their time to drain and stop, and the deadline; each process of a rolling one has it."""
+        """Return the time to drain, to stop and to become healthy; each process of a rolling service has it."""
         together = [service for service in level if service.restart.kind is not RestartKind.ROLLING]
         rolling = [service for service in level if service not in together]
         each = [len(self._patience(service)) * (self._time_to_stop(service) + deadline) for service in rolling]

@@ -1,4 +1,4 @@
-"""Checks of git, the repositories, the signers, and of the revision that a bare deploy would take."""
+"""Checks of git, the repositories, the signers and the revision of a bare deploy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OLDEST_GIT = (2, 38)
 
 
 def examine(source: GitSource, clock: Clock) -> Iterator[Finding]:
-    """Check that git is there and that every repository can be read."""
+    """Check that git is installed and that every repository can be read."""
     found = git(clock)
     yield found
     if found.level == FAULT:
@@ -43,7 +43,7 @@ def examine(source: GitSource, clock: Clock) -> Iterator[Finding]:
 
 
 def git(clock: Clock) -> Finding:
-    """Check which git there is."""
+    """Check the version of git."""
     hint = f"install git {'.'.join(map(str, _OLDEST_GIT))} or newer"
     try:
         said = output(GitCall(["--version"]), clock).decode("utf-8", "replace").strip()
@@ -75,7 +75,7 @@ def _list_of(check: str, file: str, hint: str) -> Finding:
 
 
 def revision(context: Context, edit: str) -> tuple[Finding, Blueprint]:
-    """Resolve the revision of a bare deploy; returns also its blueprint, or the container's if that fails.
+    """Resolve the revision of a bare deploy; also returns its blueprint, or the container's if that fails.
 
     ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
     """

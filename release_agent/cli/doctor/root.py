@@ -1,4 +1,4 @@
-"""Checks of the root directory: who may write it, whether it is one mount, who owns the files in it."""
+"""Checks of the root directory: it is writable, it is one mount, and its files have one owner."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def examine(root: Root, app: str, edit: str) -> Iterator[Finding]:
-    """Check the root directory, or whether it can be made; raises ReleaseError if not all of it is this app's own.
+    """Check the root directory, or that it can be made; raises ReleaseError if another app uses it.
 
     ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
     """
-    give = edit or f"give {root.path} to the user the agent runs as"
+    give = edit or f"give {root.path} to the user of the agent"
     if not root.path.is_dir():
         yield _not_made_yet(root, give)
         return
@@ -36,15 +36,15 @@ def examine(root: Root, app: str, edit: str) -> Iterator[Finding]:
     faults = [*_closed(places, give), *_on_other_mounts(root, places), *_of_others(root)]
     yield from faults
     if root.link.exists() and not root.link.is_symlink():
-        yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes `current` itself")
+        yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes the link `current`")
     if not faults:
         yield Finding("root", OK, f"{root.path} is writable and on one mount")
 
 
 def _not_made_yet(root: Root, give: str) -> Finding:
     if os.access(root.path.parent, os.W_OK):
-        return Finding("root", OK, f"{root.path} will be made by the first deployment")
-    return Finding("root", FAULT, f"{root.path} does not exist and cannot be made", f"make it; {give}")
+        return Finding("root", OK, f"{root.path} does not exist: the first deployment makes it")
+    return Finding("root", FAULT, f"{root.path} does not exist and cannot be made", f"make {root.path}; {give}")
 
 
 def _closed(places: Sequence[Path], give: str) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def _closed(places: Sequence[Path], give: str) -> Iterator[Finding]:
         if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
             there = place.stat()
             closed = there.st_uid == os.geteuid() and there.st_mode & stat.S_IRWXU != stat.S_IRWXU
-            hint = f"chmod u+rwx {place}; a hook may have closed it" if closed else give
+            hint = f"chmod u+rwx {place}; a hook may have changed its mode" if closed else give
             yield Finding("root", FAULT, f"{place} is not writable", hint)
 
 
@@ -61,11 +61,11 @@ def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
     for place in places:
         if place.stat().st_dev != device or str(place) in mounts:
             message = f"{place} is on another mount than {root.path}"
-            yield Finding("root", FAULT, message, "mount [app] root as a whole: releases are moved by rename(2)")
+            yield Finding("root", FAULT, message, "mount [app] root as a whole: rename(2) moves releases, within one mount only")
 
 
 def _mounts_inside(root: Path) -> set[str]:
-    """Return the mount points inside; a bind mount of the same disk has the same device, but no rename(2) goes into it."""
+    """Return the mount points inside; a bind mount of the same disk has the same device, and rename(2) still fails."""
     return {point for point in mount_points() if point.startswith(f"{os.path.realpath(root)}/")}
 
 

@@ -1,4 +1,4 @@
-"""What supervisor says of its programs, asked before root becomes another user: to that one its socket may be closed."""
+"""Read supervisor's programs before root becomes another user, who may not be able to use supervisor's socket."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Program = dict[str, Any]  # one of getAllConfigInfo
 
 @dataclass(frozen=True)
 class Supervised:
-    """The programs of a supervisord, None if it does not answer; the user it runs as itself, None if that is not known.
+    """The programs of a supervisord, None if it does not answer; supervisord's own user, None if unknown.
 
-    ``sections``: of supervisord's configuration, or why they cannot be read.
+    ``sections``: of supervisord's configuration, or the reason why they cannot be read.
     """
 
     programs: Sequence[Program] | None
@@ -31,10 +31,10 @@ class Supervised:
 
     @classmethod
     def ask(cls, supervisor: SupervisorServices, environ: Mapping[str, str]) -> Supervised:
-        """Ask supervisor, and read its configuration."""
+        """Ask supervisor for its programs, and read its configuration."""
         try:
             programs, pid = supervisor.programs(), supervisor.supervisor_pid()
-        except ReleaseError as error:  # reported by the check of supervisor
+        except ReleaseError as error:  # the check of supervisor reports it
             return cls(None, None, str(error))
         try:
             sections: Sections | str = Sections(pid, environ)
@@ -43,16 +43,16 @@ class Supervised:
         return cls(programs, processes.owner(pid), sections)
 
     def own(self, verb: str) -> Sequence[Program]:
-        """Return the programs that run this agent with a verb."""
+        """Return the programs that run a command of this agent."""
         return own(self.programs or (), verb)
 
     def user_of(self, program: Program) -> int | None:
-        """Return the user that a program runs as, None if that is not known."""
+        """Return the user of a program, None if unknown."""
         user = program["uid"]
         return user if isinstance(user, int) else self.user
 
     def next_user_of(self, program: Program) -> str:
-        """Return the `user=` of a program in the file, which supervisord reads when it starts again; empty if not known."""
+        """Return `user=` of a program in the file, which supervisord reads at its next start; empty if unknown."""
         try:
             return self.sections.user(program) if isinstance(self.sections, Sections) else ""
         except UnknownSectionsError:
@@ -60,6 +60,6 @@ class Supervised:
 
     @property
     def deployer(self) -> int | None:
-        """The user that the program `deploy` runs as, None if that is not known."""
+        """The user of the program `deploy`, None if unknown."""
         found = self.own("deploy")
         return self.user_of(found[0]) if found else None

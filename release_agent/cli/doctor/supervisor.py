@@ -1,4 +1,4 @@
-"""Checks of supervisor, and of the services under it."""
+"""Checks of supervisor and of its services."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXPECT = 'give one of its probes expect = "{revision}"'
 
 
 def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: Blueprint, edit: str) -> Iterator[Finding]:
-    """Check that supervisor answers, and its programs; ``blueprint`` is that of a bare deploy.
+    """Check that supervisor answers, and check its programs; ``blueprint``: of a bare deploy.
 
     ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
     """
@@ -44,7 +44,7 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
         let_root_in = supervised.programs is not None and isinstance(error.__cause__, PermissionError)
         yield fault("supervisor", error, (edit or _let_in(name_of(os.geteuid()))) if let_root_in else "")
     else:
-        yield Finding("supervisor", OK, "answers, and lets this user in")
+        yield Finding("supervisor", OK, "answers this user")
     if supervised.programs is not None:
         own = OwnPrograms(supervised, store.path)
         yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(parts.config))
@@ -67,7 +67,7 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
 
 
 def _known(context: Context, blueprint: Blueprint) -> tuple[Known, list[Finding]]:
-    """Return what is known of the services, and what is found of the programs that come with the release."""
+    """Return supervisor's view of the services, and the findings on the programs that come with the release."""
     if not blueprint.programs:
         return Known(context), []
     try:
@@ -86,16 +86,16 @@ def _plugin(context: Context) -> Finding:
 
 
 def _old_code(context: Context, service: Service) -> Iterator[Finding]:
-    """Find a service that nobody could see going on with the code of an older release; a probe may ask the service itself."""
+    """Find a service whose old code nobody could see; a probe can ask such a service for its revision."""
     if service.restart.kind is RestartKind.NONE or any(probe.expect for probe in service.probes):
         return
     check, unseen = f"old code {service.name}", context.plugin.releases_in_use(service.name).get("", [])
     if unseen:
         pids = ", ".join(map(str, unseen))
-        message = f"nobody may look whether its processes {pids} still run the code of an older release"
+        message = f"no permission to see whether its processes {pids} still run the code of an older release"
         yield Finding(check, WARNING, message, f"start the container with --cap-add SYS_PTRACE, or {_EXPECT}")
     elif service.restart.signal and context.plugin.socket_of(service.name) is None:
-        message = f"without the plugin nobody sees whether it still runs the code of an older release after {service.restart}"
+        message = f"without the plugin, old code that still runs stays unnoticed after {service.restart}"
         yield Finding(check, WARNING, message, f"add supervisor.d/plugin.conf and restart supervisord, or {_EXPECT}")
 
 
@@ -113,38 +113,38 @@ def _service(store: Root, supervisor: SupervisorServices, service: Service, prog
     processes = supervisor.processes().get(service.name, [])
     faults = [*_settings(check, programs), *_left_stopped(check, store, processes)]
     user, releases_of = _user(supervisor, processes, programs), owner_of(store.path)
-    # A root that does not exist yet will be made by the user who runs the agent.
+    # The user of the agent makes a missing root.
     if user == (os.geteuid() if releases_of is None else releases_of):
-        message = f"runs as user {user}, who owns the releases: it could change them"
-        faults.append(Finding(check, FAULT, message, "give it a user= of its own"))
+        message = f"runs as user {user}, who owns the releases and could change them"
+        faults.append(Finding(check, FAULT, message, "set another user= in its section"))
     yield from faults or [Finding(check, OK, "known to supervisor")]
 
 
 def _settings(check: str, programs: Sequence[Program]) -> Iterator[Finding]:
     if any(program["startsecs"] < 1 for program in programs):
-        yield Finding(check, FAULT, "startsecs is 0: RUNNING means nothing then", "set startsecs=1 or more in its section")
+        yield Finding(check, FAULT, "startsecs is 0: then RUNNING proves nothing", "set startsecs=1 or more in its section")
     if any(program["autostart"] for program in programs):
-        message = "autostart is true: it starts before there is a release"
+        message = "autostart is true: it starts even before the first release"
         yield Finding(check, WARNING, message, "set autostart=false; `boot` starts it")
     if any(map(_says_nothing_again, programs)):
-        message = "its log cannot be read again: a deployment that fails cannot show what it said last"
+        message = "its log cannot be read again: a failed deployment cannot show its last output"
         yield Finding(check, WARNING, message, "set stdout_events_enabled=true and stderr_events_enabled=true in its section")
 
 
 def _says_nothing_again(program: Program) -> bool:
-    """Whether a program logs to the container's log, and supervisord passes on nothing of it to the plugin."""
+    """Return whether a program logs to the container's log, without a copy to the plugin."""
     channel = "stdout" if program.get("redirect_stderr") else "stderr"
     file, heard = str(program.get(f"{channel}_logfile", "")), program.get(f"{channel}_events_enabled")
     return file.startswith("/dev/") and file != "/dev/null" and not heard
 
 
 def _left_stopped(check: str, store: Root, processes: Sequence[Process]) -> Iterator[Finding]:
-    """Find what runs no longer since its section was changed; a run that is at work starts the services itself."""
+    """Find the processes that stopped when their section changed; a run that still works starts the services."""
     if not store.link.is_symlink() or store.holder():
         return
     for process in processes:
         if process.left_stopped:
-            hint = f"supervisorctl start {process.short_name}; a changed section always needs that after `supervisorctl update`"
+            hint = f"supervisorctl start {process.short_name}; after `supervisorctl update` every changed section needs it"
             yield Finding(check, FAULT, f"{process.short_name} is STOPPED: {LEFT_STOPPED}", hint)
 
 

@@ -1,4 +1,4 @@
-"""Look as the user that deploys: what the root user may read and write says nothing about that user."""
+"""Look as the deploying user, because root may read and write more than that user."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def become_deployer(deployer: int | None, root: Path) -> Failed | None:
-    """Change from root to the user of supervisor's program `deploy`; if that is root, too, or unknown, to the owner of the root.
+    """Change from root to the user of supervisor's program `deploy`, or to the owner of the root if that is root or unknown.
 
     `deploy` does the same: supervisor starts it as its user, and as root it becomes the owner of the root.
-    Returns why that cannot be done, or None.
+    Returns the reason why that failed, or None.
     """
     try:
         if not become(deployer or 0, "runs the program deploy"):
@@ -29,19 +29,19 @@ def become_deployer(deployer: int | None, root: Path) -> Failed | None:
 
 
 def examine(deployer: int | None, root: Path, refused: Failed | None) -> Iterator[Finding]:
-    """Say as whom everything is looked at, and whether that is the user that deploys; ``refused``: why root is root still."""
+    """Show the user of the checks, and whether it is the deploying user; ``refused``: the reason why root is still root."""
     user = os.geteuid()
     if refused:
-        yield Finding("user", FAULT, f"{refused.message}; the rest is looked at as root", refused.hint)
+        yield Finding("user", FAULT, f"{refused.message}; root does the other checks", refused.hint)
     elif deployer == user:
-        yield Finding("user", OK, f"looks as {name_of(user)}, as the program deploy runs")
+        yield Finding("user", OK, f"checks as {name_of(user)}, as the program deploy runs")
     elif user == owner_of(root) and not deployer:
-        yield Finding("user", OK, f"looks as {name_of(user)}, who owns {root}")
+        yield Finding("user", OK, f"checks as {name_of(user)}, who owns {root}")
     elif deployer:
-        message = f"looks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}"
+        message = f"checks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}"
         yield Finding("user", WARNING, message, f"run doctor as {name_of(deployer)}, or as root")
     elif hint := user_to_be(root):
-        message = f"looks as {name_of(user)}, who neither deploys nor owns {root}: the rest is about that user"
+        message = f"checks as {name_of(user)}, who neither deploys nor owns {root}: the other checks are about that user"
         yield Finding("user", WARNING, message, hint)
     else:
-        yield Finding("user", OK, f"looks as {name_of(user)}")
+        yield Finding("user", OK, f"checks as {name_of(user)}")

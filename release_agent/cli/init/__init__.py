@@ -1,1 +1,1 @@
-"""Set up a container: look at it, propose what is missing, write that and nothing else."""
+"""Set up a container: look at it, propose the missing files, and write only those."""

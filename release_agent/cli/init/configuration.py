@@ -20,14 +20,14 @@ _LONGEST_NAME = 63  # of a DNS label
 
 
 class Follows(NamedTuple):
-    """What a bare deploy takes: tags of a pattern, or a branch; both are empty if there is neither."""
+    """The source of a bare deploy: tags of a pattern, or a branch; both are empty if neither exists."""
 
     pattern: str = ""
     branch: str = ""
 
 
 def follows(repositories: Sequence[SeenRepository]) -> Follows:
-    """Return what a bare deploy can take from these repositories."""
+    """Return the tags or the branch that a bare deploy can take from these repositories."""
     tags = {tag for repository in repositories for tag in repository.tags}
     pattern = next((one for one in ("v[0-9]*", "[0-9]*") if any(fnmatchcase(tag, one) for tag in tags)), "")
     return Follows(pattern, "" if pattern else repositories[0].branch)
@@ -75,10 +75,10 @@ def _repositories(repositories: Sequence[SeenRepository]) -> list[str]:
 
 def _revision(follows: Follows) -> list[str]:
     if follows.branch:
-        keys = ['follow = "branch"    # there is no version tag; without this line the newest one is deployed']
+        keys = ['follow = "branch"    # no tag is a version; remove this line to deploy the newest version']
         return ["[revision]", *keys, f"branch = {_quoted(follows.branch)}", ""]
     if follows.pattern.startswith("["):
-        return ["[revision]", f"pattern = {_quoted(follows.pattern)}    # the tags begin with a digit", ""]
+        return ["[revision]", f"pattern = {_quoted(follows.pattern)}    # the tags start with a digit", ""]
     return []
 
 

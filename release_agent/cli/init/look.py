@@ -1,4 +1,4 @@
-"""Look at a container: the supervisord that runs, and the user that is to deploy. Nothing is changed."""
+"""Look at a container, without changes: its running supervisord and its deploying user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LONGEST = 20  # seconds until supervisord's Python has imported the plugin
 
 
 def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
-    """Look at supervisord: the one at ``url`` or in the environment, else the only one that runs; raises Failed."""
+    """Look at supervisord: at ``url``, or as the environment says, or the only one that runs; raises Failed."""
     url = url or environ.get(Variable.SUPERVISOR_SERVER_URL, "") or _found_url()
     rpc = Rpc(url, environ)
     services = SupervisorServices(rpc)
@@ -70,7 +70,7 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
 
 
 def _has_plugin(rpc: Rpc) -> bool:
-    """Whether the plugin is loaded; it may lack its configuration yet."""
+    """Return whether the plugin is loaded, even without its configuration."""
     try:
         return "release.getCandidates" in rpc("system.listMethods")
     except xmlrpc.client.Fault:
@@ -88,19 +88,19 @@ def _found_url() -> str:
         )
     hint = f"export {Variable.SUPERVISOR_SERVER_URL}=unix:///run/supervisor.sock, with the path of its socket"
     if len(pids) > 1:
-        raise Misconfigured(Code.MISCONFIGURED, f"{len(pids)} supervisords run here, and one has to be chosen", hint=hint)
+        raise Misconfigured(Code.MISCONFIGURED, f"{len(pids)} supervisords run here: choose one", hint=hint)
     try:
         sections = Sections(pids[0], _environment_of(pids[0]))
     except UnknownSectionsError as error:
-        raise Misconfigured(Code.MISCONFIGURED, f"the address of supervisor is not known: {error}", hint=hint) from error
+        raise Misconfigured(Code.MISCONFIGURED, f"the address of supervisor is unknown: {error}", hint=hint) from error
     if socket := sections.value("unix_http_server", "file"):
         return f"unix://{os.path.realpath(socket)}"
     if port := sections.value("inet_http_server", "port"):
         host, _, number = port.rpartition(":")
-        return f"http://{host if host not in ('', '*', '0.0.0.0') else '127.0.0.1'}:{number}"  # noqa: S104 - what is read
+        return f"http://{host if host not in ('', '*', '0.0.0.0') else '127.0.0.1'}:{number}"  # noqa: S104 - only compared
     raise Misconfigured(
         Code.MISCONFIGURED,
-        f"{sections.file} has neither [unix_http_server] nor [inet_http_server]: nobody can talk to supervisor",
+        f"{sections.file} has neither [unix_http_server] nor [inet_http_server]: no client can connect to supervisor",
         hint="add [unix_http_server] with file=/run/supervisor.sock, and restart supervisord",
     )
 
@@ -111,7 +111,7 @@ def _environment_of(pid: int) -> dict[str, str]:
 
 
 def _can_load(pid: int, environment: Mapping[str, str]) -> bool:
-    """Whether the Python that supervisord runs in has this agent, too; it is asked as the user of supervisord."""
+    """Return whether supervisord's own Python can import this agent, as the user of supervisord."""
     try:
         python, *_ = command_line(pid)
     except UnknownSectionsError:
@@ -133,7 +133,7 @@ def _succeeds(command: Sequence[str], environment: Mapping[str, str], account: d
 
 
 def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iterator[SeenProgram]:
-    """Yield the groups that are not the agent's."""
+    """Yield the groups except those of the agent."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for program in programs:
         if not is_own(program):
@@ -157,10 +157,10 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def deployer(root: Path, seen: SeenSupervisor) -> Deployer:
-    """Return the user that is to deploy.
+    """Return the deploying user.
 
-    It is the owner of the root directory, else `release`; under a supervisord that is not root's it is that one's user.
-    Raises Misconfigured with the commands that make what is missing.
+    It is the owner of the root directory, or `release`; if supervisord does not run as root, it is supervisord's user.
+    Raises Misconfigured with the commands that make a missing user and root.
     """
     owner = root.stat().st_uid if root.exists() else 0
     try:
@@ -170,14 +170,14 @@ def deployer(root: Path, seen: SeenSupervisor) -> Deployer:
         number = f"--uid {owner} " if owner else ""
         raise Misconfigured(
             Code.MISCONFIGURED,
-            f"the container has no user {named}, who is to run the agent and own {root}",
+            f"the container has no user {named} to run the agent and own {root}",
             hint=f"useradd --system --create-home {number}{_USER} && install -d -o {_USER} -g {_USER} {root}",
         ) from None
     return Deployer(user.pw_name, group_name(user.pw_gid), user.pw_dir, _may_use(seen.url, user))
 
 
 def _may_use(url: str, user: pwd.struct_passwd) -> bool:
-    """Whether a user may use supervisor's socket; of a port that is not known, and taken for granted."""
+    """Return whether a user may use supervisor's socket; True for a port, whose access is unknown."""
     try:
         there = Path(url.removeprefix("unix://")).stat()
     except OSError:

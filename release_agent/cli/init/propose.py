@@ -1,4 +1,4 @@
-"""Propose what a container lacks, and say what could not be known. Nothing is written here."""
+"""Propose the files that a container lacks, and note what init could not know; writes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONTROLLER = "supervisor.ctl_factory=release_agent.plugin:make_controller"
 
 @dataclass(frozen=True)
 class Proposal:
-    """What `init` would write, by path; what is there and kept; what it could not know; the commands to go on with.
+    """The files that `init` would write, by path; the existing ones; what it could not know; the next commands.
 
     ``make_root``: the command that makes the root directory.
     """
@@ -46,51 +46,51 @@ def propose(container: SeenContainer) -> Proposal:
 
 
 def _of_configuration(container: SeenContainer) -> Iterator[Note]:
-    yield Note("the name of this environment: it says production", "if it is another, edit [app] environment")
+    yield Note("the name of this environment: the configuration says production", "if it is another, edit [app] environment")
     if len(container.repositories) > 1:
         places = ", ".join(f"{container.root}/current/{repository.name}" for repository in container.repositories)
-        yield Note(f"the place of each repository in a release: it says {places}", "if it is another, edit into")
+        yield Note(f"the place of each repository in a release: the configuration says {places}", "if it is another, edit into")
     follows = configuration.follows(container.repositories)
     if follows.branch:
         do = "to deploy versions, tag a commit, such as v1.0.0, and remove [revision]"
-        yield Note(f"the version to deploy: no tag is one, and it says the branch {follows.branch}", do)
+        yield Note(f"the version to deploy: no tag is a version, so the configuration follows the branch {follows.branch}", do)
     elif not follows.pattern:
-        yield Note("the version to deploy: there is neither a version tag nor a branch main", "tag a commit, such as v1.0.0")
+        yield Note("the version to deploy: there is no version tag and no branch main", "tag a commit, such as v1.0.0")
     if not container.services_are_in_repository:
         for program in container.supervisor.programs:
             yield _of_program(container, program)
         if not any(map(container.runs_from_root, container.supervisor.programs)):
             do = "add its section to supervisor, and a [[service]]: docs/guides/without-losing-a-request.md"
-            yield Note(f"the program that is to run from {container.root}/current: a deployment restarts none", do)
+            yield Note(f"the program that runs from {container.root}/current: no section names it, so nothing restarts", do)
 
 
 def _of_program(container: SeenContainer, program: SeenProgram) -> Note:
     current = f"{container.root}/current"
     if not container.runs_from_root(program):
         do = f"set directory={current} and autostart=false in its section, and uncomment its [[service]]"
-        return Note(f"whether {program.name} is to be deployed: its section does not name {current}", do)
+        return Note(f"whether a deployment restarts {program.name}: its section does not name {current}", do)
     if port := port_of(program):
         return Note(
-            f"the health page of {program.name}: the probe only connects to port {port}", "use its http probe, if it has one"
+            f"the health page of {program.name}: the probe only connects to port {port}", "if it has one, use its http probe"
         )
-    return Note(f"the port of {program.name}: it has no probe, and RUNNING is enough", "edit its [[service.probe]]")
+    return Note(f"the port of {program.name}: without a probe, RUNNING counts as healthy", "edit its [[service.probe]]")
 
 
 def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
     seen, (place, ending) = container.supervisor, sections.place_of(container)
     if seen.unreadable:
-        yield Note(f"what supervisord includes: {seen.unreadable}", f"let [include] read {place}/*{ending}")
+        yield Note(f"the files that supervisord includes: {seen.unreadable}", f"let [include] read {place}/*{ending}")
     elif place not in [pattern.parent for pattern in seen.include]:
         do = f"add {place}/*{ending} to files= of its [include], or the section, before you go on"
-        yield Note(f"where {seen.file} lets files in: it has no [include] of a whole directory", do)
+        yield Note(f"a directory for new sections: {seen.file} has no [include] of a whole directory", do)
     for name in seen.taken:
-        yield Note(f"whether the program {name} is the agent's: its command is another", "rename it, and run init again")
+        yield Note(f"whether the program {name} is the agent's: it has another command", "rename it, and run init again")
     if seen.has_login:
         do = "add SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD to environment= of the sections, in a file that only root reads"
-        yield Note("where the password of supervisor may stand: it is in none of the files", do)
+        yield Note("a place for the password of supervisor: none of the files has it", do)
     if not container.deployer.has_socket and seen.user:
         do = "set chown and chmod in [unix_http_server], and restart supervisord"
-        yield Note(f"how {container.deployer.name} gets at supervisor: the socket is closed", do)
+        yield Note(f"how {container.deployer.name} reaches supervisor: its socket does not admit this user", do)
 
 
 def _of_plugin(container: SeenContainer) -> Iterator[Note]:
@@ -100,7 +100,7 @@ def _of_plugin(container: SeenContainer) -> Iterator[Note]:
         yield Note("whether supervisord can load the plugin: its Python does not find release-agent", do)
     elif not sections.will_have_plugin(container):
         do = f"when a restart of all programs suits, run `{_supervisorctl(container)} reload`; rehearsals need the plugin"
-        yield Note("when supervisord may restart: only then it loads the plugin", do)
+        yield Note("when supervisord may restart: it loads the plugin only at its start", do)
     if "ctlplugin:release" not in seen.own and seen.file:
         do = f"add [ctlplugin:release] with {_CONTROLLER} to {seen.file}"
         yield Note("whether you want `supervisorctl release`: supervisorctl follows no [include]", do)
@@ -108,11 +108,11 @@ def _of_plugin(container: SeenContainer) -> Iterator[Note]:
 
 def _steps(container: SeenContainer, *, is_changed: bool) -> list[tuple[str, str]]:
     control = _supervisorctl(container)
-    steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and each time")]
+    steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and later")]
     if is_changed and sections.restarts(container):
-        return [(f"{control} reload", "restarts supervisord and all programs; boot deploys for the first time"), *steps]
+        return [(f"{control} reload", "restarts supervisord and all programs; boot does the first deployment"), *steps]
     if is_changed:
-        return [(f"{control} update", "starts boot, which deploys for the first time"), *steps]
+        return [(f"{control} update", "starts boot, which does the first deployment"), *steps]
     return steps
 
 

@@ -1,4 +1,4 @@
-"""Look for the repositories of a container, and into them."""
+"""Find the repositories of a container, and read their tags and services."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _looked_into(path: Path, clock: Clock) -> SeenRepository:
 
 
 def _names_services(text: str) -> bool:
-    """Whether a release.toml names services; a broken one is reported by `doctor`."""
+    """Return whether a release.toml names services; `doctor` reports a broken one."""
     try:
         return bool({"service", "programs"} & set(tomllib.loads(text)))
     except (ValueError, RecursionError):

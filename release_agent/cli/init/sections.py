@@ -1,4 +1,4 @@
-"""Supervisor's sections that a container lacks: those that come with the package, as they fit there."""
+"""Make supervisor's sections that a container lacks, from those that come with the package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECTIONS = {
     "monitor": "program:monitor",
     "plugin": "rpcinterface:release",
 }
-_HEAD = "; Written by `release-agent init`, which writes no file that is there: it is yours to change.\n"
+_HEAD = "; Written by `release-agent init`, which never changes an existing file: you may edit this one.\n"
 _SOCKET = """; The user of the program deploy restarts the services over this socket.
 
 [unix_http_server]
@@ -42,30 +42,30 @@ def proposed(container: SeenContainer) -> dict[Path, str]:
 
 
 def lacking(container: SeenContainer) -> list[str]:
-    """Return the names in SECTIONS that supervisor does not have; a plugin that it cannot load would keep it from starting."""
+    """Return the names in SECTIONS that supervisor lacks, without a plugin that would keep supervisor from starting."""
     seen = container.supervisor
     return [name for name, section in SECTIONS.items() if section not in seen.own and (name != "plugin" or seen.can_load)]
 
 
 def opens_socket(container: SeenContainer) -> bool:
-    """Whether the user that deploys has to be let in by supervisor, which only a root's supervisord can do."""
+    """Return whether supervisor has to admit the deploying user, which only root's supervisord can do."""
     return not container.deployer.has_socket and not container.supervisor.user
 
 
 def restarts(container: SeenContainer) -> bool:
-    """Whether supervisord is to start again: its socket has to be opened, or it gets the plugin, and no program runs."""
+    """Return whether to restart supervisord: for its socket, or for the plugin if no program runs."""
     return opens_socket(container) or (container.supervisor.is_idle and "plugin" in lacking(container))
 
 
 def will_have_plugin(container: SeenContainer) -> bool:
-    """Whether the plugin works when all steps are done: supervisord reads its section when it starts."""
+    """Return whether the plugin works after all steps; supervisord reads its section only at its start."""
     return container.supervisor.has_plugin or (restarts(container) and "plugin" in lacking(container))
 
 
 def place_of(container: SeenContainer) -> tuple[Path, str]:
-    """Return the first directory that [include] reads, and the ending of the files there.
+    """Return the first directory that [include] reads, and the suffix of the files in it.
 
-    Without one it is a directory beside the configuration.
+    Without one, return a directory beside the configuration.
     """
     for pattern in container.supervisor.include:
         if _PATTERN.fullmatch(pattern.name) and not _WILD.search(str(pattern.parent)):
@@ -81,18 +81,18 @@ def _section(container: SeenContainer, name: str) -> str:
         variables[Variable.RELEASE_AGENT_CONFIG] = config
         if name == "plugin":
             text = f"{text}config = {_escaped(config)}\n"
-    # Only a root's supervisord may change the user.
+    # Only root's supervisord can change the user.
     text = _with_line(text, "user=", "" if container.supervisor.user else f"user={user.name}\n")
     text = _with_line(text, "environment=", f"environment={_listed(variables)}\n")
     if not container.supervisor.finds_agent:
         agent = Path(sysconfig.get_path("scripts")) / "release-agent"
         text = _with_line(text, "command=release-agent", f"command={_escaped(str(agent))} {name}\n")
-    # No release brings programs until a person has said which users they may run as.
+    # Releases bring no programs until a person has named the users for them.
     return _HEAD + re.sub(r"^(programs|program_users) =", r"; \1 =", text, flags=re.MULTILINE)
 
 
 def _with_line(text: str, beginning: str, line: str) -> str:
-    """Replace the line with this beginning."""
+    """Replace the line that starts with this text."""
     return re.sub(rf"^{re.escape(beginning)}.*\n", lambda _: line, text, flags=re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What was seen of a container, for the proposal."""
+"""The facts about a container that the proposal needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CURRENT = re.compile(r"""(/[^\s"'=]+?)/current(?=[/\s"']|$)""")
 
 @dataclass(frozen=True)
 class SeenProgram:
-    """A supervisor group, by its first program. ``socket``: where supervisord itself listens for it, empty if it does not."""
+    """A supervisor group, by its first program. ``socket``: the one that supervisord holds for it, empty without one."""
 
     name: str
     command: str
@@ -29,11 +29,11 @@ class SeenProgram:
 class SeenSupervisor:
     """A running supervisord.
 
-    ``user``: the name of its own user if it is not root, else empty. ``include``: the patterns of its configuration's
-    [include]. ``own``: the names of the sections that are there. ``has_plugin``: it runs the plugin.
+    ``user``: the name of its own user, empty for root. ``include``: the patterns of its configuration's
+    [include]. ``own``: the names of the agent's sections in it. ``has_plugin``: it runs the plugin.
     ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``: its own.
-    ``unreadable``: why its configuration cannot be read. ``taken``: programs with a name of the agent's that are others.
-    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so that a restart costs nothing.
+    ``unreadable``: the reason why its configuration cannot be read. ``taken``: other programs with the agent's names.
+    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart harms nothing.
     """
 
     url: str
@@ -54,7 +54,7 @@ class SeenSupervisor:
 
 @dataclass(frozen=True)
 class SeenRepository:
-    """A git repository; ``branch``: its main one, empty if it has none. ``services``: its release.toml names some."""
+    """A git repository; ``branch``: its main branch, empty without one. ``services``: its release.toml names services."""
 
     name: str
     path: str
@@ -65,7 +65,7 @@ class SeenRepository:
 
 @dataclass(frozen=True)
 class Deployer:
-    """The user that deploys; ``has_socket``: whether supervisor lets this user in."""
+    """The deploying user; ``has_socket``: whether this user may use supervisor's socket."""
 
     name: str
     group: str
@@ -75,7 +75,7 @@ class Deployer:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that could not be known or done, and what to do about it."""
+    """Something that init could not know or do, and the step that the person takes."""
 
     what: str
     do: str
@@ -83,7 +83,7 @@ class Note:
 
 @dataclass(frozen=True)
 class SeenContainer:
-    """All that was seen of one container. ``config``: the path of the configuration; ``is_there``: that file exists."""
+    """All facts about one container. ``config``: the path of the configuration; ``is_there``: that file exists."""
 
     supervisor: SeenSupervisor
     deployer: Deployer
@@ -94,12 +94,12 @@ class SeenContainer:
     has_consul: bool = False
 
     def runs_from_root(self, program: SeenProgram) -> bool:
-        """Whether a program runs from the live release."""
+        """Return whether a program runs from the live release."""
         return str(self.root) in roots_in(f"{program.directory} {program.command}")
 
     @property
     def services_are_in_repository(self) -> bool:
-        """Whether a release.toml names the services."""
+        """Return whether a release.toml names the services."""
         return any(repository.services for repository in self.repositories)
 
 
@@ -109,6 +109,6 @@ def roots_in(text: str) -> list[str]:
 
 
 def root_of(programs: Sequence[SeenProgram]) -> str:
-    """Return the root directory that the programs' sections name, else the usual one."""
+    """Return the root directory that the programs' sections name, or the usual one."""
     texts = [program.directory for program in programs] + [program.command for program in programs]
     return next((root for text in texts for root in roots_in(text)), DEFAULT_ROOT)

@@ -1,4 +1,4 @@
-"""Recognise the server of a program: how it gets onto a new release without a gap, and how a copy listens elsewhere."""
+"""Recognise the server of a program: how it changes to a new release without a gap, and how a copy listens elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAGE = "docs/guides/without-losing-a-request.md"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a service is deployed. ``title``: of its section in the docs. ``doubt``: why the keys are no more than a proposal."""
+    """The deployment of a service. ``title``: of its section in the docs. ``doubt``: why the keys may not fit."""
 
     title: str
     restart: str = ""
@@ -35,7 +35,7 @@ class Recipe:
 
 
 def port_of(program: SeenProgram) -> str:
-    """Return the port that a program listens on, empty if that cannot be seen."""
+    """Return the port that a program listens on, empty if unknown."""
     held = _PORT_OF_SOCKET.search(program.socket)
     option = _PORT_OPTION.search(program.command)
     if held or option:
@@ -51,7 +51,7 @@ def recognise(program: SeenProgram) -> Recipe:
     if program.socket:
         return _on_held_socket(program, server)
     if "%(process_num)" in program.environment.get("PORT", ""):
-        advice = 'a restart loses requests: set before_stop, after_start and restart = "rolling", as the recipe has it'
+        advice = 'a restart loses requests: set before_stop, after_start and restart = "rolling", as the recipe shows'
         return Recipe("Behind HAProxy", rehearsal=_MOVES, doubt=_control_socket(program, server), advice=advice)
     return _SERVERS[server](program) if server else _plain(program)
 
@@ -62,7 +62,7 @@ def _on_held_socket(program: SeenProgram, server: str) -> Recipe:
         return Recipe("uvicorn", advice=advice)
     if server == "gunicorn":
         return Recipe("gunicorn on a held socket", doubt=_control_socket(program, server))
-    # The page of uvicorn shows a server in Python.
+    # The recipe of uvicorn starts a server in Python.
     return Recipe("uvicorn" if program.command.startswith("python") else "Node")
 
 
@@ -78,7 +78,7 @@ def _gunicorn(program: SeenProgram) -> Recipe:
     if reloads and "--preload" not in program.command:
         doubt = _control_socket(program) or _immovable(moves)
         return Recipe("gunicorn that reloads on HUP", restart="signal:HUP", rehearsal=moves, doubt=doubt)
-    advice = "a restart loses requests: make its section an [fcgi-program], as the recipe has it"
+    advice = "a restart loses requests: make its section an [fcgi-program], as the recipe shows"
     doubt = _control_socket(program) or _immovable(moves)
     return Recipe("gunicorn on a held socket", rehearsal=moves, doubt=doubt, advice=advice)
 
@@ -100,7 +100,7 @@ def _php_fpm(program: SeenProgram) -> Recipe:
 
 
 def _reloading(program: SeenProgram, recipe: Recipe) -> Recipe:
-    """A master that lives longer than a release must not work in one."""
+    """Return the recipe of a reloading server, whose master must not have its working directory in a release."""
     if not program.directory:
         return recipe
     advice = f'a restart loses requests: leave directory= out of its section, then set restart = "{recipe.restart}"'
@@ -108,7 +108,7 @@ def _reloading(program: SeenProgram, recipe: Recipe) -> Recipe:
 
 
 def _worker(_program: SeenProgram) -> Recipe:
-    doubt = "the copy must not take jobs: let it look at RELEASE_REHEARSAL first"
+    doubt = "the copy must not take jobs: let it check RELEASE_REHEARSAL first"
     return Recipe("A queue worker", doubt=doubt, advice="set stopwaitsecs above the time of its longest job")
 
 
@@ -118,17 +118,17 @@ def _plain(program: SeenProgram) -> Recipe:
 
 def _losing(program: SeenProgram, title: str) -> Recipe:
     moves = _moves(program)
-    advice = "a restart loses requests: make its section an [fcgi-program], as the recipe has it"
+    advice = "a restart loses requests: make its section an [fcgi-program], as the recipe shows"
     return Recipe(title, rehearsal=moves, doubt=_immovable(moves), advice=advice)
 
 
 def _moves(program: SeenProgram) -> str:
-    """What tells a copy to listen elsewhere, empty if the program does not show how."""
+    """Return the variables that make a copy listen elsewhere, empty if unknown."""
     return _MOVES if "PORT" in program.environment else ""
 
 
 def _immovable(moves: str) -> str:
-    return "" if moves else "the copy must listen at {port}: tell it so, or it meets the live process at its port"
+    return "" if moves else "the copy must listen at {port}, because the live process has the usual port: pass it on"
 
 
 _SERVERS = {

@@ -1,4 +1,4 @@
-"""Write what was proposed, and never over what is there."""
+"""Write the proposed files, and never replace an existing one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MODE = 0o644
 
 
 def write_all(texts: Mapping[Path, str]) -> tuple[list[Path], dict[Path, OSError]]:
-    """Write files; returns those that were written, and why the others were not."""
+    """Write files; returns the written ones, and the errors of the others."""
     written, failed = [], {}
     for path, text in texts.items():
         try:
@@ -31,7 +31,7 @@ def write_all(texts: Mapping[Path, str]) -> tuple[list[Path], dict[Path, OSError
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a file whole or not at all; raises FileExistsError."""
+    """Write a file atomically; raises FileExistsError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".release-agent-", dir=path.parent)
     try:
@@ -39,14 +39,17 @@ def _write_new(path: Path, text: str) -> None:
             file.write(text)
             os.fchmod(file.fileno(), _MODE)
             os.fsync(file.fileno())
-        os.link(name, path)  # fails if there is one
+        os.link(name, path)  # fails if the file exists
     finally:
         with suppress(OSError):
             Path(name).unlink()
 
 
 def make_root(root: Path, deployer: Deployer) -> bool:
-    """Make the root directory, or give away an empty one of root's; returns whether it is the deployer's. Raises OSError."""
+    """Make the root directory, or give an empty one of root's to the deployer; returns whether it is the deployer's.
+
+    Raises OSError.
+    """
     root.mkdir(parents=True, exist_ok=True)
     if root.owner() == deployer.name:
         return True

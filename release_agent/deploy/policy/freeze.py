@@ -25,6 +25,6 @@ def refuse_if_frozen(frozen: Freeze | None, request: Request) -> None:
 
 
 def is_automatic(request: Request) -> bool:
-    """Whether a run keeps the host serving: a boot, a rollback by the monitor, or the revert of a rollout."""
+    """Return whether a run keeps the host serving: a boot, a rollback by the monitor, or the revert of a rollout."""
     is_revert = request.action is Action.ROLLBACK and request.trigger.startswith(ROLLOUT)
     return request.trigger in _AUTOMATIC or is_revert

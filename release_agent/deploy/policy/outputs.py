@@ -69,7 +69,7 @@ def inputs(hook: BuildHook, words: Iterable[str], directories: Iterable[str] = (
 
 
 def is_inner(word: str) -> bool:
-    """Whether a word may be a path in the hook's directory."""
+    """Return whether a word may be a path in the hook's directory."""
     return not word.startswith("/") and not {"", ".", ".."} & set(word.split("/"))
 
 

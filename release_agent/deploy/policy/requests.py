@@ -1,4 +1,4 @@
-"""Whether a deployment can lose requests of a service, and what would change that."""
+"""Return whether a deployment can lose requests of a service, and what would change that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REHEARSE = "add [service.rehearsal]: a release that cannot start is found befor
 
 
 class Loss(StrEnum):
-    """Whether requests can be lost; ``DEPENDS``: on the server, which the agent cannot see."""
+    """Return whether requests can be lost; ``DEPENDS``: on the server, which the agent cannot see."""
 
     NO = "no"
     YES = "yes"
@@ -81,6 +81,6 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
 
 
 def _old_may_answer(service: Service, processes: int) -> bool:
-    """Whether a process that is not replaced yet may answer each probe of a rolling service in place of a new one."""
+    """Return whether a process that is not replaced yet may answer each probe of a rolling service in place of a new one."""
     rolls = service.restart.kind is RestartKind.ROLLING and processes > 1
     return rolls and bool(service.probes) and not any(probe.of_each_process or probe.names_release for probe in service.probes)

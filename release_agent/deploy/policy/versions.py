@@ -39,7 +39,7 @@ def key(tag: str, prefix: str = "") -> Key | None:
 
 
 def is_prerelease(sort_key: Key) -> bool:
-    """Whether the version is a pre-release, such as v1.4.0-rc.2."""
+    """Return whether the version is a pre-release, such as v1.4.0-rc.2."""
     return not sort_key[1]
 
 
@@ -60,7 +60,7 @@ def matching(tags: Iterable[str], pattern: str, *, prereleases: bool) -> tuple[l
 
 
 def is_lower(tag: str, live: str, pattern: str) -> bool:
-    """Whether a tag is a lower version than a live one that ``pattern`` matches; False if either is no version."""
+    """Return whether a tag is a lower version than a live one that ``pattern`` matches; False if either is no version."""
     new, old = (key(name, _prefix(pattern)) for name in (tag, live))
     # Without the tags' own text: v1.2 and v1.2.0 are the same version.
     return new is not None and old is not None and fnmatchcase(live, pattern) and new[:-1] < old[:-1]

@@ -68,7 +68,7 @@ class ContainerConfiguration:
             raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl reread shows it; fix the file") from error
 
     def includes(self) -> bool:
-        """Whether supervisord reads the file of the release's programs."""
+        """Return whether supervisord reads the file of the release's programs."""
         parser, base = self._options.parser, os.path.dirname(os.path.abspath(self._options.configfile))  # noqa: PTH100, PTH120 - as supervisor
         given = parser.get("include", "files") if parser.has_section("include") else ""
         patterns = expand(given, {"here": base, **self._options.environ_expansions}, "include.files").split()

@@ -71,7 +71,7 @@ def _health(answer: Any) -> str:
 
 
 def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
-    """Whether a rollout, or a boot since it began, made a release live, as far as release.getHistory goes back.
+    """Return whether a rollout, or a boot since it began, made a release live, as far as release.getHistory goes back.
 
     The newest run counts that put it in the place of another one.
     """
@@ -83,7 +83,7 @@ def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
 
 
 def did_nothing(record: dict[str, Any]) -> bool:
-    """Whether a run ended before it changed anything, by no fault of the release."""
+    """Return whether a run ended before it changed anything, by no fault of the release."""
     with understood():
         code = (record.get("error") or {}).get("code")
         return record["outcome"] == Busy.outcome or (record["outcome"], code) in _DID_NOTHING
@@ -124,7 +124,7 @@ def error_of(fault: xmlrpc.client.Fault, method: str) -> HostError:
 
 
 def _is_trouble(fault: xmlrpc.client.Fault, method: str) -> bool:
-    """Whether the host could not answer just now: its supervisord is being restarted, or its journal is being written."""
+    """Return whether the host could not answer just now: its supervisord is being restarted, or its journal is being written."""
     return fault.faultCode in _TROUBLE or (fault.faultCode == _FAILED and method.startswith("release.get"))
 
 

@@ -100,7 +100,7 @@ class HostClient:
         return started or await self._start_once(wanted, deadline)
 
     async def brought(self, release: str, rollout: str, since: str) -> bool:
-        """Whether a rollout, or a boot since it began, made live what is live there now."""
+        """Return whether a rollout, or a boot since it began, made live what is live there now."""
         return brought_by(await self._insist(PASSING, "release.getHistory", _RECENT, first_contact=0.0), release, rollout, since)
 
     async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
@@ -196,5 +196,5 @@ class HostClient:
 
 
 def _may_pass(error: HostError, elapsed: float, patience: float, first_contact: float) -> bool:
-    """Whether to ask again after so many seconds of trouble; a host that does not hear has ``first_contact`` of them."""
+    """Return whether to ask again after so many seconds of trouble; a host that does not hear has ``first_contact`` of them."""
     return elapsed < (patience if error.passing else first_contact if error.unreachable else 0.0)

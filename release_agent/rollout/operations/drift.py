@@ -44,7 +44,7 @@ class HostDrift:
 
     @property
     def is_trouble(self) -> bool:
-        """Whether the host runs something else, or nobody knows."""
+        """Return whether the host runs something else, or nobody knows."""
         return self.behind or bool(self.code)
 
 

@@ -48,5 +48,5 @@ def over_budget(hosts: Sequence[Host], options: Options) -> str:
 
 
 def all_lost(hosts: Sequence[Host]) -> bool:
-    """Whether there are hosts, and none of them took the revision and stayed healthy."""
+    """Return whether there are hosts, and none of them took the revision and stayed healthy."""
     return bool(hosts) and all(host.stage in (HostStage.FAILED, HostStage.UNREACHABLE) for host in hosts)

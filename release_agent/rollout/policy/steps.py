@@ -118,7 +118,7 @@ class Finish:
 
     @property
     def is_success(self) -> bool:
-        """Whether the fleet is to run the revision from now on."""
+        """Return whether the fleet is to run the revision from now on."""
         return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
 
 

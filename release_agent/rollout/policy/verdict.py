@@ -22,12 +22,12 @@ def asked_at_the_end(rollout: Rollout) -> list[Host]:
 
 
 def may_have_taken_it(host: Host) -> bool:
-    """Whether a host that was asked to deploy and is counted as lost may have taken the revision later."""
+    """Return whether a host that was asked to deploy and is counted as lost may have taken the revision later."""
     return is_lost(host) and host.wave >= 0
 
 
 def is_lost(host: Host) -> bool:
-    """Whether nobody knows what became of a host: it does not answer, or was late."""
+    """Return whether nobody knows what became of a host: it does not answer, or was late."""
     return host.stage is HostStage.UNREACHABLE or (host.stage is HostStage.FAILED and host.code == Code.HOST_LATE)
 
 

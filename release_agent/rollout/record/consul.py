@@ -66,7 +66,7 @@ class ConsulRolloutStore:
             )
 
     def _is_kept(self, identity: str, plan: _Plan | None, newest: Mapping[Fleet, list[str]]) -> bool:
-        """Whether a rollout is still one of the newest of one of its fleets, ``newest`` or others."""
+        """Return whether a rollout is still one of the newest of one of its fleets, ``newest`` or others."""
         others = [fleet for fleet in (plan.rollout.fleets if plan else ()) if fleet not in newest]
         try:
             return any(identity in kept for kept in newest.values()) or any(identity in self._kept(fleet) for fleet in others)
@@ -108,7 +108,7 @@ class ConsulRolloutStore:
         return holder_of(self._kv, self._fleet(app, environment).lock)
 
     def running(self, rollout: Rollout) -> bool:
-        """Whether somebody holds the locks for this rollout at this moment."""
+        """Return whether somebody holds the locks for this rollout at this moment."""
         holder = self.holder(*rollout.fleets[0])
         return holder is not None and holder.id == rollout.id
 

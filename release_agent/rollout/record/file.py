@@ -117,7 +117,7 @@ class FileRolloutStore:
             return self._lock_of(app, environment).holder()
 
     def running(self, rollout: Rollout) -> bool:
-        """Whether somebody holds the locks for this rollout at this moment."""
+        """Return whether somebody holds the locks for this rollout at this moment."""
         holder = self.holder(*rollout.fleets[0])
         return holder is not None and holder.id == rollout.id
 

@@ -49,7 +49,7 @@ class RolloutStore(Protocol):
         """Return who holds a fleet's lock at this moment."""
 
     def running(self, rollout: Rollout) -> bool:
-        """Whether somebody holds the lock for this rollout at this moment."""
+        """Return whether somebody holds the lock for this rollout at this moment."""
 
     def reported(self, rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
         """Return the last deployment that hosts themselves have told of, by the host's name; those that did not are left out."""

@@ -84,7 +84,7 @@ def test_a_set_up_that_is_right_for_the_user_that_deploys_has_no_fault(place: Pa
     found = doctor(place)
 
     assert faults(found) == {}
-    assert found["user"]["message"] == "looks as nobody, as the program deploy runs"
+    assert found["user"]["message"] == "checks as nobody, as the program deploy runs"
 
 
 def test_a_root_directory_of_another_owner_is_a_fault(place: Path) -> None:
@@ -171,7 +171,7 @@ def test_without_a_user_of_its_own_the_deploy_program_becomes_the_owner_of_the_r
 
     found = doctor(place, user="none")
 
-    assert found["user"]["message"] == f"looks as {STRANGER}, who owns {place}/root"
+    assert found["user"]["message"] == f"checks as {STRANGER}, who owns {place}/root"
     assert faults(found) == {}
 
 
@@ -186,7 +186,7 @@ def test_an_agent_that_the_user_that_deploys_cannot_read_is_a_fault(place: Path,
     assert found["level"] == "fault"
     assert found["message"] == (
         f"cannot change from root to nobody, who {who.format(place=place)}: nobody cannot read "
-        f"{closed}/release_agent/system/user.py, which this agent runs from; the rest is looked at as root"
+        f"{closed}/release_agent/system/user.py, which this agent runs from; root does the other checks"
     )
     assert found["hint"].startswith("install Python and release-agent where nobody can execute them")
 
@@ -194,7 +194,7 @@ def test_an_agent_that_the_user_that_deploys_cannot_read_is_a_fault(place: Path,
 def test_where_supervisor_does_not_answer_doctor_looks_as_the_owner_of_the_root(place: Path) -> None:
     found = doctor(place, SUPERVISOR_SERVER_URL="unix:///nowhere")
 
-    assert found["user"]["message"] == f"looks as nobody, who owns {place}/root"
+    assert found["user"]["message"] == f"checks as nobody, who owns {place}/root"
     assert list(faults(found)) == ["supervisor"]
 
 

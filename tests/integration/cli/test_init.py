@@ -286,7 +286,7 @@ def test_a_repository_without_a_version_deploys_its_branch(container: BareContai
 
     assert done.code == 0, done.err
     assert tomllib.loads(container.config.read_text())["revision"]["follow"] == "branch"
-    assert "the version to deploy: no tag is one" in done.out
+    assert "the version to deploy: no tag is a version" in done.out
 
 
 def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: BareContainer) -> None:

@@ -70,7 +70,7 @@ def test_second_deployment_with_the_same_inputs_does_not_run_the_hook(host: Host
     assert (live(host) / "made/tool").stat().st_mode & 0o777 == 0o755
     assert [event["makes"] for event in ran.events("hook.cached")] == [["made"]]
     assert [phase["name"] for phase in ran.json["phases"]].count("hooks") == 1
-    assert host.agent("history", ran.json["id"], "--json").json["hooks"][0]["ended"] == "did not run: its outputs were kept"
+    assert host.agent("history", ran.json["id"], "--json").json["hooks"][0]["ended"] == "did not run: its outputs were cached"
     assert host.agent("verify").code == 0
 
 

@@ -216,9 +216,9 @@ def test_release_that_is_given_up_within_its_watch_is_taken_back_once(watched: H
 
     crash(watched)
 
-    eventually(lambda: watched.history()[0]["trigger"] == "watch" and watched.history()[0]["outcome"], "it was taken back")
+    eventually(lambda: watched.history()[0]["trigger"] == "watch" and watched.history()[0]["outcome"], "it was rolled back")
     assert (watched.history()[0]["outcome"], watched.serves()) == ("deployed", "v1.0.0")
-    # What was brought back is not taken back further, sick or not.
+    # What was brought back is not rolled back further, sick or not.
     crash(watched)
     eventually(lambda: "web is FATAL" in _status(consul)[1], "the monitor has seen it")
     looks_again(watched)
@@ -234,7 +234,7 @@ def test_release_whose_probe_fails_for_the_deadline_is_taken_back(watched: Host,
 
     (watched.path / "sick").touch()
 
-    eventually(lambda: watched.history()[0]["trigger"] == "watch", "it is taken back")
+    eventually(lambda: watched.history()[0]["trigger"] == "watch", "it is rolled back")
 
 
 def test_service_that_a_person_stopped_is_not_taken_back(watched: Host, consul: ConsulProcess) -> None:
@@ -352,7 +352,7 @@ def test_what_moved_is_deployed_by_itself_and_what_failed_is_not_tried_again(wat
     eventually(lambda: watched.serves() == "v1.1.0", "the newest tag is deployed")
 
     watched.repository.release("v1.2.0", "sick")
-    eventually(lambda: watched.history()[0]["outcome"] == "rolled-back", "the sick one is taken back")
+    eventually(lambda: watched.history()[0]["outcome"] == "rolled-back", "the sick one is rolled back")
     watched.agent("rollback", "v1.1.0")
     watched.repository.release("v1.3.0")
     eventually(lambda: watched.serves() == "v1.3.0" and watched.history()[0]["outcome"], "the next one is deployed")

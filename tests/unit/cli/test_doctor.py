@@ -57,7 +57,7 @@ def content(place: Path) -> dict[str, tuple[object, ...]]:
 def test_a_root_that_can_be_made_is_fine_and_is_not_made(place: Path) -> None:
     found = examined(place)["root"]
 
-    assert (found.level, found.message) == (OK, f"{place} will be made by the first deployment")
+    assert (found.level, found.message) == (OK, f"{place} does not exist: the first deployment makes it")
     assert not place.exists()
 
 
@@ -108,7 +108,7 @@ def test_who_neither_deploys_nor_owns_the_root_is_told_which_user_to_be_and_not_
 
     assert closed["journal"].hint == f"run it as 12345, who owns {root.path}, or as root"
     assert found["user"].level == WARNING
-    assert found["user"].message.endswith(f", who neither deploys nor owns {root.path}: the rest is about that user")
+    assert found["user"].message.endswith(f", who neither deploys nor owns {root.path}: the other checks are about that user")
     assert found["user"].hint == f"run it as 12345, who owns {root.path}, or as root"
     assert found["journal"].hint == f"run it as 12345, who owns {root.database}, or as root"
 
@@ -140,7 +140,7 @@ def test_directory_of_the_agents_own_that_a_hook_closed_is_a_fault(open_place: P
         found = examined(root.path)["root"]
 
     assert (found.level, found.message) == (FAULT, f"{root.path}/{name} is not writable")
-    assert found.hint == f"chmod u+rwx {root.path}/{name}; a hook may have closed it"
+    assert found.hint == f"chmod u+rwx {root.path}/{name}; a hook may have changed its mode"
 
 
 @pytest.mark.parametrize("name", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/lock"])
@@ -267,7 +267,7 @@ def test_the_root_of_another_app_is_a_fault(place: Path, root: Root) -> None:
 
 def test_a_lost_journal_is_a_fault_where_there_are_releases(place: Path, root: Root) -> None:
     made_later = examined(place)["journal"]
-    assert (made_later.level, made_later.message.partition(" is ")[2][:12]) == (OK, "not made yet")
+    assert (made_later.level, made_later.message.partition(": ")[0]) == (OK, f"{root.database} does not exist")
     root.save(replace(install(root, 1), published_at="2024-01-01T00:00:00.000000Z"))
 
     found = examined(place)["journal"]

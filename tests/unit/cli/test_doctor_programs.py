@@ -109,7 +109,7 @@ def test_a_user_by_name_by_number_or_by_variable_is_fine(repo: Repository, user:
 def test_programs_as_they_are_shipped_have_no_fault(repo: Repository) -> None:
     found = examined(repo, own("deploy"), own("boot"), own("monitor"))
 
-    assert about(found, "program deploy") == [(OK, "runs once, as asked, and is never run again automatically")]
+    assert about(found, "program deploy") == [(OK, "runs once per request, and supervisor never restarts it")]
     assert about(found, "program boot") == [(OK, "runs once, when the container starts")]
     assert about(found, "monitor") == [(OK, "supervisor has it, as monitor")]
 
@@ -121,14 +121,14 @@ def test_a_deploy_program_that_supervisor_would_run_again_is_a_fault(repo: Repos
     found = examined(repo, own("deploy"), own("boot"), section=section)
 
     for check in ("program deploy", "program boot"):
-        assert about(found, check) == [(FAULT, f"autorestart is {value}: supervisor would run it again, and again")]
+        assert about(found, check) == [(FAULT, f"autorestart is {value}: supervisor would run it again after each end")]
 
 
 def test_where_autorestart_cannot_be_read_doctor_says_so(repo: Repository) -> None:
     ((level, message),) = about(examined(repo, own("deploy"), section="autorestart=%(ENV_X)s"), "program deploy")
 
     assert level == WARNING
-    assert message.startswith("whether supervisor starts it again automatically is not known: [program:deploy] autorestart=")
+    assert message.startswith("cannot tell whether supervisor restarts it: [program:deploy] autorestart=")
 
 
 def test_stopwaitsecs_has_to_be_above_what_every_service_takes_to_stop(repo: Repository) -> None:

@@ -42,8 +42,8 @@ def test_explanation_of_a_code_says_what_happened_why_and_what_to_do(
     assert explained(Code.SHARED_MISSING, capsys).splitlines() == [
         "shared-missing (exit 13)",
         "what happened  A shared file does not exist.",
-        "why            The release ships none that could become it.",
-        "what to do     Create it under `<root>/shared`.",
+        "why            The release has no file that could become the shared file.",
+        "what to do     Create the file under `<root>/shared`.",
     ]
 
 

@@ -1,0 +1,62 @@
+"""The style of the project's texts as far as a machine can check it: words that have a plainer one, and where they stand."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# A word to avoid, and the one to write.
+RULES = {
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\banew\b": "again",
+    r"\bby (itself|themselves)\b": "automatically",
+    r"\bon end\b": "in a row",
+    r"\bat the (most|least)\b": "at most, at least",
+    r"\bmeanwhile\b": "during …",
+    r", too\b": "also",
+    r"\balone\b": "only",
+    r"\b(is|are|was|were|be|been|not|found|stays?|becomes?) (well|sick)\b": "healthy, unhealthy",
+    r"\b(take|takes|taken|took|put|puts|putting)( \w+){0,3} back\b": "roll back, restore",
+    r"\b(begin|begins|begun|began|beginning)\b": "start",
+    r"\broom\b": "space",
+    r"(, else\b|; else\b|\belse (the|a|an|it|if)\b)": "otherwise",
+    r"\b(is|are|was|were|be|been) (told|said|asked)\b": "name the actor",
+    r"(^|[.;:] )Where\b": "If, When",
+    r"\b,? where (it|there|that|nothing|no|none|nobody|the|a|this|one|Consul|supervisor)\b": "if, when",
+    r"\b[Ww]hat is live\b": "the live release",
+    r"\b(but for|all but|nothing but)\b": "except",
+    r"\bNothing( \w+){0,3} yet\.": "a sentence that says something, or none",
+}
+_RULES = [(re.compile(pattern, re.MULTILINE), instead) for pattern, instead in RULES.items()]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of the code: the line that it starts on, and its words."""
+
+    line: int
+    words: str
+
+
+def faults(words: str) -> list[str]:
+    """Return the words to avoid in a text, each with the one to write."""
+    return [f"{found[0].strip()!r}: {instead}" for pattern, instead in _RULES for found in pattern.finditer(words)]
+
+
+def texts(path: Path) -> Iterator[Text]:
+    """Yield the docstrings, the messages (strings of several words) and the comments of a module."""
+    source = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield Text(node.lineno, node.value)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(token.start[0], token.string)
