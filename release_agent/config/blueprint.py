@@ -19,7 +19,7 @@ from release_agent.errors import Code, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    # Finds the texts of files, by their paths, by the place they are looked for in and a pattern.
+    # Finds files in a place by a pattern; returns their texts by path.
     Find = Callable[[str, str], Mapping[str, str]]
 
 FILE = "release.toml"
@@ -30,7 +30,7 @@ HOOK_STAGES = ("build", "before_publish", "after_publish", "after_deploy", "befo
 class ReleaseToml:
     """``release.toml`` at a repository's root: how its code is built and checked."""
 
-    shared: Shared = section(Shared, doc="what outlives releases, relative to the repository's place")
+    shared: Shared = section(Shared, doc="paths that outlive releases, relative to the repository's place")
     hooks: Hooks = section(Hooks, doc="commands, run in the repository's place")
     services: tuple[Service, ...] = sections(Service, key="service", doc="supervisor groups")
     health: HealthSettings = section(HealthSettings, doc="when the release is healthy")
@@ -100,7 +100,7 @@ def combine_from(
     """Combine the container's sections with each ``release.toml`` that ``read`` finds by its path in the release.
 
     ``find``: finds the files of programs in a place of the release, by their paths in that place.
-    ``into``: the places of the repositories that the release was built of, by name, if it has noted them.
+    ``into``: the places of the repositories that the release was built of, by name, if its note has them.
     """
     if into:
         config = replace(config, repositories=tuple(Repository(name, "", place) for name, place in into.items()))
@@ -113,7 +113,7 @@ def combine_from(
 def fingerprint(config: Config, contents: Mapping[str, str], blueprint: Blueprint) -> str:
     """Return the digest (64 hex digits) of what makes two releases the same: commits, their places, build hooks, shared paths.
 
-    ``contents``: the commits; of a repository of which a release has a part, what stands for that.
+    ``contents``: the commits; for a repository of which a release has only a part, the identity of that part.
     """
     what = {
         "repositories": sorted([r.name, r.into, contents[r.name]] for r in config.repositories),
@@ -124,19 +124,19 @@ def fingerprint(config: Config, contents: Mapping[str, str], blueprint: Blueprin
 
 
 def _identity(hook: Hook) -> list[str | int]:
-    # Without an umask as it always was: a kept release stays one that can be gone back to without building.
+    # Without an umask the digest stays as in older versions, so that a kept release needs no new build.
     return [hook.run, hook.cwd, *([] if hook.umask is None else [hook.umask])]
 
 
 def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
-    """Read one file; ``lone``: no other repository has services, for which one of these could wait."""
+    """Read one file; ``lone``: no other repository has services, so ``after`` can name only services of this file."""
     source = f"{FILE} of repository {name}"
     try:
-        text.encode()  # bytes that are not UTF-8 have become surrogates
+        text.encode()  # bytes that are not UTF-8 are surrogates here
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         raise Refused(
-            Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="fix it in the repository and tag again"
+            Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="fix the file in the repository and tag again"
         ) from error
     problems: list[Problem] = []
     parsed = parse(table, problems, lone=lone)
@@ -148,7 +148,7 @@ def parse(table: dict[str, object], problems: list[Problem], *, lone: bool) -> R
     """Make a ReleaseToml of a TOML document; adds every problem to the list. ``lone``: it has all services."""
     parsed = schema.read_table(ReleaseToml, table, "", problems)
     check_services(parsed.services, problems)
-    if lone and not parsed.programs:  # they make services, too
+    if lone and not parsed.programs:  # they also make services
         check_order(parsed.services, problems)
     check_shared(parsed.shared, problems)
     check_makes(parsed.hooks.build, parsed.shared, problems)
@@ -157,7 +157,7 @@ def parse(table: dict[str, object], problems: list[Problem], *, lone: bool) -> R
 
 def _refuse(source: str, problems: list[Problem]) -> None:
     if problems:
-        raise Refused(Code.RELEASE_TOML_INVALID, describe(source, problems), hint="fix it in the repository and tag again")
+        raise Refused(Code.RELEASE_TOML_INVALID, describe(source, problems), hint="fix the file in the repository and tag again")
 
 
 _Parsed = list[tuple[str, ReleaseToml]]
@@ -190,7 +190,7 @@ def _placed(service: Service, into: str) -> Service:
 
 
 def _health(config: Config, parsed: _Parsed) -> HealthSettings:
-    # Several repositories: the most patient deadline, the longest proof.
+    # With several repositories, the longest deadline and the longest proof count.
     stated = [toml.health for _, toml in parsed if "health" in toml.own] or [config.health]
     watched = [health.watch for health in stated if health.watch is not None]
     return HealthSettings(

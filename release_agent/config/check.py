@@ -1,4 +1,4 @@
-"""Check one file by itself: no root, supervisor or Consul is needed."""
+"""Check one file, without a root, supervisor or Consul."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _A_HOST: dict[str, str] = {Variable.RELEASE_AGENT_HOST: "host"}  # this machine'
 
 
 class FileKind(Enum):
-    """The two files: the name that each is known by, and the dataclass that it is read into."""
+    """The two kinds of files: the usual name of each, and the dataclass for its content."""
 
     AGENT = "agent", "release-agent.toml", Config
     RELEASE = "release", blueprint.FILE, blueprint.ReleaseToml
 
     def __init__(self, word: str, file: str, table: type) -> None:
-        """``word``: what a person calls it in a command."""
+        """``word``: its name on the command line."""
         self.word, self.file, self.table = word, file, table
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """What is wrong with one file; ``kind`` is None if it could not be read."""
+    """One file and its problems; ``kind`` is None if it could not be read."""
 
     path: Path
     kind: FileKind | None
@@ -47,7 +47,7 @@ def check(path: Path) -> CheckedFile:
         problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
         return CheckedFile(path, None, (problem,))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
-        return CheckedFile(path, None, (Problem("", f"is not TOML: {error}", "fix the line that it names"),))
+        return CheckedFile(path, None, (Problem("", f"is not TOML: {error}", "fix the line in the message"),))
     kind = recognise(path.name, table)
     problems: list[Problem] = []
     if kind is FileKind.AGENT:
@@ -58,7 +58,7 @@ def check(path: Path) -> CheckedFile:
 
 
 def recognise(name: str, table: dict[str, object]) -> FileKind:
-    """Return the kind of a file: by its name, else by a table that only the agent's configuration has."""
+    """Return the kind of a file: by its name, or by a table that only the agent's configuration has."""
     named = next((kind for kind in FileKind if kind.file == name), None)
     return named or (FileKind.AGENT if set(table) & (_keys(FileKind.AGENT) - _keys(FileKind.RELEASE)) else FileKind.RELEASE)
 

@@ -1,4 +1,4 @@
-"""JSON Schema of the files, for editors: made from the dataclasses and readers that read them."""
+"""Make the JSON Schema of the files, for editors, from the dataclasses and readers that read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.config.check import FileKind
     from release_agent.config.readers import JsonSchema, Reader
 
-_DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest one that editors of TOML know
+_DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest draft that editors of TOML support
 
 
 def of(kind: FileKind) -> JsonSchema:
@@ -41,7 +41,7 @@ def _value(metadata: Mapping[str, Any]) -> JsonSchema:
 
 
 def _can_be_written(read: Reader[Any], default: object) -> bool:
-    """Return whether a file may say the default: some mean that the key is not there."""
+    """Return whether a file can contain the default; some defaults stand for a missing key."""
     try:
         return bool(read(read.write(default)) == default)
     except WrongValueError:

@@ -26,7 +26,7 @@ LARGEST = 1 << 20  # bytes of a configuration
 
 
 def chosen_path(path: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the path of the configuration: ``--config``, else RELEASE_AGENT_CONFIG, else the default place."""
+    """Return the path of the configuration: ``--config``, RELEASE_AGENT_CONFIG or the default place."""
     return path or environ.get(Variable.RELEASE_AGENT_CONFIG) or DEFAULT_CONFIG
 
 
@@ -47,7 +47,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
             f"--config or {Variable.RELEASE_AGENT_CONFIG}",
         ) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
-        raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="fix the line that it names") from error
+        raise Misconfigured(Code.MISCONFIGURED, f"{chosen} is not TOML: {error}", hint="fix the line in the message") from error
     problems: list[Problem] = []
     config = parse(table, problems, environ)
     if problems:
@@ -76,13 +76,15 @@ def parse(table: dict[str, object], problems: list[Problem], environ: Mapping[st
     if config.revision.signed and config.revision.follow == "branch":
         problems.append(Problem("revision.signed", 'must be false with follow = "branch": only tags are signed'))
     if config.revision.follow == "rollout" and not config.consul.enabled:
-        problems.append(Problem("revision.follow", 'must not be "rollout" with [consul] enabled = false: it has the rollouts'))
+        problems.append(
+            Problem("revision.follow", 'must not be "rollout" with [consul] enabled = false: Consul has the rollouts')
+        )
     host = config.app.host or environ.get(Variable.RELEASE_AGENT_HOST) or socket.gethostname()
     try:
         host_name(host)
     except WrongValueError as wrong:
         problems.append(Problem("app.host", f"{wrong}, not {host!r} of {Variable.RELEASE_AGENT_HOST} or the hostname"))
-    # A single repository fills the release.
+    # A single repository is the whole release.
     repositories = tuple(
         replace(one, into=one.into or ".", subdirectory="" if one.subdirectory == "." else one.subdirectory)
         for one in config.repositories
@@ -94,7 +96,7 @@ def _check_places(repositories: tuple[Repository, ...], problems: list[Problem])
     several = len(repositories) > 1
     for i, repository in enumerate(repositories):
         if several and not repository.into:
-            problems.append(Problem(f"repository[{i}].into", "is required where there are several repositories"))
+            problems.append(Problem(f"repository[{i}].into", "is required if there are several repositories"))
     for a, b in readers.overlapping([repository.into for repository in repositories if repository.into]):
         problems.append(Problem("repository.into", f'"{a}" and "{b}" overlap; each needs a place of its own'))
     _check_names("repository.name", [repository.name for repository in repositories], problems)
@@ -115,12 +117,12 @@ def check_services(services: tuple[Service, ...], problems: list[Problem]) -> No
 
 
 def check_probes(path: str, probes: Sequence[Probe | RehearsalProbe], problems: list[Problem]) -> None:
-    """Add the problems of probes: those of no kind or of several, and those that expect an answer where none is read."""
+    """Add the problems of probes: those of no kind or of several, and those that expect an answer without http."""
     for i, probe in enumerate(probes):
         if sum(map(bool, (probe.http, probe.tcp, probe.command))) != 1:
             problems.append(Problem(f"{path}[{i}]", "must have exactly one of http, tcp and exec"))
         elif probe.expect and not probe.http:
-            problems.append(Problem(f"{path}[{i}].expect", "belongs to http: nothing else gives an answer that is read"))
+            problems.append(Problem(f"{path}[{i}].expect", "needs http: only its answer is read"))
 
 
 def check_shared(shared: Shared, problems: list[Problem]) -> None:
@@ -130,7 +132,7 @@ def check_shared(shared: Shared, problems: list[Problem]) -> None:
 
 
 def check_makes(hooks: Sequence[BuildHook], shared: Shared, problems: list[Problem]) -> None:
-    """Add the problems of hooks whose outputs are kept: half of what that needs, or outputs that are something else, too."""
+    """Add the problems of cached hooks: `cache` without `makes`, or outputs that overlap with other paths."""
     for i, hook in enumerate(hooks):
         path = f"hooks.build[{i}]"
         if bool(hook.cache) != bool(hook.makes):
@@ -138,7 +140,9 @@ def check_makes(hooks: Sequence[BuildHook], shared: Shared, problems: list[Probl
         both = [(a, b) for a, b in readers.overlapping([*hook.cache, *hook.makes])]
         problems += [Problem(f"{path}.makes", f'"{a}" and "{b}" overlap') for a, b in both]
         named = [name for name in OF_ONE_RELEASE if hook.makes and name in hook.run]
-        problems += [Problem(f"{path}.run", f"must not use {name} with makes: each release has another") for name in named]
+        problems += [
+            Problem(f"{path}.run", f"must not use {name} with makes: its value differs for each release") for name in named
+        ]
     made = [readers.joined(hook.cwd, path) for hook in hooks for path in hook.makes]
     overlapping = readers.overlapping([*made, *shared.directories, *shared.files])
     problems += [Problem("hooks.build.makes", f'"{a}" and "{b}" overlap') for a, b in overlapping if a in made]

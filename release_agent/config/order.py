@@ -1,4 +1,4 @@
-"""``after`` of ``[[service]]``: which services are through before another one begins."""
+"""``after`` of ``[[service]]``: the services that are healthy before another one starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Waits = dict[str, tuple[str, ...]]
 
 
 def waits_for(services: Sequence[Service]) -> Waits:
-    """Return the names of the services that each one waits for: those of its ``after``, else the one before it in the list."""
+    """Return the names of the services that each one waits for: those of its ``after``, or the one before it in the list."""
     waits: Waits = {}
     before: tuple[str, ...] = ()
     for service in services:

@@ -1,6 +1,6 @@
-"""Supervisor's sections of programs that come with a release: as far as they say which services there are.
+"""Read supervisor's sections of programs that come with a release, only to find the services.
 
-Whether they are right says supervisor's own parser, inside supervisord (release_agent.plugin.programs).
+Supervisor's own parser checks them, inside supervisord (release_agent.plugin.programs).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from release_agent.config.sections import Restart, Service
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LARGEST = 64 << 10  # bytes of a file, and of all files together: supervisord stands still while it reads them
+LARGEST = 64 << 10  # bytes of a file, and of all files together: supervisord does nothing else while it reads them
 MOST_FILES = 64
 KINDS = ("program", "fcgi-program", "group")
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # supervisor's words
@@ -22,21 +22,21 @@ YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # supervisor'
 
 @dataclass(frozen=True)
 class ProgramFile:
-    """One file with supervisor's sections: its path in the release, and what it holds."""
+    """One file with supervisor's sections: its path in the release, and its text."""
 
     path: str
     text: str
 
 
 def parser() -> RawConfigParser:
-    """Make a parser that reads a file as supervisor does, but refuses a section or a key that is there twice."""
+    """Make a parser that reads a file as supervisor does, but refuses a duplicate section or key."""
     return RawConfigParser(inline_comment_prefixes=(";", "#"), default_section="")
 
 
 def groups(files: Sequence[ProgramFile]) -> dict[str, bool]:
-    """Return the supervisor groups that files make, in their order, each with whether supervisor would start it itself.
+    """Return the supervisor groups that files make, in their order, each with its `autostart`.
 
-    A file that cannot be read makes none.
+    An unreadable file makes no groups.
     """
     read = [(kind, name, values) for file in files for kind, name, values in _sections(file.text)]
     members = {name: members_of(values.get("programs", "")) for kind, name, values in read if kind == "group"}

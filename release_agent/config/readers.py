@@ -1,6 +1,6 @@
-"""Readers of single values: each returns what a key holds, or raises WrongValueError.
+"""Readers of single values: each returns the value of a key, or raises WrongValueError.
 
-Each says in JSON Schema, too, which values it takes. It never takes one that its schema refuses.
+Each also has a JSON Schema of its values. A reader never accepts a value that its schema refuses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(KiB|MiB|GiB|TiB)")
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-# What waits, and what is made below a path, must stay within what the kernel and Python take.
+# Time-outs, and paths below a configured path, must stay within the limits of the kernel and Python.
 _LONGEST_DURATION = 365 * _UNITS["d"]
 _LONGEST_PATH, _LONGEST_NAME = 1000, 255  # bytes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -34,23 +34,23 @@ _HIGHEST_PORT = 65535
 
 
 class WrongValueError(ValueError):
-    """A value is not what it must be; its text says what would be right."""
+    """A value is wrong; the text of the error describes a right one."""
 
 
 class SecretInFileError(WrongValueError):
-    """A value that must not be repeated in the message about it."""
+    """A wrong value that the message must not repeat."""
 
 
 @dataclass(frozen=True)
 class Reader(Generic[T]):
-    """A reader of one value, with the JSON Schema of what it takes; ``write`` makes the file's value again."""
+    """A reader of one value, with the JSON Schema of its values; ``write`` returns the text in the file."""
 
     read: Callable[[object], T]
     json_schema: JsonSchema
     write: Callable[[Any], object]
 
     def __call__(self, value: object) -> T:
-        """Return what the value stands for; raises WrongValueError."""
+        """Return the meaning of the value; raises WrongValueError."""
         return self.read(value)
 
 
@@ -153,7 +153,7 @@ port = whole(0, _HIGHEST_PORT)
 
 @takes(_string(f"|{_PRINTED}+:[0-9]+"))
 def endpoint(value: object) -> str:
-    """Return ``"host:port"``; the empty string passes."""
+    """Return ``"host:port"``; accept the empty string."""
     host, _, number = text(value).rpartition(":")
     if value and (not host or not number.isascii() or not number.isdigit() or not 0 < int(number) <= _HIGHEST_PORT):
         message = 'must be "host:port"'
@@ -203,11 +203,11 @@ def optional_duration(value: object) -> float | None:
 
 @takes(_string(f"|{_UMASK.pattern}"), lambda umask: "" if umask is None else f"{umask:03o}")
 def optional_umask(value: object) -> int | None:
-    """Return the number of an octal string that keeps nothing from the owner, or None for the empty string."""
+    """Return the number of an octal string whose digit for the owner is 0, or None for the empty string."""
     if value == "":
         return None
     if not isinstance(value, str) or not _UMASK.fullmatch(value):
-        # What its owner may not read, the agent could neither check nor remove.
+        # The agent could neither check nor remove a file that its owner may not read.
         message = 'must be an octal string such as "002" or "0027", whose digit for the owner is 0'
         raise WrongValueError(message)
     return int(value, 8)
@@ -215,7 +215,7 @@ def optional_umask(value: object) -> int | None:
 
 @takes(_string(f"/{_PRINTED}*"))
 def absolute_path(value: object) -> str:
-    """Return a path that begins with ``/``, without ``.``, ``..`` and doubled slashes: SQLite refuses what the kernel takes."""
+    """Return a path that starts with ``/``, without ``.``, ``..`` and doubled slashes, which SQLite refuses."""
     if not text(value).startswith("/"):
         message = "must be an absolute path"
         raise WrongValueError(message)
@@ -229,7 +229,7 @@ def absolute_path(value: object) -> str:
 
 @takes(_or_empty(absolute_path.json_schema))
 def optional_absolute_path(value: object) -> str:
-    """Return a path that begins with ``/``, or the empty string."""
+    """Return a path that starts with ``/``, or the empty string."""
     return "" if value == "" else absolute_path(value)
 
 
@@ -290,7 +290,7 @@ def each(read: Reader[str]) -> Reader[tuple[str, ...]]:
 
 
 def overlapping(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of inner paths of which one is, or contains, the other."""
+    """Return the pairs of inner paths that are equal or of which one contains the other."""
 
     def within(inner: str, outer: str) -> bool:
         return outer in (".", inner) or inner.startswith(outer + "/")
@@ -311,7 +311,7 @@ def environment(value: object) -> tuple[tuple[str, str], ...]:
 
 
 def templated(read: Reader[str], *placeholders: str) -> Reader[str]:
-    """Make a reader of texts with placeholders in which a number may stand, such as ``{port}``; ``read`` checks the rest."""
+    """Make a reader of texts with placeholders for numbers, such as ``{port}``; ``read`` checks the rest."""
     filled_in = {**read.json_schema, "pattern": "|".join(map(re.escape, placeholders))}
 
     @takes({"anyOf": [read.json_schema, filled_in]})
@@ -326,13 +326,13 @@ def templated(read: Reader[str], *placeholders: str) -> Reader[str]:
 
 
 def url(*schemes: str) -> Reader[str]:
-    """Make a reader of URLs that hold no credentials; the empty string passes."""
+    """Make a reader of URLs without credentials, and of the empty string."""
     begins = f"(?:{'|'.join(schemes)})://"
 
     @takes({**_string(f"|{begins}{_PRINTED}+"), "not": {"pattern": "@"}})
     def read(value: object) -> str:
         if isinstance(value, str) and "@" in value:
-            # First of all: any other message would show the value.
+            # This check comes first, because any other message would show the value.
             message = "must not hold credentials; they come from the environment or a file"
             raise SecretInFileError(message)
         address = text(value)

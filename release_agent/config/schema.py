@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem of a file: its place (a dotted path) and what would be right; ``hint``: what to do, if more can be said."""
+    """One problem of a file: its place (a dotted path) and the rule for the value; ``hint``: the fix."""
 
     path: str
     text: str
@@ -37,19 +37,19 @@ class Problem:
 def setting(read: Reader[Any], *, doc: str, default: object = MISSING, key: str = "", optional_in_code: bool = False) -> Any:
     """Declare a key read by ``read``, which raises :class:`WrongValueError`; without ``default`` it is required.
 
-    ``optional_in_code``: the dataclass has the default, too.
+    ``optional_in_code``: the dataclass also has the default.
     """
     metadata = {"read": read, "doc": doc, "key": key, "default": default}
     return field(default=default, metadata=metadata) if default is None or optional_in_code else field(metadata=metadata)
 
 
 def section(cls: type, *, doc: str) -> Any:
-    """Declare a nested table; each key of it has a default of its own or is required."""
+    """Declare a nested table, whose keys have defaults or are required."""
     return field(metadata={"table": cls, "doc": doc, "key": "", "default": MISSING})
 
 
 def optional_section(cls: type, *, doc: str) -> Any:
-    """Declare a nested table whose presence means something; None without it."""
+    """Declare a nested table whose value is None if it is missing."""
     return field(default=None, metadata={"table": cls, "doc": doc, "key": "", "default": None})
 
 
@@ -59,12 +59,12 @@ def sections(cls: type, *, doc: str, key: str = "", required: bool = False) -> A
 
 
 def key_of(name: str, metadata: Any) -> str:
-    """Return the key in the file that a dataclass field stands for."""
+    """Return the key in the file for a dataclass field."""
     return str(metadata["key"] or name)
 
 
 def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) -> T:
-    """Make a ``cls`` of a TOML table; adds every problem, and goes on with a default after a wrong value."""
+    """Make a ``cls`` of a TOML table; adds every problem, and replaces a wrong value by a default."""
     if not isinstance(table, dict):
         problems.append(Problem(path, "must be a table"))
         table = {}

@@ -46,7 +46,7 @@ def test_five_mistakes_are_reported_together_with_their_paths(tmp_path: Path) ->
         "  app.name: must be letters, digits and hyphens: it becomes a DNS name, not 'my app'",
         "  app.root: must be an absolute path, not 'srv/api'",
         '  repository[0].pth: is not a key here; did you mean "path"?',
-        "  repository[0].path: is missing: where it is mounted: a checkout or a bare repository",
+        "  repository[0].path: is missing: mount point of a checkout or a bare repository",
         """  health.deadline: must be a duration such as "500ms", "2s", "5m" or "1h", not 'soon'""",
     ]
 

@@ -57,7 +57,7 @@ def test_repositories_side_by_side_pass() -> None:
 
 
 def test_several_repositories_each_need_a_place() -> None:
-    assert problems_of(repositories('into = "a"', "")) == ["repository[1].into: is required where there are several repositories"]
+    assert problems_of(repositories('into = "a"', "")) == ["repository[1].into: is required if there are several repositories"]
 
 
 def test_two_repositories_of_one_name_are_refused() -> None:
@@ -87,7 +87,7 @@ def test_rollouts_cannot_be_followed_where_consul_which_has_them_is_disabled() -
 
     assert problems_of(text) == []
     (problem,) = problems_of(text + "[consul]\nenabled = false\n")
-    assert problem == 'revision.follow: must not be "rollout" with [consul] enabled = false: it has the rollouts'
+    assert problem == 'revision.follow: must not be "rollout" with [consul] enabled = false: Consul has the rollouts'
 
 
 @pytest.mark.parametrize(

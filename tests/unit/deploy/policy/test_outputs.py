@@ -100,7 +100,7 @@ def test_cache_that_cannot_be_is_refused(hook: str, problem: str) -> None:
 def test_command_that_differs_in_each_release_is_refused() -> None:
     text = f'{MINIMAL}[[hooks.build]]\nrun = "./configure --prefix=$RELEASE_PATH"\ncache = ["a"]\nmakes = ["b"]\n'
 
-    assert problems_of(text) == ["hooks.build[0].run: must not use RELEASE_PATH with makes: each release has another"]
+    assert problems_of(text) == ["hooks.build[0].run: must not use RELEASE_PATH with makes: its value differs for each release"]
 
 
 @pytest.mark.parametrize("stage", ["before_publish", "after_deploy"])
