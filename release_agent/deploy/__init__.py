@@ -1,1 +1,1 @@
-"""The deployment: resolve, build, publish, prove, roll back; it knows the world by its ports."""
+"""The deployment: resolve, build, publish, prove, roll back; it reaches the outside only through its ports."""

@@ -1,4 +1,4 @@
-"""What the agent does under its lock: deploy, roll back, boot. Every run ends in a record, whatever happened."""
+"""Deploy, roll back and boot under the root's lock. Every run ends in a record, even after a bug."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.health import Look
 
-# A boot with nothing live goes down the versions. If this many fail in a row,
+# A boot without a live release tries lower and lower versions. If this many fail in a row,
 # the cause is not the version.
 _MOST_TRIES = 5
-# Causes that an older version would not change.
+# Causes that an older version does not change.
 _NOT_THE_VERSION = {
     Code.SUPERVISOR_UNREACHABLE,
     Code.SUPERVISOR_REFUSED,
@@ -54,50 +54,53 @@ _NOT_THE_VERSION = {
 
 
 class Agent:
-    """The verbs that change something. The caller holds the root's lock."""
+    """The commands that change something. The caller holds the root's lock."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def deploy(self, request: Request) -> Record:
-        """Deploy what is asked for, or what ``[revision]`` says."""
+        """Deploy the requested revision, or the one of ``[revision]``."""
         return self._recorded(request, lambda run: Deployment(run).deploy())
 
     def stage(self, request: Request) -> Record:
-        """Build and rehearse what is asked for, for a later deployment."""
+        """Build and rehearse the requested revision for a later deployment."""
         return self._recorded(request, lambda run: Deployment(run).stage())
 
     def roll_back(self, request: Request) -> Record:
-        """Go back to the release before, or to the named one."""
+        """Roll back to the previous release, or to the named one."""
         return self._recorded(request, roll_back)
 
     def boot(self, request: Request) -> tuple[Record, bool]:
-        """Recover, deploy where nothing is live, start what does not run; returns whether something healthy is live."""
+        """Recover, deploy if no release is live, start stopped services; returns whether a healthy release is live."""
         try:
             recover(self._context, keep_proved=True)
         except ReleaseError as error:
             if error.code is Code.SUPERVISOR_UNREACHABLE:
                 return Record(request.id, error.outcome, error=error.to_json()), False
-            # What recovery could not do must not keep what is live from starting.
+            # A failed recovery must not keep the live release from starting.
             self._context.log.warning("recovery.failed", why=error.message)
-        except Exception as bug:  # noqa: BLE001 - nor must a bug in it
+        except Exception as bug:  # noqa: BLE001 - nor must a bug in the recovery
             self._context.log.warning("recovery.failed", why=f"a bug in the agent: {type(bug).__name__}: {bug}")
         live = self._context.store.current()
-        # A failed release is live where nothing healthy ever was: go on looking for something that is.
+        # A failed release is live if none was ever healthy: look for a healthy one.
         if live is None or live.state is State.FAILED:
             record = self._first_deployment(request)
         elif self._is_behind(live):
             record = self._catch_up(request, live)
-            return record, record.outcome in (*SUCCESSES, RolledBack.outcome)  # rolled back: what was live is again, and well
+            return record, record.outcome in (
+                *SUCCESSES,
+                RolledBack.outcome,
+            )  # rolled back: the previous release is live again and healthy
         else:
             record = self._started(request, live, prune)
         return record, record.outcome in SUCCESSES
 
     def start(self, request: Request, trouble: Failed) -> tuple[Record, bool]:
-        """Start and prove what is live; returns whether it is healthy.
+        """Start and prove the live release; returns whether it is healthy.
 
-        ``trouble`` keeps the lock from being taken or the journal from being written, so nothing is written into the root.
-        It is raised if nothing is live, or only a failed release.
+        ``trouble``: why the lock or the journal is not usable; so this writes nothing into the root.
+        It is raised if no release is live, or only a failed one.
         """
         store = self._context.store
         live = store.current() or store.unnoted()
@@ -108,7 +111,7 @@ class Agent:
         return record, record.outcome in SUCCESSES
 
     def _is_behind(self, live: Release) -> bool:
-        """Whether the fleet's last completed rollout says something else than what is live, as far as that can be known."""
+        """Return whether the fleet's last completed rollout is known to differ from the live release."""
         context = self._context
         if context.config.revision.follow != "rollout":
             return False
@@ -122,13 +125,13 @@ class Agent:
             return False
         trigger = last.trigger if last else ""
         if trigger.startswith(ROLLOUT) and trigger > followed.id:
-            # The first host of a rollout that goes on: started again, it must not fall back automatically.
-            context.log.info("boot.stayed", release=live.name, why=f"{trigger} put it there, later than {followed.id}")
+            # The first hosts of an unfinished rollout must not fall back to the completed one when they restart.
+            context.log.info("boot.stayed", release=live.name, why=f"{trigger} deployed it, later than {followed.id}")
             return False
         return True
 
     def _catch_up(self, request: Request, live: Release) -> Record:
-        """Deploy what the fleet runs; where that changes nothing, start what is live."""
+        """Deploy the fleet's release; if that changes nothing, start the live release."""
         record = self.deploy(request)
         if record.outcome not in (Refused.outcome, Failed.outcome):
             return record
@@ -155,7 +158,7 @@ class Agent:
             context.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
             return run.record
         except (Failed, Refused) as error:
-            # A signal to the whole process group ends git, too.
+            # A signal to the whole process group also ends git.
             ending = Ending.failed(self._stopped() or error)
         except ReleaseError as error:
             ending = Ending.failed(error)
@@ -166,7 +169,7 @@ class Agent:
         return run.record
 
     def _close(self, run: Run, bug: Exception) -> None:
-        """Let the history say that a bug ended a run; one that published stays open, for recovery to finish."""
+        """Note in the history that a bug ended a run; a run that had published stays open for recovery."""
         with suppress(ReleaseError):  # a journal that cannot be read must not replace the bug
             unfinished = self._context.journal.unfinished()
             left = next((left for left in unfinished if left.request.id == run.request.id), None)
@@ -194,10 +197,10 @@ class Agent:
             record = self.deploy(replace(request, id=new_id(), revision=tag, wait_for=0.0))
             if record.outcome in SUCCESSES or _is_no_fault_of(record):
                 return record
-            # What the newest version needs is what has to be fixed; unless an older one has become what is live.
+            # Report the newest version's error, unless an older version has become live.
             if record.outcome in (RolledBack.outcome, RollbackFailed.outcome):
                 told = record
-            # A tag that not every repository has is no version to try.
+            # Do not try a tag that some repositories lack.
             tries += not _is_incomplete(record)
         return told
 
@@ -209,7 +212,7 @@ class Agent:
         return None
 
     def _started(self, request: Request, live: Release, prune: Callable[[Context], object] | None = None) -> Record:
-        """Start what does not run and prove what is live; never rolls back. ``prune``: what removes releases afterwards."""
+        """Start stopped services and prove the live release; never roll back. ``prune``: removes releases afterwards."""
         context = self._context
         run = Run(context, request, journaled=False)
         run.about(live)
@@ -219,7 +222,7 @@ class Agent:
             self._start(run, live)
             ending = Ending(Outcome.UNCHANGED, Health.of())
         except (SupervisorGone, Cancelled) as stopped:
-            # The container is being stopped: that says nothing about what is live.
+            # The container is stopping, so the failure says nothing about the live release.
             run.end(Ending.failed(stopped))
             return run.record
         except ReleaseError as error:
@@ -240,7 +243,7 @@ class Agent:
 
 
 def boot_request(wait_for: float = 0.0) -> Request:
-    """Return what a boot deploys where nothing is live; ``wait_for``: seconds for a mirror that is still cloned."""
+    """Return the request of a boot without a live release; ``wait_for``: seconds for a mirror that is still being cloned."""
     return Request(new_id(), Action.DEPLOY, trigger=Trigger.BOOT, wait_for=wait_for)
 
 
@@ -253,13 +256,13 @@ def _is_no_fault_of(record: Record) -> bool:
 
 
 def _bug(bug: Exception, *, published: bool) -> ReleaseError:
-    what_next = "`release-agent boot`, or the next deploy, finishes it" if published else "deploy again"
-    return ReleaseError(Code.BUG, f"a bug in the agent: {type(bug).__name__}: {bug}", hint=f"please report it; {what_next}")
+    what_next = "`release-agent boot`, or the next deployment, finishes the run" if published else "deploy again"
+    return ReleaseError(Code.BUG, f"a bug in the agent: {type(bug).__name__}: {bug}", hint=f"report it; {what_next}")
 
 
 def _not_well(live: Release, error: ReleaseError) -> RollbackFailed:
     return RollbackFailed(
         Code.UNHEALTHY,
-        f"{live.name} ({live.revision}) is live and not healthy: {error.message}",
-        hint="look at what it needs; `release-agent rollback` goes back by hand",
+        f"{live.name} ({live.revision}) is live and unhealthy: {error.message}",
+        hint="check what the release needs, or run `release-agent rollback`",
     )

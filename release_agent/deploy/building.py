@@ -1,4 +1,4 @@
-"""How the files of a release come about: of the parked release and what lies between the two, or written whole."""
+"""Make the files of a release: from the parked release and the difference to it, or all of them from the repositories."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from release_agent.system.sharing import Sharing
 
 
-_ROOT = 0  # the user who may write everywhere
+_ROOT = 0  # root may write everywhere
 
 
 class Way(StrEnum):
-    """How a release is built: written whole, with the live one's files, as the difference to the parked one, or not at all."""
+    """The ways to build a release: whole, with the live one's files, as the difference to the parked one, or not at all."""
 
     WHOLE = "whole"
     SHARED = "shared"
@@ -36,9 +36,9 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Building:
-    """How a release is built, and what that writes: bytes and files.
+    """The way to build a release, and the bytes and files that it writes.
 
-    ``difference``: to the parked release. ``shared_with``: the release whose files it shares, and how.
+    ``difference``: to the parked release. ``shared_with``: the release with which it shares files, and the way of sharing.
     """
 
     way: Way
@@ -58,9 +58,9 @@ def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
 
 
 def between(context: Context, release: Release, commits: dict[str, str]) -> Difference | None:
-    """Return what lies between a release and commits; None if they cannot be made of its files.
+    """Return the difference between a release and commits; None if its files cannot become theirs.
 
-    A repository may have lost what is old: what is written whole does not need it, and tells what else is missing.
+    A repository may have lost old objects. A whole build does not need them, and reports any other missing object.
     """
     if release.parts != context.config.parts:
         return None
@@ -73,7 +73,7 @@ def between(context: Context, release: Release, commits: dict[str, str]) -> Diff
 def build(context: Context, building: Building, release: Release, hooks: Hooks) -> tuple[Path, Sequence[str] | None]:
     """Make the directory of a release with the files of its commits; raises Failed.
 
-    Returns it, and the paths in it that were written or removed, None if that is not known.
+    Returns the directory, and the written or removed paths in it, None if unknown.
     """
     directory = None
     if building.difference:
@@ -104,7 +104,7 @@ def _anew(context: Context, building: Building, release: Release) -> tuple[Path,
 
 
 def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building | None:
-    """Share the files of the live release, as far as the configuration, its services and the two allow it."""
+    """Share the files of the live release, as far as the configuration, its services and both releases allow."""
     share, live = context.config.release.share, context.store.current()
     how = sharing(share, hooks, clones=context.store.can_clone()) if live else None
     if live is None or how is None or (share == "auto" and _may_be_written(context, live)):
@@ -116,10 +116,10 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
 
 
 def _may_be_written(context: Context, live: Release) -> bool:
-    """Return whether a service runs as the owner of a release's files, or as root: it could write through a hard link."""
+    """Return whether a service runs as the owner of a release's files or as root, and could write through a hard link."""
     try:
         services = context.blueprint(live).services
-    except Refused:  # somebody wrote into it already
+    except Refused:  # the file has been changed
         return True
     groups = context.services.processes()
     processes = [process for service in services for process in groups.get(service.name, ())]
@@ -133,7 +133,7 @@ def _whole(context: Context, commits: dict[str, str]) -> Building:
 
 
 def _of_the_parked(context: Context, difference: Difference, name: str) -> Path | None:
-    """Turn the parked files into those of the release; None if they are in use, or turn out to be something else."""
+    """Turn the parked files into those of the release; None if they are in use or were changed."""
     directory = context.store.take_parked(name)
     if directory is None:
         return None

@@ -1,4 +1,4 @@
-"""The build hooks of a release: those that ran with the same inputs before do not run, their outputs are put in."""
+"""Run the build hooks of a release, or restore the cached outputs of those that ran with the same inputs before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def build_hooks(run: Run, release: Release, directory: Path, plans: Blueprint) -> None:
-    """Run the build hooks in order, or put in what they made before. Raises Failed (hook-failed, hook-timed-out)."""
+    """Run the build hooks in order, or restore their cached outputs. Raises Failed (hook-failed, hook-timed-out)."""
     if not plans.hooks.build:
         return
     with run.phase("hooks"):
@@ -38,7 +38,7 @@ def build_hooks(run: Run, release: Release, directory: Path, plans: Blueprint) -
 
 
 class _CachedHook:
-    """One hook whose outputs may be there already."""
+    """One hook whose outputs may be in the cache."""
 
     def __init__(self, run: Run, release: Release, directory: Path, hook: BuildHook) -> None:
         self._run = run
@@ -55,7 +55,7 @@ class _CachedHook:
         self._held: dict[str, object] = {}
 
     def run(self) -> None:
-        """Put its outputs in, or run it and keep them."""
+        """Restore the outputs of the hook, or run it and cache them."""
         self._context.store.check_built(self._release.name)
         key = self._key()
         if key and self._take(key):
@@ -66,7 +66,7 @@ class _CachedHook:
             self._keep(key)
 
     def _key(self) -> str | None:
-        """Return the key of its inputs; None if they are not known."""
+        """Return the key of the hook's inputs; None if they are unknown."""
         hook = self._hook
         try:
             for path in self._paths:
@@ -87,7 +87,7 @@ class _CachedHook:
         try:
             taken = context.cache.take(key, self._directory, self._paths, self._sharing)
         except OSError as error:
-            if means_full(error):  # without them there is as much room again for what the hook makes
+            if means_full(error):  # without them the new outputs of the hook have as much space again
                 self._skip(told(error))
             else:
                 context.log.warning("cache.damaged", run=hook.run, why=told(error))
@@ -121,7 +121,7 @@ class _CachedHook:
 
 
 def _require_absent(directory: Path, path: str) -> None:
-    """Raise OSError if something is at a path before the hook has run, or the way to it is a link."""
+    """Raise OSError if a path exists before the hook has run, or if a parent directory of it is a link."""
     require_own_parents(directory, path)
     if os.path.lexists(directory / path):
-        raise FileExistsError(errno.EEXIST, "it is there before the hook has run", str(directory / path))
+        raise FileExistsError(errno.EEXIST, "it exists before the hook has run", str(directory / path))

@@ -1,4 +1,4 @@
-"""``deploy --dry-run`` and ``release.check``: what a deployment would do."""
+"""Find the effects of a deployment, for ``deploy --dry-run`` and ``release.check``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check(context: Context, request: Request) -> tuple[Record, dict[str, Any]]:
-    """Resolve and plan, and change nothing; returns the record, and the JSON that docs/reference/commands.md promises for it."""
+    """Resolve and plan without changes; returns the record, and the JSON that docs/reference/commands.md promises."""
     live = context.store.current()
     record = Record(request.id, revision=request.revision or None, previous=live.name if live else None)
     began = context.clock.now()
@@ -42,7 +42,7 @@ def check(context: Context, request: Request) -> tuple[Record, dict[str, Any]]:
 
 
 def _plan(context: Context, request: Request, record: Record) -> Plan:
-    """Note in the record what is known by then: a refusal names the commits, too."""
+    """Plan, and note the known facts in the record, so that a refusal also names the commits."""
     refuse_if_frozen(context.journal.frozen(), request)
     with timed(record, "resolve", context.clock):
         target = find(context, request)
@@ -57,7 +57,7 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
 
 
 def outlooks(known: Known, services: Sequence[Service]) -> list[Outlook]:
-    """Return what a deployment means for the requests of each service, those of the live release too; raises SupervisorGone."""
+    """Return the outlook for the requests of each service, also of the live release's services; raises SupervisorGone."""
     context, migrates = known.context, known.context.services.migrates_requests()
     leaving = _leaving(context)
     dropped = leaving.services.keys() - {service.name for service in services} if leaving else ()
@@ -73,12 +73,12 @@ def outlooks(known: Known, services: Sequence[Service]) -> list[Outlook]:
 def _leaving(context: Context) -> Side | None:
     try:
         return left(context, context.store.current())
-    except ReleaseError:  # a root that cannot be read has a check of its own
+    except ReleaseError:  # another check reports an unreadable root
         return None
 
 
 def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, Any]:
-    """Return what building and publishing it would take, and what is new in it."""
+    """Return the space that the release needs, and its new commits."""
     kept, building = planned.kept, planned.building
     is_live = bool(kept and live and kept.name == live.name)
     stays = kept is not None and is_live and kept.state is State.HEALTHY

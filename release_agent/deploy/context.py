@@ -1,4 +1,4 @@
-"""Everything a deployment talks to."""
+"""The adapters of a deployment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """Everything a deployment talks to, as the composition root put it together."""
+    """The adapters of a deployment, from the composition root."""
 
     config: Config
     environ: Mapping[str, str]
@@ -52,6 +52,6 @@ class Context:
     followed: FollowedRollout
 
     def blueprint(self, release: Release) -> Blueprint:
-        """What a release that exists says of itself, from its own files; raises Refused (release-toml-invalid)."""
+        """Return the blueprint of an existing release, from its own files; raises Refused (release-toml-invalid)."""
         read, find = partial(self.store.read, release.name), partial(self.store.programs, release.name)
         return combine_from(self.config, read, release.into, find)

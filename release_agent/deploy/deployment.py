@@ -1,4 +1,4 @@
-"""The deployment, as one sequence of named steps; it knows the world by release_agent.deploy.ports alone."""
+"""The deployment, as one sequence of named steps; it reaches the outside only through release_agent.deploy.ports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Deployment:
-    """Deploys a revision, for one run."""
+    """The deployment of a revision, for one run."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -35,7 +35,7 @@ class Deployment:
         self._request = run.request
 
     def deploy(self) -> Ending:
-        """Resolve, plan, build, publish, prove: the whole of it. Raises ReleaseError if it fails before the swap."""
+        """Resolve, plan, build, publish and prove a release. Raises ReleaseError if that fails before the swap."""
         refuse_if_frozen(self._context.journal.frozen(), self._request)
         self._refuse_if_overtaken()
         planned = self._plan(self._resolve())
@@ -48,7 +48,7 @@ class Deployment:
         return self._publish(kept or self._build(planned), planned.blueprint)
 
     def stage(self) -> Ending:
-        """Resolve, plan, build and rehearse, and publish nothing. Raises ReleaseError if it fails."""
+        """Resolve, plan, build and rehearse a release without publishing it. Raises ReleaseError if that fails."""
         planned = self._plan(self._resolve())
         kept = planned.kept
         if kept and self._was_live(kept):
@@ -64,13 +64,13 @@ class Deployment:
         return Ending(Outcome.STAGED)
 
     def _refuse_if_overtaken(self) -> None:
-        """Raise Refused (overtaken) if the release that the caller saw live is not live any more."""
+        """Raise Refused (overtaken) if the live release is not the one that the caller expects."""
         expected, live = self._request.expected, self._run.record.previous or NOTHING_LIVE
         if expected not in ("", live):
             raise Refused(
                 Code.OVERTAKEN,
                 f"{live} is live, not {expected}, which was live when this deployment was planned",
-                hint="somebody else deployed since: see `release-agent history`, and plan again",
+                hint="somebody else has deployed: look at `release-agent history`, and plan again",
             )
 
     def _resolve(self) -> Target:
@@ -97,7 +97,7 @@ class Deployment:
             return self._run.look(live).state is HealthState.PASSING
 
     def _build(self, planned: Plan) -> Release:
-        """Make the release whole and durable among the others; nothing is left of it if that fails."""
+        """Build the release and make it durable among the others; remove it if that fails."""
         release = Release(
             planned.name,
             planned.target.revision,
@@ -123,7 +123,7 @@ class Deployment:
         with run.phase("build"):
             directory, written = build(self._context, building, release, plans.hooks)
             seeded = store.link_shared(directory, plans.shared)
-            # What seeds and hooks write is not known by its paths.
+            # The paths that seeds and hooks write are unknown.
             paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
         build_hooks(run, release, directory, plans)
         store.check_built(release.name)
@@ -137,7 +137,7 @@ class Deployment:
         return release
 
     def _with_what_was_made(self, release: Release, directory: Path, plans: Blueprint) -> Release:
-        """Note what links and hooks made of the commit's files, so that `verify` knows it from drift."""
+        """Note the files that links and hooks changed, so that `verify` does not report them as drift."""
         shared = _shared(plans)
         if not (plans.hooks.build or shared):
             return release
@@ -145,7 +145,7 @@ class Deployment:
         return replace(release, built=self._context.source.drift(release.commits, directory, release.into, only))
 
     def _check_programs(self, release: Release, plans: Blueprint) -> None:
-        """Check the programs as they lie in the release: hooks may have changed them. Raises Failed, Refused."""
+        """Check the programs in the built release again, because hooks may have changed them. Raises Failed, Refused."""
         if plans.programs:
             self._context.programs.check(self._context.blueprint(release).programs)
 
@@ -156,9 +156,9 @@ class Deployment:
             rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:
-            # Failed before the swap: as if it had never been built.
+            # It failed before the swap, so remove it.
             discard_unpublished(self._context)
-        # The live release, published once more: restarted and proved, and nothing else.
+        # The live release is published again: only restart and prove it.
         again = ending.outcome == Outcome.DEPLOYED and self._was_live(release)
         return replace(ending, outcome=Outcome.UNCHANGED) if again else ending
 

@@ -1,4 +1,4 @@
-"""What hooks and exec probes see of the deployment they belong to."""
+"""Make the environment variables of hooks and exec probes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Occasion:
-    """On whose behalf a command runs: the run, its action, the release that was live before it, and who asked."""
+    """The reason why a command runs: the run, its action, the release that was live before it, and the person."""
 
     id: str
     action: Action = Action.DEPLOY
@@ -30,7 +30,7 @@ class Occasion:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a release lies now, where it is published from, and the repository's path in it that a hook runs in."""
+    """The directory of a release now and when live, and the repository's path in it for a hook."""
 
     directory: Path
     published: Path

@@ -1,4 +1,4 @@
-"""The inputs of a build hook: the files and directories of a release that it lists, and files that its command names."""
+"""Read the inputs of a build hook: the files and directories that it lists, and the files that its command names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HookInputs:
     """The inputs of one hook in one release."""
 
     def __init__(self, hook: BuildHook, words: Collection[str], directory: Path, clock: Clock) -> None:
-        """``words``: those of the command. ``directory``: where the hook runs."""
+        """``words``: those of the command. ``directory``: the working directory of the hook."""
         self._listed = hook.cache
         self._directory = directory
         self._clock = clock
@@ -38,21 +38,21 @@ class HookInputs:
 
     @property
     def places(self) -> list[Path]:
-        """Return the paths of all inputs; one that is listed may be missing."""
+        """Return the paths of all inputs; a listed one may be missing."""
         return [self._directory / path for path in self._paths]
 
     def variables(self) -> set[str]:
-        """Return the variables of a run that files among them name; raises OSError for one with another value in each release."""
+        """Return a run's variables that input files name; raises OSError for one whose value differs for each release."""
         found: set[str] = set()
         for place in self.places:
             named = _variables(place)
             for name in sorted(named & {*OF_ONE_RELEASE}):
-                raise OSError(errno.EINVAL, f"it names {name}, and each release has another", str(place))
+                raise OSError(errno.EINVAL, f"it names {name}, whose value differs for each release", str(place))
             found |= named
         return found
 
     def held(self) -> dict[str, object]:
-        """Return what they hold, by path; None for a listed one that is missing. Raises OSError, Cancelled."""
+        """Return the contents of the inputs by path; None for a missing one. Raises OSError, Cancelled."""
         found: dict[str, object] = dict.fromkeys(self._listed)
         for path in self._paths:
             if os.path.lexists(self._directory / path):
@@ -63,25 +63,25 @@ class HookInputs:
         return found
 
     def require_unchanged(self, before: dict[str, object]) -> None:
-        """Raise OSError if they do not hold what they held before."""
+        """Raise OSError if the inputs have changed."""
         now = self.held()
         changed = sorted(name for name in before.keys() | now.keys() if before.get(name, "") != now.get(name, ""))
         if changed:
-            raise OSError(errno.EINVAL, "the hook has changed what it is made of", str(self._directory / changed[0]))
+            raise OSError(errno.EINVAL, "the hook has changed its own inputs", str(self._directory / changed[0]))
 
     def _led_to(self, link: Path) -> str | None:
-        """Return what the file holds that a link leads to, None if it leads nowhere; raises OSError for a directory."""
+        """Return the content of a link's target, None if the target is missing; raises OSError for a directory."""
         mode = _mode(link)
         if not mode:
             return None
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EISDIR, "a link to anything but a file is no input", str(link))
+            raise OSError(errno.EISDIR, "an input is a link, and not to a file", str(link))
         place = link.resolve()
         return scan(place.parent, [place.name], self._clock)[place.name].holds
 
 
 def _variables(place: Path) -> set[str]:
-    """Return the variables of a run that a file names, none of anything that is no script of a usual size."""
+    """Return a run's variables that a file names; none for a file that is not a script or very large."""
     try:
         return set(_VARIABLE.findall(read_regular(place, _LONGEST_SCRIPT).decode(errors="replace")))
     except OSError:
@@ -89,7 +89,7 @@ def _variables(place: Path) -> set[str]:
 
 
 def _mode(place: Path) -> int:
-    """Return the kind and mode of what a path leads to, 0 if it leads nowhere."""
+    """Return the kind and mode of a path's target, 0 if it is missing."""
     try:
         return place.stat().st_mode
     except OSError:

@@ -1,4 +1,4 @@
-"""One look at a release: its services' states and its probes."""
+"""Look once at a release: the states of its services, and its probes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occasion, without: Collection[str] = ()) -> Look:
-    """Look once at the services and probes of a release that is published; raises SupervisorGone.
+    """Look once at the services and probes of a published release; raises SupervisorGone.
 
     ``without``: the full names of processes that do not count.
     """
@@ -27,6 +27,6 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
 
 
 def of_other_releases(context: Context, group: str, release: Release) -> str:
-    """Return the processes of a supervisor group that run the code of other releases, for a person; empty if there are none."""
+    """Describe the processes of a supervisor group that run the code of other releases; empty if there are none."""
     used = context.plugin.releases_in_use(group)
     return ", ".join(f"{pid} from {name}" for name, pids in used.items() if name not in ("", release.name) for pid in pids)

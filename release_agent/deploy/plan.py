@@ -1,4 +1,4 @@
-"""What a deployment is going to do, decided while everything is still as it was."""
+"""Plan a deployment before it changes anything."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WHOLE = (State.HEALTHY, State.STAGED)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deployment is going to do: make ``name`` as ``building`` says, or take ``kept`` as it is."""
+    """The plan of a deployment: build ``name`` as ``building`` says, or publish ``kept`` unchanged."""
 
     target: Target
     blueprint: Blueprint
@@ -39,7 +39,7 @@ class Plan:
 
 
 def plan(context: Context, target: Target, *, force: bool) -> Plan:
-    """Decide what to make or take; raises Failed or Refused."""
+    """Decide which release to build or take; raises Failed or Refused."""
     store = context.store
     plans = blueprint_of(context, target.commits)
     known = checked(context, plans)
@@ -49,7 +49,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
     building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
-    if kept:  # the same by another name: two tags on one commit, a branch that was tagged, or commits with the same part
+    if kept:  # the same content by another name: two tags on one commit, a tagged branch, or commits with the same part
         kept = _renamed(kept, target, context.config.parts)
     check_room(context, building.size, building.files)
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building, known)
@@ -70,7 +70,7 @@ def _renamed(kept: Release, target: Target, parts: dict[str, str]) -> Release:
 
 
 def _check_rolling(known: Known, plans: Blueprint) -> None:
-    """Raise Failed (service-refused) for a rolling service with a program that is down while its only process is replaced."""
+    """Raise Failed (service-refused) for a rolling service with a program whose only process would be down."""
     for service in plans.services:
         if service.restart.kind is not RestartKind.ROLLING or known.smallest_program(service.name) > 1:
             continue
@@ -84,7 +84,7 @@ def _check_rolling(known: Known, plans: Blueprint) -> None:
 
 
 def _check_rehearsals(context: Context, known: Known, plans: Blueprint) -> None:
-    """Raise Failed (plugin-needed, service-unknown, service-refused) for a rehearsal that cannot be, or cannot pass."""
+    """Raise Failed (plugin-needed, service-unknown, service-refused) for an impossible rehearsal."""
     rehearsed = [(service, service.rehearsal) for service in plans.services if service.rehearsal]
     if not rehearsed:
         return

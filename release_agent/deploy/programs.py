@@ -1,4 +1,4 @@
-"""The programs that a release brings: what its commits say of them, and whether supervisor can have them."""
+"""Read the programs that a release brings from its commits, and check that supervisor accepts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def blueprint_of(context: Context, commits: dict[str, str]) -> Blueprint:
-    """Return what commits say of a release of them; raises Refused, Failed (programs-invalid)."""
+    """Return the blueprint that commits describe; raises Refused, Failed (programs-invalid)."""
 
     def find(repository: str, pattern: str) -> Mapping[str, str]:
         return context.source.programs(commits, repository, pattern)
@@ -27,29 +27,29 @@ def blueprint_of(context: Context, commits: dict[str, str]) -> Blueprint:
 
 @dataclass(frozen=True)
 class Known:
-    """The groups of a release's services: as the release brings them, or as supervisor has them."""
+    """The groups of a release's services, from the release itself or from supervisor."""
 
     context: Context
     brought: Mapping[str, BroughtGroup] = field(default_factory=dict)
 
     def smallest_program(self, service: str) -> int:
-        """Return how many processes the service's program with the fewest has, 0 if there are none."""
+        """Return the number of processes of the service's smallest program, 0 if there are none."""
         group = self.brought.get(service)
         return group.smallest if group else self.context.services.smallest_program(service)
 
     def socket_of(self, service: str) -> str | None:
-        """Return where supervisord listens for a service, empty if it does not; None without the plugin."""
+        """Return the socket that supervisord holds for a service, empty if it holds none; None without the plugin."""
         group = self.brought.get(service)
         return group.socket if group else self.context.plugin.socket_of(service)
 
     def candidates(self, service: str) -> Sequence[Candidate]:
-        """Return the processes of a service of which a rehearsal copies one; raises Failed."""
+        """Return the processes that a rehearsal may copy; raises Failed."""
         group = self.brought.get(service)
         return group.candidates if group else self.context.plugin.candidates(service)
 
 
 def checked(context: Context, plans: Blueprint) -> Known:
-    """Return the groups of a release's services; raises Failed if supervisor cannot have one of them, or restart it."""
+    """Return the groups of a release's services; raises Failed if supervisor cannot add or restart one of them."""
     brought = {group.name: group for group in context.programs.check(plans.programs)}
     leaving = programs.groups(_live(context)).keys() - brought.keys()
     for service in plans.services:
@@ -67,5 +67,5 @@ def _live(context: Context) -> Sequence[programs.ProgramFile]:
     live = context.store.current()
     try:
         return context.blueprint(live).programs if live else ()
-    except Refused:  # what the live release did to its own files keeps no other one away
+    except Refused:  # changes in the live release's own files must not prevent a deployment
         return ()

@@ -1,4 +1,4 @@
-"""Which releases go: after a run those that ``keep`` lets go, one of them parked for the next deployment; or one by its name."""
+"""Remove releases: after a run those beyond ``keep``, of which one is parked for the next deployment; or one by its name."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def prune(context: Context, *, park: bool = True) -> list[str]:
-    """Apply ``keep``; what cannot be removed is said and tried again by the next run. Returns the names of what is gone.
+    """Apply ``keep``; returns the removed names. Logs a release that it cannot remove, and the next run tries again.
 
-    ``park``: leave the newest of them for the next deployment to build on, unless what is parked will do.
+    ``park``: leave the newest of them for the next deployment to build on, unless the parked one is good enough.
     """
     live = context.store.current()
     names = room.surplus(context, context.config.app.keep)
@@ -32,7 +32,7 @@ def prune(context: Context, *, park: bool = True) -> list[str]:
 
 
 def protect(context: Context, named: str, *, protected: bool) -> Release:
-    """Keep a release from pruning, or let it go again; returns it. Raises NoTarget, Failed."""
+    """Keep a release from pruning, or end that; returns the release. Raises NoTarget, Failed."""
     release = replace(_known(context, named), protected=protected)
     context.store.save(release)
     context.log.info("release.protected", release=release.name, protected=protected)
@@ -40,7 +40,7 @@ def protect(context: Context, named: str, *, protected: bool) -> Release:
 
 
 def remove(context: Context, named: str, *, even_previous: bool) -> Release:
-    """Remove a release that nobody needs; returns it. Raises NoTarget, Refused (release-needed), Failed."""
+    """Remove an unneeded release; returns it. Raises NoTarget, Refused (release-needed), Failed."""
     release = _known(context, named)
     why = _need_of(context, release, even_previous=even_previous)
     if why:
@@ -52,29 +52,34 @@ def remove(context: Context, named: str, *, even_previous: bool) -> Release:
 
 
 def _need_of(context: Context, release: Release, *, even_previous: bool) -> tuple[str, str] | None:
-    """Return why a release stays, and what would let it go; None if nothing keeps it."""
+    """Return the reason why a release stays, and the step that makes it removable; None if it is not needed."""
     live = context.store.current()
     previous = room.previous(context, live)
     if live and live.name == release.name:
-        return "is live", "deploy another one first"
+        return "is live", "deploy another release first"
     if release.protected:
         return "is protected", f"release-agent unprotect {release.name}"
     if previous and previous.name == release.name and not even_previous:
-        return "is what `rollback` goes back to", f"to do without: release-agent remove --previous {release.name}"
+        return (
+            "is the release that `rollback` goes back to",
+            f"to remove it anyway: release-agent remove --previous {release.name}",
+        )
     if release.name in context.store.used(context.journal.live_at, room.serving(context)):
-        return "is used by a process", "stop the processes that work in it, or restart their services"
+        return "is used by a process", "stop the processes that use it, or restart their services"
     return None
 
 
 def _known(context: Context, named: str) -> Release:
     release = find_release(context.store.releases(), named)
     if release is None:
-        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists what is kept")
+        raise NoTarget(
+            Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists the kept releases"
+        )
     return release
 
 
 def prune_cache(context: Context, most: int) -> int:
-    """Keep at most so many bytes of what build hooks made; returns how many were removed."""
+    """Keep at most so many bytes of cached outputs; returns the number of removed outputs."""
     try:
         removed = context.cache.prune(most)
     except OSError as error:
@@ -86,9 +91,9 @@ def prune_cache(context: Context, most: int) -> int:
 
 
 def _park(context: Context, name: str, live: Release) -> bool:
-    """Park a release if one like the live one can be made of it, and not of what is parked; returns whether it is parked.
+    """Park a release if it can become one like the live one, and the parked one cannot; returns whether it is parked.
 
-    It may be no release any more in either case.
+    In either case the release may be gone.
     """
     store, parked, release = context.store, context.store.parked(), context.store.get(name)
     try:

@@ -1,4 +1,4 @@
-"""From the swap to the proof, and back: shared by deployments, rollbacks and recovery."""
+"""Publish a release, prove it, and roll back if that fails; for deployments, rollbacks and recovery."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from release_agent.deploy.run import Run
 
 
-_BOTH_NEED = "look at what both need (a database, a disk), then `release-agent deploy` or `rollback RELEASE`"
+_BOTH_NEED = "check what both releases need (a database, a disk), then run `release-agent deploy` or `rollback RELEASE`"
 
 
 class Publication:
-    """Makes one release live for one run. From the swap on, any failure brings back what was live before."""
+    """The publication of one release by one run. After the swap, any failure rolls back to the previous release."""
 
     def __init__(self, run: Run, release: Release) -> None:
         self._run = run
@@ -53,23 +53,23 @@ class Publication:
 
     @property
     def release(self) -> Release:
-        """The release that it makes live."""
+        """The release to publish."""
         return self._release
 
     @property
     def sick(self) -> Collection[str]:
-        """The names of the services for which it was rolled back."""
+        """The names of the services that caused the rollback."""
         return self._sick
 
     def go_live(self) -> Ending:
-        """Swap, restart, prove, mark; returns how that ended. Raises ReleaseError if the old release stayed live."""
+        """Swap, restart, prove, mark; returns the ending. Raises ReleaseError if the old release stayed live."""
         try:
             self._swap()
         except Failed as failure:
             live = self._context.store.current()
             if live is None or live.name != self._release.name or self._run.record.previous == live.name:
                 raise
-            # The disk failed after the rename: it is live all the same.
+            # The disk failed after the rename, so the release is live anyway.
             return self.roll_back(failure)
         try:
             self._run.note(lambda: self._context.journal.published(self._release.name, time.time()))
@@ -85,39 +85,39 @@ class Publication:
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
-        # A staged one, or a failed one that is tried once more, is to be proved: recovery takes a failed one back.
+        # A staged release, or a failed one in another try, needs a proof, and recovery rolls back a failed one.
         state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
         self._release = replace(self._release, state=state, previous=previous, published_at=timestamp(), by=self._run.record.by)
         with self._run.phase("publish"):
-            # The last moment at which a supervisor that went away changes nothing.
+            # After this line, a supervisor that goes away interrupts the run.
             context.services.alive()
             self._ran = pids_of(context.services.processes())
             self._keep(self._prepare_return)
             self._keep(lambda: context.store.save(self._release))
-            # A kill between these two lines is undone, one after them finished.
+            # Recovery undoes a run killed between these two lines, and finishes one killed after them.
             self._run.stage(Stage.PUBLISHING)
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
 
     def _keep(self, write: Callable[[], None]) -> None:
-        """Write what a deployment needs; a rollback to what was proved once goes on without it, on a full disk."""
+        """Write the note of a deployment; on a full disk, a rollback to a proved release continues without it."""
         if self._run.action is Action.ROLLBACK and self._release.state is State.HEALTHY:
             self._run.note(write)
         else:
             write()
 
     def _prepare_return(self) -> None:
-        """Make what a rollback needs now: the new release may use up the last inode and the last byte."""
+        """Prepare a rollback now, because the new release may use the last inode and the last byte."""
         target = self._target()
         if target:
             self._context.store.prepare_return(target.name)
         self._context.journal.reserve()
 
     def prove(self, *, to_the_end: bool = False) -> Health:
-        """Restart the services on what is live, prove them healthy and mark the release so.
+        """Restart the services on the live release, prove them healthy and mark the release healthy.
 
-        ``to_the_end``: also restart those behind a service that is not healthy.
-        Raises Interrupted if supervisor is gone: that says nothing about the release.
+        ``to_the_end``: also restart the services after an unhealthy one.
+        Raises Interrupted if supervisor is gone, which says nothing about the release.
         """
         replaced = self._context.store.get(self._run.record.previous or "")
         self._restart_and_prove(replaced, to_the_end=to_the_end)
@@ -133,19 +133,19 @@ class Publication:
         self._require_live()
 
     def _require_live(self) -> None:
-        """Raise Failed (hook-failed) if a hook has removed the release or made `current` name something else."""
+        """Raise Failed (hook-failed) if a hook has removed the release or changed `current`."""
         live = self._context.store.current()
         if live is None or live.name != self._release.name:
             raise Failed(
                 Code.HOOK_FAILED,
                 f"{self._release.name} was published and is no longer live: a hook changed `current` or removed the release",
-                hint="let hooks leave `current` and what lies in `releases` alone",
+                hint="change the hooks: they must not touch `current` and `releases`",
             )
 
     def _restart_and_prove(self, replaced: Release | None, *, to_the_end: bool, failed: Publication | None = None) -> None:
-        """Restart the services on what is live and prove them healthy; stop those that only ``replaced`` has.
+        """Restart the services on the live release and prove them healthy; stop those that only ``replaced`` has.
 
-        ``to_the_end``: as in Replacement.replace(). ``failed``: what is rolled back; then a failing ``after_publish``
+        ``to_the_end``: as in Replacement.replace(). ``failed``: the release to roll back; then a failing ``after_publish``
         hook does not count. Raises Unhealthy, Failed, Interrupted.
         """
         run, context, release = self._run, self._context, self._release
@@ -162,14 +162,14 @@ class Publication:
             leaving = left(context, replaced)
             if leaving and failed:
                 leaving = leaving.undrained(failed.sick)
-            # With nothing to go back to, a failing before_stop would only leave the service on the release that is left.
+            # Without a release to go back to, a failing before_stop would only keep the service on the old release.
             leaves = run.request.force or run.request.action is Action.ROLLBACK or self._target() is None
             traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
             self._touched, self._out = replacement.touched, traffic.out
             if failed:
                 failed.let_in_again(release, traffic)
-            # They would go on running from the release that is left.
+            # They would continue to run the old release.
             for level in stops(leaving.blueprint.services if leaving else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
             replacement.bring(forgiving=to_the_end)
@@ -189,22 +189,22 @@ class Publication:
 
     @cached_property
     def _blueprint(self) -> Blueprint:
-        """Read once: a release does not change, and the proof looks several times a second."""
+        """Return the blueprint, read only once: the proof looks several times per second."""
         return self._context.blueprint(self._release)
 
     def _look(self, blueprint: Blueprint, without: Collection[str] = ()) -> Look:
-        """Look at what was restarted; raises SupervisorGone if supervisor has forgotten that: it was started anew itself."""
+        """Look at the restarted services; raises SupervisorGone if supervisor itself was restarted and lost them."""
         seen = look(self._context, self._release, blueprint, self._run.occasion, without)
         if seen.unstarted:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
                 f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
-                hint="`boot` goes on when it is back",
+                hint="wait for `boot`, which finishes the run when supervisor is back",
             )
         return self._with_old_code(seen, blueprint) if seen.well and not without else seen
 
     def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:
-        """Add the problem of each restarted service of which a process still runs the code of another release."""
+        """Add a problem for each restarted service with a process that still runs the code of another release."""
         restarted = [service.name for service in blueprint.services if service.restart.kind is not RestartKind.NONE]
         looks = dict(seen.services)
         for name in restarted:
@@ -215,10 +215,10 @@ class Publication:
         return Look(looks)
 
     def roll_back(self, failure: ReleaseError) -> Ending:
-        """Publish what was live before, restart and prove *that*; returns how it ended.
+        """Publish the previous release, restart and prove *that*; returns the ending.
 
-        Raises Interrupted if supervisor is gone: a container that is being stopped
-        fails everything, and that does not make the release unhealthy.
+        Raises Interrupted if supervisor is gone: in a container that is stopping,
+        everything fails, and that does not make the release unhealthy.
         """
         context = self._context
         with context.clock.shielded():
@@ -243,7 +243,7 @@ class Publication:
         return Ending.failed(back.caused_by(failure), Health.of())
 
     def _begin_reverting(self, failure: ReleaseError) -> None:
-        """Journal that it reverts and mark the release failed."""
+        """Journal the start of the rollback and mark the release failed."""
         context, run = self._context, self._run
         try:
             context.services.alive()
@@ -252,14 +252,14 @@ class Publication:
         run.note(lambda: run.stage(Stage.REVERTING))
         run.action = Action.ROLLBACK
         context.log.warning("release.failed", release=self._release.name, why=failure.message)
-        # A person who stops a run says nothing about a release that was proved healthy before.
+        # A stopped run says nothing about a release that was proved healthy before.
         stopped = isinstance(failure, Cancelled) and self._release.state is State.HEALTHY
         if not (stopped or isinstance(failure, NotTakenOut)):
             self._release = replace(self._release, state=State.FAILED)
             run.note(lambda: context.store.save(self._release))
 
     def _before_rollback(self, target: Release) -> None:
-        """Run the release's own hooks; they cannot keep it live."""
+        """Run the ``before_rollback`` hooks of the failed release; they cannot keep it live."""
         try:
             before_rollback(self._run, left(self._context, self._release), target)
         except Failed as failed:
@@ -271,14 +271,14 @@ class Publication:
     def _line(self) -> list[str]:
         try:
             return self._context.journal.line()
-        except ReleaseError as error:  # what was replaced is known without it
+        except ReleaseError as error:  # the replaced release is known without it
             self._context.log.warning("journal.failed", why=error.message)
             return []
 
     def restore(self, failed: Publication) -> None:
-        """Publish a release that was healthy once, restart and prove it; its own hook cannot keep it from coming back.
+        """Publish a once healthy release again, restart and prove it; its own hook cannot prevent that.
 
-        Services that ``failed`` has not touched still run this release, and go on.
+        Services that ``failed`` has not touched still run this release, and keep running.
         """
         with self._run.phase("publish"):
             self._context.store.publish(self._release.name)
@@ -286,21 +286,21 @@ class Publication:
         self._restart_and_prove(failed.release, to_the_end=True, failed=failed)
 
     def let_in_again(self, target: Release, traffic: Traffic) -> None:
-        """Let in what was taken out of the traffic and still runs ``target``."""
+        """Let processes that still run ``target`` into the traffic again."""
         if target.name == self._run.record.previous:
             self._out = traffic.let_in_again(self._out)
 
     def untouched_on(self, target: Release) -> frozenset[str]:
-        """Return the services that still run ``target``, as before this release was published; a killed run knows of none."""
+        """Return the services that still run ``target``, as before this release was published; none after a killed run."""
         if target.name != self._run.record.previous:
             return frozenset()
         out = {service for service, pids in self._ran.items() if not pids.isdisjoint(self._out)}
         return untouched(self._ran, pids_of(self._context.services.processes()), out.union(self._touched))
 
     def ran_on(self, target: Release) -> Pids:
-        """Return the processes that ran ``target`` before this release was published, by service; a killed run knows of none.
+        """Return the processes that ran ``target`` before this release was published, by service; none after a killed run.
 
-        What is out of the traffic is not among them: only a new process may find its way in.
+        Processes out of the traffic are left out, because perhaps only a new process gets into the traffic.
         """
         if target.name != self._run.record.previous:
             return {}
@@ -309,15 +309,15 @@ class Publication:
     def _nothing_behind(self, failure: ReleaseError) -> Ending:
         nothing = RollbackFailed(
             Code.NOTHING_BEHIND,
-            f"{_title(self._release)} is live and failed: {failure.message}\nno healthy release lies behind it",
-            hint="deploy a revision that works; the failed release stays live for you to look at",
+            f"{_title(self._release)} is live and failed: {failure.message}\nthere is no healthy release before it",
+            hint="deploy a working revision; the failed release stays live until then",
         )
         return Ending.failed(nothing.caused_by(failure), Health.of(failure.message))
 
     def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> Ending:
         live = self._context.store.current()
         back = live is not None and live.name == target.name
-        how = "was published again and is live, but is not healthy either" if back else "could not be published again"
+        how = "was published again and is live, but it is also unhealthy" if back else "could not be published again"
         neither = RollbackFailed(
             Code.ROLLBACK_UNHEALTHY,
             f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",

@@ -1,4 +1,4 @@
-"""Finish or undo what a killed run left half done."""
+"""Finish or undo killed runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
-    """Bring every deployment that never ended to its end; the journal then has no open one but ``besides``.
+    """Finish or undo every open deployment, so that the journal has no open one except ``besides``.
 
-    Killed before the swap: undone. After it: finished, services restarted even
-    where they run, and proved; rolled back where they are not healthy, except,
-    with ``keep_proved``, a release that was proved healthy once.
-    Raises Failed where supervisor is gone and nothing can be finished.
+    A run killed before the swap is undone. A run killed after it is finished: this
+    restarts all services, also running ones, and proves them; or it rolls back if they
+    are unhealthy. With ``keep_proved``, a release that was once proved healthy stays.
+    Raises Failed if supervisor is gone, so that no run can be finished.
     """
     for left in context.journal.unfinished():
         if left.request.id != besides:
@@ -30,7 +30,7 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
 
 
 def discard_unpublished(context: Context) -> None:
-    """Remove what was built and is not live: nothing proved it, and nothing will."""
+    """Remove the releases that were built and never published, because no run will prove them."""
     store = context.store
     live = store.current()
     for release in store.releases():
@@ -39,9 +39,9 @@ def discard_unpublished(context: Context) -> None:
 
 
 def discard(context: Context, name: str) -> None:
-    """Remove a release that was never live; log what cannot be removed, and leave it to the next run.
+    """Remove a release that was never live; if that fails, log it and leave it to the next run.
 
-    A hook may have left a mount or an immutable file in it: that must not replace the outcome of a run.
+    A mount or an immutable file of a hook may prevent that, and must not change the outcome of a run.
     """
     try:
         context.store.discard(name)
@@ -50,7 +50,7 @@ def discard(context: Context, name: str) -> None:
 
 
 def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
-    """A live release that nobody proved, and of which the journal was lost: finish it all the same."""
+    """Return the deployment of an unproved live release whose journal was lost, to finish it anyway."""
     live = context.store.current()
     if live and live.state is State.BUILT:
         run = Run.begin(context, Request(new_id(), revision=live.revision, trigger=Trigger.RECOVERY))
@@ -65,7 +65,7 @@ def _recover(run: Run, stage: Stage, *, keep_proved: bool) -> None:
 
 
 class _Recovery:
-    """One deployment that never ended."""
+    """One open deployment."""
 
     def __init__(self, run: Run, stage: Stage, *, keep_proved: bool) -> None:
         self._run = run
@@ -74,7 +74,7 @@ class _Recovery:
         self._keep_proved = keep_proved
 
     def recover(self) -> None:
-        """Bring it to its end and journal that."""
+        """Finish or undo the deployment, and journal the outcome."""
         run, live = self._run, self._context.store.current()
         self._context.log.warning(
             "deployment.recovered", id=run.request.id, stage=str(self._stage), live=live.name if live else None
@@ -93,19 +93,21 @@ class _Recovery:
 
     def _finish(self, live: Release | None) -> Ending:
         tried = self._context.store.get(self._run.record.release or "")
-        # It is marked failed before it is reverted, even if that cannot be journaled.
+        # Mark the release failed before the rollback, even if the journal cannot be written.
         reverting = self._stage is Stage.REVERTING or (
             self._stage is Stage.PUBLISHING and tried is not None and tried.state is State.FAILED and tried == live
         )
         if reverting and tried:
             self._run.changes(tried)
             failure_before = Unhealthy(
-                Code.INTERRUPTED, "the agent was killed while it rolled it back", hint="deploy a revision that works"
+                Code.INTERRUPTED, "the agent was killed during the rollback", hint="deploy a working revision"
             )
             return Publication(self._run, tried).roll_back(failure_before)
         if self._stage is Stage.PREPARING or live is None or tried is None or live.name != tried.name:
             raise Cancelled(
-                Code.INTERRUPTED, "killed before it published anything; what it left was removed", hint="deploy again at will"
+                Code.INTERRUPTED,
+                "the agent was killed before publishing, and the next run undid the deployment",
+                hint="deploy again",
             )
         if self._context.journal.live_at(time.time()) != live.name:
             self._context.journal.published(live.name, time.time())
@@ -130,7 +132,7 @@ class _Recovery:
 def _kept(release: Release, failure: ReleaseError) -> RollbackFailed:
     return RollbackFailed(
         Code.UNHEALTHY,
-        f"{release.name} ({release.revision}) is live and not healthy: {failure.message}\n"
-        "it was proved healthy before, so it stays: starting a container never rolls back",
+        f"{release.name} ({release.revision}) is live and unhealthy: {failure.message}\n"
+        "it was proved healthy before, so it stays live: a start of the container never rolls back",
         hint="look at what it needs; `release-agent rollback` goes back by hand",
     )

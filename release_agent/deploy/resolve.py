@@ -1,4 +1,4 @@
-"""Resolve what is asked for, or what ``[revision]`` follows, to one commit of each repository."""
+"""Resolve the requested revision, or the one of ``[revision]``, to one commit of each repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.model import Request
 
-# Refusals that a mirror which is cloned or fetched at this moment ends.
+# Refusals that end when a mirror has finished its clone or fetch.
 _MAY_COME = (
     Code.REVISION_UNKNOWN,
     Code.REVISION_NOT_A_COMMIT,
@@ -27,14 +27,14 @@ _ANY_KIND = (Kind.TAG, Kind.BRANCH, Kind.COMMIT)
 
 
 def resolve(context: Context, request: Request) -> Target:
-    """Return what a deployment would take; raises Refused."""
+    """Return the target of a deployment; raises Refused."""
     return accept(context, request, find(context, request))
 
 
 def find(context: Context, request: Request) -> Target:
-    """Name one commit of each repository, not yet checked; raises Refused.
+    """Find one commit of each repository, unchecked; raises Refused.
 
-    What the repositories do not have yet is waited for as long as the request says; raises Cancelled if a signal ends that.
+    Waits for a missing revision as long as the request says; raises Cancelled if a signal ends that.
     """
     clock, said = context.clock, -math.inf
     end = clock.now() + request.wait_for
@@ -93,7 +93,7 @@ def candidates(context: Context) -> list[str]:
     if not found:
         raise Refused(
             Code.NO_VERSION,
-            f"no tag like {follow.pattern} is a version{'' if follow.prereleases else ' (pre-releases do not count here)'}",
+            f"no tag like {follow.pattern} is a version{'' if follow.prereleases else ' (without pre-releases)'}",
             hint="tag a version such as v1.0.0 and fetch it, or change [revision]",
         )
     return found
@@ -102,12 +102,12 @@ def candidates(context: Context) -> list[str]:
 def _pinned(context: Context) -> str:
     pinned = context.journal.pinned()
     if pinned is None:
-        raise Refused(Code.NOT_PINNED, 'nothing is pinned, and [revision] follow = "pin"', hint="release-agent pin REVISION")
+        raise Refused(Code.NOT_PINNED, 'no revision is pinned, and [revision] follow = "pin"', hint="release-agent pin REVISION")
     return pinned
 
 
 def _followed(context: Context) -> Target:
-    """Take what the fleet's last completed rollout says, if it means the same commits here."""
+    """Return the target of the fleet's last completed rollout, if it names the same commits here."""
     app, followed = context.config.app, context.followed.completed()
     if followed is None:
         raise Refused(
@@ -122,13 +122,13 @@ def _followed(context: Context) -> Target:
             raise Refused(
                 Code.TAG_MOVED,
                 f"{followed.revision} names {here} of repository {name} here, and {followed.id} rolled out {there}",
-                hint="is the repository fetched here? where the tag was moved on purpose, make a new one and roll that out",
+                hint="fetch the repository here; if the tag was moved on purpose, make a new tag and roll that out",
             )
     return target
 
 
 def _refuse_lower(context: Context, highest: str) -> None:
-    """A deleted tag or a mirror that was reset must not take a host back automatically; a failed release may be left for any."""
+    """Raise Refused (would-go-back) for a lower version than the healthy live one: a deleted tag must not roll a host back."""
     live = context.store.current()
     if live is None or live.kind is not Kind.TAG or live.state is State.FAILED:
         return
@@ -136,13 +136,13 @@ def _refuse_lower(context: Context, highest: str) -> None:
         raise Refused(
             Code.WOULD_GO_BACK,
             f"the highest tag is {highest}, and {live.revision}, which is higher, is live",
-            hint="fetch the missing tags; to go back on purpose: "
+            hint="fetch the missing tags; to go back on purpose, "
             f"roll back, name {highest}, or `release-agent deploy --allow-lower`",
         )
 
 
 def _refuse_moved_tag(context: Context, target: Target) -> None:
-    """A tag names what it named when it was deployed, or deployments are not reproducible."""
+    """Raise Refused (tag-moved) if a tag names another commit than at its last deployment."""
     before = context.journal.deployed_commits(target.revision) if target.kind is Kind.TAG else None
     moved = [name for name, commit in (before or {}).items() if target.commits.get(name, commit) != commit]
     if before and moved:

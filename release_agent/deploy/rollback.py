@@ -1,4 +1,4 @@
-"""A rollback by command: which release, and back to it."""
+"""Roll back by command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which releases nobody needs, and room for a new one if there is none left."""
+"""Find the unneeded releases, and remove them if a new release does not fit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from release_agent.deploy.context import Context
     from release_agent.model import Release
 
-_LAST = 2  # healthy releases that stay however short the room is
+_LAST = 2  # healthy releases that stay even on a full disk
 
 
 def check_room(context: Context, size: int, files: int) -> None:
-    """Raise Failed (disk-full) if a release does not fit, and nothing can go for it."""
+    """Raise Failed (disk-full) if a release does not fit, and nothing can be removed for it."""
     try:
         context.store.check_room(size, files)
     except Failed as failed:
@@ -26,7 +26,7 @@ def check_room(context: Context, size: int, files: int) -> None:
 
 
 def make_room(context: Context, size: int, files: int) -> None:
-    """Let go what is parked, what build hooks made, then old releases, as far as a release needs; raises Failed (disk-full)."""
+    """Remove the parked release, cached outputs, then old releases, until a release fits; raises Failed (disk-full)."""
     try:
         context.store.make_room(size, files)
     except Failed as failed:
@@ -37,19 +37,19 @@ def make_room(context: Context, size: int, files: int) -> None:
 
 
 def let_old_ones_go(context: Context, size: int, files: int) -> None:
-    """Remove releases beyond the last two, the oldest first, until so many bytes and files fit, and say so."""
+    """Remove releases beyond the last two, the oldest first, until so many bytes and files fit, and log them."""
     removed: list[str] = []
     for name in may_go(context, size, files):
         removed += [name] if remove(context, name) else []
         if context.store.fits(size, files):
             break
     if removed:
-        why = f"the disk is short of room: removed {', '.join(removed)} before the new release is built"
+        why = f"the disk is nearly full: removed {', '.join(removed)} before the build of the new release"
         context.log.warning("room.made", releases=removed, why=why)
 
 
 def may_go(context: Context, size: int, files: int) -> Sequence[str]:
-    """Return the releases that go, as many as it takes and in this order, so that so many bytes and files fit."""
+    """Return the releases to remove, in this order, so that so many bytes and files fit."""
     return [] if context.store.fits(size, files) else _old(context)
 
 
@@ -58,19 +58,19 @@ def _old(context: Context) -> Sequence[str]:
 
 
 def surplus(context: Context, keep: int) -> list[str]:
-    """Return the releases that go if the newest ``keep`` stay, and those that are needed, by number."""
+    """Return the unneeded releases beyond the newest ``keep``, by number."""
     live = context.store.current()
     needed = {release.name for release in (live, previous(context, live)) if release}
     return context.store.surplus(keep, needed, context.journal.live_at, serving(context))
 
 
 def previous(context: Context, live: Release | None) -> Release | None:
-    """Return the release that a rollback goes back to from the live one."""
+    """Return the target of a rollback from the live release."""
     return before(context.journal.line(), context.store.get, live.name) if live else None
 
 
 def serving(context: Context) -> list[int]:
-    """Return the pids of the services, as far as supervisor tells."""
+    """Return the pids of the services that supervisor knows."""
     try:
         return [process.pid for group in context.services.processes().values() for process in group if process.pid]
     except ReleaseError:
@@ -78,7 +78,7 @@ def serving(context: Context) -> list[int]:
 
 
 def remove(context: Context, name: str) -> bool:
-    """Remove a release; what cannot be removed is logged, and does not keep others. Returns whether it is gone."""
+    """Remove a release; log a failure, so that the others are still removed. Returns whether it is gone."""
     try:
         context.store.discard(name)
     except ReleaseError as error:

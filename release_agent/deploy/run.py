@@ -1,4 +1,4 @@
-"""A run in the making: its record, its phases, its hooks; everything a step needs to leave a trace."""
+"""The record of a run, its phases and its hooks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WITH_SOMETHING_NEW = {*Outcome, RolledBack.outcome, RollbackFailed.outcome}
 
 @dataclass(frozen=True)
 class Ending:
-    """How the work of a run ended: its outcome, the live release's health then (None: nobody looked), and the error, if any."""
+    """The end of a run's work: its outcome, the live release's health then (None: unknown), and the error, if any."""
 
     outcome: str
     health: Health | None = None
@@ -39,15 +39,15 @@ class Ending:
 
     @classmethod
     def failed(cls, error: ReleaseError, health: Health | None = None) -> Ending:
-        """Return the end that an error makes."""
+        """Return the ending for an error."""
         return cls(error.outcome, health, error)
 
 
 class Run:
-    """One run: what was asked for, what is recorded of it so far, and the live release's health as last found."""
+    """One run: its request, its record so far, and the last known health of the live release."""
 
     def __init__(self, context: Context, request: Request, record: Record | None = None, *, journaled: bool = True) -> None:
-        """Have a run that the journal knows, or with ``journaled`` false one that it never hears of."""
+        """Make a run; with ``journaled`` false, keep it out of the journal."""
         self.context = context
         self.request = request
         self.record = record or Record.of(request)
@@ -68,19 +68,19 @@ class Run:
 
     @classmethod
     def resumed(cls, context: Context, left: UnfinishedDeployment) -> Run:
-        """Take up a run that was killed; hooks see RELEASE_ACTION=recover."""
+        """Resume a killed run; hooks see RELEASE_ACTION=recover."""
         run = cls(context, left.request, left.record)
         run.kind, run.action = left.kind, Action.RECOVER
         return run
 
     @property
     def occasion(self) -> Occasion:
-        """What hooks and probes see of the run."""
+        """The facts about the run that hooks and probes see."""
         return Occasion(self.request.id, self.action, self.record.previous, self.record.by)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the time spent in a phase; the same one may be entered again."""
+        """Count the time of a phase; a phase may be entered again."""
         clock = self.context.clock
         clock.check()
         if self._journaled:
@@ -92,7 +92,7 @@ class Run:
             self.context.log.tell("phase.finished", phase=name, seconds=round(self.record.phases[name], 3))
 
     def about(self, release: Release) -> None:
-        """The record is about this release."""
+        """Set the release of the record."""
         self.record.release = release.name
         self.record.revision = release.revision
         self.record.commits = release.commits
@@ -100,11 +100,11 @@ class Run:
         self.kind = release.kind
 
     def changes(self, release: Release, plans: Blueprint | None = None) -> None:
-        """From now on the run changes something for this release; ``plans``: what it says of itself, if it may vanish."""
+        """Note that the run now starts to change something for this release; ``plans``: its blueprint, if it may vanish."""
         self._tried = (release, plans)
 
     def stage(self, stage: Stage) -> None:
-        """Journal that it publishes or reverts."""
+        """Journal the stage of the run: publishing or reverting."""
         self.context.journal.stage(stage, self.record)
 
     def look(self, release: Release) -> Health:
@@ -114,7 +114,7 @@ class Run:
         return self.health
 
     def end(self, ending: Ending) -> None:
-        """Let the record say how the work ended; a later verdict on the live release replaces an earlier one."""
+        """Write the ending into the record; a later verdict on the live release replaces an earlier one."""
         self.record.outcome = ending.outcome
         self.record.error = ending.error.to_json() if ending.error else None
         self.health = ending.health or self.health
@@ -123,7 +123,7 @@ class Run:
         """Journal the outcome, tell Consul, log; and prune if there is a new release."""
         self.end(ending)
         with self.context.clock.shielded():
-            # First the outcome: killed from here on, nothing is left to recover.
+            # Journal the outcome first: a run killed after that needs no recovery.
             self.close()
             self._report()
             self._after_failure()
@@ -134,7 +134,7 @@ class Run:
         self._log_outcome()
 
     def close(self) -> None:
-        """Journal the outcome; done again when more is known."""
+        """Journal the outcome; called again when more is known."""
         self.record.seconds = self.context.clock.now() - self._began
         if self.record.error:
             self.record.error = {key: self.context.redact(value) for key, value in self.record.error.items()}
@@ -149,12 +149,12 @@ class Run:
             health = redacted
         with self.phase("report"):
             told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
-            # What is only staged changes nothing of what the host runs.
+            # A staged release does not change what the host runs.
             is_news = self._journaled and self.request.action is not Action.STAGE
             context.reporter.finish(told if is_news else None, context.store.current(), health)
 
     def _after_failure(self) -> None:
-        """Run the ``after_failure`` hooks of the release that was tried, if the run failed; they decide nothing."""
+        """Run the ``after_failure`` hooks of the release that was tried, if the run failed; they do not change the outcome."""
         error = self.record.error
         if error is None or self._tried is None:
             return
@@ -170,7 +170,7 @@ class Run:
             self.context.log.warning("hook.ignored", release=release.name, why=failed.message)
 
     def _place_of(self, release: Release) -> Path:
-        """Return the directory of a release; if it is gone, that of the live one, else the root."""
+        """Return the directory of a release, or of the live release if it is gone, or the root."""
         store = self.context.store
         there = store.get(release.name) or store.current()
         return store.directory(there.name) if there else Path(self.context.config.app.root)
@@ -190,7 +190,7 @@ class Run:
         )
 
     def note(self, write: Callable[[], object]) -> None:
-        """Write what is for the record alone: a full disk must not decide what is live."""
+        """Write facts that are only for the record; a full disk must not decide which release is live."""
         try:
             write()
         except ReleaseError as error:
@@ -199,7 +199,7 @@ class Run:
     def hooks(
         self, stage: str, release: Release, directory: Path, blueprint: Blueprint, about: dict[str, str] | None = None
     ) -> None:
-        """Run a stage's hooks in order; ``about``: variables besides. Raises Failed (hook-failed, hook-timed-out)."""
+        """Run a stage's hooks in order; ``about``: further variables. Raises Failed (hook-failed, hook-timed-out)."""
         hooks: tuple[Hook, ...] = getattr(blueprint.hooks, stage)
         if not hooks:
             return
@@ -208,13 +208,13 @@ class Run:
                 self.hook(hook, stage, release, directory, about)
 
     def command(self, stage: str, hook: Hook, release: Release, about: dict[str, str]) -> None:
-        """Run a command in a release that exists, as hooks are run; ``about``: variables besides. Raises Failed."""
+        """Run a command like a hook, in an existing release; ``about``: further variables. Raises Failed."""
         directory = self.context.store.directory(release.name)
         with self.phase("hooks"):
             self.hook(hook, stage, release, directory, about)
 
     def hook(self, hook: Hook, stage: str, release: Release, directory: Path, about: dict[str, str] | None = None) -> None:
-        """Run one hook in a directory; ``about``: variables besides. Raises Failed (hook-failed, hook-timed-out)."""
+        """Run one hook in a directory; ``about``: further variables. Raises Failed (hook-failed, hook-timed-out)."""
         context, environment = self.context, self.environment(hook, release, directory) | (about or {})
         context.log.info("hook.started", stage=stage, run=hook.run)
         command = HookCommand(hook.run, hook.timeout, -1 if hook.umask is None else hook.umask)
@@ -230,7 +230,7 @@ class Run:
             raise Failed(
                 Code.HOOK_TIMED_OUT if ended.timed_out else Code.HOOK_FAILED,
                 f"the {stage} hook `{hook.run}` {how}{tail}",
-                hint=f"`release-agent history {self.request.id}` shows all that was kept of its output",
+                hint=f"`release-agent history {self.request.id}` shows its output",
             )
 
     def environment(self, hook: Hook, release: Release, directory: Path) -> dict[str, str]:
@@ -241,13 +241,13 @@ class Run:
 
 
 def _of_an_environment(text: str) -> str:
-    """Return a text as a variable can hold it: without control characters, whole in UTF-8, and not too long for the kernel."""
+    """Return a text that fits a variable: without control characters, valid UTF-8, and short enough for the kernel."""
     return plain(text[:_LONGEST_VARIABLE]).encode(errors="replace").decode()
 
 
 @contextmanager
 def timed(record: Record, phase: str, clock: Clock) -> Iterator[None]:
-    """Add the time that is spent to a phase of a record; the same one may be entered again."""
+    """Add the time of the block to a phase of a record; a phase may be entered again."""
     began = clock.now()
     try:
         yield

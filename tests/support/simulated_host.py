@@ -407,10 +407,10 @@ class SimulatedHost:
             if target:
                 return target
             live = self._current
-            message = f"no healthy release lies behind {live.name} ({live.revision})" if live else "no release is live"
-            raise NoTarget(Code.NO_TARGET, message, hint="`release-agent releases` lists what is kept; deploy a revision instead")
+            message = f"there is no healthy release before {live.name} ({live.revision})" if live else "no release is live"
+            raise NoTarget(Code.NO_TARGET, message, hint="deploy a revision instead")
         found = find_release(sorted(self._releases.values(), key=lambda release: release.number), named)
-        hint = "`release-agent releases` lists what is kept"
+        hint = "`release-agent releases` lists the kept releases"
         if found is None:
             raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint=hint)
         if found.state is not State.HEALTHY:
@@ -431,7 +431,7 @@ class SimulatedHost:
             back = f"{before.name} ({before.revision}) is live again and healthy"
             error = RolledBack(Code.UNHEALTHY, f"{failed}\n{back}", hint="see what it said: the container's log")
         else:
-            error = RollbackFailed(Code.NOTHING_BEHIND, f"{failed}\nno healthy release lies behind it", hint="deploy another")
+            error = RollbackFailed(Code.NOTHING_BEHIND, f"{failed}\nthere is no healthy release before it", hint="deploy another")
         record.outcome, record.error = error.outcome, error.to_json()
 
     def _refused(self, action: str, trigger: str, record: Record, error: ReleaseError, *phases: str) -> Run:

@@ -1,1 +1,1 @@
-"""The decisions of a deployment: functions of what is known; looks and clocks are passed to them."""
+"""The decisions of a deployment, as functions without input or output; looks and clocks are arguments."""

@@ -1,4 +1,4 @@
-"""Which runs a freeze refuses."""
+"""Decide which runs a freeze refuses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _AUTOMATIC = (Trigger.BOOT, Trigger.WATCH)
 
 
 def refuse_if_frozen(frozen: Freeze | None, request: Request) -> None:
-    """Raise Refused (frozen) for a deployment or a rollback that somebody asked for, unless that was said to go on."""
+    """Raise Refused (frozen) for a requested deployment or rollback, unless the request ignores the freeze."""
     if frozen is None or request.despite_freeze or is_automatic(request):
         return
     raise Refused(
         Code.FROZEN,
         f"deployments are frozen {frozen.describe()}",
-        hint="wait for the end, or end it: `release-agent unfreeze`; to go on in spite of it: --despite-freeze",
+        hint="wait for the end, run `release-agent unfreeze`, or ignore the freeze with --despite-freeze",
     )
 
 

@@ -1,4 +1,4 @@
-"""The line of releases: where a rollback goes."""
+"""Find the target of a rollback on the line of releases."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def before(
 ) -> Release | None:
     """Return the release that a rollback from ``leaving`` goes to; None if there is none.
 
-    That is the release it ``replaced``, if an open deployment has put ``leaving``
-    there and the other is healthy; otherwise the nearest healthy one that lies
-    before both on the line, which names the oldest first. ``get`` finds a release
-    that is still there by its name; it is asked for no more than it takes.
+    That is the release it ``replaced``, if an open deployment has published ``leaving``
+    and the other is healthy; otherwise the nearest healthy one that lies
+    before both on the line, which names the oldest first. ``get`` finds an existing release
+    by its name; it is called only for the names in question.
     """
     here = max((place for place, name in enumerate(line) if name in (leaving, replaced)), default=len(line))
     names = [*([replaced] if replaced else []), *reversed(line[:here])]
@@ -45,7 +45,7 @@ def replaced_by(live: Release, unfinished: Sequence[UnfinishedDeployment]) -> st
 def rollback_target(line: Sequence[str], releases: Sequence[Release], live: Release | None, asked: str) -> Release:
     """Return the release that a rollback by command goes to; raises NoTarget.
 
-    ``asked`` is a release's name, its number or its revision; empty: the release before the live one.
+    ``asked``: a release's name, number or revision; empty: the release before the live one.
     """
     if asked:
         return _named(releases, asked)
@@ -53,8 +53,8 @@ def rollback_target(line: Sequence[str], releases: Sequence[Release], live: Rele
     if target is None:
         raise NoTarget(
             Code.NO_TARGET,
-            f"no healthy release lies behind {live.name} ({live.revision})" if live else "no release is live",
-            hint="`release-agent releases` lists what is kept; deploy a revision instead",
+            f"there is no healthy release before {live.name} ({live.revision})" if live else "no release is live",
+            hint="deploy a revision instead",
         )
     return target
 
@@ -62,7 +62,9 @@ def rollback_target(line: Sequence[str], releases: Sequence[Release], live: Rele
 def _named(releases: Sequence[Release], asked: str) -> Release:
     found = find_release(releases, asked)
     if found is None:
-        raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {asked!r}", hint="`release-agent releases` lists what is kept")
+        raise NoTarget(
+            Code.RELEASE_UNKNOWN, f"there is no release {asked!r}", hint="`release-agent releases` lists the kept releases"
+        )
     if found.state is not State.HEALTHY:
         how = _NOT_HEALTHY[found.state]
         raise NoTarget(

@@ -1,4 +1,4 @@
-"""In which order services are replaced, and which of them a rollback may leave alone."""
+"""Decide the order in which services are replaced, and which of them a rollback need not touch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pids = dict[str, frozenset[int]]
 
 
 def levels(services: Sequence[Service]) -> list[list[Service]]:
-    """Return the services that are replaced side by side, level by level: each waits for services of earlier levels alone."""
+    """Return the services to replace side by side, level by level: each waits only for services of earlier levels."""
     sorter = TopologicalSorter(waits_for(services))
     sorter.prepare()
     found = []
@@ -29,9 +29,9 @@ def levels(services: Sequence[Service]) -> list[list[Service]]:
 
 
 def stops(left: Sequence[Service], kept: Collection[str]) -> list[list[Service]]:
-    """Return the services of a release that is left, but those that are kept, in the order in which they are stopped.
+    """Return the services of the old release without the kept ones, in the order in which they stop.
 
-    Who waited for others at the start is stopped before them.
+    A service that waits for others at the start stops before them.
     """
     dropped = [[service for service in level if service.name not in kept] for level in reversed(levels(left))]
     return [level for level in dropped if level]
@@ -43,8 +43,8 @@ def pids_of(processes: Mapping[str, Sequence[Process]]) -> Pids:
 
 
 def untouched(before: Pids, now: Pids, touched: Collection[str]) -> frozenset[str]:
-    """Return the services that still run what they ran before a release was published.
+    """Return the services whose processes have been the same since before a release was published.
 
-    Nothing was done to them, and supervisor has not started a process of theirs again: it would run the new release.
+    The run has not touched them, and supervisor has not restarted a process, which would run the new release.
     """
     return frozenset(service for service, pids in before.items() if service not in touched and now.get(service) == pids)

@@ -1,4 +1,4 @@
-"""When what a build hook made for one release is what it would make for another: the key of its inputs."""
+"""Decide when a build hook would make the same outputs again: the key of its inputs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from release_agent.config.sections import BuildHook
 
-_FORMAT = 1  # another one for another meaning of a key, or another form of what is kept
-# Variables of the terminal, the session and the process, by which nothing is built, and those of supervisor and Consul.
+_FORMAT = 1  # change it with the meaning of a key or the format of the cache
+# Variables of the terminal, the session and the process, which no build uses, and those of supervisor and Consul.
 _OF_NO_MATTER = re.compile(
     r"_|SHLVL|PWD|OLDPWD|TERM|COLORTERM|COLUMNS|LINES|LS_COLORS|MAIL|HOSTNAME|INVOCATION_ID|JOURNAL_STREAM|TMUX.*|STY"
     r"|SSH_.*|SUDO_.*|XDG_.*|DBUS_.*|SUPERVISOR_.*|CONSUL_.*|RELEASE_.*"
 )
-# The same for every release of this root.
+# These are the same for every release of this root.
 _OF_THE_APP = {Variable.RELEASE_APP, Variable.RELEASE_ENVIRONMENT, Variable.RELEASE_ROOT, Variable.RELEASE_SHARED}
 
 
@@ -31,9 +31,9 @@ def key(
     variables: Mapping[str, str],
     surroundings: Sequence[object],
 ) -> str:
-    """Return the digest (64 hex digits) of all that a hook's outputs are made of.
+    """Return the digest (64 hex digits) of everything that a hook's outputs depend on.
 
-    ``inputs``: what each holds, by path. ``variables``: see counting(). ``surroundings``: the machine and its programs.
+    ``inputs``: their contents by path. ``variables``: see counting(). ``surroundings``: the machine and its programs.
     """
     what = [
         _FORMAT,
@@ -46,9 +46,9 @@ def key(
 
 
 def counting(command: str, environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables by which a hook may build something else: those of a run count if the command or a file names them.
+    """Return the variables that can change a hook's outputs: a run's own ones only if the command or a file names them.
 
-    ``named``: those that files name.
+    ``named``: the variables that files name.
     """
     counted = {*re.findall(r"\w+", command), *named}
     return {
@@ -59,9 +59,9 @@ def counting(command: str, environment: Mapping[str, str], named: Iterable[str] 
 
 
 def inputs(hook: BuildHook, words: Iterable[str], directories: Iterable[str] = ()) -> list[str]:
-    """Return the paths, in the hook's directory, of what it is made of: those listed, and files that its command may name.
+    """Return the paths of a hook's inputs in its directory: the listed ones, and files that its command may name.
 
-    ``directories``: those of its words that are one; the command may go there first.
+    ``directories``: the words of the command that are directories; it may change to one first.
     """
     plain = {word.removeprefix("./") for word in words}
     mentioned = {*plain, *(f"{directory.removeprefix('./')}/{word}" for directory in directories for word in plain)}

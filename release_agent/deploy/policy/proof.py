@@ -1,4 +1,4 @@
-"""The proof that a release is healthy: many looks, one after another."""
+"""Prove that a release is healthy, by many looks in a row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OLD_CODE_HINT = (
 
 
 class Decision(Enum):
-    """What follows from a look: look again, believe the release, or give it up."""
+    """The decision after a look: look again, accept the release, or give it up."""
 
     LOOK_AGAIN = auto()
     HEALTHY = auto()
@@ -34,9 +34,9 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Proof:
-    """What the looks so far have shown: since when all was healthy, and with which processes. Times are the clock's seconds.
+    """The result of the looks so far: the start of the healthy time, and its processes. Times are the clock's seconds.
 
-    ``starts``: the ids that each process has had, by its full name.
+    ``starts``: all pids of each process so far, by its full name.
     """
 
     began: float
@@ -55,14 +55,14 @@ class Proof:
         return counted
 
     def crashing(self, look: Look) -> list[Process]:
-        """Return the processes that supervisor has given up, or had to start again and again."""
+        """Return the processes that supervisor has given up or has restarted repeatedly."""
         return [p for p in look.processes if p.hopeless or len(self.starts.get(p.full_name, ())) >= _MOST_STARTS]
 
     def decide(self, look: Look, health: HealthSettings, now: float) -> Decision:
-        """Decide after a look that is counted already.
+        """Decide after a look that is already counted.
 
         All must have become healthy by ``deadline`` and stay so for ``stable_for``.
-        A process that supervisor gave up cannot come back, and one that it started again and again does not live:
+        There is no need to wait for a process that supervisor gave up or restarts repeatedly.
         no need to wait.
         """
         if self.crashing(look):
@@ -98,7 +98,7 @@ def _crash_looping(proof: Proof, look: Look, now: float) -> Unhealthy:
 
 def _crashed(process: Process, starts: int, seconds: float) -> str:
     state = f"is {process.state}" + (f" ({process.why})" if process.why else "")
-    # Supervisor may have started it between two looks, too.
+    # Supervisor may also have started it between two looks.
     return f"{process.short_name} {state}, started at least {_times(starts)} in {seconds:.0f} s"
 
 

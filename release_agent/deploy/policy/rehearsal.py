@@ -1,4 +1,4 @@
-"""Which process of a service a rehearsal copies, and which rehearsals are refused before anything is built."""
+"""Choose the process that a rehearsal copies, and refuse impossible rehearsals before the build."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PORT = "{port}"
 
 
 def copied(service: Service, settings: Rehearsal, candidates: Sequence[Candidate]) -> Candidate:
-    """Return the process that is copied, the first of the program; raises Failed (service-unknown, service-refused)."""
+    """Return the process to copy, the first of the program; raises Failed (service-unknown, service-refused)."""
     named = [candidate for candidate in candidates if settings.means(candidate.name)]
     if not named:
         known = ", ".join(candidate.name for candidate in candidates)
         message = f"service {service.name} has no program {settings.program} to rehearse; it has {known}"
         raise Failed(Code.SERVICE_UNKNOWN, message, hint="fix `program` in [service.rehearsal]")
     if not named[0].of_release:
-        # A repository could have it run anything, as a user of a program that is not the application's.
+        # Otherwise a repository could run any command as the user of a foreign program.
         raise Failed(
             Code.SERVICE_REFUSED,
             f"service {service.name} cannot be rehearsed: the section of {named[0].name} does not name <root>/current",
@@ -36,7 +36,7 @@ def copied(service: Service, settings: Rehearsal, candidates: Sequence[Candidate
 def check(service: Service, settings: Rehearsal, candidates: Sequence[Candidate], socket: str | None) -> None:
     """Raise Failed (service-unknown, service-refused) for a rehearsal that is not allowed, or cannot pass.
 
-    ``socket``: where supervisord itself listens for the service; empty if it does not.
+    ``socket``: the one that supervisord holds for the service; empty without one.
     """
     process = copied(service, settings, candidates)
     if settings.deadline <= process.startsecs:
@@ -49,7 +49,7 @@ def check(service: Service, settings: Rehearsal, candidates: Sequence[Candidate]
     if not socket and _asked_at_port(service, settings) and not _told_of_port(settings):
         raise Failed(
             Code.SERVICE_REFUSED,
-            f"the rehearsal of {service.name} cannot pass: its copy is asked at {_PORT}, and nothing tells it to listen there",
+            f"the rehearsal of {service.name} cannot pass: its probes ask at {_PORT}, and no setting makes it listen there",
             hint=f'add `environment = {{ PORT = "{_PORT}" }}` to [service.rehearsal], under the name that the program reads',
         )
 

@@ -1,4 +1,4 @@
-"""Return whether a deployment can lose requests of a service, and what would change that."""
+"""Judge whether a deployment can lose requests of a service, and find the setting that avoids it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 _HOLD = "make it an [fcgi-program] whose server accepts on its standard input"
 _ROLL = 'or give it numprocs=2 and restart = "rolling"'
-_PLUGIN = "add supervisor.d/plugin.conf, with the right `config`, and restart supervisord: the plugin holds its socket meanwhile"
+_PLUGIN = "add supervisor.d/plugin.conf, with the right `config`, and restart supervisord: the plugin then holds its socket"
 _MIGRATE = "start the container with --sysctl net.ipv4.tcp_migrate_req=1, if its processes share a port with SO_REUSEPORT"
-_POLITE = "if its server answers what it has accepted before it ends"
-_OLD_ANSWERS = "a process of the release before may answer its probe: a release that answers wrongly can take over all of them"
+_POLITE = "if its server answers all accepted requests before it ends"
+_OLD_ANSWERS = "an old process may answer its probe: a release with wrong answers can replace all processes"
 _TELL_APART = 'give its probe expect = "{revision}", or add [service.rehearsal]'
-_REHEARSE = "add [service.rehearsal]: a release that cannot start is found before anything live is stopped"
+_REHEARSE = "add [service.rehearsal]: it finds a release that cannot start before any service stops"
 
 
 class Loss(StrEnum):
-    """Return whether requests can be lost; ``DEPENDS``: on the server, which the agent cannot see."""
+    """The risk of losing requests; ``DEPENDS``: it depends on the server, which the agent cannot see."""
 
     NO = "no"
     YES = "yes"
@@ -31,7 +31,7 @@ class Loss(StrEnum):
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a deployment means for the requests of a service; ``hint`` is empty if nothing would be better."""
+    """The outlook for the requests of a service during a deployment; ``hint`` is empty if nothing would improve it."""
 
     service: str
     loses_requests: Loss
@@ -40,15 +40,15 @@ class Outlook:
     hint: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``deploy --dry-run --json`` has of a service."""
+        """Return the entry of a service in ``deploy --dry-run --json``."""
         return asdict(self)
 
 
 def outlook(service: Service, processes: int, socket: str | None, *, migrates: bool) -> Outlook:
     """Judge a service.
 
-    ``processes``: how many its program with the fewest has. ``socket``: where supervisord listens for it, empty if it does
-    not, None without the plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to
+    ``processes``: their number in its smallest program. ``socket``: the one that supervisord holds, empty if there is
+    none, None without the plugin. ``migrates``: whether the kernel gives the requests of a closed SO_REUSEPORT socket to
     another one.
     """
     loss, why, hint = _judged(service, processes, socket, migrates=migrates)
@@ -60,27 +60,27 @@ def outlook(service: Service, processes: int, socket: str | None, *, migrates: b
 
 
 def of_dropped(service: str) -> Outlook:
-    """Judge a service of the live release that the next one does not have."""
-    return Outlook(service, Loss.YES, "the release does not have it: it is stopped", rehearses=False)
+    """Judge a service of the live release that the next release lacks."""
+    return Outlook(service, Loss.YES, "the release does not have it, so it stops", rehearses=False)
 
 
 def _judged(service: Service, processes: int, socket: str | None, *, migrates: bool) -> tuple[Loss, str, str]:
     kind = service.restart.kind
     if kind is RestartKind.NONE:
-        return Loss.NO, "it is not restarted", ""
+        return Loss.NO, "a deployment does not restart it", ""
     if kind is RestartKind.SIGNAL:
-        return Loss.DEPENDS, f"its server has to keep its socket when it gets {service.restart}", ""
+        return Loss.DEPENDS, f"its server must keep its socket when it receives {service.restart}", ""
     if socket:
-        return Loss.NO, f"the socket {socket} stays open while its processes are replaced, {_POLITE}", ""
+        return Loss.NO, f"the socket {socket} stays open during the replacement of its processes, {_POLITE}", ""
     if kind is RestartKind.ROLLING and processes > 1:
-        shares = "share its port (they take over its connections: tcp_migrate_req is 1)" if migrates else "share its port"
-        why = f"the other processes of a program go on; each has to {shares}, or to be taken out of a balancer first"
+        shares = "share its port (and take over its connections: tcp_migrate_req is 1)" if migrates else "share its port"
+        why = f"the other processes of a program continue; each must {shares}, or leave a balancer first"
         return Loss.DEPENDS, why, "" if migrates else _MIGRATE
     missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
     return Loss.YES, "nothing listens between its stop and its start", missing
 
 
 def _old_may_answer(service: Service, processes: int) -> bool:
-    """Return whether a process that is not replaced yet may answer each probe of a rolling service in place of a new one."""
+    """Return whether an old process of a rolling service may answer each of its probes instead of a new one."""
     rolls = service.restart.kind is RestartKind.ROLLING and processes > 1
     return rolls and bool(service.probes) and not any(probe.of_each_process or probe.names_release for probe in service.probes)

@@ -1,4 +1,4 @@
-"""How a release may share its files with the one before."""
+"""Decide how a release may share its files with the previous one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _WORTH_A_CLONE = 64 << 10  # bytes; below it a clone costs more than the file
 
 
 def sharing(share: str, hooks: Hooks, *, clones: bool) -> Sharing | None:
-    """Return what ``[release] share`` means for a release with these hooks; None: every file is its own.
+    """Return the way of sharing for a release with these hooks; None: it shares no file.
 
-    ``clones``: the file system has them.
+    ``clones``: whether the file system can clone files.
     Hooks run as the owner of the files: one that writes into a file would change every release that has a hard link to it.
     """
     if share == "reflink":
@@ -27,7 +27,7 @@ def sharing(share: str, hooks: Hooks, *, clones: bool) -> Sharing | None:
 
 
 def sharing_of_outputs(share: str) -> Sharing:
-    """Return what ``[release] share`` means for what build hooks made: no links unless they are asked for.
+    """Return the way of sharing for the outputs of build hooks: no links unless the configuration requires them.
 
     Later hooks, and programs, write into such files: into ``node_modules``, and into bytecode beside a module.
     """

@@ -1,4 +1,4 @@
-"""Tags as versions: a real order, not that of their text."""
+"""Read tags as versions, and order them as versions instead of as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # Semantic Versioning 2.0.0, as loosely as tags are written: any number of
-# numbers, "rc1" as well as "-rc.1". 18 digits bound what int() has to read.
+# numbers, "rc1" and "-rc.1". 18 digits bound what int() has to read.
 _VERSION = re.compile(
     r"v?(?P<numbers>[0-9]{1,18}(?:\.[0-9]{1,18})*)"
     r"(?:-(?P<dashed>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)|[._]?(?P<joined>[A-Za-z][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)*))?"
@@ -23,7 +23,7 @@ Key = tuple[object, ...]
 
 
 def key(tag: str, prefix: str = "") -> Key | None:
-    """Return what to sort a tag by, or None where it is no version.
+    """Return the sort key of a tag, or None if it is not a version.
 
     ``prefix`` is the text before the version, such as ``api-``.
     """
@@ -34,7 +34,7 @@ def key(tag: str, prefix: str = "") -> Key | None:
     while numbers and numbers[-1] == 0:  # 1.2 is 1.2.0
         numbers.pop()
     pre = found["dashed"] or found["joined"]
-    # A release comes after all its pre-releases; equal versions go by text, to be certain.
+    # A release comes after all its pre-releases; the text orders equal versions, to be deterministic.
     return (tuple(numbers), pre is None, tuple(_identifier(part) for part in (pre or "").split(".")), tag)
 
 
@@ -51,7 +51,7 @@ def _identifier(part: str) -> Key:
 
 
 def matching(tags: Iterable[str], pattern: str, *, prereleases: bool) -> tuple[list[str], int]:
-    """Return the tags that count, highest first, and how many that match ``pattern`` are no versions."""
+    """Return the version tags, highest first, and the number of tags that match ``pattern`` and are not versions."""
     prefix = _prefix(pattern)
     keyed = {tag: key(tag, prefix) for tag in set(tags) if fnmatchcase(tag, pattern)}
     versions = {tag: found for tag, found in keyed.items() if found is not None}
@@ -60,12 +60,12 @@ def matching(tags: Iterable[str], pattern: str, *, prereleases: bool) -> tuple[l
 
 
 def is_lower(tag: str, live: str, pattern: str) -> bool:
-    """Return whether a tag is a lower version than a live one that ``pattern`` matches; False if either is no version."""
+    """Return whether a tag is a lower version than the live tag that ``pattern`` matches; False if either is not a version."""
     new, old = (key(name, _prefix(pattern)) for name in (tag, live))
     # Without the tags' own text: v1.2 and v1.2.0 are the same version.
     return new is not None and old is not None and fnmatchcase(live, pattern) and new[:-1] < old[:-1]
 
 
 def _prefix(pattern: str) -> str:
-    """The text before the version; a pattern such as "v1.4*" fixes a part of the version itself."""
+    """Return the text before the version; a pattern such as "v1.4*" includes a part of the version."""
     return _BEGUN.sub("", re.split(r"[*?\[]", pattern, maxsplit=1)[0])

@@ -1,1 +1,1 @@
-"""From one release to the other, service after service: rehearsed, out of the traffic, replaced, proved."""
+"""Move the services from one release to the other: rehearsal, traffic, replacement, proof."""

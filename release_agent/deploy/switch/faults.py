@@ -1,4 +1,4 @@
-"""Going on after a failure: all the rest is done, and the first failure is raised at the end."""
+"""Continue after a failure, and raise the first failure at the end."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 
 class Faults:
-    """Holds back each Unhealthy that is raised inside its ``with``.
+    """A context manager that holds back each Unhealthy.
 
-    ``found``: what was held back so far.
+    ``found``: the errors held back so far.
     """
 
     def __init__(self, *, to_the_end: bool = True) -> None:
-        """``to_the_end``: False: hold nothing back, the first failure ends it at once."""
+        """``to_the_end``: if false, hold back no error, so that the first failure ends the block."""
         self.found: list[Unhealthy] = []
         self._to_the_end = to_the_end
 
     def __enter__(self) -> None:
-        """Nothing is to be done beforehand."""
+        """Return this object."""
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> bool:
-        """Hold back what is unhealthy, and nothing else."""
+        """Hold back an Unhealthy, and no other error."""
         if not (self._to_the_end and isinstance(error, Unhealthy)):
             return False
         self.found.append(error)
         return True
 
     def raise_first(self) -> None:
-        """Raise the first failure, if there was any."""
+        """Raise the first failure, if any."""
         if self.found:
             raise self.found[0]

@@ -1,4 +1,4 @@
-"""The release that is left: what it says of itself, and what it does before a rollback."""
+"""The old release: its blueprint, and its hooks before a rollback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a replacement: a release, and what it says of itself."""
+    """One side of a replacement: a release and its blueprint."""
 
     release: Release
     blueprint: Blueprint
@@ -31,24 +31,24 @@ class Side:
         return {service.name: service for service in self.blueprint.services}
 
     def undrained(self, sick: Collection[str]) -> Side:
-        """Return it with no time to drain for services that failed: that would only give them more requests."""
+        """Return the side without drain time for failed services, which would only get more requests."""
         services = (replace(service, drain=0.0) if service.name in sick else service for service in self.blueprint.services)
         return replace(self, blueprint=replace(self.blueprint, services=tuple(services)))
 
 
 def left(context: Context, release: Release | None) -> Side | None:
-    """Return what the release that is left says of itself; None if there is none, or that cannot be read."""
+    """Return the side of the old release; None if there is none, or its blueprint cannot be read."""
     if release is None:
         return None
     try:
         return Side(release, context.blueprint(release))
-    except Refused as error:  # what it did to its own release.toml must not keep it live
+    except Refused as error:  # its own changes to release.toml must not keep it live
         context.log.warning("services.unknown", release=release.name, why=error.message)
         return None
 
 
 def before_rollback(run: Run, leaving: Side | None, target: Release) -> None:
-    """Run the ``before_rollback`` hooks of the release that is left: it knows its own schema. Raises Failed."""
+    """Run the ``before_rollback`` hooks of the old release, which knows its own schema. Raises Failed."""
     if leaving:
         directory = run.context.store.directory(leaving.release.name)
         run.hooks("before_rollback", leaving.release, directory, leaving.blueprint, {Variable.RELEASE_TARGET: target.name})

@@ -1,4 +1,4 @@
-"""The rehearsal: before anything live changes, a copy of each service that wants one is proved on the new release."""
+"""Rehearse: prove a copy of each service with a rehearsal on the new release, before the live release changes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _NAME = "release-rehearsal"  # of the copy, for the plugin
 _POLL = 0.05
 _STOP_MARGIN = 10.0  # seconds, above the program's own stopwaitsecs
 _HINT = (
-    "fix the release, or [service.rehearsal]: is the copy told to listen at {port}, and do its probes ask there? "
-    "Its section has to name <root>/current exactly as [app] root does"
+    "fix the release, or [service.rehearsal]: the copy must listen at {port}, its probes must ask there, and "
+    "its section must name <root>/current exactly as [app] root does"
 )
-_NO_LOG = " (process log may have details)"  # supervisor says so of a copy, too, which has none
+_NO_LOG = " (process log may have details)"  # supervisor also adds this for a copy, which has no log
 _ENDED = ("EXITED", "FATAL", "UNKNOWN")
 
 
@@ -72,7 +72,7 @@ class _Rehearsal:
             unhealthy.say(f"the copy of {service.name}", end, [context.redact(line) for line in lines])
             failed = Failed(
                 Code.REHEARSAL_FAILED,
-                f"{service.name} failed its rehearsal on {self._release.revision}, and nothing live was touched: "
+                f"{service.name} failed its rehearsal on {self._release.revision}, and the live release is unchanged: "
                 f"{unhealthy.message}",
                 hint=self._hint(),
             )
@@ -82,7 +82,7 @@ class _Rehearsal:
         context.log.info("rehearsal.passed", service=service.name, release=self._release.name)
 
     def _look(self, there: Rehearsed, probes: Sequence[Probe]) -> Look:
-        """Look once at the copy, and ask its probes if it runs; raises Unhealthy if it has ended, Failed, SupervisorGone."""
+        """Look once at the copy, and run its probes if it runs; raises Unhealthy if it has ended, Failed, SupervisorGone."""
         name, process = self._service.name, self._context.services.look(there.process)
         if process is None or process.state == "STOPPED":
             raise self._stopped(there.process)
@@ -95,29 +95,29 @@ class _Rehearsal:
         return Look({name: ServiceLook((process,), tuple(problems))})
 
     def _stopped(self, copy: Process) -> Failed:
-        """Make the error for a copy that somebody else has stopped or removed: the release is not at fault."""
+        """Make the error for a copy that somebody else stopped or removed, which is no fault of the release."""
         return Failed(
             Code.REHEARSAL_FAILED,
-            f"{self._service.name} was not rehearsed to the end on {self._release.revision}, and nothing live was touched: "
+            f"{self._service.name} was not rehearsed to the end on {self._release.revision}, and the live release is unchanged: "
             "somebody stopped its copy",
-            hint=f"try again; do not stop {copy.full_name} or update its group in the meantime",
+            hint=f"try again; do not stop {copy.full_name} or update its group during the rehearsal",
         )
 
     def _hint(self) -> str:
-        """Return what to do about a failure. A release that was built by an earlier run may have been damaged since."""
+        """Return the hint for a failure. A release that an earlier run built may be damaged."""
         if self._release.state is State.BUILT:
             return _HINT
         return (
-            f"build it again, in case its files were damaged: release-agent deploy --force {self._release.revision}; or {_HINT}"
+            f"build it again, because its files may be damaged: release-agent deploy --force {self._release.revision}; or {_HINT}"
         )
 
     def _other_code(self) -> list[str]:
-        """Return what is wrong if the copy runs the code of another release, as its probes cannot see."""
+        """Return the problem if the copy runs the code of another release, which its probes cannot see."""
         other = of_other_releases(self._context, _NAME, self._release)
         return [f"its copy runs the code of another release: process {other}"] if other else []
 
     def _end(self) -> None:
-        """Stop the copy, and wait until it is gone; the plugin does so as well when this run has ended."""
+        """Stop the copy, and wait until it is gone; the plugin also does that when this run has ended."""
         context = self._context
         with context.clock.shielded():
             deadline = context.clock.now() + context.services.stop_seconds(self._service.name) + _STOP_MARGIN
@@ -134,9 +134,9 @@ class _Rehearsal:
 
 
 def probes_of(service: Service, settings: Rehearsal, there: Rehearsed, original: str) -> list[Probe]:
-    """Return what is asked of a copy: its own probes, or else those of the service that are asked at an address.
+    """Return the probes of a copy: its own ones, or those of the service that have an address.
 
-    ``original``: the process that was copied.
+    ``original``: the copied process.
     """
     values = {"{port}": str(there.port), "{socket}": there.socket}
     if settings.probes:

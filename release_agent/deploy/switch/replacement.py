@@ -1,4 +1,4 @@
-"""One level of services after the other: it is replaced and proved healthy, and only then the next one is touched."""
+"""Replace the services level by level: each level is proved healthy before the next one changes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Looking(Protocol):
     """Looks once at the services of a blueprint."""
 
     def __call__(self, blueprint: Blueprint, /, without: Collection[str] = ()) -> Look:
-        """``without``: the full names of processes that do not count; they still run the release before."""
+        """``without``: the full names of processes that do not count; they still run the old release."""
 
 
 class Replacement:
-    """Puts the services onto the release that is live.
+    """The move of the services to the live release.
 
     ``touched``: the names of the services that were restarted or signalled so far.
     """
@@ -52,14 +52,14 @@ class Replacement:
 
     @property
     def changed(self) -> set[str]:
-        """The names of the services whose programs are not yet as the live release has them."""
+        """The names of the services whose programs still differ from the live release."""
         return self._changed
 
     def bring(self, *, forgiving: bool) -> None:
-        """Let supervisor have the programs of the live release. Groups that it does not bring are stopped and removed now.
+        """Give supervisor the programs of the live release. Stop and remove groups that it does not bring.
 
-        A service whose program is new or has changed gets it in its turn, when it is restarted. ``forgiving``: only log what
-        cannot be done; the proof tells what is missing. Raises Unhealthy, Failed.
+        A service gets a new or changed program later, at its own restart. ``forgiving``: only log failures; the proof
+        finds the missing programs. Raises Unhealthy, Failed.
         """
         context = self._run.context
         try:
@@ -86,7 +86,7 @@ class Replacement:
         self._restarter.renews(self._changed, self._renew)
 
     def _renew(self, group: str) -> None:
-        """Let supervisor have a group that has stopped as the live release has it; raises Unhealthy (restart-failed)."""
+        """Give supervisor the live release's section of a stopped group; raises Unhealthy (restart-failed)."""
         try:
             self._run.context.programs.renew(group)
         except SupervisorGone:
@@ -97,9 +97,9 @@ class Replacement:
     def replace(self, *, untouched: Collection[str] = (), ran: Pids | None = None, to_the_end: bool = False) -> None:
         """Replace and prove the services level by level, then prove all of them together; raises Unhealthy, Failed.
 
-        ``untouched``: the names of the services that are only started if they do not run. ``ran``: the processes that
-        run this release already; those of a rolling service go on. ``to_the_end``: go on after a
-        service, or a process of a rolling one, that is not healthy; for a release that stays live whatever is found.
+        ``untouched``: the names of the services to start only if they have stopped. ``ran``: the processes that
+        already run this release; those of a rolling service keep running. ``to_the_end``: continue after an
+        unhealthy service or process, for a release that stays live in any case.
         """
         faults = Faults(to_the_end=to_the_end)
         for level in levels(self._blueprint.services):
@@ -107,21 +107,21 @@ class Replacement:
             self._through(now, ran or {}, faults, to_the_end=to_the_end)
         faults.raise_first()
         self._prove(self._blueprint)
-        # Not if it fails: requests wait for the release that comes back, too. The plugin lets go when this run has ended.
+        # After a failure the sockets stay held, so that requests wait for the rollback. The plugin releases them after this run.
         self._restarter.let_go()
 
     def _due(self, service: Service, untouched: Collection[str]) -> Service:
-        """Return a service with what is done to it: one whose program is new or has changed is restarted, whatever it says."""
+        """Return a service with its restart: a new or changed program needs a restart, whatever its key says."""
         if service.name in self._changed:
             return replace(service, restart=Restart())
         return _only_started(service) if service.name in untouched else service
 
     def start(self) -> None:
-        """Start what does not run, in the same order, and prove all services; raises Unhealthy."""
+        """Start stopped services in the same order, and prove all services; raises Unhealthy."""
         self.replace(untouched={service.name for service in self._blueprint.services}, to_the_end=True)
 
     def _through(self, level: Sequence[Service], ran: Pids, faults: Faults, *, to_the_end: bool) -> None:
-        """Replace and prove the services of a level: the rolling ones after the others, as each takes its time."""
+        """Replace and prove the services of a level, the rolling ones last, because they take longest."""
         rolling = [service for service in level if service.restart.kind is RestartKind.ROLLING]
         together = [service for service in level if service not in rolling]
         if together:
@@ -144,10 +144,10 @@ class Replacement:
         faults.raise_first()
 
     def _roll(self, service: Service, ran: Collection[int], *, to_the_end: bool) -> None:
-        """Replace one process after the other, each when the one before is proved; the first failure leaves the others be.
+        """Replace one process after the other, each after the proof of the previous one; the first failure ends it.
 
-        Those that still run the release before do not count: they may be what is wrong with it. ``to_the_end``: after a
-        failure replace the others all the same, and prove and let in all together.
+        Old processes do not count in the proof, because they may be the problem. ``to_the_end``: after a failure,
+        replace the others anyway, and prove and let in all together.
         """
         self.touched.add(service.name)
         self._restarter.hold(service.name)
@@ -170,7 +170,7 @@ class Replacement:
             faults.raise_first()
 
     def _let_in(self, services: Sequence[Service], arrived: Sequence[Process], faults: Faults) -> None:
-        """Let processes of the services into the traffic; if something was found to be unhealthy, those that are well."""
+        """Let processes of the services into the traffic; if there are unhealthy ones, only the healthy ones."""
         if faults.found:
             processes = self._processes([service.name for service in services])
             down = {process.full_name for process in processes if not process.running}
@@ -189,7 +189,7 @@ class Replacement:
         return [process for name in services for process in groups.get(name, ())]
 
     def _alone(self, services: Sequence[Service]) -> Blueprint:
-        """Return a blueprint of these services alone; all together have to stay healthy for `stable_for`, at the end."""
+        """Return a blueprint of only these services; `stable_for` counts for all together, at the end."""
         health = replace(self._blueprint.health, stable_for=0.0)
         return replace(self._blueprint, services=tuple(services), health=health)
 

@@ -1,4 +1,4 @@
-"""How services are stopped, started and restarted: in which order, what is waited for, and for how long."""
+"""Stop, start and restart services, and wait for their processes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
 
-    # A service, its processes that have not stopped yet, and when that is too late, in the clock's seconds.
+    # A service, its processes that still run, and the deadline for their stop in the clock's seconds.
     _Stopping = tuple[str, list[Process], float]
 
-# Asking costs next to nothing, and supervisor's own `wait=True` looks once a second.
+# A look costs almost nothing, and supervisor's own `wait=True` looks once per second.
 _POLL = 0.015
-# Above a program's own stopwaitsecs: supervisord sends KILL then, and looks at its children once a second.
+# Added to a program's stopwaitsecs: supervisord sends KILL then, and looks at its children once per second.
 _STOP_MARGIN = 10.0
 _START_TIMEOUT = 10.0
 
@@ -31,11 +31,11 @@ _START_TIMEOUT = 10.0
 class Restarter:
     """Stops, starts and restarts services side by side.
 
-    Every method raises Unhealthy (restart-failed) if a process does not stop or start, after it has done all the rest.
+    Every method raises Unhealthy (restart-failed) if a process does not stop or start, after all other processes are done.
     """
 
     def __init__(self, services: Services, clock: Clock, log: Log, sockets: Sockets | None = None) -> None:
-        """``services``: one process at a time. ``sockets``: those that supervisord listens on; None: they are not held."""
+        """``services``: one process at a time. ``sockets``: supervisord's sockets; None: do not hold them."""
         self._services = services
         self._sockets = sockets
         self._held: list[str] = []
@@ -44,12 +44,12 @@ class Restarter:
         self._log = log
 
     def hold(self, service: str) -> None:
-        """Hold the socket that supervisord listens on for a service, if it has one, until let_go()."""
+        """Hold supervisord's socket for a service, if it has one, until let_go()."""
         if self._sockets and service not in self._held and self._sockets.hold_socket(service):
             self._held.append(service)
 
     def renews(self, services: Collection[str], renew: Callable[[str], None]) -> None:
-        """Give services a new group of supervisor's when they are restarted the next time, between their stop and their start."""
+        """Give services a new supervisor group at their next restart, between their stop and their start."""
         self._renewed = dict.fromkeys(services, renew)
 
     def _renew(self, service: str) -> None:
@@ -57,16 +57,16 @@ class Restarter:
             self._renewed.pop(service)(service)
 
     def steps(self, service: str, ran: Collection[int]) -> list[list[Process]]:
-        """Return which processes of a service are replaced together: those without a pid, then one after the other.
+        """Return the processes of a service to replace together: those without a pid, then one after the other.
 
-        One that is STARTING may answer already. Those with a pid in ``ran`` are left alone.
+        A STARTING process may already answer. Processes with a pid in ``ran`` are not replaced.
         """
         left = [process for process in self._processes(service) if not process.pid or process.pid not in ran]
         down = [process for process in left if not process.pid]
         return [*([down] if down else []), *([process] for process in left if process.pid)]
 
     def replace(self, processes: Sequence[Process]) -> None:
-        """Stop and start some processes of a service; the others go on."""
+        """Stop and start some processes of a service; the others keep running."""
         faults, service = Faults(), processes[0].service
         self._begin_to_stop(processes, faults)
         with faults:
@@ -80,7 +80,7 @@ class Restarter:
         faults.raise_first()
 
     def restart(self, services: Sequence[Service]) -> None:
-        """Restart each as its ``restart`` says, side by side; start those that do not run, whatever it says."""
+        """Restart services side by side, each as its ``restart`` says; start stopped ones in any case."""
         faults = Faults()
         replaced = [service for service in services if service.restart.kind is RestartKind.RESTART]
         tired = [service for service in replaced if self._is_tired(service.name)]
@@ -93,7 +93,7 @@ class Restarter:
         for service in services:
             if service not in replaced:
                 self._start(service.name, faults)
-        # Each as soon as it has stopped itself: another one may have a job to finish.
+        # Start each service as soon as it has stopped, because another one may have a job to finish.
         for name in self._as_they_stop(stopping, faults):
             with faults:
                 self._renew(name)
@@ -105,7 +105,7 @@ class Restarter:
             self._log.info("service.restarted", service=service.name, how=str(service.restart))
 
     def let_go(self) -> None:
-        """Let go of the sockets that were held while their processes were replaced; until then requests wait."""
+        """Release the held sockets after the replacement of their processes; until then requests wait."""
         while self._sockets and self._held:
             self._sockets.let_go_socket(self._held.pop())
 
@@ -133,7 +133,7 @@ class Restarter:
                     self._services.signal(process, signal)
 
     def _stopping(self, services: Sequence[Service], faults: Faults) -> list[_Stopping]:
-        """Begin to stop the services."""
+        """Start to stop the services."""
         stopping = []
         for service in services:
             processes = self._processes(service.name)
@@ -148,7 +148,7 @@ class Restarter:
                     self._services.stop(process)
 
     def _as_they_stop(self, stopping: Sequence[_Stopping], faults: Faults) -> Iterator[str]:
-        """Yield the name of each service when all of its processes have stopped, or that is too late."""
+        """Yield the name of each service when all of its processes have stopped, or at its deadline."""
         while stopping:
             left = []
             for service, processes, deadline in stopping:
@@ -173,14 +173,14 @@ class Restarter:
         self._start_stopped(service, faults)
 
     def _start_stopped(self, service: str, faults: Faults) -> None:
-        """Start what has stopped: supervisor fails on starting a process that is being stopped."""
+        """Start the stopped processes; supervisor fails to start a process that is stopping."""
         for process in self._processes(service):
             if _has_stopped(process):
                 with faults:
                     self._services.start(process)
 
     def _start_afresh(self, service: str, faults: Faults) -> None:
-        """Start those again that supervisor gave up at once.
+        """Start processes again that supervisor gave up immediately.
 
         A process that was stopped between two tries keeps its count of them: the
         first failure of the next release would be its last. FATAL resets it.
@@ -191,7 +191,7 @@ class Restarter:
         self._start(service, faults)
 
     def _wait(self, processes: Sequence[Process], is_done: Callable[[Process], bool], deadline: float) -> None:
-        """Return once all processes of a service are done; raises Unhealthy at the deadline."""
+        """Wait until all processes of a service are done; raises Unhealthy at the deadline."""
         while processes := self._remaining(processes, is_done):
             if self._clock.now() > deadline:
                 raise self._does_not_stop(processes[0].service, is_done)
@@ -200,7 +200,7 @@ class Restarter:
     def _remaining(self, processes: Sequence[Process], is_done: Callable[[Process], bool]) -> list[Process]:
         """Return those processes of a service that are not done, as they are now.
 
-        One is asked for, which is cheap however many there are; when it is done, the others have usually come as far.
+        Looks at one process first, which is cheap; when that one is done, the others usually are.
         """
         waiting = [process for process in processes if not is_done(process)]
         if not waiting:

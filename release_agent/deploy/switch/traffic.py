@@ -1,4 +1,4 @@
-"""Around the replacement of processes: out of the traffic before they are stopped, back into it when they are proved."""
+"""Take processes out of the traffic before their stop, and let new ones in after their proof."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from release_agent.model import Release
 
 
-_WITHOUT = "`release-agent deploy --force` and `rollback` go on without it"
+_WITHOUT = "`release-agent deploy --force` and `rollback` continue without it"
 
 
 class NotTakenOut(Failed):
-    """A process of the release that is left could not be taken out of the traffic; that says nothing of the one that arrives."""
+    """A process of the old release could not be taken out of the traffic, which is no fault of the new release."""
 
 
 class Traffic:
-    """Takes processes out of the traffic as the release says that is left, and lets them in as the other one says.
+    """Takes processes out of the traffic as the old release says, and lets new ones in as the new release says.
 
-    ``out``: the pids of the processes for which ``before_stop`` was run so far.
+    ``out``: the pids of the processes whose ``before_stop`` has run.
     """
 
     def __init__(self, run: Run, leaving: Side | None, arriving: Side, *, leaves: bool = False, forgiving: bool = False) -> None:
-        """``leaving``: None if nothing was live, or nothing is known of it.
+        """``leaving``: the old release, None if there was none or it is unknown.
 
         ``leaves``: only log a ``before_stop`` that fails. ``forgiving``: only log any command that fails.
         """
@@ -44,9 +44,9 @@ class Traffic:
         self._forgiving = forgiving
 
     def take_out(self, processes: Sequence[Process], *, all_but_some: bool = False) -> None:
-        """Run ``before_stop`` for each process that runs and is about to be stopped, then wait for ``drain``; raises Failed.
+        """Run ``before_stop`` for each running process that will stop, then wait for ``drain``; raises Failed.
 
-        ``all_but_some``: others of the service go on, so that the host stays in Consul's DNS.
+        ``all_but_some``: other processes of the service keep running, so that the host stays in Consul's DNS.
         """
         if self._leaving is None:
             return
@@ -73,7 +73,7 @@ class Traffic:
                 self._run.context.clock.sleep(seconds)
 
     def let_in(self, processes: Sequence[Process]) -> None:
-        """Run ``after_start`` for each of some processes that are proved healthy; raises Failed."""
+        """Run ``after_start`` for each of these proved processes; raises Failed."""
         services = self._arriving.services
         for process in processes:
             service = services[process.service]
@@ -85,7 +85,7 @@ class Traffic:
                 self._run.context.log.warning("hook.ignored", release=self._arriving.release.name, why=failed.message)
 
     def let_in_again(self, out: Collection[int]) -> set[int]:
-        """Let in the processes with these pids, which were taken out and not stopped; returns those that no command lets in."""
+        """Let in the processes with these pids, which were taken out and kept running; returns those without a command."""
         services = self._arriving.services
         groups = self._run.context.services.processes()
         names = [name for name, service in services.items() if service.after_start]

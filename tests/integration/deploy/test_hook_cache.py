@@ -126,7 +126,7 @@ def test_hook_that_changes_its_own_input_runs_each_time(host: Host) -> None:
     host.configure(hook(host, f"{RUN}; echo more >> lock"))
     for tag in ("v2.0.0", "v2.1.0"):
         skipped = version(host, tag).events("cache.skipped")
-        assert [event["why"].rpartition("/")[2] for event in skipped] == ["lock: the hook has changed what it is made of"]
+        assert [event["why"].rpartition("/")[2] for event in skipped] == ["lock: the hook has changed its own inputs"]
         assert (live(host) / "lock").read_text() == "onemore\n"
 
     assert runs(host) == 2
@@ -174,7 +174,7 @@ def test_variable_of_a_run_counts_if_a_script_that_the_command_names_names_it(
 
     assert runs(host) == runs_of
     why = [event["why"].rpartition("/")[2] for event in ran.events("cache.skipped")]
-    assert why == (["build: it names RELEASE_NUMBER, and each release has another"] if name == "NUMBER" else [])
+    assert why == (["build: it names RELEASE_NUMBER, whose value differs for each release"] if name == "NUMBER" else [])
 
 
 def test_hook_of_release_toml_is_cached_in_the_place_of_its_repository(host: Host) -> None:
@@ -333,7 +333,7 @@ def test_deployment_is_cancelled_while_it_reads_a_file_of_outputs_without_end(ho
 def test_hook_runs_each_time_if_what_it_makes_is_there_before(host: Host) -> None:
     for tag in ("v2.0.0", "v2.1.0"):
         ran = version(host, tag, made__file="of the commit")
-        assert "it is there before the hook has run" in ran.events("cache.skipped")[0]["why"]
+        assert "it exists before the hook has run" in ran.events("cache.skipped")[0]["why"]
 
     assert (runs(host), cached(host)) == (2, [])
 

@@ -143,7 +143,7 @@ def test_dry_run_says_which_services_the_release_would_stop(many: Host) -> None:
 
     told = host.agent("deploy", "--dry-run", "--json", "v1.9.0").json["services"]
 
-    dropped = {service["service"]: service for service in told if service["why"] == "the release does not have it: it is stopped"}
+    dropped = {service["service"]: service for service in told if service["why"] == "the release does not have it, so it stops"}
     assert set(dropped) == {"first", "last"}
     assert {service["loses_requests"] for service in dropped.values()} == {"yes"}
 

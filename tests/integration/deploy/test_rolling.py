@@ -268,7 +268,7 @@ def test_dry_run_says_beforehand_that_an_old_process_may_answer_the_probe(cold_h
     (web,) = host.agent("deploy", "--dry-run", "--json").json["services"]
 
     assert web["loses_requests"] == "depends"
-    assert "a process of the release before may answer its probe" in web["why"]
+    assert "an old process may answer its probe" in web["why"]
     assert 'expect = "{revision}"' in web["hint"]
 
 

@@ -83,7 +83,7 @@ def test_a_rollback_by_command_without_a_name_goes_one_back() -> None:
     ("live", "asked", "code", "said"),
     [
         pytest.param(None, "", Code.NO_TARGET, "no release is live", id="nothing-is-live"),
-        pytest.param(1, "", Code.NO_TARGET, f"no healthy release lies behind {name(1)} \\(v1.0.0\\)", id="nothing-before"),
+        pytest.param(1, "", Code.NO_TARGET, f"there is no healthy release before {name(1)} \\(v1.0.0\\)", id="nothing-before"),
         pytest.param(3, "v9", Code.RELEASE_UNKNOWN, "there is no release 'v9'", id="unknown"),
         pytest.param(3, "2", Code.RELEASE_FAILED, f"{name(2)} \\(v2.0.0\\) failed", id="failed"),
         pytest.param(3, "4", Code.RELEASE_FAILED, f"{name(4)} \\(v4.0.0\\) was never proved healthy", id="built"),

@@ -76,6 +76,6 @@ def test_a_rolling_service_whose_old_processes_may_answer_its_probe(
 
     seen = outlook(service, processes, socket, migrates=True)
 
-    assert ("a process of the release before may answer" in seen.why) is told
+    assert ("an old process may answer" in seen.why) is told
     assert ('expect = "{revision}"' in seen.hint) is told
     assert seen.loses_requests is Loss.DEPENDS or not told
