@@ -29,11 +29,11 @@ class ConsulClient:
     """
 
     def __init__(self, environ: Mapping[str, str], timeout: float = CALL_TIMEOUT) -> None:
-        """``timeout``: seconds that one call may take to connect, and to answer."""
+        """``timeout``: seconds for one call to connect, and to answer."""
         self._environ = environ
         self._timeout = timeout
         self._deadline = Deadline()
-        self._client: Any = None  # of py-consul; replaced after an error of transport
+        self._client: Any = None  # of py-consul; replaced after a transport error
 
     def reachable(self) -> None:
         """Raise ConsulError if the agent does not answer or knows no leader."""
@@ -45,20 +45,20 @@ class ConsulClient:
         """Return the leader's address, or ``""`` if there is none; raises ConsulError."""
         leader = self.get("/v1/status/leader")
         if not isinstance(leader, str):
-            message = f"what answers is no Consul agent: {leader!r:.80}"
+            message = f"the answer is not from a Consul agent: {leader!r:.80}"
             raise ConsulError(message)
         return leader
 
     def warm_up(self) -> None:
-        """Import py-consul, which takes 120 ms: for a thread that has the time."""
+        """Import py-consul, which takes 120 ms; for a thread that can wait."""
         import_module("consul")
 
     def get(self, path: str, **parameters: object) -> Any:
-        """Return the JSON under a path of the API, None if there is nothing (404); raises ConsulError."""
+        """Return the JSON at a path of the API, None for a 404; raises ConsulError."""
         return self._call(lambda http: http.get(_reader(), path, params=list(parameters.items())))
 
     def get_indexed(self, path: str, **parameters: object) -> Any:
-        """Do as get() for a path whose answers have an index: an answer without it is not Consul's, and an error."""
+        """Do as get() for a path whose answers have an index: an answer without it raises ConsulError."""
         return self._call(lambda http: http.get(_reader(indexed=True), path, params=list(parameters.items())))
 
     def put(self, path: str, body: object = None, **parameters: object) -> Any:
@@ -76,24 +76,24 @@ class ConsulClient:
         try:
             if self._client is None:
                 self._client = self._connect()
-            # Read before each call: the file may have been rotated. Set in the session: some calls drop the token.
+            # Read the token before each call, because the file may be rotated. Set it in the session, because some calls drop it.
             self._client.http.session.headers["X-Consul-Token"] = token(self._environ)
             answer = call(self._client.http)
         except requests.RequestException as error:
-            self._client = None  # the certificates may have been rotated as well
+            self._client = None  # the certificates may also be rotated
             raise ConsulError(self._late() or _explain(error, self._timeout, place(self._environ))) from error
         except (consul.ConsulException, ValueError, RecursionError) as error:
             raise ConsulError(self._late() or _explain(error, self._timeout, "")) from error
         except ConsulError:
             self._deadline.end()
             raise
-        if late := self._late():  # what has neither a length nor an end looks whole where it was cut
+        if late := self._late():  # an answer without a length or an end looks complete even if it was cut
             self._client = None
             raise ConsulError(late)
         return answer
 
     def _late(self) -> str:
-        """End the call; returns what to say if its time was over."""
+        """End the call; returns the message if it was too late."""
         return f"Consul did not answer within {self._timeout:g} s" if self._deadline.end() else ""
 
     def _connect(self) -> Any:
@@ -106,7 +106,7 @@ class ConsulClient:
         else:
             client = consul.Consul(host=host, port=port, scheme=scheme, verify=True, connections_timeout=self._timeout)
             adapter = tcp_adapter(scheme, host, port, self._environ, self._deadline)
-        client.token = None  # py-consul has read CONSUL_HTTP_TOKEN, which the token file outranks
+        client.token = None  # py-consul has read CONSUL_HTTP_TOKEN, but the token file takes precedence
         session = client.http.session
         session.trust_env = False
         session.auth = login(self._environ)
@@ -116,11 +116,11 @@ class ConsulClient:
 
 
 def _reader(*, indexed: bool = False) -> Callable[[Any], Any]:
-    """Return what reads an answer: JSON, True for an empty yes, None for a 404, and the words of a conflict."""
+    """Return a reader of answers: JSON, True for an empty yes, None for a 404, and the text of a conflict."""
     from consul.callback import CB
 
     def read(response: Any) -> Any:
-        if response.code == _CONFLICT:  # a transaction that was not done says why
+        if response.code == _CONFLICT:  # a refused transaction gives the reason
             return json.loads(response.body)
         if not response.body and not indexed:
             return CB.boolean()(response) or None
@@ -131,22 +131,22 @@ def _reader(*, indexed: bool = False) -> Callable[[Any], Any]:
 
 
 def _refuse_strangers(answer: Response, **_: object) -> None:
-    """Raise ConsulError for a redirection, which would get the token, and a web page, which would pass for success."""
+    """Raise ConsulError for a redirection, which would get the token, and for a web page, which would count as success."""
     if answer.is_redirect or answer.headers.get("Content-Type", "").startswith("text/html"):
-        message = f"what answers is no Consul agent: {answer.status_code} {answer.reason}"
+        message = f"the answer is not from a Consul agent: {answer.status_code} {answer.reason}"
         raise ConsulError(message)
 
 
 def _read_body(answer: Response, **_: object) -> None:
-    """Read the answer in pieces, before requests reads whatever comes; raises ConsulError for one that is too large."""
+    """Read the answer in pieces, up to a limit that requests lacks; raises ConsulError for a larger one."""
     body = bytearray()
     for piece in answer.iter_content(_PIECE):
         body += piece
         if len(body) > _LARGEST:
             answer.close()
-            message = f"what answers is no Consul agent: the answer is larger than {_LARGEST >> 20} MiB"
+            message = f"the answer is not from a Consul agent: the answer is larger than {_LARGEST >> 20} MiB"
             raise ConsulError(message)
-    answer._content = bytes(body)  # noqa: SLF001 - requests has no other way to hand over what was read
+    answer._content = bytes(body)  # noqa: SLF001 - requests has no other way to pass on the content
 
 
 def _explain(error: Exception, timeout: float, place: str) -> str:
@@ -158,9 +158,9 @@ def _explain(error: Exception, timeout: float, place: str) -> str:
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"Consul's certificate is not trusted: {cause.verify_message}; CONSUL_CACERT names the authorities that are"
+            return f"Consul's certificate is not trusted: {cause.verify_message}; set CONSUL_CACERT to the trusted authorities"
         if isinstance(cause, ssl.SSLError):
             return f"TLS with Consul failed: {cause.reason or cause}"
         # urllib3 does not always set __cause__ to the error that it wraps.
         cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
-    return f"Consul cannot be connected to at {place}" if kind == "ConnectionError" else said
+    return f"cannot connect to Consul at {place}" if kind == "ConnectionError" else said

@@ -1,4 +1,4 @@
-"""How Consul's agent is connected to: the address, TLS and token that the CONSUL_* variables name."""
+"""Connect to Consul's agent with the address, TLS and token of the CONSUL_* variables."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PORTS = {"http": 80, "https": 443}  # of an address without a port, as in the c
 
 
 class ConsulError(Exception):
-    """A call to Consul failed; the text says why."""
+    """A call to Consul failed; the text gives the reason."""
 
 
 class Deadline(threading.local):
-    """The end of each thread's call: when its time is over, whatever it has got by then, its connection is shut down.
+    """The deadline of each thread's call: it shuts down the connection of a late call.
 
-    A time-out of a socket does not do: it begins again with every byte.
+    A time-out of a socket is not enough, because it starts again with every byte.
     """
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class Deadline(threading.local):
         self._over = threading.Event()
 
     def begin(self, connection: socket.socket, seconds: float) -> None:
-        """Shut the connection down in so many seconds, unless end() comes before."""
+        """Shut down the connection in so many seconds, unless end() comes first."""
         self.end()
         over = self._over = threading.Event()
 
         def expire() -> None:
             over.set()
-            with contextlib.suppress(OSError):  # it is closed already
+            with contextlib.suppress(OSError):  # it is already closed
                 connection.shutdown(socket.SHUT_RDWR)
 
         self._timer = threading.Timer(seconds, expire)
@@ -54,7 +54,7 @@ class Deadline(threading.local):
         self._timer.start()
 
     def end(self) -> bool:
-        """End the call; returns whether its time was over."""
+        """End the call; returns whether it was late."""
         timer, self._timer = self._timer, None
         if timer is None:
             return False
@@ -78,13 +78,13 @@ def address(environ: Mapping[str, str] = os.environ) -> tuple[str, str, int]:
 
 
 def place(environ: Mapping[str, str]) -> str:
-    """Return where Consul is, for people, without credentials; raises ValueError for an address that is none."""
+    """Return the address of Consul for people, without credentials; raises ValueError for an invalid one."""
     scheme, host, port = address(environ)
     return f"unix://{host}" if scheme == "unix" else f"{scheme}://{host}:{port}"
 
 
 def login(environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Read the user and the password in CONSUL_HTTP_ADDR, which a proxy before the agent may want; None if it has none."""
+    """Read the user and the password in CONSUL_HTTP_ADDR, which a proxy before the agent may need; None without any."""
     return _given(environ).login
 
 
@@ -101,7 +101,7 @@ def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def tcp_adapter(scheme: str, host: str, port: int, environ: Mapping[str, str], deadline: Deadline) -> HTTPAdapter:
-    """Return an adapter that connects to a port, with TLS for https; raises ConsulError for certificates it cannot use."""
+    """Return an adapter that connects to a port, with TLS for https; raises ConsulError for unusable certificates."""
     import urllib3
 
     if scheme == "http":
@@ -131,7 +131,7 @@ def unix_adapter(path: str, timeout: float, deadline: Deadline) -> HTTPAdapter:
 
 
 def _adapter(pool: Any, deadline: Deadline) -> HTTPAdapter:
-    """Make requests use this pool and its TLS: its own adapter knows no Unix sockets, and trusts its own authorities only."""
+    """Make requests use this pool and its TLS; its own adapter has no Unix sockets, and trusts only its own authorities."""
     from requests.adapters import HTTPAdapter
 
     class Bounded(pool.ConnectionCls):  # type: ignore[misc]  # of TCP, TLS or a Unix socket
@@ -167,7 +167,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
         context.load_default_certs()
     certificate, key = environ.get(Variable.CONSUL_CLIENT_CERT), environ.get(Variable.CONSUL_CLIENT_KEY)
     if bool(certificate) != bool(key):
-        message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"
+        message = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must both be set"
         raise ConsulError(message)
     if certificate and key:
         _load(Variable.CONSUL_CLIENT_KEY, key, lambda _: None)
@@ -180,7 +180,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
 
 def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
     try:
-        read_regular(Path(file), _LARGEST_PEM)  # OpenSSL would wait for a pipe, and read what has no end
+        read_regular(Path(file), _LARGEST_PEM)  # OpenSSL would wait for a pipe, and read an endless file
         load(file)
     except OSError as error:  # ssl.SSLError is one
         message = f"cannot use {variable} {file}: {error.strerror or error}"
@@ -188,7 +188,7 @@ def _load(variable: str, file: str, load: Callable[[str], None]) -> None:
 
 
 def token(environ: Mapping[str, str]) -> str:
-    """Read CONSUL_HTTP_TOKEN_FILE, else CONSUL_HTTP_TOKEN; empty if neither is set. Raises ConsulError, never repeating it."""
+    """Read CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN; empty if neither is set. Raises ConsulError without the token."""
     file = environ.get(Variable.CONSUL_HTTP_TOKEN_FILE)
     found = ""
     if file:
@@ -199,6 +199,6 @@ def token(environ: Mapping[str, str]) -> str:
             raise ConsulError(message) from error
     found = found or environ.get(Variable.CONSUL_HTTP_TOKEN, "")
     if not (found.isascii() and found.isprintable()):
-        message = "what CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN holds is no token"  # the message of requests would show it
+        message = "CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN has no valid token"  # the message of requests would show the token
         raise ConsulError(message)
     return found

@@ -1,4 +1,4 @@
-"""Read the fleet's last completed rollout from the key in Consul that it has set."""
+"""Read the fleet's last completed rollout from its key in Consul."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ConsulFollowed:
         self._consul = ConsulClient(environ)
 
     def completed(self) -> Completed | None:
-        """Return the last completed rollout, or None; takes two seconds at most. Raises Refused (consul-unreachable)."""
+        """Return the last completed rollout, or None; takes at most two seconds. Raises Refused (consul-unreachable)."""
         try:
             entry = read_entry(self._consul, self._key)
             if entry is None:
@@ -35,13 +35,13 @@ class ConsulFollowed:
         except ConsulError as error:
             raise _unknown(str(error)) from error
         except OTHER_SHAPE as error:  # edited by hand, or not Consul's answer
-            why = f"{self._key} has nothing that a rollout wrote: {error!r:.80}"
+            why = f"{self._key} has no valid completed rollout: {error!r:.80}"
             raise _unknown(why) from error
 
 
 def _unknown(why: str) -> Refused:
     return Refused(
         Code.CONSUL_UNREACHABLE,
-        f"what the fleet last rolled out cannot be known: {why}",
-        hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md); or name a revision: `release-agent deploy REVISION`",
+        f"cannot read the fleet's last completed rollout: {why}",
+        hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md), or run `release-agent deploy REVISION`",
     )

@@ -1,16 +1,16 @@
 """The keys of everything that this project keeps in Consul's KV store.
 
 ``PREFIX/ENVIRONMENT/APP/hosts/HOST``         a host's record: its last deployment
-``PREFIX/ENVIRONMENT/APP/rollout/lock``       held by a session; who holds it
+``PREFIX/ENVIRONMENT/APP/rollout/lock``       the lock; a session holds it, its value names the holder
 ``PREFIX/ENVIRONMENT/APP/rollout/kept``       the ids of the fleet's rollouts, oldest first
-``PREFIX/ENVIRONMENT/APP/rollout/completed``  what the fleet is to run
-``PREFIX/ENVIRONMENT/APP/rollout/frozen``     why, by whom and until when rollouts of the fleet are refused
-``PREFIX/_rollouts/ID/plan``                  all but the hosts; written last: if it is there, the rollout is whole
+``PREFIX/ENVIRONMENT/APP/rollout/completed``  the revision for the fleet
+``PREFIX/ENVIRONMENT/APP/rollout/frozen``     the freeze of the fleet's rollouts: reason, person, end
+``PREFIX/_rollouts/ID/plan``                  everything except the hosts; written last: with it, the rollout is complete
 ``PREFIX/_rollouts/ID/hosts/NAME``            one host of a rollout
-``PREFIX/_rollouts/ID/orders/ORDER``          an order that the rollout's operator has not obeyed yet
-``PREFIX/_rollouts/ID/order``                 the same of an older agent
+``PREFIX/_rollouts/ID/orders/ORDER``          an order that waits for the rollout's operator
+``PREFIX/_rollouts/ID/order``                 an order of an older agent
 
-No environment's name begins with "_".
+No environment's name starts with "_".
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FleetKeys:
 
     @property
     def completed(self) -> str:
-        """The revision that the fleet is to run."""
+        """The key of the revision for the fleet."""
         return self._rollout("completed")
 
     @property
@@ -64,30 +64,30 @@ class RolloutKeys:
 
     @property
     def folder(self) -> str:
-        """The folder of all of them."""
+        """The folder of all keys of the rollout."""
         return f"{rollouts(self.prefix)}{self.id}/"
 
     @property
     def plan(self) -> str:
-        """The rollout without its hosts."""
+        """The key of the rollout without its hosts."""
         return f"{self.folder}plan"
 
     @property
     def hosts(self) -> str:
-        """The folder of its hosts."""
+        """The folder of the rollout's hosts."""
         return f"{self.folder}hosts/"
 
     def host(self, name: str) -> str:
-        """Return the key of one host; a name may have a slash in it."""
+        """Return the key of one host, whose name may contain a slash."""
         return f"{self.hosts}{quote(name, safe='')}"
 
     @property
     def orders(self) -> str:
-        """What the keys of the orders begin with that wait for the rollout's operator."""
+        """The prefix of the keys of waiting orders."""
         return f"{self.folder}order"
 
     def order(self, identity: str) -> str:
-        """Return the key of one order; that of an older agent, which left one at most, has the rollout's id."""
+        """Return the key of one order; the only order of an older agent has the rollout's id."""
         return self.orders if identity == self.id else f"{self.folder}orders/{identity}"
 
 

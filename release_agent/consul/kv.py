@@ -19,7 +19,7 @@ MOST_OPERATIONS = 64  # Consul's limit for one transaction
 MOST_BYTES = 400_000  # of the values of a transaction; Consul's limit is 512 KB of JSON
 _DENIED = "Permission denied"
 T = TypeVar("T")
-# What reading raises that has another shape than what Consul answers, or than what an agent wrote into a key.
+# Errors from reading an unexpected answer of Consul, or an unexpected value of a key.
 OTHER_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
@@ -52,14 +52,14 @@ class KeyValueStore:
         return self._understood(lambda: read_entry(self._client, key))
 
     def tree(self, prefix: str) -> list[Entry]:
-        """Return the keys under a prefix that the token may read; Consul does not say if there are others, get() does."""
+        """Return the keys under a prefix that the token may read; Consul hides the other keys; get() raises for them."""
         return self._understood(lambda: _entries(self._client.get_indexed(_path(prefix), recurse=1) or ()))
 
     def folders(self, prefix: str) -> list[str]:
         """Return the part after ``prefix``, which ends with a slash, and before the next slash of every key under it."""
         found = self._understood(lambda: _texts(self._client.get_indexed(_path(prefix), keys=1, separator="/") or []))
         if not found:
-            self.get(prefix)  # raises if the token may not read it; the list is empty in that case, too
+            self.get(prefix)  # raises if the token may not read it; the list would only be empty
         return [key.removeprefix(prefix).rstrip("/") for key in found]
 
     def put(self, key: str, text: str) -> None:
@@ -68,7 +68,7 @@ class KeyValueStore:
             raise _no_consul(key)
 
     def transact(self, operations: Sequence[dict[str, Any]]) -> list[Entry]:
-        """Do all of the operations or none; returns the keys as they are afterwards. Raises Conflict."""
+        """Do all of the operations or none; returns the keys afterwards. Raises Conflict."""
         body = [{"KV": operation} for operation in operations]
         done = self._understood(lambda: _Transacted.of(self._client.put("/v1/txn", body)))
         if done.error:
@@ -80,8 +80,8 @@ class KeyValueStore:
 
     def open_session(self, name: str) -> str:
         """Open a session of the local agent's node, which ends with the node or ``TTL`` after its renewal; returns its id."""
-        # No lock delay, which protects a new holder from late writes of the old one: every write here is fenced by
-        # the session instead, and the next holder need not wait.
+        # No lock delay, which protects a new holder from late writes of the old one: here the session fences
+        # every write, so that the next holder need not wait.
         wanted = {"Name": name, "Behavior": "release", "TTL": f"{TTL}s", "LockDelay": "0s"}
         session = self._understood(lambda: self._client.put("/v1/session/create", wanted)["ID"])
         if not isinstance(session, str):
@@ -145,7 +145,7 @@ def unreachable(error: ConsulError) -> RecordUnreachable:
     return RecordUnreachable(
         Code.RECORD_UNREACHABLE,
         f"the record of rollouts in Consul cannot be used: {error}",
-        hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md has the rights that rollouts need); then go on: "
+        hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md has the rights that rollouts need); then run "
         "`release-agent rollout list`",
     )
 
@@ -155,7 +155,7 @@ def _refused(key: str) -> RecordUnreachable:
 
 
 def _no_consul(what: object) -> RecordUnreachable:
-    return unreachable(ConsulError(f"what answers is no Consul: {what!r:.80}"))
+    return unreachable(ConsulError(f"the answer is not from Consul: {what!r:.80}"))
 
 
 class _Transacted(NamedTuple):
@@ -177,7 +177,7 @@ def _entries(found: Iterable[dict[str, Any] | None]) -> list[Entry]:
 
 
 def _entry(one: dict[str, Any]) -> Entry:
-    """Make an entry of what Consul says of a key; raises one of OTHER_SHAPE."""
+    """Make an entry of Consul's answer about a key; raises one of OTHER_SHAPE."""
     session, numbers = one.get("Session"), (one["LockIndex"], one["ModifyIndex"])
     _texts([one["Key"], session or ""])
     if not all(isinstance(number, int) for number in numbers):

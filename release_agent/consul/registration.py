@@ -24,14 +24,14 @@ _LONGEST_OUTPUT = 4000  # Consul cuts at 4096 bytes
 _FORGOTTEN = ('Unknown check "{}"', 'CheckID "{}" does not have associated TTL')
 _WAYS = {HealthState.PASSING: "pass", HealthState.WARNING: "warn", HealthState.CRITICAL: "fail"}
 _OWN_HOST = "give each container an [app] host of its own"
-_NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: nothing is sent; the kernel only picks a source address
+_NO_ROUTE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737: no packet is sent; the kernel only picks a source address
 
 
 class ConsulAgent:
     """One host in Consul; every method raises ConsulError."""
 
     def __init__(self, settings: Consul, app: App, environ: Mapping[str, str]) -> None:
-        """``environ``: its CONSUL_* variables have address, token and TLS; connects at the first call."""
+        """``environ``: its CONSUL_* variables give address, token and TLS; connects at the first call."""
         self._settings = settings
         self._app = app
         self._service = f"release-agent:{app.name}:{app.host}"
@@ -40,7 +40,7 @@ class ConsulAgent:
 
     @property
     def ttl(self) -> float:
-        """How long the check lives if a monitor renews it (seconds)."""
+        """The TTL of the check in seconds, for a monitor that renews it."""
         return self._settings.ttl
 
     @property
@@ -55,26 +55,26 @@ class ConsulAgent:
         return self._app.address or own_address()
 
     def health(self) -> Health | None:
-        """Return the verdict that this host's check has, its output as the only problem; None if Consul does not know it."""
+        """Return the verdict of this host's check, with its output as the only problem; None if Consul has no such check."""
         check = self._checks().get(self._check)
         return Health(HealthState(check["Status"]), (check["Output"],) if check["Output"] else ()) if check else None
 
     def in_maintenance(self) -> str | None:
-        """Return the reason why a person has put the service or its node into maintenance mode; None if nobody has.
+        """Return the reason of the maintenance mode of the service or its node; None without maintenance mode.
 
         The node's mode is seen only if the token may read the node.
         """
         checks = self._checks()
         for check in (f"_service_maintenance:{self._service}", "_node_maintenance"):
             if check in checks:
-                return str(checks[check]["Notes"]) or "no reason was given"
+                return str(checks[check]["Notes"]) or "no reason given"
         return None
 
     def register(self, release: Release | None, health: Health, ttl: float) -> None:
         """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state.
 
-        A container of another address that has the same host name and is not critical is not overwritten, unless
-        nobody renews its check or this one: what is left of an old container would stay for a day.
+        It does not replace a container with another address and the same host name that is not critical, unless
+        no monitor renews its check or this one: otherwise the entry of an old container would stay for a day.
         """
         app = self._app
         is_watched = ttl < UNWATCHED_TTL
@@ -108,7 +108,7 @@ class ConsulAgent:
         self._put("/v1/agent/service/register", service)
 
     def require_own(self) -> None:
-        """Raise ConsulError if a container of another address has this host's name, has a monitor and is not critical."""
+        """Raise ConsulError if a container with another address has this host's name, has a monitor and is not critical."""
         there = self._consul.get(f"/v1/agent/service/{self._service}")
         meta = there.get("Meta") if isinstance(there, dict) else None
         if not isinstance(meta, dict) or meta.get("watched") != "true":
@@ -125,7 +125,7 @@ class ConsulAgent:
             raise ConsulError(message)
 
     def update(self, release: Release | None, health: Health) -> bool:
-        """Set the check and renew its TTL; returns False if Consul does not know it, as after a loss of its data."""
+        """Set the check and renew its TTL; returns False if Consul does not know the check, as after a loss of its data."""
         way = _WAYS[health.state]
         output = (health.why or _healthy(release))[:_LONGEST_OUTPUT]
         try:
@@ -136,10 +136,10 @@ class ConsulAgent:
             raise
 
     def put(self, record: Mapping[str, Any]) -> str:
-        """Write the host's record; returns a warning if that of a container of another address was overwritten, or ``""``.
+        """Write the host's record; returns a warning if it replaced the record of a container with another address.
 
-        Each Consul agent has services of its own, the key is one for all: two containers of one host name, each
-        with another Consul agent, meet nowhere else.
+        All Consul agents share this key, but not their services. So it shows two containers with one host name
+        and different Consul agents.
         """
         other, address = self._last_address(), record.get("address")
         self._put(f"/v1/kv/{self.key}", json.dumps(record, sort_keys=True))
@@ -148,7 +148,7 @@ class ConsulAgent:
         return f"host {self._app.host} of {self._app.name} was reported from {other} before, not from {address}; {_OWN_HOST}"
 
     def _last_address(self) -> str:
-        """Return the address in the record that is there; empty if there is none, or something that is no record."""
+        """Return the address in the existing record; empty if there is none, or it is not a record."""
         there = self._consul.get(f"/v1/kv/{self.key}")
         try:
             return str(json.loads(b64decode(there[0]["Value"]))["address"])
@@ -156,7 +156,7 @@ class ConsulAgent:
             return ""
 
     def warm_up(self) -> None:
-        """Load what the first call needs, for a thread that has the time."""
+        """Import the modules of the first call; for a thread that can wait."""
         self._consul.warm_up()
 
     def reachable(self) -> None:
@@ -172,7 +172,7 @@ class ConsulAgent:
 
     def _put(self, path: str, body: object) -> None:
         if self._consul.put(path, body) is not True:
-            message = "Consul did not take it"
+            message = "Consul did not accept it"
             raise ConsulError(message)
 
 

@@ -1,7 +1,7 @@
 """Report a run to Consul: the service, its health check and the host's record. Consul never decides a run nor delays it.
 
-One thread talks to Consul. A run waits for it for BUDGET seconds at most, all
-waits together. Reports that were not sent by then stay in the journal.
+One thread talks to Consul. A run waits for it for at most BUDGET seconds in
+total. Reports that are not sent by then stay in the journal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
     from release_agent.system.logs import Log
 
-_Shown = tuple["Release | None", Health]  # what the check was last set from: the live release and its health
+_Shown = tuple["Release | None", Health]  # source of the check: the live release and its health
 
 BUDGET = 5.0  # seconds
 _FIRST_WAIT = 2.0  # seconds
@@ -31,7 +31,7 @@ _UNKEPT = -1  # number of a report that could not be written to the journal
 
 
 class Spool(Protocol):
-    """The queue of reports that are not sent yet: the journal."""
+    """The queue of unsent reports, in the journal."""
 
     def keep_report(self, body: dict[str, Any]) -> None:
         """Add a report."""
@@ -44,12 +44,12 @@ class Spool(Protocol):
 
 
 class ConsulReporter:
-    """Reports of one run, sent by one thread; to be called from the main thread only."""
+    """The reports of one run, sent by one thread; call it only from the main thread."""
 
     def __init__(  # noqa: PLR0913 - made in one place
         self, agent: ConsulAgent, spool: Spool, clock: Clock, log: Log, *, watched: Callable[[], bool], ttl: float
     ) -> None:
-        """``watched``: whether a ``monitor`` renews the check between runs, whose TTL is then ``ttl`` seconds, else a day."""
+        """``watched``: whether a ``monitor`` renews the check between runs; then its TTL is ``ttl`` seconds, otherwise a day."""
         self._agent = agent
         self._spool = spool
         self._clock = clock
@@ -73,7 +73,7 @@ class ConsulReporter:
         self._tell("deploying", release, HealthState.WARNING)
 
     def draining(self, release: Release) -> None:
-        """Set the check to ``critical``, which takes the host out of Consul's DNS: its processes are about to be stopped."""
+        """Set the check to ``critical``, which takes the host out of Consul's DNS before its processes stop."""
         self._tell("draining", release, HealthState.CRITICAL)
 
     def _tell(self, what: str, release: Release, state: HealthState) -> None:
@@ -96,7 +96,7 @@ class ConsulReporter:
             self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
-        sent: dict[int, str] = {}  # with the warning of each
+        sent: dict[int, str] = {}  # with the warning for each
         error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
         for why in filter(None, sent.values()):
             self._log.warning("report.replaced", why=why)
@@ -107,7 +107,7 @@ class ConsulReporter:
             self._log.info("report.sent", reports=len(sent))
 
     def _forget(self, sent: Iterable[int]) -> None:
-        """Forget what was sent; on a full disk it is sent once more by the next run."""
+        """Remove a sent report from the queue; on a full disk the next run sends it again."""
         try:
             for seq in sent:
                 self._spool.forget_report(seq)
@@ -201,5 +201,5 @@ class _Worker:
 def _show(agent: ConsulAgent, release: Release | None, health: Health, ttl: float) -> None:
     agent.register(release, health, ttl)
     if not agent.update(release, health):
-        message = "Consul does not know the check it was just given"
+        message = "Consul does not know its new check"
         raise ConsulError(message)

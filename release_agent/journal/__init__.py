@@ -1,1 +1,1 @@
-"""state.db: what was done and is being done."""
+"""state.db: the history of all runs, and the state of the current one."""

@@ -1,7 +1,7 @@
-"""The file ``state.db``: opened, found missing or broken, read and written.
+"""The file ``state.db``: open, check, read and write it.
 
 SQLite with its rollback journal, not WAL, for the reasons in docs/architecture.md.
-Every commit is synced: recovery reads from here how far a killed run got.
+Every commit is synced, because recovery reads the stage of a killed run from it.
 
 Only the standard library is imported: supervisord loads this module.
 """
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# One string for each migration: see migrate(). An older agent may run beside this one, so what it reads and writes stays.
-# deployment.published: an older agent reads it, and this one the stage, which says the same.
+# One string for each migration: see migrate(). An older agent may run beside this one, so its tables stay.
+# deployment.published: an older agent reads it; this one reads the stage, which means the same.
 _MIGRATIONS = (
     """
 CREATE TABLE deployment (
@@ -57,13 +57,13 @@ _RESERVE = 128 * 1024  # bytes
 
 
 class Database:
-    """An open ``state.db``. Use it as a context: its end closes the file.
+    """An open ``state.db``, a context manager that closes the file.
 
     Reading needs no lock. A writer holds the root's lock.
     """
 
     def __init__(self, path: Path, *, write: bool = False, patience: float = 10.0) -> None:
-        """Open the file; with ``write`` it is made if it is missing. Raises Failed (journal-broken, disk-full).
+        """Open the file; with ``write``, make a missing one. Raises Failed (journal-broken, disk-full).
 
         ``patience``: seconds to wait for another's commit.
         """
@@ -76,7 +76,7 @@ class Database:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file: no descriptor of it stays open."""
+        """Close the file, with all its descriptors."""
         self._db.close()
 
     def read(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
@@ -86,12 +86,12 @@ class Database:
 
     @contextmanager
     def understanding(self) -> Iterator[None]:
-        """Raise Failed (journal-broken) if what the file holds is not what an agent wrote into it."""
+        """Raise Failed (journal-broken) if the file contains data that no agent wrote."""
         with _explained(self._path):
             try:
                 yield
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                message = f"it holds something that no agent wrote: {error}"
+                message = f"it contains data that no agent wrote: {error}"
                 raise sqlite3.DataError(message) from error
 
     def write(self, query: str, values: tuple[object, ...]) -> None:
@@ -100,14 +100,14 @@ class Database:
             self._db.execute(query, values)
 
     def reserve(self) -> None:
-        """Keep room in the file, and in SQLite's own journal beside it, for the writes of a rollback on a full disk.
+        """Reserve space in the file, and in SQLite's own journal beside it, for the writes of a rollback on a full disk.
 
         Raises Failed (disk-full).
         """
         with _explained(self._path):
             free = self._db.execute("PRAGMA freelist_count").fetchone()[0] * self._db.execute("PRAGMA page_size").fetchone()[0]
             if free < _RESERVE:
-                # The pages of what is deleted stay in the file, and are used again.
+                # The pages of deleted rows stay in the file for later rows.
                 with transaction(self._db):
                     self._db.execute("INSERT OR REPLACE INTO setting VALUES ('reserve', zeroblob(?))", (_RESERVE * 2,))
                 self._db.execute("DELETE FROM setting WHERE name = 'reserve'")
@@ -115,13 +115,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all that is written in a block, or none of it if it raises; raises Failed."""
+        """Commit all writes of a block, or none of them if it raises; raises Failed."""
         with _explained(self._path), transaction(self._db):
             yield
 
 
 def _lengthen(file: Path, size: int) -> None:
-    """Write zeros to the end of a file until it has ``size`` bytes; SQLite takes what is after its own end for nothing."""
+    """Write zeros to the end of a file until it has ``size`` bytes; SQLite ignores everything after its own end."""
     with file.open("ab") as opened:
         missing = size - opened.tell()
         if missing > 0:
@@ -138,13 +138,13 @@ def _opened_to_write(path: Path, patience: float) -> sqlite3.Connection:
         # Its journal stays after each commit, so that the next one needs no inode: see reserve().
         db.execute("PRAGMA journal_mode = PERSIST")
         if migrations_done(db, _MIGRATIONS) == 0:
-            path.chmod(0o640)  # hooks' output is kept in it
+            path.chmod(0o640)  # it contains hooks' output
         migrate(db, _MIGRATIONS)
     return db
 
 
 def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
-    """Open what there is; a file that is missing, or being made at this moment, is as good as an empty one."""
+    """Open an existing file; a missing or unfinished one counts as empty."""
     if path.exists():
         refuse_special(path)
         db = connect_reading(path, patience)
@@ -158,7 +158,7 @@ def _opened_to_read(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def is_broken(path: Path) -> bool:
-    """Return whether there is a file that SQLite cannot read, all of it, or something that is no file."""
+    """Return whether the path is not a file, or a file that SQLite cannot read completely."""
     if find_special(path):
         return True
     if not path.exists():
@@ -174,7 +174,7 @@ def is_broken(path: Path) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a broken database, and what belongs to it, out of the way; returns where it lies now.
+    """Move a broken database and its files away; returns the new path.
 
     Raises Failed (journal-broken).
     """
@@ -193,7 +193,7 @@ def _is_closed(error: sqlite3.Error | OSError) -> bool:
 
 
 def _finds_no_room(error: sqlite3.Error | OSError, path: Path) -> bool:
-    """Return whether the disk is full; SQLite says of a file that it cannot make there only that it cannot open it."""
+    """Return whether the disk is full; SQLite then only reports that it cannot open the file."""
     code = _primary(error)
     if code == sqlite3.SQLITE_CANTOPEN:
         return path.parent.is_dir() and is_full(path.parent)
@@ -206,7 +206,7 @@ def _primary(error: sqlite3.Error | OSError) -> int:
 
 def _what_next(error: sqlite3.Error | OSError, path: Path) -> str:
     if isinstance(error, NewerLayoutError):
-        return f"run the newer release-agent again; or move {path} away: the next run makes one from the releases"
+        return f"run the newer release-agent again, or move {path} away: the next run makes a new journal from the releases"
     return (_is_closed(error) and user_to_be(path)) or "if it is broken: `release-agent doctor --repair`"
 
 
@@ -216,7 +216,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         if _finds_no_room(error, path):
-            message = f"no room for the journal {path}"
+            message = f"no space for the journal {path}"
             raise disk_full(message) from error
         raise Failed(
             Code.JOURNAL_BROKEN,

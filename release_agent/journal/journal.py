@@ -1,4 +1,4 @@
-"""The journal: what was deployed, what is being deployed, what was live when."""
+"""The journal: finished and open deployments, and the live release over time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from release_agent.model import (
     release_number,
 )
 
-# A process that was started by a restart may seem to have started up to a
+# A process that a restart started may seem to have started up to a
 # second before the publication: /proc/stat gives the boot time in whole seconds.
 _START_TOLERANCE = 1.0
 _HISTORY = "SELECT id, action, trigger, started_at, record, revision, release, commits, previous FROM deployment"
@@ -29,7 +29,7 @@ _HISTORY = "SELECT id, action, trigger, started_at, record, revision, release, c
 
 @dataclass(frozen=True)
 class HookRun:
-    """How a hook went: its stage, its command, how it ended and its last output."""
+    """One run of a hook: its stage, its command, its end and its last output."""
 
     stage: str
     run: str
@@ -43,7 +43,7 @@ class StateDatabase(Notes):
     # Writing
 
     def begin(self, request: Request, started_at: str) -> None:
-        """Write down a deployment that begins; ``started_at`` is RFC 3339."""
+        """Write down the start of a deployment; ``started_at`` is RFC 3339."""
         asked = Record.of(request).to_json()
         self.write(
             "INSERT INTO deployment (id, action, trigger, revision, started_at, stage, record) VALUES (?,?,?,?,?,?,?)",
@@ -51,16 +51,16 @@ class StateDatabase(Notes):
         )
 
     def phase(self, name: str, record: Record) -> None:
-        """Note what a deployment does now, and what is known of it so far."""
+        """Note the phase of a deployment, and its record so far."""
         self._update(record, phase=name, record=json.dumps(record.to_json()))
 
     def stage(self, stage: Stage, record: Record) -> None:
-        """Note, durably, that a deployment publishes or reverts: from here on a killed run is finished instead of undone."""
+        """Note, durable, that a deployment publishes or reverts: then recovery finishes a killed run instead of undoing it."""
         # The column `published` is for an older agent beside this one.
         self._update(record, stage=stage, published=1)
 
     def end(self, record: Record, kind: Kind | None) -> None:
-        """Write down how a deployment ended; again, when more is known."""
+        """Write down the end of a deployment; may be called again with more facts."""
         self._update(record, outcome=record.outcome, kind=kind, record=json.dumps(record.to_json()))
 
     def _update(self, known: Record, /, **columns: str | int | None) -> None:
@@ -70,7 +70,7 @@ class StateDatabase(Notes):
         self.write(f"UPDATE deployment SET {assignments} WHERE id = ?", (*columns.values(), known.id))  # noqa: S608 - names
 
     def published(self, release: str, moment: float) -> None:
-        """Note what is live from a moment on (seconds since 1970)."""
+        """Note the live release from a moment on (seconds since 1970)."""
         self.write("INSERT INTO publication (moment, release) VALUES (?,?)", (moment, release))
 
     def hook(self, deployment: str, stage: str, run: str, ended: str, output: str) -> None:
@@ -82,7 +82,7 @@ class StateDatabase(Notes):
     # Deployments that have not ended; one of them may have been killed
 
     def unfinished(self) -> list[UnfinishedDeployment]:
-        """Return the deployments that never ended, oldest first."""
+        """Return the unfinished deployments, oldest first."""
         rows = self.read(
             "SELECT id, action, trigger, revision, release, commits, previous, stage, kind, record FROM deployment"
             " WHERE outcome IS NULL ORDER BY seq"
@@ -95,16 +95,16 @@ class StateDatabase(Notes):
         return (rows[0][0], rows[0][1]) if rows else None
 
     def stage_of(self, deployment: str) -> Stage | None:
-        """Return how far a deployment got."""
+        """Return the stage of a deployment."""
         rows = self.read("SELECT stage FROM deployment WHERE id = ?", (deployment,))
         return _stage(rows[0][0]) if rows else None
 
-    # What was live, and what of it decides what comes next
+    # The live releases of the past, which decide the next steps
 
     def line(self) -> list[str]:
-        """Return the releases one can go back along: oldest first, the live one last.
+        """Return the line of releases for rollbacks: oldest first, the live one last.
 
-        A deployment adds to its end, a rollback goes back along it; failed ones never were on it.
+        A deployment adds to its end, a rollback goes back along it; failed releases are not on it.
         """
         line: list[str] = []
         query = "SELECT action, release FROM deployment WHERE outcome IN (?, ?) AND release IS NOT NULL ORDER BY seq"
@@ -122,13 +122,13 @@ class StateDatabase(Notes):
         return rows[0][0] if rows else None
 
     def last_deployed(self) -> Deployed | None:
-        """Return the newest run that ended with its release live; one that changed nothing is none."""
+        """Return the newest run that made its release live; a run without changes does not count."""
         query = "SELECT release, action, trigger FROM deployment WHERE outcome = ? ORDER BY seq DESC LIMIT 1"
         rows = self.read(query, (Outcome.DEPLOYED,))
         return Deployed(*rows[0]) if rows else None
 
     def deployed_commits(self, tag: str) -> dict[str, str] | None:
-        """Return the commits that a tag named when it was last published, or None if it never was."""
+        """Return the commits that a tag named when it was last published, or None if it was never published."""
         query = (
             "SELECT commits FROM deployment WHERE (stage <> ? OR outcome = ?) AND revision = ? AND action = ?"
             " AND (kind = ? OR kind IS NULL)"
@@ -139,12 +139,12 @@ class StateDatabase(Notes):
             return dict(json.loads(rows[0][0])) if rows else None
 
     def was_tried(self, commits: dict[str, str]) -> bool:
-        """Return whether these commits were deployed before, however that ended."""
+        """Return whether these commits were deployed before, with any outcome."""
         query = "SELECT 1 FROM deployment WHERE action = ? AND commits = ? LIMIT 1"
         return bool(self.read(query, (Action.DEPLOY, json.dumps(commits))))
 
     def last_number(self) -> int:
-        """Return the highest release number ever given, 0 for none."""
+        """Return the highest release number ever used, 0 for none."""
         rows = self.read("SELECT release FROM deployment WHERE release IS NOT NULL")
         with self.understanding():
             return max((release_number(row[0]) for row in rows), default=0)
@@ -157,18 +157,18 @@ class StateDatabase(Notes):
             return [_history_entry(row) for row in self.read(_HISTORY + " ORDER BY seq DESC LIMIT ?", (limit,))]
 
     def entry(self, deployment: str) -> dict[str, Any] | None:
-        """Return one deployment as history() shapes it."""
+        """Return one deployment in the shape of history()."""
         rows = self.read(_HISTORY + " WHERE id = ?", (deployment,))
         with self.understanding():
             return _history_entry(rows[0]) if rows else None
 
     def hooks_of(self, deployment: str) -> list[HookRun]:
-        """Return how a deployment's hooks went, in order."""
+        """Return the runs of a deployment's hooks, in order."""
         rows = self.read("SELECT stage, run, ended, output FROM hook WHERE deployment = ? ORDER BY seq", (deployment,))
         return [HookRun(*row) for row in rows]
 
     def require_understood(self) -> None:
-        """Raise Failed (journal-broken) if a row holds what no agent wrote; reads all of them."""
+        """Raise Failed (journal-broken) if a row has data that no agent wrote; reads all rows."""
         self.history()
         with self.understanding():
             self.unfinished()
@@ -176,17 +176,17 @@ class StateDatabase(Notes):
             self.frozen()
 
     def is_empty(self) -> bool:
-        """Return whether nothing was ever journaled here."""
+        """Return whether the journal has no runs."""
         return not self.read("SELECT 1 FROM deployment LIMIT 1")
 
 
 def empty_journal() -> StateDatabase:
-    """Make a journal without a file: what is written into it goes with it."""
+    """Make a journal in memory."""
     return StateDatabase(Path("/nonexistent/state.db"))
 
 
 def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
-    """Make a deployment of a row, which an older or a newer agent may have written."""
+    """Make a deployment of a row of any agent's version."""
     identity, action, trigger, revision, release, commits, previous, stage, kind, told = row
     request = Request(identity, known_member(action, Action.DEPLOY), revision or "", release or "", trigger=trigger)
     last = Record.from_json(json.loads(told)) if told else Record(identity)
@@ -196,7 +196,7 @@ def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
 
 
 def _commits(text: str) -> dict[str, str]:
-    """Read commits, or none if no agent wrote them: recovery does without."""
+    """Read commits, or none if they are invalid, because recovery works without them."""
     try:
         read = json.loads(text)
     except (ValueError, TypeError, RecursionError):
@@ -212,6 +212,6 @@ def _stage(stage: str) -> Stage:
 def _history_entry(row: tuple[Any, ...]) -> dict[str, Any]:
     identity, action, trigger, started_at, told, revision, release, commits, previous = row
     record = Record.from_json(json.loads(told)) if told else Record(identity)
-    if record.outcome is None:  # the record has what was known when its phase began
+    if record.outcome is None:  # the record has the facts from the start of its phase
         record = replace(record, release=release, revision=revision or None, commits=_commits(commits), previous=previous)
     return {**record.to_json(), "action": action, "trigger": trigger, "started_at": started_at}

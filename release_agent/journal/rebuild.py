@@ -1,4 +1,4 @@
-"""A journal made anew from the releases that lie on disk."""
+"""Rebuild a journal from the releases on disk."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class PastPublication(NamedTuple):
 
 
 def rebuild(journal: StateDatabase, releases: Sequence[Release], current: str | None) -> None:
-    """Fill an empty journal from what lies on disk, whole or not at all; raises Failed."""
+    """Fill an empty journal from the releases on disk, completely or not at all; raises Failed."""
     with journal.transaction():
         for publication in publications(releases, current):
             _write(journal, publication)
 
 
 def publications(releases: Sequence[Release], current: str | None) -> list[PastPublication]:
-    """Work out in which order releases were live, oldest first; the one named ``current`` is live now.
+    """Work out the order in which releases were live, oldest first; the one named ``current`` is live now.
 
-    The live release was deployed after the release it replaced, and so on back. Others of a lower number came before all
-    of these. Those of a higher number were live too, and then the agent went back to the live one.
+    The live release was deployed after the release it replaced, and so on. Other releases with a lower number came
+    before these. Releases with a higher number were also live, and then the agent rolled back to the live one.
     """
     known = {release.name: release for release in releases if release.published_at and release.state is not State.BUILT}
     live = known.get(current or "")

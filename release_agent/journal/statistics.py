@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def totals(journal: Database) -> list[tuple[str, str, str, int]]:
-    """Return how many runs ended, by action, outcome and trigger."""
+    """Return the number of finished runs by action, outcome and trigger."""
     return journal.read("SELECT action, outcome, trigger, count(*) FROM deployment WHERE outcome IS NOT NULL GROUP BY 1, 2, 3")
 
 
 def phase_times(journal: Database, bounds: Sequence[float]) -> list[tuple[str, float, list[int]]]:
-    """Return each phase's seconds in all, and how many took up to each of the bounds (seconds), and any time."""
+    """Return each phase's total seconds, and its counts up to each bound (seconds) and in total."""
     seconds = "json_extract(phase.value, '$.seconds')"
     within = "".join(f", total({seconds} <= {float(bound)})" for bound in bounds)
     rows = journal.read(
@@ -28,7 +28,7 @@ def phase_times(journal: Database, bounds: Sequence[float]) -> list[tuple[str, f
 
 
 def last_ended(journal: Database) -> float | None:
-    """Return when the newest run that has ended did so, in seconds since 1970; raises Failed (journal-broken)."""
+    """Return the end of the newest finished run in seconds since 1970; raises Failed (journal-broken)."""
     rows = journal.read(
         "SELECT started_at, json_extract(record, '$.seconds') FROM deployment WHERE outcome IS NOT NULL ORDER BY seq DESC LIMIT 1"
     )

@@ -1,4 +1,4 @@
-"""``[monitor] exit_when``: end the container when a service is beyond help."""
+"""``[monitor] exit_when``: end the container when supervisor has given up a service."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Supervisord(Protocol):
-    """Supervisord, as far as its end goes."""
+    """The shutdown of supervisord."""
 
     def shut_down(self) -> str | None:
-        """Ask it to stop everything and end; returns why it was refused, or None."""
+        """Ask supervisord to stop everything and end; returns the reason of a refusal, or None."""
 
 
 class Words(Protocol):
     """The last words of services."""
 
     def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
-        """Return how a process of a service ended, and the last lines they said, of those started since a time."""
+        """Return the end of a service's process, and the last lines of those started since a time."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Moment:
         return cls(time.monotonic(), time.time())
 
     def ticks_at(self, then: float) -> float:
-        """Return the monotonic seconds at a time of the past; those of this moment if the clock was set back since."""
+        """Return the monotonic seconds at a time of the past; those of this moment if the clock was set back since then."""
         return self.ticks - max(0.0, self.time - then)
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A process that supervisor has given up; ``since``: when its time began (monotonic seconds)."""
+    """A process that supervisor has given up; ``since``: the start of its time (monotonic seconds)."""
 
     process: Process
     since: float
@@ -57,13 +57,13 @@ class Lost:
 
 @dataclass(frozen=True)
 class Losses:
-    """The processes that are FATAL. The time of none begins before ``quiet_since``, when a run was last there."""
+    """The processes that are FATAL. Their time starts at ``quiet_since``, the end of the last run, or later."""
 
     quiet_since: float
     known: Mapping[tuple[str, int], Lost] = field(default_factory=dict)
 
     def after(self, look: Look, now: Moment) -> Losses:
-        """Count one more look: a process that is new here has been FATAL since supervisor gave it up."""
+        """Count one more look: a new process has been FATAL since supervisor gave it up."""
         fatal = {(process.full_name, process.given_up_at): process for process in look.processes if process.hopeless}
         found = {
             each: self.known.get(each, Lost(process, max(self.quiet_since, now.ticks_at(process.given_up_at))))
@@ -72,7 +72,7 @@ class Losses:
         return Losses(self.quiet_since, found)
 
     def beyond_help(self, now: Moment, patience: float) -> list[Lost]:
-        """Return those whose time is over: FATAL for ``patience`` seconds."""
+        """Return the processes that have been FATAL for ``patience`` seconds."""
         return [lost for lost in self.known.values() if now.ticks - lost.since >= patience]
 
 
@@ -82,7 +82,7 @@ class ContainerEnd:
     def __init__(
         self, settings: MonitorSettings, supervisord: Supervisord, words: Words, log: Log, last_run_ended: float = 0.0
     ) -> None:
-        """``last_run_ended``: when the newest run ended (seconds since 1970), as far as the journal knows."""
+        """``last_run_ended``: the end of the newest run in the journal (seconds since 1970)."""
         self._settings = settings
         self._supervisord = supervisord
         self._words = words
@@ -91,11 +91,11 @@ class ContainerEnd:
         self.begun = False  # whether supervisord has agreed to end
 
     def wait_for_run(self) -> None:
-        """Begin to count anew: a run is there, or was asked for."""
+        """Start the time again, because a run holds the lock or was requested."""
         self._losses = Losses(Moment.now().ticks)
 
     def consider(self, look: Look | None) -> Sequence[Lost]:
-        """Count a look; returns the processes for which the container has to end. ``look``: None if supervisor did not answer."""
+        """Count a look; returns the processes that end the container. ``look``: None if supervisor did not answer."""
         if look is None or self._settings.exit_when == "never":
             return ()
         now = Moment.now()
@@ -103,7 +103,7 @@ class ContainerEnd:
         return self._losses.beyond_help(now, self._settings.exit_after)
 
     def announce(self, live: Release, losses: Sequence[Lost]) -> str:
-        """Log each loss, with how the process ended and what it said last; returns the reason in one line."""
+        """Log each process, with its end and its last output; returns the reason in one line."""
         for lost in losses:
             process = lost.process
             end, lines = self._words.last_words(process.service, process.started_at)
@@ -120,7 +120,7 @@ class ContainerEnd:
         return f"the container ends ([monitor] exit_when): {names} FATAL for {self._settings.exit_after:g} s"
 
     def end(self) -> None:
-        """Ask supervisord to stop everything and end; if it refuses, it is asked again at the next look."""
+        """Ask supervisord to stop everything and end; after a refusal, ask again at the next look."""
         refused = self._supervisord.shut_down()
         self.begun = refused is None
         if refused:

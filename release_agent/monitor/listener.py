@@ -20,7 +20,7 @@ _SHOWN = 60
 def listen(events: TextIO, answers: TextIO, on_event: Callable[[str], None]) -> None:
     """Answer supervisor's event listener protocol until it closes; ``on_event`` must not block.
 
-    Nothing but the protocol may be written to ``answers``. Raises Misconfigured if what comes is no event of supervisor.
+    Only the protocol may be written to ``answers``. Raises Misconfigured if the input is not an event of supervisor.
     """
     while _say(answers, "READY\n") and (header := events.readline(_LONGEST)):
         name, size = _event(header)
@@ -41,26 +41,26 @@ def _say(answers: TextIO, text: str) -> bool:
 
 
 def _event(header: str) -> tuple[str, int]:
-    """Return the name of an event and the size of what follows its header; raises Misconfigured."""
+    """Return the name of an event and the size of its body; raises Misconfigured."""
     fields = {name: value for name, _, value in (pair.partition(":") for pair in header.split())}
     name, size = fields.get("eventname", ""), fields.get("len", "")
     if not name or not (size.isascii() and size.isdigit()) or len(size) > len(str(_LONGEST)) or int(size) > _LONGEST:
         raise Misconfigured(
             Code.MISCONFIGURED,
-            f"stdin says {header[:_SHOWN].strip()!r}, which is no event of supervisor",
-            hint="let supervisor start it as an event listener: see supervisor.d/monitor.conf",
+            f"stdin has {header[:_SHOWN].strip()!r}, which is not an event of supervisor",
+            hint="let supervisor start the monitor as an event listener: include supervisor.d/monitor.conf",
         )
     return name, int(size)
 
 
 class Wakeups:
-    """Events for the thread that looks; those that come while it works count as one."""
+    """Events for the thread that looks; the events during its work count as one."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[str | None] = queue.Queue(maxsize=1)
 
     def put(self, event: str | None) -> None:
-        """Note an event; None is the last one."""
+        """Add an event; None is the last one."""
         try:
             self._queue.put_nowait(event)
         except queue.Full:

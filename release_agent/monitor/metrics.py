@@ -1,4 +1,4 @@
-"""What the monitor tells Prometheus: counted in the journal at every scrape, so that nothing is lost with a process."""
+"""The metrics for Prometheus, counted in the journal at every scrape, so that a restart loses none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RETRY = 5.0
 
 
 class JournalCollector:
-    """The metrics of one container, read afresh each time they are asked for."""
+    """The metrics of one container, read again at each scrape."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class JournalCollector:
         live: Callable[[], Release | None],
         services: Callable[[], Mapping[str, bool]],
     ) -> None:
-        """``journal`` opens state.db to read; ``services`` says which service was well when last looked at."""
+        """``journal`` opens state.db to read; ``services`` returns the health of each service at the last look."""
         self._app = app
         self._journal = journal
         self._live = live
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each metric; raises ReleaseError where the journal cannot be read."""
+        """Yield each metric; raises ReleaseError if the journal cannot be read."""
         with self._journal() as journal:
             yield _agent()
             yield self._release()
@@ -57,11 +57,11 @@ class JournalCollector:
             yield _phases(journal)
             yield _last(journal)
             yield GaugeMetricFamily(
-                "release_agent_unsent_reports", "Reports that Consul has not been told yet.", value=len(journal.reports())
+                "release_agent_unsent_reports", "Reports that wait to be sent to Consul.", value=len(journal.reports())
             )
 
     def _release(self) -> Metric:
-        info = InfoMetricFamily("release_agent_release", "What is live; absent where nothing is.")
+        info = InfoMetricFamily("release_agent_release", "The live release; absent if no release is live.")
         live = self._live()
         if live:
             labels = {"app": self._app.name, "environment": self._app.environment, "release": live.name}
@@ -70,7 +70,9 @@ class JournalCollector:
         return info
 
     def _health(self) -> Metric:
-        gauge = GaugeMetricFamily("release_agent_service_healthy", "1: well when last looked at; 0: not.", labels=["service"])
+        gauge = GaugeMetricFamily(
+            "release_agent_service_healthy", "1: healthy at the last look; 0: unhealthy.", labels=["service"]
+        )
         for service, well in self._services().items():
             gauge.add_metric([service], int(well))
         return gauge
@@ -92,7 +94,7 @@ def _deployments(journal: StateDatabase) -> Metric:
 
 
 def kind_of_trigger(trigger: str) -> str:
-    """Return a trigger as a label, of which there must not be ever more: rollouts have ids, and callers names."""
+    """Return a trigger as one of few labels; rollouts have ids, and callers have names."""
     if trigger.startswith(ROLLOUT):
         return "rollout"
     return trigger if trigger in set(Trigger) else "other"
@@ -107,7 +109,9 @@ def _phases(journal: StateDatabase) -> Metric:
 
 
 def _last(journal: StateDatabase) -> Metric:
-    gauge = GaugeMetricFamily("release_agent_last_deployment_timestamp_seconds", "When the newest run ended; absent before any.")
+    gauge = GaugeMetricFamily(
+        "release_agent_last_deployment_timestamp_seconds", "End of the newest run; absent before the first run."
+    )
     ended_at = statistics.last_ended(journal)
     if ended_at is not None:
         gauge.add_metric([], ended_at)
@@ -115,7 +119,7 @@ def _last(journal: StateDatabase) -> Metric:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """One thread per scrape: a silent client delays no other."""
+    """A server with one thread per scrape, so that a silent client delays no other."""
 
     daemon_threads = True
 
@@ -128,11 +132,11 @@ class _Quiet(WSGIRequestHandler):
     timeout = 10.0  # seconds until a silent client is dropped
 
     def log_message(self, *_: object) -> None:
-        """A scrape is no event."""
+        """Log nothing: a scrape is not an event."""
 
 
 def serve(listen: str, collector: JournalCollector, log: Log) -> None:
-    """Serve ``/metrics`` on "host:port" for ever; an address that is taken is tried again, and told once."""
+    """Serve ``/metrics`` on "host:port" forever; try a taken address again, and log it once."""
     page = _page(collector, log)
     pause, told = threading.Event(), ""
     while True:

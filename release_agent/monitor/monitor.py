@@ -1,7 +1,7 @@
-"""The resident event listener: looks at what is live, keeps Consul's check alive, sends what waits.
+"""The resident event listener: looks at the live release, renews Consul's check, sends queued reports.
 
-Supervisor's protocol is answered by one thread, at once, and looking and
-talking is done by another: however long a probe or Consul takes, no event waits.
+One thread answers supervisor's protocol immediately. Another thread looks and reports,
+so that no event waits for a slow probe or Consul.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """One round after the other: look, note, tell Consul, send what waits. A round that fails is logged, not the end."""
+    """One round after the other: look, note, tell Consul, send queued reports. A failed round is logged, and the next follows."""
 
     def __init__(
         self, watched: Watched, journal: Callable[[], StateDatabase], consul: ConsulAgent | None, log: Log, ending: ContainerEnd
     ) -> None:
-        """``journal`` opens state.db to write: a new connection a round, since a run may have set a broken one aside."""
+        """``journal`` opens state.db to write, again in each round, because a run may have set a broken one aside."""
         self._watched = watched
         self._journal = journal
         self._consul = consul
         self._log = log
         self._ending = ending
-        self._registered: str | None = None  # which release Consul was told is live; None: it is to be told
+        self._registered: str | None = None  # the live release in Consul's record; None: not reported
         self._said: tuple[str, str] = ("", "")
-        self._shown: tuple[Release | None, Health] | None = None  # what Consul's check was last set from
+        self._shown: tuple[Release | None, Health] | None = None  # source of Consul's check
         self._watch = HealthWatch(watched, log)
         self.services: Mapping[str, bool] = {}
-        """Which service was well when last looked at; empty where nothing could be looked at."""
+        """The health of each service at the last look; empty if the look failed."""
 
     def run(self, wakeups: Wakeups) -> None:
-        """Go round at every event until the last."""
+        """Run a round at every event until the last."""
         while wakeups.get() is not None:
             self.round()
 
     def round(self) -> None:
-        """Look and tell, unless a run is doing so; nothing more once the container ends, or that would replace the reason."""
+        """Look and report, unless a run does that; stop when the container ends, to keep the reason of its end."""
         if self._ending.begun:
             return
         try:
             if self._watched.busy():
                 self._ending.wait_for_run()
-                self._registered = None  # the run registers what it makes live; with its own idea of the TTL
+                self._registered = None  # the run registers its release, with its own TTL
                 self._shown = None
                 return
             live = self._watched.live()
             with self._renewing(live):
                 look, health = self._look(live)
             self.services = {name: service.well for name, service in look.services.items()} if look else {}
-            # A run may have begun while probes were asked: from then on the check is its own.
+            # A run may have started during the probes; from then on it owns the check.
             if self._watched.busy():
                 self._ending.wait_for_run()
             else:
@@ -76,12 +76,12 @@ class Monitor:
         except ConsulError as error:
             self._registered = None
             self._say("unreachable", str(error))
-        except Exception as error:  # noqa: BLE001 - no more processes, say: the next look may do
+        except Exception as error:  # noqa: BLE001 - such as no free process: the next look may succeed
             self._log.warning("monitor.failed", why=f"{type(error).__name__}: {error}")
 
     @contextmanager
     def _renewing(self, live: Release | None) -> Iterator[None]:
-        """Renew the check with the last verdict while a look goes on, which may take longer than the TTL."""
+        """Renew the check with the last verdict during a look, which may take longer than the TTL."""
         shown, consul, over = self._shown, self._consul, threading.Event()
         if not consul or not shown or shown[0] != live:
             yield
@@ -89,7 +89,7 @@ class Monitor:
 
         def renew() -> None:
             while not over.wait(consul.ttl / 3) and not self._watched.busy():
-                with suppress(ConsulError):  # the end of the look says what is wrong
+                with suppress(ConsulError):  # the end of the look reports the problem
                     consul.update(*shown)
 
         thread = threading.Thread(target=renew, daemon=True)
@@ -101,7 +101,7 @@ class Monitor:
             thread.join()  # or the last verdict might come after the new one
 
     def _look(self, live: Release | None) -> tuple[Look | None, Health]:
-        """Look once; no Look if nothing is live, or supervisor does not answer: that is no reason to roll back."""
+        """Look once; returns no Look if no release is live or supervisor does not answer, which is no reason to roll back."""
         if live is None:
             return None, Health.of("no release is live")
         try:
@@ -113,7 +113,7 @@ class Monitor:
     def _tell(self, live: Release | None, look: Look | None, health: Health) -> None:
         try:
             self._note(live, look, health)
-        except ReleaseError as error:  # a full disk takes no well host out of Consul
+        except ReleaseError as error:  # a full disk must not take a healthy host out of Consul
             self._log.warning("journal.failed", why=error.message)
         losses = self._ending.consider(look)
         if live and losses:
@@ -122,7 +122,7 @@ class Monitor:
             self._report(live, health)
 
     def _end(self, live: Release, health: Health, losses: Sequence[Lost]) -> None:
-        """End the container; its reason is said first, and a Consul that does not take it changes nothing."""
+        """Report the reason to Consul, best effort, then end the container."""
         try:
             self._report(live, Health.of(self._ending.announce(live, losses), *health.problems))
         finally:
@@ -136,14 +136,14 @@ class Monitor:
         self._say(health.state, health.why)
 
     def _note(self, live: Release | None, look: Look | None, health: Health) -> None:
-        """Write down what was found, and roll back if need be: Consul may take its time, or not answer."""
+        """Note the look, and roll back if needed, before the slow calls to Consul."""
         with self._journal() as journal:
             journal.found(health)
             if live and self._watch.consider(live, look, journal):
                 self._ending.wait_for_run()
 
     def _exchange(self, consul: ConsulAgent) -> None:
-        """Note a person's mode, which is respected: nothing here ends it. Send what waits."""
+        """Note the maintenance mode, which only a person ends. Send queued reports."""
         with self._journal() as journal:
             journal.maintained(consul.in_maintenance() or "")
             self._send(consul, journal)
@@ -157,13 +157,13 @@ class Monitor:
         self._registered = name if consul.update(live, health) else None
 
     def _send(self, consul: ConsulAgent, journal: StateDatabase) -> None:
-        """Send what waits, in order; each is forgotten once it is sent."""
+        """Send queued reports in order, and remove each from the queue."""
         waiting = journal.reports()
         if waiting:
             consul.reachable()
         for seq, body in waiting:
             if self._watched.busy():
-                return  # a run sends what waits itself, and its own after it
+                return  # a run sends the queued reports, then its own
             why = consul.put(body)
             journal.forget_report(seq)
             if why:
@@ -172,7 +172,7 @@ class Monitor:
             self._log.info("report.sent", reports=len(waiting))
 
     def _say(self, state: str, why: str) -> None:
-        """Log what has changed, not every look."""
+        """Log changes, not every look."""
         if (state, why) != self._said:
             self._said = (state, why)
             say = self._log.info if state == HealthState.PASSING else self._log.warning

@@ -1,4 +1,4 @@
-"""``[revision] poll``: deploy automatically what is new."""
+"""``[revision] poll``: deploy new revisions automatically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Poll:
-    """``[revision] poll``: deploys automatically when the followed revision has moved; nothing is tried twice."""
+    """``[revision] poll``: deploys when the followed revision has moved; tries no commits twice."""
 
     def __init__(self, watched: Watched, journal: Callable[[], StateDatabase], log: Log) -> None:
         self._watched = watched
@@ -26,19 +26,19 @@ class Poll:
         self._said = ""
 
     def look(self) -> None:
-        """Fire a deployment where the commits that a bare deploy would take were never tried."""
+        """Fire a deployment if the commits of a bare deploy were never tried."""
         if self._watched.busy():
-            return  # asked again at the next look
+            return  # the next look asks again
         try:
             target = self._watched.target()
             with self._journal() as journal:
                 tried, frozen = journal.was_tried(target.commits), journal.frozen()
-        except (ReleaseError, OSError) as error:  # a full /tmp, say: the next look may do
+        except (ReleaseError, OSError) as error:  # such as a full /tmp: the next look may succeed
             self._say(str(error))
             return
         if tried:
             return
-        if frozen:  # a run that is refused would be one more in the history at each look
+        if frozen:  # otherwise each look adds a refused run to the history
             self._say(f"deployments are frozen {frozen.describe()}")
             return
         refused = self._watched.fire("deploy", Trigger.POLL.value)
@@ -48,13 +48,13 @@ class Poll:
             self._log.info("poll.fired", revision=target.revision)
 
     def _say(self, why: str) -> None:
-        """Log what keeps it from deploying, once."""
+        """Log the obstacle to a deployment, once."""
         if why != self._said:
             self._said = why
             self._log.warning("poll.refused", why=why)
 
     def run(self, interval: float) -> None:
-        """Look every ``interval`` seconds, for ever."""
+        """Look every ``interval`` seconds, forever."""
         pause = threading.Event()
         while not pause.wait(interval):
             self.look()

@@ -1,4 +1,4 @@
-"""The resident monitor put together, each part in a thread of its own: what looks, what polls, what serves metrics."""
+"""Assemble the resident monitor: the parts that look, poll and serve metrics, each in its own thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SCRAPE_PATIENCE = 2.0  # seconds; Prometheus gives up after ten
 def run(read: Callable[[], Parts], events: TextIO, answers: TextIO) -> None:
     """Answer supervisor's events and watch the live release, as the user who owns the root, until supervisor closes.
 
-    ``read``: reads the configuration; while there is something wrong with it, events are answered and it is read again.
+    ``read``: reads the configuration; while that is wrong, answer events and read it again.
     """
     wakeups = Wakeups()
     wakeups.put("START")
@@ -40,18 +40,18 @@ def run(read: Callable[[], Parts], events: TextIO, answers: TextIO) -> None:
         with parts.looking() as context:
             looking = _watch(parts, LiveRelease(parts, context), wakeups)
             closed.result()
-            wakeups.put(None)  # a look that has begun is finished: it may hold what Consul has not yet been told
+            wakeups.put(None)  # finish the current look, which may have reports for Consul
             looking.join()
 
 
 def _listening(events: TextIO, answers: TextIO, wakeups: Wakeups) -> Future[None]:
-    """Answer events in a thread of its own; the result is there when supervisor has closed."""
+    """Answer events in another thread; the result is ready when supervisor has closed stdin."""
     closed: Future[None] = Future()
 
     def work() -> None:
         try:
             listen(events, answers, wakeups.put)
-        except Exception as error:  # noqa: BLE001 - raised again where the result is awaited
+        except Exception as error:  # noqa: BLE001 - the waiting thread raises it again
             closed.set_exception(error)
         else:
             closed.set_result(None)
@@ -61,9 +61,9 @@ def _listening(events: TextIO, answers: TextIO, wakeups: Wakeups) -> Future[None
 
 
 def _once_right(read: Callable[[], Parts], closed: Future[None]) -> Parts | None:
-    """Return the parts as soon as nothing keeps them from being made, or None when supervisor has closed.
+    """Return the parts as soon as they can be made, or None when supervisor has closed stdin.
 
-    To end instead would make supervisor start it again, a few times at once, and then never.
+    If the monitor ended instead, supervisor would restart it a few times immediately, and then never.
     """
     told = ""
     while True:
@@ -83,11 +83,11 @@ def _once_right(read: Callable[[], Parts], closed: Future[None]) -> Parts | None
 
 
 def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> threading.Thread:
-    """Start what looks, what polls and what serves metrics, each in a thread of its own; returns the one that looks."""
+    """Start the threads that look, poll and serve metrics; returns the thread that looks."""
     root, log, config = parts.root(), parts.log, parts.config
 
     def journal() -> StateDatabase:
-        # Not made where it is missing: that would hide that it was lost.
+        # A missing journal is not made here, because that would hide its loss.
         return StateDatabase(root.database, write=root.database.exists())
 
     ending = ContainerEnd(config.monitor, parts.services(), parts.plugin(), log, _last_run_ended(journal))
@@ -102,7 +102,7 @@ def _watch(parts: Parts, watched: LiveRelease, wakeups: Wakeups) -> threading.Th
 
 
 def _last_run_ended(journal: Callable[[], StateDatabase]) -> float:
-    """Return when the newest run ended (seconds since 1970); 0 if there was none, or the journal cannot be read."""
+    """Return the end of the newest run (seconds since 1970); 0 if there was none, or the journal cannot be read."""
     try:
         with journal() as opened:
             return statistics.last_ended(opened) or 0.0

@@ -1,4 +1,4 @@
-"""``[health] watch``: roll back what turns unhealthy after a deployment."""
+"""``[health] watch``: roll back a release that becomes unhealthy after its deployment."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from release_agent.monitor.watched import Watched
     from release_agent.system.logs import Log
 
-# One publication of a release: its name, and when it was published.
+# One publication of a release: its name, and its time.
 Published = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
 class Sickness:
-    """Which publication the looks were at, and since when a probe of it has failed (monotonic seconds); None: none fails."""
+    """The watched publication, and the start of its failing probes (monotonic seconds); None: no probe fails."""
 
     of: Published = ("", None)
     since: float | None = None
 
     def after(self, live: Release, now: float, *, failing: bool) -> Sickness:
-        """Count one more look: only a failing probe makes a release unhealthy, not a service that a person stopped."""
+        """Count one more look: only a failing probe makes a release unhealthy, not a stopped service."""
         published = publication_of(live)
         if not failing:
             return Sickness(published)
@@ -37,12 +37,12 @@ class Sickness:
 
 
 def publication_of(release: Release) -> Published:
-    """Return what tells one publication of a release from another."""
+    """Return the publication of a release."""
     return (release.name, release.published_at)
 
 
 def is_watched(live: Release, health: HealthSettings, today: datetime, newest: Deployed | None) -> bool:
-    """Return whether the live release was deployed, not brought back by a rollback, at most ``watch`` seconds ago.
+    """Return whether the live release was deployed, without a rollback to it, at most ``watch`` seconds ago.
 
     ``newest``: the newest run that ended with its release live.
     """
@@ -59,7 +59,7 @@ def is_given_up(sickness: Sickness, health: HealthSettings, now: float, *, hopel
 
 
 class HealthWatch:
-    """Rolls back a release that becomes unhealthy while it is watched, once."""
+    """Rolls back a watched release that becomes unhealthy, once."""
 
     def __init__(self, watched: Watched, log: Log) -> None:
         self._watched = watched
@@ -68,9 +68,9 @@ class HealthWatch:
         self._rolled_back: Published = ("", None)
 
     def consider(self, live: Release, look: Look | None, journal: StateDatabase) -> bool:
-        """Fire a rollback if the live release is watched and given up; one that is refused is fired again at the next look.
+        """Fire a rollback if the live release is watched and given up; after a refusal, fire again at the next look.
 
-        ``look``: None if supervisor did not answer. Returns whether it was fired.
+        ``look``: None if supervisor did not answer. Returns whether it fired a rollback.
         """
         now = time.monotonic()
         self._sickness = self._sickness.after(live, now, failing=look is not None and look.failing)
@@ -81,7 +81,7 @@ class HealthWatch:
             return False
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return False
-        if journal.is_taken_back(*self._sickness.of):  # by the monitor that ran before this one
+        if journal.is_taken_back(*self._sickness.of):  # by an earlier monitor process
             return False
         refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:

@@ -1,4 +1,4 @@
-"""What the monitor watches: the live release of a root."""
+"""The live release of a root, for the monitor."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 class Watched(Protocol):
-    """What is watched."""
+    """The watched release."""
 
     def busy(self) -> bool:
-        """Return whether a run holds the lock: then Consul's check is that run's."""
+        """Return whether a run holds the lock; that run then sets Consul's check."""
 
     def live(self) -> Release | None:
-        """Return what is live."""
+        """Return the live release."""
 
     def look(self, live: Release) -> Look:
-        """Look once at its services and probes."""
+        """Look once at the services and probes of the live release."""
 
     def health(self, live: Release) -> HealthSettings:
-        """Return how long a release may be unhealthy, and how long it is watched."""
+        """Return the health settings: the deadline, and the time to watch a release."""
 
     def target(self) -> Target:
-        """Resolve what a bare deploy would take."""
+        """Resolve the revision of a bare deploy."""
 
     def fire(self, method: str, trigger: str) -> str | None:
-        """Fire a deployment or a rollback through supervisor; returns why it was refused, or None."""
+        """Fire a deployment or a rollback through supervisor; returns the reason of a refusal, or None."""
 
 
 class LiveRelease:
@@ -56,7 +56,7 @@ class LiveRelease:
         return self._root.current()
 
     def look(self, live: Release) -> Look:
-        """Look once at its services and probes."""
+        """Look once at the services and probes of the live release."""
         return look(self._context, live, self._context.blueprint(live), Occasion("monitor"))
 
     def health(self, live: Release) -> HealthSettings:
@@ -64,11 +64,11 @@ class LiveRelease:
         return self._context.blueprint(live).health
 
     def target(self) -> Target:
-        """Resolve what a bare deploy would take."""
-        # Afresh: what was read of the repositories is not read again.
+        """Resolve the revision of a bare deploy."""
+        # Open the repositories again, because they keep their answers.
         with self._parts.looking() as context:
             return resolve(context, Request("poll"))
 
     def fire(self, method: str, trigger: str) -> str | None:
-        """Start a run through supervisor; returns why it was refused, or None."""
+        """Start a run through supervisor; returns the reason of a refusal, or None."""
         return self._parts.services().fire(method, trigger)

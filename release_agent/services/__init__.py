@@ -1,1 +1,1 @@
-"""The services under supervisor, and how healthy they are."""
+"""The services under supervisor, and their health."""

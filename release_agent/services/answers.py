@@ -1,4 +1,4 @@
-"""What supervisor answers, read: the only place that knows the form of it. Every reader raises ValueError for another form."""
+"""Read supervisor's answers, whose form no other module knows. Every reader raises ValueError for another form."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def processes(answer: object) -> list[Process]:
 
 
 def process(answer: object) -> Process:
-    """Read one process. Supervisor says why it gave one up in one of two places."""
+    """Read one process. Supervisor's reason for giving it up is in one of two places."""
     info = _members(answer, _PROCESS)
     seen = Process(
         info["group"],
@@ -76,13 +76,13 @@ def process(answer: object) -> Process:
 
 
 def candidates(answer: object) -> list[Candidate]:
-    """Read what a rehearsal may copy."""
+    """Read the processes that a rehearsal may copy."""
     told = [_members(each, {"name": str, "startsecs": int, "of_release": bool}) for each in _listed(answer)]
     return [Candidate(each["name"], each["startsecs"], each["of_release"]) for each in told]
 
 
 def checked_programs(answer: object) -> tuple[list[str], list[BroughtGroup]]:
-    """Read what is wrong with programs, and the groups that they make."""
+    """Read the problems of programs, and the groups that they make."""
     said = _members(answer, {"problems": list, "groups": list})
     form: Form = {"group": str, "processes": list, "socket": str, "smallest": int}
     told = [_members(group, form) for group in said["groups"]]
@@ -93,7 +93,7 @@ def checked_programs(answer: object) -> tuple[list[str], list[BroughtGroup]]:
 
 
 def programs_change(answer: object) -> ProgramsChange:
-    """Read what is not as the live release has it."""
+    """Read the differences from the live release."""
     names = ("added", "changed", "removed", "others")
     said = _members(answer, dict.fromkeys(names, list))
     return ProgramsChange(*(tuple(str(group) for group in said[name]) for name in names))
@@ -113,14 +113,14 @@ def releases(answer: object) -> dict[str, list[int]]:
 
 
 def last_words(answer: object) -> tuple[str, list[str]]:
-    """Read how a process ended, and its last lines."""
+    """Read the end of a process, and its last lines."""
     said = _members(answer, {"end": str, "lines": list})
     return said["end"], [line for line in said["lines"] if isinstance(line, str)]
 
 
 def _listed(answer: object) -> list[object]:
     if not isinstance(answer, list):
-        raise ValueError(_shown(answer))  # noqa: TRY004 - what comes from outside is a wrong value
+        raise ValueError(_shown(answer))  # noqa: TRY004 - an answer from outside is a wrong value
     return answer
 
 
@@ -136,7 +136,7 @@ def _members(answer: object, types: Form) -> dict[str, Any]:
             message = f"{name} is {_shown(value)}"
             raise ValueError(message)
         if isinstance(value, str):
-            value.encode()  # half a character could not be written down
+            value.encode()  # a lone surrogate cannot be written to the journal
     return answer
 
 

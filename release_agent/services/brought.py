@@ -1,4 +1,4 @@
-"""The programs that come with a release: checked, and made known to supervisord, over the plugin's RPC."""
+"""The programs that come with a release: check them, and give them to supervisord, over the plugin's RPC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_HINT = "fix it in the repository and tag again"
+_HINT = "fix the file in the repository and tag again"
 
 
 class ReleasePrograms:
@@ -44,16 +44,16 @@ class ReleasePrograms:
         return groups
 
     def update(self, files: Sequence[ProgramFile]) -> ProgramsChange:
-        """Let supervisord have the programs of the live release, which are in these files; raises Failed."""
+        """Give supervisord the programs of the live release, from these files; raises Failed."""
         try:
             return self._call(answers.programs_change, "release.updatePrograms")
         except Failed as failed:
             if files or failed.code is not Code.PLUGIN_NEEDED:
                 raise
-            return ProgramsChange()  # without the plugin no release has ever brought any
+            return ProgramsChange()  # without the plugin no release has brought programs
 
     def renew(self, group: str) -> None:
-        """Let supervisord have a group that has stopped as the live release has it, or not at all; raises Failed."""
+        """Give supervisord the live release's section of a stopped group, or remove the group; raises Failed."""
         self._call(bool, "release.renewGroup", group)
 
     def _call(self, read: Callable[[object], _T], method: str, *arguments: object) -> _T:
@@ -63,10 +63,10 @@ class ReleasePrograms:
             if fault.faultCode == FaultCode.UNKNOWN_METHOD:
                 raise Failed(
                     Code.PLUGIN_NEEDED,
-                    "programs that come with a release need the plugin inside supervisord, and it is not there, or an older one",
+                    "programs that come with a release need the plugin inside supervisord, which is missing or too old",
                     hint=f"{PLUGIN_HINT}, or remove `programs` from release.toml",
                 ) from fault
-            hint = "see [rpcinterface:release] in supervisor.d/plugin.conf, and supervisord's own log"
+            hint = "check [rpcinterface:release] in supervisor.d/plugin.conf, and supervisord's log"
             raise Failed(Code.SERVICE_REFUSED, str(fault.faultString), hint=hint) from fault
         try:
             return read(answer)
@@ -75,5 +75,5 @@ class ReleasePrograms:
 
 
 def _sendable(text: str) -> str:
-    """Return a text as XML can carry it: what it cannot becomes a character that the check refuses."""
+    """Return a text that XML can carry, with every other character replaced by one that the check refuses."""
     return _NO_XML.sub("\x7f", text)

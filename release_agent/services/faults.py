@@ -1,4 +1,4 @@
-"""Supervisor's fault numbers, and what a call that failed says to a person."""
+"""Make errors for people from supervisor's faults and from failed calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNAUTHORIZED = 401
 
 
 class FaultCode(IntEnum):
-    """The numbers of supervisor.xmlrpc.Faults that mean something here; supervisor itself takes long to import."""
+    """The relevant numbers of supervisor.xmlrpc.Faults; supervisor itself takes long to import."""
 
     UNKNOWN_METHOD = 1
     INCORRECT_PARAMETERS = 2
@@ -28,32 +28,32 @@ class FaultCode(IntEnum):
 
 
 def check_url(url: str) -> None:
-    """Raise SupervisorGone if there is no URL, Failed (supervisor-refused) if it cannot be supervisor's."""
+    """Raise SupervisorGone without a URL, Failed (supervisor-refused) for one that cannot be supervisor's."""
     if not url:
         raise SupervisorGone(
             Code.SUPERVISOR_UNREACHABLE,
-            f"no supervisor to talk to: neither [supervisor] url nor {Variable.SUPERVISOR_SERVER_URL} is set",
+            f"the address of supervisor is unknown: neither [supervisor] url nor {Variable.SUPERVISOR_SERVER_URL} is set",
             hint=f"set [supervisor] url, or export {Variable.SUPERVISOR_SERVER_URL}=unix:///run/supervisor.sock; "
-            "under supervisord it is set",
+            "supervisord sets it for its programs",
         )
     if not url.startswith(("unix:///", "http://")):
-        raise _no_supervisor(url, "is no URL: it must be unix:///path or http://host:port")
+        raise _no_supervisor(url, "is not a valid URL: it must be unix:///path or http://host:port")
 
 
 def check_state(state: str) -> None:
-    """Raise SupervisorGone if supervisor's word for its own state says that it goes away."""
+    """Raise SupervisorGone if supervisor's state shows that it shuts down."""
     if state in ("RESTARTING", "SHUTDOWN"):
         raise _going()
 
 
 def strange(url: str, method: str, error: ValueError | xmlrpc.client.Fault) -> Failed:
-    """Make the error for an answer, or a fault, that no supervisor gives."""
+    """Make the error for an answer, or a fault, that does not come from supervisor."""
     what = f"fault {error.faultCode}: {error.faultString!a:.200}" if isinstance(error, xmlrpc.client.Fault) else error
     return _no_supervisor(url, f"answers {method} with something else: {what}")
 
 
 def of_fault(url: str, method: str, fault: xmlrpc.client.Fault) -> Failed | None:
-    """Return the error for a fault that no caller can expect; None for one that answers the call."""
+    """Return the error for an unexpected fault; None for a fault that answers the call."""
     if fault.faultCode == FaultCode.SHUTDOWN_STATE:
         return _going()
     if fault.faultCode == FaultCode.UNKNOWN_METHOD and "." not in method:
@@ -62,7 +62,7 @@ def of_fault(url: str, method: str, fault: xmlrpc.client.Fault) -> Failed | None
 
 
 def of_failure(url: str, error: Exception) -> Failed:
-    """Return the error for a call that brought no answer in XML-RPC: a refusal, another program's answer, or silence."""
+    """Return the error for a call without an XML-RPC answer: a refusal, another program's answer, or silence."""
     if isinstance(error, xmlrpc.client.ProtocolError):
         return _refused(url, error)
     if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected | OSError):
@@ -72,7 +72,11 @@ def of_failure(url: str, error: Exception) -> Failed:
 
 
 def _going() -> SupervisorGone:
-    return SupervisorGone(Code.SUPERVISOR_UNREACHABLE, "supervisor is shutting down", hint="`boot` goes on when it is back")
+    return SupervisorGone(
+        Code.SUPERVISOR_UNREACHABLE,
+        "supervisor is shutting down",
+        hint="wait for `boot`, which finishes the run when supervisor is back",
+    )
 
 
 def _silent(url: str, error: Exception) -> SupervisorGone:
@@ -85,7 +89,7 @@ def _silent(url: str, error: Exception) -> SupervisorGone:
 
 
 def _who_may_use(socket: str) -> str:
-    """Return a hint for a user who may not use a socket: which user to be. Empty if that cannot be seen."""
+    """Return a hint for a user who may not use a socket, with the right user. Empty if that is unknown."""
     try:
         there = Path(socket).stat()
     except OSError:
@@ -98,7 +102,7 @@ def _who_may_use(socket: str) -> str:
 def _no_supervisor(url: str, why: str) -> Failed:
     return Failed(
         Code.SUPERVISOR_REFUSED,
-        f"what is at {url} is no supervisor with [rpcinterface:supervisor]: it {why}",
+        f"the program at {url} is not a supervisor with [rpcinterface:supervisor]: it {why}",
         hint=f"fix [supervisor] url or {Variable.SUPERVISOR_SERVER_URL}, or supervisord's own configuration",
     )
 

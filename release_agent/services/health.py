@@ -1,4 +1,4 @@
-"""One look at everything: supervisor's states and the probes."""
+"""Look once at everything: supervisor's states and the probes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class States(Protocol):
-    """Supervisor, as far as health goes."""
+    """Supervisor's states of processes."""
 
     def processes(self) -> dict[str, list[Process]]:
         """Return every group's processes."""
 
 
 class Probes(Protocol):
-    """The probes, as far as health goes."""
+    """The runner of probes."""
 
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
         """Return one answer per probe: None if it passed."""
@@ -34,16 +34,16 @@ class HealthExaminer:
     """Looks at supervisor's states first; probes only the services whose processes all run."""
 
     def __init__(self, states: States, probes: Probes) -> None:
-        """``states``: supervisor; ``probes``: what runs the probes."""
+        """``states``: supervisor. ``probes``: the runner of probes."""
         self._states = states
         self._probes = probes
 
     def probe(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str]:
-        """Run probes once; returns what was wrong."""
+        """Run probes once; returns the problems."""
         return [answer for answer in self._probes.run(probes, directory, environment) if answer]
 
     def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
-        """Look once at every service. RUNNING is not ready: probes say so.
+        """Look once at every service. RUNNING does not mean ready; only probes show that.
 
         ``without``: the full names of processes that do not count: neither their states nor probes of each process.
         """
@@ -68,7 +68,7 @@ class HealthExaminer:
 
 
 def _asked(probe: Probe, processes: tuple[Process, ...]) -> list[tuple[tuple[Process, ...], Probe]]:
-    """Return what is asked, and the processes it is about: with ``{process_num}`` or ``{process_name}`` in it each one alone."""
+    """Return the probes to run with their processes; a probe with ``{process_num}`` or ``{process_name}`` runs for each one."""
     if probe.of_each_process:
         return [((process,), probe.of_process(process.name)) for process in processes]
     return [(processes, probe)]

@@ -1,4 +1,4 @@
-"""What the plugin inside supervisord does for a deployment, over its RPC."""
+"""Call the plugin inside supervisord for a deployment, over its RPC."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class PluginCalls:
 
     @cached_property
     def _trouble(self) -> str | None:
-        """What keeps the plugin from working, None if it works."""
+        """The reason why the plugin does not work, None if it works."""
         try:
             methods = self._rpc("system.listMethods")
             if not isinstance(methods, list) or "release.getCandidates" not in methods:
-                return "it is not there, or an older one"
-            self._rpc("release.getReleasesInUse", "release-rehearsal")  # of nothing, usually; it needs the configuration
+                return "it is missing or too old"
+            self._rpc("release.getReleasesInUse", "release-rehearsal")  # usually of no process; the call needs the configuration
         except SupervisorGone:
             raise
         except (xmlrpc.client.Fault, Failed) as error:
@@ -50,7 +50,7 @@ class PluginCalls:
         return None
 
     def candidates(self, service: str, release: str = "") -> list[Candidate]:
-        """Return the processes of a service of which a rehearsal copies one; raises Failed. ``release``: may bring it."""
+        """Return the processes that a rehearsal may copy; raises Failed. ``release``: may bring the service."""
         try:
             return answers.candidates(self._call("release.getCandidates", service, *([release] if release else [])))
         except ValueError as error:
@@ -66,11 +66,11 @@ class PluginCalls:
         return Rehearsed(Process(group, process, "STARTING", 0), port, socket)
 
     def end_rehearsal(self) -> bool:
-        """Stop the copy; returns whether it is gone. Raises Failed."""
+        """Stop the copy; returns whether it has stopped. Raises Failed."""
         return self._call("release.endRehearsal") is True
 
     def socket_of(self, service: str) -> str | None:
-        """Return where supervisord itself listens for a service, empty if it does not; None without a plugin that works."""
+        """Return the socket that supervisord holds for a service, empty if it holds none; None without a working plugin."""
         if self._trouble is not None:
             return None
         try:
@@ -82,17 +82,17 @@ class PluginCalls:
         return answer if isinstance(answer, str) else None
 
     def hold_socket(self, service: str) -> bool:
-        """Hold the socket that supervisord listens on for a service; returns False if it has none, or there is no plugin."""
+        """Hold supervisord's socket for a service; returns False if it has none, or without the plugin."""
         return self._asked("release.holdSocket", service)
 
     def let_go_socket(self, service: str) -> None:
-        """Let go of it; the plugin does so as well when this run has ended."""
+        """Release the socket; the plugin also does that when this run has ended."""
         self._asked("release.letGoSocket", service)
 
     def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
-        """Return how a process of a service ended, and the last lines they said, of those started since a time.
+        """Return the end of a service's process, and the last lines of those started since a time.
 
-        ``since``: seconds since 1970. Empty without the plugin, and if it cannot tell.
+        ``since``: seconds since 1970. Empty without the plugin, and if they are unknown.
         """
         try:
             return answers.last_words(self._rpc("release.getLastWords", service, since))
@@ -102,7 +102,7 @@ class PluginCalls:
     def releases_in_use(self, service: str) -> dict[str, list[int]]:
         """Return the pids of a service's processes, children included, by the release that they work in or have mapped.
 
-        Those that it may not look into stand under an empty name. Empty without the plugin.
+        Processes that it may not inspect have an empty name. Empty without the plugin.
         """
         try:
             return answers.releases(self._rpc("release.getReleasesInUse", service))
@@ -112,7 +112,7 @@ class PluginCalls:
             return {}
 
     def _asked(self, method: str, service: str) -> bool:
-        """Return whether the plugin did it; without the plugin it is not done."""
+        """Return whether the plugin did it; False without the plugin."""
         try:
             return self._rpc(method, service) is True
         except SupervisorGone:

@@ -1,4 +1,4 @@
-"""Ask services whether they are well: http, tcp, exec. Each answers with nothing, or with what is wrong."""
+"""Probe services by http, tcp and exec. Each probe returns None, or the problem."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Answers = queue.SimpleQueue[str | None]
 
 _MARGIN = 0.5
-_LARGEST_BODY = 1 << 20  # bytes of an answer that are looked at
+_LARGEST_BODY = 1 << 20  # bytes of an answer that are searched
 
 
 class Patience:
@@ -32,25 +32,25 @@ class Patience:
         return time.monotonic()
 
     def take(self, answers: Answers, seconds: float) -> str | None:
-        """Return the answer as soon as it is there; raises queue.Empty after ``seconds``."""
+        """Return the next answer; raises queue.Empty after ``seconds``."""
         return answers.get(timeout=seconds)
 
 
 class Prober:
-    """Runs probes side by side; ``run_command`` runs exec probes as hooks are run."""
+    """Runs probes side by side; ``run_command`` runs exec probes like hooks."""
 
     def __init__(
         self, run_command: Callable[[str, float, Path, Mapping[str, str]], str | None], patience: Patience | None = None
     ) -> None:
-        """``run_command(command, timeout, directory, environment)`` returns what was wrong, or None."""
+        """``run_command(command, timeout, directory, environment)`` returns the problem, or None."""
         self._run_command = run_command
         self._patience = patience or Patience()
 
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
         """Return one answer per probe, in order; none takes much longer than its time-out.
 
-        An answer that dribbles in byte by byte would outlive the library's own
-        time-out, so each probe has a thread that is left behind when it is late.
+        The library's own time-out starts again with each byte of a slow answer,
+        so each probe has its own thread, which is abandoned when it is late.
         """
         began = self._patience.now()
         answers = [self._start(probe, directory, environment) for probe in probes]
@@ -62,13 +62,13 @@ class Prober:
         def ask() -> None:
             try:
                 answer.put(self._ask(probe, directory, environment))
-            except Exception as error:  # noqa: BLE001 - whatever a probe runs into is its answer
+            except Exception as error:  # noqa: BLE001 - any error of a probe is its answer
                 answer.put(f"{describe(probe)}: {type(error).__name__}: {error}")
 
         try:
             threading.Thread(target=ask, daemon=True).start()
-        except RuntimeError as error:  # no process or no memory is left; perhaps there is at the next look
-            answer.put(f"{describe(probe)}: could not be asked: {error}")
+        except RuntimeError as error:  # no process or no memory is free; the next look may succeed
+            answer.put(f"{describe(probe)}: could not run: {error}")
         return answer
 
     def _ask(self, probe: Probe, directory: Path, environment: Mapping[str, str]) -> str | None:
@@ -81,8 +81,8 @@ class Prober:
         return f"{describe(probe)}: {wrong}" if wrong else None
 
     def _await(self, answer: Answers, probe: Probe, began: float) -> str | None:
-        """Return an answer, or that there is none once the probe's time is up, which runs while others are awaited."""
-        # An exec probe ends its own process group in time; give it the moment that takes.
+        """Return an answer, or a time-out message; the probe's time also runs during the wait for other probes."""
+        # An exec probe ends its own process group in time; add the time for that.
         margin = 2 * _MARGIN if probe.command else _MARGIN
         try:
             return self._patience.take(answer, max(0.0, began + probe.timeout + margin - self._patience.now()))
@@ -91,14 +91,14 @@ class Prober:
 
 
 def describe(probe: Probe) -> str:
-    """Return what is asked, for a person."""
+    """Describe a probe for a person."""
     return probe.http or (f"tcp {probe.tcp}" if probe.tcp else f"exec `{probe.command}`")
 
 
 def expected(expect: str, environment: Mapping[str, str]) -> tuple[str, re.Pattern[bytes]]:
     """Return what an answer must contain, and the pattern that finds it.
 
-    ``{revision}``, ``{commit}`` and ``{release}`` are those of the release, and whole: v1.2.0 is not in ``v1.2.0-rc.1``.
+    ``{revision}``, ``{commit}`` and ``{release}`` are the release's, as whole words: v1.2.0 is not in ``v1.2.0-rc.1``.
     """
     variables = (Variable.RELEASE_REVISION, Variable.RELEASE_COMMIT, Variable.RELEASE_NAME)
     values = {key: environment.get(variable, "") for key, variable in zip(RELEASE_PLACEHOLDERS, variables, strict=True)}
@@ -113,13 +113,13 @@ def _whole(value: str) -> bytes:
 
 
 def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
-    import requests  # 100 ms that a run without http probes need not pay
+    import requests  # 100 ms, which a run without http probes saves
 
     text, pattern = expected(probe.expect, environment)
     with requests.Session() as session:
-        session.trust_env = False  # HTTP_PROXY is not for loopback
+        session.trust_env = False  # HTTP_PROXY must not apply to loopback
         try:
-            # The body is read only if something is expected of it: otherwise the status alone counts.
+            # The body is read only for `expect`: otherwise only the status counts.
             with session.get(probe.http, timeout=probe.timeout, allow_redirects=False, stream=True) as response:
                 status = response.status_code
                 body = response.raw.read(_LARGEST_BODY, decode_content=True) if text else b""

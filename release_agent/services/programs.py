@@ -1,4 +1,4 @@
-"""What supervisor's configuration of each process says of its program: whether it is the agent's own, and how many it has."""
+"""Find the agent's own programs, and the size of programs, in supervisor's configuration of each process."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def is_own(program: Mapping[str, Any], verbs: Sequence[str] = AGENT_VERBS) -> bo
 
 
 def own(programs: Sequence[dict[str, Any]], verb: str) -> list[dict[str, Any]]:
-    """Return the programs that run this agent with a verb, or are called like it."""
+    """Return the programs that run a command of this agent, or have the name of one."""
     return [program for program in programs if is_own(program, (verb,)) or program["name"] == verb]
 
 
 def smallest(programs: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many processes the program with the fewest has, of the processes of a group; 0 if there are none.
+    """Return the number of processes of the smallest program among the processes of a group; 0 if there are none.
 
-    Supervisor does not say of which program a process is. Processes of one program differ in their `%(process_num)`, so
-    those whose names and commands differ only in numbers count as one program.
+    Supervisor does not give the program of a process. Processes of one program differ in their `%(process_num)`, so
+    processes whose names and commands differ only in numbers count as one program.
     """
     counts = Counter((_NUMBERS.sub("#", program["name"]), _NUMBERS.sub("#", program["command"])) for program in programs)
     return min(counts.values(), default=0)
 
 
 def is_monitored(programs: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[], bool]:
-    """Make a question of whether one of supervisor's ``programs()`` is this agent's ``monitor``; False if it cannot be asked."""
+    """Make a function that tells whether supervisor has this agent's ``monitor``; False if supervisor does not answer."""
 
     def ask() -> bool:
         try:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_CALL_TIMEOUT = 10.0  # seconds for a whole call, however its answer dribbles in
+_CALL_TIMEOUT = 10.0  # seconds for a whole call, even if its answer is slow
 _LARGEST = 16 << 20  # bytes of an answer
 _PIECE = 64 << 10
 
 
 class _TimedSocket(socket.socket):
-    """A socket whose reads must all be done by a moment: a time-out alone begins anew with each byte."""
+    """A socket with a deadline for all reads; a time-out would start again with each byte."""
 
     deadline = 0.0
 
@@ -57,7 +57,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Transport(xmlrpc.client.Transport):
-    """One connection a call, with limits: supervisor's own has none, and stays broken after a failed connect."""
+    """One connection per call, with limits; supervisor's own has none, and stays broken after a failed connect."""
 
     accept_gzip_encoding = False
 
@@ -82,7 +82,7 @@ class _Transport(xmlrpc.client.Transport):
                 message = f"an answer of more than {_LARGEST} bytes"
                 raise ValueError(message)
             parser.feed(piece)
-        if response.length:  # cut off: it went away
+        if response.length:  # the answer was cut: supervisor went away
             message = "the connection was closed in the middle of an answer"
             raise ConnectionError(message)
         parser.close()
@@ -98,7 +98,7 @@ class Rpc:
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
         """``url``: ``unix:///path`` or ``http://host:port``.
 
-        Credentials come from the environment, which outranks those in a URL.
+        Credentials come from the environment, which takes precedence over those in a URL.
         """
         given = Address.of(url or environ.get(Variable.SUPERVISOR_SERVER_URL, ""))
         self.url = given.url
@@ -110,7 +110,7 @@ class Rpc:
         """Call ``supervisor.METHOD``, or a method of another namespace.
 
         Raises SupervisorGone if supervisor does not answer or is shutting down, Failed (supervisor-refused)
-        if it lets nobody in or is something else, and xmlrpc.client.Fault for any other refusal.
+        if it refuses the user or is another program, and xmlrpc.client.Fault for any other refusal.
         """
         check_url(self.url)
         place = "http://localhost" if self.url.startswith("unix://") else self.url
@@ -121,6 +121,6 @@ class Rpc:
             if meant := of_fault(self.url, method, fault):
                 raise meant from fault
             raise
-        # Python's parser of XML-RPC lets through whatever it stumbles over: KeyError, TypeError, expat's own errors …
+        # Python's parser of XML-RPC raises any error for bad input: KeyError, TypeError, expat's own errors …
         except Exception as error:
             raise of_failure(self.url, error) from error

@@ -1,4 +1,4 @@
-"""supervisord's configuration file, for what its RPC does not say of a program: `autorestart`, and the `user` to come."""
+"""Read supervisord's configuration file for keys that its RPC lacks: `autorestart`, and the next `user`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LARGEST = 4 << 20  # bytes of a file
 
 
 class UnknownSectionsError(Exception):
-    """supervisord's configuration cannot be found, read or understood; the text says why."""
+    """supervisord's configuration cannot be found, read or understood; the text gives the reason."""
 
 
 class Sections:
     """The sections of supervisord's configuration, with those of the files it includes."""
 
     def __init__(self, pid: int, environ: Mapping[str, str] = os.environ) -> None:
-        """Read the file that a running supervisord was started with; raises UnknownSectionsError."""
+        """Read the configuration file of a running supervisord; raises UnknownSectionsError."""
         file = self.file = _file_of(pid)
         self._environ = environ
         self._parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
@@ -55,7 +55,7 @@ class Sections:
         raise UnknownSectionsError(message)
 
     def user(self, program: Mapping[str, Any]) -> str:
-        """Return the `user=` that the file has now for a program, empty if it has none; raises UnknownSectionsError."""
+        """Return the current `user=` of a program in the file, empty without one; raises UnknownSectionsError."""
         return self._parser.get(self._section(program), "user", fallback="").strip()
 
     def _section(self, program: Mapping[str, Any]) -> str:
@@ -103,7 +103,7 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def _file_of(pid: int) -> Path:
-    """Return the path of the configuration that a running supervisord was started with."""
+    """Return the path of a running supervisord's configuration."""
     words = command_line(pid)
     program = next((i for i, word in enumerate(words) if "supervisord" in Path(word).name), None)
     if program is None:
@@ -120,7 +120,7 @@ def _file_of(pid: int) -> Path:
 
 
 def command_line(pid: int) -> list[str]:
-    """Return the words that started a process, see proc_pid_cmdline(5)."""
+    """Return the command line of a process, see proc_pid_cmdline(5)."""
     try:
         return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
     except OSError as error:

@@ -39,7 +39,7 @@ class SupervisorServices:
         check_state(self._ask(answers.state, "getState"))
 
     def fire(self, method: str, trigger: str) -> str | None:
-        """Fire ``release.METHOD`` of the plugin, bare; returns why it was refused, or None."""
+        """Fire ``release.METHOD`` of the plugin without arguments; returns the reason of a refusal, or None."""
         try:
             self._rpc(f"release.{method}", "", False, trigger)
         except xmlrpc.client.Fault as fault:
@@ -49,7 +49,7 @@ class SupervisorServices:
         return None
 
     def shut_down(self) -> str | None:
-        """Ask supervisord to stop everything and end; returns why it was refused, or None."""
+        """Ask supervisord to stop everything and end; returns the reason of a refusal, or None."""
         try:
             self._rpc("shutdown")
         except xmlrpc.client.Fault as fault:
@@ -82,7 +82,7 @@ class SupervisorServices:
         return max((program["startsecs"] for program in self._programs_of(service)), default=0)
 
     def smallest_program(self, service: str) -> int:
-        """Return how many processes the service's program with the fewest has, 0 if there are none."""
+        """Return the number of processes of the service's smallest program, 0 if there are none."""
         return smallest(self._programs_of(service))
 
     def processes(self) -> dict[str, list[Process]]:
@@ -93,7 +93,7 @@ class SupervisorServices:
         return groups
 
     def look(self, process: Process) -> Process | None:
-        """Return a process as it is now; None if supervisor no longer knows it."""
+        """Return the state of a process now; None if supervisor no longer knows it."""
         try:
             answer = self._rpc("getProcessInfo", process.full_name)
         except xmlrpc.client.Fault as fault:
@@ -120,11 +120,11 @@ class SupervisorServices:
                 )
 
     def stop(self, process: Process) -> None:
-        """Begin to stop a process, which may already have stopped; raises Unhealthy (restart-failed)."""
+        """Ask supervisor to stop a process, which may already have stopped; raises Unhealthy (restart-failed)."""
         self._change("stopProcess", process, allowed=FaultCode.NOT_RUNNING)
 
     def start(self, process: Process) -> None:
-        """Begin to start a process, which may already run; raises Unhealthy (restart-failed)."""
+        """Ask supervisor to start a process, which may already run; raises Unhealthy (restart-failed)."""
         self._change("startProcess", process, allowed=FaultCode.ALREADY_STARTED)
 
     def signal(self, process: Process, signal: Signals) -> None:
@@ -135,7 +135,7 @@ class SupervisorServices:
         return [program for program in self.programs() if program["group"] == service]
 
     def _ask(self, read: Callable[[object], _T], method: str, *arguments: object) -> _T:
-        """Call and read the answer; raises Failed (supervisor-refused) for one that no supervisor gives."""
+        """Call and read the answer; raises Failed (supervisor-refused) for an answer that is not supervisor's."""
         try:
             answer = self._rpc(method, *arguments)
         except xmlrpc.client.Fault as fault:

@@ -135,7 +135,7 @@ def _changed(section: str, setting: str) -> str:
 def test_consul_that_cannot_be_reached(host: Host) -> None:
     host.configure(consul="enabled = true")
 
-    assert "consul: Consul cannot be connected to" in _messages(host, CONSUL_HTTP_ADDR=f"127.0.0.1:{free_port()}")
+    assert "consul: cannot connect to Consul at" in _messages(host, CONSUL_HTTP_ADDR=f"127.0.0.1:{free_port()}")
 
 
 @pytest.mark.parametrize(

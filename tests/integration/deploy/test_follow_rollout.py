@@ -93,7 +93,7 @@ def test_bare_deployment_is_refused_where_consul_is_away_and_one_by_name_is_not(
     ran = fleet.host.deploy()
 
     assert (ran.code, ran.json["error"]["code"]) == (12, "consul-unreachable")
-    assert "Consul cannot be connected to" in ran.json["error"]["message"]
+    assert "cannot connect to Consul at" in ran.json["error"]["message"]
     assert "release-agent deploy REVISION" in ran.json["error"]["hint"]
     assert fleet.host.live() is None
     assert fleet.host.deploy("v1.1.0").code == 0
@@ -277,7 +277,7 @@ def test_doctor_says_what_the_fleet_runs_or_why_that_cannot_be_known(fleet: _Fle
     assert "no rollout of api in test has completed" in nothing["message"]
     assert finding()["message"] == "a bare deploy takes v1.0.0"
     fleet.host.environment["CONSUL_HTTP_ADDR"] = _AWAY
-    assert "Consul cannot be connected to" in finding()["message"]
+    assert "cannot connect to Consul at" in finding()["message"]
 
 
 def test_rollback_says_what_a_bare_deployment_would_take(fleet: _Fleet) -> None:
@@ -286,4 +286,4 @@ def test_rollback_says_what_a_bare_deployment_would_take(fleet: _Fleet) -> None:
 
     ran = fleet.host.agent("rollback")
 
-    assert "a bare deploy would take what the fleet last rolled out again" in ran.out
+    assert "a bare deploy would take the fleet's last completed rollout again" in ran.out

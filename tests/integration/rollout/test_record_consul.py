@@ -306,7 +306,7 @@ def test_consul_that_is_not_there_is_said_and_letting_go_raises_nothing() -> Non
     record.begin(a_rollout(FIRST))
     consul.close()
 
-    with pytest.raises(RecordUnreachable, match="Consul cannot be connected to"):
+    with pytest.raises(RecordUnreachable, match="cannot connect to Consul at"):
         record.read(FIRST)
     record.release()
 

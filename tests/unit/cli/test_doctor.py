@@ -345,7 +345,7 @@ def test_a_list_of_signers_that_is_a_pipe_is_a_fault(place: Path, tmp_path: Path
 def test_a_supervisor_that_is_not_there_is_a_fault(place: Path) -> None:
     found = examined(place)["supervisor"]
 
-    assert (found.level, "no supervisor to talk to" in found.message) == (FAULT, True)
+    assert (found.level, "the address of supervisor is unknown" in found.message) == (FAULT, True)
 
 
 def test_consul_is_not_looked_for_where_it_is_not_used(place: Path) -> None:

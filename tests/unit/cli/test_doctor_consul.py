@@ -45,7 +45,7 @@ def test_a_consul_that_cannot_be_connected_to_is_a_fault_with_its_address() -> N
     with refusing() as there:
         found = examined(CONSUL_HTTP_ADDR=there)
 
-    assert (found.level, found.message) == (FAULT, f"Consul cannot be connected to at http://{there}")
+    assert (found.level, found.message) == (FAULT, f"cannot connect to Consul at http://{there}")
 
 
 @pytest.mark.parametrize("given", ["ftp://consul:21", "http://consul:99999", "http://[::1"])

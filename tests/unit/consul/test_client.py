@@ -91,7 +91,7 @@ def test_a_host_has_a_key_of_its_own() -> None:
 
 
 def test_consul_that_refuses_is_told_so() -> None:
-    with refusing() as closed, pytest.raises(ConsulError, match=f"Consul cannot be connected to at http://{closed}$"):
+    with refusing() as closed, pytest.raises(ConsulError, match=f"cannot connect to Consul at http://{closed}$"):
         agent(CONSUL_HTTP_ADDR=closed).reachable()
 
 
@@ -106,7 +106,7 @@ def test_an_address_that_is_none_is_an_error_of_consul() -> None:
 
 
 def test_a_socket_that_is_missing_is_an_error_of_consul() -> None:
-    with pytest.raises(ConsulError, match=r"Consul cannot be connected to at unix:///nowhere/consul\.sock"):
+    with pytest.raises(ConsulError, match=r"cannot connect to Consul at unix:///nowhere/consul\.sock"):
         agent(CONSUL_HTTP_ADDR="unix:///nowhere/consul.sock").reachable()
 
 
@@ -118,7 +118,7 @@ def test_a_token_file_that_is_missing_is_an_error_of_consul() -> None:
 @pytest.mark.parametrize("held", [b"line\nbreak", b"\xff\xfe\x00", "tok\u00e9n".encode()])
 def test_a_token_file_that_holds_no_token_is_said_without_what_it_holds(tmp_path: Path, held: bytes) -> None:
     (tmp_path / "token").write_bytes(held)
-    with pytest.raises(ConsulError, match=r"holds is no token$"):
+    with pytest.raises(ConsulError, match=r"has no valid token$"):
         agent(CONSUL_HTTP_TOKEN_FILE=str(tmp_path / "token")).reachable()
 
 
@@ -184,7 +184,7 @@ def test_an_authority_that_cannot_be_read_is_said_with_its_variable(tmp_path: Pa
 
 
 def test_a_certificate_without_its_key_is_refused() -> None:
-    with pytest.raises(ConsulError, match="CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must be given both"):
+    with pytest.raises(ConsulError, match="CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must both be set"):
         agent(CONSUL_HTTP_ADDR="https://127.0.0.1:1", CONSUL_CLIENT_CERT="/run/client.pem").reachable()
 
 
@@ -268,20 +268,20 @@ def test_a_check_that_consul_forgot_is_told_from_an_error(status: int, body: str
 
 @pytest.mark.parametrize("call", ["register", "put"])
 def test_what_is_not_there_takes_nothing(call: str) -> None:
-    with answering(404, b"page not found") as asked, pytest.raises(ConsulError, match="Consul did not take it"):
+    with answering(404, b"page not found") as asked, pytest.raises(ConsulError, match="Consul did not accept it"):
         CALLS[call](asked)
 
 
 @pytest.mark.parametrize("body", [b"false", b"[]", b"null", b'{"error": "try later"}'])
 def test_a_record_is_kept_where_consul_says_so_alone(body: bytes) -> None:
-    with answering(200, body) as asked, pytest.raises(ConsulError, match="Consul did not take it"):
+    with answering(200, body) as asked, pytest.raises(ConsulError, match="Consul did not accept it"):
         asked.put({})
 
 
 @pytest.mark.parametrize("call", ["health", "in_maintenance"])
 @pytest.mark.parametrize("body", [b"[]", b"true", b'"checks"', b"null"])
 def test_checks_that_are_none_are_an_error_of_consul(call: str, body: bytes) -> None:
-    with answering(200, body) as asked, pytest.raises(ConsulError, match="no Consul agent"):
+    with answering(200, body) as asked, pytest.raises(ConsulError, match="not from a Consul agent"):
         CALLS[call](asked)
 
 
@@ -290,7 +290,7 @@ def test_checks_that_are_none_are_an_error_of_consul(call: str, body: bytes) -> 
 def test_a_page_is_not_what_consul_answers(call: Callable[[ConsulAgent], object], status: int) -> None:
     page = b"<html>" * 1000
     with answering(status, page, Content_Type="text/html; charset=utf-8") as asked:
-        with pytest.raises(ConsulError, match=f"what answers is no Consul agent: {status} [A-Z]") as told:
+        with pytest.raises(ConsulError, match=f"the answer is not from a Consul agent: {status} [A-Z]") as told:
             call(asked)
         assert "<html>" not in str(told.value)
 
@@ -300,7 +300,7 @@ def test_a_redirection_is_not_followed_with_the_token(call: Callable[[ConsulAgen
     told: list[tuple[str, str | None]] = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _consul(told))
     with serving(server), answering(302, b"", Location=f"http://127.0.0.1:{server.server_port}/") as asked:
-        with pytest.raises(ConsulError, match="what answers is no Consul agent: 302 Found"):
+        with pytest.raises(ConsulError, match="the answer is not from a Consul agent: 302 Found"):
             call(asked)
         assert told == []
 
@@ -350,7 +350,7 @@ def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(tmp_path: Path, 
 
 
 def test_a_leader_that_is_none_is_an_error_of_consul() -> None:
-    with answering(200, b'{"error": "try later"}') as asked, pytest.raises(ConsulError, match="no Consul agent"):
+    with answering(200, b'{"error": "try later"}') as asked, pytest.raises(ConsulError, match="not from a Consul agent"):
         asked.reachable()
 
 

@@ -41,7 +41,7 @@ def test_each_event_is_told_and_answered() -> None:
 )
 def test_what_is_no_event_of_supervisor_is_said_to_be_none(typed: str) -> None:
     told: list[str] = []
-    with pytest.raises(Misconfigured, match="which is no event of supervisor"):
+    with pytest.raises(Misconfigured, match="which is not an event of supervisor"):
         listen(io.StringIO(typed), io.StringIO(), told.append)
     assert told == []
 

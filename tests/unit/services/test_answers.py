@@ -82,7 +82,7 @@ def refused(body: bytes, call: str, head: str = "") -> str:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_after_http_200_is_refused(call: str, kind: str) -> None:
-    assert "is no supervisor" in refused(dumped(GARBAGE[kind]), call)
+    assert "is not a supervisor" in refused(dumped(GARBAGE[kind]), call)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_answers_come_in_the_order_of_the_probes() -> None:
 def test_a_probe_for_which_no_thread_can_be_had_is_told() -> None:
     before = threading.stack_size(1 << 46)  # more than any process may map
     try:
-        assert ask(probe(tcp="127.0.0.1:1")) == ["tcp 127.0.0.1:1: could not be asked: can't start new thread"]
+        assert ask(probe(tcp="127.0.0.1:1")) == ["tcp 127.0.0.1:1: could not run: can't start new thread"]
     finally:
         threading.stack_size(before)
 
