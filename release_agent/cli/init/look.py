@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.cli.init.seen import Deployer, SeenProgram, SeenSupervisor
 from release_agent.errors import Code, Misconfigured, SupervisorGone
+from release_agent.services.plugin import is_loaded
 from release_agent.services.programs import AGENT_VERBS, is_own
 from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
@@ -72,7 +73,7 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
 def _has_plugin(rpc: Rpc) -> bool:
     """Whether the plugin is loaded; it may lack its configuration yet."""
     try:
-        return "release.getCandidates" in rpc("system.listMethods")
+        return is_loaded(rpc)
     except xmlrpc.client.Fault:
         return False
 
