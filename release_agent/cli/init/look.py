@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _USER = "release"
+_USUAL_URL = "unix:///run/supervisor.sock"
+_CHOICE = f"name the one to use: export {Variable.SUPERVISOR_SERVER_URL}={{url}}"
 _PLUGIN = "rpcinterface:release"
 _PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
 _LONGEST = 20  # seconds until supervisord's Python has imported the plugin
@@ -87,12 +89,29 @@ def _found_url() -> str:
             "no supervisord runs here",
             hint=f"start it, or run this inside its container; if it runs, export {Variable.SUPERVISOR_SERVER_URL}",
         )
-    hint = f"export {Variable.SUPERVISOR_SERVER_URL}=unix:///run/supervisor.sock, with the path of its socket"
     if len(pids) > 1:
-        raise Misconfigured(Code.MISCONFIGURED, f"{len(pids)} supervisords run here, and one has to be chosen", hint=hint)
+        urls = [url for pid in pids for url in _reachable(pid)]
+        raise Misconfigured(
+            Code.MISCONFIGURED,
+            f"{len(pids)} supervisords run here, and one has to be chosen{': ' if urls else ''}{', '.join(urls)}",
+            hint=_CHOICE.format(url=next(iter(urls), _USUAL_URL)),
+        )
+    return _url_of(pids[0])
+
+
+def _reachable(pid: int) -> list[str]:
     try:
-        sections = Sections(pids[0], _environment_of(pids[0]))
+        return [_url_of(pid)]
+    except Misconfigured:
+        return []
+
+
+def _url_of(pid: int) -> str:
+    """Return the URL of a supervisord, as its configuration has it; raises Misconfigured."""
+    try:
+        sections = Sections(pid, _environment_of(pid))
     except UnknownSectionsError as error:
+        hint = _CHOICE.format(url=_USUAL_URL)
         raise Misconfigured(Code.MISCONFIGURED, f"the address of supervisor is not known: {error}", hint=hint) from error
     if socket := sections.value("unix_http_server", "file"):
         return f"unix://{os.path.realpath(socket)}"
