@@ -173,6 +173,12 @@ EXPLANATIONS = {
         ),
         "Install Python and the agent where that user can execute them, for instance in `/opt`; or run it as that user.",
     ),
+    Code.NOT_BEGUN: Explanation(
+        (Exit.FAILED,),
+        "A run that supervisor's plugin started failed before it could write its error into the journal.",
+        "The root cannot be used, or the user cannot be changed. The plugin knows only the exit code.",
+        "Look at the log of the program `deploy`: the container's log, or `supervisorctl tail deploy stderr`.",
+    ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
         "The release does not fit, even without [old releases](#pruning), or the disk filled up while it was built; "
