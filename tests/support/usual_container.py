@@ -61,9 +61,7 @@ class UsualContainer:
                 home = self.place / "home" / name
                 home.mkdir(mode=0o755)
                 os.chown(home, number, number)
-        # Without the image's own directory: the machine's /opt is not another one here.
-        supervisord = (PROJECT / "supervisor.d/supervisord.conf").read_text()
-        (self.place / "etc/supervisord.conf").write_text(supervisord.replace("/opt/release-agent/supervisor.d/*.conf ", ""))
+        shutil.copy(PROJECT / "supervisor.d/supervisord.conf", self.place / "etc/supervisord.conf")
         agent = self.place / "agent"
         subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", agent], check=True)
         (packages,) = agent.glob("lib/*/site-packages")
