@@ -6,7 +6,7 @@ import os
 import re
 import time
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -308,6 +308,12 @@ class Freeze:
     by: str
     since: str
     until: str = ""
+
+    @classmethod
+    def now(cls, why: str, by: str, lasts: float | None) -> Freeze:
+        """Return one that begins at this moment and ends after some seconds; None: when a person ends it."""
+        now = datetime.now(UTC)
+        return cls(why, by, timestamp(now), "" if lasts is None else timestamp(now + timedelta(seconds=lasts)))
 
     @property
     def is_over(self) -> bool:

@@ -157,6 +157,8 @@ def check(body: dict[str, Any]) -> str:
     else:
         what = f"would publish {body['release']}, which is kept"
     lines = [plain(f"{body['revision']} ({named}): {what}"), *(changes(*item) for item in body["changes"].items())]
+    may_go = body.get("may_go")  # an older plugin names none
+    lines += [f"  the disk is short of room: old releases go first, as many as it takes: {', '.join(may_go)}"] if may_go else []
     return "\n".join([*lines, *map(_requests, body.get("services", ()))])  # an older plugin names no services
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from release_agent import text
-from release_agent.config import load, readers
+from release_agent.arguments import duration
+from release_agent.config import load
 from release_agent.model import Record, Trigger, exit_of, new_id
 from release_agent.request import PluginRequest
 from release_agent.system.clock import SystemClock
@@ -17,6 +17,7 @@ from release_agent.variables import Variable
 from release_agent.wiring import Parts
 
 if TYPE_CHECKING:
+    import argparse
     from typing import TextIO
 
     from release_agent.config.sections import Config
@@ -109,15 +110,6 @@ def add_wait_for(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="wait this long, such as 2m, for a revision that the repositories do not have yet (default: do not wait)",
     )
-
-
-def duration(text: str) -> float:
-    """Read a time of more than zero, as argparse wants it."""
-    try:
-        return readers.positive_duration(text)
-    except readers.WrongValueError as error:
-        message = f"{text!r} {error}"
-        raise argparse.ArgumentTypeError(message) from error
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

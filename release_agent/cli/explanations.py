@@ -146,9 +146,10 @@ EXPLANATIONS = {
     ),
     Code.FROZEN: Explanation(
         (Exit.REFUSED,),
-        "Somebody has frozen deployments.",
-        "The message shows who, until when and why. In a rollout: the deployments of that host.",
-        "Wait for the end, or `release-agent unfreeze`. To go on in spite of it: `--despite-freeze`.",
+        "Somebody has frozen deployments, or the rollouts of a fleet.",
+        "The message shows who, until when and why. For a host in a rollout: the deployments of that host.",
+        "Wait for the end, or `release-agent unfreeze`; for a fleet `release-agent rollout unfreeze`. To go on in spite of it: "
+        "`--despite-freeze`.",
     ),
     Code.ROOT_UNUSABLE: Explanation(
         (Exit.FAILED,),

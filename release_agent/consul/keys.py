@@ -4,6 +4,7 @@
 ``PREFIX/ENVIRONMENT/APP/rollout/lock``       held by a session; who holds it
 ``PREFIX/ENVIRONMENT/APP/rollout/kept``       the ids of the fleet's rollouts, oldest first
 ``PREFIX/ENVIRONMENT/APP/rollout/completed``  what the fleet is to run
+``PREFIX/ENVIRONMENT/APP/rollout/frozen``     why, by whom and until when rollouts of the fleet are refused
 ``PREFIX/_rollouts/ID/plan``                  all but the hosts; written last: if it is there, the rollout is whole
 ``PREFIX/_rollouts/ID/hosts/NAME``            one host of a rollout
 ``PREFIX/_rollouts/ID/orders/ORDER``          an order that the rollout's operator has not obeyed yet
@@ -44,6 +45,11 @@ class FleetKeys:
     def completed(self) -> str:
         """The revision that the fleet is to run."""
         return self._rollout("completed")
+
+    @property
+    def frozen(self) -> str:
+        """The freeze of the fleet's rollouts."""
+        return self._rollout("frozen")
 
     def _rollout(self, name: str) -> str:
         return f"{self.prefix}/{self.environment}/{self.app}/rollout/{name}"

@@ -9,6 +9,7 @@ from release_agent.deploy.plan import plan
 from release_agent.deploy.policy.freeze import refuse_if_frozen
 from release_agent.deploy.policy.requests import of_dropped, outlook
 from release_agent.deploy.resolve import accept, find
+from release_agent.deploy.room import may_go
 from release_agent.deploy.run import timed
 from release_agent.deploy.switch.leaving import left
 from release_agent.errors import ReleaseError
@@ -88,6 +89,7 @@ def _takes(context: Context, planned: Plan, live: Release | None) -> dict[str, A
         "needed_bytes": building.size,
         "files": building.files,
         "free_bytes": context.store.free(),
+        "may_go": list(may_go(context, building.size, building.files)),
         "services": [] if stays else [outlook.to_json() for outlook in outlooks(planned.known, planned.blueprint.services)],
         "changes": context.source.changes(live.commits, planned.target.commits) if live else {},
     }

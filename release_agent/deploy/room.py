@@ -39,14 +39,18 @@ def make_room(context: Context, size: int, files: int) -> None:
 def let_old_ones_go(context: Context, size: int, files: int) -> None:
     """Remove releases beyond the last two, the oldest first, until so many bytes and files fit, and say so."""
     removed: list[str] = []
-    names = [] if context.store.fits(size, files) else _old(context)
-    for name in names:
+    for name in may_go(context, size, files):
         removed += [name] if remove(context, name) else []
         if context.store.fits(size, files):
             break
     if removed:
         why = f"the disk is short of room: removed {', '.join(removed)} before the new release is built"
         context.log.warning("room.made", releases=removed, why=why)
+
+
+def may_go(context: Context, size: int, files: int) -> Sequence[str]:
+    """Return the releases that go, as many as it takes and in this order, so that so many bytes and files fit."""
+    return [] if context.store.fits(size, files) else _old(context)
 
 
 def _old(context: Context) -> Sequence[str]:

@@ -147,17 +147,24 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def stage(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "") -> Any:
+    def stage(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "", wait_for: str = "") -> Any:
         """Build and rehearse a revision, or what [revision] says, for a later deployment; publish nothing.
 
         @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
         @param boolean wait     Answer when it has ended
         @param string trigger   What fired it, for the history
         @param string by        As for release.deploy
+        @param string wait_for  As for release.deploy
         @return struct result   The run's record, so far
         """
-        asked = revision_of(revision)
-        request = Request(new_id(), Action.STAGE, asked, trigger=line_of(trigger), by=self._asked_by(by))
+        request = Request(
+            new_id(),
+            Action.STAGE,
+            revision_of(revision),
+            trigger=line_of(trigger),
+            wait_for=duration_of(wait_for, "wait_for"),
+            by=self._asked_by(by),
+        )
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering

@@ -29,12 +29,16 @@ _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
 _DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY = "--dry-run", "--force", "--despite-freeze", "--wait-for", "--by"
-_OPTIONS = {"deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY}, "stage": {_BY}, "rollback": {_DESPITE_FREEZE, _BY}}
+_OPTIONS = {
+    "deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY},
+    "stage": {_WAIT_FOR, _BY},
+    "rollback": {_DESPITE_FREEZE, _BY},
+}
 _USAGE = """\
 release deploy [REVISION]    make a revision live, or what [revision] says
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
-        --wait-for=TIME      wait this long for a revision that the repositories do not have yet
+        --wait-for=TIME      wait this long for a revision that the repositories do not have yet; also for stage
         --despite-freeze     go on even if deployments are frozen; also for rollback
         --by=NAME            keep and show this name as who asked; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
@@ -122,8 +126,10 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return exit_of(self._follow(release, _begun(begin, wanted.by)).outcome)
 
     def _stage(self, release: Any, wanted: _Wanted) -> int:
-        begun = _begun(lambda by: release.stage(wanted.name, False, _TRIGGER, *_given(by)), wanted.by)
-        return exit_of(self._follow(release, begun).outcome)
+        def begin(by: str) -> Any:
+            return release.stage(wanted.name, False, _TRIGGER, *_given(by, wanted.wait_for))
+
+        return exit_of(self._follow(release, _begun(begin, wanted.by)).outcome)
 
     def _rollback(self, release: Any, wanted: _Wanted) -> int:
         def begin(by: str) -> Any:

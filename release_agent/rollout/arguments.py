@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from release_agent.config import readers
+from release_agent.arguments import duration, duration_or_none, reason
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.rollout.options import Amount, Options, amount
 from release_agent.usage import HelpfulParser
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _ALL = 100  # percent
 _VERBS = {
@@ -40,6 +40,8 @@ _EXAMPLES = {
     "approve": {f"release-agent rollout approve {_ID}": "let the next wave start"},
     "abort": {f"release-agent rollout abort {_ID}": "start no further host; roll nothing back"},
     "revert": {f"release-agent rollout revert {_ID}": "roll back every host that took the revision"},
+    "freeze": {'release-agent rollout freeze shop production "the database moves" --until 2h': "refuse rollouts for two hours"},
+    "unfreeze": {"release-agent rollout unfreeze shop production": "let rollouts start again"},
 }
 
 
@@ -78,10 +80,25 @@ def add(parser: argparse.ArgumentParser) -> None:
             one.add_argument("--watch", action="store_true", help="show each change until the rollout ends")
         if verb == "resume":
             one.add_argument("--gate", type=_command, metavar="COMMAND", help="the gate of its start, if it has one: named again")
-        one.add_argument(
-            "--consul", action="store_true", help=f"read the record from Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
-        )
-        _add_access(one)
+        _add_record(one)
+    freeze = _add_verb(verbs, "freeze", "refuse to start or resume rollouts of a fleet")
+    unfreeze = _add_verb(verbs, "unfreeze", "end a freeze before its time")
+    for one in (freeze, unfreeze):
+        one.add_argument("app", help="name of the application, as [app] name has it")
+        one.add_argument("environment", help="environment of the fleet")
+    freeze.add_argument("why", type=reason, help="show this reason to whoever is refused")
+    freeze.add_argument(
+        "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `rollout unfreeze`)"
+    )
+    for one in (freeze, unfreeze):
+        _add_record(one)
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--consul", action="store_true", help=f"use the record in Consul (default: if ${Variable.CONSUL_HTTP_ADDR} is set)"
+    )
+    _add_access(parser)
 
 
 def _add_verb(verbs: argparse._SubParsersAction[_VerbParser], verb: str, text: str) -> _VerbParser:
@@ -134,12 +151,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
     group.add_argument(
         "--wait-for",
-        type=_some_time,
+        type=duration,
         default=0.0,
         metavar="TIME",
         help="let each host wait this long, before anything changes, for a revision that its repositories do not have yet",
     )
-    group.add_argument("--despite-freeze", action="store_true", help="deploy to hosts whose deployments are frozen as well")
+    group.add_argument("--despite-freeze", action="store_true", help="start it even if the fleet or some of its hosts are frozen")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 
@@ -166,7 +183,7 @@ def _add_pace(group: argparse._ArgumentGroup, default: Options) -> None:
     )
     group.add_argument(
         "--bake",
-        type=_seconds,
+        type=duration_or_none,
         default=default.bake,
         metavar="TIME",
         help="watch the hosts' health for this long after each wave (default: 30s)",
@@ -197,14 +214,14 @@ def _add_limits(group: argparse._ArgumentGroup, default: Options) -> None:
     )
     group.add_argument(
         "--deadline",
-        type=_some_time,
+        type=duration,
         default=default.deadline,
         metavar="TIME",
         help="give up on a host after this long (default: 10m)",
     )
     group.add_argument(
         "--progress-deadline",
-        type=_seconds,
+        type=duration_or_none,
         default=default.progress_deadline,
         metavar="TIME",
         help="stop if no host becomes healthy for this long (default: 15m)",
@@ -253,22 +270,6 @@ def _amount(text: str) -> Amount:
         message = f"{text!r} is more than all"
         raise argparse.ArgumentTypeError(message)
     return read
-
-
-def _seconds(text: str) -> float:
-    return 0.0 if text == "0" else _read(text, readers.duration)
-
-
-def _some_time(text: str) -> float:
-    return _read(text, readers.positive_duration)
-
-
-def _read(text: str, read: Callable[[object], float]) -> float:
-    try:
-        return read(text)
-    except readers.WrongValueError as error:
-        message = f"{text!r} {error}"
-        raise argparse.ArgumentTypeError(message) from error
 
 
 def _command(text: str) -> str:

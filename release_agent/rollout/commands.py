@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.errors import Cancelled, Code, Exit, FleetStopped, Misconfigured, RecordUnreachable
+from release_agent.model import Freeze
 from release_agent.repository.revision import check_revision
 from release_agent.rollout.arguments import options
 from release_agent.rollout.console import text
 from release_agent.rollout.console.choice import console
 from release_agent.rollout.inventory.choice import InventoryChoice
+from release_agent.rollout.model import who_am_i
 from release_agent.rollout.operations import look, orders
 from release_agent.rollout.operations.drift import drift as measure_drift
 from release_agent.rollout.operations.operator import Operator
@@ -49,6 +51,8 @@ def call(arguments: argparse.Namespace) -> int:
         "pause": order,
         "approve": order,
         "abort": abort,
+        "freeze": freeze,
+        "unfreeze": unfreeze,
     }
     return verbs[arguments.verb](RolloutCommand(arguments))
 
@@ -254,6 +258,32 @@ def order(command: RolloutCommand) -> int:
         kept = {"approve": "the approval is kept for whoever resumes it", "pause": "it stands still until somebody resumes it"}
         resume = command.words(found.rollout, "resume")
         command.console.say(f"nobody runs {found.rollout.id} at the moment; {kept[verb]}: {resume}")
+    return Exit.OK
+
+
+def freeze(command: RolloutCommand) -> int:
+    """Refuse rollouts of a fleet from now on."""
+    arguments, record = command.arguments, command.parts.record
+    fleet = (arguments.app, arguments.environment)
+    frozen = Freeze.now(arguments.why, who_am_i(), arguments.until)
+    record.freeze(*fleet, frozen)
+    command.console.say(f"rollouts of {' in '.join(fleet)} are frozen {frozen.describe()}")
+    # Asked after the freeze is written: a rollout that is not seen here sees the freeze when it has the lock.
+    running = record.holder(*fleet)
+    if running:
+        command.console.say(f"{running.id} is being run by {running.who} and goes on: release-agent rollout pause {running.id}")
+    elif not any(fleet in one.fleets for one in record.all()):
+        command.console.say(f"the record has no rollout of {' in '.join(fleet)} so far: check the names")
+    return Exit.OK
+
+
+def unfreeze(command: RolloutCommand) -> int:
+    """End the freeze of a fleet."""
+    arguments, record = command.arguments, command.parts.record
+    fleet = (arguments.app, arguments.environment)
+    before = record.frozen(*fleet)
+    record.freeze(*fleet, None)
+    command.console.say(f"rollouts of {' in '.join(fleet)} {'are not frozen any more' if before else 'were not frozen'}")
     return Exit.OK
 
 

@@ -35,7 +35,7 @@ _RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at"
 _BEGUN = {"id", "revision", "commits", "signers", "by", "seconds", "phases"}
 _JOURNALED = {"action", "trigger", "started_at"}
 _ENDED = _BEGUN | {"outcome", "release"} | _JOURNALED
-_CHECKED = {"build", "way", "live", "needed_bytes", "files", "free_bytes", "services", "changes"}
+_CHECKED = {"build", "way", "live", "needed_bytes", "files", "free_bytes", "may_go", "services", "changes"}
 _ERROR = {"code", "message", "hint"}
 _DOES_IT = (Manner.LOSE, Manner.HEAD_ALONE, Manner.HALF_A_BODY)
 

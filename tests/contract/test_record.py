@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from release_agent.consul.client import ConsulClient
-from release_agent.errors import Code, Exit, Locked, LockLost, NoTarget, RecordUnreachable
-from release_agent.model import Completed
+from release_agent.errors import Code, Exit, Locked, LockLost, NoTarget, RecordUnreachable, Refused
+from release_agent.model import Completed, Freeze
 from release_agent.rollout.model import Holder, Host, HostStage, Order, Phase
+from release_agent.rollout.options import Options
 from release_agent.rollout.record.consul import ConsulRolloutStore
 from release_agent.rollout.record.file import FileRolloutStore
 from support.consul_process import ConsulProcess
@@ -387,6 +389,51 @@ def test_rollout_of_several_fleets_is_kept_as_long_as_one_of_them_keeps_it(mine:
 
     with pytest.raises(NoTarget):
         mine.read(system)
+
+
+# Frozen fleets
+
+
+def test_freeze_is_seen_by_others_until_it_is_over_or_ended(mine: RolloutStore, theirs: RolloutStore) -> None:
+    held = Freeze("the database moves", "ada@desk", "2026-11-22T10:00:00.000000Z")
+
+    mine.freeze("api", "production", held)
+    assert (theirs.frozen("api", "production"), theirs.frozen("api", "staging"), theirs.frozen("web", "production")) == (
+        held,
+        None,
+        None,
+    )
+    mine.freeze("api", "production", replace(held, until="2026-11-22T11:00:00.000000Z"))
+    assert theirs.frozen("api", "production") is None
+    mine.freeze("api", "production", held)
+    theirs.freeze("api", "production", None)
+    theirs.freeze("api", "production", None)
+    assert mine.frozen("api", "production") is None
+
+
+def test_rollout_of_a_fleet_that_was_frozen_after_its_plan_is_refused_and_leaves_nothing(
+    mine: RolloutStore, theirs: RolloutStore
+) -> None:
+    planned = a_system(FIRST, "web", "api")
+    theirs.freeze("api", "production", Freeze("the database moves", "eve@laptop", "2026-11-22T10:00:00.000000Z"))
+
+    with pytest.raises(Refused, match=r"api in production are frozen by eve@laptop .*: the database moves") as refused:
+        mine.begin(planned)
+
+    assert (refused.value.code, refused.value.exit_code) == (Code.FROZEN, Exit.REFUSED)
+    assert [theirs.holder(app, "production") for app in ("api", "web")] == [None, None]
+    assert theirs.all() == []
+    mine.begin(replace(planned, options=Options(despite_freeze=True)))
+
+
+def test_rollout_that_began_before_a_freeze_is_gone_on_with_by_the_record(mine: RolloutStore, theirs: RolloutStore) -> None:
+    mine.begin(a_rollout(FIRST))
+    theirs.freeze("api", "production", Freeze("the database moves", "eve@laptop", "2026-11-22T10:00:00.000000Z"))
+
+    mine.save(a_rollout(FIRST))
+    mine.release()
+
+    assert theirs.take(FIRST) == a_rollout(FIRST)  # to abort or revert it
 
 
 # Rollouts that were left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,10 +59,15 @@ def built(tag: str, context: Path, *flags: str) -> Iterator[str]:
         run(engine(), "image", "rm", "--force", tag, check=False)
 
 
+def base_image() -> str:
+    """Return the base image that this machine has, otherwise the Dockerfile's."""
+    (default,) = re.findall(r"^ARG BASE_IMAGE=(.+)$", (PROJECT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    return os.environ.get("BASE_IMAGE") or default
+
+
 def based() -> list[str]:
-    """Return the flags for the base image that this machine has."""
-    base = os.environ.get("BASE_IMAGE")
-    return ["--build-arg", f"BASE_IMAGE={base}"] if base else []
+    """Return the flags that build on it."""
+    return ["--build-arg", f"BASE_IMAGE={base_image()}"]
 
 
 def build_agent() -> None:
@@ -89,9 +95,9 @@ class Container:
         self.name = name
 
     @classmethod
-    def start(cls, name: str, image: str, *flags: str) -> Container:
-        """Start a new one."""
-        run(engine(), "run", "--detach", "--name", name, *flags, image)
+    def start(cls, name: str, image: str, *flags: str, command: Sequence[str] = ()) -> Container:
+        """Start a new one, with another command than the image's."""
+        run(engine(), "run", "--detach", "--name", name, *flags, image, *command)
         return cls(name)
 
     def execute(self, *command: str, user: str = "root", check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -371,6 +371,7 @@ class SimulatedHost:
             "needed_bytes": needed[0],
             "files": needed[1],
             "free_bytes": _FREE,  # a double, as all that XML-RPC has no integer for
+            "may_go": [],
             "services": [],
             "changes": {_REPOSITORY: {"count": 1, "back": 0, "subjects": [release.revision]}} if other else {},
         }

@@ -205,6 +205,14 @@ def test_a_dry_run_for_people(live: bool, build: bool, what_it_says: str) -> Non
     assert text.check({**record("checked").to_json(), **what}) == f"v1.0.0 (api {'a' * 12}): {what_it_says}"
 
 
+def test_a_dry_run_names_the_releases_that_may_go_where_room_is_short() -> None:
+    what = {"live": False, "build": False, "changes": {}, "may_go": ["000001-a", "000002-b"]}
+
+    assert text.check({**record("checked").to_json(), **what}).splitlines()[1:] == [
+        "  the disk is short of room: old releases go first, as many as it takes: 000001-a, 000002-b"
+    ]
+
+
 def test_findings_for_people_say_how_to_mend_a_fault() -> None:
     found = [Finding("root", OK, "writable"), Finding("consul", FAULT, "Consul\x1b is down", "start it")]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from release_agent import text
-from release_agent.cli.call import add_by, asked_by, duration, trigger
+from release_agent.arguments import duration, reason
+from release_agent.cli.call import add_by, asked_by, trigger
 from release_agent.errors import Exit
-from release_agent.model import Freeze, Request, new_id, timestamp
+from release_agent.model import Freeze, Request, new_id
 
 if TYPE_CHECKING:
+    import argparse
+
     from release_agent.cli.call import Call
 
 EXAMPLES = {
@@ -21,25 +21,16 @@ EXAMPLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add why, how long and who."""
-    parser.add_argument("why", type=_reason, help="show this reason to whoever is refused")
+    parser.add_argument("why", type=reason, help="show this reason to whoever is refused")
     parser.add_argument(
         "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `unfreeze`)"
     )
     add_by(parser)
 
 
-def _reason(given: str) -> str:
-    if not text.one_line(given):
-        message = "an empty reason tells nobody anything"
-        raise argparse.ArgumentTypeError(message)
-    return text.one_line(given)
-
-
 def run(call: Call) -> int:
     """Refuse deployments and rollbacks that somebody asks for, from now on."""
-    arguments, now = call.arguments, datetime.now(UTC)
-    until = "" if arguments.until is None else timestamp(now + timedelta(seconds=arguments.until))
-    frozen = Freeze(arguments.why, asked_by(arguments), timestamp(now), until)
+    frozen = Freeze.now(call.arguments.why, asked_by(call.arguments), call.arguments.until)
     with call.parts.locked(Request(new_id(), trigger=trigger())) as context:
         context.journal.freeze(frozen)
         context.log.info("deployments.frozen", **frozen.to_json())

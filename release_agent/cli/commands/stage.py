@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import add_by, asked_by, trigger
+from release_agent.cli.call import add_by, add_wait_for, asked_by, trigger
 from release_agent.cli.change import change
 from release_agent.model import Action, Request
 from release_agent.repository.revision import check_revision
@@ -20,13 +20,21 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the revision."""
+    """Add the revision, the wait and who."""
     parser.add_argument("revision", nargs="?", help="stage this tag, branch or full commit id (default: as [revision] says)")
+    add_wait_for(parser)
     add_by(parser)
 
 
 def run(call: Call) -> int:
     """Build and rehearse a revision, and publish nothing; returns the exit code."""
-    revision = call.arguments.revision
-    named = "" if revision is None else check_revision(revision)
-    return change(call, Request(call.id, Action.STAGE, revision=named, trigger=trigger(), by=asked_by(call.arguments)))
+    arguments = call.arguments
+    request = Request(
+        call.id,
+        Action.STAGE,
+        revision="" if arguments.revision is None else check_revision(arguments.revision),
+        trigger=trigger(),
+        wait_for=arguments.wait_for,
+        by=asked_by(arguments),
+    )
+    return change(call, request)

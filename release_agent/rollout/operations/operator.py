@@ -20,18 +20,18 @@ from release_agent.rollout.policy.orders import ABORT, overruled_by_resume
 from release_agent.rollout.policy.preflight import nobody_left, one_revision, refuse_other_commits
 from release_agent.rollout.policy.waves import assign_waves
 from release_agent.rollout.preflight import Preflight
-from release_agent.rollout.record.port import locked
+from release_agent.rollout.record.port import locked, refuse_if_frozen
 from release_agent.rollout.run import HostAccess, RolloutRun
 from release_agent.rollout.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from release_agent.errors import Locked
     from release_agent.model import Completed
     from release_agent.rollout.host.client import HostClient
     from release_agent.rollout.observer import Observer
     from release_agent.rollout.operations.results import StartRequest
+    from release_agent.rollout.options import Options
     from release_agent.rollout.preflight import PreflightResult
     from release_agent.rollout.record.port import RolloutStore
 
@@ -82,7 +82,8 @@ class Operator:
     async def plan(self, wanted: StartRequest) -> RolloutPlan:
         """Look at every host and plan a rollout; nothing is changed.
 
-        Raises Refused, FleetStopped if no host answers and, unless it is a dry run, Locked if another rollout of the fleet runs.
+        Raises Refused and FleetStopped if no host answers. Unless it is a dry run, also Locked if another rollout of the fleet
+        runs, and Refused if the fleet is frozen.
         """
         if not wanted.promote_from:
             check_revision(wanted.revision)
@@ -98,13 +99,13 @@ class Operator:
         hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
         found = await preflight.look(hosts)
         # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
-        await _refuse_if_held(writer, found)
+        await _refuse_if_not_free(writer, found, wanted.options)
         promoted = await self._promoted(wanted, found)
         await preflight.wait_for_busy(hosts)
         revision = one_revision(promoted, wanted.promote_from) if promoted else wanted.revision
         await preflight.check(hosts, revision, found)
         refuse_other_commits(found.applications, promoted, wanted.promote_from)
-        await _refuse_if_held(writer, found)
+        await _refuse_if_not_free(writer, found, wanted.options)
         assign_waves(hosts, wanted.options.waves, by_zone=wanted.options.by_zone)
         rollout = self._planned(wanted, hosts, found)
         rollout.revision = revision
@@ -144,7 +145,7 @@ class Operator:
         return {name: of_one for name, of_one in completed.items() if of_one}
 
     async def start(self, plan: RolloutPlan) -> Result:
-        """Write a plan down and run it to its end; raises Locked."""
+        """Write a plan down and run it to its end; raises Locked, Refused (frozen)."""
         rollout = plan.rollout
         for left in await self._writer.once(lambda record: record.all()):
             if not left.has_ended and set(left.fleets) & set(rollout.fleets):
@@ -153,20 +154,21 @@ class Operator:
         return await self._run(rollout, lambda run: run.go())
 
     async def resume(self, identity: str, gate: str = "") -> Result:
-        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured.
+        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured, Refused (frozen).
 
         ``gate``: its command, as a person knows it; the record's alone does not run.
         """
         record = self._access.record
         found = await asyncio.to_thread(standing, record, identity)
         if found.rollout.phase is Phase.PAUSED and found.running:
+            await asyncio.to_thread(refuse_if_frozen, record, found.rollout.fleets, found.rollout.options)
             await asyncio.to_thread(record.order, identity, Order("resume", who_am_i()))
             resumed = await self._resumed_elsewhere(identity)
             if resumed:
                 return Result(resumed, Exit.OK, elsewhere=True)
         waiting = await self._writer.once(lambda record: record.waiting(identity))
         is_over = any(order.verb == ABORT for order in waiting)
-        rollout = await self._taken(identity, lambda rollout: _require_resumable(rollout, gate, is_over=is_over))
+        rollout = await self._taken(identity, lambda record, rollout: _require_resumable(record, rollout, gate, is_over=is_over))
         await self._writer.once(_drop_overruled(identity))
         return await self._run(rollout, lambda run: run.go())
 
@@ -181,14 +183,16 @@ class Operator:
 
     async def revert(self, identity: str) -> Result:
         """Roll back every host that took the revision, even if the rollout has ended; raises NoTarget, Locked, Misconfigured."""
-        rollout = await self._taken(identity, lambda _rollout: None)
+        rollout = await self._taken(identity)
         return await self._run(rollout, lambda run: run.revert())
 
-    async def _taken(self, identity: str, require: Callable[[Rollout], None]) -> Rollout:
+    async def _taken(
+        self, identity: str, require: Callable[[RolloutStore, Rollout], None] = lambda _record, _rollout: None
+    ) -> Rollout:
         """Take the lock of a rollout, and let go of it if something speaks against that."""
         rollout = await self._writer.once(lambda record: record.take(identity))
         try:
-            require(rollout)
+            await self._writer.once(lambda record: require(record, rollout))
             self._access.adopt(rollout)
             await self._require_password(rollout)
         except BaseException:
@@ -240,14 +244,17 @@ def _drop_overruled(identity: str) -> Callable[[RolloutStore], None]:
     return drop
 
 
-def _require_resumable(rollout: Rollout, gate: str, *, is_over: bool) -> None:
-    """Raise NoTarget if a rollout has ended, and Misconfigured for a gate that nobody named: others may write the record.
+def _require_resumable(record: RolloutStore, rollout: Rollout, gate: str, *, is_over: bool) -> None:
+    """Raise NoTarget if a rollout has ended, Refused for a frozen fleet, and Misconfigured for a gate that nobody named.
 
-    ``is_over``: an abort waits, and no gate will run.
+    ``is_over``: an abort waits: no further host is begun, and no gate will run.
     """
     _refuse_if_ended(rollout)
+    if rollout.reverting or rollout.aborted or is_over:
+        return
+    refuse_if_frozen(record, rollout.fleets, rollout.options)
     recorded = rollout.options.gate
-    if recorded not in ("", gate) and not (rollout.reverting or rollout.aborted or is_over):
+    if recorded not in ("", gate):  # others may write the record
         raise Misconfigured(
             Code.GATE_UNCONFIRMED,
             f"{rollout.id} has a gate, `{recorded}`, and no command runs that only the record names",
@@ -260,17 +267,16 @@ def _refuse_if_ended(rollout: Rollout) -> None:
         raise ended(rollout)
 
 
-async def _refuse_if_held(writer: Writer | None, found: PreflightResult) -> None:
-    """Raise Locked if another rollout of one of the fleets runs; without a writer the record is not asked."""
+async def _refuse_if_not_free(writer: Writer | None, found: PreflightResult, options: Options) -> None:
+    """Raise Locked if another rollout of one of the fleets runs, Refused if one is frozen; without a writer nobody is asked."""
     if writer:
-        held = await writer.once(lambda record: _held(record, found))
-        if held:
-            raise held
+        await writer.once(lambda record: _require_free(record, found, options))
 
 
-def _held(record: RolloutStore, found: PreflightResult) -> Locked | None:
-    for application in found.applications:
-        holder = record.holder(application.name, found.environment)
+def _require_free(record: RolloutStore, found: PreflightResult, options: Options) -> None:
+    fleets = [(application.name, found.environment) for application in found.applications]
+    for fleet in fleets:
+        holder = record.holder(*fleet)
         if holder:
-            return locked(application.name, found.environment, holder)
-    return None
+            raise locked(*fleet, holder)
+    refuse_if_frozen(record, fleets, options)

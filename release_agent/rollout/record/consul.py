@@ -14,10 +14,10 @@ from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.consul.keys import FleetKeys, RolloutKeys, rollouts
 from release_agent.consul.kv import OTHER_SHAPE, KeyValueStore, written
 from release_agent.errors import Code, LockLost, RecordUnreachable
-from release_agent.model import Completed, timestamp
+from release_agent.model import Completed, Freeze, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.consul_lock import FleetLocks, holder_of
-from release_agent.rollout.record.port import SHOWN, most_kept, unknown
+from release_agent.rollout.record.port import SHOWN, most_kept, refuse_if_frozen, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,8 +45,9 @@ class ConsulRolloutStore:
         self._id = ""  # of the rollout whose lock is held
 
     def begin(self, rollout: Rollout) -> None:
-        """Take the locks of its fleets and write down the whole plan; raises Locked."""
+        """Take the locks of its fleets and write down the whole plan; raises Locked, Refused (frozen)."""
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as locks:
+            refuse_if_frozen(self, rollout.fleets, rollout.options)
             kept = {fleet: self._kept(fleet) for fleet in rollout.fleets}
             before = {identity: self._plan(identity) for identities in kept.values() for identity in identities}
             # The id first: hosts without a plan, which an operator that is killed here leaves, are found and removed by the next.
@@ -135,6 +136,18 @@ class ConsulRolloutStore:
         key = self._fleet(app, environment).completed
         entry = self._kv.get(key)
         return _understood(key, entry.text, lambda text: Completed.from_json(json.loads(text))) if entry else None
+
+    def freeze(self, app: str, environment: str, frozen: Freeze | None) -> None:
+        """Refuse rollouts of a fleet from now on; None: no more."""
+        key = self._fleet(app, environment).frozen
+        self._kv.transact([written(key, frozen.to_json()) if frozen else {"Verb": "delete", "Key": key}])
+
+    def frozen(self, app: str, environment: str) -> Freeze | None:
+        """Return the freeze that holds for a fleet at this moment."""
+        key = self._fleet(app, environment).frozen
+        entry = self._kv.get(key)
+        frozen = _understood(key, entry.text, lambda text: Freeze.from_json(json.loads(text))) if entry else None
+        return None if frozen is None or frozen.is_over else frozen
 
     def renew(self) -> None:
         """Keep the locks for another TTL; raises LockLost."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code, LockLost, RecordUnreachable
-from release_agent.model import Completed, timestamp
+from release_agent.model import Completed, Freeze, timestamp
 from release_agent.rollout.model import Holder, Order, Phase, Rollout, who_am_i
 from release_agent.rollout.record.file_lock import FileLock, FileLocks
-from release_agent.rollout.record.port import SHOWN, locked, most_kept, unknown
+from release_agent.rollout.record.port import SHOWN, locked, most_kept, refuse_if_frozen, unknown
 from release_agent.system.sqlite import closed_on_error, connect_writing, migrate, refuse_special, transaction
 from release_agent.variables import Variable
 
@@ -38,6 +38,7 @@ CREATE TABLE waiting (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rollout 
 INSERT INTO waiting (id, rollout, body) SELECT rollout, rollout, json_set(body, '$.id', rollout) FROM wish;
 DROP TABLE wish
 """,
+    "CREATE TABLE frozen (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (app, environment))",
 )
 
 _NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # raised for JSON that was written by hand
@@ -68,8 +69,9 @@ class FileRolloutStore:
                 migrate(self._db, _MIGRATIONS)
 
     def begin(self, rollout: Rollout) -> None:
-        """Take the locks of its fleets and write down the whole plan; raises Locked."""
+        """Take the locks of its fleets and write down the whole plan; raises Locked, Refused (frozen)."""
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), transaction(self._db):
+            refuse_if_frozen(self, rollout.fleets, rollout.options)
             for left in self._plans("WHERE environment = ?", (rollout.environment,)):
                 if not left.has_ended and set(left.fleets) & set(rollout.fleets):
                     left.enter(Phase.SUPERSEDED, f"rollout {rollout.id} was started")
@@ -152,6 +154,24 @@ class FileRolloutStore:
         with self._explained():
             row = self._db.execute(query, (app, environment)).fetchone()
             return Completed.from_json(json.loads(row[0])) if row else None
+
+    def freeze(self, app: str, environment: str, frozen: Freeze | None) -> None:
+        """Refuse rollouts of a fleet from now on; None: no more."""
+        fleet = (app, environment)
+        with self._explained():
+            if frozen:
+                values = (*fleet, json.dumps(frozen.to_json()))
+                self._db.execute("INSERT OR REPLACE INTO frozen (app, environment, body) VALUES (?,?,?)", values)
+            else:
+                self._db.execute("DELETE FROM frozen WHERE app = ? AND environment = ?", fleet)
+
+    def frozen(self, app: str, environment: str) -> Freeze | None:
+        """Return the freeze that holds for a fleet at this moment."""
+        query = "SELECT body FROM frozen WHERE app = ? AND environment = ?"
+        with self._explained():
+            row = self._db.execute(query, (app, environment)).fetchone()
+            frozen = Freeze.from_json(json.loads(row[0])) if row else None
+        return None if frozen is None or frozen.is_over else frozen
 
     def renew(self) -> None:
         """Do nothing: the kernel keeps the lock as long as this process lives."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
-from release_agent.errors import Code, Locked, LockLost, NoTarget
+from release_agent.errors import Code, Locked, LockLost, NoTarget, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from release_agent.model import Completed
+    from release_agent.model import Completed, Freeze
     from release_agent.rollout.model import Holder, Host, Order, Rollout
+    from release_agent.rollout.options import Options
 
 _KEPT = 20  # rollouts of one fleet, the newest of them
 _KEPT_ANYHOW = 2  # however large: the newest, and the one before
@@ -31,8 +32,8 @@ class RolloutStore(Protocol):
     def begin(self, rollout: Rollout) -> None:
         """Take the lock of each of its fleets and write down the whole plan, hosts too.
 
-        Raises Locked (44), naming who holds one. Rollouts of a fleet of these that were left without an end are
-        marked as superseded by this one. A rollout that is old in each of its fleets is forgotten, see most_kept().
+        Raises Locked (44), naming who holds one, and Refused (frozen). Rollouts of a fleet of these that were left without
+        an end are marked as superseded by this one. A rollout that is old in each of its fleets is forgotten, see most_kept().
         """
 
     def take(self, identity: str) -> Rollout:
@@ -64,6 +65,12 @@ class RolloutStore(Protocol):
 
     def completed(self, app: str, environment: str) -> Completed | None:
         """Return what the fleet's last completed rollout says."""
+
+    def freeze(self, app: str, environment: str, frozen: Freeze | None) -> None:
+        """Refuse rollouts of a fleet from now on; None: no more. Needs no lock."""
+
+    def frozen(self, app: str, environment: str) -> Freeze | None:
+        """Return the freeze that holds for a fleet at this moment."""
 
     def renew(self) -> None:
         """Keep the lock for some more time; take it again if it lapsed and nobody else had it since.
@@ -99,6 +106,21 @@ def locked(app: str, environment: str, holder: Holder | None) -> Locked:
         f"rollout {holder.id} of {app} {holder.revision} in {environment} is being run by {holder.who}, since {holder.since}",
         hint=f"`release-agent rollout status {holder.id}` (--consul, if it was started so) shows how far it is",
     )
+
+
+def refuse_if_frozen(record: RolloutStore, fleets: Sequence[tuple[str, str]], options: Options) -> None:
+    """Raise Refused (frozen) if somebody has frozen one of the fleets, unless the rollout goes on in spite of it."""
+    if options.despite_freeze:
+        return
+    for app, environment in fleets:
+        frozen = record.frozen(app, environment)
+        if frozen:
+            raise Refused(
+                Code.FROZEN,
+                f"rollouts of {app} in {environment} are frozen {frozen.describe()}",
+                hint=f"wait for the end, or end it: `release-agent rollout unfreeze {app} {environment}`; "
+                "to start one in spite of it: --despite-freeze",
+            )
 
 
 def lock_lost(app: str, environment: str, holder: Holder | None) -> LockLost:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def waiting(host: Host) -> Iterator[subprocess.Popen[str]]:
-    """A deployment that has said that it waits for a tag which nobody has made."""
-    with host.begin("deploy", "--json", "--wait-for", "5m", "v2.0.0") as run:
+def waiting(host: Host, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """A deployment, or another verb, that has said that it waits for a tag which nobody has made."""
+    with host.begin(getattr(request, "param", "deploy"), "--json", "--wait-for", "5m", "v2.0.0") as run:
         assert run.stderr
         said = next(json.loads(line) for line in run.stderr if "revision.awaited" in line)
         assert said["revision"] == "v2.0.0"
@@ -36,6 +36,15 @@ def test_a_tag_that_is_fetched_meanwhile_is_deployed(host: Host, waiting: subpro
     assert (record["outcome"], host.serves()) == ("deployed", "v2.0.0")
 
 
+@pytest.mark.parametrize("waiting", ["stage"], indirect=True)
+def test_a_tag_that_is_fetched_meanwhile_is_staged(host: Host, waiting: subprocess.Popen[str]) -> None:
+    host.repository.release("v2.0.0")
+
+    record = json.loads(waiting.communicate()[0].splitlines()[-1])
+
+    assert (record["outcome"], record["revision"], host.live()) == ("staged", "v2.0.0", None)
+
+
 def test_waiting_ends_with_a_signal(host: Host, waiting: subprocess.Popen[str]) -> None:
     waiting.send_signal(signal.SIGTERM)
 
@@ -48,7 +57,11 @@ def test_a_tag_that_never_comes_is_refused_as_ever(host: Host) -> None:
     ran = host.deploy("v2.0.0", "--wait-for", "1ms")
     asked = host.rpc.release.deploy("v2.0.0", True, "rpc", False, "", "", False, "1ms")
 
+    staged = host.rpc.release.stage("v2.0.0", True, "rpc", "", "1ms")
+    typed = host.supervisorctl("release", "stage", "--wait-for=1ms", "v2.0.0")
+
     assert (ran.code, ran.json["error"]["code"], asked["error"]["code"]) == (12, "revision-unknown", "revision-unknown")
+    assert (staged["error"]["code"], typed.code) == ("revision-unknown", 12)
 
 
 def test_a_boot_waits_for_a_mirror_that_is_still_cloned(host: Host) -> None:

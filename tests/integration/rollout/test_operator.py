@@ -113,7 +113,8 @@ def test_record_of_an_older_agent_whose_migration_is_killed_at_any_write_keeps_t
     path = fleet.path / "operator" / "release-agent" / "rollouts.db"
     order = {"verb": "abort", "who": "ada@ops", "at": "2026-11-01T10:00:00Z"}
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
-        older.executescript("DROP TABLE waiting; CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL)")
+        older.executescript("DROP TABLE frozen; DROP TABLE waiting")
+        older.execute("CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL)")
         older.execute("INSERT INTO wish VALUES (?, ?)", (listed["id"], json.dumps(order)))
         older.execute("PRAGMA user_version = 1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from support.simulated_host import commit_of
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.host import Ran
     from support.simulated_rollouts import SimulatedRollouts
 
 OLD, NEW = "v1.0.0", "v1.1.0"
@@ -154,3 +158,45 @@ def test_reason_is_kept_and_shown(fleet: SimulatedRollouts) -> None:
     assert done.code == 0
     assert fleet.rollout("list").json[0]["reason"] == "the payment bug\nof Friday"
     assert shown.out.splitlines()[0].endswith("completed  reason: the payment bug; of Friday")
+
+
+def test_frozen_fleet_begins_and_resumes_no_rollout_while_one_that_runs_goes_on_to_its_end(fleet: SimulatedRollouts) -> None:
+    unknown = fleet.rollout("freeze", "ap", "test", "the database moves")
+    assert "no rollout of ap in test so far: check the names" in unknown.out
+    fleet.hold(0)
+    operator = fleet.begin()
+    fleet.held(0)
+
+    frozen = fleet.rollout("freeze", "api", "test", "the database moves", "--until", "2h")
+    assert (frozen.code, f"{operator.id} is being run by" in frozen.out) == (0, True)
+    assert fleet.rollout("pause", operator.id).code == 0
+    operator.seen("rollout.paused")
+    fleet.let_go(0)
+    operator.seen("host.finished", host="host-1", stage="done")
+    for refused in (fleet.rollout("resume", operator.id), *_left(fleet, operator)):
+        assert (refused.code, refused.json["error"]["code"]) == (12, "frozen"), refused
+    assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
+    assert fleet.start(revision="v1.2.0").code == 12
+    assert fleet.start("--dry-run").code == 0
+
+    assert fleet.rollout("unfreeze", "api", "test").json["said"] == "rollouts of api in test are not frozen any more"
+    assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.live() == [NEW] * 5
+
+
+def _left(fleet: SimulatedRollouts, operator: Operator) -> Iterator[Ran]:
+    """Let an operator go away, and have somebody else resume the rollout."""
+    assert operator.send(signal.SIGTERM) == 14
+    yield fleet.rollout("resume", operator.id)
+
+
+def test_rollout_of_a_frozen_fleet_is_aborted_and_reverted_all_the_same(fleet: SimulatedRollouts) -> None:
+    first = fleet.begin("--approve")
+    assert first.end() == 43
+    fleet.rollout("freeze", "api", "test", "the database moves")
+
+    assert fleet.rollout("abort", first.id).code == 0
+    assert fleet.rollout("revert", first.id).code == 0
+    assert fleet.live() == [OLD] * 5
+    assert fleet.start("--despite-freeze").code == 0
+    assert fleet.live() == [NEW] * 5

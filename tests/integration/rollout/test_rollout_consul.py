@@ -246,6 +246,18 @@ def test_operator_whose_lock_somebody_else_took_begins_no_further_host(listed: _
     assert [listed.fired(number) for number in (1, 2)] == [[], []]
 
 
+def test_fleet_that_is_frozen_in_consul_is_deployed_to_from_no_machine(listed: _Listed, consul: ConsulProcess) -> None:
+    frozen = listed.rollout("freeze", listed.service, "test", "the database moves", "--until", "2h")
+    assert consul.record(f"{listed.place}/frozen")["why"] == "the database moves", frozen
+
+    refused = listed.run(listed.find())
+    assert (refused.code, refused.json["error"]["code"]) == (12, "frozen")
+    assert listed.live() == [OLD] * 3
+
+    listed.rollout("unfreeze", listed.service, "test")
+    assert listed.run(listed.find()).code == 0
+
+
 def test_fleet_does_not_follow_a_canary_unless_that_is_asked_for(listed: _Listed, consul: ConsulProcess) -> None:
     keys = f"/v1/kv/{listed.place}/?keys"
 

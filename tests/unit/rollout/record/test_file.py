@@ -60,7 +60,8 @@ def test_abort_that_waits_in_an_older_agents_file_waits_on(tmp_path: Path) -> No
     begun.release()
     with closing(sqlite3.connect(path)) as older:
         older.executescript(
-            "DROP TABLE waiting; CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL); PRAGMA user_version = 1;"
+            "DROP TABLE frozen; DROP TABLE waiting;"
+            "CREATE TABLE wish (rollout TEXT PRIMARY KEY, body TEXT NOT NULL); PRAGMA user_version = 1;"
             """INSERT INTO wish VALUES ('rollout-1', '{"verb": "abort", "who": "ada@ops", "at": "2026-11-01T10:00:00Z"}')"""
         )
 

@@ -1,0 +1,38 @@
+"""Values that the arguments of several commands have, as argparse reads them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from release_agent import text
+from release_agent.config import readers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def duration(given: str) -> float:
+    """Read a time of more than zero, such as 90s or 2m."""
+    return _read(given, readers.positive_duration)
+
+
+def duration_or_none(given: str) -> float:
+    """Read a time, or 0."""
+    return 0.0 if given == "0" else _read(given, readers.duration)
+
+
+def _read(given: str, read: Callable[[object], float]) -> float:
+    try:
+        return read(given)
+    except readers.WrongValueError as error:
+        message = f"{given!r} {error}"
+        raise argparse.ArgumentTypeError(message) from error
+
+
+def reason(given: str) -> str:
+    """Read why something is done, for people: on one line, and not empty."""
+    if not text.one_line(given):
+        message = "an empty reason tells nobody anything"
+        raise argparse.ArgumentTypeError(message)
+    return text.one_line(given)
