@@ -223,7 +223,7 @@ def test_every_stage_of_hooks_is_documented_in_order() -> None:
 
 def test_every_consul_variable_that_is_read_is_documented_and_no_other() -> None:
     read = {variable for variable in Variable if variable.reader == "consul.connection"}
-    rows = page("docs/guides/consul.md").section("Variables").rows()
+    rows = page("docs/reference/consul.md").section("Variables").rows()
 
     assert {name for row in rows for name in names(row[0])} == read
 
