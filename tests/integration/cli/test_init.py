@@ -299,6 +299,17 @@ def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: 
     assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
 
 
+def test_sections_go_into_a_directory_that_is_there_before_one_that_is_not(container: BareContainer) -> None:
+    """The configuration of the image includes a directory that only the image has."""
+    container.start(include=f"[include]\nfiles={container.place}/gone/*.conf {container.place}/conf.d/*.conf")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert (container.place / "conf.d/release-agent-deploy.conf").exists()
+    assert not (container.place / "gone").exists()
+
+
 def test_the_root_directory_of_an_unknown_owner_needs_a_user(container: BareContainer) -> None:
     os.chown(container.place / "root", STRANGER, STRANGER)
     container.start()
