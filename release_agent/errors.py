@@ -1,7 +1,7 @@
 """All errors, each with a message, a hint and a stable code.
 
-The class determines how a run ends: exit code and outcome (docs/commands.md).
-The code names the cause (docs/operations.md lists every one).
+The class determines how a run ends: exit code and outcome (docs/reference/exit-and-error-codes.md).
+The code names the cause (docs/reference/exit-and-error-codes.md).
 """
 
 from __future__ import annotations

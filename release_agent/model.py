@@ -261,7 +261,7 @@ class Record:
         return cls(request.id, revision=request.revision or None, by=request.by)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record in the shape that docs/commands.md promises."""
+        """Return the record in the shape that docs/reference/commands.md promises."""
         return {
             "id": self.id,
             "outcome": self.outcome,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _SHORT = 12
 _SHOWN_LINES = 5
 _LONGEST_PERSON, _LONGEST_LINE = 100, 500  # characters
+# As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
+_PREAMBLE = re.compile(r"(?:rolled-back: )?\d+-[0-9a-f]+ \(\S+\) failed: ")
 # The output of a hook, or the answer of a service, must not move the cursor of a terminal, nor show words in another order.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -23,7 +25,7 @@ def record(run: Record) -> str:
     """Return how a run ended."""
     if run.error:
         return error(run.error, f"{run.outcome}: ")
-    what = f"{run.revision} as {run.release}"
+    what = plain(f"{run.revision} as {run.release}")
     if run.outcome == Outcome.STAGED:
         return f"staged: {what} is built and was rehearsed where services ask for it; nothing live changed ({run.seconds:.1f} s)"
     if run.outcome == Outcome.UNCHANGED:
@@ -52,19 +54,19 @@ def error(what: dict[str, str], outcome: str = "") -> str:
 def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
     """Return the live release and its health; ``maintenance``: the reason why a person has taken it out of service, or empty."""
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
-    rows += [("", f"- {plain(problem)}") for problem in problems]
-    rows += [("", f"in maintenance, says Consul: {plain(maintenance)}")] if maintenance else []
+    rows += [("", f"- {problem}") for problem in problems]
+    rows += [("", f"in maintenance, says Consul: {maintenance}")] if maintenance else []
     for name in ("current", "previous"):
         there = body[name]
-        rows.append((name, f"{_release(there)}  since {_published(there)}{_signed(there)}" if there else "none"))
+        rows.append((name, f"{_release(there)}  since {_published(there)}{_then_signed(there)}" if there else "none"))
     for service in body["services"]:
         processes = [f"{p['name']} {p['state']}" + (f" pid {p['pid']}" if p["pid"] else "") for p in service["processes"]]
         rows.append(("service", f"{service['name']}: {', '.join(processes) or 'unknown to supervisor'}"))
     frozen = body.get("frozen")  # an older plugin does not know it
-    rows += [("frozen", plain(Freeze.from_json(frozen).describe()))] if frozen else []
+    rows += [("frozen", Freeze.from_json(frozen).describe())] if frozen else []
     if body["deployment"]:
         rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
-    return "\n".join(f"{name:<10}{text}" for name, text in rows)
+    return "\n".join(plain(f"{name:<10}{text}") for name, text in rows)
 
 
 def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
@@ -77,7 +79,7 @@ def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
         why = f"  {entry['error']['code']}" if entry["error"] else ""
         when = f"{entry['started_at'][:19]}Z"
         what = f"{entry['action']:<8}  {outcome:<15}  {_release(entry)}"
-        lines.append(f"{when}  {entry['id']}  {what}  {_by(entry)}{_signed(entry)}{why}")
+        lines.append(plain(f"{when}  {entry['id']}  {what}  {_by(entry)}{_then_signed(entry)}{why}".replace("\n", " ")))
     return "\n".join(lines)
 
 
@@ -87,14 +89,14 @@ def deployment(body: dict[str, Any]) -> str:
     lines = [
         f"{body['id']}  {body['outcome'] or 'open'}  {body['revision']}  {body['release']}",
         f"started {body['started_at']} {_by(body)}; {body['seconds']:.1f} s: {phases}",
-        *(f"{name}: {commit[:_SHORT]}{_signed(body, name)}" for name, commit in body["commits"].items()),
+        *(f"{name}: {commit[:_SHORT]}{_then_signed(body, name)}" for name, commit in body["commits"].items()),
     ]
     if body["error"]:
         lines.append(error(body["error"]))
     for hook in body["hooks"]:
         lines.append(f"{hook['stage']} `{hook['run']}` {hook['ended']}")
-        lines += [f"  | {plain(line)}" for line in hook["output"].splitlines()]
-    return "\n".join(lines)
+        lines += [f"  | {line}" for line in hook["output"].splitlines()]
+    return plain("\n".join(lines))
 
 
 def phase(name: str, seconds: float) -> str:
@@ -123,7 +125,7 @@ def releases(found: Sequence[dict[str, Any]]) -> str:
     if not found:
         return "there are no releases yet"
     return "\n".join(
-        f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {_kept(r)}" for r in found
+        plain(f"{'*' if r['current'] else ' '} {r['release']}  {r['state']:<8}  {r['revision']}  {_kept(r)}") for r in found
     )
 
 
@@ -138,14 +140,14 @@ def _shared(item: dict[str, Any]) -> str:
 def drift(body: dict[str, Any]) -> str:
     """Return the differences between a release and its commit."""
     if not body["drift"]:
-        return f"{body['release']} ({body['revision']}) is as it was built"
-    lines = [f"{item['change']:<8} {plain(item['path'])}{_shared(item)}" for item in body["drift"]]
-    return "\n".join([f"{body['release']} ({body['revision']}) differs from what was built:", *lines])
+        return plain(f"{body['release']} ({body['revision']}) is as it was built")
+    lines = [f"{item['change']:<8} {item['path']}{_shared(item)}".replace("\n", "?") for item in body["drift"]]
+    return plain("\n".join([f"{body['release']} ({body['revision']}) differs from what was built:", *lines]))
 
 
 def check(body: dict[str, Any]) -> str:
     """Return what a deployment would do."""
-    commits = ", ".join(f"{name} {commit[:_SHORT]}{_signed(body, name)}" for name, commit in body["commits"].items())
+    named = ", ".join(f"{name} {commit[:_SHORT]}{_then_signed(body, name)}" for name, commit in body["commits"].items())
     if body["live"]:
         what = f"{body['release']} is live already"
     elif body["build"]:
@@ -154,7 +156,7 @@ def check(body: dict[str, Any]) -> str:
         what = f"would build {body['release']}{how}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
     else:
         what = f"would publish {body['release']}, which is kept"
-    lines = [f"{body['revision']} ({commits}): {what}", *(changes(*item) for item in body["changes"].items())]
+    lines = [plain(f"{body['revision']} ({named}): {what}"), *(changes(*item) for item in body["changes"].items())]
     may_go = body.get("may_go")  # an older plugin names none
     lines += [f"  the disk is short of room: old releases go first, as many as it takes: {', '.join(may_go)}"] if may_go else []
     return "\n".join([*lines, *map(_requests, body.get("services", ()))])  # an older plugin names no services
@@ -170,29 +172,48 @@ def _requests(service: Mapping[str, Any]) -> str:
 
 def _release(there: Mapping[str, Any]) -> str:
     """Return the revision, the name and the commits of a release, the commits short."""
-    commits = there.get("commits") or {}
-    several = len(commits) > 1
-    short = [f"{name} {commit[:_SHORT]}" if several else commit[:_SHORT] for name, commit in commits.items()]
-    what = f"commit{'s' if several else ''} {', '.join(short)}" if short else "-"
-    return f"{there['revision'] or '-'}  {there['release'] or '-'}  {what}"
+    return f"{there['revision'] or '-'}  {there['release'] or '-'}  {commits(there) or '-'}"
+
+
+def commits(there: Mapping[str, Any]) -> str:
+    """Return the commit of each repository, short; empty if there are none."""
+    of = there.get("commits") or {}
+    several = len(of) > 1
+    short = [f"{name} {commit[:_SHORT]}" if several else commit[:_SHORT] for name, commit in of.items()]
+    return f"commit{'s' if several else ''} {', '.join(short)}" if short else ""
 
 
 def _by(entry: Mapping[str, Any]) -> str:
     """Return who asked for a run, if that is known, and what fired it."""
-    person = plain(entry.get("by") or "")  # an older plugin names nobody
+    person = entry.get("by") or ""  # an older plugin names nobody
     return f"by {person} ({entry['trigger']})" if person else f"by {entry['trigger']}"
 
 
 def _published(there: Mapping[str, Any]) -> str:
-    person = plain(there.get("by") or "")
+    person = there.get("by") or ""
     return f"{there['deployed_at']}{f' by {person}' if person else ''}"
 
 
-def _signed(there: Mapping[str, Any], repository: str = "") -> str:
+def signed(there: Mapping[str, Any], repository: str = "") -> str:
     """Return who signed, in one repository or in all; empty if that was not checked. An older agent names nobody."""
     signers = there.get("signers") or {}
     names = [name for there_in, name in signers.items() if repository in ("", there_in)]
-    return f"  signed by {plain(', '.join(dict.fromkeys(names)))}" if names else ""
+    return f"signed by {', '.join(dict.fromkeys(names))}" if names else ""
+
+
+def _then_signed(there: Mapping[str, Any], repository: str = "") -> str:
+    words = signed(there, repository)
+    return f"  {words}" if words else ""
+
+
+def cause(what: dict[str, str]) -> str:
+    """Return the code of an error and why it happened, in one line: without the name of the release that failed."""
+    return f"{what['code']}: {without_preamble(what['message']).partition(chr(10))[0]}"
+
+
+def without_preamble(message: str) -> str:
+    """Return a message without the name of the release that failed: the cause comes first."""
+    return _PREAMBLE.sub("", message)
 
 
 def changes(name: str, between: dict[str, Any]) -> str:
@@ -225,6 +246,6 @@ def plain(text: str) -> str:
     return _CONTROL.sub("?", text)
 
 
-def last_lines(output: str) -> list[str]:
-    """Return the last lines of an output that are not empty, as many as a message shows."""
-    return [line for line in output.splitlines() if line.strip()][-_SHOWN_LINES:]
+def last_lines(output: str, most: int = _SHOWN_LINES) -> list[str]:
+    """Return the last lines of an output that are not empty."""
+    return [line for line in output.splitlines() if line.strip()][-most:]

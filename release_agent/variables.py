@@ -73,7 +73,9 @@ class Variable(StrEnum):
     CONSUL_HTTP_TOKEN_FILE = "CONSUL_HTTP_TOKEN_FILE", "consul.connection", "file of the token", Exposure.SECRET_FILE
     CONSUL_HTTP_AUTH = "CONSUL_HTTP_AUTH", "consul", "user and password of Consul's own tools", Exposure.WITHHELD
 
-    NO_COLOR = "NO_COLOR", "system.logs", "if it is not empty, nothing is coloured"  # https://no-color.org; rich reads it, too
+    # rich reads them as well.
+    NO_COLOR = "NO_COLOR", "system.terminal", "if it is not empty, nothing is coloured"  # https://no-color.org
+    TERM = "TERM", "system.terminal", "kind of the terminal; if it is dumb or not set, nothing is coloured"
     XDG_STATE_HOME = "XDG_STATE_HOME", "rollout.record.file", "directory of rollouts' records without Consul"
 
     # Set by the agent for hooks and exec probes

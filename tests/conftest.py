@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Files with tests that take long, the longest first.
 _LONG = (
+    "test_examples",
     "test_real_hosts",
     "test_operator",
     "test_files",

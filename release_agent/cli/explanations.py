@@ -1,4 +1,4 @@
-"""What each error code means: the text of ``release-agent explain`` and of the table in docs/operations.md."""
+"""What each error code means: the text of ``explain`` and of the table in docs/reference/exit-and-error-codes.md."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "Consul does not answer, or does not let the agent read the key.",
         'With `follow = "rollout"`, the revision is in Consul.',
-        "Fix Consul or the token ([the policy](consul.md#the-access-it-needs)), or name a revision.",
+        "Fix Consul or the token ([the policy](../guides/consul.md#the-access-it-needs)), or name a revision.",
     ),
     Code.TAG_MOVED: Explanation(
         (Exit.REFUSED,),
@@ -181,8 +181,8 @@ EXPLANATIONS = {
     ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The release does not fit, even without [old releases](#pruning), or the disk filled up while it was built; "
-        "20: after it was published.",
+        "The release does not fit, even without [old releases](../operations.md#pruning), or the disk filled up while it was "
+        "built; 20: after it was published.",
         "",
         "Make room, lower `keep`, `release-agent prune`.",
     ),
@@ -246,7 +246,7 @@ EXPLANATIONS = {
         (
             "It is a program of the agent itself, or one program inside a group. Or it has one process, no socket of "
             'supervisord\'s, and `restart = "rolling"`. Or its [rehearsal](configuration.md#servicerehearsal) is not allowed or '
-            "cannot pass. Or supervisord takes no [programs from releases](plugin.md#programs-of-releases)."
+            "cannot pass. Or supervisord takes no [programs from releases](../guides/programs.md#let-supervisord-take-them)."
         ),
         "The hint names the edit: the group, `numprocs`, `[service.rehearsal]`, or the plugin's section.",
     ),
@@ -378,7 +378,7 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "The hosts do not belong together.",
         "They are of several environments, of more than 32 applications, or of several that the inventory does not tell apart.",
-        "Choose those of one, or give every host its `service`: [the whole system](fleet.md#the-whole-system).",
+        "Choose those of one, or give every host its `service`: [the whole system](../guides/fleet.md#the-whole-system).",
     ),
     Code.GATE_UNCONFIRMED: Explanation(
         (Exit.MISCONFIGURED,),
@@ -489,7 +489,7 @@ EXPLANATIONS = {
 
 
 def table() -> str:
-    """Return all explanations as the table in docs/operations.md."""
+    """Return all explanations as the table in docs/reference/exit-and-error-codes.md."""
     head = ["| code | exit | what happened, and why | what to do |", "|---|---|---|---|"]
     return "\n".join([*head, *(_row(code, one) for code, one in EXPLANATIONS.items())]) + "\n"
 

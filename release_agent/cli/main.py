@@ -88,7 +88,9 @@ class CommandParser(HelpfulParser):
         if not name:
             return
         if COMMANDS[name].json:
-            self.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/commands.md)")
+            self.add_argument(
+                "--json", action="store_true", help="print the answer as one line of JSON (docs/reference/commands.md)"
+            )
         module = load(name)
         self.examples = module.EXAMPLES
         if hasattr(module, "add_arguments"):

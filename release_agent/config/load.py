@@ -43,7 +43,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
             Code.MISCONFIGURED,
             f"cannot read {chosen}: {error.strerror}",
             hint=(isinstance(error, PermissionError) and who_may_read(Path(chosen)))
-            or "let `release-agent init` write it (docs/configuration.md), let this user read it, or name another with "
+            or "let `release-agent init` write it (docs/reference/configuration.md), let this user read it, or name another with "
             f"--config or {Variable.RELEASE_AGENT_CONFIG}",
         ) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
@@ -52,7 +52,9 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
     config = parse(table, problems, environ)
     if problems:
         raise Misconfigured(
-            Code.MISCONFIGURED, describe(chosen, problems), hint="docs/configuration.md lists every key; nothing was changed"
+            Code.MISCONFIGURED,
+            describe(chosen, problems),
+            hint="docs/reference/configuration.md lists every key; nothing was changed",
         )
     return config
 

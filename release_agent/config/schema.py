@@ -2,7 +2,7 @@
 
 A dataclass field made with :func:`setting` carries its reader and its
 documentation; :func:`read_table` walks the fields, so that the dataclass *is*
-the schema and docs/configuration.md can be checked against it.
+the schema and docs/reference/configuration.md can be checked against it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``release-agent.toml`` as frozen dataclasses; they are the schema (docs/configuration.md)."""
+"""``release-agent.toml`` as frozen dataclasses; they are the schema (docs/reference/configuration.md)."""
 
 from __future__ import annotations
 

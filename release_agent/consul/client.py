@@ -152,7 +152,7 @@ def _read_body(answer: Response, **_: object) -> None:
 def _explain(error: Exception, timeout: float, place: str) -> str:
     kind, said = type(error).__name__, " ".join(str(error).split())[:_LONGEST_REASON]
     if kind == "ACLPermissionDenied":
-        return f"Consul refused the token: {said}; docs/consul.md has the policy it needs"
+        return f"Consul refused the token: {said}; docs/guides/consul.md has the policy it needs"
     if kind in ("ReadTimeout", "ConnectTimeout"):
         return f"Consul did not answer within {timeout:g} s"
     cause: BaseException | None = error

@@ -43,5 +43,5 @@ def _unknown(why: str) -> Refused:
     return Refused(
         Code.CONSUL_UNREACHABLE,
         f"what the fleet last rolled out cannot be known: {why}",
-        hint="fix Consul, or the CONSUL_* variables (docs/consul.md); or name a revision: `release-agent deploy REVISION`",
+        hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md); or name a revision: `release-agent deploy REVISION`",
     )

@@ -145,13 +145,13 @@ def unreachable(error: ConsulError) -> RecordUnreachable:
     return RecordUnreachable(
         Code.RECORD_UNREACHABLE,
         f"the record of rollouts in Consul cannot be used: {error}",
-        hint="fix Consul, or the CONSUL_* variables (docs/consul.md has the rights that rollouts need); then go on: "
+        hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md has the rights that rollouts need); then go on: "
         "`release-agent rollout list`",
     )
 
 
 def _refused(key: str) -> RecordUnreachable:
-    return unreachable(ConsulError(f"Consul refused to write {key}; docs/consul.md has the policy that rollouts need"))
+    return unreachable(ConsulError(f"Consul refused to write {key}; docs/guides/consul.md has the policy that rollouts need"))
 
 
 def _no_consul(what: object) -> RecordUnreachable:

@@ -38,7 +38,7 @@ class Place:
 
 
 def environment(config: Config, environ: Mapping[str, str], release: Release, occasion: Occasion, place: Place) -> dict[str, str]:
-    """Return the agent's environment without its secrets, and every RELEASE_* variable that docs/hooks.md lists."""
+    """Return the agent's environment without its secrets, and every RELEASE_* variable that docs/reference/hooks.md lists."""
     places = release.into or {repository.name: repository.into for repository in config.repositories}
     own = next((name for name, into in places.items() if into == place.cwd), next(iter(places)))
     return {

@@ -92,7 +92,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shape(name: str, signature: inspect.Signature) -> str:
-    """Return how a method is called, as docs/plugin.md has it: ``release.getHistory(limit=20)``."""
+    """Return how a method is called, as docs/reference/http-api.md has it: ``release.getHistory(limit=20)``."""
     _self, *parameters = signature.parameters.values()
     words = [each.name if each.default is each.empty else f"{each.name}={json.dumps(each.default)}" for each in parameters]
     return f"release.{name}({', '.join(words)})"

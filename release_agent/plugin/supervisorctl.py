@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import xmlrpc.client
 from contextlib import suppress
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from supervisor.supervisorctl import ControllerPluginBase, LSBInitExitStatuses
 from supervisor.xmlrpc import Faults
 
-from release_agent import text
+from release_agent import glance, text
 from release_agent.errors import FAULTS, Exit
 from release_agent.model import Record, Trigger, exit_of
 from release_agent.store.output import PHASE_FINISHED
+from release_agent.system.terminal import Terminal
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
@@ -191,14 +193,14 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
     def _status(self, release: Any, _wanted: _Wanted) -> int:
         body = {"current": None, "previous": None, "deployment": None, **release.getStatus()}
         maintenance = "`release-agent status` has the reason" if body.get("maintenance") else ""
-        self.ctl.output(text.status(body, (), maintenance))
+        self.ctl.output(glance.status(body, (), maintenance, Terminal.of(sys.stdout)))
         return 0
 
     def _history(self, release: Any, wanted: _Wanted) -> int:
         limit = min(int(wanted.name[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if wanted.name else 20
         # A supervisord that runs since before an upgrade has an older plugin, which names no action.
         entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
-        self.ctl.output(text.history(entries, limit))
+        self.ctl.output(glance.history(entries, limit, Terminal.of(sys.stdout)))
         return 0
 
 

@@ -307,5 +307,5 @@ def _require_signers(allowed: str, revoked: str) -> None:
             raise Refused(
                 Code.SIGNERS_MISSING,
                 f"cannot read the {what} signers, {file}",
-                hint="put the file there, readable for the agent's user: see [revision] in docs/configuration.md",
+                hint="put the file there, readable for the agent's user: see [revision] in docs/reference/configuration.md",
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from release_agent.system.disk import read_regular
+from release_agent.system.terminal import takes_colours
 from release_agent.system.urls import Address
 from release_agent.variables import URLS, Exposure, Variable
 
@@ -189,8 +190,7 @@ def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
 
     out = stream or sys.stderr
     readable = out.isatty()
-    coloured = not os.environ.get(Variable.NO_COLOR)
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=coloured) if readable else _one_line
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=takes_colours()) if readable else _one_line
     log: Log = structlog.wrap_logger(
         _Stream(out),
         processors=[

@@ -114,7 +114,7 @@ class Container:
         except subprocess.TimeoutExpired:
             return f"hung for {LIMIT:g} s"
         printed = said + complaint
-        # 1 without a bug: supervisor went away in the middle, as what answers nonsense has (docs/commands.md).
+        # 1 without a bug: supervisor went away in the middle, as what answers nonsense has (exit-and-error-codes.md).
         if code == 2 or code < 0 or _BUG.search(printed) or (code == 1 and "interrupted" not in printed):
             return f"ended with {code}: {(said + complaint)[-900:]}"
         return ""

@@ -27,7 +27,9 @@ def ask(port: int, path: str = "") -> str:
 class Load:
     """Requests, each over a connection of its own, by several clients."""
 
-    def __init__(self, port: int, path: str = "") -> None:
+    def __init__(self, port: int, path: str = "", *, pause: float = 0) -> None:
+        """Ask for a path; ``pause``: the seconds that each client waits before its next request."""
+        self._pause = pause
         self._asked = port, path
         self._over = threading.Event()
         self._clients = [threading.Thread(target=self._go_on) for _ in range(8)]
@@ -38,6 +40,7 @@ class Load:
         while not self._over.is_set():
             try:
                 self.answers.append(ask(*self._asked))
+                self._over.wait(self._pause)
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(str(error))
                 self._over.wait(_PAUSE)

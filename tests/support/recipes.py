@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.host import Host
 
 EXAMPLES = PROJECT / "supervisor.d" / "examples"
-PAGE = page("docs/without-losing-a-request.md")
+PAGE = page("docs/guides/without-losing-a-request.md")
 _OURS = ("gunicorn ", "python3 serve.py")  # of the environment that the tests run in; its Python may be for root alone
 _VERSIONED = "php-fpm8.2"  # as Debian 12 calls it
 
@@ -31,7 +31,7 @@ def supervisor_section(host: Host, name: str) -> str:
     for program in _OURS:
         if f"command={program}" in text:
             text, user = text.replace(f"command={program}", f"command={BIN}/{program}"), "root"
-    replaced = {"user=app": f"user={user}", "command=python3": f"command={SERVICE_PYTHON}", _VERSIONED: _php_fpm()}
+    replaced = {"user=app": f"user={user}", "command=python3": f"command={SERVICE_PYTHON}", _VERSIONED: php_fpm()}
     for shipped, here in replaced.items():
         text = text.replace(shipped, here)
     return text
@@ -62,7 +62,8 @@ def _pair(_port: int) -> int:
             return beginning
 
 
-def _php_fpm() -> str:
+def php_fpm() -> str:
+    """Return the program as this version of Debian calls it."""
     return next((str(found) for found in Path("/usr/sbin").glob("php-fpm*")), _VERSIONED)
 
 

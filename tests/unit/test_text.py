@@ -150,6 +150,19 @@ def test_one_deployment_with_its_hooks_output() -> None:
     assert "\x1b" not in said
 
 
+def test_words_of_a_repository_do_not_move_the_cursor_of_who_reads_the_history() -> None:
+    hook = {"stage": "build", "run": f"make {CONTROL}", "ended": "exited with 0", "output": ""}
+    odd = {"release": f"000001-{CONTROL}", "revision": f"v1{CONTROL}", "commits": {CONTROL: "a" * 40}, "trigger": f"a\n{CONTROL}"}
+    body = entry(**odd, hooks=[hook], phases=[])
+
+    (line,) = text.history([body]).splitlines()
+    said = line + text.deployment(body) + text.status(status(current=status()["current"] | odd), (), "")
+
+    assert f"by a {PLAIN}" in line
+    assert f"build `make {PLAIN}`" in said
+    assert not set(CONTROL.replace("[2J", "")) & set(said)
+
+
 def test_releases_for_people_mark_the_live_one() -> None:
     live = {"release": "000002-b", "state": "healthy", "revision": "v2", "deployed_at": "now", "current": True, "protected": True}
     other = {

@@ -20,7 +20,7 @@ class Command(NamedTuple):
     json: bool = True
 
 
-# In the order of `release-agent --help` and of docs/commands.md.
+# In the order of `release-agent --help` and of docs/reference/commands.md.
 COMMANDS = {
     "init": Command("set up a container: write the configuration and supervisor's sections that are missing", json=False),
     "deploy": Command("build and publish a revision, restart the services and prove them healthy, or roll back"),

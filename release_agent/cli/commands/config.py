@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     said = "say every problem of these files; exit with 10 if there is one"
     checking = verbs.add_parser("check", help=said, description=said, examples=_CHECKS)
     checking.add_argument("file", nargs="+", type=Path, help="check this release-agent.toml or release.toml")
-    checking.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/commands.md)")
+    checking.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/reference/commands.md)")
     said = "print the JSON Schema of a file, for editors"
     schema = verbs.add_parser("schema", help=said, description=said, examples=_SCHEMAS)
     schema.add_argument(
@@ -55,7 +55,7 @@ def _body(one: CheckedFile) -> dict[str, object]:
 
 
 def _hint(problem: Problem) -> str:
-    return problem.hint or "docs/configuration.md describes the key"
+    return problem.hint or "docs/reference/configuration.md describes the key"
 
 
 def _shown(one: CheckedFile) -> str:

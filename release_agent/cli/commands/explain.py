@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import posixpath
 import re
 import shutil
 import textwrap
@@ -49,8 +50,13 @@ def run(call: Call) -> int:
 
 
 def _plain(text: str) -> str:
-    """Return Markdown as text: the links name files of docs/."""
-    return _LINK.sub(lambda link: f"docs/{link[2]}" if link[1] == link[2] else f"{link[1]} (docs/{link[2]})", text)
+    """Return Markdown as text: the links name files of docs/, as seen from the page of the table."""
+
+    def shown(link: re.Match[str]) -> str:
+        page = posixpath.normpath(posixpath.join("docs/reference", link[2]))
+        return page if link[1] == link[2] else f"{link[1]} ({page})"
+
+    return _LINK.sub(shown, text)
 
 
 def _shown(code: Code, exits: list[int], told: dict[str, str]) -> str:

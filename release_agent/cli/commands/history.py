@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
-from release_agent import text
+from release_agent import glance, text
 from release_agent.errors import Code, Exit, NoTarget
+from release_agent.system.terminal import Terminal
 
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
@@ -41,7 +43,7 @@ def run(call: Call) -> int:
         entries = journal.history(call.arguments.limit)
         if call.arguments.id is not None:
             return _print_one(call, journal, [entry for entry in entries if entry["id"] == call.arguments.id])
-        call.answer(entries, text.history(entries, call.arguments.limit))
+        call.answer(entries, glance.history(entries, call.arguments.limit, Terminal.of(sys.stdout)))
     return Exit.OK
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from release_agent import status, text
+from release_agent import glance, status
 from release_agent.errors import Exit
 from release_agent.health import HealthState
+from release_agent.system.terminal import Terminal
 
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
@@ -23,5 +25,5 @@ def run(call: Call) -> int:
     with parts.looking() as context, parts.journal() as journal:
         body, health = status.status(context, journal, parts.root().holder(), parts.services().processes)
         maintenance = journal.maintenance()
-    call.answer(body, text.status(body, health.problems, maintenance))
+    call.answer(body, glance.status(body, health.problems, maintenance, Terminal.of(sys.stdout)))
     return Exit.OK if health.state is HealthState.PASSING else Exit.FAULT_FOUND

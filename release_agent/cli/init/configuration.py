@@ -37,7 +37,7 @@ def text_of(container: SeenContainer) -> str:
     """Return the whole file."""
     return "\n".join(
         [
-            "# Written by `release-agent init`. docs/configuration.md has every key.",
+            "# Written by `release-agent init`. docs/reference/configuration.md has every key.",
             "",
             "[app]",
             f"name = {_quoted(_name(container))}",

@@ -68,7 +68,7 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
         file=os.path.realpath(sections.file),
         programs=tuple(_programs(programs, sections)),
         own=frozenset(own),
-        include=tuple(sections.include),
+        include=tuple(sorted(sections.include, key=lambda pattern: not pattern.parent.is_dir())),
     )
 
 

@@ -60,7 +60,7 @@ def _of_configuration(container: SeenContainer) -> Iterator[Note]:
         for program in container.supervisor.programs:
             yield _of_program(container, program)
         if not any(map(container.runs_from_root, container.supervisor.programs)):
-            do = "add its section to supervisor, and a [[service]]: docs/without-losing-a-request.md"
+            do = "add its section to supervisor, and a [[service]]: docs/guides/without-losing-a-request.md"
             yield Note(f"the program that is to run from {container.root}/current: a deployment restarts none", do)
 
 

@@ -30,10 +30,11 @@ class SeenSupervisor:
     """A running supervisord.
 
     ``user``: the name of its own user if it is not root, else empty. ``include``: the patterns of its configuration's
-    [include]. ``own``: the names of the sections that are there. ``has_plugin``: it runs the plugin.
-    ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``: its own.
-    ``unreadable``: why its configuration cannot be read. ``taken``: programs with a name of the agent's that are others.
-    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so that a restart costs nothing.
+    [include], those of directories that exist first. ``own``: the names of the sections that are there. ``has_plugin``: it
+    runs the plugin. ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``:
+    its own. ``unreadable``: why its configuration cannot be read. ``taken``: programs with a name of the agent's that are
+    others. ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so that a restart costs
+    nothing.
     """
 
     url: str

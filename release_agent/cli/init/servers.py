@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PORT_OPTION = re.compile(r"(?:--bind|--port|--listen|-b|-p)[ =]\s*(?:[\w.\[\]:-]*:)?(\d{2,5})\b")
 _PORT_OF_SOCKET = re.compile(r"tcp://.*:(\d+)$")
 _MOVES = '{ PORT = "{port}" }'
-_PAGE = "docs/without-losing-a-request.md"
+_PAGE = "docs/guides/without-losing-a-request.md"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 20
 _MOST_JOINED = 3  # applications of one wave
-# As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
-_PREAMBLE = re.compile(r"rolled-back: \d+-[0-9a-f]+ \(\S+\) failed: ")
 _SHORT = 12
 
 
@@ -142,7 +139,7 @@ def named(rollout: Rollout, host: Host) -> str:
 
 def cause(host: Host) -> str:
     """Return why it failed, the cause first: without the host's own words for what rolled back."""
-    return f"{host.code}: {_PREAMBLE.sub('', host.why)}"
+    return f"{host.code}: {text.without_preamble(host.why)}"
 
 
 def troubles(hosts: Sequence[Host]) -> str:

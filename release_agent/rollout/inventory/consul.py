@@ -69,7 +69,7 @@ def _registered(client: ConsulClient, service: str) -> list[dict[str, Any]]:
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE,
             f"Consul cannot be asked for the hosts of {service}: {error}",
-            hint="fix Consul, or the CONSUL_* variables (docs/consul.md); or name the hosts yourself, or in a file: --fleet",
+            hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md); or name the hosts yourself, or in --fleet FILE",
         ) from error
 
 

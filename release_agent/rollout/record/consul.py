@@ -88,7 +88,7 @@ class ConsulRolloutStore:
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
                 f"{len(hosts)} of {size} hosts of rollout {identity} can be read under {folder}",
-                hint="docs/consul.md has the policy that rollouts need",
+                hint="docs/guides/consul.md has the policy that rollouts need",
             )
         return _understood(folder, hosts, lambda bodies: Rollout.from_json(rollout.to_json(), bodies))
 

@@ -17,6 +17,7 @@ from support.bare_container import OPEN, BareContainer
 from support.markdown import page
 from support.privileges import NOBODY
 from support.repositories import Repository
+from support.usual_container import NAMESPACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,6 @@ stat -c 'root of %U' /srv/app
 supervisorctl shutdown >/dev/null
 wait
 """
-NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 CONTROLLER = "[ctlplugin:release]\nsupervisor.ctl_factory=release_agent.plugin:make_controller"
 
 
@@ -112,7 +112,7 @@ def test_in_a_container_with_the_usual_places_nothing_has_to_be_named(container:
     done = container.run(*NAMESPACES, "sh", "-c", ALONE, PLACE=str(container.place))
 
     assert done.code == 0, done.out + done.err
-    (shown,) = page("docs/commands.md").section("`release-agent init`").examples("console")
+    (shown,) = page("docs/reference/commands.md").section("`release-agent init`").examples("console")
     assert done.out.startswith(shown.partition("\n")[2].replace("8080", str(container.port)).strip())
     assert "no faults" in done.out
     assert "health    passing" in done.out
@@ -383,6 +383,17 @@ def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: 
     assert done.code == 0, done.err
     assert (container.place / "etc/supervisor.d/release-agent-deploy.conf").exists()
     assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
+
+
+def test_sections_go_into_a_directory_that_is_there_before_one_that_is_not(container: BareContainer) -> None:
+    """The configuration of the image includes a directory that only the image has."""
+    container.start(include=f"[include]\nfiles={container.place}/gone/*.conf {container.place}/conf.d/*.conf")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert (container.place / "conf.d/release-agent-deploy.conf").exists()
+    assert not (container.place / "gone").exists()
 
 
 def test_the_root_directory_of_an_unknown_owner_needs_a_user(container: BareContainer) -> None:

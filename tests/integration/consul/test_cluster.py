@@ -33,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("cluster")  # one Consul, in one worker
 KEY = "release-agent/test/api/hosts/host-1"
 SERVICE = "release-agent:api:host-1"
 ADDRESS = "192.0.2.7"
-_PAGE = Path(__file__).parents[3] / "docs" / "consul.md"
+_PAGE = Path(__file__).parents[3] / "docs" / "guides" / "consul.md"
 _LISTENER = """
 [eventlistener:monitor]
 command={bin}/release-agent monitor
@@ -196,9 +196,9 @@ def test_no_rule_of_the_policy_is_one_too_many(cluster: ConsulCluster) -> None:
     without = [cluster.token("".join(rules[:number] + rules[number + 1 :])) for number in (0, 1, 3)]
     no_service, no_key, no_node = (_agent(cluster, CONSUL_HTTP_TOKEN=token["SecretID"]) for token in without)
 
-    with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):
+    with pytest.raises(ConsulError, match=r"refused the token.*docs/guides/consul\.md"):
         no_service.register(None, Health.of(), 30)
-    with pytest.raises(ConsulError, match=r"refused the token.*docs/consul\.md"):
+    with pytest.raises(ConsulError, match=r"refused the token.*docs/guides/consul\.md"):
         no_key.put({})
     cluster.put("/v1/agent/maintenance?enable=true&reason=kernel")
     assert (no_key.in_maintenance(), no_node.in_maintenance()) == ("kernel", None)

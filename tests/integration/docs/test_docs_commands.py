@@ -1,4 +1,4 @@
-"""docs/commands.md has every command and option, and its JSON examples have the shape of what the commands print."""
+"""docs/reference/commands.md has every command and option, and its JSON examples have the shape of what the commands print."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TITLES = [title for title in page("docs/commands.md").headings() if title.endswith("--json`")]
+TITLES = [title for title in page("docs/reference/commands.md").headings() if title.endswith("--json`")]
 CONFIGURATION = """
 [app]
 name = "api"
@@ -93,14 +93,14 @@ def verbs(one: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
 
 
 def test_every_command_is_documented_and_no_other() -> None:
-    found = re.findall(r"^`release-agent (\S+)`$", "\n".join(page("docs/commands.md").headings()), re.MULTILINE)
+    found = re.findall(r"^`release-agent (\S+)`$", "\n".join(page("docs/reference/commands.md").headings()), re.MULTILINE)
 
     assert found == list(commands())
 
 
 @pytest.mark.parametrize("command", commands())
 def test_every_argument_of_a_command_is_documented_and_no_other(command: str) -> None:
-    section = page("docs/commands.md").section(f"`release-agent {command}`", whole=False)
+    section = page("docs/reference/commands.md").section(f"`release-agent {command}`", whole=False)
     usage = next(line for line in section.text.splitlines() if line.startswith(f"`release-agent {command}"))
     described = {re.split("[ =]", names(row[0])[0])[0] for row in section.rows()} - set(verbs(commands()[command]))
 
@@ -111,20 +111,20 @@ def test_every_argument_of_a_command_is_documented_and_no_other(command: str) ->
 
 
 def test_every_verb_of_config_is_documented_with_its_arguments() -> None:
-    rows = page("docs/commands.md").section("`release-agent config`", whole=False).rows()
+    rows = page("docs/reference/commands.md").section("`release-agent config`", whole=False).rows()
     documented = {names(row[0])[0].split()[0]: set(re.findall(r"--[a-z-]+|\b[A-Z]{2,}\b", row[0])) for row in rows}
 
     assert documented == {verb: arguments(one) for verb, one in verbs(commands()["config"]).items()}
 
 
 def test_every_option_before_the_command_is_documented() -> None:
-    intro = page("docs/commands.md").section("Commands", whole=False)
+    intro = page("docs/reference/commands.md").section("Commands", whole=False)
 
     assert {names(row[0])[0].split()[0] for row in intro.rows()} == arguments(parser()) | {"--json"}
 
 
 def test_every_json_example_is_json() -> None:
-    examples = page("docs/commands.md").examples("json")
+    examples = page("docs/reference/commands.md").examples("json")
 
     assert examples
     for example in examples:
@@ -132,7 +132,7 @@ def test_every_json_example_is_json() -> None:
 
 
 def test_record_example_has_the_keys_of_a_record() -> None:
-    for example in page("docs/commands.md").section("`deploy --json`").examples("json"):
+    for example in page("docs/reference/commands.md").section("`deploy --json`").examples("json"):
         assert list(json.loads(example)) == list(Record("1").to_json())
 
 
@@ -192,7 +192,7 @@ def same_shape(example: Any, answer: Any, place: str = "") -> list[str]:
 
 def test_examples_have_the_shape_of_what_the_commands_print(tmp_path: Path, supervisor_url: str) -> None:
     answers = printed(tmp_path, supervisor_url)
-    examples = {title: json.loads(page("docs/commands.md").section(title).examples("json")[0]) for title in TITLES}
+    examples = {title: json.loads(page("docs/reference/commands.md").section(title).examples("json")[0]) for title in TITLES}
 
     assert [wrong for title in TITLES for wrong in same_shape(examples[title], answers[title], title)] == []
     # What would not have been compared, were it empty.
@@ -208,14 +208,14 @@ def test_every_command_has_an_example() -> None:
 
 
 def test_hint_about_an_unhealthy_release_is_the_one_that_is_given() -> None:
-    examples = page("docs/commands.md").section("`deploy --json`").examples("json")
+    examples = page("docs/reference/commands.md").section("`deploy --json`").examples("json")
     hints = [error["hint"] for error in (json.loads(example)["error"] for example in examples) if error]
 
     assert hints == [SERVICE_LOG_HINT]
 
 
 def test_error_of_a_command_has_the_documented_shape(tmp_path: Path) -> None:
-    example = json.loads(page("docs/commands.md").section("Errors of the other commands").examples("json")[0])
+    example = json.loads(page("docs/reference/commands.md").section("Errors of the other commands").examples("json")[0])
     command = [sys.executable, "-m", "release_agent", "--config", str(tmp_path / "none.toml"), "status", "--json"]
 
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)

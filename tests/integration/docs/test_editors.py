@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES = sorted(path for name in ("release-agent.toml", "release.toml") for path in (PROJECT / "examples").rglob(name))
-REFERENCE = page("docs/configuration.md").section("The whole file").examples("toml")[0]
+REFERENCE = page("docs/reference/configuration.md").section("The whole file").examples("toml")[0]
 
 
 def lint(file: Path) -> subprocess.CompletedProcess[str]:

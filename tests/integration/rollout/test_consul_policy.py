@@ -1,4 +1,4 @@
-"""The rights that docs/consul.md grants to who runs rollouts, and to hosts that follow them: enough, and no more."""
+"""The rights that docs/guides/consul.md grants to who runs rollouts, and to hosts that follow them: enough, and no more."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _client(cluster: ConsulCluster, token: dict[str, Any]) -> ConsulClient:
 @pytest.fixture(scope="module")
 def operator(cluster: ConsulCluster) -> dict[str, Any]:
     """A token with the documented rights of who runs rollouts, at this node."""
-    (rules,) = page("docs/consul.md").section("Rollouts").examples("text")
+    (rules,) = page("docs/guides/consul.md").section("Rollouts").examples("text")
     assert "desk-1" in rules
     return cluster.token(rules.replace("desk-1", NODE))
 
@@ -53,7 +53,7 @@ def operator(cluster: ConsulCluster) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def host(cluster: ConsulCluster) -> dict[str, Any]:
     """A token with the documented rights of the host api-1."""
-    return cluster.token(page("docs/consul.md").section("The access it needs").examples("hcl")[0])
+    return cluster.token(page("docs/guides/consul.md").section("The access it needs").examples("hcl")[0])
 
 
 def _environment(token: dict[str, Any]) -> dict[str, str]:
@@ -111,7 +111,7 @@ def test_operator_may_not_touch_other_fleets_nor_what_hosts_report(cluster: Cons
     record = ConsulRolloutStore(_client(cluster, operator))
 
     for other in ({"app": "web"}, {"environment": "staging"}, {"app": "api2"}):
-        with pytest.raises(RecordUnreachable, match=r"refused to write .*docs/consul\.md has the policy"):
+        with pytest.raises(RecordUnreachable, match=r"refused to write .*docs/guides/consul\.md has the policy"):
             record.begin(a_rollout(**other))  # type: ignore[arg-type]
     for key in ("release-agent/production/api/hosts/api-1", "release-agent/production/api2/rollout/completed"):
         assert cluster.refuses("PUT", f"/v1/kv/{key}", operator["SecretID"])
@@ -121,7 +121,7 @@ def test_host_may_read_what_its_own_fleet_runs_and_decide_nothing(cluster: Consu
     environ = cluster.environment | _environment(host)
     other = configuration(app='[app]\nname = "api"\nenvironment = "staging"\nroot = "/srv"\n')
 
-    with pytest.raises(Refused, match=r"docs/consul\.md has the policy"):
+    with pytest.raises(Refused, match=r"docs/guides/consul\.md has the policy"):
         ConsulFollowed(other.consul, other.app, environ).completed()
     assert cluster.refuses("PUT", "/v1/kv/release-agent/production/api/rollout/completed", host["SecretID"])
     with pytest.raises(RecordUnreachable):

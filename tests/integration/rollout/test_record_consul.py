@@ -341,7 +341,7 @@ def test_token_that_may_only_read_is_refused_with_the_page_that_has_the_policy(g
 
     assert reader.read(FIRST) == a_rollout(FIRST)
     for write in (lambda: reader.begin(a_rollout(SECOND)), lambda: reader.order(FIRST, Order("pause", "eve"))):
-        with pytest.raises(RecordUnreachable, match=r"docs/consul\.md has the policy") as refused:
+        with pytest.raises(RecordUnreachable, match=r"docs/guides/consul\.md has the policy") as refused:
             write()
         assert "refused" in refused.value.message
 
@@ -352,7 +352,7 @@ def test_write_that_the_token_may_not_do_is_refused_by_name_within_a_transaction
     rules += f'key "{shelf.prefix}/{_FLEET}/lock" {{ policy = "write" }}'
     record = shelf.record(token=_token(guarded, rules))
 
-    with pytest.raises(RecordUnreachable, match=f"refused to write {shelf.prefix}/{_FLEET}/kept; docs/consul.md has"):
+    with pytest.raises(RecordUnreachable, match=f"refused to write {shelf.prefix}/{_FLEET}/kept; docs/guides/consul.md has"):
         record.begin(a_rollout(FIRST))
 
     assert shelf.record(token=guarded.token).all() == []

@@ -1,4 +1,4 @@
-"""Rollouts over https to real hosts: nginx before supervisord's RPC, and certificates, both as docs/fleet.md has them."""
+"""Rollouts over https to real hosts: nginx before supervisord's RPC, and certificates, both as docs/guides/fleet.md has them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLD, NEW = "v1.0.0", "v1.1.0"
-SECTION = page("docs/fleet.md").section("https")
+SECTION = page("docs/guides/fleet.md").section("https")
 
 
 @pytest.fixture

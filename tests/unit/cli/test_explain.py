@@ -50,7 +50,7 @@ def test_explanation_of_a_code_says_what_happened_why_and_what_to_do(
 def test_links_of_an_explanation_name_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(explained(Code.CONSUL_UNREACHABLE, capsys, as_json=True))
 
-    assert told["to_do"].startswith("Fix Consul or the token (the policy (docs/consul.md#the-access-it-needs))")
+    assert told["to_do"].startswith("Fix Consul or the token (the policy (docs/guides/consul.md#the-access-it-needs))")
 
 
 def test_unknown_code_is_wrong_usage_and_the_nearest_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from release_agent.config import load
 from support.environment import PROJECT
 from support.markdown import page
 
-PAGE = page("docs/without-losing-a-request.md")
+PAGE = page("docs/guides/without-losing-a-request.md")
 EXAMPLES = PROJECT / "supervisor.d" / "examples"
 # By the file: the anchor of its recipe, as the table on the page has it.
 ANCHORS = {Path(file).name: anchor for anchor, file in (re.findall(r"\]\(([^)]+)\)", f"{row[0]}{row[1]}") for row in PAGE.rows())}
@@ -55,7 +55,7 @@ def proposed(*programs: SeenProgram, **supervisor: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", ANCHORS)
 def test_each_example_is_recognised(file: str) -> None:
-    assert recognise(program(file)).page == f"docs/without-losing-a-request.md{ANCHORS[file]}"
+    assert recognise(program(file)).page == f"docs/guides/without-losing-a-request.md{ANCHORS[file]}"
 
 
 @pytest.mark.parametrize("file", sorted(set(ANCHORS) - PARTLY))

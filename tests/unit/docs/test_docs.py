@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCE = Path(release_agent.__file__).parent
+CODES = "docs/reference/exit-and-error-codes.md"
 # Examples of a whole file, as opposed to a part of one or to a release.toml.
 WHOLE = [(name, example) for name in pages() for example in page(name).examples("toml") if "[app]" in example]
 PARTS = [
@@ -65,8 +66,8 @@ TABLES = dict(tables(sections.Config))
 
 
 def headings() -> dict[str, str]:
-    """The tables that docs/configuration.md describes, and under which heading."""
-    titles = page("docs/configuration.md").headings()
+    """The tables that docs/reference/configuration.md describes, and under which heading."""
+    titles = page("docs/reference/configuration.md").headings()
     return {name: title for title in titles for name in names(title) if name.startswith("[")}
 
 
@@ -76,14 +77,14 @@ def test_every_table_of_the_configuration_is_documented_and_no_other() -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_key_of_a_table_is_documented_and_no_other(table: str) -> None:
-    rows = page("docs/configuration.md").section(headings()[table], whole=False).rows()
+    rows = page("docs/reference/configuration.md").section(headings()[table], whole=False).rows()
 
     assert [names(row[0])[0] for row in rows] == list(keys(TABLES[table]))
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_documented_default_is_the_one_that_applies(table: str) -> None:
-    rows = page("docs/configuration.md").section(headings()[table], whole=False).rows()
+    rows = page("docs/reference/configuration.md").section(headings()[table], whole=False).rows()
     for (name, shown, *_), metadata in zip(rows, keys(TABLES[table]).values(), strict=True):
         if metadata["default"] is MISSING:
             assert shown == "required", name
@@ -98,7 +99,7 @@ def test_documented_default_is_the_one_that_applies(table: str) -> None:
 
 
 def test_release_toml_has_the_tables_that_its_section_names() -> None:
-    first = page("docs/configuration.md").section("release.toml").prose.split("\n\n")[0]
+    first = page("docs/reference/configuration.md").section("release.toml").prose.split("\n\n")[0]
 
     assert {name for name in names(first) if name.startswith("[")} == {name for name, _ in tables(ReleaseToml) if "." not in name}
 
@@ -123,11 +124,11 @@ def test_example_of_a_part_is_right_as_far_as_it_goes(name: str, example: str) -
 
 
 def test_there_are_examples_for_newcomers_and_in_the_reference() -> None:
-    assert {name for name, _ in WHOLE} >= {"docs/install.md", "docs/configuration.md"}
+    assert {name for name, _ in WHOLE} >= {"docs/install.md", "docs/reference/configuration.md"}
 
 
 def test_example_of_the_reference_shows_every_key() -> None:
-    (example,) = page("docs/configuration.md").section("The whole file").examples("toml")
+    (example,) = page("docs/reference/configuration.md").section("The whole file").examples("toml")
     shown: dict[type, set[str]] = {cls: set() for cls in TABLES.values()}
 
     def collect(cls: type, table: dict[str, Any]) -> None:
@@ -147,28 +148,20 @@ def test_example_of_the_reference_shows_every_key() -> None:
 # Exit codes, error codes
 
 
-@pytest.mark.parametrize("name", ["docs/commands.md", "docs/operations.md"])
-def test_every_exit_code_is_documented_and_no_other(name: str) -> None:
-    rows = [row for row in page(name).rows() if row[0].isdigit()]
-
-    assert [int(row[0]) for row in rows] == list(Exit)
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    assert [int(row[0]) for row in page(CODES).section("Exit codes").rows()] == list(Exit)
 
 
 def test_every_outcome_stands_beside_its_exit_code() -> None:
     outcomes = {"deployed", "unchanged", "error", *(kind.outcome for kind in errors.ReleaseError.__subclasses__())}
-    found = {
-        word: int(row[0])
-        for row in page("docs/commands.md").rows()
-        if row[0].isdigit()
-        for word in names(row[1])
-        if word in outcomes
-    }
+    rows = page(CODES).section("Exit codes").rows()
+    found = {word: int(row[0]) for row in rows for word in names(row[1]) if word in outcomes}
 
     assert found == {outcome: exit_of(outcome) for outcome in outcomes}
 
 
 def code_rows() -> dict[str, list[str]]:
-    return {names(row[0])[0]: row for row in page("docs/operations.md").section("Error codes").rows()}
+    return {names(row[0])[0]: row for row in page(CODES).section("Error codes").rows()}
 
 
 def test_every_error_code_is_documented_and_no_other() -> None:
@@ -204,30 +197,33 @@ def test_every_variable_of_hooks_is_documented_and_no_other(tmp_path: Path) -> N
 
     found = environment(parsed, {}, release, Occasion("1"), Place(tmp_path, tmp_path))
 
-    rows = page("docs/hooks.md").section("Variables").rows()
+    rows = page("docs/reference/hooks.md").section("Variables").rows()
     assert sorted(names(row[0])[0] for row in rows if len(row) == 2) == sorted(found)
     of_two = [variable for variable in Variable if variable.reader in ("deploy.switch.leaving", "deploy.run")]
     assert [names(row[0])[0] for row in rows if len(row) == 3] == of_two
 
 
 def test_every_variable_of_a_services_commands_is_documented_and_no_other() -> None:
-    rows = page("docs/hooks.md").section("Commands of a service").rows()
+    rows = page("docs/reference/hooks.md").section("Commands of a service").rows()
 
     documented = [names(row[0])[0] for row in rows if names(row[0])[0].startswith("RELEASE_")]
     assert documented == [variable for variable in Variable if variable.reader == "deploy.switch.traffic"]
 
 
 def test_every_variable_withheld_from_hooks_is_documented() -> None:
-    assert set(names(page("docs/hooks.md").section("Variables").prose)) >= WITHHELD
+    assert set(names(page("docs/reference/hooks.md").section("Variables").prose)) >= WITHHELD
 
 
 def test_every_stage_of_hooks_is_documented_in_order() -> None:
-    assert tuple(names(row[0])[0] for row in page("docs/hooks.md").section("Stages").rows()[: len(HOOK_STAGES)]) == HOOK_STAGES
+    assert (
+        tuple(names(row[0])[0] for row in page("docs/reference/hooks.md").section("Stages").rows()[: len(HOOK_STAGES)])
+        == HOOK_STAGES
+    )
 
 
 def test_every_consul_variable_that_is_read_is_documented_and_no_other() -> None:
     read = {variable for variable in Variable if variable.reader == "consul.connection"}
-    rows = page("docs/consul.md").section("Variables").rows()
+    rows = page("docs/reference/consul.md").section("Variables").rows()
 
     assert {name for row in rows for name in names(row[0])} == read
 
@@ -235,7 +231,7 @@ def test_every_consul_variable_that_is_read_is_documented_and_no_other() -> None
 def test_every_log_event_is_documented_and_no_other() -> None:
     logged = set(re.findall(r'\b(?:info|warning|say)\(\s*"([a-z]+\.[a-z_]+)"', source()))
 
-    assert {names(row[0])[0] for row in page("docs/operations.md").section("Logs").rows()} == logged
+    assert {names(row[0])[0] for row in page("docs/reference/logs-and-metrics.md").section("Logs").rows()} == logged
 
 
 def test_every_room_is_in_the_architecture_and_no_other() -> None:
@@ -271,7 +267,8 @@ def test_shipped_supervisor_files_have_what_the_plugin_needs_where_it_is_read() 
         read[name] = configparser.RawConfigParser(inline_comment_prefixes=(";",))
         read[name].read(PROJECT / "supervisor.d" / name)
     examples = configparser.RawConfigParser()
-    for example in page("docs/plugin.md").examples("ini"):
+    shown = (page("docs/install.md").section("The plugin"), page("docs/guides/programs.md").section("Let supervisord take them"))
+    for example in (example for section in shown for example in section.examples("ini")):
         examples.read_string(example)
 
     assert read["plugin.conf"].sections() == ["rpcinterface:release"]

@@ -1,8 +1,7 @@
-"""examples/system: its files name the same things, and its picture is drawn from them."""
+"""examples/system: its files name the same things."""
 
 from __future__ import annotations
 
-import runpy
 import tomllib
 
 import yaml
@@ -29,7 +28,3 @@ def test_each_component_has_a_configuration_of_the_service_it_is() -> None:
         app = tomllib.loads((SYSTEM / "hosts" / name / "config" / "release-agent.toml").read_text())["app"]
         assert app["name"] == name
         assert (SYSTEM / "source" / name / "release.toml").exists()
-
-
-def test_picture_is_what_its_script_draws() -> None:
-    assert runpy.run_path(str(SYSTEM / "picture"))["draw"]() == (SYSTEM / "picture.svg").read_text()

@@ -72,7 +72,7 @@ def test_pod_stops_later_than_its_services_and_mounts_directories() -> None:
 
 
 def test_capabilities_are_the_documented_ones() -> None:
-    rows = page("docs/containers.md").section("Capabilities").rows()
+    rows = page("docs/guides/containers.md").section("Capabilities").rows()
 
     documented = [name for row in rows for name in names(row[0])]
     capabilities = kubernetes.pod()["containers"][0]["securityContext"]["capabilities"]
@@ -80,7 +80,7 @@ def test_capabilities_are_the_documented_ones() -> None:
 
 
 def test_documented_check_of_compose_is_the_readiness_probe() -> None:
-    (example,) = page("docs/containers.md").section("Health checks").examples("yaml")
+    (example,) = page("docs/guides/containers.md").section("Health checks").examples("yaml")
 
     shown = yaml.safe_load(example)["services"]["api-1"]["healthcheck"]["test"]
     assert ["sh", "-c", shown] == kubernetes.probe("readinessProbe")

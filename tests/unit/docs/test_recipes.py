@@ -12,7 +12,7 @@ import pytest
 from support.environment import PROJECT
 from support.markdown import page, slug
 
-PAGE = page("docs/without-losing-a-request.md")
+PAGE = page("docs/guides/without-losing-a-request.md")
 SECTIONS = PAGE.headings()[1:]
 EXAMPLES = {path.name: path.read_text() for path in (PROJECT / "supervisor.d" / "examples").glob("*.conf")}
 ROWS = [re.findall(r"\[([^\]]+)\]\(([^)]+)\)", f"{row[0]} {row[1]}") for row in PAGE.rows()]

@@ -16,7 +16,7 @@ from support.markdown import page
 
 SHAPES = {
     shape.removeprefix("release.").partition("(")[0]: shape
-    for shape in re.findall(r"^\| `(release\..+?\))` \|", page("docs/plugin.md").text, re.MULTILINE)
+    for shape in re.findall(r"^\| `(release\..+?\))` \|", page("docs/reference/http-api.md").text, re.MULTILINE)
 }
 
 

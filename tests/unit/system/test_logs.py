@@ -242,6 +242,7 @@ def test_a_listener_has_every_event_as_well() -> None:
 def test_log_on_a_terminal_has_no_colours_if_the_person_wants_none(
     monkeypatch: pytest.MonkeyPatch, value: str | None, coloured: bool
 ) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     if value is not None:
         monkeypatch.setenv("NO_COLOR", value)

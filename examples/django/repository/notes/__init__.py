@@ -1,0 +1,1 @@
+"""Notes, and the settings of the site."""

@@ -1,0 +1,42 @@
+"""Notes: everybody may read them, and add one."""
+
+import contextlib
+import pathlib
+import sqlite3
+
+from flask import Flask, request
+
+HERE = pathlib.Path(__file__).parent
+REVISION = (HERE / "revision").read_text()
+DATABASE = HERE / "data" / "notes.db"  # `data` is a link to /srv/app/shared/data
+
+app = Flask(__name__)
+
+
+def database():
+    """Connect to the database."""
+    return contextlib.closing(sqlite3.connect(DATABASE))
+
+
+@app.get("/health")
+def health():
+    """Answer with the revision, if the tables are there."""
+    with database() as connection:
+        connection.execute("SELECT id, text FROM note LIMIT 1")
+    return REVISION
+
+
+@app.get("/")
+def notes():
+    """Answer with all notes."""
+    with database() as connection:
+        rows = connection.execute("SELECT text FROM note ORDER BY id").fetchall()
+    return {"revision": REVISION, "notes": [text for (text,) in rows]}
+
+
+@app.post("/")
+def add():
+    """Keep a note."""
+    with database() as connection, connection:
+        connection.execute("INSERT INTO note (text) VALUES (?)", [request.form["text"]])
+    return "", 201

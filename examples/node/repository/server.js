@@ -1,0 +1,19 @@
+// A page, made of a template by a package of the registry.
+const fs = require("node:fs");
+const http = require("node:http");
+const mustache = require("mustache");
+
+const read = (name) => fs.readFileSync(`${__dirname}/${name}`, "utf8");
+const revision = read("revision");
+const page = mustache.render(read("page.mustache"), { revision });
+
+const server = http.createServer((request, response) => {
+  response.end(request.url === "/health" ? revision : page);
+});
+// The socket that supervisord has opened.
+server.listen({ fd: 0 });
+// Node exits when it has answered the last request.
+process.on("SIGTERM", () => {
+  server.close();
+  server.closeIdleConnections();
+});
