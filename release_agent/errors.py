@@ -66,6 +66,7 @@ class Code(StrEnum):
     # Before publishing
     ROOT_UNUSABLE = "root-unusable"
     USER_NOT_CHANGED = "user-not-changed"
+    NOT_BEGUN = "not-begun"
     DISK_FULL = "disk-full"
     BUILD_FAILED = "build-failed"
     SHARED_MISSING = "shared-missing"
@@ -260,15 +261,9 @@ ENDINGS: tuple[type[ReleaseError], ...] = (
 
 def error_of_exit(code: int | None) -> ReleaseError:
     """Make the error for a run that ended before it wrote to the journal. ``code``: its exit code, None if unknown."""
+    message, hint = f"it ended with {code} before it was journaled", "`supervisorctl tail deploy stderr` shows its output"
+    if code == Exit.FAILED:
+        return Failed(Code.NOT_BEGUN, message, hint=hint)
     kind = next((kind for kind in ENDINGS if kind.exit_code == code), ReleaseError)
-    known = {
-        Exit.MISCONFIGURED: Code.MISCONFIGURED,
-        Exit.BUSY: Code.BUSY,
-        Exit.FAILED: Code.JOURNAL_BROKEN,  # another failure would be in the journal
-        Exit.CANCELLED: Code.CANCELLED,
-    }
-    return kind(
-        known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG,
-        f"it ended with {code} before it was journaled",
-        hint="`supervisorctl tail deploy stderr` shows its output",
-    )
+    known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
+    return kind(known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG, message, hint=hint)

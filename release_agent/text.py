@@ -246,6 +246,6 @@ def plain(text: str) -> str:
     return _CONTROL.sub("?", text)
 
 
-def last_lines(output: str) -> list[str]:
-    """Return the last lines of an output that are not empty: the number that a message shows."""
-    return [line for line in output.splitlines() if line.strip()][-_SHOWN_LINES:]
+def last_lines(output: str, most: int = _SHOWN_LINES) -> list[str]:
+    """Return the last lines of an output that are not empty."""
+    return [line for line in output.splitlines() if line.strip()][-most:]

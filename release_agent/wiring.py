@@ -149,13 +149,22 @@ class Parts:
                 log.warning("hook.ended", pid=pid, why="its run was killed")
             for name, why in root.clean().items():
                 log.warning("leftover.stuck", name=name, why=why)
-            with (
-                closing(RunOutput(root.output, request.id, self.redact)) as output,
-                self.writable_journal(root) as journal,
-                self.source(root.incoming) as source,
-            ):
+            with closing(RunOutput(root.output, request.id, self.redact)) as output:
                 log.pass_on(output.take)
-                yield self.context(root, journal, source)
+                with self._telling_of_the_journal(), self.writable_journal(root) as journal, self.source(root.incoming) as source:
+                    yield self.context(root, journal, source)
+
+    @contextmanager
+    def _telling_of_the_journal(self) -> Iterator[None]:
+        """Tell whoever follows a run of a journal that cannot be used: of a run without a line in it, only this is known."""
+        from release_agent.store.output import JOURNAL_UNUSABLE
+
+        try:
+            yield
+        except Failed as error:
+            if error.code is Code.JOURNAL_BROKEN:
+                self.log.tell(JOURNAL_UNUSABLE, why=error.message, hint=error.hint)
+            raise
 
     @contextmanager
     def starting(self, request: Request) -> Iterator[Context]:

@@ -173,6 +173,12 @@ EXPLANATIONS = {
         ),
         "Install Python and the agent in a directory that the user can read, such as `/opt`, or run the agent as that user.",
     ),
+    Code.NOT_BEGUN: Explanation(
+        (Exit.FAILED,),
+        "A run that supervisor's plugin started failed before it could write its error into the journal.",
+        "The root cannot be used, or the user cannot be changed. The plugin knows only the exit code.",
+        "Look at the log of the program `deploy`: the container's log, or `supervisorctl tail deploy stderr`.",
+    ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
         "The release does not fit, even without [old releases](../operations.md#pruning), or the disk became full during the "

@@ -14,7 +14,7 @@ from release_agent.config.sections import Restart, Service
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LARGEST = 64 << 10  # bytes of a file, and of all files together: supervisord does nothing else while it reads them
+LARGEST = 64 << 10  # characters of a file, and of all files together: supervisord does nothing else while it reads them
 MOST_FILES = 64
 KINDS = ("program", "fcgi-program", "group")
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # supervisor's words

@@ -166,7 +166,7 @@ class ConsulAgent:
     def _checks(self) -> dict[str, dict[str, Any]]:
         checks = self._consul.get("/v1/agent/checks")
         if not isinstance(checks, dict):
-            message = f"what answers is no Consul agent: {checks!r:.80}"
+            message = f"the answer is not from a Consul agent: {checks!r:.80}"
             raise ConsulError(message)
         return checks
 

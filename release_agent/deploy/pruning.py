@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy import room
 from release_agent.deploy.building import between
-from release_agent.errors import Code, NoTarget, Refused, ReleaseError
-from release_agent.model import find_release
+from release_agent.deploy.policy.line import known
+from release_agent.errors import Code, Refused, ReleaseError
 from release_agent.system.disk import told
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def prune(context: Context, *, park: bool = True) -> list[str]:
 
 def protect(context: Context, named: str, *, protected: bool) -> Release:
     """Keep a release from pruning, or end that; returns the release. Raises NoTarget, Failed."""
-    release = replace(_known(context, named), protected=protected)
+    release = replace(known(context.store.releases(), named), protected=protected)
     context.store.save(release)
     context.log.info("release.protected", release=release.name, protected=protected)
     return release
@@ -41,7 +41,7 @@ def protect(context: Context, named: str, *, protected: bool) -> Release:
 
 def remove(context: Context, named: str, *, even_previous: bool) -> Release:
     """Remove an unneeded release; returns it. Raises NoTarget, Refused (release-needed), Failed."""
-    release = _known(context, named)
+    release = known(context.store.releases(), named)
     why = _need_of(context, release, even_previous=even_previous)
     if why:
         what, hint = why
@@ -67,15 +67,6 @@ def _need_of(context: Context, release: Release, *, even_previous: bool) -> tupl
     if release.name in context.store.used(context.journal.live_at, room.serving(context)):
         return "is used by a process", "stop the processes that use it, or restart their services"
     return None
-
-
-def _known(context: Context, named: str) -> Release:
-    release = find_release(context.store.releases(), named)
-    if release is None:
-        raise NoTarget(
-            Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists the kept releases"
-        )
-    return release
 
 
 def prune_cache(context: Context, most: int) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 _LONGEST_VARIABLE = 8192  # characters
+_HOOK_LINES = 20  # package managers end with help; the cause stands before it
 _WITH_SOMETHING_NEW = {*Outcome, RolledBack.outcome, RollbackFailed.outcome}
 
 
@@ -226,7 +227,7 @@ class Run:
         self.note(lambda: context.journal.hook(self.request.id, stage, hook.run, how, output))
         context.log.info("hook.finished", stage=stage, run=hook.run, how=how)
         if not ended.well:
-            tail = "".join(f"\n  | {line}" for line in last_lines(output))
+            tail = "".join(f"\n  | {line}" for line in last_lines(output, _HOOK_LINES))
             raise Failed(
                 Code.HOOK_TIMED_OUT if ended.timed_out else Code.HOOK_FAILED,
                 f"the {stage} hook `{hook.run}` {how}{tail}",

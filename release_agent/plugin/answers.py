@@ -57,6 +57,12 @@ class Answers:
         events, end = output.read(self.root.output, identity, after)
         return {"events": events, "next": end}
 
+    def journal_failure(self, identity: str) -> Failed | None:
+        """Return why a run could not use the journal, which it has told whoever follows it; None if it has not."""
+        events, _ = output.read(self.root.output, identity, 0)
+        told = next((event for event in events if event["event"] == output.JOURNAL_UNUSABLE), None)
+        return Failed(Code.JOURNAL_BROKEN, str(told.get("why")), hint=str(told.get("hint"))) if told else None
+
     def releases_in_use(self, group: str, pids: list[int]) -> dict[str, list[int]]:
         """Return the processes of a supervisor group, their children included, by the release that they use; see releases_of().
 

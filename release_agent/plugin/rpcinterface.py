@@ -499,7 +499,15 @@ class ReleaseRPCInterface:
             return answered
         if run is None:
             raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="release.getHistory lists them")
-        return _unjournaled(run)
+        return self._unjournaled(run)
+
+    def _unjournaled(self, run: Started) -> dict[str, Any]:
+        """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
+        record = Record.of(run.request)
+        if run.is_over:
+            error = self._answers().journal_failure(record.id) or error_of_exit(run.exit_code)
+            record.outcome, record.error = error.outcome, error.to_json()
+        return record.to_json()
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Return the entry without its outcome if its process is not reaped yet: only then has it ended for clients."""
@@ -547,12 +555,3 @@ def _shared(supervisord: Any, name: str, make: Callable[[], _T]) -> _T:
         shared = make()
         setattr(supervisord, attribute, shared)
     return shared
-
-
-def _unjournaled(run: Started) -> dict[str, Any]:
-    """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
-    record = Record.of(run.request)
-    if run.is_over:
-        error = error_of_exit(run.exit_code)
-        record.outcome, record.error = error.outcome, error.to_json()
-    return record.to_json()

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 PLUGIN_HINT = "add supervisor.d/plugin.conf with the right `config`, and restart supervisord"
 
 
+def is_loaded(rpc: Rpc) -> bool:
+    """Return whether supervisord has this plugin, which may lack its configuration yet; raises Failed, xmlrpc.client.Fault."""
+    methods = rpc("system.listMethods")
+    return isinstance(methods, list) and "release.getCandidates" in methods
+
+
 class PluginCalls:
     """Calls of the plugin. Every method may raise SupervisorGone."""
 
@@ -38,8 +44,7 @@ class PluginCalls:
     def _trouble(self) -> str | None:
         """The reason why the plugin does not work, None if it works."""
         try:
-            methods = self._rpc("system.listMethods")
-            if not isinstance(methods, list) or "release.getCandidates" not in methods:
+            if not is_loaded(self._rpc):
                 return "it is missing or too old"
             self._rpc("release.getReleasesInUse", "release-rehearsal")  # usually of no process; the call needs the configuration
         except SupervisorGone:

@@ -18,12 +18,17 @@ AGENT_VERBS = ("deploy", "boot", "monitor")
 _NUMBERS = re.compile(r"\d+")
 
 
+def command_words(program: Mapping[str, Any]) -> list[str]:
+    """Return the words of a program's command, as supervisor splits them if their quotes are whole."""
+    try:
+        return shlex.split(program["command"])
+    except ValueError:
+        return str(program["command"]).split()
+
+
 def is_own(program: Mapping[str, Any], verbs: Sequence[str] = AGENT_VERBS) -> bool:
     """Return whether a program of supervisor's runs this agent with one of ``verbs``."""
-    try:
-        words = shlex.split(program["command"])
-    except ValueError:
-        words = str(program["command"]).split()
+    words = command_words(program)
     named = any(PurePath(word).name == "release-agent" for word in words[:3]) or "release_agent" in words[:4]
     return named and any(verb in words for verb in verbs)
 

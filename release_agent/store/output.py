@@ -1,4 +1,6 @@
-"""The progress of the newest run, in order: what its hooks say, and each phase at its end. A file for whoever follows the run.
+"""The progress of the newest run, in order: what its hooks say, each phase at its end, and a journal that it cannot use.
+
+It is a file for whoever follows the run.
 
 Its first line is the id of the run that holds the lock. The events of a run that it recovers are there as well.
 It is no record, and nothing depends on it: the journal keeps each hook's last output.
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PHASE_FINISHED = "phase.finished"
-_EVENTS = ("hook.", "room.", "revision.awaited", PHASE_FINISHED)
+JOURNAL_UNUSABLE = "journal.unusable"
+_EVENTS = ("hook.", "room.", "revision.awaited", JOURNAL_UNUSABLE, PHASE_FINISHED)
 _LONG = "hook.output"  # the only event that hooks make as many of as they like
 _MOST = 1 << 20  # bytes that a run may write
 _FOR_OTHERS = 1 << 16  # bytes of them that are kept free of hooks' lines

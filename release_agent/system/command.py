@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SHELL = ("/bin/sh", "-euc")
 # It becomes the shell of the command at a signal from the agent; if the agent has ended, it ends.
 _HELD = ("/bin/sh", "-c", 'read -r go && exec "$0" "$@" </dev/null')
-_TAIL = 64 * 1024
-_LONGEST_LINE = 8 * 1024
+_TAIL = 64 * 1024  # characters
+_LONGEST_LINE = 8 * 1024  # characters
 _MOST_LINES = 100_000  # that are passed on: handling a line takes longer than printing it
 _POLL = 0.05
 _READ = 64 * 1024
@@ -175,7 +175,7 @@ def _group_lives(process: subprocess.Popen[bytes]) -> bool:
 
 
 class _Output:
-    """A command's output: passes the first 100,000 lines on as they come, keeps the last 64 KiB."""
+    """A command's output: passes the first 100,000 lines on as they come, keeps the last 65,536 characters."""
 
     def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
         self._pipe = cast("IO[bytes]", process.stdout)  # of Popen with stdout=PIPE
@@ -212,7 +212,7 @@ class _Output:
         self._left -= len(lines)
         if self._left < 0:
             self._line = ""
-            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged, and its last 64 KiB are kept")
+            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged, and its last 65,536 characters are kept")
 
     def _keep(self, text: str) -> None:
         self._kept.append(text)
@@ -228,5 +228,5 @@ class _Output:
         self._pipe.close()
 
     def tail(self) -> str:
-        """Return the last 64 KiB."""
+        """Return the last 65,536 characters."""
         return "".join(self._kept)[-_TAIL:]

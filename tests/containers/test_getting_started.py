@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 from support.containers import AGENT, engine, run
 from support.markdown import page
 from support.servers import free_port
+from support.shown import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,12 +42,6 @@ def steps() -> Iterator[tuple[str, str]]:
                 yield commands, shown[i] if i < len(shown) else ""
 
 
-def known(text: str) -> list[str]:
-    """The lines of an output without what differs from run to run."""
-    text = re.sub(r"-[0-9a-f]{12}", "-ID", text)
-    return [line.rstrip() for line in re.sub(r"\d+\.\d+ s", "N s", text).splitlines() if line.strip()]
-
-
 def test_commands_of_getting_started_print_what_the_page_shows(place: Path) -> None:
     port = str(free_port())
     head = f'exec 2>&1\ndocker() {{ {engine()} "$@"; }}\ncd {shlex.quote(str(place))}\n'
@@ -57,5 +51,4 @@ def test_commands_of_getting_started_print_what_the_page_shows(place: Path) -> N
     for commands, shown in steps():
         here = reduce(lambda text, there: text.replace(there, own[there]), own, commands)
         ran = run("sh", "-c", head + here, env={**os.environ, **SOMEBODY})
-        printed = iter(known(ran.stdout))
-        assert [line for line in known(shown) if line not in printed] == [], ran.stdout
+        assert missing(shown, ran.stdout) == [], ran.stdout

@@ -9,6 +9,8 @@ import pytest
 
 from support.containers import Container, base_image, run
 from support.environment import PROJECT
+from support.markdown import page
+from support.shown import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +54,8 @@ def test_demo_and_unit_tests_run_in_an_empty_container_as_the_readme_says(newcom
     demo = newcomer.execute("sh", "-c", f"cd {CHECKOUT} && scripts/demo", user=USER)
     for words in ACTS.strip().splitlines():
         assert words in demo.stdout
+    (shown,) = page("README.md").section("See it").examples("text")
+    assert missing(shown, demo.stdout) == []
     assert newcomer.execute("git", "-C", CHECKOUT, "status", "--porcelain", user=USER).stdout == ""
 
     tests = newcomer.execute("sh", "-c", f"cd {CHECKOUT} && scripts/test tests/unit")

@@ -110,10 +110,20 @@ def with_supervisor() -> Iterator[tuple[Container, list[Chance]]]:
         yield made, chances
 
 
-ASKING = (["deploy", "--json"], ["rollback"], ["boot"], ["status"], ["doctor"], ["deploy", "--dry-run"], ["monitor"])
+ASKING = (
+    ["deploy", "--json"],
+    ["rollback"],
+    ["boot"],
+    ["status"],
+    ["doctor"],
+    ["deploy", "--dry-run"],
+    ["monitor"],
+    ["init", "--dry-run"],
+    ["stage"],
+)
 
 
-@pytest.mark.parametrize("begin", range(0, 60, 12))
+@pytest.mark.parametrize("begin", range(0, 72, 12))
 def test_whatever_supervisor_answers(with_supervisor: tuple[Container, list[Chance]], begin: int) -> None:
     attacked, chances = with_supervisor
     broken = []
@@ -213,14 +223,16 @@ TELLING = (
     ["rollout", "approve", "rollout-1"],
     ["rollout", "revert", "rollout-1"],
     ["rollout", "resume", "rollout-1"],
+    ["rollout", "freeze", "api", "test", "the database moves"],
+    ["rollout", "unfreeze", "api", "test"],
 )
 
 
-@pytest.mark.parametrize("begin", range(0, 70, 13))
+@pytest.mark.parametrize("begin", range(0, 6 * len(TELLING), len(TELLING)))
 def test_whatever_consul_answers(with_consul: tuple[Container, list[Chance]], begin: int) -> None:
     attacked, chances = with_consul
     broken = []
-    for seed in range(begin, begin + 13):
+    for seed in range(begin, begin + len(TELLING)):
         chances.append(Chance(seed))
         wrong = attacked.wrong_with(TELLING[seed % len(TELLING)])
         broken += [f"seed {seed}, {TELLING[seed % len(TELLING)]}: {wrong}"] if wrong else []
@@ -266,6 +278,8 @@ USING_GIT = (
     ["doctor"],
     ["pin", "v1.0.0"],
     ["deploy", "v1.0.0", "--force"],
+    ["stage", "v1.2.0"],
+    ["completion", "revisions"],
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.attacked import CHANGING, COMMANDS, USING_GIT, Container, container
+from support.attacked import CHANGING, COMMANDS, USING_GIT, Container, container, remove
 from support.fake_supervisor import supervisor
 from support.replaced import KINDS, MOUNTS, a_link, mounted, replace
 
@@ -102,6 +102,19 @@ def broken(attacked: Container, named: str, kinds: Sequence[str], commands: Sequ
 @pytest.mark.parametrize("place", PLACES)
 def test_file_that_is_something_else_is_no_bug_and_keeps_no_command_waiting(attacked: Container, place: str) -> None:
     assert broken(attacked, place, list(KINDS), list(COMMANDS)) == []
+
+
+@pytest.mark.parametrize("name", ["release-agent.toml", "release.toml"])
+def test_file_to_check_that_is_something_else_is_no_bug(attacked: Container, name: str) -> None:
+    found = {}
+    for kind in KINDS:
+        file = attacked.path / "checked" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+        replace(file, kind)
+        found[kind] = attacked.wrong_with(["config", "check", str(file)])
+        remove(file.parent)
+    assert set(found.values()) == {""}, found
 
 
 @pytest.mark.parametrize("place", IN_THE_REPOSITORY)

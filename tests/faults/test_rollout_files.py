@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEPT = ("fleet.toml", "password", "operator")
-VERBS = ("list", "status", "dry run", "start", "pause", "approve", "abort", "resume", "revert")
+VERBS = ("list", "status", "dry run", "start", "pause", "approve", "abort", "resume", "revert", "freeze", "unfreeze")
 OWN = "operator/release-agent"
 
 
@@ -48,7 +48,9 @@ class Desk:
         if verb in ("start", "dry run"):
             more = ["--dry-run"] if verb == "dry run" else []
             return self.fleet.start_command("--deadline", "2s", "--progress-deadline", "2s", *more, revision="v1.0.0")
-        return self.fleet.command(verb, *([] if verb == "list" else [self.rollout]))
+        fleet = ("api", "test")
+        more = {"list": (), "freeze": (*fleet, "the database moves"), "unfreeze": fleet}
+        return self.fleet.command(verb, *more.get(verb, (self.rollout,)))
 
     def wrong_with(self, verb: str) -> str:
         """Run a verb; returns what none may do: hang, end with a bug, print a traceback. Empty: nothing."""

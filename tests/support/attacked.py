@@ -28,17 +28,25 @@ COMMANDS = {
     "verify": ["verify"],
     "doctor": ["doctor"],
     "dry run": ["deploy", "--dry-run", "--json"],
+    "init": ["init", "--dry-run"],
+    "completion": ["completion", "revisions"],
     "monitor": ["monitor"],
     "unpin": ["unpin"],
     "pin": ["pin", "v1.0.0"],
+    "freeze": ["freeze", "the database moves", "--until", "2h"],
+    "unfreeze": ["unfreeze"],
+    "protect": ["protect", "1"],
+    "remove": ["remove", "--previous", "1"],
+    "stage": ["stage", "--json"],
     "deploy": ["deploy", "--json"],
     "rollback": ["rollback", "--json"],
     "boot": ["boot"],
     "prune": ["prune"],
     "repair": ["doctor", "--repair"],
 }
-USING_GIT = ("verify", "doctor", "dry run", "pin", "deploy", "boot")
-CHANGING = ("unpin", "pin", "deploy", "rollback", "boot", "prune", "repair")
+USING_GIT = ("verify", "doctor", "dry run", "completion", "pin", "stage", "deploy", "boot")
+_LOOKING = ("status", "history", "releases", "verify", "doctor", "dry run", "init", "completion", "monitor")
+CHANGING = tuple(name for name in COMMANDS if name not in _LOOKING)
 # The monitor goes on after an exception that nobody expected, with a line in its log.
 _BUG = re.compile(r'Traceback|"why": "[A-Z]\w+(Error|Exception): .*monitor\.failed')
 CONFIG = """

@@ -92,7 +92,7 @@ def page(name: str) -> Page:
 
 def pages() -> list[str]:
     """Return the names of all pages."""
-    found = [*sorted((PROJECT / "docs").rglob("*.md")), *sorted((PROJECT / "examples").glob("*/README.md"))]
+    found = [*sorted((PROJECT / "docs").rglob("*.md")), *sorted((PROJECT / "examples").glob("**/README.md"))]
     return ["README.md", *(str(path.relative_to(PROJECT)) for path in found)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,16 @@ if TYPE_CHECKING:
 EXAMPLES = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/repository"))
 NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 _INSTALLED = Path(release_agent.__file__).parent.parent
-_PLACES = ("etc", "home", "run", "srv")
 # The numbers of the image.
 _USERS = {"release": 900, "app": 901}
-_START = "".join(f'mount --bind "$0/{name}" /{name} && ' for name in _PLACES) + "exec supervisord -c /etc/supervisord.conf"
+# What lies in /home stays there: it may be this project.
+_START = """
+for home in /home/*; do
+    [ ! -d "$home" ] || [ -e "$0$home" ] || { mkdir "$0$home"; mount --rbind "$home" "$0$home"; }
+done
+for name in etc home run srv; do mount --rbind "$0/$name" "/$name"; done
+exec supervisord -c /etc/supervisord.conf
+"""
 
 
 class UsualContainer:
@@ -61,9 +68,7 @@ class UsualContainer:
                 home = self.place / "home" / name
                 home.mkdir(mode=0o755)
                 os.chown(home, number, number)
-        # Without the image's own directory: the machine's /opt is not another one here.
-        supervisord = (PROJECT / "supervisor.d/supervisord.conf").read_text()
-        (self.place / "etc/supervisord.conf").write_text(supervisord.replace("/opt/release-agent/supervisor.d/*.conf ", ""))
+        shutil.copy(PROJECT / "supervisor.d/supervisord.conf", self.place / "etc/supervisord.conf")
         agent = self.place / "agent"
         subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", agent], check=True)
         (packages,) = agent.glob("lib/*/site-packages")
@@ -98,8 +103,8 @@ class UsualContainer:
 
     def run(self, script: str) -> Ran:
         """Run a shell script in the container, in the directory of the example."""
-        (first,) = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children").read_text().split()
-        command = ["nsenter", "--target", first, "--mount", "--pid", "sh", "-euc", f"cd {self._example}\n{script}"]
+        inside = ["nsenter", "--target", str(self._first()), "--mount", "--pid"]
+        command = [*inside, "sh", "-euc", f"cd {self._example}\n{script}"]
         done = subprocess.run(command, env=self._environment, check=False, capture_output=True, text=True, timeout=300)
         return Ran(done.returncode, done.stdout, done.stderr)
 
@@ -128,7 +133,13 @@ class UsualContainer:
         """Return the pids of all programs, as supervisor has them."""
         return self.run("supervisorctl status | awk '$3 == \"pid\" { print $1, $4 }'").out
 
+    def _first(self) -> int:
+        """Return the pid of the container's first process."""
+        pid = self._container.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+
     def close(self) -> None:
         """End everything in it."""
-        self._container.kill()
+        # The kernel ends all others with it, and only then it has ended itself.
+        os.kill(self._first(), signal.SIGKILL)
         self._container.wait()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from release_agent import status, text
+from release_agent.deploy.policy.line import known
 from release_agent.errors import Code, Exit, NoTarget
-from release_agent.model import find_release
 
 if TYPE_CHECKING:
     import argparse
@@ -28,10 +28,9 @@ def run(call: Call) -> int:
     """Compare a release with its commit and print the differences; returns 30 if there are any. Raises NoTarget."""
     parts, named = call.parts, call.arguments.release
     root = parts.root()
-    release = find_release(root.releases(), named) if named is not None else root.current()
+    release = known(root.releases(), named) if named is not None else root.current()
     if release is None:
-        what = f"there is no release {named!r}" if named is not None else "no release is live"
-        raise NoTarget(Code.RELEASE_UNKNOWN, what, hint="`release-agent releases` lists the kept releases")
+        raise NoTarget(Code.RELEASE_UNKNOWN, "no release is live", hint="`release-agent releases` lists the kept releases")
     with parts.looking() as context:
         drift = status.drift(context, release)
     body = {"release": release.name, "revision": release.revision, "commits": release.commits, "drift": drift}

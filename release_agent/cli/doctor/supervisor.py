@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
@@ -13,6 +14,7 @@ from release_agent.deploy.policy.requests import Loss
 from release_agent.deploy.programs import Known
 from release_agent.errors import ReleaseError
 from release_agent.health import LEFT_STOPPED
+from release_agent.services.programs import command_words
 from release_agent.system.processes import owner
 from release_agent.system.user import name_of, owner_of
 
@@ -111,7 +113,7 @@ def _service(store: Root, supervisor: SupervisorServices, service: Service, prog
         yield fault(check, error)
         return
     processes = supervisor.processes().get(service.name, [])
-    faults = [*_settings(check, programs), *_left_stopped(check, store, processes)]
+    faults = [*_settings(check, programs), *_environment(check, store, programs), *_left_stopped(check, store, processes)]
     user, releases_of = _user(supervisor, processes, programs), owner_of(store.path)
     # The user of the agent makes a missing root.
     if user == (os.geteuid() if releases_of is None else releases_of):
@@ -129,6 +131,16 @@ def _settings(check: str, programs: Sequence[Program]) -> Iterator[Finding]:
     if any(map(_says_nothing_again, programs)):
         message = "its log cannot be read again: a failed deployment cannot show its last output"
         yield Finding(check, WARNING, message, "set stdout_events_enabled=true and stderr_events_enabled=true in its section")
+
+
+def _environment(check: str, store: Root, programs: Sequence[Program]) -> Iterator[Finding]:
+    """Find a Python that looks its packages up through the link to the live release, each time it imports."""
+    for program in programs:
+        executable = PurePath(next(iter(command_words(program)), ""))
+        if executable.is_relative_to(store.link) and executable.name.startswith("python"):
+            message = f"{executable} imports packages of the new release between the swap and its restart"
+            hint = f"set directory={store.link} and command=env {executable.relative_to(store.link)} …"
+            yield Finding(check, WARNING, message, hint)
 
 
 def _says_nothing_again(program: Program) -> bool:

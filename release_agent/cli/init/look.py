@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.cli.init.seen import Deployer, SeenProgram, SeenSupervisor
 from release_agent.errors import Code, Misconfigured, SupervisorGone
+from release_agent.services.plugin import is_loaded
 from release_agent.services.programs import AGENT_VERBS, is_own
 from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _USER = "release"
+_USUAL_URL = "unix:///run/supervisor.sock"
+_CHOICE = f"name the one to use: export {Variable.SUPERVISOR_SERVER_URL}={{url}}"
 _PLUGIN = "rpcinterface:release"
 _PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
 _LONGEST = 20  # seconds until supervisord's Python has imported the plugin
@@ -65,14 +68,14 @@ def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
         file=os.path.realpath(sections.file),
         programs=tuple(_programs(programs, sections)),
         own=frozenset(own),
-        include=tuple(sections.include),
+        include=tuple(sorted(sections.include, key=lambda pattern: not pattern.parent.is_dir())),
     )
 
 
 def _has_plugin(rpc: Rpc) -> bool:
     """Return whether the plugin is loaded, even without its configuration."""
     try:
-        return "release.getCandidates" in rpc("system.listMethods")
+        return is_loaded(rpc)
     except xmlrpc.client.Fault:
         return False
 
@@ -86,12 +89,29 @@ def _found_url() -> str:
             "no supervisord runs here",
             hint=f"start it, or run this inside its container; if it runs, export {Variable.SUPERVISOR_SERVER_URL}",
         )
-    hint = f"export {Variable.SUPERVISOR_SERVER_URL}=unix:///run/supervisor.sock, with the path of its socket"
     if len(pids) > 1:
-        raise Misconfigured(Code.MISCONFIGURED, f"{len(pids)} supervisords run here: choose one", hint=hint)
+        urls = [url for pid in pids for url in _reachable(pid)]
+        raise Misconfigured(
+            Code.MISCONFIGURED,
+            f"{len(pids)} supervisords run here: choose one{' of ' if urls else ''}{', '.join(urls)}",
+            hint=_CHOICE.format(url=next(iter(urls), _USUAL_URL)),
+        )
+    return _url_of(pids[0])
+
+
+def _reachable(pid: int) -> list[str]:
     try:
-        sections = Sections(pids[0], _environment_of(pids[0]))
+        return [_url_of(pid)]
+    except Misconfigured:
+        return []
+
+
+def _url_of(pid: int) -> str:
+    """Return the URL of a supervisord, as its configuration has it; raises Misconfigured."""
+    try:
+        sections = Sections(pid, _environment_of(pid))
     except UnknownSectionsError as error:
+        hint = _CHOICE.format(url=_USUAL_URL)
         raise Misconfigured(Code.MISCONFIGURED, f"the address of supervisor is unknown: {error}", hint=hint) from error
     if socket := sections.value("unix_http_server", "file"):
         return f"unix://{os.path.realpath(socket)}"

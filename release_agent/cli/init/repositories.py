@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import tomllib
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from release_agent.model import Kind
 from release_agent.repository.source import GitSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from release_agent.system.clock import Clock
 
 _BRANCHES = ("main", "master", "trunk")
@@ -24,25 +27,35 @@ _BRANCHES = ("main", "master", "trunk")
 
 def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
     """Return the repositories in a directory, or the directory itself if it is one; raises Misconfigured, Refused."""
+    hint = f"mount one there, read-only, as {place}/NAME; or name another directory with --repositories"
     try:
         found = [place] if _is_repository(place) else sorted(filter(_is_repository, place.iterdir()))
-    except OSError:
-        found = []
+    except PermissionError as error:
+        why = f"{error.filename} may not be looked into: {error.strerror}"
+        raise Misconfigured(Code.MISCONFIGURED, why, hint="run it as root, or let this user read it") from error
+    except OSError as error:
+        why = f"no repository can be looked for in {place}: {error.strerror}"
+        raise Misconfigured(Code.MISCONFIGURED, why, hint=hint) from error
     if not found:
-        raise Misconfigured(
-            Code.MISCONFIGURED,
-            f"no git repository in {place}",
-            hint=f"mount one there, read-only, as {place}/NAME; or name another directory with --repositories",
-        )
-    return [_looked_into(path, clock) for path in found]
+        raise Misconfigured(Code.MISCONFIGURED, f"no git repository in {place}", hint=hint)
+    return [_looked_into(path, name, clock) for path, name in zip(found, _names(found), strict=True)]
 
 
 def _is_repository(path: Path) -> bool:
     return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
 
 
-def _looked_into(path: Path, clock: Clock) -> SeenRepository:
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")).strip("-._") or "app"
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each repository; a second one of the same name gets a number."""
+    names: list[str] = []
+    for path in paths:
+        name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")).strip("-._") or "app"
+        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        names.append(next(one for one in numbered if one not in names))
+    return names
+
+
+def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
     with tempfile.TemporaryDirectory(prefix="release-agent-") as scratch:
         source = GitSource([Repository(name, str(path), ".")], Path(scratch), clock)
         try:

@@ -30,10 +30,11 @@ class SeenSupervisor:
     """A running supervisord.
 
     ``user``: the name of its own user, empty for root. ``include``: the patterns of its configuration's
-    [include]. ``own``: the names of the agent's sections in it. ``has_plugin``: it runs the plugin.
-    ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``: its own.
-    ``unreadable``: the reason why its configuration cannot be read. ``taken``: other programs with the agent's names.
-    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart harms nothing.
+    [include], those of directories that exist first. ``own``: the names of the agent's sections in it. ``has_plugin``: it
+    runs the plugin. ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``:
+    its own. ``unreadable``: the reason why its configuration cannot be read. ``taken``: other programs with the agent's
+    names. ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart harms
+    nothing.
     """
 
     url: str

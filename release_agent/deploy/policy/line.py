@@ -59,12 +59,18 @@ def rollback_target(line: Sequence[str], releases: Sequence[Release], live: Rele
     return target
 
 
-def _named(releases: Sequence[Release], asked: str) -> Release:
-    found = find_release(releases, asked)
+def known(releases: Sequence[Release], named: str) -> Release:
+    """Return the release of this name, number or revision; raises NoTarget."""
+    found = find_release(releases, named)
     if found is None:
         raise NoTarget(
-            Code.RELEASE_UNKNOWN, f"there is no release {asked!r}", hint="`release-agent releases` lists the kept releases"
+            Code.RELEASE_UNKNOWN, f"there is no release {named!r}", hint="`release-agent releases` lists the kept releases"
         )
+    return found
+
+
+def _named(releases: Sequence[Release], asked: str) -> Release:
+    found = known(releases, asked)
     if found.state is not State.HEALTHY:
         how = _NOT_HEALTHY[found.state]
         raise NoTarget(

@@ -127,6 +127,19 @@ def test_program_that_is_set_up_wrong(cold_host: Host, section: str, setting: st
     assert said in _messages(host)
 
 
+def test_python_that_is_started_through_the_link_to_the_live_release(cold_host: Host) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0")
+    python = host.root / "current" / ".venv" / "bin" / "python3"
+    host.services = [_changed(host.service("web"), f"command={python} -m app")]
+    host.start()
+
+    (found,) = [finding for finding in host.agent("doctor", "--json").json if "imports packages" in finding["message"]]
+
+    assert (found["check"], found["level"]) == ("service web", "warning")
+    assert found["hint"] == f"set directory={host.root}/current and command=env .venv/bin/python3 …"
+
+
 def _changed(section: str, setting: str) -> str:
     key = setting.split("=", maxsplit=1)[0]
     return "\n".join([*(line for line in section.splitlines() if not line.startswith(key)), setting, ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -19,7 +20,7 @@ from support.repositories import Repository
 from support.usual_container import NAMESPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STRANGER = 12345
 
@@ -245,13 +246,98 @@ def test_without_a_supervisor_nothing_is_written(container: BareContainer) -> No
     assert container.written() == {}
 
 
-def test_without_a_repository_nothing_is_written(container: BareContainer) -> None:
-    container.start()
+def _broken(place: Path) -> None:
+    (place / "api/.git").mkdir(parents=True)
 
-    done = container.init(repositories="conf.d")
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _place: None, "no repository can be looked for in {place}: No such file or directory"),
+        (Path.touch, "no repository can be looked for in {place}: Not a directory"),
+        (lambda place: place.symlink_to(place), "no repository can be looked for in {place}: Too many levels of symbolic links"),
+        (Path.mkdir, "no git repository in {place}"),
+        (_broken, "repository api at {place}/api cannot be read"),
+    ],
+    ids=["nothing", "a file", "a circle of links", "an empty directory", "a broken repository"],
+)
+def test_without_a_repository_nothing_is_written(container: BareContainer, make: Callable[[Path], object], said: str) -> None:
+    container.start()
+    place = container.place / "odd"
+    make(place)
+
+    done = container.init(repositories="odd")
+
+    assert done.code in (10, 12)
+    assert said.format(place=place) in done.err
+    assert container.written() == {}
+
+
+def test_a_repository_that_the_user_may_not_look_into_is_named_and_not_taken_for_none(container: BareContainer) -> None:
+    container.start()
+    Repository(container.place / "repos/lib").commit({"lib.py": ""}, tag="v1.0.0")
+    (container.place / "repos/api").chmod(0o700)
+
+    done = container.run(
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "release-agent", "--config", container.config),
+        *("init", "--repositories", container.place / "repos"),
+        SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock",
+    )
 
     assert done.code == 10
-    assert f"no git repository in {container.place}/conf.d" in done.err
+    assert f"{container.place}/repos/api/.git may not be looked into: Permission denied" in done.err
+
+
+def test_bare_repositories_are_found_and_two_of_one_name_get_two(container: BareContainer) -> None:
+    container.start()
+    container.repository.git("clone", "--quiet", "--bare", ".", str(container.place / "repos/api.git"))
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    written = tomllib.loads(container.config.read_text())
+    assert [(one["name"], one["path"].rpartition("/")[2]) for one in written["repository"]] == [
+        ("api", "api"),
+        ("api-2", "api.git"),
+    ]
+    assert container.run("release-agent", "config", "check", container.config).code == 0
+
+
+SEVERAL = """
+set -eu
+for file; do
+    supervisord -c "$PLACE/$file" >/dev/null &
+    until [ "$(cat "$PLACE/$file.pid" 2>/dev/null)" = $! ]; do sleep 0.02; done
+done
+release-agent --config "$PLACE/etc/release-agent.toml" init --repositories "$PLACE/repos"
+"""
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (
+            ["", ""],
+            ["2 supervisords run here", ": unix://{place}/0.sock, unix://{place}/1.sock", "SERVER_URL=unix://{place}/0.sock"],
+        ),
+        (["unix_http_server"], ["0.conf has neither [unix_http_server] nor [inet_http_server]: nobody can talk to supervisor"]),
+        (["rpcinterface:supervisor"], ["{place}/0.sock is no supervisor with [rpcinterface:supervisor]"]),
+    ],
+    ids=["two of them", "no socket", "no RPC"],
+)
+def test_a_supervisord_that_cannot_be_asked_is_said(container: BareContainer, without: list[str], said: list[str]) -> None:
+    files = [f"{number}.conf" for number in range(len(without))]
+    for number, (file, section) in enumerate(zip(files, without, strict=True)):
+        container.configure(container.place / file)
+        text = (container.place / file).read_text().replace("supervisor.sock", f"{number}.sock")
+        sections = re.split(r"(?m)^(?=\[)", text.replace("supervisord.pid", f"{file}.pid"))
+        (container.place / file).write_text("".join(one for one in sections if f"[{section}]" not in one))
+
+    done = container.run(*NAMESPACES, "sh", "-c", SEVERAL, "sh", *files, PLACE=str(container.place))
+
+    for words in said:
+        assert words.format(place=container.place) in done.err
     assert container.written() == {}
 
 
@@ -297,6 +383,17 @@ def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: 
     assert done.code == 0, done.err
     assert (container.place / "etc/supervisor.d/release-agent-deploy.conf").exists()
     assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
+
+
+def test_sections_go_into_a_directory_that_is_there_before_one_that_is_not(container: BareContainer) -> None:
+    """The configuration of the image includes a directory that only the image has."""
+    container.start(include=f"[include]\nfiles={container.place}/gone/*.conf {container.place}/conf.d/*.conf")
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert (container.place / "conf.d/release-agent-deploy.conf").exists()
+    assert not (container.place / "gone").exists()
 
 
 def test_the_root_directory_of_an_unknown_owner_needs_a_user(container: BareContainer) -> None:

@@ -113,6 +113,32 @@ def test_journal_that_is_locked_is_a_fault_and_a_start_is_no_failure(sabotaged: 
     assert_well(sabotaged)
 
 
+def test_run_that_could_not_use_the_journal_is_told_with_the_reason(sabotaged: Host) -> None:
+    kept = state_db(sabotaged).read_bytes()
+    _other_version(state_db(sabotaged))
+    begun = sabotaged.rpc.release.deploy("v1.0.0", False)
+    eventually(lambda: sabotaged.process("deploy")[0] == "EXITED", "it ended")
+    state_db(sabotaged).write_bytes(kept)
+
+    error = sabotaged.rpc.release.getDeployment(begun["id"])["error"]
+
+    assert error["code"] == "journal-broken"
+    assert f"the journal {state_db(sabotaged)} cannot be used" in error["message"]
+    assert_well(sabotaged)
+
+
+def test_run_that_failed_before_it_had_the_journal_is_not_said_to_have_a_broken_one(sabotaged: Host) -> None:
+    name = sabotaged.root / ".release-agent" / "app"
+    kept = name.read_text()
+    name.write_text("another")
+
+    record = sabotaged.rpc.release.deploy("v1.0.0", True)
+
+    assert (record["outcome"], record["error"]["code"]) == ("failed", "not-begun")
+    name.write_text(kept)
+    assert_well(sabotaged)
+
+
 _ROWS = {
     "no JSON": "{",
     "a list": "[1]",

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import subprocess
 import tarfile
 import zipfile
@@ -112,6 +113,49 @@ def test_virtual_environment_is_made_once_and_moves(host: Host) -> None:
     said = printed(host, str(host.root / "current/.venv/bin/python"), "-m", "greeting")
     assert said == f"hello from {host.root}/current/.venv\n"
     assert host.agent("verify").code == 0
+
+
+# Imports what its environment has when it is asked.
+LATE = """\
+import http.server, os
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        import greeting
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.path.relpath(greeting.__file__, os.getcwd()).partition("/")[0].encode())
+    log_message = print
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"""
+
+
+def test_process_of_a_virtual_environment_imports_late_what_its_own_release_has(cold_host: Host) -> None:
+    """Between the swap and its end it serves requests beside a release that may lack the package."""
+    host = cold_host
+    (python,) = re.findall(r"`command=(.*) -m gunicorn app:app`", PAGE.section("A virtual environment").text)
+    command = f"{python.replace('/srv/app', str(host.root))} server.py"
+    host.services = [
+        f'[program:web]\ncommand={command}\ndirectory={host.root}/current\nenvironment=PORT="{host.port}"\nautostart=false'
+    ]
+    host.start()
+    service, gate = '[[service]]\nname = "web"\n', f'after_publish = [{{ run = "{host.gate("published")}" }}]\n'
+    toml = example("A virtual environment", "toml")
+    files: dict[str, str | bytes] = {
+        GREETING: wheel(host.path / GREETING),
+        "requirements.txt": f"./{GREETING}\n",
+        "make-environment": example("A virtual environment", "sh"),
+        "release.toml": f"{toml}\n{service}",
+        "server.py": LATE,
+    }
+    deploy(host, "v2.0.0", files, program="make-environment")
+    host.repository.commit({"requirements.txt": "", "release.toml": f"{toml}\n{gate}{service}"}, tag="v2.1.0")
+
+    run = host.begin("deploy", "--json", HOME=str(host.path))
+    host.reached("published")
+    served = host.serves()
+    host.open("published")
+
+    assert (served, run.wait()) == (".venv", 0)
 
 
 def test_virtual_environment_with_scripts_that_would_not_work_elsewhere_is_not_kept(host: Host) -> None:

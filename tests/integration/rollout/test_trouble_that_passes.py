@@ -113,6 +113,18 @@ def test_run_that_gave_up_on_a_locked_journal_is_started_again(fleet: _Fleet) ->
     fleet.took_it_once(operator)
 
 
+def test_run_that_cannot_begin_is_no_trouble_that_passes(fleet: _Fleet) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(0)
+    (fleet.hosts[1].root / ".release-agent" / "app").write_text("another")
+    fleet.let_go(0)
+
+    assert operator.end() == 41, operator.events()
+    assert [event["code"] for event in operator.events("host.finished") if event["host"] == "host-2"] == ["not-begun"]
+    assert fleet.fired(1) == []
+
+
 def test_journal_locked_when_every_host_is_asked_at_the_end_does_not_take_back_the_fleet(fleet: _Fleet) -> None:
     operator = fleet.begin("--waves", "2", "--revert", "--gate", fleet.hosts[0].gate("judged"))
     fleet.hosts[0].reached("judged")

@@ -23,6 +23,12 @@ def text_of(example: str, name: str) -> str:
     return (PLACE / example / name).read_text().replace(example, "flask")
 
 
+def test_every_example_is_on_the_page_of_all() -> None:
+    directories = {path.name for path in PLACE.iterdir() if path.is_dir()}
+
+    assert {link.rstrip("/") for link in page("examples/README.md").links()} >= directories
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_has_the_shape_of_the_others(example: str) -> None:
     parts = {"README.md", "broken", "next", "release-agent.toml", "repository", "supervisor.d"}
