@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import tomllib
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,11 @@ from release_agent.model import Kind
 from release_agent.repository.source import GitSource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from release_agent.system.clock import Clock
 
+_LONGEST_NAME = 63
 _BRANCHES = ("main", "master", "trunk")
 
 
@@ -31,18 +36,32 @@ def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
     if not found:
         raise Misconfigured(
             Code.MISCONFIGURED,
-            f"no git repository in {place}",
+            f"no git repository that this user can read in {place}",
             hint=f"mount one there, read-only, as {place}/NAME; or name another directory with --repositories",
         )
-    return [_looked_into(path, clock) for path in found]
+    for path in found:
+        if not str(path).isprintable():
+            message = f"the name of the repository {str(path)!a} cannot stand in a configuration"
+            raise Misconfigured(Code.MISCONFIGURED, message, hint="mount it by a name of printable characters")
+    return [_looked_into(path, name, clock) for path, name in zip(found, _names(found), strict=True)]
 
 
 def _is_repository(path: Path) -> bool:
-    return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
+    # One that may not be entered, such as lost+found, tells nothing.
+    return os.access(path, os.X_OK) and ((path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir()))
 
 
-def _looked_into(path: Path, clock: Clock) -> SeenRepository:
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")).strip("-._") or "app"
+def _names(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield a name for each repository, no two alike."""
+    given: set[str] = set()
+    for path in paths:
+        usable = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")[:_LONGEST_NAME]).strip("-._") or "app"
+        name = usable if usable not in given else next(one for n in count(2) if (one := f"{usable}-{n}") not in given)
+        given.add(name)
+        yield name
+
+
+def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
     with tempfile.TemporaryDirectory(prefix="release-agent-") as scratch:
         source = GitSource([Repository(name, str(path), ".")], Path(scratch), clock)
         try:
