@@ -32,11 +32,11 @@ def make_room(context: Context, size: int, files: int) -> None:
     except Failed as failed:
         if failed.code is not Code.DISK_FULL:
             raise
-        let_old_ones_go(context, size, files)
+        _let_old_ones_go(context, size, files)
         context.store.make_room(size, files)
 
 
-def let_old_ones_go(context: Context, size: int, files: int) -> None:
+def _let_old_ones_go(context: Context, size: int, files: int) -> None:
     """Remove releases beyond the last two, the oldest first, until so many bytes and files fit, and say so."""
     removed: list[str] = []
     for name in may_go(context, size, files):
