@@ -1,6 +1,6 @@
-"""What build hooks made, by a key of all that it was made of: ``cache/KEY/``, its files and its note.
+"""The outputs of build hooks, by a key of everything that they depend on: ``cache/KEY/``, their files and their note.
 
-An entry appears by one rename, whole and durable. It holds what its note says, or it is not used.
+An entry appears by one rename, complete and durable. It is used only if its content agrees with its note.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class HookCache:
     """The outputs of build hooks, within a bound of bytes."""
 
     def __init__(self, directory: Path, incoming: Path, clock: Clock) -> None:
-        """``directory``: nobody but the agent may enter it. ``incoming``: where entries are made."""
+        """``directory``: only the agent may enter it. ``incoming``: entries are made in it."""
         self.directory = directory
         self._incoming = incoming
         self._clock = clock
 
     def is_empty(self) -> bool:
-        """Return whether there are none, or this user may not look."""
+        """Return whether there are no outputs, or this user may not look."""
         return not is_open(self.directory) or not any(self.directory.iterdir())
 
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
-        """Put the outputs of a key at their paths in a release; returns False if there are none.
+        """Restore the outputs of a key to their paths in a release; returns False if there are none.
 
-        Raises OSError if they are not what was kept, or do not fit, and Cancelled; nothing is left of them then.
+        Raises OSError if they are damaged or do not fit, and Cancelled; then it leaves none of them.
         """
         entry = self.directory / key
         if not os.path.lexists(entry):
@@ -72,16 +72,16 @@ class HookCache:
         return True
 
     def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> int:
-        """Keep what a hook made at its paths in a release, and at most ``most`` bytes of this and all others.
+        """Cache the outputs of a hook from their paths in a release, and at most ``most`` bytes of all outputs.
 
-        Returns how many others were removed for it. Raises OSError, Failed (disk-full), Cancelled; nothing is left of it then.
+        Returns the number of other outputs removed for them. Raises OSError, Failed (disk-full), Cancelled; then it keeps none.
         """
         for path in paths:
             require_own_parents(directory, path)
         tree = directories(directory, on_the_way(paths)) | self._scan(directory, paths, most)
         size = sum(entry.room for entry in tree.values())
         removed = self.prune(most - size)
-        check_space(self.directory, size, len(tree), "a copy of what the hook made")
+        check_space(self.directory, size, len(tree), "a copy of the hook's outputs")
         fresh = unused_name(self._incoming, "cache")
         try:
             (fresh / "files").mkdir(parents=True)
@@ -113,9 +113,9 @@ class HookCache:
         remove(trash)
 
     def prune(self, most: int) -> int:
-        """Remove those that were not used for longest, and unreadable ones, until at most ``most`` bytes are left.
+        """Remove the outputs unused for longest, and unreadable ones, until at most ``most`` bytes are left.
 
-        Returns how many were removed; raises OSError.
+        Returns the number of removed outputs; raises OSError.
         """
         require_directory(self.directory)
         by_use = sorted(((_last_use(entry), entry) for entry in self.directory.iterdir()), reverse=True)
@@ -131,21 +131,21 @@ class HookCache:
 
 
 def _written(tree: Tree, size: int) -> str:
-    """Return the text of a note: how much there is and the digest of the rest, then each file on its own line."""
+    """Return the text of a note: the size and the digest of the rest, then each file on its own line."""
     files = "\n".join(json.dumps([path, *entry]) for path, entry in tree.items())
     return "\n".join([json.dumps({"bytes": size, "sha256": _digest(files.encode())}), files])
 
 
 def _read(note: Path) -> Tree:
-    """Return what a note says; raises OSError if it is broken."""
+    """Return the content of a note; raises OSError if it is broken."""
     head, _, files = read_regular(note, _LONGEST, follow=False).partition(b"\n")
     if _said(head, "sha256") != _digest(files):
-        raise OSError(errno.EIO, "it is not whole", str(note))
+        raise OSError(errno.EIO, "it is incomplete", str(note))
     return {path: Held(*entry) for path, *entry in map(json.loads, files.splitlines())}
 
 
 def _size(entry: Path) -> int | None:
-    """Return what the first line of an entry's note says; None of a broken one, or of a pipe, which is never waited for."""
+    """Return the content of the first line of an entry's note; None if it is broken or a pipe, without waiting."""
     try:
         with opened_regular(str(entry / "note")) as note:
             size = _said(os.pread(note, _FIRST_LINE, 0).partition(b"\n")[0], "bytes")
@@ -155,7 +155,7 @@ def _size(entry: Path) -> int | None:
 
 
 def _said(head: bytes, name: str) -> object:
-    """Return what the first line of a note says under a name; None of a broken one."""
+    """Return the value of a name in the first line of a note; None if it is broken."""
     try:
         said: object = json.loads(head)[name]
     except (ValueError, TypeError, LookupError, RecursionError):

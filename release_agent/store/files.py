@@ -1,4 +1,4 @@
-"""Files of the root that are replaced whole: neither a crash nor a full disk leaves half of one."""
+"""Replace files of the root atomically, even in a crash or on a full disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def unused_name(incoming: Path, what: str) -> Path:
-    """Return an unused name in ``incoming``: no remains of a killed run and nothing that a hook makes can have it."""
+    """Return an unused name in ``incoming``: leftovers of a killed run and files of a hook cannot have it."""
     return incoming / f"{what}-{os.getpid()}-{os.urandom(8).hex()}"
 
 

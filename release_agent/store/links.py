@@ -1,4 +1,4 @@
-"""The link ``current``, and the link that is made beforehand for the way back."""
+"""The link ``current``, and the prepared link for a rollback."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class CurrentLink:
     """``<root>/current``, which names the live release."""
 
     def __init__(self, path: Path, back: Path, incoming: Path) -> None:
-        """``back``: the link that is kept for the way back; ``incoming``: where links are made."""
+        """``back``: the prepared link for a rollback. ``incoming``: links are made in it."""
         self.path = path
         self._back = back
         self._incoming = incoming
         self._ready: Path | None = None
 
     def name(self) -> str | None:
-        """Return the name of the release that it names, or None."""
+        """Return the name of the live release, or None."""
         return _target(self.path)
 
     def require_link(self) -> None:
-        """Raise Failed (root-unusable) if something else lies in its place."""
+        """Raise Failed (root-unusable) if ``current`` is not a link."""
         if self.path.exists() and not self.path.is_symlink():
             raise Failed(
                 Code.ROOT_UNUSABLE,
-                f"{self.path} is not a symlink; the agent would have to replace it",
-                hint="move it away: the agent makes `current` itself",
+                f"{self.path} is not a symlink, and the agent does not replace it",
+                hint="move it away: the agent makes the link `current`",
             )
 
     def prepare(self, name: str) -> None:
-        """Make the link to a release before that is made durable, so that the link is durable, too, when it is renamed.
+        """Make the link to a release before the release is made durable, which makes the link durable before its rename.
 
         Raises Failed (disk-full, build-failed).
         """
@@ -45,14 +45,14 @@ class CurrentLink:
             self._ready = self._made("current", name)
 
     def forget(self) -> None:
-        """Remove the link that was prepared and is not needed; raises OSError."""
+        """Remove the unneeded prepared link; raises OSError."""
         if self._ready:
             self._ready.unlink(missing_ok=True)
         self._ready = None
 
     def publish(self, release: Path) -> None:
-        """Swap it by rename(2): at every instant it names a complete release. Raises Failed (root-unusable, disk-full)."""
-        self.require_link()  # a hook may have put a directory there
+        """Swap the link by rename(2), so that it always names a complete release. Raises Failed (root-unusable, disk-full)."""
+        self.require_link()  # a hook may have made a directory there
         try:
             require_directory(release)
             self._to(release.name).replace(self.path)
@@ -61,7 +61,7 @@ class CurrentLink:
             raise unusable(self.path, error) from error
 
     def prepare_return(self, name: str) -> None:
-        """Make the link to a release beforehand, so that publishing it again takes one rename(2) and no inode or block.
+        """Prepare the link to a release, so that publishing it again takes only one rename(2), without an inode or a block.
 
         Raises Failed (disk-full, root-unusable).
         """
@@ -73,7 +73,7 @@ class CurrentLink:
             self._made("back", name).replace(self._back)
 
     def _to(self, name: str) -> Path:
-        """Return a link to a release: one that was made beforehand, or a new one."""
+        """Return a link to a release: a prepared one, or a new one."""
         prepared = [link for link in (self._back, self._ready) if link and _target(link) == name]
         return prepared[0] if prepared else self._made("current", name)
 

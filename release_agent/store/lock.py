@@ -1,4 +1,4 @@
-"""The root's lock: one run at a time, and which run it is."""
+"""The root's lock, for one run at a time, with the id of that run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _POLL = 0.05  # seconds
 
 
 class Lock:
-    """The lock of one root, in a file that says which run holds it.
+    """The lock of one root, in a file that names the run that holds it.
 
-    Its directory is locked as well: a person or a hook may remove the file while a run holds it.
+    Its directory is also locked, because a person or a hook may remove the file during a run.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -79,7 +79,7 @@ class Lock:
             os.close(descriptor)
 
     def describe(self, revision: str) -> None:
-        """Write the revision that is being deployed into the lock; do nothing unless this object holds it."""
+        """Write the revision of the run into the lock; do nothing unless this object holds it."""
         holder = self.holder() if self._file.is_held else None
         if holder:
             self._sign(holder["id"], holder["action"], revision, holder["since"])
@@ -90,14 +90,14 @@ class Lock:
 
 
 def busy(holder: dict[str, Any] | None, pid: int = 0) -> Busy:
-    """Make the error for a lock that a run has; ``holder``: as Lock.holder() returns it, else the ``pid`` may be known."""
+    """Make the error for a held lock; ``holder``: from Lock.holder(); ``pid``: known perhaps without a holder."""
     if not holder:
         what = f"another deployment is starting: pid {pid}" if pid else "another run holds the lock"
-        return Busy(Code.BUSY, what, hint="try again when it is done")
+        return Busy(Code.BUSY, what, hint="try again when that run has ended")
     what = f"{holder['action']} {holder['revision']}".strip()
     age = max(0, int(time.time() - holder["since"]))
     return Busy(
         Code.BUSY,
         f"another deployment is already running: {holder['id']} ({what}, pid {holder['pid']}), for {age} s",
-        hint="try again when it is done; `release-agent status` shows its phase",
+        hint="try again when that run has ended; `release-agent status` shows its phase",
     )

@@ -1,4 +1,4 @@
-"""What each release is: its note, ``.release-agent/releases/NAME.json``."""
+"""The note of each release, ``.release-agent/releases/NAME.json``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LONGEST = 64 << 20  # bytes; a note names each file that a build hook made
 
 
 class ReleaseNotes:
-    """The notes of all releases; state.db can be rebuilt from them."""
+    """The notes of all releases, from which state.db can be rebuilt."""
 
     def __init__(self, directory: Path, incoming: Path) -> None:
-        """``incoming``: where notes are written before they are renamed."""
+        """``incoming``: notes are written in it, then renamed."""
         self.directory = directory
         self._incoming = incoming
 
@@ -30,7 +30,7 @@ class ReleaseNotes:
         write_durably(self._place(release.name), text, self._incoming)
 
     def get(self, name: str) -> Release | None:
-        """Return what a release's note says, or None if it is missing or cannot be read."""
+        """Return the release of a note, or None if the note is missing or unreadable."""
         try:
             release = Release.from_json(json.loads(read_regular(self._place(name), _LONGEST, follow=False)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -38,11 +38,11 @@ class ReleaseNotes:
         return release if release.name == name else None
 
     def remove(self, name: str) -> None:
-        """Remove a release's note, if there is one; raises OSError."""
+        """Remove a release's note, if it exists; raises OSError."""
         self._place(name).unlink(missing_ok=True)
 
     def without_release(self, names: set[str]) -> list[Path]:
-        """Return everything in the directory that is no note of one of the releases ``names``."""
+        """Return everything in the directory except the notes of the releases ``names``."""
         return [note for note in self.directory.iterdir() if note.name.removesuffix(".json") not in names]
 
     def places(self) -> list[Path]:

@@ -1,9 +1,8 @@
-"""The progress of the newest run, in order: what its hooks say, each phase at its end, and a journal that it cannot use.
+"""The progress of the newest run in a file, for clients that follow it.
 
-It is a file for whoever follows the run.
-
-Its first line is the id of the run that holds the lock. The events of a run that it recovers are there as well.
-It is no record, and nothing depends on it: the journal keeps each hook's last output.
+The events are, in order, its hooks' output, each phase at its end, and a journal that it cannot use.
+The first line is the id of the run that holds the lock. It also has the events of a run that this run recovers.
+It is not a record, and no run depends on it: the journal keeps each hook's last output.
 Only the standard library is imported: supervisord loads this module.
 """
 
@@ -22,17 +21,17 @@ if TYPE_CHECKING:
 PHASE_FINISHED = "phase.finished"
 JOURNAL_UNUSABLE = "journal.unusable"
 _EVENTS = ("hook.", "room.", "revision.awaited", JOURNAL_UNUSABLE, PHASE_FINISHED)
-_LONG = "hook.output"  # the only event that hooks make as many of as they like
+_LONG = "hook.output"  # the only event whose number depends on hooks
 _MOST = 1 << 20  # bytes that a run may write
-_FOR_OTHERS = 1 << 16  # bytes of them that are kept free of hooks' lines
-_PIECE = 1 << 16  # bytes that are read at once
+_FOR_OTHERS = 1 << 16  # bytes of them reserved for other events than hooks' lines
+_PIECE = 1 << 16  # bytes of one read
 
 
 class RunOutput:
-    """Writes the events of one run's hooks and phases as lines of JSON, until it fails or has written enough."""
+    """Writes the events of one run's hooks and phases as lines of JSON, until it fails or reaches its limit."""
 
     def __init__(self, place: Path, deployment: str, redact: Callable[[str], str]) -> None:
-        """Make no file before there is an event; ``deployment``: the id of the run."""
+        """Make no file before the first event; ``deployment``: the id of the run."""
         self._place = place
         self._deployment = deployment
         self._redact = redact
@@ -40,7 +39,7 @@ class RunOutput:
         self._left = _MOST
 
     def take(self, event: Mapping[str, object]) -> None:
-        """Write an event for whoever follows the run; a full disk, or a hook that takes the file away, disturbs nobody."""
+        """Write an event for clients, best effort: a full disk or a removed file does not harm the run."""
         if not str(event["event"]).startswith(_EVENTS):
             return
         told = {name: self._redact(value) if isinstance(value, str) else value for name, value in event.items()}
@@ -55,7 +54,7 @@ class RunOutput:
 
     def _write(self, line: bytes) -> None:
         if self._descriptor is None:
-            # A new file each time: an earlier hook may have put anything in its place.
+            # Make a new file each time, because an earlier hook may have replaced it.
             self._place.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self._place, flags, 0o640)
@@ -70,10 +69,10 @@ class RunOutput:
 
 
 def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]], int]:
-    """Return the events of a deployment's hooks and phases beyond ``after`` bytes, up to 64 KiB of them, and where they end.
+    """Return the events of a deployment after ``after`` bytes, up to 64 KiB of them, and the offset of their end.
 
-    There are none if the file is missing, is no regular one or is another run's. What was read of
-    another run's does not count, so that the file of this one is read from its beginning.
+    There are none if the file is missing, is not regular or is another run's. An offset in another
+    run's file does not count, so that the file of this run is read from its start.
     """
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -86,7 +85,7 @@ def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]]
             return [], 0
         after = max(after, len(own))
         data = os.pread(descriptor, _PIECE, after)
-        if b"\n" not in data:  # an event that is larger than a piece; there is no other of more than the file may hold
+        if b"\n" not in data:  # an event that is larger than one read; the limit of the file also limits it
             data = os.pread(descriptor, _MOST, after)
     except OSError:
         return [], 0
@@ -100,13 +99,13 @@ def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]]
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):  # a hook may have written into it
+    except (ValueError, RecursionError):  # a hook may have written into the file
         return {}
     return event if isinstance(event, dict) and _is_readable(event) else {}
 
 
 def _is_readable(event: dict[str, Any]) -> bool:
-    """Return whether it has what whoever follows a run reads of it."""
+    """Return whether an event has the members that clients read."""
     if event.get("event") == PHASE_FINISHED:
         return isinstance(event.get("phase"), str) and isinstance(event.get("seconds"), int | float)
     return isinstance(event.get("event"), str)

@@ -16,9 +16,9 @@ _LONGEST = 4096  # bytes of a mark
 
 
 def claim(mark: Path, app: str, incoming: Path) -> None:
-    """Write an app's name into the mark, unless it is there; raises Failed (root-unusable) if another app's is.
+    """Write an app's name into the mark, if it is missing; raises Failed (root-unusable) if it has another app's name.
 
-    ``incoming``: where files are written before they are renamed.
+    ``incoming``: files are written in it, then renamed.
     """
     try:
         owner = _owner(mark)
@@ -30,13 +30,13 @@ def claim(mark: Path, app: str, incoming: Path) -> None:
         try:
             write_durably(mark, f"{app}\n", incoming)
         except Failed as error:
-            # The root of an older agent on a full disk: the way back needs nothing new, and the next run writes the mark.
+            # On a full disk, the root of an older agent stays without a mark, so that a rollback works; the next run writes it.
             if error.code is not Code.DISK_FULL:
                 raise
 
 
 def require_not_anothers(mark: Path, app: str) -> None:
-    """Raise Failed (root-unusable) if the mark names another app; a mark that cannot be read names none."""
+    """Raise Failed (root-unusable) if the mark names another app; an unreadable mark names none."""
     with suppress(OSError):
         _require(_owner(mark) or app, app, mark)
 

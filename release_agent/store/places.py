@@ -1,4 +1,4 @@
-"""The agent's own directories, and the link beside them: made, opened again after hooks, and never followed elsewhere."""
+"""Make the agent's own directories and the link beside them, and make them accessible again after hooks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def make_directory(place: Path, mode: int = 0o777) -> None:
-    """Make a directory, or open the one that is there again; raises OSError if a link or a file is in its place."""
+    """Make a directory, or make an existing one accessible again; raises OSError if a link or a file has its name."""
     with suppress(FileExistsError):
         place.mkdir(mode)
     take_back(place)
 
 
 def take_back(place: Path) -> None:
-    """Give the agent its rights in a directory back, which a hook may have taken; raises OSError."""
+    """Restore the agent's access to a directory, which a hook may have removed; raises OSError."""
     require_directory(place)
     mode = place.stat().st_mode
     if mode & stat.S_IRWXU != stat.S_IRWXU:
@@ -30,13 +30,13 @@ def take_back(place: Path) -> None:
 
 
 def require_file(place: Path) -> None:
-    """Raise OSError unless a place is a regular file itself, and not a link to one."""
+    """Raise OSError unless a path is a regular file, and not a link to one."""
     if not stat.S_ISREG(place.lstat().st_mode):
         raise FileExistsError(errno.EEXIST, "not a file of the agent's own", str(place))
 
 
 def make_link(place: Path, target: str) -> None:
-    """Make a link, unless it is there; raises OSError if something else, or a link to elsewhere, is in its place."""
+    """Make a link, unless it exists; raises OSError if the path is anything else."""
     if os.path.lexists(place):
         require_link(place, target)
     else:
@@ -44,6 +44,6 @@ def make_link(place: Path, target: str) -> None:
 
 
 def require_link(place: Path, target: str) -> None:
-    """Raise OSError unless a place is a link to ``target``."""
+    """Raise OSError unless a path is a link to ``target``."""
     if not place.is_symlink() or str(place.readlink()) != target:
         raise FileExistsError(errno.EEXIST, f"not the agent's own link to {target}", str(place))

@@ -1,7 +1,7 @@
 """The root directory: releases, ``current``, ``shared``, the lock.
 
 A run may be killed here at any instant: a release is made in ``incoming/`` until one
-rename(2) makes it complete, and the next run removes anything left there.
+rename(2) makes it complete, and the next run removes all leftovers there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _FEW = 64  # files; each costs 1 to 2 ms on ext4, and syncfs beside a busy write
 
 
 class Root:
-    """One application's root directory, with its releases and the agent's own files."""
+    """The root directory of one application, with its releases and the agent's own files."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
@@ -85,7 +85,7 @@ class Root:
     def prepare(self) -> None:
         """Make the directories; raises Failed (root-unusable)."""
         try:
-            for directory in (self.path, self.shared):  # a person may have put these two elsewhere
+            for directory in (self.path, self.shared):  # a person may have moved these two elsewhere
                 directory.mkdir(exist_ok=True)
             for directory in self._own_directories:
                 make_directory(directory, stat.S_IRWXU if directory in self._private else 0o777)
@@ -96,7 +96,7 @@ class Root:
         self._current.require_link()
 
     def claim(self, app: str) -> None:
-        """Note whose root this is; raises Failed (root-unusable) if it is another app's. Call it with the lock held."""
+        """Mark the root as this app's; raises Failed (root-unusable) if it is another app's. The caller holds the lock."""
         claim(self.own / "app", app, self.incoming)
 
     def require_not_anothers(self, app: str) -> None:
@@ -104,7 +104,7 @@ class Root:
         require_not_anothers(self.own / "app", app)
 
     def _require_own(self) -> None:
-        """Raise OSError if a link or a file lies in the place of one of the agent's directories: none is followed."""
+        """Raise OSError if one of the agent's directories is a link or a file; never follow it."""
         for directory in self._own_directories:
             require_directory(directory)
 
@@ -120,11 +120,11 @@ class Root:
             yield
 
     def describe(self, revision: str) -> None:
-        """Write the revision that is being deployed into the lock, for readers of it."""
+        """Write the revision of the run into the lock, for its readers."""
         self._lock.describe(revision)
 
     def clean(self) -> dict[str, str]:
-        """Remove the remains of a killed run; call it with the lock held and before anything is built.
+        """Remove the leftovers of a killed run. The caller holds the lock and has not built a release yet.
 
         Returns the names that could not be removed, with the reason; they do no harm. Raises Failed (root-unusable).
         """
@@ -159,7 +159,7 @@ class Root:
             check_space(self.path, size, files)
 
     def make_room(self, size: int, files: int) -> None:
-        """Remove the parked release, then what build hooks made, if ``size`` bytes and ``files`` files do not fit else.
+        """Remove the parked release, then cached outputs, until ``size`` bytes and ``files`` files fit.
 
         Raises Failed (disk-full, root-unusable).
         """
@@ -190,7 +190,7 @@ class Root:
         return free_bytes(self.path)
 
     def build(self, name: str, write: Callable[[Path], None]) -> Path:
-        """Make ``incoming/NAME`` and let ``write`` fill it; no other method puts files into a release."""
+        """Make ``incoming/NAME`` and let ``write`` fill it; no other method writes files of a release."""
         directory = self.incoming / name
         with explained(directory):
             directory.mkdir()
@@ -199,7 +199,7 @@ class Root:
         return directory
 
     def parked(self) -> Release | None:
-        """Return the release whose files the next one may take; raises Failed (root-unusable)."""
+        """Return the parked release, whose files the next one may take; raises Failed (root-unusable)."""
         with entered(self.own):
             return self._parked.get()
 
@@ -217,7 +217,7 @@ class Root:
         return directory
 
     def remove_parked(self) -> str | None:
-        """Remove what is parked; returns its name, None if there was nothing. Raises Failed (root-unusable)."""
+        """Remove the parked release; returns its name, None if there was none. Raises Failed (root-unusable)."""
         release = self._parked.get()
         if release is None:
             return None
@@ -238,13 +238,13 @@ class Root:
             raise _replaced(directory)
 
     def link_shared(self, directory: Path, shared: Shared) -> bool:
-        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; returns whether it was."""
+        """Replace shared paths by links to ``<root>/shared``, after filling that from the release; returns whether it did."""
         return SharedLinks(self.shared, self.incoming).link(directory, shared)
 
     def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
-        """Make a release durable that is built, and the link to it; ``written``: the paths in it that are not, None if not known.
+        """Make a built release and the link to it durable; ``written``: the paths in it that are not yet, None if unknown.
 
-        syncfs(2) also waits for what others have written to the mount, such as a database; a few files alone cost less.
+        syncfs(2) also waits for the writes of other programs to the mount, such as a database; a few files cost less.
         """
         self._current.prepare(directory.name)
         if written is None or len(written) > _FEW:
@@ -262,7 +262,7 @@ class Root:
             sync_directory(self._releases)
 
     def discard(self, name: str) -> None:
-        """Remove a release, complete or half built, never the live one; raises Failed (root-unusable)."""
+        """Remove a release, complete or not, never the live one; raises Failed (root-unusable)."""
         with removing():
             self._discard(name)
 
@@ -275,15 +275,15 @@ class Root:
         remove(self.incoming / name)
         whole = self._releases / name
         if whole.exists():
-            # Moved out of releases/ first: a release that exists there is complete.
+            # Move it out of releases/ first, where every existing release is complete.
             trash = self.incoming / f"trash-{name}-{os.urandom(4).hex()}"
             try:
                 whole.rename(trash)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # It came with the container's image: overlayfs moves no directory of a lower layer.
-                trash = whole  # no release any more without its note
+                # It came with the container's image: overlayfs cannot move a directory of a lower layer.
+                trash = whole  # without its note it is not a release any more
             self._notes.remove(name)
             remove(trash)
         self._notes.remove(name)
@@ -291,18 +291,18 @@ class Root:
     # Publishing
 
     def publish(self, name: str) -> None:
-        """Swap ``current`` by rename(2): at every instant it names a complete release."""
+        """Swap ``current`` by rename(2), so that it always names a complete release."""
         self._current.publish(self._releases / name)
 
     def prepare_return(self, name: str) -> None:
-        """Make the link to a release beforehand, so that publishing it again takes one rename(2) and no inode or block.
+        """Prepare the link to a release, so that publishing it again takes only one rename(2), without an inode or a block.
 
         Raises Failed (disk-full, root-unusable).
         """
         self._current.prepare_return(name)
 
     def save(self, release: Release) -> None:
-        """Write what a release is, durable before this returns; state.db can be rebuilt from these notes."""
+        """Write the note of a release, durable before this returns; state.db can be rebuilt from these notes."""
         self._notes.save(release)
 
     # Looking
@@ -312,7 +312,7 @@ class Root:
         return [self.path, *self._own_directories]
 
     def check_own(self) -> None:
-        """Raise Failed (root-unusable) if something else is in place of the agent's own; what is missing will be made."""
+        """Raise Failed (root-unusable) if one of the agent's paths is something else; accept a missing one."""
         try:
             for place in filter(os.path.lexists, self._own_directories):
                 require_directory(place)
@@ -324,13 +324,13 @@ class Root:
             raise unusable(self.path, error) from error
 
     def take_back(self) -> None:
-        """Give the agent its rights in its own directories back, as far as that goes; a hook may have taken them."""
+        """Restore the agent's access to its own directories, best effort; a hook may have removed it."""
         for place in self._own_directories:
             with suppress(OSError):
                 take_back(place)
 
     def made(self) -> list[Path]:
-        """Return what the agent has made and has to own: its directories and files, every release and its note."""
+        """Return the paths that the agent makes and must own: its directories and files, every release and its note."""
         places = [self._releases, self.own, self.database, self.incoming, self._lock_file, self._notes.directory]
         more = [self.own / name for name in ("app", "back", "shared", f"{self.database.name}-journal")]
         private = [*self._private, *(path for there in self._private if os.access(there, os.R_OK) for path in there.glob("*"))]
@@ -343,7 +343,7 @@ class Root:
         return self.get(name) if name else None
 
     def unnoted(self) -> Release | None:
-        """Return the complete release that ``current`` names, as far as its name tells: its note need not be readable."""
+        """Return the complete release that ``current`` names, even if its note is unreadable."""
         name = self._published()
         return unknown_release(name) if name and self._is_whole(name) else None
 
@@ -371,9 +371,9 @@ class Root:
         return self._releases / name
 
     def read(self, name: str, path: str) -> str | None:
-        """Return the text of a release's ``release.toml``, or None if it has no regular file there; a link is not followed.
+        """Return the text of a release's ``release.toml``, or None without a regular file; never follow a link.
 
-        Raises Refused (release-toml-invalid) if there is something that cannot be read: a release without services
+        Raises Refused (release-toml-invalid) for an unreadable file: a release without services
         would count as healthy.
         """
         file = self._releases / name / path
@@ -388,9 +388,9 @@ class Root:
             ) from error
 
     def programs(self, name: str, place: str, pattern: str) -> dict[str, str]:
-        """Return the texts of a release's programs by their path in a place of it; no link is followed.
+        """Return the texts of a release's programs by their path in a place of it; never follow a link.
 
-        ``pattern``: a path with a shell pattern in its last name. Raises Refused (release-toml-invalid) for what cannot be read.
+        ``pattern``: a path with a shell pattern in its last name. Raises Refused (release-toml-invalid) for an unreadable file.
         """
         directory, _, wanted = pattern.rpartition("/")
         try:
@@ -433,9 +433,9 @@ class Root:
         return inspection.releases_in_use(self._releases, live_at, serving)
 
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
-        """Take a release out of the releases and park it; ``restore`` gives it the files of its commits.
+        """Move a release out of the releases and park it; ``restore`` gives it the files of its commits.
 
-        Nothing of it is left if that fails, except if something is mounted in it. Raises Failed, Refused, OSError.
+        Removes the release if that fails, unless something is mounted in it. Raises Failed, Refused, OSError.
         """
         release, place = self.get(name), self.incoming / name
         if release is None:
@@ -444,7 +444,7 @@ class Root:
         (self._releases / name).rename(place)
         self._notes.remove(name)
         try:
-            # Before and after: a program that ends meanwhile may have written what restore() had seen already.
+            # Check before and after: a program that ends in between may have written to files that restore() had already seen.
             _require_unused(place)
             restore(place)
             sync_mount(self.path)
@@ -457,14 +457,14 @@ class Root:
 
 @contextmanager
 def removing() -> Iterator[None]:
-    """Raise Failed (root-unusable) for what cannot be removed."""
+    """Raise Failed (root-unusable) if the removal fails."""
     try:
         yield
     except OSError as error:
         raise Failed(
             Code.ROOT_UNUSABLE,
             f"cannot remove {error.filename}: {error.strerror}",
-            hint="look for a mount or an immutable file in it (`lsattr -R`), and remove it by hand",
+            hint="find the mount or the immutable file in it (`lsattr -R`), and remove that by hand",
         ) from error
 
 
@@ -495,7 +495,7 @@ def _replaced(directory: Path) -> Failed:
 
 
 def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None]) -> list[str]:
-    """Return the releases that are not kept: see Root.surplus()."""
+    """Return the releases beyond ``keep``: see Root.surplus()."""
     healthy = [release.name for release in releases if release.state is State.HEALTHY]
     failed = [release.name for release in releases if release.state is State.FAILED]
     staged = [release.name for release in releases if release.state is State.STAGED]

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class SharedLinks:
-    """Links into ``<root>/shared``; ``scratch``: a directory on the same mount, for seeds that are being copied."""
+    """Links into ``<root>/shared``; ``scratch``: a directory on the same mount, for unfinished copies."""
 
     def __init__(self, shared: Path, scratch: Path) -> None:
         self._shared = shared
         self._scratch = scratch
 
     def link(self, directory: Path, shared: Shared) -> bool:
-        """Replace shared paths by links to ``<root>/shared``, after seeding that from the release; raises Failed.
+        """Replace shared paths by links to ``<root>/shared``, after filling it from the release; raises Failed.
 
-        Returns whether anything was seeded, and has to be made durable.
+        Returns whether it filled any path, which then has to be made durable.
         """
         paths = [*((path, True) for path in shared.directories), *((path, False) for path in shared.files)]
         with explained(directory):
@@ -48,7 +48,7 @@ class SharedLinks:
 
     def _seed(self, place: Path, target: Path, *, is_directory: bool) -> None:
         if os.path.lexists(place) and (place.is_symlink() or place.is_dir() != is_directory):
-            raise _shared_conflict(target.name, f"the release ships something else as {target.name}")
+            raise _shared_conflict(target.name, f"the release has another kind of file as {target.name}")
         made = self._scratch / f"seed-{target.name}"
         remove(made)
         if place.is_dir():
@@ -60,8 +60,8 @@ class SharedLinks:
         else:
             raise Failed(
                 Code.SHARED_MISSING,
-                f"the shared file {target} does not exist and the release ships none",
-                hint=f"create {target}, or take it out of [shared] files",
+                f"the shared file {target} does not exist, and the release has none",
+                hint=f"create {target}, or remove it from [shared] files",
             )
         made.rename(target)
 
@@ -73,8 +73,8 @@ def _shared_conflict(path: str, why: str) -> Failed:
 
 
 def _refuse_foreign_parents(directory: Path, path: str) -> None:
-    """Raise Failed if a parent is a symlink of the release, by which the shared link would be made outside it."""
+    """Raise Failed if a parent is a symlink of the release, which would lead the shared link outside of it."""
     for parent in [*Path(path).parents][-2::-1]:
         place = directory / parent
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise _shared_conflict(path, f"the release has {parent} as something other than a directory")
+            raise _shared_conflict(path, f"{parent} is not a directory in the release")

@@ -1,4 +1,4 @@
-"""Time that never goes back, and sleeps that a signal ends."""
+"""Monotonic time, and sleeps that a signal ends."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SLICE = 0.1
 
 def cancel(number: int) -> NoReturn:
     """Raise Cancelled for a signal."""
-    raise Cancelled(Code.CANCELLED, f"stopped by {signal.Signals(number).name}", hint="deploy again at will")
+    raise Cancelled(Code.CANCELLED, f"stopped by {signal.Signals(number).name}", hint="deploy again")
 
 
 class Clock(Protocol):
-    """Time that cannot go back, and a sleep that a signal ends by raising Cancelled."""
+    """Monotonic time, and a sleep that a signal ends by raising Cancelled."""
 
     def now(self) -> float:
         """Return seconds since an arbitrary moment."""
@@ -34,14 +34,14 @@ class Clock(Protocol):
         """Raise Cancelled if a signal has asked to stop, unless shielded."""
 
     def shielded(self) -> AbstractContextManager[None]:
-        """Return a context in which signals wait, as for a rollback, which must not be cancelled."""
+        """Return a context in which signals wait, for a rollback, which must not be cancelled."""
 
 
 class SystemClock:
     """The monotonic clock; TERM and INT make the next sleep or check raise Cancelled.
 
-    The handlers only set a mark, so that steps that belong together (swap and
-    journal) are never interrupted: they do not sleep.
+    The handlers only set a mark. So steps that belong together (swap and
+    journal) are never interrupted, because they do not sleep.
     """
 
     def __init__(self) -> None:

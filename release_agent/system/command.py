@@ -1,7 +1,7 @@
 """Run a shell command with a time-out for its whole process group, streaming and keeping its output.
 
 Hooks and exec probes run this way. A grandchild that holds the pipe open, or
-has left the group, can never delay a deployment: it waits for the command's own
+has left the group, can never delay a deployment, which waits for the command's own
 end or its time limit, not for the end of the output.
 """
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 SHELL = ("/bin/sh", "-euc")
-# It becomes the shell of the command at a signal from the agent; if the agent has ended, it ends.
+# This shell becomes the command at a signal from the agent, and ends if the agent has ended.
 _HELD = ("/bin/sh", "-c", 'read -r go && exec "$0" "$@" </dev/null')
 _TAIL = 64 * 1024  # characters
 _LONGEST_LINE = 8 * 1024  # characters
-_MOST_LINES = 100_000  # that are passed on: handling a line takes longer than printing it
+_MOST_LINES = 100_000  # lines that are passed on, because handling a line takes longer than printing it
 _POLL = 0.05
 _READ = 64 * 1024
 
@@ -51,7 +51,7 @@ class CommandResult:
         return self.exit_code == 0 and not self.timed_out
 
     def describe(self, timeout: float) -> str:
-        """Return it in words: ``exited with 3``, ``killed by SIGSEGV``, ``was still running after 2 s``."""
+        """Return the end in words: ``exited with 3``, ``killed by SIGSEGV``, ``was still running after 2 s``."""
         if self.timed_out:
             return f"was still running after {timeout:g} s and was stopped"
         if self.exit_code < 0:
@@ -77,7 +77,7 @@ class CommandRunner:
         """``grace``: seconds between TERM and KILL.
 
         ``notes``: a directory for a note of each group before it runs, so that the next
-        run can end the groups that a killed run left (:mod:`release_agent.system.left_behind`).
+        run can end the groups of a killed run (:mod:`release_agent.system.left_behind`).
         """
         self._clock = clock
         self._on_line = on_line
@@ -92,7 +92,7 @@ class CommandRunner:
             raise Failed(
                 Code.HOOK_FAILED,
                 f"the {stage} hook `{hook.run}` could not be started in {directory}: {error.strerror}",
-                hint="look at its directory",
+                hint="check that directory",
             ) from error
 
     def run(
@@ -117,14 +117,14 @@ class CommandRunner:
                 _let_go(process)
             timed_out = not self._wait(process, output, self._clock.now() + timeout)
         finally:
-            # The rest of the group as well, also on Cancelled: a process that goes on
+            # End the rest of the group, also on Cancelled: a process that still runs and is
             # writing into a release would change it after it was proved.
             self._end_group(process, output)
             output.close()
             if process.stdin:
                 process.stdin.close()
             if note:
-                with suppress(OSError):  # what it names has ended: it does no harm
+                with suppress(OSError):  # the note is harmless, because its group has ended
                     note.unlink()
         return CommandResult(process.returncode, timed_out, output.tail())
 
@@ -148,7 +148,7 @@ class CommandRunner:
 
 
 def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """Let a held command begin; somebody may have killed it already."""
+    """Start a held command, which somebody may have killed."""
     with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as gate:
         gate.write(b"go\n")
 
@@ -158,24 +158,24 @@ def _signal_group(pid: int, number: signal.Signals) -> bool:
         os.killpg(pid, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # all of it has changed its user
+    except PermissionError:  # the whole group has changed its user
         return True
     return True
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a child that is not waited for would count as alive
+    process.poll()  # without a wait, a dead child would count as alive
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it has changed its user, and is alive
+    except PermissionError:  # it is alive and has changed its user
         return True
     return True
 
 
 class _Output:
-    """A command's output: passes the first 100,000 lines on as they come, keeps the last 65,536 characters."""
+    """A command's output: passes on the first 100,000 lines as they come, keeps the last 65,536 characters."""
 
     def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
         self._pipe = cast("IO[bytes]", process.stdout)  # of Popen with stdout=PIPE
@@ -221,7 +221,7 @@ class _Output:
             self._size -= len(self._kept.popleft())
 
     def close(self) -> None:
-        """Pass on the last line, even if its end is missing, and close the pipe, even if another process holds it."""
+        """Pass on the last line, even without its end, and close the pipe, even if another process holds it."""
         if self._line:
             self._on_line(self._line)
         self._selector.close()

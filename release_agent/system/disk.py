@@ -1,4 +1,4 @@
-"""Work with files durably, and explain the failures of a disk."""
+"""Write files durably, and explain the failures of a disk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# Something else is in the place of a file or a directory; EINVAL: see require_regular().
+# A file or a directory is something else; EINVAL: see require_regular().
 _ANOTHER_KIND = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 _SPACE_TO_SPARE = 1 << 20
-_PIECE = 1 << 20  # bytes read at once
-_PLAINLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe or a device is not waited for
+_PIECE = 1 << 20  # bytes of one read
+_PLAINLY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # never wait for a pipe or a device
 
 
 @contextmanager
@@ -36,21 +36,21 @@ def explained(place: Path) -> Iterator[None]:
         message = f"could not write {error.filename or place}: {error.strerror}"
         if means_full(error):
             raise disk_full(message) from error
-        raise Failed(Code.BUILD_FAILED, message, hint="look at the directory and who owns it") from error
+        raise Failed(Code.BUILD_FAILED, message, hint="check the directory and its owner") from error
 
 
 def means_full(error: OSError) -> bool:
-    """Return whether a failure means that the disk, or a quota, has no room."""
+    """Return whether a failure means that the disk or a quota is full."""
     return error.errno in _FULL
 
 
 def disk_full(message: str) -> Failed:
-    """Make the error for what did not fit."""
+    """Make the error for a full disk."""
     return Failed(Code.DISK_FULL, message, hint="free disk space, or lower [app] keep and run `release-agent prune`")
 
 
 def told(error: OSError) -> str:
-    """Return a failure of a disk in words: where, if that is known, and what."""
+    """Return a failure of a disk in words, with the path if it is known."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
@@ -61,7 +61,7 @@ def is_full(place: Path) -> bool:
 
 
 def free_bytes(place: Path) -> int:
-    """Return the bytes that are free on the disk of a path, which need not exist yet."""
+    """Return the free bytes on the disk of a path, which need not exist yet."""
     disk = _statvfs(place)
     return disk.f_bavail * disk.f_frsize
 
@@ -96,7 +96,7 @@ def _to_make_usable(place: Path, error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"make the mount of {place} writable"
     if error.errno in _ANOTHER_KIND:
-        return f"put back what belongs at {error.filename or place}, or only remove what is there: the agent makes it again"
+        return f"restore {error.filename or place}, or only remove it: the agent makes it again"
     return (isinstance(error, PermissionError) and user_to_be(place)) or (
         "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY"
     )
@@ -104,7 +104,7 @@ def _to_make_usable(place: Path, error: OSError) -> str:
 
 @contextmanager
 def entered(place: Path) -> Iterator[None]:
-    """Raise Failed (root-unusable) if this user may not enter a place: what is hidden must not pass for absent."""
+    """Raise Failed (root-unusable) if this user may not enter a place, because hidden files must not count as missing."""
     try:
         yield
     except PermissionError as error:
@@ -112,19 +112,19 @@ def entered(place: Path) -> Iterator[None]:
 
 
 def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
-    """Return what a regular file of at most ``most`` bytes holds; raises OSError for anything else.
+    """Return the content of a regular file of at most ``most`` bytes; raises OSError for anything else.
 
-    A pipe or a device is not waited for; ``follow``: a link to a file will do.
+    Never waits for a pipe or a device; ``follow``: accept a link to a file.
     """
     return _held(os.open(path, _PLAINLY | (0 if follow else os.O_NOFOLLOW)), path, most)
 
 
 def _held(descriptor: int, path: Path, most: int) -> bytes:
-    """Return what an open regular file of at most ``most`` bytes holds, and close it."""
+    """Return the content of an open regular file of at most ``most`` bytes, and close it."""
     try:
         require_regular(descriptor, path)
         held = bytearray()
-        # Its size alone is not enough: files of /proc have none, and it may grow while it is read.
+        # Its size is not enough: files of /proc have none, and a file may grow during the read.
         while os.fstat(descriptor).st_size <= most >= len(held):
             piece = os.read(descriptor, min(_PIECE, most + 1 - len(held)))
             if not piece:
@@ -136,7 +136,7 @@ def _held(descriptor: int, path: Path, most: int) -> bytes:
 
 
 def regular_files(top: Path, directory: str, pattern: str, most: int, most_files: int) -> dict[str, bytes]:
-    """Return what the files of a directory hold, by name; ``pattern``: of their names. No link is followed below ``top``.
+    """Return the contents of a directory's files by name; ``pattern``: of their names. Follows no link below ``top``.
 
     Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. There are
     none without the directory.
@@ -161,7 +161,7 @@ def regular_files(top: Path, directory: str, pattern: str, most: int, most_files
 
 @contextmanager
 def opened_regular(path: str) -> Iterator[int]:
-    """Open a regular file that is no link, to read; raises OSError for anything else, which is never waited for."""
+    """Open a regular file that is no link, to read; raises OSError for anything else, without waiting."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         require_regular(descriptor, path)
@@ -173,7 +173,7 @@ def opened_regular(path: str) -> Iterator[int]:
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist.
 
-    Raises OSError, with nothing removed, if something is mounted in the directory: what is mounted is not the agent's.
+    Raises OSError, with nothing removed, if something is mounted in the directory, which is not the agent's.
     """
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
@@ -193,7 +193,7 @@ def require_nothing_mounted(directory: Path) -> None:
 def _make_removable(
     function: Callable[[str], object], path: str, error: tuple[type[BaseException], BaseException, TracebackType]
 ) -> None:
-    """Make what could not be removed writable, and remove it: build hooks leave read-only directories, as Go's module cache."""
+    """Make a path writable and remove it: build hooks leave read-only directories, such as Go's module cache."""
     if not isinstance(error[1], PermissionError):
         raise error[1]
     for place in (Path(path).parent, Path(path)):
@@ -211,11 +211,11 @@ def require_regular(descriptor: int, path: Path | str) -> None:
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(kind):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def is_directory(path: Path) -> bool:
-    """Return whether a path is a directory itself, and not a link to one; raises OSError if there is nothing."""
+    """Return whether a path is a directory, and not a link to one; raises OSError if it does not exist."""
     return stat.S_ISDIR(path.lstat().st_mode)
 
 
@@ -225,7 +225,7 @@ def is_open(directory: Path) -> bool:
 
 
 def require_directory(path: Path) -> None:
-    """Raise OSError unless a path is a directory itself, and not a link to one."""
+    """Raise OSError unless a path is a directory, and not a link to one."""
     if not is_directory(path):
         raise NotADirectoryError(errno.ENOTDIR, "not a directory of the agent's own, or a link", str(path))
 
@@ -244,7 +244,7 @@ def _sync(place: Path, flags: int) -> None:
 
 
 def sync_paths(directory: Path, paths: Iterable[str]) -> None:
-    """Make files under a directory durable, and the names on the way to them; those that are gone, too. Raises OSError."""
+    """Make files under a directory and the names of their parents durable, also for removed files. Raises OSError."""
     parents = {directory}
     for path in paths:
         place = directory / path
@@ -258,13 +258,13 @@ def sync_paths(directory: Path, paths: Iterable[str]) -> None:
 
 def sync_mount(place: Path) -> None:
     """Make everything written to a mount durable by syncfs(2), which is far cheaper than an fsync per file."""
-    import ctypes  # only a build needs it
+    import ctypes  # only a build needs this import
 
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
             number = ctypes.get_errno()
             message = f"the release could not be made durable: {os.strerror(number)}"
-            raise disk_full(message) if number in _FULL else Failed(Code.BUILD_FAILED, message, hint="look at the disk")
+            raise disk_full(message) if number in _FULL else Failed(Code.BUILD_FAILED, message, hint="check the disk")
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A lock on a file that says who holds it: flock(2). The kernel frees it when its holder ends, however it ends."""
+"""A lock on a file that names its holder: flock(2). The kernel frees it at any end of its holder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_LONGEST = 64 * 1024  # bytes; what a holder signs has a few hundred
+_LONGEST = 64 * 1024  # bytes; a holder's signature has a few hundred
 
 
 class Flock:
-    """One lock file, as this process takes it or looks at it; everything raises OSError."""
+    """One lock file, to take or to look at; every method raises OSError."""
 
     def __init__(self, path: Path, mode: int) -> None:
         """``mode``: permissions of the file, if it has to be made."""
@@ -28,8 +28,8 @@ class Flock:
         self._descriptor = -1
 
     def acquire(self) -> bool:
-        """Take the lock without waiting; returns False if somebody else holds it."""
-        # Close-on-exec: a program that is started, and outlives this process, must not go on holding it.
+        """Take the lock without waiting; returns False if another process holds it."""
+        # Close-on-exec: a program that outlives this process must not keep the lock.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(self._path, flags, self._mode)
         try:
@@ -46,22 +46,22 @@ class Flock:
 
     @property
     def is_held(self) -> bool:
-        """Return whether acquire() took the lock here, and it was not released since."""
+        """Return whether this object holds the lock."""
         return self._descriptor >= 0
 
     def sign(self, holder: dict[str, Any]) -> None:
-        """Write who holds the lock, with the pid of this process and when it started."""
+        """Write the holder of the lock, with the pid and the start of this process."""
         pid = os.getpid()
         body = json.dumps({**holder, "pid": pid, "started": processes.started(pid)}).encode()
-        if os.fstat(self._descriptor).st_size > _LONGEST:  # somebody else's
+        if os.fstat(self._descriptor).st_size > _LONGEST:  # another process's
             os.ftruncate(self._descriptor, 0)
-        # Spaces cover what a longer text left: nobody who reads in between takes half of it for the whole.
+        # Spaces overwrite an earlier longer text, so that no reader takes a part of it for the whole.
         os.pwrite(self._descriptor, body.ljust(os.fstat(self._descriptor).st_size), 0)
 
     def holder(self) -> dict[str, Any] | None:
-        """Return what the holder signed, with ``pid`` and ``started``; None if nobody holds the lock, or has not signed yet.
+        """Return the holder's signature, with ``pid`` and ``started``; None without a holder or a signature.
 
-        It only reads: taking the lock to look would make it busy for that moment.
+        It only reads, because taking the lock would make it busy for that moment.
         """
         try:
             holder: dict[str, Any] = json.loads(read_regular(self._path, _LONGEST, follow=False))
@@ -71,10 +71,10 @@ class Flock:
             return None
 
     def release(self) -> None:
-        """Blank the file and free the lock; does nothing if it is not held.
+        """Blank the file and free the lock; do nothing if it is not held.
 
-        Blanks keep the file's room, so that the next holder can sign on a full disk. What cannot be written is not
-        an error: nobody takes the signature of a process that has ended for a holder.
+        Blanks keep the file's disk space, so that the next holder can sign on a full disk. A failed write is not
+        an error, because readers ignore the signature of a process that has ended.
         """
         if not self.is_held:
             return

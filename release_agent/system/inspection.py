@@ -1,6 +1,6 @@
-"""Look into other processes: what they use, and how they were started, see proc(5).
+"""Inspect other processes: their files and their environment, see proc(5).
 
-A look returns what it finds, nothing of a process that has ended, and None of one that may not be looked at.
+A look returns nothing for a process that has ended, and None for a process that it may not inspect.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     _Look = Callable[[int], set[str] | None]
 
 _LARGEST_MAPS = 4 << 20  # characters
-# Files of all sockets; the numbers of the columns with the address, the state and the inode; the state of one that listens.
+# Files of all sockets; the numbers of the columns with the address, the state and the inode; the state of a listening one.
 _SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "00010000")}
 
 
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
     """Return the names under ``releases`` that a process works in, runs, has mapped, or has a file of open.
 
-    If a process may not be looked at, or is in ``serving`` (pids; an
+    If a process may not be inspected, or is in ``serving`` (pids; an
     interpreter shows no file of its release), the release that was live when it
     started counts as used: no other can have started it.
     """
@@ -38,13 +38,13 @@ def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serv
 
 
 def uses(directory: Path) -> bool:
-    """Return whether a process that may be looked at works in a directory, runs, has mapped, or has a file of it open."""
+    """Return whether a process that may be inspected works in a directory, runs, has mapped, or has a file of it open."""
     place = Path(os.path.realpath(directory))
     return any(place.name in (names or ()) for names in _using(str(place.parent)).values())
 
 
 def _using(parent: str) -> dict[int, set[str] | None]:
-    """Return the names in a directory that each process uses in any way, by whatever mount; see _names_in()."""
+    """Return the names in a directory that each process uses in any way, through any mount; see _names_in()."""
     prefixes = tuple(f"{path}/" for path in {parent, *paths_of(parent)})
     return _seen(all_pids(), lambda pid: _names_in(pid, *prefixes, open_files=True))
 
@@ -52,7 +52,7 @@ def _using(parent: str) -> dict[int, set[str] | None]:
 def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
     """Return processes by the names under ``releases`` that they work in, run or have mapped.
 
-    Those that may not be looked at stand under an empty name.
+    Processes that may not be inspected have an empty name.
     """
     prefix = os.path.realpath(releases) + "/"
     found: dict[str, list[int]] = {}
@@ -63,7 +63,7 @@ def releases_of(pids: Iterable[int], releases: Path) -> dict[str, list[int]]:
 
 
 def _names_in(pid: int, *prefixes: str, open_files: bool = False) -> set[str] | None:
-    """Return the names after one of some prefixes that one process uses, none if it has ended; None if it may not be looked at.
+    """Return the names after some prefixes that one process uses, none if it has ended; None if it may not be inspected.
 
     ``open_files``: also those whose files it has open, or that are its root.
     """
@@ -82,9 +82,9 @@ def _names_in(pid: int, *prefixes: str, open_files: bool = False) -> set[str] | 
 
 
 def started_with(variables: Mapping[str, str], among: Iterable[int] | None = None) -> set[int]:
-    """Return the processes that were started with all of some variables; those that may not be looked at are not among them.
+    """Return the processes that were started with all of some variables, as far as they may be inspected.
 
-    ``among``: look at these alone; None: at all.
+    ``among``: look only at these; None: at all.
     """
     marks = {f"{name}={value}" for name, value in variables.items()}
     pids = all_pids() if among is None else among
@@ -92,7 +92,7 @@ def started_with(variables: Mapping[str, str], among: Iterable[int] | None = Non
 
 
 def _marks_of(pid: int, marks: set[str]) -> set[str] | None:
-    """Return which variables one process was started with, none if it has ended; None if it may not be looked at."""
+    """Return the variables that one process was started with, none if it has ended; None if it may not be inspected."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except PermissionError:
@@ -103,9 +103,9 @@ def _marks_of(pid: int, marks: set[str]) -> set[str] | None:
 
 
 def accepting_with(own: Iterable[int], others: Iterable[int]) -> set[int]:
-    """Return those of some processes that accept connections at an address where one of ``own`` does.
+    """Return the processes that accept connections at an address of one of ``own``.
 
-    Those that may not be looked at are not among them.
+    It leaves out processes that may not be inspected.
     """
     others = list(others)
     if not others:
@@ -121,7 +121,7 @@ def _open_files(pid: int) -> set[str] | None:
     found = set()
     try:
         for descriptor in os.scandir(f"/proc/{pid}/fd"):
-            with suppress(FileNotFoundError):  # it was closed meanwhile
+            with suppress(FileNotFoundError):  # it is now closed
                 found.add(os.readlink(descriptor.path))  # noqa: PTH115 - thousands on a host, at three times the cost
     except PermissionError:
         return None
@@ -143,7 +143,7 @@ def _accepting() -> dict[str, str]:
 
 
 def _seen(pids: Iterable[int], look: _Look) -> dict[int, set[str] | None]:
-    """Look at processes, as their users if need be; None for those that may not be looked at."""
+    """Look at processes, as their users if needed; None for those that may not be inspected."""
     seen = {pid: look(pid) for pid in pids}
     denied = [pid for pid, found in seen.items() if found is None]
     if denied and os.geteuid() == 0:
@@ -152,9 +152,9 @@ def _seen(pids: Iterable[int], look: _Look) -> dict[int, set[str] | None]:
 
 
 def _seen_by_their_users(pids: Sequence[int], look: _Look) -> dict[int, set[str] | None]:
-    """Let a child look that becomes each process' user: root in a container usually has no CAP_SYS_PTRACE, see ptrace(2).
+    """Look in a child that becomes each process' user, because root in a container usually lacks CAP_SYS_PTRACE, see ptrace(2).
 
-    A child, because who changes his own user to look, and back, may be looked into no more himself.
+    The child keeps this process inspectable, which it would not be after a change of its own user.
     """
     try:
         reading, writing = os.pipe()
@@ -171,7 +171,7 @@ def _seen_by_their_users(pids: Sequence[int], look: _Look) -> dict[int, set[str]
 
 
 def _answer(pids: Sequence[int], look: _Look, words: BinaryIO) -> NoReturn:
-    """Write what each look finds, and end without coming back: this is a copy of the whole process."""
+    """Write the result of each look, and exit: this is a copy of the whole process."""
     try:
         os.setgroups([])
         seen = {pid: _seen_by_its_user(pid, look) for pid in pids}

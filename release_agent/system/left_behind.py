@@ -1,7 +1,7 @@
-"""Processes that outlive a killed run: each group is noted before its command begins, and ended by the next run.
+"""End processes that outlive a killed run. Each group is noted before its command starts; the next run ends it.
 
-A process that has left its group, by setsid(2), is known by the RELEASE_ID in its environment; so is what the copy of a
-rehearsal has left.
+A process that has left its group by setsid(2), or a process of a rehearsal's copy, is known by the RELEASE_ID in its
+environment.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 _NOTE = "hook-"
 _LONGEST = 32  # bytes of a note
-_PATIENCE = 10.0  # seconds until a killed process is gone; one that waits for a broken disk may never be
+_PATIENCE = 10.0  # seconds to wait for the end of a killed process; one that waits for a broken disk may never end
 _POLL = 0.01
-_SWEEPS = 5  # a process may fork while others are looked at
+_SWEEPS = 5  # a process may fork during a look at others
 _MARK = b"RELEASE_ID="  # in the environment of every hook
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 
 
 def note(directory: Path, pid: int, run: str = "") -> Path:
-    """Write down that a process leads a group of the agent's; raises OSError. The note is removed when the group has ended.
+    """Note that a process leads a group of the agent's; raises OSError. The note is removed when the group has ended.
 
-    ``run``: the RELEASE_ID in its environment. An earlier hook may have put anything into the directory, or in its place: the
-    note's name cannot be guessed, and no link is followed.
+    ``run``: the RELEASE_ID in its environment. An earlier hook may have changed or replaced the directory. So the note has
+    a random name, and no link is followed.
     """
     identity = f"-{run}" if _RUN.fullmatch(run) else ""
     place = directory / f"{_NOTE}{pid}-{os.urandom(8).hex()}{identity}"
@@ -49,9 +49,9 @@ def note(directory: Path, pid: int, run: str = "") -> Path:
 
 
 def end_left_behind(directory: Path) -> list[int]:
-    """Kill what a killed run left, and wait until it is gone; returns the ids of groups, and of processes outside of them.
+    """Kill the processes of a killed run, and wait for their end; returns the ids of groups, and of processes outside of them.
 
-    A group whose number another process has by now is spared.
+    It spares a group whose number now belongs to another process.
     """
     notes = list(_noted(directory))
     groups = [pid for pid, began, _ in notes if _is_left(pid, began)]
@@ -82,14 +82,14 @@ def end_marked(variables: Mapping[str, str], *, spared: int = 0) -> None:
 
 
 def _of_runs(runs: set[str], groups: Collection[int]) -> list[int]:
-    """Return the processes outside of the groups that a run's hooks started; never this one, nor what it was started by."""
+    """Return the processes outside of the groups that a run's hooks started; never this one or its ancestors."""
     own = processes.ancestry(os.getpid())
     found = (pid for pid in processes.all_pids() if runs and pid not in own and _run_of(pid) in runs)
     return [pid for pid in found if processes.group_of(pid) not in groups and processes.started(pid) is not None]
 
 
 def _noted(directory: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield each group's id, its leader's start and its run's id; what is no note of the agent's is passed over."""
+    """Yield each group's id, its leader's start and its run's id; ignore other files."""
     for place in directory.glob(f"{_NOTE}*"):
         # An older agent's notes end with the number, or with the random digits.
         number, _, run = (*place.name.removeprefix(_NOTE).split("-", maxsplit=2), "", "")[:3]
@@ -99,7 +99,7 @@ def _noted(directory: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _content(place: Path) -> str:
-    """Read a note; of what is no file, such as a pipe that would never end, nothing."""
+    """Read a note; return an empty text for anything except a file, such as an endless pipe."""
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -112,7 +112,7 @@ def _is_left(pid: int, began: str) -> bool:
     started = processes.started(pid)
     if started is not None:
         return str(started) == began
-    # Its leader has ended. The number is not given away while the group has members, if these are a hook's.
+    # Its leader has ended. The kernel does not reuse the number while the group has members.
     return began.isdigit() and any(_is_hooks(member) for member in processes.in_group(pid))
 
 
@@ -121,6 +121,6 @@ def _is_hooks(pid: int) -> bool:
 
 
 def _run_of(pid: int) -> str | None:
-    """Return the RELEASE_ID in a process' environment, None if it has none or may not be looked at."""
+    """Return the RELEASE_ID in a process' environment, None if it has none or may not be inspected."""
     marks = [variable.removeprefix(_MARK) for variable in processes.environ(pid) if variable.startswith(_MARK)]
     return marks[0].decode("ascii", "replace") if marks else None

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 _SHORTEST_SECRET = 4
-LARGEST_SECRET = 1 << 16  # bytes of a file that holds one
-# The kernel writes as much into a pipe in one piece, whoever else writes into it.
+LARGEST_SECRET = 1 << 16  # bytes of a file with a secret
+# The kernel writes up to this size into a pipe atomically, also beside other writers.
 _LONGEST_LINE = select.PIPE_BUF
 _CUT = "…"
-# Some readers take these for the end of a line, and terminals for commands. They occur only within JSON's strings.
+# Some readers take these for the end of a line, and terminals for commands. They occur only inside JSON strings.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
@@ -38,7 +38,7 @@ class Log(Protocol):
         """Log an event."""
 
     def warning(self, event: str, **values: object) -> None:
-        """Log an event that a person should know of."""
+        """Log an event that a person should see."""
 
 
 class Redactor:
@@ -73,10 +73,10 @@ class Redactor:
 
 
 class RunLog:
-    """A log whose lines all have the app, and the deployment that they belong to."""
+    """A log whose lines all have the app and the deployment."""
 
     def __init__(self, log: Log, app: str) -> None:
-        """``log``: where the lines go."""
+        """``log``: the log that gets the lines."""
         self._log = log
         self._values = {"app": app}
         self._listeners: list[Callable[[Mapping[str, object]], None]] = []
@@ -86,16 +86,16 @@ class RunLog:
         self._log.info(event, **self._with(event, values))
 
     def warning(self, event: str, **values: object) -> None:
-        """Log an event that a person should know of."""
+        """Log an event that a person should see."""
         self._log.warning(event, **self._with(event, values))
 
     def tell(self, event: str, **values: object) -> None:
-        """Tell listeners of an event that is not logged."""
+        """Pass an event to the listeners without logging it."""
         self._with(event, values)
 
     @contextmanager
     def of(self, identity: str) -> Iterator[None]:
-        """Give every line of a block the id of a deployment."""
+        """Add the id of a deployment to every line of a block."""
         before, self._values = self._values, {**self._values, "id": identity}
         try:
             yield
@@ -103,7 +103,7 @@ class RunLog:
             self._values = before
 
     def pass_on(self, listener: Callable[[Mapping[str, object]], None]) -> None:
-        """Let ``listener`` have every event as well, from now on."""
+        """Also pass every event to ``listener`` from now on."""
         self._listeners.append(listener)
 
     def _with(self, event: str, values: dict[str, object]) -> dict[str, object]:
@@ -114,15 +114,15 @@ class RunLog:
 
 
 class _Stream:
-    """Writes each line by one write(2), so that those of several processes are not mixed.
+    """Writes each line by one write(2), so that lines of several processes are not mixed.
 
-    A closed pipe is ignored: the deployment goes on if supervisord, its reader, was killed.
+    A closed pipe is ignored, so that the deployment continues if its reader, supervisord, was killed.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._descriptor: int | None = None
-        with suppress(OSError, ValueError):  # it is no file of the kernel's, or closed
+        with suppress(OSError, ValueError):  # it is not a file of the kernel, or closed
             self._descriptor = stream.fileno()
             _append(self._descriptor)
 
@@ -140,7 +140,7 @@ class _Stream:
 
 
 def _append(descriptor: int) -> None:
-    """Let every write go to the end of a regular file, also if another process writes into it."""
+    """Make every write go to the end of a regular file, also beside another writing process."""
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
 
@@ -170,11 +170,11 @@ def _size(text: str) -> int:
 
 @contextmanager
 def _without(package: str) -> Iterator[None]:
-    """Let a package that nobody has imported yet look as if it were not installed."""
+    """Make a package that is not imported yet look as if it were not installed."""
     if package in sys.modules:
         yield
         return
-    # As the documentation of sys.modules has it.
+    # As the documentation of sys.modules describes.
     sys.modules[package] = None  # type: ignore[assignment]
     try:
         yield
@@ -184,7 +184,7 @@ def _without(package: str) -> Iterator[None]:
 
 def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
     """Make a logger: each line goes to the stream by one write(2)."""
-    # 50 ms, which commands that log nothing save.
+    # 50 ms, which commands without a log save.
     with _without("rich"):  # another 40 ms, for tracebacks that structlog would draw; no log has any
         import structlog
 

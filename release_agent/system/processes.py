@@ -43,7 +43,7 @@ def owner(pid: int) -> int | None:
 
 
 def environ(pid: int) -> list[bytes]:
-    """Return the variables that a process was started with, as NAME=value; none if it may not be looked at, or has ended."""
+    """Return the variables that a process was started with, as NAME=value; none if it has ended or may not be inspected."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -60,12 +60,12 @@ def ancestry(pid: int) -> set[int]:
 
 
 def with_descendants(pids: Iterable[int]) -> list[int]:
-    """Return processes, and their children's children that live, of one pass over /proc."""
+    """Return processes and their living descendants, by one pass over /proc."""
     return reachable(pids, children())
 
 
 def children() -> dict[int, list[int]]:
-    """Return all processes by their parent, of one pass over /proc; the first one takes those that their parents have left."""
+    """Return all processes by their parent, by one pass over /proc; process 1 gets the orphans."""
     found: dict[int, list[int]] = {}
     for pid in all_pids():
         found.setdefault(_parent_of(pid), []).append(pid)
@@ -73,7 +73,7 @@ def children() -> dict[int, list[int]]:
 
 
 def reachable(pids: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
-    """Return processes and all below them, each once: a number that was given away during the pass may make a circle."""
+    """Return processes and their descendants, each once: a pid that is reused during the pass may make a circle."""
     found = dict.fromkeys(pids)
     waiting = list(found)
     while waiting:

@@ -22,14 +22,14 @@ _PERMISSIONS = 0o777
 
 @dataclass(frozen=True)
 class Sharing:
-    """How files are shared between releases: by hard links; those of at least ``clones_from`` bytes by clones, None: never."""
+    """The way to share files between releases: hard links, or clones for at least ``clones_from`` bytes (None: no clones)."""
 
     links: bool
     clones_from: int | None
 
 
 def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: Clock) -> None:
-    """Give a directory those regular files of another one that can be shared; what is missing then is the caller's to write.
+    """Share the regular files of another directory as far as possible; the caller writes the missing ones.
 
     ``paths``: relative ones. Raises OSError if a directory cannot be made, Cancelled.
     """
@@ -43,13 +43,13 @@ def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: C
         try:
             _share(f"{old}/{path}", f"{new}/{path}", sharing)
         except OSError as error:
-            # Not there, another kind, too many links: it is written.
+            # It is missing, of another kind, or has too many links: the caller writes it.
             if error.errno in _NO_CLONES:
                 sharing = replace(sharing, clones_from=None)
 
 
 def can_clone(directory: Path) -> bool:
-    """Return whether the file system of a directory clones files, as far as this user may try; leaves nothing there."""
+    """Return whether the file system of a directory clones files, by a try that leaves no files."""
     try:
         with _unnamed(directory) as source, _unnamed(directory) as target:
             source.write(b"1")

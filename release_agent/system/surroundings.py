@@ -1,4 +1,4 @@
-"""What a command runs with on this machine besides its own inputs: the system, and the programs that it names."""
+"""Identify the surroundings of a command: the system, and the programs that it names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from release_agent.system.disk import read_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# Besides the kind of machine: the release of the system, and every package with its version.
+# These files have the release of the system, and every package with its version.
 _OF_THE_SYSTEM = ("/etc/os-release", "/var/lib/dpkg/status", "/lib/apk/db/installed")
-_LONGEST = 256 << 20  # bytes of these
-_INTERPRETERS = ("node", "python", "python3")  # which programs run that the command does not name
+_LONGEST = 256 << 20  # bytes of these files
+_INTERPRETERS = ("node", "python", "python3")  # they select programs that the command does not name
 _WORD = re.compile(r"[\w./+@-]+")
 _FIRST_LINE = 256  # bytes
 _PATIENCE = 10.0  # seconds for ``--version``
@@ -30,11 +30,11 @@ _PATIENCE = 10.0  # seconds for ``--version``
 def surroundings(
     names: Iterable[str], scripts: Iterable[Path], directory: Path, environment: Mapping[str, str]
 ) -> list[list[object]]:
-    """Return what tells this machine and programs from others; raises OSError, subprocess.SubprocessError.
+    """Return the identity of this machine and of programs; raises OSError, subprocess.SubprocessError.
 
-    ``names``: words that may name a program. ``scripts``: files whose interpreters are programs, too.
-    Packages count by the list of the system, programs by their file: its path, size and time. A version manager puts
-    a script in the place of an interpreter: it is asked for its version.
+    ``names``: words that may name a program. ``scripts``: files whose interpreters are also programs.
+    Packages count by the list of the system, programs by the path, size and time of their file. A version manager
+    replaces an interpreter by a script, so interpreters also count by their version.
     """
     machine = os.uname()
     found: list[list[object]] = [[machine.sysname, machine.machine]]
@@ -47,7 +47,7 @@ def surroundings(
 
 
 def own_umask() -> int:
-    """Return the umask of this process, without setting another one meanwhile."""
+    """Return the umask of this process, without changing it for a moment."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return int(re.findall(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[0], 8)
 
@@ -68,7 +68,7 @@ def _programs(names: set[str], directory: Path, environment: Mapping[str, str]) 
         name = left.pop()
         place = shutil.which(name, path=environment.get("PATH", os.defpath))
         if name in seen or place is None or not place.startswith("/"):
-            continue  # a file of the release is an input of its own
+            continue  # a file of the release is a separate input
         seen.add(name)
         there, first = Path(place).stat(), _first_line(Path(place))
         said = ""
@@ -79,10 +79,10 @@ def _programs(names: set[str], directory: Path, environment: Mapping[str, str]) 
 
 
 def _first_line(place: Path) -> str:
-    """Return the first line of a script, nothing of anything else; a pipe is not waited for."""
+    """Return the first line of a script, an empty one of anything else, without waiting for a pipe."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # no interpreter could read it either
+    except OSError:  # an interpreter could also not read it
         return ""
     try:
         begin = os.read(descriptor, _FIRST_LINE) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _WITHOUT_COLOURS = ("", "dumb", "unknown")  # values of TERM
 _USUAL = 80  # columns, if a terminal does not know how many it has
 _GAP = 2  # columns between two cells
-_LEAST = 26  # columns that a line keeps for what goes on below
+_LEAST = 26  # columns for the indent of a continued row
 _CUT = "…"
 _TAKES_NO_COLUMN = ("Mn", "Me", "Cf")  # categories of characters
 
 
 class Style(StrEnum):
-    """How words look: the parameter of the control function SGR (ECMA-48), or empty."""
+    """The style of words: the parameter of the control function SGR (ECMA-48), or empty."""
 
     PLAIN = ""
     BOLD = "1"
@@ -34,18 +34,18 @@ class Style(StrEnum):
 
 
 class Cell(NamedTuple):
-    """Printable words on one line, and how they look."""
+    """Printable words on one line, and their style."""
 
     words: str = ""
     style: Style = Style.PLAIN
 
     @property
     def width(self) -> int:
-        """How many columns the words take."""
+        """The number of columns of the words."""
         return len(self.words) if self.words.isascii() else sum(map(_columns, self.words))
 
     def cut(self, width: int) -> Cell:
-        """Return as much of it as fits into so many columns."""
+        """Return the cell cut to so many columns."""
         if self.width <= width:
             return self
         words, room = "", width - _columns(_CUT)
@@ -59,7 +59,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Terminal:
-    """A terminal: how many columns it has, and whether it may be sent colours."""
+    """A terminal: its number of columns, and whether it takes colours."""
 
     columns: int
     coloured: bool
@@ -78,7 +78,7 @@ class Terminal:
     def table(self, rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
         """Yield the lines of rows that have equally many cells, in aligned columns.
 
-        Rows that are too wide go on below, all of them from the same cell on. What is wider than a line is cut.
+        Rows that are too wide continue on another line, all of them from the same cell on. Cells wider than a line are cut.
         """
         columns = [column for column in zip(*rows, strict=True) if any(cell.words for cell in column)]
         widths = [max(cell.width for cell in column) for column in columns]
@@ -91,7 +91,7 @@ class Terminal:
                     yield f"{indent}{shown}"
 
     def _broken(self, widths: Sequence[int], margin: int) -> list[list[int]]:
-        """Return which columns stand on which line."""
+        """Return the columns of each line."""
         lines: list[list[int]] = [[]]
         end = 0
         for column, width in enumerate(widths):
@@ -103,7 +103,7 @@ class Terminal:
         return lines
 
     def _line(self, cells: Sequence[Cell], widths: Sequence[int], room: int) -> str:
-        """Return cells beside each other: each begins where its column does."""
+        """Return cells beside each other, each at the start of its column."""
         shown, end, begin = "", 0, 0
         for cell, width in zip(cells, widths, strict=True):
             if cell.words:

@@ -1,4 +1,4 @@
-"""What files and directories hold: each name with its mode, its owner and its content; and the same made elsewhere."""
+"""Read files and directories with their modes, owners and contents, and make the same elsewhere."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 FILE, DIRECTORY, LINK = "file", "directory", "link"
 COPIES = Sharing(links=False, clones_from=None)
-_PIECE = 1 << 20  # bytes read at once
-_FIRST_LINES = 1 << 10  # bytes of a script that say what runs it
-_BLOCK = 4096  # bytes; the room of a file on a disk is counted in these
+_PIECE = 1 << 20  # bytes of one read
+_FIRST_LINES = 1 << 10  # bytes of a script that name its interpreter
+_BLOCK = 4096  # bytes; the unit of a file's disk space
 _OF_THE_SYSTEM = {"security.selinux"}  # attributes that the system gives to every new file
 
 
 class Held(NamedTuple):
-    """What stands under one name: its kind, mode, owner and group, its size, when it was written, and its content.
+    """One file or directory: its kind, mode, owner and group, its size, its time and its content.
 
-    ``holds``: the SHA-256 of a file, where a link leads, nothing of a directory.
+    ``holds``: the SHA-256 of a file, the target of a link, empty for a directory.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Held(NamedTuple):
 
     @property
     def room(self) -> int:
-        """The bytes that it takes on a disk, about."""
+        """The approximate bytes on a disk."""
         return _BLOCK + -(-self.size // _BLOCK) * _BLOCK
 
 
@@ -49,10 +49,10 @@ Tree = dict[str, Held]
 
 
 def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = None, never: bytes = b"") -> Tree:
-    """Return what the paths in a directory hold, by path, a directory before what is in it; raises OSError, Cancelled.
+    """Return the contents of paths in a directory, by path, a directory before its contents; raises OSError, Cancelled.
 
-    OSError also for what cannot be made once more: a pipe, extended attributes; for a link to ``never``, or a script
-    that ``never`` runs; and (EFBIG), before it is read, for what takes more than ``most`` bytes, None: no limit.
+    OSError also for files that cannot be copied: a pipe, extended attributes; for a link to ``never``, or a script
+    that ``never`` runs; and (EFBIG), before the read, for more than ``most`` bytes, None: no limit.
     """
     found: Tree = {}
     room = 0
@@ -80,12 +80,12 @@ def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = N
 
 
 def on_the_way(paths: Iterable[str]) -> list[str]:
-    """Return the directories that paths lie in, by path, each before those in it."""
+    """Return the parent directories of paths, by path, each before those in it."""
     return list(dict.fromkeys(path[:end] for path in paths for end, sign in enumerate(path) if sign == "/"))
 
 
 def directories(base: Path, paths: Iterable[str]) -> Tree:
-    """Return what directories are, not what is in them; raises OSError."""
+    """Return directories without their contents; raises OSError."""
     return {path: _entry(DIRECTORY, os.lstat(base / path), "") for path in paths}
 
 
@@ -115,32 +115,32 @@ def _refuse(place: str, text: bytes, never: bytes) -> None:
 def _refuse_attributes(place: str) -> None:
     try:
         names = os.listxattr(place, follow_symlinks=False)
-    except OSError:  # a file system without them
+    except OSError:  # a file system without extended attributes
         return
     if not _OF_THE_SYSTEM.issuperset(names):
         raise OSError(errno.EINVAL, "it has extended attributes", place)
 
 
 def require_own_parents(directory: Path, path: str) -> None:
-    """Raise OSError if a directory on the way to a path is a link: it may lead out of the release."""
+    """Raise OSError if a parent directory of a path is a link, which may lead out of the release."""
     place = directory / path
     for parent in place.parents:
         if parent == directory:
             return
         if parent.is_symlink():
-            raise OSError(errno.ELOOP, "a directory on the way to it is a link", place)
+            raise OSError(errno.ELOOP, "a parent directory of it is a link", place)
 
 
 def lay(tree: Tree, source: Path, target: Path, sharing: Sharing, clock: Clock) -> None:
-    """Make what ``tree`` says in a directory, of the same files in another one.
+    """Make the files of ``tree`` in a directory, from the same files in another one.
 
-    Raises OSError, also if a file there is not what ``tree`` says, and Cancelled.
+    Raises OSError, also if a source file differs from ``tree``, and Cancelled.
     """
     for path in (path for path, entry in tree.items() if entry.kind == DIRECTORY):
         (target / path).mkdir(stat.S_IRWXU)
     if sharing != COPIES:
         share((path for path, entry in tree.items() if entry.kind == FILE), source, target, sharing, clock)
-    for path, entry in reversed(list(tree.items())):  # a directory after what is in it: it may be closed to writers
+    for path, entry in reversed(list(tree.items())):  # a directory after its contents, because it may be read-only
         clock.check()
         there, here = f"{source}/{path}", f"{target}/{path}"
         if entry.kind == FILE:
@@ -154,7 +154,7 @@ def lay(tree: Tree, source: Path, target: Path, sharing: Sharing, clock: Clock) 
 def _lay_file(there: str, here: str, entry: Held, clock: Clock) -> None:
     try:
         target = os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
-    except FileExistsError:  # it is a link or a clone already
+    except FileExistsError:  # it is already a link or a clone
         if not os.path.samestat(os.lstat(there), os.lstat(here)):
             _finish(here, entry)
         found = _entry(FILE, os.lstat(here), _digest(here, clock))
@@ -168,11 +168,11 @@ def _lay_file(there: str, here: str, entry: Held, clock: Clock) -> None:
         _finish(here, entry)
         found = entry._replace(holds=made.hexdigest())
     if found != entry:
-        raise OSError(errno.EIO, "it is not what it was", there)
+        raise OSError(errno.EIO, "it has changed", there)
 
 
 def _finish(place: str, entry: Held) -> None:
-    """Give what stands at a place its owner, mode and time."""
+    """Set the owner, mode and time of a path."""
     there = os.lstat(place)
     if (there.st_uid, there.st_gid) != (entry.owner, entry.group):
         os.chown(place, entry.owner, entry.group, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""URLs that may hold a user and a password, which must never be shown."""
+"""Handle URLs with a user and a password, which must never be shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)?(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Address:
-    """A URL without credentials; ``credentials``: ``user:password`` as it stood there, percent-encoded, empty if it had none."""
+    """A URL without credentials; ``credentials``: the original ``user:password``, percent-encoded, empty if it had none."""
 
     url: str
     credentials: str = field(default="", repr=False)
@@ -31,14 +31,14 @@ class Address:
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """The user and the password as they are sent; None if there are none."""
+        """The decoded user and password; None if there are none."""
         from urllib.parse import unquote  # few have credentials in a URL
 
         user, _, password = self.credentials.partition(":")
         return (unquote(user), unquote(password)) if self.credentials else None
 
     def secrets(self) -> Iterator[str]:
-        """Yield every form in which the credentials may turn up in text, the longest first."""
+        """Yield every form of the credentials in text, the longest first."""
         if self.login:
             user, password = self.login
             yield self.credentials

@@ -1,4 +1,4 @@
-"""The user a command runs as."""
+"""Change the user of a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def become_owner(place: Path) -> str | None:
-    """Change from root to the owner of a directory; returns the owner's name, or None if nothing had to be changed.
+    """Change from root to the owner of a directory; returns the owner's name, or None without a change.
 
     A person who enters a container is the root user. The agent's own user could
     neither change nor remove files that root wrote. Raises Failed (user-not-changed).
@@ -30,9 +30,9 @@ def become_owner(place: Path) -> str | None:
 
 
 def become(user: int, why: str, *, group: int | None = None) -> str | None:
-    """Change from root to a user; returns the user's name, or None if nothing had to be changed.
+    """Change from root to a user; returns the user's name, or None without a change.
 
-    ``why``: what makes this user the right one, for the message. ``group``: the group of a user whom this
+    ``why``: the reason for this user, for the message. ``group``: the group of a user whom this
     container does not know (default: the same number). Raises Failed (user-not-changed), and is still root then.
     """
     if os.geteuid() != 0 or user == 0:
@@ -44,27 +44,27 @@ def become(user: int, why: str, *, group: int | None = None) -> str | None:
             raise Failed(
                 Code.USER_NOT_CHANGED,
                 f"{what}: {account.name} cannot read {closed}, which this agent runs from",
-                hint=f"install Python and release-agent where {account.name} can execute them, for instance in /opt",
+                hint=f"install Python and release-agent in a directory that {account.name} can read, such as /opt",
             )
         os.setgroups(account.groups)
         os.setgid(account.group)
         os.setuid(account.user)
     except OSError as error:
-        hint = f"run it as {account.name}, or let the container have the capabilities SETUID and SETGID"
+        hint = f"run it as {account.name}, or give the container the capabilities SETUID and SETGID"
         raise Failed(Code.USER_NOT_CHANGED, f"{what}: {error.strerror}", hint=hint) from error
     os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
     return account.name
 
 
 def _loaded_from() -> list[str]:
-    """Return one file of each place that modules are still loaded from: Python's library, the agent, its dependencies."""
+    """Return one file of each directory from which modules are still loaded: Python's library, the agent, its dependencies."""
     dependency = find_spec("structlog")
     return [os.__file__, __file__, *([dependency.origin] if dependency and dependency.origin else [])]
 
 
 @dataclass(frozen=True)
 class _Account:
-    """All that a process takes over from a user."""
+    """The attributes of a user that a process takes."""
 
     name: str
     home: str
@@ -74,7 +74,7 @@ class _Account:
 
     @classmethod
     def of(cls, user: int, group: int | None) -> _Account:
-        """Return a user's account; ``group`` is that of a user whom this container does not know."""
+        """Return a user's account; ``group``: of a user whom this container does not know."""
         try:
             known = pwd.getpwuid(user)
         except KeyError:  # the owner of a volume need not be a user of this container
@@ -82,7 +82,7 @@ class _Account:
         return cls(known.pw_name, known.pw_dir, user, known.pw_gid, os.getgrouplist(known.pw_name, known.pw_gid))
 
     def first_unreadable(self, files: Sequence[str]) -> str | None:
-        """Return the first file that this user cannot read; root asks the kernel in the user's place, and is root again."""
+        """Return the first file that this user cannot read; becomes the user for the check, then root again."""
         group, groups = os.getegid(), os.getgroups()
         os.setgroups(self.groups)
         try:
@@ -112,7 +112,7 @@ def group_name(group: int) -> str:
 
 
 def owner_of(place: Path) -> int | None:
-    """Return the user id of the owner of a place, or None if it does not exist or may not be looked at."""
+    """Return the user id of the owner of a place, or None if it does not exist or may not be inspected."""
     try:
         return place.stat().st_uid
     except OSError:
@@ -120,7 +120,7 @@ def owner_of(place: Path) -> int | None:
 
 
 def user_to_be(place: Path) -> str:
-    """Return a hint for a user who may not use a place: which user to be. Empty if that would not help."""
+    """Return a hint for a user who may not use a place: naming the right user. Empty if that would not help."""
     user = os.geteuid()
     for there in (place, *place.parents):
         owner = owner_of(there)
@@ -130,7 +130,7 @@ def user_to_be(place: Path) -> str:
 
 
 def who_may_read(file: Path) -> str:
-    """Return a hint for a user who may not read a file: which user to be. Empty if that would not help."""
+    """Return a hint for a user who may not read a file: naming the right user. Empty if that would not help."""
     try:
         there = file.stat()
     except OSError:

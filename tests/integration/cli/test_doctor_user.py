@@ -188,7 +188,7 @@ def test_an_agent_that_the_user_that_deploys_cannot_read_is_a_fault(place: Path,
         f"cannot change from root to nobody, who {who.format(place=place)}: nobody cannot read "
         f"{closed}/release_agent/system/user.py, which this agent runs from; root does the other checks"
     )
-    assert found["hint"].startswith("install Python and release-agent where nobody can execute them")
+    assert found["hint"].startswith("install Python and release-agent in a directory that nobody can read")
 
 
 def test_where_supervisor_does_not_answer_doctor_looks_as_the_owner_of_the_root(place: Path) -> None:

@@ -297,7 +297,7 @@ def test_hook_that_runs_after_damage_finds_no_directories_of_its_outputs(host: H
 @pytest.mark.parametrize(
     ("run", "why"),
     [
-        ("mkfifo made/pipe", "it is no regular file"),
+        ("mkfifo made/pipe", "it is not a regular file"),
         ('ln -s "$PWD/lock" made/absolute', "which is gone"),
         (r"""printf '#!%s/made/tool\n' "$PWD" > made/script""", "which is gone"),
         (f"""{SERVICE_PYTHON} -c 'import os; os.setxattr("made/tool", "trusted.note", b"1")'""", "extended attributes"),

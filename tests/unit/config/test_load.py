@@ -159,11 +159,11 @@ def test_a_repository_alone_fills_the_release_and_may_lie_deeper() -> None:
 def test_a_pipe_in_the_configurations_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "agent.toml")
 
-    assert "it is no regular file" in refusal(str(tmp_path / "agent.toml")).message
+    assert "it is not a regular file" in refusal(str(tmp_path / "agent.toml")).message
 
 
 def test_a_configuration_without_end_is_refused() -> None:
-    assert "it is no regular file" in refusal("/dev/zero").message
+    assert "it is not a regular file" in refusal("/dev/zero").message
 
 
 def test_a_huge_configuration_is_refused(tmp_path: Path) -> None:

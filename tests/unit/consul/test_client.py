@@ -335,7 +335,7 @@ def test_an_answer_that_comes_byte_by_byte_has_an_end(from_byte: int) -> None:
 
 def test_a_pipe_in_the_place_of_the_token_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token")
-    with pytest.raises(ConsulError, match="it is no regular file"):
+    with pytest.raises(ConsulError, match="it is not a regular file"):
         agent(CONSUL_HTTP_TOKEN_FILE=str(tmp_path / "token")).reachable()
 
 
@@ -345,7 +345,7 @@ def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(tmp_path: Path, 
     (tmp_path / "some.pem").write_text("")
     some = dict.fromkeys(("CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"), str(tmp_path / "some.pem"))
 
-    with pytest.raises(ConsulError, match=f"cannot use {variable} .*/pipe: it is no regular file"):
+    with pytest.raises(ConsulError, match=f"cannot use {variable} .*/pipe: it is not a regular file"):
         agent(CONSUL_HTTP_ADDR="https://127.0.0.1:1", **some | {variable: str(tmp_path / "pipe")}).reachable()
 
 

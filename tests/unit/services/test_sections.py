@@ -109,7 +109,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, pipe: s
 
     with (
         started_as(tmp_path, "-c", tmp_path / "s.conf") as pid,
-        pytest.raises(UnknownSectionsError, match=f"cannot read .*/{pipe}: it is no regular file"),
+        pytest.raises(UnknownSectionsError, match=f"cannot read .*/{pipe}: it is not a regular file"),
     ):
         Sections(pid)
 

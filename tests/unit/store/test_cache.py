@@ -116,7 +116,7 @@ def test_damaged_outputs_are_not_put_in_and_nothing_is_left_of_them(root: Root, 
     place = root.incoming / "2"
     place.mkdir()
 
-    with pytest.raises(OSError, match="it is not what it was"):
+    with pytest.raises(OSError, match="it has changed"):
         root.cache.take(KEY, place, PATHS, COPIES)
 
     assert list(place.iterdir()) == []

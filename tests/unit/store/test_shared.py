@@ -105,7 +105,7 @@ def test_a_file_that_nobody_has_is_missing(root: Root) -> None:
     error = refusal(root, built(root), ENV)
 
     assert error.code is Code.SHARED_MISSING
-    assert f"the shared file {root.shared}/.env does not exist and the release ships none" in error.message
+    assert f"the shared file {root.shared}/.env does not exist, and the release has none" in error.message
 
 
 def test_links_hold_while_building_and_once_installed_and_after_the_root_moved(root: Root) -> None:
@@ -145,7 +145,7 @@ def test_a_symlink_on_the_way_is_a_conflict_and_nothing_is_written_beyond_it(roo
     error = refusal(root, directory, Shared(("var/deep/uploads",), ()))
 
     assert error.code is Code.SHARED_CONFLICT
-    assert f"the release has {parent} as something other than a directory" in error.message
+    assert f"{parent} is not a directory in the release" in error.message
     assert listing(outside) == before
 
 

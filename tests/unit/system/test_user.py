@@ -91,7 +91,7 @@ def test_root_does_not_go_on_as_root_where_the_owner_cannot_read_the_agent(tmp_p
     assert told["message"] == (
         f"cannot change from root to {STRANGER}, who owns {tmp_path}: {STRANGER} cannot read {file}, which this agent runs from"
     )
-    assert told["hint"].startswith(f"install Python and release-agent where {STRANGER} can execute them")
+    assert told["hint"].startswith(f"install Python and release-agent in a directory that {STRANGER} can read")
     assert (told["users"], told["groups"], told["home"]) == ([0, 0, 0], [0, 0, 0, []], "/root")
 
 
@@ -104,7 +104,7 @@ def test_root_does_not_go_on_as_root_in_a_container_that_lets_nobody_change_user
     told = become_owner(tmp_path, modules, without=f"-{capability}")
 
     assert (told["code"], told["message"].partition(": ")[2]) == ("user-not-changed", "Operation not permitted")
-    assert told["hint"] == f"run it as {STRANGER}, or let the container have the capabilities SETUID and SETGID"
+    assert told["hint"] == f"run it as {STRANGER}, or give the container the capabilities SETUID and SETGID"
     assert (told["users"], told["groups"]) == ([0, 0, 0], [0, 0, 0, []])
 
 
