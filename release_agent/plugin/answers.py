@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from release_agent.health import Process
     from release_agent.model import Release
 
-# Seconds to wait for a commit, which takes milliseconds; supervisord stands still during this time.
+# Seconds to wait for a commit, which takes milliseconds; supervisord does nothing else during this time.
 _PATIENCE = 0.2
-_FIRST = 1  # the process that takes those that their parents have left
+_FIRST = 1  # the process that adopts orphans
 
 
 class Answers:
-    """Reads one container's state anew for each call."""
+    """Reads one container's state again for each call."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -53,12 +53,12 @@ class Answers:
             return self._status(journal, processes_of)
 
     def output(self, identity: str, after: int) -> dict[str, Any]:
-        """Return what the hooks of a deployment have said beyond ``after`` bytes: ``{"events", "next"}``."""
+        """Return the output of a deployment's hooks after ``after`` bytes: ``{"events", "next"}``."""
         events, end = output.read(self.root.output, identity, after)
         return {"events": events, "next": end}
 
     def journal_failure(self, identity: str) -> Failed | None:
-        """Return why a run could not use the journal, which it has told whoever follows it; None if it has not."""
+        """Return the reason why a run could not use the journal, from its progress file; None without one."""
         events, _ = output.read(self.root.output, identity, 0)
         told = next((event for event in events if event["event"] == output.JOURNAL_UNUSABLE), None)
         return Failed(Code.JOURNAL_BROKEN, str(told.get("why")), hint=str(told.get("hint"))) if told else None
@@ -66,7 +66,7 @@ class Answers:
     def releases_in_use(self, group: str, pids: list[int]) -> dict[str, list[int]]:
         """Return the processes of a supervisor group, their children included, by the release that they use; see releases_of().
 
-        A child that its parent has left behind counts while it accepts connections where they do: it may still answer.
+        An orphaned child counts if it accepts connections at their address, because it may still answer.
         """
         family = children()
         own = reachable(pids, family)
@@ -76,17 +76,19 @@ class Answers:
         return releases_of([*own, *accepting_with(own, below)], self.root.directory(""))
 
     def service_of(self, name: str, service: str) -> tuple[Service, str]:
-        """Return a service as a release says it, and the release's directory; raises NoTarget, Failed (service-unknown)."""
+        """Return a service of a release, and the release's directory; raises NoTarget, Failed (service-unknown)."""
         release = self.root.get(name)
         if release is None:
-            raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no release {name}", hint="release-agent releases lists them")
+            raise NoTarget(
+                Code.RELEASE_UNKNOWN, f"there is no release {name}", hint="`release-agent releases` lists the kept releases"
+            )
         found = next((each for each in self.blueprint(release).services if each.name == service), None)
         if found is None:
             raise Failed(Code.SERVICE_UNKNOWN, f"release {name} has no service {service}", hint="name one of its [[service]]")
         return found, str(self.root.directory(name))
 
     def blueprint(self, release: Release) -> Blueprint:
-        """Return what a release says of itself, from its own files; raises Refused (release-toml-invalid)."""
+        """Return the blueprint of a release, from its own files; raises Refused (release-toml-invalid)."""
         read, find = partial(self.root.read, release.name), partial(self.root.programs, release.name)
         return combine_from(self._config, read, release.into, find)
 

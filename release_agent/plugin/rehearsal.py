@@ -1,7 +1,7 @@
-"""A rehearsal: a copy of one process of a service, started from a release that is not live, and taken away again.
+"""A rehearsal: start a copy of one process of a service from a release that is not live, then remove it.
 
-The copy is a process of the agent's own group, beside `deploy`: the service's group is not touched, and `reread` compares
-groups with the configuration files, which this leaves alone. It lives no longer than the run that asked for it.
+The copy is a process of the agent's own group, beside `deploy`. So the service's group and the configuration files,
+which `reread` compares with the groups, do not change. The copy ends with the run that requested it.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 NAME = "release-rehearsal"
 _LOOPBACK = "127.0.0.1"
-# While supervisor tells of one of these, the process has ended and has its pid still.
+# At these events, the process has ended and still has its pid.
 _REAPED = (ProcessStates.STOPPED, ProcessStates.EXITED, ProcessStates.BACKOFF)
 
 
 @dataclass(frozen=True)
 class RehearsedRelease:
-    """The release that a copy runs from: its directory stands for the path ``current``; ``run``: the pid of who asked for it.
+    """The release of a copy: its directory replaces the path ``current``; ``run``: the pid of the requesting run.
 
     ``id``: of that run.
     """
@@ -56,7 +56,7 @@ class RehearsedRelease:
 
 @dataclass(frozen=True)
 class _Copy:
-    """The copy, the agent's group that it is in, the directory of its socket, if it has one, and what marks its descendants."""
+    """The copy, its group, the directory of its socket, if it has one, and the variables that mark its descendants."""
 
     process: Any
     group: Any
@@ -64,13 +64,13 @@ class _Copy:
     marks: dict[str, str]
 
     def end_descendants(self) -> None:
-        """Kill what the copy has started and left, such as a daemon; its own process is supervisord's to stop."""
+        """Kill the processes that the copy left behind, such as a daemon; supervisord stops the copy itself."""
         with contextlib.suppress(Exception):
             end_marked(self.marks, spared=self.process.pid)
 
 
 class CopyKeeper:
-    """Keeps the copy that one supervisord rehearses; there is one at most."""
+    """Keeps the copy of a rehearsal in one supervisord; there is at most one."""
 
     def __init__(self) -> None:
         self._copy: _Copy | None = None
@@ -82,7 +82,7 @@ class CopyKeeper:
 
     @property
     def processes(self) -> dict[str, Any]:
-        """Return the copy by its name; empty if there is none."""
+        """Return the copy by its name; empty without one."""
         return {NAME: self._copy.process} if self._copy else {}
 
     def prepare(self, own: Any, live: Any, service: Service, release: RehearsedRelease) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class CopyKeeper:
         code of releases.
         """
         if not self.end():
-            raise Failed(Code.SERVICE_REFUSED, "the rehearsal before is still being stopped", hint="try again in some seconds")
+            raise Failed(Code.SERVICE_REFUSED, "the previous rehearsal is still stopping", hint="try again in some seconds")
         settings = _settings(service)
         original = copied(service, settings, candidates(live, release.current))
         config = copy.copy(live.processes[original.name].config)
@@ -111,7 +111,7 @@ class CopyKeeper:
         return {"port": port, "socket": f"{place}/socket" if place else ""}
 
     def _watch(self, pid: int, attend: Callable[[], bool]) -> None:
-        """Attend to the end of a process; without a pidfd the next tick does."""
+        """Handle the end of a process; without a pidfd the next tick does that."""
         with contextlib.suppress(Exception):
             self._watches.append(_EndWatch(os.pidfd_open(pid), attend))
 
@@ -121,7 +121,7 @@ class CopyKeeper:
         return True
 
     def end(self) -> bool:
-        """Stop the copy, and take it away once it has stopped; returns whether there is none any more."""
+        """Stop the copy, and remove it once it has stopped; returns whether it is gone."""
         if self._copy is None:
             return True
         process, own = self._copy.process, self._copy.group
@@ -145,7 +145,7 @@ class CopyKeeper:
                 self.end()
 
     def _on_stopping(self, _event: object) -> None:
-        # Supervisord stops all processes, this one among them. A reload closes every descriptor it does not know.
+        # Supervisord stops all processes, also this one. A reload closes every descriptor it does not know.
         with contextlib.suppress(Exception):
             self._let_go()
             if self._copy:
@@ -153,7 +153,7 @@ class CopyKeeper:
                 self._copy.end_descendants()
 
     def _on_state(self, event: Any) -> None:
-        """Kill what the copy has left in its process group when it is reaped; its pid is its group's number."""
+        """Kill the rest of the copy's process group when the copy is reaped; its pid is the number of the group."""
         with contextlib.suppress(Exception):
             process = event.process
             if self._copy and process is self._copy.process and process.pid and process.get_state() in _REAPED:
@@ -166,14 +166,14 @@ class CopyKeeper:
 
 
 class _EndWatch(PidWatch):
-    """Attends to the end of a process until that is done: supervisord reaps a process a turn after its end."""
+    """Handles the end of a process in several turns, because supervisord reaps a process one turn after its end."""
 
     def __init__(self, descriptor: int, attend: Callable[[], bool]) -> None:
         super().__init__(descriptor)
         self._attend = attend
 
     def handle_read_event(self) -> None:
-        """Attend, and leave the loop if that is done."""
+        """Handle the end, and leave the loop when that is done."""
         if self._attend():
             self.close()
 
@@ -186,14 +186,14 @@ def _settings(service: Service) -> Rehearsal:
 
 
 def candidates(live: Any, current: str) -> list[Candidate]:
-    """Return the processes of a group in supervisor's order; ``current``: the path that those of releases name."""
+    """Return the processes of a group in supervisor's order; ``current``: the path that processes of releases name."""
     configs = [process.config for process in sorted(live.processes.values())]
     return [Candidate(config.name, config.startsecs, _names(config, current)) for config in configs]
 
 
 def _names(config: Any, current: str) -> bool:
-    """Return whether a program's own section names a path; variables of supervisord do not make a program one of releases."""
-    # Supervisor copies those into every program's environment.
+    """Return whether a program's own section names a path; variables of supervisord do not count."""
+    # Supervisor copies its variables into every program's environment.
     others = config.options.configroot.supervisord.environment or {}
     own = [value for name, value in (config.environment or {}).items() if others.get(name) != value]
     texts = (config.command, config.directory or "", *own)
@@ -201,9 +201,9 @@ def _names(config: Any, current: str) -> bool:
 
 
 def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, placeholders: Mapping[str, str]) -> None:
-    """Let a copied configuration run from another directory, listen elsewhere, and be started once."""
+    """Change a copied configuration to run from another directory, listen elsewhere, and start once."""
     given = {name: _filled(value, placeholders) for name, value in settings.environment}
-    # What supervisord has in its own environment, a program has, too.
+    # A program also has all variables of supervisord's own environment.
     inherited = {name: value for name, value in os.environ.items() if _moved(value, release) != value}
     there = {name: _moved(value, release) for name, value in {**inherited, **(config.environment or {})}.items()}
     config.environment = {**there, **given, **_marks(release)}
@@ -212,7 +212,7 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
     config.name = NAME
     config.autostart, config.autorestart, config.startretries = False, False, 0
     config.stopasgroup, config.killasgroup = True, True
-    # Two processes must not rotate one log file. What it says is heard, and shown if it fails.
+    # Two processes must not rotate one log file. The plugin keeps the output, and shows it after a failure.
     for channel in ("stdout", "stderr"):
         setattr(config, f"{channel}_logfile", None)
         setattr(config, f"{channel}_syslog", False)
@@ -220,12 +220,12 @@ def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, place
 
 
 def _marks(release: RehearsedRelease) -> dict[str, str]:
-    """Return the variables that tell the copy of a run, and what it starts, from all other processes."""
+    """Return the variables that mark the copy of a run and its descendants."""
     return {Variable.RELEASE_REHEARSAL.value: "1", Variable.RELEASE_ID.value: release.id}
 
 
 def _moved(text: str, release: RehearsedRelease) -> str:
-    """Replace the path of ``current`` by that of the release, where it is a whole path or the beginning of one."""
+    """Replace the path of ``current`` by that of the release, if it is a whole path or the start of one."""
     return _path(release.current).sub(lambda _: release.directory, text)
 
 
@@ -240,7 +240,7 @@ def _filled(text: str, placeholders: Mapping[str, str]) -> str:
 
 
 def _private_group(live: Any, config: Any, port: int) -> Any:
-    """Make a group that supervisord does not know, for the copy: it gives an fcgi-program its own socket on its stdin."""
+    """Make a group for the copy that supervisord does not know: an fcgi-program gets its own socket on its stdin."""
     if isinstance(live, FastCGIGroupConfig):
         listening = InetStreamSocketConfig(_LOOPBACK, port)
         return FastCGIGroupConfig(live.options, NAME, live.priority, [config], listening).make_group()
@@ -255,7 +255,7 @@ def _free_port() -> int:
 
 
 def _hand_over(place: str, config: Any) -> None:
-    """Let the copy's user make a socket in a directory, and others reach it through."""
+    """Let the copy's user make a socket in a directory, and other users reach it."""
     if not place:
         return
     if config.uid is not None:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _ATTRIBUTE = "release_agent_{}"
 _MOST_HISTORY = 1000
-# Seconds, a turn of supervisord's loop; the end of the run wakes the answer.
+# Seconds of a turn of supervisord's loop; the end of the run triggers the answer.
 _DELAY = 0.01
 
 
@@ -65,15 +65,15 @@ def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterfa
 
     Supervisord would end if this raised, so it reads nothing. ``config`` in the
     section: path of the agent's configuration (default: as for the commands). ``programs``: the file for the programs of
-    releases; ``program_users``: who they may run as.
+    releases; ``program_users``: their allowed users.
     """
     with contextlib.suppress(Exception):
-        _words_of(supervisord)  # it hears programs from their first word on
+        _words_of(supervisord)  # it gets the output of programs from the start
     return ReleaseRPCInterface(supervisord, settings.get("config"), ProgramsPlace.of(settings))
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a method always answer or raise a fault; its answer is without members that are None."""
+    """Make a method always answer or raise a fault; its answer omits members that are None."""
     signature = inspect.signature(method)
     shape = _shape(method.__name__, signature)
 
@@ -92,7 +92,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shape(name: str, signature: inspect.Signature) -> str:
-    """Return how a method is called, as docs/reference/http-api.md has it: ``release.getHistory(limit=20)``."""
+    """Return the signature of a method, as in docs/reference/http-api.md: ``release.getHistory(limit=20)``."""
     _self, *parameters = signature.parameters.values()
     words = [each.name if each.default is each.empty else f"{each.name}={json.dumps(each.default)}" for each in parameters]
     return f"release.{name}({', '.join(words)})"
@@ -122,16 +122,16 @@ class ReleaseRPCInterface:
         despite_freeze: bool = False,
         wait_for: str = "",
     ) -> Any:
-        """Deploy a revision, or what [revision] says.
+        """Deploy a revision, or the one of [revision].
 
-        @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
-        @param boolean wait     Answer when it has ended
-        @param string trigger   What fired it, for the history
+        @param string revision  A tag, a branch or a full commit id; empty: as [revision] says
+        @param boolean wait     Answer when the run has ended
+        @param string trigger   The trigger of the run, for the history
         @param boolean force    Build and restart even if the revision is live
-        @param string expected  The release that must be live, or none; empty: any. Another one: refused, overtaken
-        @param string by        The person who asks, for the history; empty: the user of the RPC, if it has only one
+        @param string expected  The release that must be live, or none; empty: any. Otherwise refused (overtaken)
+        @param string by        The requesting person, for the history; empty: the user of the RPC, if it has only one
         @param boolean despite_freeze  Go on even if deployments are frozen
-        @param string wait_for  How long to wait for a revision that the repositories do not have yet, such as 2m
+        @param string wait_for  How long to wait until the repositories have the revision, such as 2m
         @return struct result   The deployment's record, so far
         """
         request = Request(
@@ -148,11 +148,11 @@ class ReleaseRPCInterface:
 
     @_answering
     def stage(self, revision: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "", wait_for: str = "") -> Any:
-        """Build and rehearse a revision, or what [revision] says, for a later deployment; publish nothing.
+        """Build and rehearse a revision, or the one of [revision], for a later deployment; publish nothing.
 
-        @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
-        @param boolean wait     Answer when it has ended
-        @param string trigger   What fired it, for the history
+        @param string revision  A tag, a branch or a full commit id; empty: as [revision] says
+        @param boolean wait     Answer when the run has ended
+        @param string trigger   The trigger of the run, for the history
         @param string by        As for release.deploy
         @param string wait_for  As for release.deploy
         @return struct result   The run's record, so far
@@ -174,8 +174,8 @@ class ReleaseRPCInterface:
         """Roll back to the release that was live before, or to the named one.
 
         @param string release  A release's name, number or revision; empty: the one before
-        @param boolean wait    Answer when it has ended
-        @param string trigger  What fired it, for the history
+        @param boolean wait    Answer when the run has ended
+        @param string trigger  The trigger of the run, for the history
         @param string by       As for release.deploy
         @param boolean despite_freeze  Go on even if deployments are frozen
         @return struct result  The deployment's record, so far
@@ -194,10 +194,10 @@ class ReleaseRPCInterface:
     def check(
         self, revision: str, wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
     ) -> Any:
-        """Return what a deployment would do: commits, what would be built, free space. Not in the history; takes the lock.
+        """Return what a deployment would do: commits, the release, free space. Not in the history; takes the lock.
 
-        @param string revision  A tag, a branch or a full commit id; empty: what [revision] says
-        @param boolean wait     Answer when it is known
+        @param string revision  A tag, a branch or a full commit id; empty: as [revision] says
+        @param boolean wait     Answer when the check has ended
         @param boolean force    As for release.deploy
         @param boolean despite_freeze  As for release.deploy
         @param string wait_for  As for release.deploy
@@ -232,23 +232,23 @@ class ReleaseRPCInterface:
 
     @_answering
     def getOutput(self, id: str, after: int = 0) -> Any:
-        """Return what the hooks of a deployment said so far, up to 64 KiB of it at once.
+        """Return the output of a deployment's hooks so far, up to 64 KiB of it at once.
 
         @param string id       The deployment's id
-        @param int after       What `next` was in the answer before
+        @param int after       `next` of the previous answer
         @return struct result  events and next
         """
         wanted, beyond = name_of(id), count_of(after, "after")
         said = self._answers().output(wanted, beyond)
         if not said["next"]:
-            self._record(wanted)  # raises NoTarget for an id that nobody knows
+            self._record(wanted)  # raises NoTarget for an unknown id
         return said
 
     @_answering
     def getHistory(self, limit: int = 20) -> Any:
         """Return the deployments, newest first.
 
-        @param int limit      How many at most
+        @param int limit      The largest number of records
         @return array result  Records, each with trigger and started_at
         """
         most = min(count_of(limit, "limit"), _MOST_HISTORY)
@@ -258,11 +258,11 @@ class ReleaseRPCInterface:
 
     @_answering
     def getLastWords(self, service: str, since: float) -> Any:
-        """Return what the processes of a service said last: up to 20 lines of stderr, or of stdout if that has none.
+        """Return the last output of a service's processes: up to 20 lines of stderr, or of stdout without any.
 
-        @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
+        @param string service  The supervisor group; release-rehearsal: the copy of a rehearsal
         @param double since    Only of processes started since then, in seconds since 1970
-        @return struct result  lines, and end: how the last one ended that was not asked to
+        @return struct result  lines, and end: the last unexpected end of a process
         """
         name, began = name_of(service), moment_of(since, "since")
         processes = self._processes_or_copy(name)
@@ -273,10 +273,10 @@ class ReleaseRPCInterface:
     def getReleasesInUse(self, service: str) -> Any:
         """Return which releases a service's processes, their children included, work in, run or have mapped.
 
-        Children that their parents have left behind are among them if they accept connections where the processes do.
+        Orphaned children count if they accept connections at an address of the processes.
 
-        @param string service  The supervisor group; release-rehearsal: the copy that is rehearsed
-        @return struct result  Pids by the release's name; under an empty name those that nobody may look into
+        @param string service  The supervisor group; release-rehearsal: the copy of a rehearsal
+        @return struct result  Pids by the release's name; an empty name has those that may not be inspected
         """
         name = name_of(service)
         pids = [process.pid for process in self._processes_or_copy(name).values() if process.pid]
@@ -284,7 +284,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def getSocket(self, service: str) -> Any:
-        """Return where supervisord itself listens for a service.
+        """Return the socket that supervisord holds for a service.
 
         @param string service  The supervisor group
         @return string result  The socket of an fcgi-program, such as tcp://127.0.0.1:8080; empty if there is none
@@ -294,7 +294,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def holdSocket(self, service: str) -> Any:
-        """Hold the listening socket of an fcgi-program while the deployment that has the lock replaces its processes.
+        """Hold the listening socket of an fcgi-program while the deployment with the lock replaces its processes.
 
         @param string service   The supervisor group
         @return boolean result  False if the group has no socket of supervisord's
@@ -304,7 +304,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def letGoSocket(self, service: str) -> Any:
-        """Let go of a socket that is held.
+        """Release a held socket.
 
         @param string service   The supervisor group
         @return boolean result  True
@@ -314,7 +314,7 @@ class ReleaseRPCInterface:
 
     @_answering
     def checkPrograms(self, files: Any) -> Any:
-        """Return what is wrong with programs that a release would bring, and what they come to; change nothing.
+        """Check programs that a release would bring, without changes; return their problems and their groups.
 
         @param array files     Of each file: its path in the release, and its text
         @return struct result  problems, and groups: of each its name, its socket, its processes and the smallest program's count
@@ -326,21 +326,21 @@ class ReleaseRPCInterface:
 
     @_answering
     def updatePrograms(self) -> Any:
-        """Have supervisord read the programs of the live release.
+        """Make supervisord read the programs of the live release.
 
-        @return struct result  Names of groups: added, changed and removed, to be renewed; others, of the container, that are
-                               not as its configuration has them
+        @return struct result  Names of groups: added, changed and removed, to renew; others, of the container, that
+                               differ from its configuration
         """
         answers = self._answers()
         live = answers.root.current() or answers.root.unnoted()
-        if live is None:  # nothing that is there came with a release, or which one is not known
+        if live is None:  # no group came with a release, or the release is unknown
             return {"added": [], "changed": [], "removed": [], "others": []}
         files = answers.blueprint(live).programs
         return self._brought().update(self._supervisord, self._place, files, str(answers.root.link))
 
     @_answering
     def renewGroup(self, group: str) -> Any:
-        """Remove a stopped group that a release brought, and add it again as the live release has it, if it does.
+        """Remove a stopped group that a release brought, and add it again if the live release has it.
 
         @param string group    The supervisor group
         @return boolean result True
@@ -350,10 +350,10 @@ class ReleaseRPCInterface:
 
     @_answering
     def getCandidates(self, service: str, release: str = "") -> Any:
-        """Return the processes of a service of which a rehearsal copies one, in supervisor's order.
+        """Return the processes that a rehearsal may copy, in supervisor's order.
 
         @param string service  The supervisor group
-        @param string release  The release that may bring it; empty: as supervisor has it
+        @param string release  The release that may bring the service; empty: supervisor's own group
         @return array result   Of each: name, startsecs, and of_release, whether its section names <root>/current
         """
         group = self._group_of(name_of(release), name_of(service))
@@ -365,7 +365,7 @@ class ReleaseRPCInterface:
 
         @param string release  The release's name
         @param string service  A service with [service.rehearsal]
-        @return struct result  process: its name in supervisor's calls; port and socket, where it was told to listen
+        @return struct result  process: its name in supervisor's calls; port and socket: its address
         """
         answers, name = self._answers(), name_of(service)
         run = self._deploying()
@@ -381,16 +381,16 @@ class ReleaseRPCInterface:
         except RPCError as refused:
             copied = self._copies().processes[rehearsal.NAME]
             _forget_closed_pipes(copied)
-            # For SPAWN_ERROR supervisor names the process, and not the cause.
+            # For SPAWN_ERROR supervisor gives only the name of the process, without the cause.
             why = copied.spawnerr or refused.text
             raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="see supervisord's own log") from refused
         return {"process": process, **place}
 
     @_answering
     def endRehearsal(self) -> Any:
-        """Stop the copy that is rehearsed, and take it away; call it until it answers true.
+        """Stop the copy of a rehearsal, and remove it; call this until it answers true.
 
-        @return boolean result  Whether there is none any more
+        @return boolean result  Whether the copy is gone
         """
         return self._copies().end()
 
@@ -398,7 +398,7 @@ class ReleaseRPCInterface:
 
     def _run(self, request: Request, *, wait: bool, check: bool = False) -> Any:
         self._start(PluginRequest(request, check))
-        # Reads nothing, which could fail: the run has started, and the client needs its id to follow it.
+        # This reads no files, which could fail: the run has started, and the client needs its id to follow it.
         return self._deferred(request.id) if wait else Record.of(request).to_json()
 
     def _asked_by(self, named: Any) -> str:
@@ -408,7 +408,7 @@ class ReleaseRPCInterface:
         answers, runs = self._answers(), self._runs_of_supervisord()
         name, process = self._program()
         holder = answers.root.holder()
-        # A process that is being stopped has a pid: supervisor would not start it, and answer that it did.
+        # A stopping process has a pid: supervisor would not start it, and still answer that it did.
         if holder or process.pid or process.get_state() in RUNNING_STATES:
             running = runs.running()  # it may not have taken the lock yet
             raise busy(holder or (running.holder if running else None), process.pid)
@@ -420,7 +420,7 @@ class ReleaseRPCInterface:
             _forget_closed_pipes(process)
             raise
         finally:
-            # At once: `reread` would report a changed program.
+            # Do this now, because `reread` would report a changed program.
             process.config.environment = kept
         runs.add(wanted.request, process)
 
@@ -449,7 +449,7 @@ class ReleaseRPCInterface:
         return group
 
     def _group_of(self, release: str, name: str) -> Any:
-        """Return a group as a release brings it, else as supervisor has it."""
+        """Return the group that a release brings, or supervisor's group."""
         answers = self._answers()
         built = answers.root.get(release) if release else None
         files = answers.blueprint(built).programs if built else ()
@@ -457,7 +457,7 @@ class ReleaseRPCInterface:
         return brought or self._group(name)
 
     def _processes_or_copy(self, name: str) -> dict[str, Any]:
-        """Return the processes of a group by name; the copy that is rehearsed goes by its own."""
+        """Return the processes of a group by name; the copy of a rehearsal has its own name."""
         if name == rehearsal.NAME:
             return self._copies().processes
         processes: dict[str, Any] = self._group(name).processes
@@ -467,7 +467,7 @@ class ReleaseRPCInterface:
         """Return the run that holds the lock, with its pid; raises Failed if there is none."""
         holder = self._answers().root.holder()
         if holder is None:
-            message = "this is for a deployment alone, while it holds the lock"
+            message = "only a deployment that holds the lock can call this"
             raise Failed(Code.SERVICE_REFUSED, message, hint="start a deployment: release.deploy")
         return holder
 
@@ -502,7 +502,7 @@ class ReleaseRPCInterface:
         return self._unjournaled(run)
 
     def _unjournaled(self, run: Started) -> dict[str, Any]:
-        """Make the record of a run that the journal does not have: it is not that far yet, or could not begin."""
+        """Make the record of a run that the journal does not have: it has not come that far, or could not start."""
         record = Record.of(run.request)
         if run.is_over:
             error = self._answers().journal_failure(record.id) or error_of_exit(run.exit_code)
@@ -510,7 +510,7 @@ class ReleaseRPCInterface:
         return record.to_json()
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Return the entry without its outcome if its process is not reaped yet: only then has it ended for clients."""
+        """Return the entry without its outcome until its process is reaped; only then it has ended for clients."""
         run = self._runs_of_supervisord().get(entry["id"])
         if run and not run.is_over:
             return {**entry, "outcome": None, "error": None}
@@ -530,7 +530,7 @@ class ReleaseRPCInterface:
 
 
 def _forget_closed_pipes(process: Any) -> None:
-    """Drop the dispatchers that supervisor keeps of a process that it could not spawn; their numbers are others' by now.
+    """Drop the dispatchers of a process that supervisor could not spawn; their numbers now belong to other files.
 
     A client that got such a number would not be answered.
     """
@@ -539,7 +539,7 @@ def _forget_closed_pipes(process: Any) -> None:
 
 
 def _instance() -> str:
-    """Return a new id of a supervisord: who has several addresses for it finds out that they are one."""
+    """Return a new id of a supervisord, by which clients find out that several addresses are one supervisord."""
     return os.urandom(16).hex()
 
 

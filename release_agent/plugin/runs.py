@@ -1,4 +1,4 @@
-"""Keep the runs that were started from inside supervisord, and notice the end of each."""
+"""Keep the runs that supervisord's plugin started, and notice the end of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from release_agent.model import Request
 
 _MOST_KEPT = 100
-# Seconds that a finished run goes on waking supervisord, which tries a deferred answer
+# Seconds for which a finished run keeps waking supervisord, which tries a deferred answer
 # again only when something wakes it.
 _LINGER = 0.1
 
@@ -50,7 +50,7 @@ class Started:
 
 
 class StartedRuns:
-    """The runs of one supervisord, by id; kept on the supervisord object, because a reload makes the plugin anew."""
+    """The runs of one supervisord, by id; kept on the supervisord object, because a reload makes a new plugin."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Started] = {}
@@ -77,7 +77,7 @@ class StartedRuns:
         self._watches = []
 
     def running(self) -> Started | None:
-        """Return the run that is not over, or None; supervisord starts one at a time."""
+        """Return the current run, or None; supervisord starts one at a time."""
         return next((run for run in reversed(self._runs.values()) if not run.is_over), None)
 
     def get(self, identity: str) -> Started | None:

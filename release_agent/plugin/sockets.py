@@ -1,7 +1,7 @@
-"""Hold the listening sockets of fcgi-programs while their processes are replaced: requests wait, and are answered.
+"""Hold the listening sockets of fcgi-programs during the replacement of their processes, so that requests wait.
 
-Supervisord closes a group's socket with the last process that has it. As long as something else refers to it, it stays
-open, and the kernel queues what connects.
+Supervisord closes a group's socket with the last process that has it. As long as the plugin refers to it, it stays
+open, and the kernel queues new connections.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HeldSockets:
 
     @property
     def names(self) -> list[str]:
-        """Return the groups of which the socket is held."""
+        """Return the groups with a held socket."""
         return sorted(self._held)
 
     def hold(self, name: str, group: Any, run: int) -> bool:
@@ -45,13 +45,13 @@ class HeldSockets:
         return True
 
     def let_go(self, name: str) -> None:
-        """Let go of a group's socket: its processes have it, or supervisord closes it."""
+        """Release a group's socket: its processes have it, or supervisord closes it."""
         self._held.pop(name, None)
 
     def _follow(self, run: int) -> None:
         self._unwatch()
         self._run = run
-        with contextlib.suppress(Exception):  # without a pidfd the next tick notices
+        with contextlib.suppress(Exception):  # without a pidfd the next tick notices the end
             self._watch = _RunWatch(os.pidfd_open(run), self._let_all_go)
 
     def _let_all_go(self) -> None:
@@ -78,13 +78,13 @@ class HeldSockets:
 
 
 class _RunWatch(PidWatch):
-    """Lets go of everything when the run has ended."""
+    """Releases all sockets when the run has ended."""
 
     def __init__(self, descriptor: int, let_go: Callable[[], None]) -> None:
         super().__init__(descriptor)
         self._let_go = let_go
 
     def handle_read_event(self) -> None:
-        """Let go, and leave the loop."""
+        """Release all sockets, and leave the loop."""
         self.close()
         self._let_go()

@@ -35,22 +35,22 @@ _OPTIONS = {
     "rollback": {_DESPITE_FREEZE, _BY},
 }
 _USAGE = """\
-release deploy [REVISION]    make a revision live, or what [revision] says
+release deploy [REVISION]    make a revision live, or the one of [revision]
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
-        --wait-for=TIME      wait this long for a revision that the repositories do not have yet; also for stage
+        --wait-for=TIME      wait this long until the repositories have the revision; also for stage
         --despite-freeze     go on even if deployments are frozen; also for rollback
-        --by=NAME            keep and show this name as who asked; also for stage and rollback
+        --by=NAME            keep and show this name as the requesting person; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
-release rollback [RELEASE]   go back to the release before, or to the named one
-release status               what is live and how it was last found
-release history [N]          what was done"""
+release rollback [RELEASE]   roll back to the previous release, or to the named one
+release status               show the live release and its last known health
+release history [N]          show the newest N deployments"""
 
 
 def make_controller(controller: Any, **_settings: str) -> ReleaseController:
     """Make the plugin of ``[ctlplugin:release]``; supervisorctl calls this."""
     for other in controller.options.plugins:
-        # supervisorctl asks every plugin for help, and each says "No help" about the commands of the others.
+        # supervisorctl asks every plugin for help, and each prints "No help" about the commands of the others.
         other.help_release = _say_nothing
     return ReleaseController(controller)
 
@@ -60,7 +60,7 @@ def _say_nothing() -> None:
 
 
 class _Wanted(NamedTuple):
-    """What was typed after the verb: a revision, a release or a number, and options."""
+    """The arguments after the verb: a revision, a release or a number, and options."""
 
     name: str
     force: bool
@@ -80,9 +80,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         names = [word for word in words if not word.startswith("-")]
         given = [word.partition("=") for word in words if word.startswith("-")]
         options = {name: value for name, _, value in given}
-        # A script's unset variable: supervisorctl joins its arguments, and an empty one is lost in that.
+        # An empty argument is an unset variable of a script, and supervisorctl loses it when it joins the arguments.
         if not all(word.strip() for word in self.ctl.options.args):
-            self.ctl.output(f"release {verb}: an argument is empty; leave it out to do without")
+            self.ctl.output(f"release {verb}: an argument is empty; leave it out")
             self.ctl.exitstatus = LSBInitExitStatuses.INVALID_ARGS
         elif not _is_usage(verb, options, names):
             self.help_release()
@@ -106,7 +106,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
         except KeyboardInterrupt:
-            self.ctl.output("it goes on without you: `supervisorctl release status` shows how far it is")
+            self.ctl.output("the run continues: `supervisorctl release status` shows its phase")
             self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
 
     def do_help(self, topic: str) -> None:
@@ -137,14 +137,14 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
         record = self._follow(release, _begun(begin, wanted.by))
         if not record.error:
-            with suppress(xmlrpc.client.Fault):  # the rollback is over, and well
-                follow = release.getStatus().get("follow")  # an older plugin does not tell
+            with suppress(xmlrpc.client.Fault):  # the rollback has ended well
+                follow = release.getStatus().get("follow")  # an older plugin does not send it
                 if follow:
                     self.ctl.output(text.what_comes_next(follow, record))
         return exit_of(record.outcome)
 
     def _follow(self, release: Any, record: dict[str, Any]) -> Record:
-        """Print what the run does while it does it, and the outcome; returns its record."""
+        """Print the progress of the run and its outcome; returns its record."""
         told: dict[str, float] = {}
         heard = 0
         while True:
@@ -162,7 +162,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         while True:
             try:
                 said = release.getOutput(identity, heard)
-            except xmlrpc.client.Fault:  # an older plugin does not know it; the record says what matters
+            except xmlrpc.client.Fault:  # an older plugin lacks the method; the record has the important facts
                 return heard
             for event in said["events"]:
                 self.ctl.output(text.progress(event))
@@ -173,7 +173,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             heard = said["next"]
 
     def _rest(self, phases: list[dict[str, Any]], told: dict[str, float]) -> None:
-        """Print the phases that no event has told: of an older plugin, or from a full disk, there are none."""
+        """Print the phases without an event, as from an older plugin or after a full disk."""
         for phase in phases:
             if told.get(phase["name"]) != phase["seconds"]:
                 self.ctl.output(text.phase(phase["name"], phase["seconds"]))
@@ -198,14 +198,14 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def _history(self, release: Any, wanted: _Wanted) -> int:
         limit = min(int(wanted.name[:_LONGEST_NUMBER]), xmlrpc.client.MAXINT) if wanted.name else 20
-        # A supervisord that runs since before an upgrade has an older plugin, which names no action.
+        # A supervisord that started before an upgrade has an older plugin, which sends no action.
         entries = [{**Record.from_json(entry).to_json(), "action": "", **entry} for entry in release.getHistory(limit)]
         self.ctl.output(glance.history(entries, limit, Terminal.of(sys.stdout)))
         return 0
 
 
 def _begun(begin: Callable[[str], Any], by: str) -> Any:
-    """Start a run; an older plugin, with which supervisord may still run, keeps nobody's name."""
+    """Start a run; an older plugin, which supervisord may still have, keeps no person."""
     try:
         return begin(by)
     except xmlrpc.client.Fault as fault:
@@ -215,20 +215,20 @@ def _begun(begin: Callable[[str], Any], by: str) -> Any:
 
 
 def _given(*optional: Any) -> list[Any]:
-    """Return arguments without the last ones that nobody asked for: an older plugin does not know them."""
+    """Return arguments without the last unset ones, which an older plugin does not know."""
     most = max((place for place, value in enumerate(optional, 1) if value), default=0)
     return list(optional[:most])
 
 
 def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
-    """Return whether the words make sense, as _USAGE has them."""
+    """Return whether the words agree with _USAGE."""
     known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))
 
 
 def _asked(release: Any, identity: str) -> Any:
-    """Return a deployment, after at most _TRIES tries while the journal is being written."""
+    """Return a deployment, after at most _TRIES tries during writes to the journal."""
     for _ in range(_TRIES):
         try:
             return release.getDeployment(identity)

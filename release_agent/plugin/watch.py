@@ -21,7 +21,7 @@ class PidWatch:
         asyncore.socket_map[descriptor] = self
 
     def readable(self) -> bool:
-        """Return whether to wait for the descriptor; not if it was closed by somebody else, or the loop would spin."""
+        """Return whether to wait for the descriptor; false if other code closed it, because the loop would spin."""
         if self._descriptor >= 0 and not self._is_own(self._descriptor):
             self.close()
         return self._descriptor >= 0
@@ -42,7 +42,7 @@ class PidWatch:
         self.close()
 
     def close(self) -> None:
-        """Leave the loop and close the descriptor, unless its number belongs to another file by now."""
+        """Leave the loop and close the descriptor, unless its number now belongs to another file."""
         descriptor, self._descriptor = self._descriptor, -1
         if asyncore.socket_map.get(descriptor) is self:
             del asyncore.socket_map[descriptor]

@@ -1,4 +1,4 @@
-"""Values between clients and the plugin: arguments checked, answers as XML-RPC can carry them, errors as faults.
+"""Convert values between clients and the plugin: check arguments, and make answers and faults that XML-RPC can carry.
 
 Only the standard library and supervisor are imported: supervisord loads this module.
 """
@@ -32,7 +32,7 @@ NO_ASCII = re.compile("[^\t\n\r -~]")
 
 @contextmanager
 def faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> Iterator[None]:
-    """Let whatever goes wrong be a fault with words; otherwise the client would get an HTTP 500."""
+    """Turn every error into a fault with a message; otherwise the client would get an HTTP 500."""
     try:
         yield
     except RPCError:
@@ -44,7 +44,7 @@ def faulting(log: Callable[[str], None], foreign: re.Pattern[str] = _NO_XML) -> 
 
 
 def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
-    """Return the value as XML-RPC can carry it: without None, large numbers as doubles, ``foreign`` characters escaped."""
+    """Return a value that XML-RPC can carry: without None, large numbers as doubles, ``foreign`` characters escaped."""
     if isinstance(value, dict):
         return {sendable(key, foreign): sendable(member, foreign) for key, member in value.items() if member is not None}
     if isinstance(value, list):
@@ -55,7 +55,7 @@ def sendable(value: Any, foreign: re.Pattern[str] = _NO_XML) -> Any:
 
 
 def revision_of(name: Any) -> str:
-    """Return a revision, or "" for none; raises RPCError for what is no name, Refused for what cannot be a revision."""
+    """Return a revision, or "" for none; raises RPCError unless it is a name, Refused unless it can be a revision."""
     text = name_of(name)
     return check_revision(text) if text else ""
 
@@ -66,16 +66,16 @@ def line_of(text: Any) -> str:
 
 
 def name_of(value: Any) -> str:
-    """Return a name, which may be a release's number; raises RPCError for anything else, which must not pass for no name."""
+    """Return a name, which may be a release's number; raises RPCError for anything else."""
     if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= _LONGEST_NAME:
         return str(value)
-    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name has to be a string of {_LONGEST_NAME} characters at most")
+    raise RPCError(Faults.INCORRECT_PARAMETERS, f"a name must be a string of at most {_LONGEST_NAME} characters")
 
 
 def person_of(named: Any, servers: Sequence[Mapping[str, Any]]) -> str:
-    """Return who asks: the person who is named, else the user of all HTTP servers.
+    """Return the requesting person: the named one, or the user of all HTTP servers.
 
-    Supervisor does not tell which user logged in, only which ones may. Raises RPCError for what is no name.
+    Supervisor does not tell which user logged in, only which ones may. Raises RPCError for an invalid name.
     """
     users = {str(server.get("username") or "") for server in servers}
     return person(name_of(named)) or (person(users.pop()) if len(users) == 1 else "")
@@ -89,7 +89,7 @@ def boolean_of(value: Any, name: str) -> bool:
 
 
 def count_of(value: Any, name: str) -> int:
-    """Return a number that XML-RPC can carry; raises RPCError for what is no whole number from 0 on."""
+    """Return a number that XML-RPC can carry; raises RPCError unless it is a whole number from 0 on."""
     # Some clients send a number as a string, and a large one as a double.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -104,7 +104,7 @@ def program_files_of(value: Any) -> list[ProgramFile]:
     members = [(each.get("path"), each.get("text")) for each in given if isinstance(each, dict)]
     files = [ProgramFile(path, text) for path, text in members if isinstance(path, str) and isinstance(text, str)]
     if not isinstance(value, list) or len(files) != len(given):
-        raise RPCError(Faults.INCORRECT_PARAMETERS, "files has to be a list of structs with path and text")
+        raise RPCError(Faults.INCORRECT_PARAMETERS, "files must be a list of structs with path and text")
     return files
 
 
@@ -117,7 +117,7 @@ def duration_of(value: Any, name: str) -> float:
 
 
 def moment_of(value: Any, name: str) -> float:
-    """Return a time in seconds since 1970; raises RPCError for what is no number."""
+    """Return a time in seconds since 1970; raises RPCError unless it is a number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     raise RPCError(Faults.INCORRECT_PARAMETERS, f"{name} has to be a number of seconds")

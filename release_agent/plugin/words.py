@@ -1,9 +1,9 @@
-"""Keep the last words of the services' processes: what each said since it was started, and how it ended.
+"""Keep the last output of the services' processes since their starts, and the end of each process.
 
-Supervisord passes on what a program says as an event if its section has `stderr_events_enabled=true`; it is the only way
-to a log in /dev/fd/2, which cannot be read. How a process ended that did not live for its startsecs, supervisord says only
-in its own log. That line lacks the group's name; supervisord writes it right after the event of the process' new state, which
-has that name. No callback raises: supervisord would close the program's pipe.
+Supervisord sends a program's output as events if its section has `stderr_events_enabled=true`. For a log in /dev/fd/2,
+which cannot be read, that is the only way. Supervisord reports the end of a process that did not live for its startsecs
+only in its own log. That line lacks the group's name, but it follows the event of the process' new state, which
+has the name. No callback raises, because supervisord would close the program's pipe.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 _CHANNELS = ("stderr", "stdout")
 _KEPT = 16 << 10  # bytes of each channel
-_STARTS = 5  # a process that is started more often says the same each time
+_STARTS = 5  # a process that starts more often prints the same each time
 _LINES = 20
 _LONGEST_LINE = 500  # characters
-_FRAMES = 3  # lines that are kept of a traceback: the outermost, and the place of the error with its code
+_FRAMES = 3  # kept lines of a traceback: the outermost call, and the place of the error with its code
 # supervisor.process.Subprocess.finish and supervisor.options.decode_wait_status
 _EXITED = re.compile(r"exited: (?P<name>.*) \((?P<how>exit status \d+|terminated by \w+).*; not expected\)", re.DOTALL)
 
 
 @dataclass
 class _Channel:
-    """The end of what was said on one channel: pieces with their times (seconds since 1970), and their total bytes."""
+    """The end of the output on one channel: pieces with their times (seconds since 1970), and their total bytes."""
 
     pieces: deque[tuple[float, bytes]] = field(default_factory=deque)
     kept: int = 0
@@ -51,7 +51,7 @@ class _Channel:
 
 @dataclass
 class _Said:
-    """What one process has said, and where its log files ended at its starts."""
+    """The output of one process, and the ends of its log files at its starts."""
 
     channels: dict[str, _Channel] = field(default_factory=lambda: {channel: _Channel() for channel in _CHANNELS})
     starts: deque[tuple[float, dict[str, int]]] = field(default_factory=lambda: deque(maxlen=_STARTS))
@@ -72,7 +72,7 @@ class LastWords:
         events.subscribe(events.ProcessLogEvent, self._on_log)
 
     def of(self, group: str, processes: Mapping[str, Any], since: float) -> list[str]:
-        """Return up to 20 last lines of a group's processes since a time; what they said on stdout if stderr has nothing."""
+        """Return up to 20 last lines of a group's processes since a time; from stdout if stderr is empty."""
         several = len(processes) > 1
         lines = []
         for name, process in sorted(processes.items()):
@@ -82,7 +82,7 @@ class LastWords:
         return lines[-_LINES:]
 
     def end_of(self, group: str, processes: Mapping[str, Any], since: float) -> str:
-        """Return how the last of a group's processes that ended unexpectedly since a time did so, such as ``exit status 3``."""
+        """Return the last unexpected end of a group's process since a time, such as ``exit status 3``."""
         ends = [self._ends[group, name] for name in processes if (group, name) in self._ends]
         return max((end for end in ends if end[0] >= since), default=(0.0, ""))[1]
 
@@ -114,7 +114,7 @@ def _key(process: Any) -> tuple[str, str]:
 
 
 class _Exits(loggers.Handler):  # type: ignore[misc]
-    """A handler of supervisord's log that writes nothing, and tells of each process that ended unexpectedly."""
+    """A handler of supervisord's log that writes nothing, and reports each unexpected end of a process."""
 
     level = loggers.LevelsByName.WARN
 
@@ -123,7 +123,7 @@ class _Exits(loggers.Handler):  # type: ignore[misc]
         self._take = take
 
     def emit(self, record: Any) -> None:
-        """Look at a line of the log."""
+        """Read a line of the log."""
         with contextlib.suppress(Exception):
             found = _EXITED.fullmatch(str(record.msg))
             if found:
@@ -136,7 +136,7 @@ class _Exits(loggers.Handler):  # type: ignore[misc]
 
 
 def _since(process: Any, said: _Said, channel: str, since: float) -> list[str]:
-    """Return the lines of one channel: from its log file, or else as they were heard."""
+    """Return the lines of one channel, from its log file or from supervisord's events."""
     began = next((sizes for moment, sizes in said.starts if moment >= since), None)
     file = _log_file(process, channel)
     if began is not None and _size(file) >= 0:
@@ -149,7 +149,7 @@ def _since(process: Any, said: _Said, channel: str, since: float) -> list[str]:
 
 
 def _without_frames(lines: Sequence[str]) -> list[str]:
-    """Leave out the middle of tracebacks: the error of a worker would not be seen for the master's own, which follows."""
+    """Leave out the middle of tracebacks, because the master's own would push out the error of a worker."""
     kept: list[str] = []
     told = (line for line in lines if line.strip(" ^~"))
     for indented, run in groupby(told, lambda line: line[0].isspace()):
@@ -163,7 +163,7 @@ def _log_file(process: Any, channel: str) -> str:
 
 
 def _size(file: str) -> int:
-    """Return the size of a log file, -1 if it is none: a pipe, a terminal, nothing."""
+    """Return the size of a log file, -1 for a pipe, a terminal or a missing file."""
     try:
         there = os.stat(file)  # noqa: PTH116 - a name without a log is ""
     except (OSError, ValueError):
@@ -172,7 +172,7 @@ def _size(file: str) -> int:
 
 
 def _read(file: str, begin: int) -> bytes:
-    """Return the end of a log file, from where it ended once; from its beginning if it was rotated since."""
+    """Return the end of a log file after an earlier size, or all of it after a rotation."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size

@@ -1,1 +1,1 @@
-"""Programs that come with a release: what a release may bring, and how supervisord gets to know it."""
+"""Programs that come with a release: check them, and give them to supervisord."""

@@ -1,4 +1,4 @@
-"""The programs that releases have brought to one supervisord: checked, put where it reads them, added, renewed and removed."""
+"""Check, write, add, renew and remove the programs that releases bring to one supervisord."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LARGEST_FILE = 16 * LARGEST  # as it is written
 
 @dataclass(frozen=True)
 class ProgramsPlace:
-    """What the section of the plugin says: the file for a release's programs, and the users that they may run as."""
+    """The settings of the plugin's section: the file for a release's programs, and the users for them."""
 
     file: str
     users: tuple[str, ...]
@@ -50,7 +50,7 @@ class ProgramsPlace:
 
 @dataclass(frozen=True)
 class Checked:
-    """Programs that may be brought: the text for supervisord, supervisor's configuration of each group, and what is wrong."""
+    """Checked programs: the text for supervisord, supervisor's configuration of each group, and the problems."""
 
     text: str = ""
     groups: Sequence[Any] = ()
@@ -59,12 +59,12 @@ class Checked:
 
 @dataclass
 class BroughtPrograms:
-    """What one supervisord has got from releases: ``known`` are the names of the groups, those that are to go included."""
+    """The programs of releases in one supervisord. ``known``: the names of their groups, also of those to remove."""
 
     known: set[str] = field(default_factory=set)
 
     def check(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> Checked:
-        """Check files as supervisord is to read them; raises Failed (service-refused) if it takes none from releases."""
+        """Check files for supervisord; raises Failed (service-refused) if it takes no programs from releases."""
         if not files:
             return Checked()
         container = self._container(supervisord, place)
@@ -78,7 +78,7 @@ class BroughtPrograms:
             return Checked(problems=problems)
         sections_by_title, names = {section.title: section for section in found}, [group.name for group in groups]
         for group in groups:
-            # Each as supervisor will have it: the names of its group and its number may be in any value.
+            # Check each process as supervisor makes it: any value may contain the name of its group and its number.
             for process in group.process_configs:
                 problems += rules.of_process(sections_by_title[process.section], process, place.users)
             maker = _maker(found, group.name)
@@ -87,10 +87,10 @@ class BroughtPrograms:
         return Checked(_HEAD + "".join(section.text() for section in found), groups, list(dict.fromkeys(problems)))
 
     def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
-        """Let supervisord read these programs.
+        """Make supervisord read these programs.
 
-        Returns the names of groups: those that are to be renewed, ``added``, ``changed`` and ``removed``; and ``others``, of
-        the container, that are not as its configuration has them. Raises Failed.
+        Returns the names of groups: ``added``, ``changed`` and ``removed``, to renew; and ``others``, of the
+        container, that differ from its configuration. Raises Failed.
         """
         before = self._mine(place)
         if not files and not (before and place.file):
@@ -110,30 +110,30 @@ class BroughtPrograms:
         }
 
     def renew(self, supervisord: Any, place: ProgramsPlace, name: str) -> None:
-        """Remove a group that has stopped, if it is there, and add it as the file has it, if it does; raises Failed."""
+        """Remove a stopped group, if it exists, and add it again if the file has it; raises Failed."""
         if name not in self._mine(place):
             message = f"group {name} did not come with a release"
-            raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl update changes it")
+            raise Failed(Code.SERVICE_REFUSED, message, hint="use `supervisorctl update` for it")
         if name in supervisord.process_groups:
             try:
                 SupervisorNamespaceRPCInterface(supervisord).removeProcessGroup(name)
             except RPCError as refused:
                 message = f"group {name} could not be removed: {refused.text}"
-                raise Failed(Code.SERVICE_REFUSED, message, hint="stop it") from refused
+                raise Failed(Code.SERVICE_REFUSED, message, hint="stop the group") from refused
         if any(config.name == name for config in supervisord.options.process_group_configs):
             self._add(supervisord, name)
         else:
             self.known.discard(name)
 
     def group(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str, name: str) -> Any:
-        """Return a group as a release brings it, as far as a rehearsal needs one; None if it does not. Raises Failed."""
+        """Return a stand-in for a group that a release brings, for a rehearsal; None if it brings none. Raises Failed."""
         if name not in programs.groups(files):
             return None
         checked = self._right(supervisord, place, files, current)
         found = next(group for group in checked.groups if group.name == name)
         environment = supervisord.options.configroot.supervisord.environment or {}
         for process in (found, *found.process_configs):
-            process.options = supervisord.options  # a process is reaped by those that it was started with
+            process.options = supervisord.options  # the options that started a process reap it
         for process in found.process_configs:
             process.environment = {**environment, **process.environment}
         return as_group(found)
@@ -147,7 +147,7 @@ class BroughtPrograms:
     def _container(self, supervisord: Any, place: ProgramsPlace) -> ContainerConfiguration:
         if not place.file:
             message = "supervisord takes no programs from releases: [rpcinterface:release] has no `programs`"
-            raise Failed(Code.SERVICE_REFUSED, message, hint="set it as supervisor.d/plugin.conf has it")
+            raise Failed(Code.SERVICE_REFUSED, message, hint="set `programs` as in supervisor.d/plugin.conf")
         container = ContainerConfiguration(supervisord.options, place.file)
         if not container.includes():
             message = f"supervisord would not read {place.file}: [include] does not name it"
@@ -156,7 +156,7 @@ class BroughtPrograms:
         return container
 
     def _mine(self, place: ProgramsPlace) -> set[str]:
-        """Return the groups that releases have brought: those known, and those of the file that supervisord began with."""
+        """Return the groups of releases: the known ones, and those of the file at supervisord's start."""
         if not place.file:
             return set(self.known)
         try:
@@ -171,11 +171,11 @@ class BroughtPrograms:
         except (RPCError, ValueError) as error:  # ValueError: its socket could not be made
             why = error.text if isinstance(error, RPCError) else error
             message = f"group {name} could not be added: {why}"
-            raise Failed(Code.SERVICE_REFUSED, message, hint="see supervisord's own log") from error
+            raise Failed(Code.SERVICE_REFUSED, message, hint="check supervisord's log") from error
 
 
 def told(groups: Sequence[Any], current: str) -> list[dict[str, Any]]:
-    """Return what a deployment asks of groups before supervisord has them."""
+    """Return the facts about groups that a deployment needs before supervisord has them."""
     found = []
     for group in groups:
         each = candidates(as_group(group), current)
@@ -187,13 +187,13 @@ def told(groups: Sequence[Any], current: str) -> list[dict[str, Any]]:
 
 
 def as_group(config: Any) -> Any:
-    """Return what stands for a group that supervisord does not have: to make a real one would bind its socket."""
+    """Return a stand-in for a group that supervisord does not have, because a real one would bind its socket."""
     return SimpleNamespace(config=config, processes={process.name: _Unmade(process) for process in config.process_configs})
 
 
 @dataclass(frozen=True)
 class _Unmade:
-    """A process of which there is only the configuration."""
+    """A process that exists only as configuration."""
 
     config: Any
 
@@ -224,7 +224,7 @@ def _reread(supervisord: Any) -> list[list[str]]:
 
 
 def _require_private(directory: Path) -> None:
-    """Make the directory of the programs if it is not there; raises Failed if others may write to it, or supervisord may not."""
+    """Make a missing directory of the programs; raises Failed if others may write to it, or supervisord may not."""
     try:
         directory.mkdir(mode=0o755, exist_ok=True)
         there = directory.lstat()
@@ -238,11 +238,11 @@ def _require_private(directory: Path) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace the file in one step; raises Failed. Nobody else may write beside it: supervisord does what it says."""
+    """Replace the file atomically; raises Failed. Only root may write in its directory, because supervisord obeys the file."""
     fresh = file.with_name(f"{file.name}.new")
     try:
         fresh.unlink(missing_ok=True)
-        with fresh.open("x") as written:  # in the encoding in which supervisord reads it
+        with fresh.open("x") as written:  # in supervisord's encoding
             os.fchmod(written.fileno(), _PUBLIC)
             written.write(text)
             written.flush()
@@ -250,4 +250,4 @@ def _write(file: Path, text: str) -> None:
         fresh.replace(file)
     except (OSError, UnicodeEncodeError) as error:
         message = f"could not write {file}: {error.strerror if isinstance(error, OSError) else error}"
-        raise Failed(Code.SERVICE_REFUSED, message, hint="look at the directory and its disk") from error
+        raise Failed(Code.SERVICE_REFUSED, message, hint="check the directory and its disk") from error

@@ -1,4 +1,4 @@
-"""Supervisor's own parser, beside the running supervisord: what the container has, and what the programs of a release come to."""
+"""Run supervisor's own parser beside the running supervisord, on the container's configuration and a release's programs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from release_agent.plugin.programs.sections import Section
 
 _PROGRAMS = ("program", "fcgi-program", "group", "eventlistener")
-_MOST_TOLD = 10  # sections whose wrong keys are looked for
+_MOST_TOLD = 10  # sections to check for wrong keys
 _SOMEWHERE = {"program": {"command": "true"}, "fcgi-program": {"command": "true", "socket": "tcp://127.0.0.1:1"}}
 _TOGETHER = ({"numprocs", "process_name"}, {"stopasgroup", "killasgroup"})
 
 
 class _Options(ServerOptions):  # type: ignore[misc]
-    """supervisord's options, read anew: the running ones are not touched."""
+    """supervisord's options, read again; the running ones do not change."""
 
     parser: Any = None
 
@@ -37,12 +37,12 @@ class _Options(ServerOptions):  # type: ignore[misc]
     def processes_from_section(self, parser: Any, section: str, group_name: str, klass: Any = None) -> Any:
         processes = super().processes_from_section(parser, section, group_name, klass)
         for process in processes:
-            process.section = section  # supervisor itself keeps the name of the group alone
+            process.section = section  # supervisor itself keeps only the name of the group
         return processes
 
 
 class _Asking(UnhosedConfigParser):  # type: ignore[misc]
-    """A parser that notes what it is asked for: supervisor passes over every other key without a word."""
+    """A parser that notes the keys that supervisor reads; supervisor silently ignores every other key."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class _Asking(UnhosedConfigParser):  # type: ignore[misc]
 
 
 class ContainerConfiguration:
-    """The configuration of a running supervisord as its files have it now; ``file``: the one that holds a release's programs."""
+    """The current configuration files of a running supervisord; ``file``: the file of a release's programs."""
 
     def __init__(self, running: Any, file: str) -> None:
-        """Read it; raises Failed (service-refused) if supervisord could not read it either."""
+        """Read the files; raises Failed (service-refused) if supervisord could not read them."""
         self._options = _Options()
         self._options.here, self._options.configfile = running.here, running.configfile
         self._file = file
@@ -65,7 +65,7 @@ class ContainerConfiguration:
             self._options.read_config(running.configfile)
         except (ValueError, Error, OSError) as error:
             message = f"supervisord cannot read its own configuration again: {_words(error)!a}"
-            raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl reread shows it; fix the file") from error
+            raise Failed(Code.SERVICE_REFUSED, message, hint="fix the file; `supervisorctl reread` shows the problem") from error
 
     def includes(self) -> bool:
         """Return whether supervisord reads the file of the release's programs."""
@@ -75,7 +75,7 @@ class ContainerConfiguration:
         return any(PurePath(self._file).match(os.path.normpath(os.path.join(base, pattern))) for pattern in patterns)  # noqa: PTH118
 
     def names(self) -> set[str]:
-        """Return the names of the container's own programs, groups and event listeners, those of a release left out."""
+        """Return the names of the container's own programs, groups and event listeners, without those of a release."""
         parser, own = self._options.parser, os.path.realpath(self._file)
         files = {head: os.path.realpath(file) for head, file in parser.section_to_file.items()}
         heads = [head.partition(":") for head in parser.sections() if files.get(head) != own]
@@ -89,7 +89,7 @@ class ContainerConfiguration:
         return self._parsed("".join(section.text() for section in sections))[0]
 
     def problems(self, sections: Sequence[Section]) -> list[Problem]:
-        """Return what supervisor's parser finds wrong with each section, and the keys that it does not know."""
+        """Return the problems that supervisor's parser finds in each section, and its unknown keys."""
         found: list[Problem] = []
         for section in sections:
             if section.kind == "group":
@@ -108,14 +108,14 @@ class ContainerConfiguration:
         told = []
         for key in section.values:
             values = _with_its_like(key, section.values)
-            if "%(ENV_" in section.values[key]:  # the section's own environment may say it
+            if "%(ENV_" in section.values[key]:  # the section's own environment may set it
                 values |= environment
             if of_it := self._trouble(section, values):
                 told.append(section.problem(key, _discreet(of_it, values)))
         return told or [section.problem("", _discreet(why, section.values))]
 
     def _trouble(self, section: Section, values: Mapping[str, str]) -> str:
-        """Return what is wrong with some values of a section, or an empty text."""
+        """Return the problem of some values of a section, or an empty text."""
         try:
             self._parsed(section.text({**_SOMEWHERE[section.kind], **values} if values is not section.values else values))
         except ValueError as error:
@@ -138,12 +138,12 @@ class ContainerConfiguration:
         try:
             parser.read_string(text)
             return ServerOptions.process_groups_from_parser(self._options, parser), parser.asked
-        except Exception as error:  # supervisor's parser lets through whatever it stumbles over
+        except Exception as error:  # supervisor's parser raises any error for bad input
             raise ValueError(_words(error)) from error
 
 
 def _with_its_like(key: str, values: Mapping[str, str]) -> dict[str, str]:
-    """Return a key with those that it means nothing without."""
+    """Return a key with the keys that it needs."""
     like: Collection[str] = next((keys for keys in _TOGETHER if key in keys), {key})
     if key.startswith("socket_"):
         like = {key, "socket"}
@@ -151,14 +151,14 @@ def _with_its_like(key: str, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _discreet(why: str, values: Mapping[Any, str]) -> str:
-    """Return what supervisor says of values, unless it may have put one of its own variables in, which may be a secret."""
+    """Return supervisor's message about values, unless it may contain one of supervisord's variables, which may be a secret."""
     as_given = (*(f"Format string {value!r}" for value in values.values()), "[group:")
     if why.startswith(as_given) or not any("%(ENV_" in value for value in values.values()):
         return why
-    return "supervisor refuses its value, with the variables put in"
+    return "supervisor refuses its value after the expansion of variables"
 
 
 def _words(error: Exception) -> str:
-    """Return what supervisor says, without the names of every variable, and without the place, which is said already."""
+    """Return supervisor's message without the names of all variables and without the place, which the caller adds."""
     said = str(error) or type(error).__name__
     return re.sub(r" in section '[^']*' \(file: .*\)$", "", said.partition(" Available names")[0])[:500]

@@ -1,4 +1,4 @@
-"""What programs of a release may be: nothing that would let a repository do more than the services' own user may."""
+"""Check the programs of a release, so that a repository cannot do more than the services' own user may."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ OWN_NAMES = (*AGENT_VERBS, REHEARSAL)
 _ROOT = 0
 _LONGEST_STOP = 86400
 _NUMBERS = ("priority", "startsecs", "startretries", "stopwaitsecs")
-_LONGEST_COMMANDS = 64 << 10  # they are split into words, which is slow
+_LONGEST_COMMANDS = 64 << 10  # splitting them into words is slow
 _LONGEST_VALUES = 1 << 20
 _CHANNELS = ("stdout", "stderr")
-_MOST_BACKUPS = 100  # supervisord looks for each of them whenever it begins a new file
-_LARGEST_CAPTURE = 1 << 20  # bytes that supervisord keeps in its memory
+_MOST_BACKUPS = 100  # supervisord looks for each of them at the start of each new file
+_LARGEST_CAPTURE = 1 << 20  # bytes in supervisord's memory
 _PROCESS = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SAFE_LOGS = ("/dev/fd/1", "/dev/fd/2", "/dev/stdout", "/dev/stderr", "/dev/null")
 _SOCKETS = "/run"
 
 
 def of_all(groups: Collection[Any]) -> list[Problem]:
-    """Return what is too much of all groups together, with the variables put in: supervisord would stand still."""
+    """Return the problems of the size of all groups together after expansion, which would block supervisord."""
     processes = [process for group in groups for process in group.process_configs]
     commands = sum(len(process.command) for process in processes)
     values = sum(map(_length, processes))
@@ -53,9 +53,9 @@ def _length(process: Any) -> int:
 
 
 def of_process(section: Section, process: Any, users: Collection[str]) -> list[Problem]:
-    """Return what a process of a section must not be; ``process``: supervisor's configuration of it in its group.
+    """Return the problems of a process of a section; ``process``: supervisor's configuration of it in its group.
 
-    ``users``: who it may run as, if supervisord is root.
+    ``users``: the allowed users, if supervisord is root.
     """
     told = [*_of_process(process)]
     if os.geteuid() == _ROOT:
@@ -64,9 +64,9 @@ def of_process(section: Section, process: Any, users: Collection[str]) -> list[P
 
 
 def of_group(section: Section, group: Any, sockets: Collection[str]) -> list[Problem]:
-    """Return what is wrong with the names of a group's processes, and with its socket; ``section``: the one that makes the group.
+    """Return the problems of the names of a group's processes, and of its socket; ``section``: the section of the group.
 
-    ``sockets``: those that supervisord has for programs of releases so far.
+    ``sockets``: supervisord's current sockets for programs of releases.
     """
     socket = getattr(group, "socket_config", None)
     told: list[str] = []
@@ -79,17 +79,17 @@ def of_group(section: Section, group: Any, sockets: Collection[str]) -> list[Pro
 
 def _of_names(section: Section, group: Any) -> list[Problem]:
     names = [process.name for process in group.process_configs]
-    # The names themselves are not shown: a variable of supervisord's may be in them.
+    # The names are not shown, because they may contain a variable of supervisord's.
     told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []
     if not all(map(_PROCESS.fullmatch, names)):
-        told.append("its processes must be named by letters, digits, '.', '_' and '-'")
+        told.append("the names of its processes must have only letters, digits, '.', '_' and '-'")
     told += [f"{name} is a name of the agent's own programs; name the process otherwise" for name in OWN_NAMES if name in names]
     return [section.problem("", text) for text in told]
 
 
 def _of_process(process: Any) -> Iterator[tuple[str, str]]:
     if is_own({"command": process.command}):
-        yield "command", "runs the agent itself; a release cannot bring that"
+        yield "command", "runs the agent itself, which a release cannot bring"
     try:
         words = shlex.split(process.command)
     except ValueError as error:
@@ -98,7 +98,7 @@ def _of_process(process: Any) -> Iterator[tuple[str, str]]:
         if not words:
             yield "command", "must not be empty"
     if process.stopwaitsecs > _LONGEST_STOP:
-        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day: a deployment waits as long"
+        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day, because a deployment waits that long"
     most = dict.fromkeys(_NUMBERS, xmlrpc.client.MAXINT)
     for channel in _CHANNELS:
         most[f"{channel}_logfile_maxbytes"] = xmlrpc.client.MAXINT
@@ -110,10 +110,10 @@ def _of_process(process: Any) -> Iterator[tuple[str, str]]:
 
 
 def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield what a program must not be where supervisord is the root user: it would do so as root."""
+    """Yield the problems of a program under root's supervisord, which would do these things as root."""
     whom = ", ".join(users) or "none"
     if process.uid is None:
-        yield "user", f"must be one of the users for programs of releases ({whom}): without it the program runs as root"
+        yield "user", f"must be one of the users for programs of releases ({whom}): otherwise the program runs as root"
     elif process.uid == _ROOT or process.uid not in _uids(users):
         yield "user", f"must be one of the users for programs of releases: {whom}"
     for key in ("stdout_logfile", "stderr_logfile"):
@@ -122,7 +122,7 @@ def _as_root(section: Section, process: Any, users: Collection[str]) -> Iterator
             allowed = f"must be AUTO, NONE or one of {', '.join(_SAFE_LOGS)}"
             yield key, f"{allowed}: supervisord would write {section.values[key]!a:.200} as root"
         elif value in _SAFE_LOGS and value != os.devnull and getattr(process, f"{key}_maxbytes"):
-            yield f"{key}_maxbytes", f"must be 0: supervisord would rename {value} as root to begin a new file"
+            yield f"{key}_maxbytes", f"must be 0: supervisord would rename {value} as root to start a new file"
 
 
 def _uids(users: Collection[str]) -> set[int]:
@@ -136,7 +136,7 @@ def _uids(users: Collection[str]) -> set[int]:
 
 
 def _unsafe_host(host: str) -> Iterator[str]:
-    """Yield why supervisord must not listen at an address: it would stand still until a name server has answered."""
+    """Yield the reason why supervisord must not listen at an address, which a name server would have to resolve."""
     try:
         ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -144,9 +144,9 @@ def _unsafe_host(host: str) -> Iterator[str]:
 
 
 def _unsafe_path(path: str) -> Iterator[str]:
-    """Yield why root must not make a unix socket: it removes what is there, and gives its owner what is put there since."""
+    """Yield the reason why root must not make a unix socket: it removes an existing file, and gives its owner a new one."""
     if os.path.dirname(path) != _SOCKETS:  # noqa: PTH120 - a text
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):
         kind = "a socket" if stat.S_ISSOCK(os.lstat(path).st_mode) else "a file"
-        yield f"there is {kind} of somebody else's already; supervisord would remove it"
+        yield f"supervisord would remove {kind} of another owner that exists there"

@@ -1,6 +1,6 @@
-"""The sections of program files, before supervisor's own parser sees them: what no release may say, and what would cost too much.
+"""Check the sections of program files before supervisor's own parser: forbidden keys and values, and limits.
 
-Supervisord stands still while they are read, so everything is bounded first.
+Supervisord does nothing else while it reads them, so everything is limited first.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from release_agent.config.programs import ProgramFile
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_KEY = re.compile(r"[\w-]+", re.ASCII)  # with a value a key such as "[x" could be read as the head of a section
+_KEY = re.compile(r"[\w-]+", re.ASCII)  # with a value, a key such as "[x" could count as the head of a section
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-# With a width of its own an expansion could fill the memory.
+# An expansion with a width could fill the memory.
 _EXPANSIONS = re.compile(r"(?:[^%]|%%|%\(\w+\)(?:s|0?[0-9]{0,2}d))*", re.DOTALL)
 _LONGEST_VALUE = 4096
 _MOST_SECTIONS = 64
 _MOST_KEYS = 64
 _MOST_PROCESSES = 64
-_MOST_EXPANSIONS = 64  # of a section: a value may be made of many long ones, for each process again
+_MOST_EXPANSIONS = 64  # of a section: a value may expand to many long ones, for each process
 _LARGEST_START = 1_000_000
 
 
@@ -44,7 +44,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        """Return its head without brackets."""
+        """Return the head of the section without brackets."""
         return f"{self.kind}:{self.name}"
 
     @property
@@ -53,20 +53,20 @@ class Section:
         return members_of(self.values.get("programs", ""))
 
     def problem(self, key: str, text: str) -> Problem:
-        """Make a problem of one of its keys; an empty key: of the section as a whole."""
+        """Make a problem of one of the section's keys; an empty key: of the whole section."""
         return Problem(f"{self.file} [{self.title}]{key and ' '}{key}", text)
 
     def text(self, values: Mapping[str, str] | None = None) -> str:
-        """Return it as a file has it; ``values``: in the place of its own."""
+        """Return the section as in a file; ``values``: instead of its own."""
         given = self.values if values is None else values
         lines = (f"{key}={value}".replace("\n", "\n\t") for key, value in given.items())
         return "\n".join([f"[{self.title}]", *lines, ""])
 
 
 def read(files: Sequence[ProgramFile], current: str, taken: Collection[str]) -> tuple[list[Section], list[Problem]]:
-    """Return the sections of files as supervisord is to have them, and what is wrong with them.
+    """Return the sections of files in the form for supervisord, and their problems.
 
-    ``current``: the path that stands for the release's directory. ``taken``: names of the container's own programs and groups.
+    ``current``: the path for the release's directory. ``taken``: names of the container's own programs and groups.
     """
     if sum(len(file.text) for file in files) > LARGEST:
         return [], [Problem("programs", f"the files have more than {LARGEST} characters together")]
@@ -78,7 +78,7 @@ def read(files: Sequence[ProgramFile], current: str, taken: Collection[str]) -> 
     for section in found:
         problems += _wrong(section, taken)
         if section.title in seen:
-            problems.append(section.problem("", f"is in {seen[section.title].file}, too"))
+            problems.append(section.problem("", f"is also in {seen[section.title].file}"))
         seen[section.title] = section
     grouped = Counter(member for section in found if section.kind == "group" for member in section.members)
     problems += [
@@ -97,33 +97,33 @@ def _of(file: ProgramFile, current: str, problems: list[Problem]) -> list[Sectio
     try:
         given.read_string(file.text, file.path)
     except Error as error:
-        problems.append(Problem(file.path, f"is no file of supervisor's kind: {' '.join(str(error).split())!a:.300}"))
+        problems.append(Problem(file.path, f"is not a configuration file of supervisor: {' '.join(str(error).split())!a:.300}"))
         return []
     found = []
     for head in given.sections():
         kind, _, name = head.partition(":")
         if kind not in KINDS:
-            problems.append(Problem(f"{file.path} [{head!a:.100}]", f"is not for a release; only {', '.join(KINDS)} are"))
+            problems.append(Problem(f"{file.path} [{head!a:.100}]", f"is not allowed in a release; only {', '.join(KINDS)} are"))
         elif not _NAME.fullmatch(name):
-            problems.append(Problem(f"{file.path} [{head!a:.100}]", "must be named by letters, digits, '.', '_' and '-'"))
+            problems.append(Problem(f"{file.path} [{head!a:.100}]", "must have a name of letters, digits, '.', '_' and '-'"))
         else:
-            # Supervisor puts in the directory of the file that it reads, and that is a copy.
+            # Supervisor would expand it to the directory of the file that it reads, which is a copy.
             values = {key: value.replace("%(here)s", here) for key, value in given.items(head)}
-            # `boot` and deployments start it; supervisord alone would do so before there is a release.
+            # `boot` and deployments start it; supervisord would start it before the first release.
             started = {} if kind == "group" else {"autostart": "false"}
             found.append(Section(kind, name, values | started if _is_said(values) else values, file.path))
     return found
 
 
 def _is_said(values: Mapping[str, str]) -> bool:
-    """Whether `autostart` is left out or is one of supervisor's words: what is wrong must not be replaced by what is right."""
+    """Return whether `autostart` is missing or a word of supervisor's; a wrong value must stay, to be reported."""
     return values.get("autostart", "true").lower() in (*YES, *NO)
 
 
 def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
     found = []
     if section.name in taken:
-        found.append(section.problem("", "is the container's own; a release cannot change it: give it another name"))
+        found.append(section.problem("", "is the container's own, which a release cannot change: use another name"))
     if section.kind == "group" and any("%" in name for name in section.members):
         found.append(section.problem("programs", "must name its programs without %"))
     found += [*_too_many(section), *_expanded_twice(section)]
@@ -135,7 +135,7 @@ def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
         elif _CONTROL.search(value):
             found.append(section.problem(key, "has a control character in it"))
         elif not _EXPANSIONS.fullmatch(value):
-            found.append(section.problem(key, "has a % that begins no %(name)s; write %% for a plain one"))
+            found.append(section.problem(key, "has a % that does not start a %(name)s; write %% for a plain one"))
     for key, least, most in (("numprocs", 1, _MOST_PROCESSES), ("numprocs_start", 0, _LARGEST_START)):
         value = section.values.get(key, str(least))
         if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
@@ -150,7 +150,7 @@ def _too_many(section: Section) -> list[Problem]:
 
 
 def _expanded_twice(section: Section) -> list[Problem]:
-    """Return the logs in which a second expansion, which supervisor makes of them alone, could find what the first has made."""
+    """Return the logs that supervisor's second expansion, which only logs have, could change."""
     written = "%%" in section.values.get("environment", "")
     logs = {key: section.values.get(key, "") for key in ("stdout_logfile", "stderr_logfile")}
     text = "supervisor expands it twice: write no %% into it, nor into `environment` if it names a variable"

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 PLAIN = "[program:x]\ncommand=/bin/sleep 600\nuser=nobody\n"
 OF_FILES = {
-    "unknown section": ("[include]\nfiles=/etc/*\n", "supervisor.d/all.conf ['include']: is not for a release"),
-    "default section": ("[DEFAULT]\nuser=root\n" + PLAIN, "['DEFAULT']: is not for a release"),
-    "supervisord itself": ("[supervisord]\nuser=root\n", "['supervisord']: is not for a release"),
-    "event listener": ("[eventlistener:x]\ncommand=x\nevents=TICK_5\n", "['eventlistener:x']: is not for a release"),
-    "rpc interface": ("[rpcinterface:x]\nsupervisor.rpcinterface_factory=os:abort\n", "is not for a release"),
+    "unknown section": ("[include]\nfiles=/etc/*\n", "supervisor.d/all.conf ['include']: is not allowed in a release"),
+    "default section": ("[DEFAULT]\nuser=root\n" + PLAIN, "['DEFAULT']: is not allowed in a release"),
+    "supervisord itself": ("[supervisord]\nuser=root\n", "['supervisord']: is not allowed in a release"),
+    "event listener": ("[eventlistener:x]\ncommand=x\nevents=TICK_5\n", "['eventlistener:x']: is not allowed in a release"),
+    "rpc interface": ("[rpcinterface:x]\nsupervisor.rpcinterface_factory=os:abort\n", "is not allowed in a release"),
     "the agent's own": (PLAIN.replace(":x", ":deploy"), "[program:deploy]: is the container's own"),
     "an agent's name": (PLAIN.replace(":x", ":monitor"), "[program:monitor]: is the container's own"),
     "a process named deploy": (PLAIN + "process_name=deploy\n", "deploy is a name of the agent's own programs"),
@@ -40,7 +40,7 @@ OF_FILES = {
     "no command": ("[program:x]\nuser=nobody\n", "does not specify a command"),
     "no such user": (PLAIN.replace("nobody", "nosuch"), "[program:x] user: Invalid user name nosuch"),
     "root": (PLAIN.replace("nobody", "root"), "[program:x] user: must be one of the users for programs of releases: nobody"),
-    "no user": (PLAIN.replace("user=nobody\n", ""), "without it the program runs as root"),
+    "no user": (PLAIN.replace("user=nobody\n", ""), "otherwise the program runs as root"),
     "another user": (PLAIN.replace("nobody", "daemon"), "[program:x] user: must be one of the users"),
     "log written by root": (PLAIN + "stdout_logfile=/etc/cron.d/x\n", "supervisord would write '/etc/cron.d/x' as root"),
     "root by the name of its group": (
@@ -73,8 +73,8 @@ OF_FILES = {
     "group named as a program": (PLAIN + "[group:x]\nprograms=y\n" + PLAIN.replace(":x", ":y"), "is the name of two groups"),
     "program in two groups": (PLAIN + "[group:a]\nprograms=x\n[group:b]\nprograms=x\n", "program 'x' is in several groups"),
     "unknown variable": (PLAIN + "directory=%(ENV_NO_SUCH)s\n", "[program:x] directory: Format string '%(ENV_NO_SUCH)s'"),
-    "a width": (PLAIN + 'environment=A="%(here)999999999s"\n', "[program:x] environment: has a % that begins no"),
-    "a lone percent": (PLAIN + 'environment=A="100%"\n', "[program:x] environment: has a % that begins no"),
+    "a width": (PLAIN + 'environment=A="%(here)999999999s"\n', "[program:x] environment: has a % that does not start a"),
+    "a lone percent": (PLAIN + 'environment=A="100%"\n', "[program:x] environment: has a % that does not start a"),
     "wrong environment": (PLAIN + "environment=A\n", "[program:x] environment: Unexpected end of key/value pairs"),
     "many processes": (PLAIN + "numprocs=1000000000\nprocess_name=%(process_num)d\n", "must be a whole number from 1 to 64"),
     "many in all": (
@@ -119,11 +119,11 @@ OF_FILES = {
         "[group:x]\nprograms=%(host_node_name)s\n",
         "[group:x] programs: must name its programs without %",
     ),
-    "twice": (PLAIN + PLAIN, "is no file of supervisor's kind"),
-    "no section": ("command=x\n", "is no file of supervisor's kind"),
-    "binary": ("\x00\x01\x02ELF", "is no file of supervisor's kind"),
+    "twice": (PLAIN + PLAIN, "is not a configuration file of supervisor"),
+    "no section": ("command=x\n", "is not a configuration file of supervisor"),
+    "binary": ("\x00\x01\x02ELF", "is not a configuration file of supervisor"),
     "control character": (PLAIN + "directory=/tmp/\x07\n", " directory: has a control character"),
-    "odd name": (PLAIN.replace(":x", ":a b"), "must be named by letters"),
+    "odd name": (PLAIN.replace(":x", ":a b"), "must have a name of letters"),
     "too large": (PLAIN + f";{'x' * 70_000}\n", "at most 65536 in 64 are read"),
     "long value": (PLAIN + f"directory=/{'x' * 5000}\n", "has more than 4096 characters"),
     "many sections": ("".join(PLAIN.replace(":x", f":x{i}") for i in range(65)), "more than 64 sections"),
@@ -177,7 +177,7 @@ def test_variable_of_supervisords_is_not_shown_in_what_is_refused(cold_host: Hos
 
 def test_two_files_cannot_bring_the_same_program(refusing: Host) -> None:
     refusing.repository.commit({"supervisor.d/b.conf": PLAIN})
-    refused(refusing, PLAIN, "supervisor.d/b.conf [program:x]: is in supervisor.d/all.conf, too")
+    refused(refusing, PLAIN, "supervisor.d/b.conf [program:x]: is also in supervisor.d/all.conf")
     (refusing.repository.path / "supervisor.d" / "b.conf").unlink()
 
 

@@ -75,7 +75,7 @@ def test_empty_revision_is_bare(host: Host) -> None:
 def test_supervisorctl_is_given_an_unset_variable_and_starts_nothing(host: Host, verb: str) -> None:
     ran = host.supervisorctl("release", verb, "")
 
-    assert (ran.code, ran.out) == (2, f"release {verb}: an argument is empty; leave it out to do without\n")
+    assert (ran.code, ran.out) == (2, f"release {verb}: an argument is empty; leave it out\n")
     assert host.history() == []
 
 

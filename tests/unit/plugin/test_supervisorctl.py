@@ -141,7 +141,7 @@ def test_an_empty_argument_is_an_unset_variable_and_no_wish_for_the_default(verb
     printed, asked, code = run(verb, words=["release", verb, ""])
 
     assert (asked, code) == ([], LSBInitExitStatuses.INVALID_ARGS)
-    assert printed == [f"release {verb}: an argument is empty; leave it out to do without"]
+    assert printed == [f"release {verb}: an argument is empty; leave it out"]
 
 
 @pytest.mark.parametrize(
