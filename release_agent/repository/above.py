@@ -1,8 +1,8 @@
-"""What files of attributes and of ignored names say of a part of a repository from the directories above it.
+"""Translate files of attributes and ignored names above a part of a repository for that part.
 
-git reads these files in a working tree. That of a release is the part alone, so what the files above say of it is
-written anew, for the file of the lowest rank that git reads: core.attributesFile, core.excludesFile. That is their rank
-in a checkout of the whole repository, too.
+git reads these files in a working tree. The working tree of a release is only the part. So the rules of the files above
+go into core.attributesFile and core.excludesFile, which have the lowest rank for git. The files above have the same
+rank in a checkout of the whole repository.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    # What one file says, and the directories from its own one to the part, by their names.
+    # The text of one file, and the names of the directories from its own one to the part.
     Said = tuple[str, Sequence[str]]
 
 _MACRO, _ANY = "[attr]", "**"
@@ -22,7 +22,7 @@ _CLASSES = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A
 
 
 def attributes(files: Iterable[Said]) -> str:
-    """Return the lines of ``.gitattributes`` files, the topmost first, that are about files of the part, as about it alone."""
+    """Return the lines of ``.gitattributes`` files, the topmost first, that apply to the part, with patterns relative to it."""
     return "".join(f"{line}\n" for number, (text, way) in enumerate(files) for line in _attributes(text, way, top=number == 0))
 
 
@@ -56,7 +56,7 @@ def _excludes(text: str, way: Sequence[str]) -> Iterable[str]:
 
 
 def _divided(line: str) -> tuple[str, str]:
-    """Return the pattern of a line and the attributes behind it; a pattern may be quoted as C has it."""
+    """Return the pattern of a line and the attributes behind it; a pattern may be quoted as in C."""
     quoted = re.match(r'"((?:[^"\\]|\\.)*)"', line)
     if quoted:
         plain = codecs.escape_decode(quoted[1].encode("utf-8", "surrogateescape"))[0]
@@ -71,7 +71,7 @@ def _quoted(pattern: str) -> str:
 
 
 def _below(pattern: str, way: Sequence[str]) -> Iterable[str]:
-    """Return the patterns that match in the part what one matches from above; "/" for the part itself."""
+    """Return patterns for the part with the same matches as one from above; "/" for the part itself."""
     if "/" not in pattern:
         return [pattern]  # a name, at any depth
     found = {tuple(pattern.removeprefix("/").split("/"))}
@@ -81,7 +81,7 @@ def _below(pattern: str, way: Sequence[str]) -> Iterable[str]:
 
 
 def _after(steps: tuple[str, ...], name: str) -> set[tuple[str, ...]]:
-    """Return what is left of a pattern, by its steps, behind a directory that it leads through."""
+    """Return the rest of a pattern, by its steps, after a directory that it leads through."""
     if not steps:
         return set()
     if steps[0] == _ANY:
@@ -90,7 +90,7 @@ def _after(steps: tuple[str, ...], name: str) -> set[tuple[str, ...]]:
 
 
 def _matches(step: str, name: str) -> bool:
-    """Return whether one step of a pattern matches a name, as git's wildmatch has it."""
+    """Return whether one step of a pattern matches a name, as in git's wildmatch."""
     expression, place = "", 0
     while place < len(step):
         letter = step[place]
@@ -112,12 +112,12 @@ def _matches(step: str, name: str) -> bool:
             expression += re.escape(letter)
     try:
         return re.fullmatch(expression, name, re.DOTALL) is not None
-    except re.error:  # a range that ends before it begins
+    except re.error:  # a range that ends before its start
         return False
 
 
 def _listed(letters: str) -> str:
-    """Return the letters of a bracket as Python's expressions have them; ranges stay."""
+    """Return the letters of a bracket for Python's expressions; ranges stay."""
     found = re.findall(r"\[:(\w+):\]|\\(.)|(.)", letters, re.DOTALL)
     return "".join(
         _CLASSES.get(named, "") if named else re.escape(escaped) if escaped else plain if plain == "-" else re.escape(plain)

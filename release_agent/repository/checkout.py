@@ -1,4 +1,4 @@
-"""Write the files of one repository's commits into a directory: all of them, or what lies between two commits."""
+"""Write the files of one repository's commits into a directory: all of them, or the difference between two commits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
     from release_agent.system.sharing import Sharing
 
-# Attributes by which git may write a file otherwise than it is committed, and their values by which it does.
+# Attributes that may make git convert a file, and their values that do.
 _CONVERTING = ("text", "eol", "crlf", "ident", "working-tree-encoding")
 _CONVERTS = re.compile(r"eol\0crlf|ident\0set|working-tree-encoding\0(?!unspecified|unset|set).*")
 _LONGEST_SAYING = 500
@@ -49,7 +49,7 @@ _LONGEST_SAYING = 500
 class Checkout:
     """Writes one repository's files as a checkout of git would: modes, symlinks, line endings.
 
-    Every method leaves each file with the content that its commit's id stands for, and raises Failed and Refused.
+    Every method leaves each file with the content of its commit's id, and raises Failed and Refused.
     """
 
     def __init__(self, repository: Repository, part: Part, view: View, clock: Clock) -> None:
@@ -76,7 +76,7 @@ class Checkout:
             self._write_some(difference.come, directory)
 
     def share(self, commit: str, old: Path, directory: Path, sharing: Sharing) -> int:
-        """Write a commit's files into an empty directory, sharing those that ``old`` has; returns how many were written."""
+        """Write a commit's files into an empty directory, sharing those of ``old``; returns the number of written files."""
         with writing(self._repository, directory):
             entries = self._entries(commit)
             regular = [entry.path for entry in entries if entry.mode in REGULAR]
@@ -84,9 +84,9 @@ class Checkout:
             return self._put_right(commit, entries, directory, shared=True)
 
     def restore(self, commit: str, directory: Path) -> int:
-        """Turn a directory, whatever programs did to it, into what write() would make of it; returns how many files were written.
+        """Restore a directory to the result of write(); returns the number of written files.
 
-        No file of it is shared with another release afterwards.
+        Afterwards it shares no file with another release.
         """
         with writing(self._repository, directory):
             return self._put_right(commit, self._entries(commit), directory)
@@ -104,7 +104,7 @@ class Checkout:
         refuse_submodules(self._repository, entries)
         attributes = [entry for entry in entries if _has_attributes(entry)]
         extra, lost = unlike_a_checkout(entries, directory, Expected(self.rights, links=shared), self._hashes, self._clock)
-        # A converted file cannot be compared: if a program gave it its committed content, a checkout would not.
+        # A converted file cannot be compared, because its committed content is not the content of a checkout.
         converted = self._converted(entries, directory, attributes) if attributes or self._part.attributes(commit) else []
         again = {entry.path: entry for entry in (*lost, *converted)}
         take_away(directory, extra, self._clock)
@@ -113,7 +113,7 @@ class Checkout:
         return len(again)
 
     def _converted(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry]) -> list[TreeEntry]:
-        """Return the files that git does not write as they are committed, as files of attributes say."""
+        """Return the files that git converts, by the files of attributes."""
         objects.check(self._view.cat, (entry.object_id for entry in attributes))
         with self._index_of(attributes, directory) as index:
             command = ["check-attr", "--cached", "--stdin", "-z", *_CONVERTING]
@@ -123,7 +123,7 @@ class Checkout:
         return [entry for entry in entries if entry.mode in REGULAR and entry.path in converted]
 
     def _write_some(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry] = ()) -> None:
-        """Write files into the place where none of them is; ``attributes``: files that say how these are converted."""
+        """Write files into a directory that has none of them; ``attributes``: files that define their conversion."""
         for some in portions(entries):
             listed = {entry.path: entry for entry in (*attributes, *some)}.values()
             with self._index_of(listed, directory) as index:
@@ -140,7 +140,7 @@ class Checkout:
             yield index
 
     def _prove(self, index: Path, directory: Path, written: Sequence[TreeEntry], listed: Iterable[TreeEntry]) -> None:
-        """Raise GitFailedError unless the files of an index that were written are as their commit has them."""
+        """Raise GitFailedError unless the written files of an index agree with their commit."""
         converted = differing(written, directory, self._clock)
         if converted:
             self._require_converted(index, directory, converted)
@@ -178,16 +178,16 @@ class Checkout:
             raise GitFailedError(message)
 
     def _write_converted(self, index: Path, directory: Path, listed: Iterable[TreeEntry], converted: Sequence[TreeEntry]) -> None:
-        """Write the converted files again, from checked copies of their objects: these files cannot be hashed themselves.
+        """Write the converted files again, from checked copies of their objects, because these files cannot be hashed themselves.
 
-        What git read from the repository when it wrote them may have been replaced before the objects were checked.
+        Somebody may have replaced the objects that git read before they were checked.
         """
         attributes = [entry for entry in listed if _has_attributes(entry)]
         self._view.copy(entry.object_id for entry in (*attributes, *converted))
         self._view.write_copied(index, directory, _listed(converted))
 
     def _hashes(self, directory: Path, paths: Sequence[str]) -> list[str]:
-        """Return the ids that git would give to regular files as they are, not converted."""
+        """Return the ids that git would give to regular files without conversion."""
         told = "".join(f"{path}\n" for path in paths)
         command = ["hash-object", "--no-filters", "--stdin-paths"]
         with self._view.index() as index:
@@ -205,7 +205,7 @@ def writing(repository: Repository, directory: Path) -> Iterator[None]:
         # git does not always print why it could not write.
         if os.strerror(errno.ENOSPC) in str(error) or is_full(directory):
             raise disk_full(message) from error
-        hint = "look at the disk and the repository: git fsck --full"
+        hint = "check the disk and the repository: git fsck --full"
         raise Failed(Code.BUILD_FAILED, message, hint=hint) from error
 
 

@@ -1,4 +1,4 @@
-"""What lies between two trees, proved from their ids on: only directories that differ are read."""
+"""Find the difference between two trees, proved from their ids on; only directories that differ are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from release_agent.repository.objects import Cat
 
-# Whole entries of a tree: most of two versions are the same, and need not be looked into.
+# Whole entries of a tree: most of two versions are the same, and need no look.
 _ENTRY = {20: re.compile(rb"\d+ [^\0]+\0.{20}", re.DOTALL), 32: re.compile(rb"\d+ [^\0]+\0.{32}", re.DOTALL)}
 
 _Entries = dict[str, tuple[str, str]]  # mode and object id by name
@@ -21,7 +21,7 @@ _Entries = dict[str, tuple[str, str]]  # mode and object id by name
 
 @dataclass(frozen=True)
 class TreeDifference:
-    """Paths that go from one tree to another, and files that come; a file that changes is in both.
+    """The removed paths and the new files between two trees; a changed file is in both.
 
     ``gone``: relative paths, of files or whole directories.
     """
@@ -30,12 +30,12 @@ class TreeDifference:
     come: Sequence[TreeEntry]
 
     def names(self) -> set[str]:
-        """Return the names, without directories, of all files that it says anything about."""
+        """Return the names, without directories, of all files in the difference."""
         return {path.rpartition("/")[2] for path in (*self.gone, *(entry.path for entry in self.come))}
 
 
 def difference(cat: Cat, old: str, new: str) -> TreeDifference:
-    """Return what lies between the files of two trees, by their ids; raises GitFailedError."""
+    """Return the difference between the files of two trees, by their ids; raises GitFailedError."""
     gone: list[str] = []
     come: list[TreeEntry] = []
     level = [("", old, new)]

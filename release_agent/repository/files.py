@@ -1,4 +1,4 @@
-"""Look at the files of a release: regular files only, in pieces."""
+"""Read and compare the files of a release: only regular files, in pieces."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from release_agent.repository.objects import TreeEntry
     from release_agent.system.clock import Clock
 
-    # The ids that git would give to regular files of a directory, not converted.
+    # The ids that git would give to regular files of a directory without conversion.
     Hashes = Callable[[Path, Sequence[str]], list[str]]
 
-# How a file begins, and its longest size in bytes, that stands for one that Git LFS keeps elsewhere.
+# The start of a pointer of Git LFS, and its longest size in bytes.
 _POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
 _PORTION = 5_000  # files; the more at a time, the more memory
-# What git's checkout makes with the agent's umask.
+# The modes of git's checkout with the agent's umask.
 REGULAR = {"100644": 0o644, "100755": 0o755}
-# Extended attributes that let somebody do more than the mode says.
+# Extended attributes that allow more than the mode.
 _GRANTING = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
 _KINDS = {
     stat.S_IFIFO: "fifo",
@@ -43,7 +43,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Rights:
-    """Who may do what with a directory or a file: its mode, owner, group, and the attributes that grant more."""
+    """The rights of a directory or a file: its mode, owner, group, and the attributes that grant more."""
 
     mode: int
     owner: int
@@ -52,11 +52,11 @@ class Rights:
 
     @classmethod
     def of(cls, path: str, there: os.stat_result) -> Rights:
-        """Return the rights of a path that is no link."""
+        """Return the rights of a path, which must not be a link."""
         return cls(stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, _granting(path))
 
     def give(self, path: str) -> None:
-        """Give them to a directory that is no link; raises OSError."""
+        """Set the rights of a directory, which must not be a link; raises OSError."""
         os.chown(path, self.owner, self.group, follow_symlinks=False)
         for name in _granting(path).keys() - self.granting.keys():
             os.removexattr(path, name)
@@ -67,16 +67,16 @@ class Rights:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a checkout makes, besides content: ``rights`` are those of a new directory.
+    """The properties of a checkout besides content: ``rights``: of a new directory.
 
-    ``links``: a file may be a hard link; whoever has the other one changes both.
+    ``links``: accept hard links; a change through the other name changes both.
     """
 
     rights: Rights
     links: bool
 
     def fits(self, path: str, there: os.stat_result, mode: str) -> bool:
-        """Return whether a regular file is as a checkout makes one of this mode of git's, whatever its content."""
+        """Return whether a regular file has the properties of a checkout for this mode of git's, with any content."""
         made = (REGULAR.get(mode), self.rights.owner, self.rights.group)
         is_new = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == made
         return is_new and (self.links or there.st_nlink == 1) and not _granting(path)
@@ -91,7 +91,7 @@ def _granting(path: str) -> dict[str, bytes]:
 
 
 def put_right(directory: Path, place: str, rights: Rights) -> None:
-    """Give rights to a directory and to those on the way to a place below it, up to the first that is none; raises OSError."""
+    """Set the rights of a directory and of the directories down to a path below it; raises OSError."""
     for path in (directory, *(directory / place[:end] for end in slashes(place)), directory / place):
         there = path.lstat() if os.path.lexists(path) else None
         if there is None or not stat.S_ISDIR(there.st_mode):
@@ -101,12 +101,12 @@ def put_right(directory: Path, place: str, rights: Rights) -> None:
 
 
 def differing(entries: Iterable[TreeEntry], directory: Path, clock: Clock) -> list[TreeEntry]:
-    """Return the entries whose file is not there as the commit has it, byte by byte; raises Cancelled."""
+    """Return the entries whose file is missing or differs from the commit, byte by byte; raises Cancelled."""
     return [entry for entry in entries if not _is_as_committed(entry, f"{directory}/{entry.path}", clock)]
 
 
 def pointers(entries: Iterable[TreeEntry], directory: Path) -> list[TreeEntry]:
-    """Return the entries whose file is written as a pointer of Git LFS; raises OSError."""
+    """Return the entries whose file is a pointer of Git LFS; raises OSError."""
     return [entry for entry in entries if entry.mode in REGULAR and _is_pointer(f"{directory}/{entry.path}")]
 
 
@@ -118,12 +118,12 @@ def _is_pointer(path: str) -> bool:
 
 
 def take_away(directory: Path, paths: Iterable[str], clock: Clock) -> None:
-    """Remove files, links and whole directories, and the directories that this leaves empty; raises OSError, Cancelled."""
+    """Remove files, links and whole directories, and the directories that become empty; raises OSError, Cancelled."""
     for path in paths:
         clock.check()
         place = directory / path
         remove(place)
-        with suppress(OSError):  # there is something else in it
+        with suppress(OSError):  # it has other contents
             while (place := place.parent) != directory:
                 place.rmdir()
 
@@ -131,7 +131,7 @@ def take_away(directory: Path, paths: Iterable[str], clock: Clock) -> None:
 def unlike_a_checkout(
     entries: Iterable[TreeEntry], directory: Path, expected: Expected, hashes: Hashes, clock: Clock
 ) -> tuple[list[str], list[TreeEntry]]:
-    """Return the paths that a checkout would not have made, and the entries whose file is not as it would have made it.
+    """Return the paths that a checkout does not make, and the entries whose file differs from a checkout.
 
     Converted files are among the latter: their content cannot be compared. Each directory gets its rights.
     Raises OSError, Cancelled.
@@ -164,7 +164,7 @@ def unlike_a_checkout(
 
 
 def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, clock: Clock) -> set[str]:
-    """Return the paths whose file has the content that its entry's id stands for."""
+    """Return the paths whose file has the content of its entry's id."""
     plain = [entry for entry in entries if not _is_odd(entry.path)]
     odd = [entry for entry in entries if _is_odd(entry.path)]
     same = {entry.path for entry in odd if _is_as_committed(entry, f"{directory}/{entry.path}", clock)}
@@ -175,18 +175,18 @@ def _with_their_id(entries: list[TreeEntry], directory: Path, hashes: Hashes, cl
 
 
 def portions(entries: Sequence[TreeEntry]) -> Iterator[Sequence[TreeEntry]]:
-    """Yield the entries in portions of a size that git is given at a time."""
+    """Yield the entries in portions for one call of git."""
     for start in range(0, len(entries), _PORTION):
         yield entries[start : start + _PORTION]
 
 
 def _is_odd(path: str) -> bool:
-    """Whether git cannot read a path from a line: it reads a quotation mark at the beginning, and drops a carriage return."""
+    """Return whether git cannot read a path from a line, because it starts with a quotation mark or ends with a return."""
     return "\n" in path or path.startswith('"') or path.endswith("\r")
 
 
 def slashes(path: str) -> Iterator[int]:
-    """Yield where the slashes of a path are."""
+    """Yield the positions of the slashes in a path."""
     end = path.find("/")
     while end >= 0:
         yield end
@@ -194,9 +194,9 @@ def slashes(path: str) -> Iterator[int]:
 
 
 def digest(path: Path, clock: Clock) -> str:
-    """Return what a path holds: kind, mode and hash of a regular file or a link; only the kind of anything else.
+    """Return the digest of a path: kind, mode and hash of a regular file or a link; only the kind of anything else.
 
-    A FIFO or a device is never opened; ``unreadable`` stands for a file that may not be read.
+    It never opens a FIFO or a device; ``unreadable`` marks a file without read access.
     """
     try:
         there = path.lstat()
@@ -229,9 +229,9 @@ def unreadable(directory: Path, names: Collection[str], most: int, clock: Clock)
 
 
 def beside(directory: Path, places: Collection[str], clock: Clock) -> dict[str, str]:
-    """Return what lies in a release beside the places of its repositories, and places that are links: digests by path.
+    """Return the digests, by path, of everything beside the places of a release's repositories, and of places that are links.
 
-    The path of a directory ends in ``/``. Nothing is beside a repository that fills the release.
+    The path of a directory ends in ``/``. A repository that is the whole release has nothing beside it.
     """
     found: dict[str, str] = {}
     above = [] if "." in places else [directory]
@@ -249,7 +249,7 @@ def beside(directory: Path, places: Collection[str], clock: Clock) -> dict[str, 
 
 
 def _listed(directory: Path) -> list[Path]:
-    """Return what is in a directory; nothing if it cannot be read, which git says of the repositories in it."""
+    """Return the contents of a directory; nothing if it is unreadable, which git reports for the repositories in it."""
     try:
         return list(directory.iterdir())
     except OSError:

@@ -33,11 +33,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LISTED = re.compile(r"(?P<mode>[0-7]{6}) [a-z]+ [0-9a-f]+ +(?P<size>[0-9]+|-|BAD)\t(?P<path>.+)", re.DOTALL)
 _BLOCK = 4096
 _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
-# What git passes on from ssh-keygen; the name is that of the list of signers.
+# The message of ssh-keygen in git's output; the name comes from the list of signers.
 _GOOD_SIGNATURE = re.compile(r'^Good "git" signature for (.+) with \S+ key \S+$', re.MULTILINE)
 _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
-# Files that git reads whole in a directory of files, also if they are pipes, for which it would wait.
+# Files that git reads completely, even if they are pipes, for which it would wait.
 _READ_BY_GIT = (ATTRIBUTES, IGNORE)
 _SUBJECTS = 10
 _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
@@ -45,7 +45,7 @@ _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_sig
 
 @dataclass(frozen=True)
 class Changes:
-    """The commits between two: how many are added, how many are removed, and the subjects of the newest ones."""
+    """The commits between two: the numbers of added and removed ones, and the subjects of the newest ones."""
 
     count: int
     back: int
@@ -74,7 +74,7 @@ class GitRepository:
         return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
 
     def look_again(self) -> None:
-        """Forget the references, and end the git that has opened the store of objects."""
+        """Drop the cached references, and end the git process that has opened the store of objects."""
         self.__dict__.pop("refs", None)
         self.close()
 
@@ -95,23 +95,23 @@ class GitRepository:
         if head is None or head.kind != "commit":
             raise Refused(
                 Code.REVISION_NOT_A_COMMIT,
-                f"{revision} in repository {self.name} ({self.path}) leads to no commit that is there",
+                f"{revision} in repository {self.name} ({self.path}) leads to no existing commit",
                 hint="fetch the repository whole, or tag a commit",
             )
         return head.object_id
 
     def identity(self, commit: str) -> str:
-        """Return the commit; of a part of a repository, what every commit has that makes the same release. Raises Refused."""
+        """Return the commit; for a part of a repository, the identity of the part. Raises Refused."""
         with self._view.readable():
             return self._part.identity(commit)
 
     def attributes(self, commit: str) -> str:
-        """Return what attributes say of the part from above it, empty for all of a repository; raises Refused."""
+        """Return the attributes of the part from the directories above it, empty for a whole repository; raises Refused."""
         with self._view.readable():
             return self._part.attributes(commit)
 
     def read(self, commit: str, name: str) -> str | None:
-        """Return the text of a regular file at the top of a commit, as its id stands for it; None if it has none of that name.
+        """Return the text of a regular file at the top of a commit, proved by its id; None if there is none of that name.
 
         Raises Refused (release-toml-invalid) for a file that is larger than any text.
         """
@@ -123,7 +123,7 @@ class GitRepository:
             if head and head.size > LARGEST_TEXT:
                 raise Refused(
                     Code.RELEASE_TOML_INVALID,
-                    f"{name} of repository {self.name} has {head.size} bytes; {LARGEST_TEXT} are read at most",
+                    f"{name} of repository {self.name} has {head.size} bytes, and the limit is {LARGEST_TEXT}",
                     hint="make it smaller in the repository, and tag again",
                 )
             _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
@@ -132,7 +132,7 @@ class GitRepository:
     def matching(self, commit: str, pattern: str) -> dict[str, str]:
         """Return the texts of programs in a commit by path; ``pattern``: a path with a shell pattern in its last name.
 
-        Raises Failed (programs-invalid) for something else than a regular file, and for too many or too large ones.
+        Raises Failed (programs-invalid) for anything except regular files, and for too many or too large ones.
         """
         directory, _, wanted = pattern.rpartition("/")
         with self._view.readable():
@@ -149,7 +149,7 @@ class GitRepository:
         odd = [entry.path for entry in entries if entry.mode not in REGULAR]
         why = f"{', '.join(odd)}: it is a link or a directory, not a file" if odd else ""
         if len(entries) > programs.MOST_FILES or size > programs.LARGEST:
-            why = f"they have {size} bytes in {len(entries)} files; at most {programs.LARGEST} in {programs.MOST_FILES} are read"
+            why = f"they have {size} bytes in {len(entries)} files; the limit is {programs.LARGEST} in {programs.MOST_FILES}"
         if why:
             message = f"cannot read the programs of repository {self.name}: {why}"
             raise Failed(Code.PROGRAMS_INVALID, message, hint="fix it, or `programs` in release.toml, and tag again")
@@ -157,7 +157,7 @@ class GitRepository:
     def size(self, commit: str) -> tuple[int, int]:
         """Return the size of a checkout of a commit: bytes in whole blocks, and number of files.
 
-        Raises Refused if a file is not there, as in a partial clone, or is a submodule.
+        Raises Refused if a file is missing, as in a partial clone, or is a submodule.
         """
         listed = self._view.read(["ls-tree", "-r", "-l", "-z", self._tree(commit)]).split("\0")
         entries = [_LISTED.fullmatch(line) for line in listed if line]
@@ -168,12 +168,12 @@ class GitRepository:
         return _blocks(int(entry["size"]) for entry in entries if entry), len(entries)
 
     def difference(self, old: str, new: str) -> TreeDifference:
-        """Return what lies between the files of two commits; raises Refused."""
+        """Return the difference between the files of two commits; raises Refused."""
         with self._view.readable():
             return difference(self._view.cat, self._part.tree(old), self._part.tree(new))
 
     def size_of(self, entries: Sequence[TreeEntry]) -> int:
-        """Return the bytes, in whole blocks, of some files of a commit; raises Refused if one is not there."""
+        """Return the bytes, in whole blocks, of some files of a commit; raises Refused if one is missing."""
         refuse_submodules(self._repository, entries)
         heads = self._view.heads([entry.object_id for entry in entries])
         absent = [entry.path for entry, head in zip(entries, heads, strict=True) if head is None]
@@ -194,14 +194,14 @@ class GitRepository:
     def drift(self, commit: str, directory: Path, only: Sequence[str] = ()) -> dict[str, str]:
         """Return what ``git status`` would list in ``directory``: digest of the present content, by path.
 
-        ``only``: look at these paths alone, where nothing else can have changed. Files that the commit's own .gitignore
-        names do not count. A path that is gone has the digest ``missing``; the digest of one that the commit does not
-        have begins with ``added``. An untracked directory ends in ``/``.
+        ``only``: look only at these paths, if no others can have changed. Files that the commit's own .gitignore
+        names do not count. A removed path has the digest ``missing``; the digest of one that the commit does not
+        have starts with ``added``. An untracked directory ends in ``/``.
         Raises Failed if git fails, or if it would read a pipe or a huge file.
         """
         for path, what in () if only else unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
-            message = f"{directory / path} is a {what}, which git cannot be given to read"
-            raise Failed(Code.BUILD_FAILED, message, hint="remove it; a build hook may have made it")
+            message = f"{directory / path} is a {what}, which git must not read"
+            raise Failed(Code.BUILD_FAILED, message, hint="remove the file; a build hook may have made it")
         with writing(self._repository, directory), self._view.index() as index:
             self._part.enter(commit)
             tree = self._part.tree(commit)
@@ -221,9 +221,9 @@ class GitRepository:
         return found | {path: f"{ADDED} {digest(directory / path, self._clock)}" for path in added.split("\0") if path}
 
     def _topmost_added(self, tree: str, paths: Sequence[str]) -> list[str]:
-        """Return, for each path, the highest directory above it that the tree does not have, or else the path itself.
+        """Return, for each path, the highest directory above it that is not in the tree, or the path itself.
 
-        That is what git lists.
+        Git lists these.
         """
         above = [[path[:end] for end in slashes(path)] for path in paths]
         asked = dict.fromkeys(parent for parents in above for parent in parents)
@@ -236,7 +236,7 @@ class GitRepository:
     def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> str:
         """Return the name of the allowed signer who signed a tag object (git's SSH signatures); raises Refused if none did.
 
-        git checks a copy that is proved by its id: it would take what lies in the store at that moment for the tag.
+        git checks a copy that is proved by its id, because the object in the store may be replaced at any moment.
         The name inside the tag object must be the tag's own: a signed v1.3
         under the name of v1.4 would pass a bare ``git verify-tag``.
         """
@@ -246,13 +246,13 @@ class GitRepository:
             raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} is not signed", hint=_SIGN_HINT)
         headers, _, body = self._tag(object_id).partition("\n\n")
         if _SSH_SIGNATURE not in body:
-            raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} carries no SSH signature", hint=_SIGN_HINT)
+            raise Refused(Code.TAG_UNSIGNED, f"tag {tag} in repository {self.name} has no SSH signature", hint=_SIGN_HINT)
         named = re.search(r"^tag (.*)$", headers, re.MULTILINE)
         if not named or named[1] != tag:
             raise Refused(
                 Code.SIGNATURE_BAD,
-                f"what {tag} names in repository {self.name} was signed as {named[1] if named else 'nothing'}",
-                hint="somebody moved the tag after it was signed; find out who",
+                f"the tag object of {tag} in repository {self.name} was signed as {named[1] if named else 'nothing'}",
+                hint="find out who moved the tag after it was signed",
             )
         options = ["-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={allowed_signers}"]
         if revoked_signers:
@@ -280,7 +280,7 @@ class GitRepository:
             return self._part.tree(commit)
 
     def _tag(self, object_id: str) -> str:
-        """Return the text of a tag object, which is what its id stands for; raises Refused."""
+        """Return the text of a tag object, proved by its id; raises Refused."""
         with self._view.readable():
             _, content = objects.contents(self._view.cat, [object_id])[object_id]
         return content.decode("utf-8", "replace")
@@ -301,7 +301,7 @@ def _blocks(sizes: Iterable[int]) -> int:
 
 
 def _require_signers(allowed: str, revoked: str) -> None:
-    """Raise Refused unless the files of signers can be read: without them no tag passes, whoever signed it."""
+    """Raise Refused unless the files of signers can be read: without them no tag is accepted."""
     for what, file in (("allowed", allowed), ("revoked", revoked)):
         if file and not is_regular(file):
             raise Refused(

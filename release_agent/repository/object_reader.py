@@ -1,4 +1,4 @@
-"""One git that answers every question about a repository's objects: starting it anew takes longer than most answers."""
+"""One git process for all questions about a repository's objects, because a start takes longer than most answers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ObjectReader:
     """A ``git cat-file --batch-command`` that runs from the first question until close(), or until a question fails."""
 
     def __init__(self, make_call: Callable[[], GitCall], clock: Clock) -> None:
-        """``make_call``: returns how git is called; it may raise what ask() is to raise."""
+        """``make_call``: returns the call of git; its errors become errors of ask()."""
         self._make_call = make_call
         self._clock = clock
         self._running: _Running | None = None
 
     def ask(self, questions: str, take: Callable[[bytes], bool], seconds: float = READING) -> None:
-        """Pass on the answers, in pieces, until ``take`` returns that they are whole.
+        """Pass on the answers, in pieces, until ``take`` returns that they are complete.
 
-        ``questions``: lines as git-cat-file(1) has them. Raises GitFailedError, also after so many seconds and after half a
+        ``questions``: lines as in git-cat-file(1). Raises GitFailedError, also after so many seconds and after half a
         minute of silence, and Cancelled if a signal has asked to stop.
         """
         try:
@@ -42,7 +42,7 @@ class ObjectReader:
                 self._running = _Running(self._make_call())
             self._exchange(self._running, questions.encode(), take, seconds)
         except BaseException:
-            # What this git still prints would be taken for the answer to the next question.
+            # The rest of this git's output would count as the answer to the next question.
             self.close()
             raise
 
@@ -99,10 +99,10 @@ class _Running:
             os.set_blocking(descriptor, False)
 
     def last_words(self, errors: bytearray) -> str:
-        """Return what git, which has closed a pipe, has to say."""
+        """Return the last messages of a git that has closed a pipe."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE)
-        with suppress(BlockingIOError):  # something that git started may hold the pipe
+        with suppress(BlockingIOError):  # a child of git may hold the pipe
             while data := os.read(self.messages, PIECE):
                 keep_first(errors, data)
         return errors.decode("utf-8", "replace").strip() or f"git {_VERB} ended with {self._process.returncode}"
@@ -113,7 +113,7 @@ class _Running:
 
 
 def _sent(pipe: int, data: memoryview) -> int:
-    """Return how many bytes a pipe has taken; none if git has ended, which its output will show."""
+    """Return the number of bytes that a pipe has taken; 0 if git has ended, which its output will show."""
     with suppress(BlockingIOError, BrokenPipeError):
         return os.write(pipe, data[:PIECE])
     return 0

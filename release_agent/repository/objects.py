@@ -1,8 +1,8 @@
 """Read git's objects and check each against its id.
 
-git does not: the content of a loose object that somebody replaced in the store
-under the same id is checked out without a word. From the id of a commit
-on, everything that this module returns is proved by its hash.
+git does not: it silently checks out a loose object that somebody replaced in the
+store under the same id. This module proves everything that it returns by its hash,
+from the id of a commit on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from release_agent.repository.process import LARGEST_LIST, GitFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    # Streams what `git cat-file --batch` prints of ids into a function, until that returns that it has all.
+    # Streams the output of `git cat-file --batch` for ids into a function, until that returns that it is complete.
     Cat = Callable[[Iterable[str], Callable[[bytes], bool]], None]
 
 DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
@@ -36,14 +36,14 @@ class TreeEntry:
 
 
 def hasher(object_id: str, kind: str, size: int) -> hashlib._Hash:
-    """Begin the hash of an object, in the algorithm of an id; its content is still to be added."""
+    """Start the hash of an object, in the algorithm of an id; the caller adds its content."""
     made = hashlib.new(_ALGORITHMS[len(object_id)], usedforsecurity=False)
     made.update(f"{kind} {size}\0".encode())
     return made
 
 
 def check(cat: Cat, object_ids: Iterable[str]) -> None:
-    """Raise GitFailedError unless every object is there and its content has its id; memory does not grow with their size."""
+    """Raise GitFailedError unless every object exists and its content has its id; memory does not grow with their size."""
     wanted = list(dict.fromkeys(object_ids))
     if wanted:
         batch = _Batch(wanted)
@@ -66,7 +66,7 @@ def entry_of(cat: Cat, tree: str, name: str) -> TreeEntry | None:
 
 
 def in_directory(cat: Cat, tree: str, directory: str) -> list[TreeEntry]:
-    """Return what a directory below a tree holds, proved from the tree's id on; nothing if there is no such directory."""
+    """Return the entries of a directory below a tree, proved from the tree's id on; none without such a directory."""
     for wanted in filter(None, directory.split("/")):
         below = entry_of(cat, tree, wanted)
         if below is None or below.mode != DIRECTORY:
@@ -121,7 +121,7 @@ def _entries(tree: bytes, id_bytes: int) -> Iterable[tuple[str, str, str]]:
 def head_of_entry(head: bytes) -> tuple[str, str]:
     """Return mode and name of an entry; raises GitFailedError for a name that would lead out of its directory.
 
-    git looks at the names of files only: an empty directory can have any.
+    git checks only the names of files; an empty directory can have any name.
     """
     mode, _, name = head.partition(b" ")
     # Old programs wrote directories as 040000.
@@ -132,13 +132,13 @@ def head_of_entry(head: bytes) -> tuple[str, str]:
 
 
 def damaged() -> GitFailedError:
-    """Make the error for a tree that is no list of files."""
-    return GitFailedError("a directory of the commit is damaged: it is no list of files")
+    """Make the error for a tree that is not a list of files."""
+    return GitFailedError("a directory of the commit is damaged: it is not a list of files")
 
 
 @dataclass(frozen=True)
 class ObjectHead:
-    """What git says of an object: its id, its kind, and its size in bytes."""
+    """Git's description of an object: its id, its kind, and its size in bytes."""
 
     object_id: str
     kind: str
@@ -146,7 +146,7 @@ class ObjectHead:
 
 
 class Listing:
-    """Takes what ``git cat-file --batch-check`` prints in pieces: a line for each name asked for."""
+    """Takes the output of ``git cat-file --batch-check`` in pieces: a line for each requested name."""
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
@@ -160,7 +160,7 @@ class Listing:
         return self._text.count(b"\n") >= self._wanted
 
     def heads(self) -> list[ObjectHead | None]:
-        """Return what the lines say, None for an object that is missing; raises GitFailedError."""
+        """Return the parsed lines, None for a missing object; raises GitFailedError."""
         return [_head(line) for line in self._text.decode("utf-8", "replace").splitlines()]
 
 
@@ -174,7 +174,7 @@ def _head(line: str) -> ObjectHead | None:
 
 
 class _Batch:
-    """Takes the output of ``git cat-file --batch`` in pieces: header, content, line break, for each object asked for."""
+    """Takes the output of ``git cat-file --batch`` in pieces: header, content, line break, for each requested object."""
 
     def __init__(self, wanted: list[str], *, keep: bool = False) -> None:
         self.kept: dict[str, tuple[str, bytes]] = {}
@@ -188,7 +188,7 @@ class _Batch:
         self._content: list[bytes] = []
 
     def feed(self, data: bytes) -> bool:
-        """Take the next piece; returns whether every object has come, whole.
+        """Take the next piece; returns whether every object has come completely.
 
         Raises GitFailedError for an object that is missing or has other content.
         """

@@ -1,4 +1,4 @@
-"""The part of a repository that a release has: all of it, or one directory."""
+"""The part of a repository in a release: all of it, or one directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ATTRIBUTES, IGNORE = ".gitattributes", ".gitignore"
 
 
 class Part:
-    """Reads what a commit has of the part; everything raises GitFailedError, and Refused for a commit without it."""
+    """Reads the part of a commit; every method raises GitFailedError, and Refused for a commit without it."""
 
     def __init__(self, repository: Repository, view: View) -> None:
         self._repository = repository
@@ -31,7 +31,7 @@ class Part:
         return self._way(commit)[-1]
 
     def identity(self, commit: str) -> str:
-        """Return what two commits have in common whose parts are the same in a release: for all of a repository, the commit."""
+        """Return an identity that two commits with the same part share: for a whole repository, the commit."""
         if not self._names:
             return commit
         said = self.attributes(commit)
@@ -39,11 +39,11 @@ class Part:
         return " ".join([self.tree(commit), *digest])
 
     def attributes(self, commit: str) -> str:
-        """Return what the attributes of the directories above say of it."""
+        """Return the attributes of the part from the directories above it."""
         return above.attributes(self._said(commit, ATTRIBUTES))
 
     def enter(self, commit: str) -> None:
-        """Let git know, in the calls that follow, what the directories above say of the part of a commit."""
+        """Give git, for the next calls, the attributes and excludes from above the part of a commit."""
         if self._names:
             self._view.tell_of_above(self.attributes(commit), above.excludes(self._said(commit, IGNORE)))
 
@@ -76,5 +76,5 @@ class Part:
         return Refused(
             Code.SUBDIRECTORY_MISSING,
             f"commit {commit[:12]} of repository {one.name} ({one.path}) has no directory {one.subdirectory}",
-            hint="name a revision that has it, or correct `subdirectory` of the [[repository]]",
+            hint="name a revision that has the directory, or fix `subdirectory` of the [[repository]]",
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Seconds. Reading takes milliseconds; a whole tree on a slow disk takes minutes.
 READING, WHOLE_TREE = 60.0, 1800.0
-# Bytes that are kept: a tree of more than a million files; the text of one file or tag.
+# Bytes of output: a tree of more than a million files; the text of one file or tag.
 LARGEST_LIST, LARGEST_TEXT = 256 << 20, 4 << 20
 _LONGEST_ERROR = 64 << 10
 PIECE = 64 << 10  # bytes: what a pipe holds
@@ -42,7 +42,7 @@ class GitCall:
 
 
 def output(call: GitCall, clock: Clock) -> bytes:
-    """Return what git prints; raises GitFailedError, Cancelled if a signal has asked to stop."""
+    """Return git's output; raises GitFailedError, Cancelled if a signal has asked to stop."""
     kept: list[bytes] = []
     size = 0
 
@@ -59,7 +59,7 @@ def output(call: GitCall, clock: Clock) -> bytes:
 
 
 def stream(call: GitCall, clock: Clock, take: Callable[[bytes], None]) -> str:
-    """Pass on what git prints, in pieces; returns its messages. Raises GitFailedError, or Cancelled if a signal came."""
+    """Pass on git's output in pieces; returns its messages. Raises GitFailedError, or Cancelled if a signal came."""
     with os.fdopen(os.memfd_create("git-stdin"), "w+b") as given:
         given.write(call.stdin)
         given.seek(0)
@@ -88,7 +88,7 @@ def start(call: GitCall, stdin: BinaryIO) -> subprocess.Popen[bytes]:
     except (git.exc.GitCommandNotFound, OSError) as error:
         message = f"git could not be started: {error.strerror}" if isinstance(error, OSError) else "git is not installed"
         raise GitFailedError(message) from error
-    # GitPython's holder of the process would end it as soon as nobody holds the holder.
+    # GitPython's wrapper would end the process with its last reference.
     process, started.proc = started.proc, None
     return cast("subprocess.Popen[bytes]", process)
 
@@ -140,7 +140,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def too_slow(verb: str, seconds: float) -> GitFailedError:
-    """Make the error for a git that has used up its time."""
+    """Make the error for a git that has exceeded its time limit."""
     return GitFailedError(f"git {verb} had not ended after {seconds:g} s and was stopped")
 
 
@@ -150,7 +150,7 @@ def keep_first(kept: bytearray, data: bytes) -> None:
 
 
 def _verb(call: GitCall) -> str:
-    """The command of git, without the options before it."""
+    """Return the command of git, without the options before it."""
     arguments = list(call.arguments)
     while arguments and arguments[0].startswith("-"):
         del arguments[: 2 if arguments[0] in ("-c", "-C") else 1]

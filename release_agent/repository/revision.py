@@ -6,7 +6,7 @@ import re
 
 from release_agent.errors import Code, Refused
 
-# As git check-ref-format(1), and nothing that git would take for an option or a range.
+# As git check-ref-format(1), without options and ranges of git.
 _BAD_REVISION = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.|^@$")
 _LONGEST_REVISION = 200
 
@@ -17,7 +17,7 @@ def check_revision(revision: str) -> str:
         raise Refused(
             Code.REVISION_INVALID,
             "the revision is empty",
-            hint="name one; to deploy the newest version, leave the argument out",
+            hint="name a revision; to deploy the newest version, leave out the argument",
         )
     if not is_nameable(revision):
         raise Refused(

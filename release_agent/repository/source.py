@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceDifference:
-    """What lies between two releases; the bytes and the number of the files that come.
+    """The difference between two releases; the bytes and the number of the new files.
 
-    ``parts``: each repository with its place, what comes and goes, and the newer commit.
+    ``parts``: each repository with its place, its difference, and the newer commit.
     """
 
     parts: Sequence[tuple[GitRepository, str, TreeDifference, str]]
@@ -39,7 +39,7 @@ class SourceDifference:
 
     @property
     def paths(self) -> list[str]:
-        """The paths in the release of all files that come or go."""
+        """The paths in the release of all files that are added or removed."""
         return [
             path if place == "." else f"{place}/{path}"
             for _, place, difference, _ in self.parts
@@ -56,7 +56,7 @@ class GitSource:
     """All repositories of the configuration: one revision, one commit of each."""
 
     def __init__(self, repositories: Sequence[Repository], scratch: Path, clock: Clock) -> None:
-        """``scratch``: a directory for the views, which close() removes; each repository is read when it is first used.
+        """``scratch``: a directory for the views, which close() removes; each repository is read at its first use.
 
         ``clock``: the time limits of git, and the signals that stop it.
         """
@@ -67,18 +67,18 @@ class GitSource:
         self._into = {repository.name: repository.into for repository in repositories}
 
     def look_again(self) -> None:
-        """Forget what was read of the repositories: somebody may have fetched."""
+        """Drop all cached answers of the repositories, because somebody may have fetched."""
         for repository in self.repositories:
             repository.look_again()
 
     def tags(self) -> set[str]:
-        """Return the union of the repositories' tags, less those that no deployment could ask for by their name."""
+        """Return the union of the repositories' tags, without those whose name no deployment could use."""
         return {tag for repository in self.repositories for tag in repository.tags() if is_nameable(tag)}
 
     def resolve(self, revision: str, kinds: Sequence[Kind]) -> Target:
         """Resolve a revision to one commit of each repository, as the first of ``kinds`` that any repository has.
 
-        Raises Refused with the name of the repository that does not have it.
+        Raises Refused with the name of the repository that lacks it.
         """
         check_revision(revision)
         for kind in kinds:
@@ -93,9 +93,9 @@ class GitSource:
         )
 
     def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> dict[str, str]:
-        """Return who signed the target, by repository.
+        """Return the signers of the target by repository.
 
-        Raises Refused unless it is a tag that an allowed signer signed, in every repository, with no revoked key.
+        Raises Refused unless it is a tag that an allowed signer signed in every repository, with a valid key.
         """
         signers = {}
         for repository in self.repositories:
@@ -118,13 +118,13 @@ class GitSource:
     def programs(self, commits: Mapping[str, str], repository: str, pattern: str) -> dict[str, str]:
         """Return the texts of a repository's programs by path; ``pattern``: a path with a shell pattern in its last name.
 
-        Raises Failed (programs-invalid) for what cannot be read.
+        Raises Failed (programs-invalid) for unreadable files.
         """
         (named,) = (each for each in self.repositories if each.name == repository)
         return named.matching(commits[repository], pattern)
 
     def identities(self, commits: Mapping[str, str]) -> dict[str, str]:
-        """Return what makes releases the same, by repository: the commit, or the tree of the part; raises Refused."""
+        """Return the identity of the content by repository: the commit, or the tree of the part; raises Refused."""
         return {repository.name: repository.identity(commits[repository.name]) for repository in self.repositories}
 
     def size(self, commits: dict[str, str]) -> tuple[int, int]:
@@ -148,15 +148,15 @@ class GitSource:
     def difference(
         self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]
     ) -> SourceDifference | None:
-        """Return what lies between two releases of these commits; None if one cannot be made of the other's files.
+        """Return the difference between two releases of these commits; None if one cannot be made of the other's files.
 
-        ``into``: where the older one has each repository. Raises Refused.
+        ``into``: the place of each repository in the older one. Raises Refused.
         """
         if into != self._into or old.keys() != self._into.keys() or not all(map(self._has, old.items())):
             return None
         changed = [r for r in self.repositories if old[r.name] != new[r.name]]
         parts = [(r, self._into[r.name], r.difference(old[r.name], new[r.name]), new[r.name]) for r in changed]
-        # What it says of files that stay as they are is not in the difference.
+        # The difference lacks its effect on unchanged files.
         if any(ATTRIBUTES in difference.names() for _, _, difference, _ in parts):
             return None
         if any(r.attributes(old[r.name]) != r.attributes(new[r.name]) for r in changed):
@@ -165,11 +165,11 @@ class GitSource:
         return SourceDifference(parts, size, sum(len(difference.come) for _, _, difference, _ in parts))
 
     def _has(self, commit: tuple[str, str]) -> bool:
-        """Return whether a repository, by name, still has a commit: a branch that was rewritten may be collected."""
+        """Return whether a repository, by name, still has a commit: git may have collected the commits of a rewritten branch."""
         return any(r.name == commit[0] and r.find(commit[1], Kind.COMMIT) for r in self.repositories)
 
     def share(self, commits: Mapping[str, str], old: Path, directory: Path, sharing: Sharing) -> int:
-        """Write every repository's commit, sharing the files that an older release has as well; returns how many were written.
+        """Write every repository's commit, sharing the files that an older release also has; returns the number of written files.
 
         ``old``: that release, with its repositories in the same places. Raises Failed, Refused.
         """
@@ -182,7 +182,7 @@ class GitSource:
         return written
 
     def restore(self, commits: Mapping[str, str], directory: Path) -> None:
-        """Turn a release, whatever programs and hooks did to it, into what write() makes; raises Failed, Refused."""
+        """Restore a release to the result of write(), after any changes of programs and hooks; raises Failed, Refused."""
         with explained(directory):
             for repository in self.repositories:
                 put_right(directory, self._into[repository.name], repository.checkout.rights)
@@ -199,7 +199,7 @@ class GitSource:
         into: Mapping[str, str] | None = None,
         only: Collection[str] | None = None,
     ) -> dict[str, str]:
-        """Return what differs from the commits: digest of the present content, by path within the release.
+        """Return the differences from the commits: digest of the present content, by path within the release.
 
         ``into``: the place of each repository, as the release has noted it; then what lies beside them
         counts as well. Without it the configuration says the places. ``only``: the paths that can differ, if
@@ -220,7 +220,7 @@ class GitSource:
     def close(self) -> None:
         """Remove the views; if a run is killed, the next one removes them.
 
-        A hook may have put something else, or a link, into the place of their directory: that is left alone.
+        If a hook has replaced their directory, by a link for example, the replacement stays.
         """
         for repository in self.repositories:
             repository.close()
@@ -229,7 +229,7 @@ class GitSource:
         except OSError:
             return
         try:
-            with suppress(OSError):  # no descriptor or no memory is left
+            with suppress(OSError):  # no descriptor or no memory is free
                 if _identity(os.fstat(descriptor)) == self._place:
                     for name in [entry.name for entry in os.scandir(descriptor)]:
                         if name.startswith("view-"):
@@ -242,7 +242,7 @@ class GitSource:
         if missing:
             raise Refused(
                 Code.REPOSITORY_INCOMPLETE,
-                f"{kind} {revision} is missing in {self._places(missing)}; a release needs it in every repository",
+                f"{kind} {revision} is missing in {self._places(missing)}; a release needs the same name in every repository",
                 hint=f"make {revision} in each repository, or name a revision that all of them have",
             )
         commits = {r.name: r.commit(found[r.name] or "", revision) for r in self.repositories}
@@ -255,8 +255,8 @@ class GitSource:
 
     def _newest_hint(self) -> str:
         tags = sorted(self.tags())[-3:]
-        known = f"tags there are {', '.join(tags)}" if tags else "there are no tags at all"
-        return f"{known}; is the repository fetched?"
+        known = f"existing tags: {', '.join(tags)}" if tags else "there are no tags"
+        return f"{known}; fetch the repository"
 
 
 def _inside(place: str, paths: Collection[str]) -> list[str] | None:
@@ -273,9 +273,9 @@ def _identity(there: os.stat_result) -> tuple[int, int]:
 
 
 def _not_comparable(name: str, *, configured: bool) -> Refused:
-    """Make the error for a release and a configuration that do not have the same repositories."""
+    """Make the error for a release and a configuration with different repositories."""
     if configured:
         what, hint = f"no commit of repository {name}", "it was built before the repository was added; deploy again"
     else:
-        what, hint = f"repository {name}, which is not configured any more", "configure it by this name; or deploy again"
-    return Refused(Code.REPOSITORY_INCOMPLETE, f"the release holds {what}", hint=hint)
+        what, hint = f"repository {name}, which is no longer configured", "configure a repository of this name, or deploy again"
+    return Refused(Code.REPOSITORY_INCOMPLETE, f"the release has {what}", hint=hint)

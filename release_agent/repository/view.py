@@ -1,4 +1,4 @@
-"""One repository as git sees it for the agent: with none of the repository's own configuration.
+"""One repository for the agent's calls of git, without the repository's own configuration.
 
 Repositories belong to others, and their configuration is not trusted: filters,
 hooks, fsmonitor, gpg.program and lazy fetches of partial clones run programs.
@@ -58,7 +58,7 @@ _VIEW_CONFIG = """[core]
 """
 
 
-# What the directories above the part of a repository say of it; see release_agent.repository.above.
+# Attributes and excludes of a part from the directories above it; see release_agent.repository.above.
 _ABOVE = ("attributes", "excludes")
 
 
@@ -80,24 +80,24 @@ class View:
             return self._text(GitCall([*command, "refs/tags", "refs/heads", "refs/remotes"], _ENVIRONMENT))
 
     def read(self, command: Sequence[str], stdin: str = "", *, size: int = GitCall.size) -> str:
-        """Return what a command that reads objects prints; raises Refused if it fails or prints more than ``size`` bytes."""
+        """Return the output of a command that reads objects; raises Refused if it fails or prints more than ``size`` bytes."""
         with self.readable():
             return self.attempt(command, stdin, size=size)
 
     def attempt(self, command: Sequence[str], stdin: str = "", *, size: int = GitCall.size) -> str:
-        """Do the same; raises GitFailedError."""
+        """Return the output of a command that reads objects; raises GitFailedError."""
         return self._text(self._call(command, stdin=stdin.encode(), size=size))
 
     def messages(self, command: Sequence[str]) -> str:
-        """Return what a command, which sees only what copy() has put into the view, says on stderr; raises GitFailedError."""
+        """Return the messages on stderr of a command that sees only copied objects; raises GitFailedError."""
         return stream(_on_copies(self._call(command)), self._clock, lambda _: None)
 
     def cat(self, object_ids: Iterable[str], take: Callable[[bytes], bool]) -> None:
-        """Stream objects as ``git cat-file --batch`` prints them until ``take`` has them all; raises GitFailedError."""
+        """Stream objects from ``git cat-file --batch`` until ``take`` has them all; raises GitFailedError."""
         self._objects.ask("".join(f"contents {object_id}\n" for object_id in object_ids), take, WHOLE_TREE)
 
     def heads(self, names: Sequence[str]) -> list[ObjectHead | None]:
-        """Return what objects are, None for those that are not there; raises Refused."""
+        """Return the heads of objects, None for missing ones; raises Refused."""
         listing = Listing(len(names))
         with self.readable():
             if names:
@@ -109,7 +109,7 @@ class View:
         self._objects.close()
 
     def with_tree(self, index: Path, directory: Path, command: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
-        """Return what a command on a directory of files and its index prints; raises GitFailedError."""
+        """Return the output of a command on a directory of files and its index; raises GitFailedError."""
         return self._text(replace(self._tree_call(index, directory, command, stdin), check=check))
 
     def copy(self, object_ids: Iterable[str]) -> None:
@@ -123,12 +123,12 @@ class View:
         self._text(_on_copies(self._call(["verify-pack", f"{pack}-{made}.idx"], seconds=WHOLE_TREE)))
 
     def write_copied(self, index: Path, directory: Path, paths: str) -> None:
-        """Write files of the index, NUL after each, from what copy() has put into the view alone; raises GitFailedError."""
+        """Write files of the index, NUL after each, only from objects that copy() has copied; raises GitFailedError."""
         command = ["checkout-index", "--force", "-z", "--stdin"]
         self._text(_on_copies(self._tree_call(index, directory, command, paths)))
 
     def tell_of_above(self, attributes: str, excludes: str) -> None:
-        """Let git's calls know what the directories above the part say of it."""
+        """Give git's calls the attributes and excludes from above the part."""
         with explained(self._scratch):
             for name, text in zip(_ABOVE, (attributes, excludes), strict=True):
                 (self._view / name).write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -150,23 +150,23 @@ class View:
             raise Refused(
                 Code.REPOSITORY_UNREADABLE,
                 f"repository {self._name} at {self._path} cannot be read: {error}",
-                hint="mount it, or let this user read it; `release-agent doctor` looks at every part of the set-up",
+                hint="mount the repository, or let this user read it; `release-agent doctor` checks the whole set-up",
             ) from error
 
     @property
     def new_directory(self) -> Path:
-        """A directory of the view that has what every new one gets: its mode, and what it inherits."""
+        """A new directory of the view, with the mode and the attributes that every new directory gets."""
         return self._view / "refs"
 
     @cached_property
     def _origin(self) -> tuple[str, str]:
         """The repository's git directory and its object format."""
         command = ["-c", "safe.directory=*", "-C", self._path, "rev-parse", "--path-format=absolute"]
-        # Never a repository in a directory above.
+        # Never use a repository in a directory above.
         environment = {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(Path(self._path).parent)}
         with self.readable():
             answer = self._text(GitCall([*command, "--git-common-dir", "--show-object-format"], environment)).splitlines()
-            if len(answer) != 2 or answer[1] not in ("sha1", "sha256"):  # noqa: PLR2004 - what was asked for
+            if len(answer) != 2 or answer[1] not in ("sha1", "sha256"):  # noqa: PLR2004 - the two requested values
                 message = f"git rev-parse printed {answer!r}"
                 raise GitFailedError(message)
         return answer[0], answer[1]
@@ -204,7 +204,7 @@ def _quoted(path: str) -> str:
 
 
 def _on_copies(call: GitCall) -> GitCall:
-    """Let a call see the view's own objects only, none of the repository's."""
+    """Show a call only the view's own objects, none of the repository's."""
     return replace(call, environment={name: value for name, value in call.environment.items() if name != "GIT_OBJECT_DIRECTORY"})
 
 

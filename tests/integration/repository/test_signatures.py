@@ -145,7 +145,7 @@ def test_a_signed_tag_under_another_tags_name_is_refused(repo: Repository, scrat
     error = refusal(scratch, repo, "v1.4", allowed)
 
     assert error.code is Code.SIGNATURE_BAD
-    assert "what v1.4 names in repository api was signed as v1.3" in error.message
+    assert "the tag object of v1.4 in repository api was signed as v1.3" in error.message
 
 
 def test_a_tag_whose_name_only_begins_like_the_signed_one_is_refused(
@@ -212,7 +212,7 @@ def test_a_pgp_signature_is_no_ssh_signature(repo: Repository, scratch: Path, al
     error = refusal(scratch, repo, "v1.4", allowed)
 
     assert error.code is Code.TAG_UNSIGNED
-    assert "carries no SSH signature" in error.message
+    assert "has no SSH signature" in error.message
 
 
 def test_a_pgp_signature_after_the_words_of_an_ssh_signature_is_refused(repo: Repository, scratch: Path, allowed: str) -> None:

@@ -267,5 +267,5 @@ def test_release_is_compared_where_it_was_built_although_the_places_have_changed
 
 
 def test_release_of_a_repository_that_is_no_longer_configured_cannot_be_compared(two: Written) -> None:
-    with pytest.raises(Refused, match="repository old, which is not configured any more"):
+    with pytest.raises(Refused, match="repository old, which is no longer configured"):
         two.source.drift({**two.commits, "old": "0" * 40}, two.place, {**INTO, "old": "old"})

@@ -124,16 +124,16 @@ def test_a_release_toml_that_was_replaced_in_the_store_is_not_read(
     assert refused.value.code is Code.REPOSITORY_UNREADABLE
 
 
-@pytest.mark.parametrize("tree", ["no list", "100644 a\0too short", "\0" * 21, "mode\0name\0" + "x" * 20])
+@pytest.mark.parametrize("tree", ["not a list", "100644 a\0too short", "\0" * 21, "mode\0name\0" + "x" * 20])
 def test_a_directory_that_is_no_list_of_files_is_no_bug(repo: Repository, scratch: Path, tree: str) -> None:
     tree_id = repo.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=tree)
     head = repo.git("cat-file", "commit", "HEAD").replace(repo.git("rev-parse", "HEAD^{tree}"), tree_id)
     commit = repo.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=f"{head}\n")
     source = source_of(scratch, api=repo)
 
-    with pytest.raises(Refused, match="no list of files"):
+    with pytest.raises(Refused, match="not a list of files"):
         source.read({"api": commit}, "release.toml")
-    with pytest.raises(Failed, match="no list of files"):
+    with pytest.raises(Failed, match="not a list of files"):
         source.write({"api": commit}, scratch)
 
 

@@ -123,7 +123,7 @@ def test_an_unknown_revision_is_answered_with_what_there_is(repo: Repository, sc
 def test_a_repository_without_tags_says_so(tmp_path: Path, scratch: Path) -> None:
     empty = Repository(tmp_path / "empty")
 
-    assert "no tags at all" in refusal(source_of(scratch, api=empty), "v1.0.0").hint
+    assert "no tags" in refusal(source_of(scratch, api=empty), "v1.0.0").hint
 
 
 @pytest.mark.parametrize("revision", ["HEAD", "refs/tags/v1.0.0", "tags/v1.0.0", "heads/main", "FETCH_HEAD"])
