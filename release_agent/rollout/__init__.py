@@ -1,1 +1,1 @@
-"""A revision's deployment across a fleet: look first, one host, wait, some, all; stop when it goes wrong."""
+"""Deploy a revision across a fleet: look first, then one host, then waves; stop when too many fail."""

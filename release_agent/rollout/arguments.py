@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _ALL = 100  # percent
 _VERBS = {
     "list": "list the rollouts, newest first",
-    "status": "show how far a rollout is, and the state of each host",
-    "pause": "start no further host until the rollout is resumed",
-    "resume": "go on with a rollout that is paused, or whose process has ended",
-    "approve": "let a rollout go on that waits for approval",
-    "abort": "start no further host; hosts that changed stay as they are",
+    "status": "show the progress of a rollout, and the state of each host",
+    "pause": "start no more hosts until the rollout is resumed",
+    "resume": "continue a rollout that is paused, or whose process has ended",
+    "approve": "approve the next wave of a rollout",
+    "abort": "start no more hosts; changed hosts stay as they are",
     "revert": "roll back every host that took the revision",
 }
 
@@ -32,13 +32,13 @@ _EXAMPLES = {
         "release-agent rollout start v1.4.2 --fleet fleet.toml --dry-run": "look at every host and show the plan",
         "release-agent rollout start v1.4.2 --consul api --revert": "deploy; roll back every host if the rollout stops",
     },
-    "drift": {"release-agent rollout drift --fleet fleet.toml": "show what is live on each host; exit 30 if one is behind"},
+    "drift": {"release-agent rollout drift --fleet fleet.toml": "show the live release of each host; exit 30 if one is behind"},
     "list": {"release-agent rollout list": "show the rollouts and their ids"},
     "status": {f"release-agent rollout status {_ID} --watch": "follow a rollout that runs elsewhere"},
-    "pause": {f"release-agent rollout pause {_ID}": "start no further host for now"},
-    "resume": {f"release-agent rollout resume {_ID}": "go on with it"},
+    "pause": {f"release-agent rollout pause {_ID}": "start no more hosts for now"},
+    "resume": {f"release-agent rollout resume {_ID}": "continue the rollout"},
     "approve": {f"release-agent rollout approve {_ID}": "let the next wave start"},
-    "abort": {f"release-agent rollout abort {_ID}": "start no further host; roll nothing back"},
+    "abort": {f"release-agent rollout abort {_ID}": "start no more hosts; roll none back"},
     "revert": {f"release-agent rollout revert {_ID}": "roll back every host that took the revision"},
     "freeze": {'release-agent rollout freeze shop production "the database moves" --until 2h': "refuse rollouts for two hours"},
     "unfreeze": {"release-agent rollout unfreeze shop production": "let rollouts start again"},
@@ -51,7 +51,7 @@ class _VerbParser(HelpfulParser):
     def parse_known_args(  # type: ignore[override]  # argparse's own has a signature for every kind of namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, and refuse a start that names no revision and no environment that does."""
+        """Parse, and refuse a start without a revision and without --promote-from."""
         found, rest = super().parse_known_args(args, namespace)
         if getattr(found, "promote_from", None) == "" and found.revision is None:
             self.error("a revision is required, or --promote-from")
@@ -59,7 +59,7 @@ class _VerbParser(HelpfulParser):
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the verbs of ``rollout`` and what each takes."""
+    """Add the verbs of ``rollout`` and their arguments."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_VerbParser)
     start = _add_verb(verbs, "start", "deploy a revision to a fleet, wave after wave")
     start.add_argument("revision", nargs="?", help="deploy this tag, branch or full commit id (required without --promote-from)")
@@ -68,7 +68,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_options(start)
     start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan; change nothing")
     _add_access(start)
-    drift = _add_verb(verbs, "drift", "show what is live on each host, and who does not run what the fleet follows")
+    drift = _add_verb(verbs, "drift", "show the live release of each host, and the hosts that do not run the fleet's revision")
     drift.add_argument("host", nargs="*", help="as for start")
     _add_inventory(drift)
     _add_access(drift)
@@ -79,14 +79,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         if verb == "status":
             one.add_argument("--watch", action="store_true", help="show each change until the rollout ends")
         if verb == "resume":
-            one.add_argument("--gate", type=_command, metavar="COMMAND", help="the gate of its start, if it has one: named again")
+            one.add_argument(
+                "--gate", type=_command, metavar="COMMAND", help="repeat the command of the gate, if the rollout has one"
+            )
         _add_record(one)
     freeze = _add_verb(verbs, "freeze", "refuse to start or resume rollouts of a fleet")
-    unfreeze = _add_verb(verbs, "unfreeze", "end a freeze before its time")
+    unfreeze = _add_verb(verbs, "unfreeze", "end a freeze")
     for one in (freeze, unfreeze):
         one.add_argument("app", help="name of the application, as [app] name has it")
         one.add_argument("environment", help="environment of the fleet")
-    freeze.add_argument("why", type=reason, help="show this reason to whoever is refused")
+    freeze.add_argument("why", type=reason, help="show this reason with each refusal")
     freeze.add_argument(
         "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `rollout unfreeze`)"
     )
@@ -106,7 +108,7 @@ def _add_verb(verbs: argparse._SubParsersAction[_VerbParser], verb: str, text: s
 
 
 def _add_inventory(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where the hosts come from")
+    group = parser.add_argument_group("source of the hosts")
     one = group.add_mutually_exclusive_group()
     one.add_argument("--consul", metavar="SERVICE", help="take the hosts of this service from Consul's catalog")
     one.add_argument("--fleet", metavar="FILE", help="take the hosts of this fleet.toml")
@@ -134,29 +136,29 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how it goes")
+    group = parser.add_argument_group("course of the rollout")
     _add_pace(group, Options())
     _add_limits(group, Options())
     group.add_argument(
         "--follow",
         action="store_true",
-        help='let hosts with follow = "rollout" take it, also if it is of a part of the inventory',
+        help='let hosts with follow = "rollout" take the revision even after a rollout to a part of the inventory',
     )
     group.add_argument(
         "--promote-from",
         default="",
         metavar="ENVIRONMENT",
-        help="deploy what the last completed rollout of this environment deployed, the same commits",
+        help="deploy the revision of this environment's last completed rollout, with the same commits",
     )
-    group.add_argument("--reason", default="", metavar="TEXT", help="keep this text with the rollout, and show it")
+    group.add_argument("--reason", default="", metavar="TEXT", help="keep and show this reason with the rollout")
     group.add_argument(
         "--wait-for",
         type=duration,
         default=0.0,
         metavar="TIME",
-        help="let each host wait this long, before anything changes, for a revision that its repositories do not have yet",
+        help="let each host wait this long, before any change, until its repositories have the revision",
     )
-    group.add_argument("--despite-freeze", action="store_true", help="start it even if the fleet or some of its hosts are frozen")
+    group.add_argument("--despite-freeze", action="store_true", help="start even if the fleet or some of its hosts are frozen")
     group.add_argument("--revert", action="store_true", help="roll back every host that took the revision if the rollout stops")
 
 
@@ -179,7 +181,7 @@ def _add_pace(group: argparse._ArgumentGroup, default: Options) -> None:
     group.add_argument(
         "--stage",
         action="store_true",
-        help="let every host build and rehearse the revision first; if one cannot, stop with nothing changed",
+        help="let every host build and rehearse the revision first; if one fails, stop without a change",
     )
     group.add_argument(
         "--bake",
@@ -231,15 +233,17 @@ def _add_limits(group: argparse._ArgumentGroup, default: Options) -> None:
 def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", help="log in to the hosts' supervisors as this user (default: [fleet] user of fleet.toml)")
     parser.add_argument(
-        "--password-file", metavar="FILE", help="read the password from this file, which holds nothing else (default: as --user)"
+        "--password-file",
+        metavar="FILE",
+        help="read the password from this file, which has no other content (default: as --user)",
     )
     parser.add_argument(
         "--ca-file",
         metavar="FILE",
-        help="for https: trust the certificates of these authorities alone, in PEM (default: those of the system)",
+        help="for https: trust only these authorities, in PEM (default: those of the system)",
     )
     parser.add_argument(
-        "--client-cert", metavar="FILE", help="for https: show this certificate to hosts; the file holds its key as well, in PEM"
+        "--client-cert", metavar="FILE", help="for https: show this certificate to hosts; the file also has its key, in PEM"
     )
     parser.add_argument(
         "--prefix", default=DEFAULT_PREFIX, help="keep rollouts under this prefix of Consul's KV store (default: %(default)s)"
@@ -248,7 +252,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
 
 
 def options(arguments: argparse.Namespace) -> Options:
-    """Return how a rollout is to go."""
+    """Return the options of a rollout."""
     given = {name: getattr(arguments, name) for name in Options.__dataclass_fields__}
     return Options(**{name: value for name, value in given.items() if value is not None})
 
@@ -274,7 +278,7 @@ def _amount(text: str) -> Amount:
 
 def _command(text: str) -> str:
     if not text.strip():
-        message = "an empty command decides nothing"
+        message = "the command is empty"
         raise argparse.ArgumentTypeError(message)
     return text
 

@@ -1,4 +1,4 @@
-"""Hosts that took a revision, watched for a while before others take it."""
+"""Watch hosts that took a revision before other hosts take it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Watch(Protocol):
     """Watches hosts for some seconds."""
 
     def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
-        """Yield each host that becomes unhealthy or is lost, once, when it does."""
+        """Yield each host once, as soon as it becomes unhealthy or lost."""
 
 
 class AskAgents:
-    """Asks each host's agent how it was last found."""
+    """Asks each host's agent for its last known health."""
 
     def __init__(self, client_of: Callable[[Host], HostClient], deadline: float) -> None:
-        """``client_of`` makes the client of a host; ``deadline``: seconds for trouble that passes at the last look."""
+        """``client_of`` makes the client of a host; ``deadline``: seconds for temporary trouble at the last look."""
         self._client_of = client_of
         self._deadline = deadline
 
@@ -65,7 +65,7 @@ class AskAgents:
 
 
 class AskConsul:
-    """Asks Consul which hosts are critical: one question, however many hosts."""
+    """Asks Consul for the critical hosts, with one question for all hosts."""
 
     def __init__(self, sick: Callable[[], Mapping[str, str]], otherwise: Watch) -> None:
         """``unhealthy`` blocks for a moment and returns the reason by host; raises OSError if Consul does not answer."""
@@ -73,9 +73,9 @@ class AskConsul:
         self._otherwise = otherwise
 
     async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
-        """Look every two seconds; where Consul is away, the agents are asked for what is left of the time.
+        """Look every two seconds; if Consul does not answer, ask the agents for the rest of the time.
 
-        At the end they are asked in any case: of a host that is gone Consul knows after its check's time to live.
+        At the end it asks them in any case, because Consul notices a lost host only after the TTL of its check.
         """
         now = asyncio.get_running_loop().time
         end, watched = now() + seconds, {host.name: host for host in hosts}

@@ -1,4 +1,4 @@
-"""``--gate``: a command on the operator's machine that decides after each wave whether the rollout goes on."""
+"""``--gate``: a command on the operator's machine that decides after each wave whether the rollout continues."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
     from release_agent.rollout.model import Rollout
 
-_TAIL = 64 * 1024  # bytes of the output that are kept, and as much as a pipe holds
+_TAIL = 64 * 1024  # kept bytes of the output, the size of a pipe
 _LONGEST = 100_000  # bytes of a variable; the kernel's limit is 128 KiB
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How the command ended: its exit code (negative: the number of a signal), and its last lines."""
+    """The end of the command: its exit code (negative: the number of a signal), and its last lines."""
 
     code: int
     output: str
 
     @property
     def goes_on(self) -> bool:
-        """Return whether the next wave may begin."""
+        """Return whether the next wave may start."""
         return self.code == os.EX_OK
 
     @property
@@ -65,7 +65,7 @@ async def judge(command: str, rollout: Rollout, environ: Mapping[str, str] = os.
 
 
 class _GateOutput:
-    """A pipe whose end is not waited for: a child in the background may hold it open for ever."""
+    """A pipe that is read without waiting for its end, because a child in the background may hold it open."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
@@ -82,7 +82,7 @@ class _GateOutput:
         os.close(self.writing)
 
     def tail(self) -> str:
-        """Return the last of what was written by now."""
+        """Return the last output so far."""
         self._read()
         return self._tail.decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""The verbs of ``release-agent rollout``: arguments to an operation, its result to the console."""
+"""The verbs of ``release-agent rollout``: they turn arguments into an operation, and show its result on the console."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 class RolloutCommand:
-    """One call of a verb. It is the observer of what it runs: it shows that on the console."""
+    """One call of a verb, and the observer that shows its operation on the console."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        """Raises Misconfigured for credentials that cannot be used."""
+        """Take the parsed arguments; raises Misconfigured for unusable credentials."""
         self.arguments = arguments
         self.settings = _access(arguments)
         self.inventory = _inventory(arguments)
@@ -70,7 +70,7 @@ class RolloutCommand:
         self.operator = Operator(self.parts, self)
 
     def words(self, rollout: Rollout, verb: str) -> str:
-        """Return the command line of a verb that goes on with a rollout."""
+        """Return the command line of a verb for a rollout."""
         words = ["release-agent", "rollout", verb, rollout.id]
         if verb == "resume" and rollout.options.gate:
             words += ["--gate", rollout.options.gate]
@@ -86,33 +86,33 @@ class RolloutCommand:
         return shlex.join(words)
 
     def show(self, result: Result) -> int:
-        """Show how a run ended, and return its exit code."""
+        """Show the end of a run, and return its exit code."""
         rollout = result.rollout
         if result.elsewhere:
-            self.console.say(f"{rollout.id} goes on")
+            self.console.say(f"{rollout.id} continues")
         else:
             self.console.ended(rollout, result.exit, lambda verb: self.words(rollout, verb))
         return result.exit
 
     def say_ordered(self, found: Ordered, verb: str) -> None:
-        """Say whether the operator of a rollout that runs has obeyed an order."""
+        """Print whether the operator of a running rollout has obeyed an order."""
         identity = found.rollout.id
         if found.obeyed:
             self.console.say(f"the operator of {identity} obeys: {verb}")
         else:
             self.console.say(
                 f"the operator of {identity} has not answered; the order to {verb} waits for it"
-                + (f", or for whoever resumes the rollout: {self.words(found.rollout, 'resume')}" if verb != "pause" else "")
+                + (f", or for the next operator: {self.words(found.rollout, 'resume')}" if verb != "pause" else "")
             )
 
     # The observer
 
     def preflight(self, asking: Asking, options: Options) -> None:
-        """Show how far preflight is from now on."""
+        """Show the progress of preflight from now on."""
         self.console.preflight(asking, options)
 
     def begin(self, rollout: Rollout) -> None:
-        """Show it from now on."""
+        """Show the rollout from now on."""
         self.console.begin(rollout, lambda verb: self.words(rollout, verb))
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
@@ -124,12 +124,12 @@ class RolloutCommand:
         return await self.console.ask(approved)
 
     def end(self) -> None:
-        """Show it no more."""
+        """End the picture."""
         self.console.end()
 
 
 def _access(arguments: argparse.Namespace) -> AccessSettings:
-    """Return how hosts and the record are reached."""
+    """Return the access to the hosts and the record."""
     return AccessSettings(
         user=arguments.user or "",
         password_file=arguments.password_file or "",
@@ -145,7 +145,7 @@ def _absolute(path: str | None) -> str:
 
 
 def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
-    """Return where the hosts of a start or of drift come from; for another verb it is empty."""
+    """Return the source of the hosts of a start or of drift; empty for other verbs."""
     if arguments.verb not in ("start", "drift"):
         return InventoryChoice()
     # With --promote-from all arguments are hosts.
@@ -165,12 +165,12 @@ def _inventory(arguments: argparse.Namespace) -> InventoryChoice:
 
 
 def _in_zones(hosts: Sequence[InventoryHost], *, by_zone: bool) -> Sequence[InventoryHost]:
-    """Return the hosts; raises Misconfigured if they are to go by zone and none of them has one."""
+    """Return the hosts; raises Misconfigured for --by-zone if no host has a zone."""
     if by_zone and not any(host.zone for host in hosts):
         raise Misconfigured(
             Code.INVENTORY_INVALID,
             "--by-zone, and no host has a zone",
-            hint='name them in fleet.toml: zone = "north" of each [[host]]; or leave --by-zone out',
+            hint='name them in fleet.toml: zone = "north" of each [[host]]; or leave out --by-zone',
         )
     return hosts
 
@@ -203,13 +203,13 @@ def _exceeded(plan: RolloutPlan) -> FleetStopped:
     failed = [host for host in plan.rollout.hosts.values() if host.code]
     return FleetStopped(
         Code.FLEET_STOPPED,
-        f"{plan.exceeded}; nothing was changed: {text.troubles(failed)}",
-        hint="fix them, leave them out with --exclude, or allow for them",
+        f"{plan.exceeded}; no host was changed: {text.troubles(failed)}",
+        hint="fix the hosts, leave them out with --exclude, or raise the budgets",
     )
 
 
 def drift(command: RolloutCommand) -> int:
-    """Show what is live on each host beside what the fleet follows."""
+    """Show the live release of each host beside the revision that the fleet follows."""
 
     async def run() -> int:
         fleets = await measure_drift(command.parts, command.parts.targets())
@@ -221,7 +221,7 @@ def drift(command: RolloutCommand) -> int:
 
 
 def resume(command: RolloutCommand) -> int:
-    """Go on after a pause, or with a rollout that was left."""
+    """Continue after a pause, or continue an abandoned rollout."""
 
     async def run() -> int:
         return command.show(await command.operator.resume(command.arguments.id, command.arguments.gate or ""))
@@ -239,12 +239,12 @@ def revert(command: RolloutCommand) -> int:
 
 
 def abort(command: RolloutCommand) -> int:
-    """Begin no further host; what was changed stays as it is."""
+    """Start no more hosts; changed hosts stay as they are."""
     found = orders.abort(command.parts.record, command.arguments.id)
     if found.running:
         command.say_ordered(found, "abort")
     else:
-        command.console.say(f"{found.rollout.id} is aborted; what was changed stays as it is")
+        command.console.say(f"{found.rollout.id} is aborted; changed hosts stay as they are")
     return Exit.OK
 
 
@@ -255,7 +255,7 @@ def order(command: RolloutCommand) -> int:
     if found.running:
         command.say_ordered(found, verb)
     else:
-        kept = {"approve": "the approval is kept for whoever resumes it", "pause": "it stands still until somebody resumes it"}
+        kept = {"approve": "the approval is kept for the next operator", "pause": "it waits until somebody resumes it"}
         resume = command.words(found.rollout, "resume")
         command.console.say(f"nobody runs {found.rollout.id} at the moment; {kept[verb]}: {resume}")
     return Exit.OK
@@ -268,10 +268,10 @@ def freeze(command: RolloutCommand) -> int:
     frozen = Freeze.now(arguments.why, who_am_i(), arguments.until)
     record.freeze(*fleet, frozen)
     command.console.say(f"rollouts of {' in '.join(fleet)} are frozen {frozen.describe()}")
-    # Asked after the freeze is written: a rollout that is not seen here sees the freeze when it has the lock.
+    # Look after the write of the freeze: a rollout that is not visible here sees the freeze when it has the lock.
     running = record.holder(*fleet)
     if running:
-        command.console.say(f"{running.id} is being run by {running.who} and goes on: release-agent rollout pause {running.id}")
+        command.console.say(f"{running.id} still runs, by {running.who}; to pause it: release-agent rollout pause {running.id}")
     elif not any(fleet in one.fleets for one in record.all()):
         command.console.say(f"the record has no rollout of {' in '.join(fleet)} so far: check the names")
     return Exit.OK
@@ -288,7 +288,7 @@ def unfreeze(command: RolloutCommand) -> int:
 
 
 def status(command: RolloutCommand) -> int:
-    """Show a rollout and each host; watched, whenever that changes."""
+    """Show a rollout and each host; with --watch, at each change."""
     found = _look(command)
     if not command.arguments.watch:
         command.console.status(found.rollout, running=found.running)
@@ -305,7 +305,7 @@ def status(command: RolloutCommand) -> int:
 
 
 def _look_again(command: RolloutCommand) -> Standing:
-    """Look once the record answers: whoever runs the rollout waits for it, too."""
+    """Look as soon as the record answers; the operator of the rollout also waits for it."""
     is_away = False
     while True:
         try:
@@ -342,7 +342,7 @@ def list_all(command: RolloutCommand) -> int:
 
 
 def _run(work: Coroutine[None, None, int]) -> int:
-    """Run it; INT, TERM and HUP cancel it, which leaves hosts as they are. Under nohup, HUP stays ignored."""
+    """Run the operation; INT, TERM and HUP cancel it, which leaves hosts as they are. Under nohup, HUP stays ignored."""
     numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
 
     async def run() -> int:
@@ -350,7 +350,7 @@ def _run(work: Coroutine[None, None, int]) -> int:
         loop = asyncio.get_running_loop()
 
         def cancel(received: signal.Signals) -> None:
-            """Once: a second signal must not interrupt how it is left."""
+            """Cancel once: a second signal must not interrupt the orderly end."""
             for number in numbers:
                 loop.add_signal_handler(number, lambda: None)
             task.cancel(received.name)
@@ -359,10 +359,10 @@ def _run(work: Coroutine[None, None, int]) -> int:
             loop.add_signal_handler(number, cancel, number)
         return await task
 
-    # A connection is a descriptor: as many as this user may have.
+    # A connection needs a descriptor, so raise the limit as far as possible.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        raise Cancelled(Code.CANCELLED, "stopped by a signal before anything was begun", hint="try again at will") from None
+        raise Cancelled(Code.CANCELLED, "stopped by a signal before the start", hint="try again") from None

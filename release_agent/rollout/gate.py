@@ -1,4 +1,4 @@
-"""The gate that a rollout's hosts pass before they are begun."""
+"""The gate that a rollout's hosts pass before their start."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _LOOK = 0.5  # seconds
 
 
 class Gate:
-    """Shut for a while by a pause, for good by a stop.
+    """A gate that a pause shuts for a while, and a stop for good.
 
-    The progress deadline is Nomad's: each host that is done begins it anew, and it does not count during a pause,
+    The progress deadline is Nomad's: each finished host restarts it, and it does not count during a pause,
     a bake or a wait for approval.
     """
 
     def __init__(self, progress_deadline: float) -> None:
-        """Open it; ``progress_deadline`` in seconds."""
+        """Open the gate; ``progress_deadline`` in seconds."""
         self._progress_deadline = progress_deadline
         self._open = asyncio.Event()
         self._open.set()
         self._resting = 0
         self._last = asyncio.get_running_loop().time()
         self.stopped: Stop | None = None
-        """Why no further host is begun."""
+        """The reason why no more hosts start."""
         self.approved = asyncio.Event()
         self.shut = asyncio.Event()
-        """Set once no further host is begun."""
+        """Set once no more hosts start."""
 
     def stop(self, why: str) -> None:
-        """Begin no further host; the first reason counts."""
+        """Start no more hosts; the first reason counts."""
         self._shut_for(self.stopped or Stop(why))
 
     def abort(self, why: str) -> None:
-        """Stop by a person's order, which counts more than any other reason."""
+        """Stop by a person's order, which replaces any other reason."""
         self._shut_for(Stop(why, aborted=True))
-        self.approved.set()  # nobody needs to answer any more
+        self.approved.set()  # no answer is needed any more
 
     def _shut_for(self, stop: Stop) -> None:
         self.stopped = stop
@@ -49,12 +49,12 @@ class Gate:
         self.shut.set()
 
     def pause(self) -> None:
-        """Begin no further host for now."""
+        """Start no more hosts for now."""
         if not self.stopped:
             self._open.clear()
 
     def resume(self) -> None:
-        """Go on."""
+        """End the pause."""
         self.progressed()
         self._open.set()
 
@@ -68,12 +68,12 @@ class Gate:
         await self._open.wait()
 
     def progressed(self) -> None:
-        """Begin the progress deadline anew."""
+        """Restart the progress deadline."""
         self._last = asyncio.get_running_loop().time()
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Let the progress deadline not count for a while."""
+        """Stop the progress deadline during the block."""
         self._resting += 1
         try:
             yield
@@ -82,7 +82,7 @@ class Gate:
             self.progressed()
 
     async def watch(self) -> None:
-        """Stop when nothing progressed for too long; runs until it is cancelled."""
+        """Stop the rollout after too long without progress; runs until it is cancelled."""
         while True:
             await asyncio.sleep(_LOOK)
             if self._resting or self.is_paused:

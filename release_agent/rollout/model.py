@@ -1,4 +1,4 @@
-"""The nouns of a fleet: where a host is, what became of it, how a rollout is to go, and how it went."""
+"""The nouns of a fleet: hosts, their stages, rollouts and their phases."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 
 REVERT = "revert"
 STAGE = "stage"
-ASKED = "asked for"  # why a rollout is reverted that did not fail
+ASKED = "asked for"  # reason of a revert without a failure
 
 
 class HostStage(StrEnum):
-    """How far a host is."""
+    """The stage of a host."""
 
     PENDING = "pending"  # its turn has not come
-    SKIPPED = "skipped"  # there was nothing to do
-    STARTING = "starting"  # asked to deploy; perhaps it has not heard
-    DEPLOYING = "deploying"  # it said which deployment it runs
+    SKIPPED = "skipped"  # the host needed no change
+    STARTING = "starting"  # the deployment was requested; the host may not have received it
+    DEPLOYING = "deploying"  # it reported the id of its deployment
     DONE = "done"  # it took the revision and was proved healthy
-    FAILED = "failed"  # it did not take it, or became unhealthy while it was watched
-    UNREACHABLE = "unreachable"  # nobody knows
-    REVERTING = "reverting"  # asked to go back to what it ran before
-    REVERTED = "reverted"  # runs that again, proved healthy
+    FAILED = "failed"  # it did not take it, or became unhealthy during the bake
+    UNREACHABLE = "unreachable"  # its state is unknown
+    REVERTING = "reverting"  # the rollback was requested
+    REVERTED = "reverted"  # runs its previous release again, proved healthy
     STUCK = "stuck"  # could not be rolled back
-    CONVERGED = "converged"  # was unreachable or late, and has told Consul since that it runs the revision
+    CONVERGED = "converged"  # was unreachable or late, and has reported since then that it runs the revision
 
 
 class Phase(StrEnum):
-    """How far a rollout is; the last six are ends."""
+    """The phase of a rollout; the last six are ends."""
 
     RUNNING = "running"
     PAUSED = "paused"
     WAITING = "waiting"  # for a person's approval
     REVERTING = "reverting"
-    INTERRUPTED = "interrupted"  # left as it was by its operator: `rollout resume`
+    INTERRUPTED = "interrupted"  # abandoned by its operator: `rollout resume`
     COMPLETED = "completed"  # every host runs it
-    PARTIAL = "partial"  # all others took it; failed and unreachable ones were within their budgets
+    PARTIAL = "partial"  # all other hosts took it; failed and unreachable ones were within their budgets
     FAILED = "failed"
     REVERTED = "reverted"
     ABORTED = "aborted"
-    UNKNOWN = "unknown"  # only a newer agent knows its phase; this one leaves it alone
-    SUPERSEDED = "superseded"  # another rollout was started after it was left
+    UNKNOWN = "unknown"  # only a newer agent knows its phase; this one does not change it
+    SUPERSEDED = "superseded"  # another rollout started after this one was abandoned
 
 
 ENDED = (Phase.UNKNOWN, Phase.COMPLETED, Phase.PARTIAL, Phase.FAILED, Phase.REVERTED, Phase.ABORTED, Phase.SUPERSEDED)
@@ -59,9 +59,9 @@ ENDED = (Phase.UNKNOWN, Phase.COMPLETED, Phase.PARTIAL, Phase.FAILED, Phase.REVE
 
 @dataclass(frozen=True)
 class InventoryHost:
-    """A host of an inventory: its name, where its supervisor's RPC is, and the order it belongs into.
+    """A host of an inventory: its name, the URL of its supervisor's RPC, and its rank.
 
-    ``rank``: hosts of a lower one are through before those of a higher one begin.
+    ``rank``: hosts of a lower rank finish before those of a higher rank start.
     """
 
     name: str
@@ -73,58 +73,58 @@ class InventoryHost:
 
 @dataclass
 class Host:
-    """One host of a rollout, as the record keeps it under a key of its own."""
+    """One host of a rollout, which has its own key in the record."""
 
     name: str
     url: str
     service: str = ""
     zone: str = ""
     rank: int = 0
-    app: str = ""  # the application that runs there; empty: it never answered, and nobody knows
+    app: str = ""  # the application that runs there; empty if unknown, because the host never answered
     order: int = 0  # its place in the inventory
     wave: int = -1  # -1: in none
     stage: HostStage = HostStage.PENDING
-    before: str | None = None  # the release that was live before; a revert goes back to it
+    before: str | None = None  # the release that was live before; a revert rolls back to it
     before_revision: str | None = None
     unwell: bool = False  # before
     deployment: str | None = None  # the id of the deployment, or of the rollback
-    phase: str = ""  # of that, when it was last asked
-    release: str | None = None  # what the deployment made live
-    code: str = ""  # why it failed: a stable name …
+    phase: str = ""  # phase of that deployment at the last question
+    release: str | None = None  # the release of the deployment
+    code: str = ""  # the cause of its failure: a stable name …
     why: str = ""  # … and words
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the record keeps."""
+        """Return the JSON of the record."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Host:
-        """Read what an older or a newer agent kept. Nobody knows how a host is whose stage only a newer agent has."""
+        """Read the JSON of an older or a newer agent. A stage that only a newer agent knows becomes unreachable."""
         stage = known_member(body.get("stage", HostStage.PENDING), HostStage.UNREACHABLE)
         return cls(**known_fields(cls, body) | {"stage": stage})
 
 
 @dataclass
 class Application:
-    """One application of a rollout: the commits that the revision names there."""
+    """One application of a rollout: the commits of its revision."""
 
     name: str
     commits: dict[str, str]
-    replaced: Completed | None = None  # what its fleet was to run before the rollout was completed
+    replaced: Completed | None = None  # the revision for its fleet before the rollout completed
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Application:
-        """Read what an older or a newer agent kept; raises TypeError, KeyError or AttributeError for anything else."""
+        """Read the JSON of an older or a newer agent; raises TypeError, KeyError or AttributeError for anything else."""
         replaced = Completed.from_json(body["replaced"]) if body.get("replaced") else None
         return cls(**known_fields(cls, body) | {"replaced": replaced})
 
 
 @dataclass
 class Rollout:
-    """One rollout: its plan, which does not change, and how far it is. Hosts are by name, in the order of the inventory."""
+    """One rollout: its fixed plan, and its progress. Hosts are by name, in the order of the inventory."""
 
     id: str
-    applications: list[Application]  # in the order in which they are deployed to
+    applications: list[Application]  # in the order of their deployment
     environment: str
     revision: str
     options: Options
@@ -132,20 +132,20 @@ class Rollout:
     who: str
     started_at: str
     phase: Phase = Phase.RUNNING
-    wave: int = 0  # the one it is in, from 0
-    staged: bool = False  # whether every host has staged the revision, if that was asked for
+    wave: int = 0  # the current one, from 0
+    staged: bool = False  # whether every host has staged the revision, with --stage
     approved: bool = False
     asked: int = -1  # the wave after which its gate last asked for a person
     why: str = ""
-    reverting: str = ""  # why hosts are rolled back; empty: they are not
-    aborted: str = ""  # by whom; no further host is begun, whoever runs it
+    reverting: str = ""  # reason of the rollback of hosts; empty without one
+    aborted: str = ""  # the person; no more hosts start, with any operator
     ended_at: str | None = None
     user: str = ""  # of the hosts' supervisors …
-    password_file: str = ""  # … and where its password was, on the machine it was started on
-    service: str = ""  # of Consul's catalog, where the hosts come from it
+    password_file: str = ""  # … and the path of its password on the machine of its start
+    service: str = ""  # of Consul's catalog, if the hosts come from it
     whole: bool = True  # of the whole inventory
-    reason: str = ""  # in the words of whoever started it
-    promoted_from: str = ""  # the environment in which the revision had completed
+    reason: str = ""  # in the words of the person who started it
+    promoted_from: str = ""  # the environment from which the revision is promoted
 
     @property
     def apps(self) -> str:
@@ -163,7 +163,7 @@ class Rollout:
         return sorted((application.name, self.environment) for application in self.applications)
 
     def commits_of(self, host: Host) -> dict[str, str]:
-        """Return the commits that a host is to run; none if nobody knows which application runs there."""
+        """Return the commits for a host; none if its application is unknown."""
         return next((application.commits for application in self.applications if application.name == host.app), {})
 
     @property
@@ -177,26 +177,26 @@ class Rollout:
         return waves
 
     def at(self, *stages: HostStage) -> list[Host]:
-        """Return the hosts that are that far."""
+        """Return the hosts at some stages."""
         return [host for host in self.hosts.values() if host.stage in stages]
 
     def enter(self, phase: Phase, why: str = "") -> None:
-        """Set the phase and the reason for it, and since when it has ended, if that is an end."""
+        """Set the phase and its reason, and the time of the end for a final phase."""
         self.phase, self.why = phase, why
         self.ended_at = timestamp() if phase in ENDED else None
 
     @property
     def counts(self) -> bool:
-        """Return whether the fleet follows it once it is completed."""
+        """Return whether the fleet follows the rollout after its completion."""
         return self.whole or self.options.follow
 
     @property
     def has_ended(self) -> bool:
-        """Return whether nothing more will be done."""
+        """Return whether the rollout has ended."""
         return self.phase in ENDED
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the hosts. Of one application it is what an agent reads, too, that knows no others."""
+        """Return the JSON without the hosts. An older agent can read it if there is only one application."""
         body = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hosts", "options")}
         several = [asdict(one) for one in self.applications]
         of_one = {} if self.is_of_several else {"app" if name == "name" else name: value for name, value in several[0].items()}
@@ -204,7 +204,7 @@ class Rollout:
 
     @classmethod
     def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:
-        """Read what an older or a newer agent kept. This one does not go on with a phase that only a newer agent has."""
+        """Read the JSON of an older or a newer agent. This agent does not continue a phase that only a newer agent has."""
         # An older agent's is of one application, which its hosts do not name.
         of = [Application.from_json(one) for one in body.get("applications") or [{**body, "name": body["app"]}]]
         named = {} if len(of) > 1 else {"app": of[0].name}
@@ -222,7 +222,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a fleet's lock: the rollout, who runs it, what of, since when."""
+    """The holder of a fleet's lock: the rollout, its operator, its revision, its start."""
 
     id: str
     who: str
@@ -231,13 +231,13 @@ class Holder:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Holder:
-        """Read what an older or a newer agent wrote into the lock; raises TypeError for anything else."""
+        """Read the lock of an older or a newer agent; raises TypeError for anything else."""
         return cls(**known_fields(cls, body))
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asked of a rollout from elsewhere: ``pause``, ``resume``, ``approve`` or ``abort``."""
+    """An order to a rollout from elsewhere: ``pause``, ``resume``, ``approve`` or ``abort``."""
 
     verb: str
     who: str
@@ -246,16 +246,16 @@ class Order:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Order:
-        """Read what an older or a newer agent left; raises TypeError for anything else."""
+        """Read the order of an older or a newer agent; raises TypeError for anything else."""
         return cls(**known_fields(cls, body))
 
 
 def same_supervisor(hosts: Sequence[str]) -> Misconfigured:
-    """Make the error for hosts of an inventory that are one."""
+    """Make the error for hosts of an inventory that are the same supervisor."""
     return Misconfigured(
         Code.INVENTORY_INVALID,
-        f"several hosts are one and the same supervisor: {', '.join(hosts)}",
-        hint='give each its own url, rpc_url in its [app], or in a maestro file its own port "supervisor"; or name it once',
+        f"several hosts are the same supervisor: {', '.join(hosts)}",
+        hint='give each its own url, rpc_url in its [app], or in a maestro file its own port "supervisor", or name the host once',
     )
 
 
@@ -265,7 +265,7 @@ def rollout_id() -> str:
 
 
 def who_am_i() -> str:
-    """Return who runs this process, for others to read."""
+    """Return the user and the machine of this process, for people."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name

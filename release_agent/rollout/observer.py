@@ -1,4 +1,4 @@
-"""Who follows a rollout while it runs."""
+"""The interface of an observer of a running rollout."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Observer(Protocol):
     """Follows a rollout, and answers for a person: a terminal, a log, a web page."""
 
     def preflight(self, asking: Asking, options: Options) -> None:
-        """Show how far preflight is from now on, until end(); it changes while hosts are asked."""
+        """Show the progress of preflight from now on, until end(); it changes during the questions to hosts."""
 
     def begin(self, rollout: Rollout) -> None:
-        """Show a rollout from now on; it changes while it runs."""
+        """Show a rollout from now on; it changes during its run."""
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
         """Show one transition; ``host`` has its new stage."""
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Ask whether to go on; ``approved`` is set when the answer came from elsewhere. None: there is nobody to ask."""
+        """Ask for approval; ``approved`` is set when the answer came from elsewhere. None: no person can answer."""
 
     def end(self) -> None:
-        """Show it no more."""
+        """End the picture."""

@@ -1,4 +1,4 @@
-"""How a rollout is to go."""
+"""The options of a rollout."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Amount:
     percent: bool = False
 
     def of(self, total: int) -> int:
-        """Return how many of ``total`` hosts that is; a part is floored."""
+        """Return the number of hosts for a total; a percentage is floored."""
         return total * self.number // 100 if self.percent else self.number
 
     def __str__(self) -> str:
-        """As it was given."""
+        """Return the amount as text."""
         return f"{self.number}%" if self.percent else str(self.number)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a rollout is to go; durations in seconds."""
+    """The options of a rollout; durations in seconds."""
 
     waves: tuple[Amount, ...] = (Amount(1), Amount(25, percent=True), Amount(100, percent=True))
     parallel: int = 50
@@ -51,7 +51,7 @@ class Options:
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Options:
-        """Read what an older or a newer agent kept; an option that is not there has its default."""
+        """Read what an older or a newer agent kept; a missing option has its default."""
         known = known_fields(cls, body)
         if "waves" in known:
             known["waves"] = tuple(amount(part) for part in known["waves"].split(","))

@@ -1,4 +1,4 @@
-"""Work on several hosts at a time, and beside it."""
+"""Work on several hosts at a time, with other work in parallel."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from release_agent.rollout.gate import Gate
     from release_agent.rollout.model import Host
 
-LOOKS = 200  # hosts that are looked at side by side: a look costs them next to nothing
+LOOKS = 200  # number of hosts for parallel looks, which cost a host almost nothing
 
 
 async def in_parallel(
     hosts: Sequence[Host], most: int, work: Callable[[Host], Awaitable[None]], *, gate: Gate | None = None
 ) -> None:
-    """Work on ``most`` hosts at a time, in order, until the gate is shut for good; those begun are finished.
+    """Work on ``most`` hosts at a time, in order, until the gate is shut for good; started ones are finished.
 
-    What ``work`` raises is no error of a single host: it ends all of them, and is raised.
+    An error of ``work`` is not about a single host: it ends all of them, and is raised.
     """
     waiting = iter(hosts)
 
@@ -42,7 +42,7 @@ async def in_parallel(
 
 @asynccontextmanager
 async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run endless works beside the body, until it is over; what one of them raises ends the body, and is raised."""
+    """Run endless tasks beside the body, until its end; an error of one of them ends the body, and is raised."""
     tasks = [asyncio.create_task(work) for work in works]
     main = asyncio.current_task()
     failed: list[BaseException] = []

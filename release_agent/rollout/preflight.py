@@ -1,4 +1,4 @@
-"""A look at every host before any is changed: who is there, what runs, what would come."""
+"""Look at every host before any change: its state, its release, and the changes of the revision."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 _LOOKS = 10  # a second apart
 CHECK_PATIENCE = 60.0  # seconds for a check: git in a large repository
-TIMES = 4  # as many hosts as are deployed to at a time: a question costs them little
+TIMES = 4  # hosts per slot of --parallel, because a question costs them little
 _SHOWN = 2.0  # seconds
 
 
 @dataclass
 class PreflightResult:
-    """What all hosts said together; each host's own part is in the host.
+    """The answers of all hosts together; each host has its own part.
 
-    ``applications`` are in the order in which they are deployed to; ``changes``: by application and repository.
+    ``applications``: in the order of their deployment; ``changes``: by application and repository.
     """
 
     environment: str
@@ -51,14 +51,14 @@ class PreflightResult:
 
 @dataclass
 class Asking:
-    """How far preflight is with one question to many hosts. It changes while they are asked."""
+    """The progress of preflight with one question to many hosts. It changes with each answer."""
 
     fleet: int = 0  # hosts of the rollout
     widest: int = 0  # characters of the longest name among them
-    what: str = "status"  # or "check": what the revision would change
-    hosts: int = 0  # that are asked this,
-    asked: int = 0  # of which so many have answered or are given up,
-    waiting: dict[str, Host] = field(default_factory=dict)  # and these are waited for
+    what: str = "status"  # or "check": the changes of the revision
+    hosts: int = 0  # number of hosts for the question
+    asked: int = 0  # number of hosts that have answered or are given up
+    waiting: dict[str, Host] = field(default_factory=dict)  # hosts without an answer
     troubled: dict[str, Host] = field(default_factory=dict)  # by any question so far
 
 
@@ -66,7 +66,7 @@ class Preflight:
     """Asks every host, some at a time; an error of one host is noted in that host only."""
 
     def __init__(self, client_of: Callable[[Host], HostClient], options: Options, observer: Observer) -> None:
-        """``options``: of the rollout; ``observer`` hears how many were asked, if it takes a while."""
+        """``options``: of the rollout; ``observer`` gets the progress of a long preflight."""
         self.asking = Asking()
         self._client_of = client_of
         self._options = options
@@ -74,7 +74,7 @@ class Preflight:
         self._observer = observer
 
     async def look(self, hosts: Sequence[Host]) -> PreflightResult:
-        """Ask what is live on every host; raises Misconfigured, Refused (fleet-mixed), FleetStopped if none answers."""
+        """Ask every host for its live release; raises Misconfigured, Refused (fleet-mixed), FleetStopped if none answers."""
         self.asking.fleet, self.asking.widest = len(hosts), max(len(host.name) for host in hosts)
         statuses: dict[str, HostStatus] = {}
 
@@ -91,7 +91,7 @@ class Preflight:
         return PreflightResult(environment, [Application(name, {}) for name in applications_of(hosts)])
 
     async def wait_for_busy(self, hosts: Sequence[Host]) -> None:
-        """Ask busy hosts again for some seconds: somebody else's check is over soon."""
+        """Ask busy hosts again for some seconds, because another check ends soon."""
 
         async def ask(host: Host) -> None:
             for _ in range(_LOOKS):
@@ -107,7 +107,7 @@ class Preflight:
         await self._ask("status", [host for host in hosts if host.code == Code.HOST_BUSY], ask)
 
     async def check(self, hosts: Sequence[Host], revision: str, found: PreflightResult) -> None:
-        """Ask what the revision would change; raises Refused if all of an application refuse it, or its commits differ."""
+        """Ask hosts for the changes of the revision; raises Refused if all of an application refuse it, or its commits differ."""
         answers: dict[str, dict[str, Any]] = {}
         refusals: dict[str, HostError] = {}
 

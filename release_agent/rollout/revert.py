@@ -1,4 +1,4 @@
-"""Back to what each host ran before: without waves; a host that could not be rolled back is named."""
+"""Roll back each host to its previous release, without waves; report each host whose rollback failed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOK = 2.0  # seconds
 
 
 class Revert:
-    """The way back of one rollout."""
+    """The revert of one rollout."""
 
     def __init__(self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], observer: Observer) -> None:
         """``client_of`` makes the client of a host."""
@@ -39,9 +39,9 @@ class Revert:
         self._observer = observer
 
     async def go(self, later: Mapping[str, Completed]) -> None:
-        """Roll back every host that this rollout changed, the last applications first; a host that could not be is stuck.
+        """Roll back every host that this rollout changed, the last applications first; a host whose rollback failed is stuck.
 
-        ``later``: by application, a later rollout that completed with the same commits, which takes back nothing of what is live.
+        ``later``: by application, a later rollout that completed with the same commits, to which the live releases now belong.
         """
         self._later = later
         self._observer.tell("revert.started", hosts=len(self._rollout.at(*TOUCHED)))
@@ -50,7 +50,7 @@ class Revert:
             await in_parallel(touched, self._rollout.options.parallel, self._put_back)
 
     async def _put_back(self, host: Host) -> None:
-        """Take one host back, whatever that comes to; it never raises for the host's own errors."""
+        """Roll back one host and note the result; never raises for the host's own errors."""
         try:
             if not await self._try(host):
                 return
@@ -62,7 +62,7 @@ class Revert:
         self._observer.tell("host.finished", host)
 
     async def _try(self, host: Host) -> bool:
-        """Return whether there is anything to note."""
+        """Return whether there is a result to note."""
         client, deadline = self._client_of(host), self._rollout.options.deadline
         now = asyncio.get_running_loop().time
         end = now() + deadline
@@ -75,17 +75,17 @@ class Revert:
         if way is WayBack.LEAVE_ALONE:
             return False
         if way is WayBack.MOVED_ON:
-            whose = f"is what {later.id}, which is later, rolled out" if later else "this rollout did not bring"
+            whose = f"belongs to the later rollout {later.id}" if later else "this rollout did not deploy"
             raise HostError(Code.HOST_MOVED_ON, f"runs {live.revision or 'nothing'} now, which {whose}")
         if way is WayBack.NO_TARGET:
-            raise HostError(Code.NO_TARGET, "nothing was live there before")
+            raise HostError(Code.NO_TARGET, "it had no live release before")
         if way is WayBack.ROLL_BACK:
             await self._roll_back(client, host, end)
         host.stage, host.code, host.why = HostStage.REVERTED, "", ""
         return True
 
     async def _idle(self, client: HostClient, host: Host, deadline: float) -> HostStatus:
-        """Return a host's status once it is not busy: usually it is still finishing this rollout's deployment."""
+        """Return a host's status once it is not busy; usually it still finishes this rollout's deployment."""
         now = asyncio.get_running_loop().time
         end = now() + deadline
         first_contact = min(FIRST_CONTACT, deadline)
@@ -97,7 +97,7 @@ class Revert:
             await asyncio.sleep(_LOOK)
             live = await client.look(end - now(), first_contact=first_contact)
         if live.busy:
-            raise HostError(Code.HOST_LATE, "still busy after its deadline; the host goes on alone")
+            raise HostError(Code.HOST_LATE, "still busy after its deadline; the host continues on its own")
         return live
 
     async def _roll_back(self, client: HostClient, host: Host, end: float) -> None:

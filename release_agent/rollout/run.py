@@ -1,4 +1,4 @@
-"""One rollout from wherever it is to its end: asks the policy for the next step, and does it."""
+"""Run one rollout from its current state to its end: ask the policy for the next step, and do it."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LEAVING = 3.0  # seconds to write down how a rollout is left
+_LEAVING = 3.0  # seconds to write down the state of an abandoned rollout
 
 
 @dataclass(frozen=True)
 class HostAccess:
-    """How the hosts of a rollout are reached."""
+    """The access to the hosts of a rollout."""
 
     client_of: Callable[[Host], HostClient]
     watch: Watch
 
 
 class _AwaitsApprovalError(Exception):
-    """Nobody can be asked for approval."""
+    """No person can approve."""
 
 
 class RolloutRun:
-    """Runs one rollout, whose lock is held; what it does to a host is written down before and after."""
+    """Runs one rollout, whose lock is held; writes down each change of a host before and after it."""
 
     def __init__(self, rollout: Rollout, writer: Writer, hosts: HostAccess, observer: Observer) -> None:
-        """Make it in the event loop that runs it."""
+        """Call this in the event loop that runs the rollout."""
         self._rollout = rollout
         self._writer = writer
         self._hosts = hosts
@@ -67,10 +67,10 @@ class RolloutRun:
         self._asking = False
 
     async def go(self) -> Exit:
-        """Run it on, forwards or back, and return how it ended; cancelled, it leaves hosts as they are and records that."""
+        """Continue the rollout or its revert, and return its end; when cancelled, leave hosts as they are and record that."""
         try:
-            await self._writer.heed(self._rollout.id, self._obey)  # orders that were given while nobody ran it
-            # A lock that is lost ends it all.
+            await self._writer.heed(self._rollout.id, self._obey)  # orders from the time without an operator
+            # A lost lock ends the run.
             orders = self._writer.orders(self._rollout.id, self._obey)
             async with alongside(self._writer.keep_lock(), orders, self._gate.watch()):
                 return await self._steps()
@@ -79,7 +79,7 @@ class RolloutRun:
         except asyncio.CancelledError as cancelled:
             await self._leave(" by ".join(["stopped", *map(str, cancelled.args)]))
             raise
-        except FleetStopped as error:  # its lock or its record is lost, or this machine cannot go on
+        except FleetStopped as error:  # its lock or its record is lost, or this machine lacks resources
             await self._leave(error.message)
             return Exit.FLEET_FAILED
         except Exception as bug:
@@ -124,7 +124,7 @@ class RolloutRun:
                 await self._ask_approval()
             case steps.WaitWhilePaused():
                 await self._gate.opened()
-                self._verified = False  # hosts may have changed in the meantime
+                self._verified = False  # hosts may have changed since the plan
             case steps.PutBack(why):
                 await self._revert(why)
 
@@ -145,7 +145,7 @@ class RolloutRun:
         self._observer.tell("wave.started", wave=wave + 1, waves=len(waves), hosts=len(waves[wave]), apps=apps)
 
     async def _deploy(self, host: Host) -> None:
-        """Take one host to its end, whatever that is; it never raises for the host's own errors."""
+        """Deploy to one host and note the result; never raises for the host's own errors."""
         host.stage = HostStage.STARTING
         await self._writer.host(host)
         self._observer.tell("host.started", host)
@@ -189,7 +189,7 @@ class RolloutRun:
         self._baked = True
 
     async def _unless_shut(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what work comes to; None if something stops the rollout before. The progress deadline rests meanwhile."""
+        """Return the result of work; None if the rollout stops first. The progress deadline does not count during the work."""
         with self._gate.resting():
             working = asyncio.create_task(work)
             shut = asyncio.create_task(self._gate.shut.wait())
@@ -240,7 +240,7 @@ class RolloutRun:
             if not answer:
                 self._rollout.aborted = "not approved"
                 self._gate.abort(self._rollout.aborted)
-            if self._gate.stopped:  # an abort answers as well
+            if self._gate.stopped:  # an abort also answers
                 return
             self._rollout.approved = True
             await self._gate.opened()
@@ -272,9 +272,9 @@ class RolloutRun:
         await self._enter(end.phase, end.why)
 
     async def _let_hosts_follow(self) -> None:
-        """Set what each fleet follows; what it followed before is kept, for a revert.
+        """Set the revision of each fleet, and keep the one before for a revert.
 
-        Before the end is written down: an operator who is killed in between comes here again when it is resumed.
+        Call this before writing down the end: if an operator is killed in between, the next one does this again.
         """
         rollout = self._rollout
         for application in rollout.applications:
@@ -309,11 +309,11 @@ class RolloutRun:
         if order.verb == ABORT and not rollout.reverting:
             rollout.aborted = f"ordered by {order.who}"
             await self._writer.rollout(rollout)
-        elif not (rollout.reverting or gate.stopped):  # otherwise no further host will be begun
+        elif not (rollout.reverting or gate.stopped):  # otherwise no more hosts start
             await self._go_on_as(order)
         await self._writer.acknowledge(order)
         if rollout.aborted:
-            gate.abort(rollout.aborted)  # the last step: it may end the run at once
+            gate.abort(rollout.aborted)  # the last step, which may end the run immediately
 
     async def _go_on_as(self, order: Order) -> None:
         if order.verb == "pause":

@@ -24,7 +24,7 @@ _STAGED = (Outcome.STAGED, Outcome.UNCHANGED)
 
 
 class Staging:
-    """The staging of one rollout; a host that cannot stage stops it."""
+    """The staging of one rollout; a host that cannot stage stops the rollout."""
 
     def __init__(self, rollout: Rollout, writer: Writer, client_of: Callable[[Host], HostClient], observer: Observer) -> None:
         """``client_of`` makes the client of a host."""
@@ -34,7 +34,7 @@ class Staging:
         self._observer = observer
 
     async def of(self, hosts: Sequence[Host], gate: Gate) -> None:
-        """Stage on hosts, some at a time, until one cannot; those begun are waited for."""
+        """Stage on hosts, some at a time, until one fails; wait for the started ones."""
         self._observer.tell("staging.started", hosts=len(hosts))
 
         async def stage(host: Host) -> None:
@@ -55,7 +55,7 @@ class Staging:
         rollout, now = self._rollout, asyncio.get_running_loop().time
         client, wanted = self._client_of(host), staging(rollout)
         end = now() + rollout.options.deadline
-        # Again: an earlier operator may have begun it.
+        # An earlier operator may have started it.
         identity = await client.start(wanted, rollout.options.deadline, again=True)
         record = await client.follow(identity, end - now(), wanted.method)
         require_outcome(record, _STAGED, rollout.commits_of(host))

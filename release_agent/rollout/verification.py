@@ -1,4 +1,4 @@
-"""The last look: every host is asked what is live there before a rollout is said to be completed."""
+"""The last look: ask every host for its live release before a rollout counts as completed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Verification:
         self._observer = observer
 
     async def of(self, hosts: Sequence[Host]) -> None:
-        """Ask hosts what is live and note the ones that changed since; a lost host that has taken the revision is done."""
+        """Ask hosts for their live release and note changes; a lost host that has taken the revision is done."""
         self._observer.tell("verification.started", hosts=len(hosts))
         await in_parallel(hosts, LOOKS, self._ask)
 

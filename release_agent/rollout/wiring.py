@@ -1,4 +1,4 @@
-"""How hosts and the record are reached, as settings and the environment say."""
+"""Make the access to hosts and the record from settings and the environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MANY_HOSTS = 10.0  # seconds for one answer: ten thousand hosts are read in one
 
 @dataclass(frozen=True)
 class AccessSettings:
-    """The credentials of the hosts, and where the record is: in Consul, or in a file of this user."""
+    """The credentials of the hosts, and the place of the record: Consul, or a file of this user."""
 
     user: str = ""
     password_file: str = ""
@@ -47,7 +47,7 @@ class AccessSettings:
 
 
 class RolloutParts:
-    """Makes what rollouts work with, each part when it is first asked for."""
+    """The parts of a rollout, each made at its first use."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class RolloutParts:
         if bool(self.user) != bool(self.password_file):
             raise Misconfigured(
                 Code.INVENTORY_INVALID,
-                "a user and a password file belong together, and one of them is missing",
+                "a user needs a password file, and one of them is missing",
                 hint="give --user and --password-file, or both in [fleet] of fleet.toml",
             )
         self._credentials = (self.user, hosts.password(self.password_file)) if self.user else None
         if settings.ca_file or settings.client_cert:
-            _ = self._tls  # what is wrong with the files is said before any host is asked
+            _ = self._tls  # report problems of the files before the first question to a host
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -94,11 +94,11 @@ class RolloutParts:
         return HostClient(Remote(host.url, self._credentials, names=self._names, tls=lambda: self._tls), self._pace)
 
     def host_access(self, rollout: Rollout) -> HostAccess:
-        """Return how a rollout's hosts are reached and watched."""
+        """Return the access to a rollout's hosts, and their watch."""
         return HostAccess(self.client_of, self._watch(rollout))
 
     def _consul(self) -> ConsulClient:
-        """Consul, as the CONSUL_* variables say; one for each thread that talks to it."""
+        """The client of Consul by the CONSUL_* variables, one for each thread."""
         from release_agent.consul.client import ConsulClient
 
         return ConsulClient(self._environ, _MANY_HOSTS)
@@ -125,7 +125,7 @@ class RolloutParts:
         return FileRolloutStore(default_path(self._environ))
 
     def _watch(self, rollout: Rollout) -> Watch:
-        """Return who watches hosts after waves: Consul if the hosts come from it, else their agents."""
+        """Return the watch of hosts after waves: Consul if the hosts come from it, otherwise their agents."""
         agents = AskAgents(self.client_of, rollout.options.deadline)
         if not rollout.service:
             return agents

@@ -1,4 +1,4 @@
-"""Writes hosts down while a rollout runs: many at once in one go, and again where what keeps the record is away."""
+"""Write down hosts during a rollout: many in one transaction, and again after a failure of the store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Writer:
     """The record, for an event loop: its calls block, and one thread makes all of them."""
 
     def __init__(self, record: RolloutStore, patience: float, on_away: Callable[[str], None]) -> None:
-        """``patience``: seconds to wait for a record that is gone; ``on_away`` gets the reason, "" when it is back."""
+        """``patience``: seconds to wait for a record that does not answer; ``on_away`` gets the reason, "" afterwards."""
         self._record = record
         self._patience = patience
         self._on_away = on_away
@@ -40,7 +40,7 @@ class Writer:
         self._next: asyncio.Task[None] | None = None
 
     async def host(self, host: Host) -> None:
-        """Return once the host is written down; those that come while it waits go together."""
+        """Return once the host is written down; hosts that arrive during the wait go together."""
         self._waiting[host.name] = host
         if self._next is None:
             self._next = asyncio.create_task(self._flush())
@@ -52,17 +52,17 @@ class Writer:
             await self._do(lambda: self._record.save_hosts(hosts))
 
     async def rollout(self, rollout: Rollout) -> None:
-        """Return once all but the hosts is written down."""
+        """Return once everything except the hosts is written down."""
         async with self._one:
             await self._do(lambda: self._record.save(rollout))
 
     async def completed(self, app: str, environment: str) -> Completed | None:
-        """Return what a fleet is to run."""
+        """Return the revision for a fleet."""
         async with self._one:
             return await self._do(lambda: self._record.completed(app, environment))
 
     async def follow(self, app: str, environment: str, completed: Completed | None) -> None:
-        """Return once it is written down what a fleet is to run."""
+        """Return once the revision for a fleet is written down."""
         async with self._one:
             await self._do(lambda: self._record.follow(app, environment, completed))
 
@@ -74,7 +74,7 @@ class Writer:
                 try:
                     return await self._call(call)
                 except LockLost:
-                    # It may have been lost with Consul's leader, and nobody has taken it since.
+                    # The lock may have been lost with Consul's leader, and no process has taken it since.
                     await self._call(self._record.renew)
                     return await self._call(call)
             except RecordUnreachable:
@@ -83,7 +83,7 @@ class Writer:
                 await asyncio.sleep(_RETRY)
 
     async def once(self, call: Callable[[RolloutStore], T]) -> T:
-        """Do something with the record, once; raises what it raises."""
+        """Do one operation on the record, once; raises its errors."""
         return await self._call(lambda: call(self._record))
 
     async def let_go(self) -> None:
@@ -106,16 +106,16 @@ class Writer:
         return done
 
     async def keep_lock(self) -> None:
-        """Renew the lock for ever; raises LockLost. A record that is away keeps hosts from being started, not from ending."""
+        """Renew the lock forever; raises LockLost. While the record does not answer, hosts can end but not start."""
         while True:
             await asyncio.sleep(_RENEWAL)
             try:
                 await self._call(self._record.renew)
             except RecordUnreachable:
-                continue  # the next write waits until the record is back
+                continue  # the next write waits until the record answers
 
     async def orders(self, identity: str, obey: Callable[[Order], Awaitable[None]]) -> None:
-        """Obey the orders that people give from elsewhere, for ever."""
+        """Obey the orders that people give from elsewhere, forever."""
         while True:
             await asyncio.sleep(_LOOK)
             with suppress(RecordUnreachable):
@@ -127,6 +127,6 @@ class Writer:
             await obey(order)
 
     async def acknowledge(self, order: Order) -> None:
-        """Return once an order waits no more: killed before, the next operator obeys it again."""
+        """Return once an order is removed; if killed before, the next operator obeys it again."""
         async with self._one:
             await self._do(lambda: self._record.acknowledge(order))

@@ -44,7 +44,7 @@ def running(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def system(running: System) -> System:
-    """The same in peace: every component runs the same version, and is well."""
+    """The same in peace: every component runs the same version, and is healthy."""
     live = set(running.live().values())
     if len(live) > 1 or not live <= set(running.tags):
         there = running.start(revision=running.new())

@@ -378,14 +378,14 @@ class SimulatedHost:
         return self._timed(Run(CHECK, "rpc", record, body=body), self.check_seconds)
 
     def _planned(self, revision: str, record: Record) -> tuple[Release, bool]:
-        """Return the release, and whether it is there already; raises Refused."""
+        """Return the release, and whether it already exists; raises Refused."""
         named = revision or list(self.commits)[-1]
         commit = named if named in self.commits.values() else self.commits.get(named)
         if commit is None:
             raise Refused(
                 Code.REVISION_UNKNOWN,
                 f"no tag, branch or commit {named} in repository {_REPOSITORY} (/repos/{_REPOSITORY})",
-                hint=f"tags there are {', '.join(self.commits)}; is the repository fetched?",
+                hint=f"existing tags: {', '.join(self.commits)}; fetch the repository",
             )
         record.revision, record.commits = named, {_REPOSITORY: commit}
         fingerprint = _fingerprint(record.commits)

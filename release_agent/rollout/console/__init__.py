@@ -1,1 +1,1 @@
-"""What a person sees of a rollout."""
+"""Show rollouts to people."""

@@ -1,4 +1,4 @@
-"""Which console shows rollouts: a table on a terminal if rich is installed, otherwise lines; JSON if it is asked for."""
+"""Choose the console of rollouts: JSON on request, a table on a terminal if rich is installed, otherwise lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen of a rollout off a terminal: a line each transition, or JSON, an event a line."""
+"""Show a rollout without a terminal: one line per transition, or JSON, one line per event."""
 
 from __future__ import annotations
 
@@ -22,60 +22,60 @@ if TYPE_CHECKING:
 
 
 class Console(Protocol):
-    """Tells of rollouts, and asks."""
+    """Shows rollouts, and asks for approval."""
 
     def preflight(self, asking: Asking, options: Options) -> None:
-        """Show how far preflight is, until end(): ``asking`` changes."""
+        """Show the progress of preflight until end(); ``asking`` changes."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
-        """Show what is going to be done; ``changes``: by application; ``exceeded``: the reason why the plan will not run."""
+        """Show the plan; ``changes``: by application; ``exceeded``: the reason why the plan will not run."""
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
-        """Show a rollout from now on; ``again`` makes the command of a verb, to go on with it from elsewhere."""
+        """Show a rollout from now on; ``again`` makes the command of a verb, to continue it from elsewhere."""
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
-        """Tell of one transition."""
+        """Show one transition."""
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Ask whether to go on; also ``approved``, from elsewhere, is an answer. None: there is nobody to ask."""
+        """Ask for approval; ``approved``, from elsewhere, also answers. None: no person can answer."""
 
     def end(self) -> None:
-        """Show it no more."""
+        """End the picture."""
 
     def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
-        """Say how it ended; ``again`` makes the command of a verb, to go on with it."""
+        """Show the end of a rollout; ``again`` makes the command of a verb, to continue it."""
 
     def status(self, rollout: Rollout, *, running: bool) -> None:
-        """Say how far a rollout is; ``running``: whether anybody runs it."""
+        """Show the progress of a rollout; ``running``: whether an operator runs it."""
 
     def watch(self, rollout: Rollout, *, running: bool) -> None:
-        """Show how far a rollout is that runs elsewhere; called again and again, until end()."""
+        """Show the progress of a rollout that runs elsewhere; called repeatedly, until end()."""
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
-        """List rollouts; ``running``: the ids of those that somebody runs."""
+        """List rollouts; ``running``: the ids of running ones."""
 
     def drift(self, found: FleetDrift) -> None:
-        """Say what is live on each host, and who does not run what the fleet follows."""
+        """Show the live release of each host, and the hosts that do not run the fleet's revision."""
 
     def say(self, what: str) -> None:
-        """Say one thing."""
+        """Print a text."""
 
 
 class Lines:
-    """A line each transition, with its time: for logs."""
+    """One line per transition, with its time, for logs."""
 
-    _names_apps = False  # whether the rollout that is shown is of several applications
+    _names_apps = False  # whether the shown rollout has several applications
     _watched: Rollout | None = None
 
     def preflight(self, asking: Asking, options: Options) -> None:
-        """Do nothing: ``preflight.progress`` says how far it is, if it takes a while."""
+        """Do nothing: ``preflight.progress`` shows the progress of a long one."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
         """Print it."""
         self.say(text.plan(rollout, changes, exceeded))
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
-        """Print its id: who has it can do everything else."""
+        """Print the id of the rollout, which all other commands need."""
         self._names_apps = rollout.is_of_several
         self.tell("rollout.started", id=rollout.id, who=rollout.who, status=again("status"))
 
@@ -88,7 +88,7 @@ class Lines:
         self.say(f"{timestamp()[:19]}Z  {event:<19} {what}".rstrip())
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Nobody can answer here: return True if it was approved already."""
+        """Return True if the rollout is already approved, because no person can answer here."""
         return True if approved.is_set() else None
 
     def end(self) -> None:
@@ -103,13 +103,13 @@ class Lines:
         self.say(text.status(rollout, running=running))
 
     def watch(self, rollout: Rollout, *, running: bool) -> None:
-        """Print it if it has changed."""
+        """Print the rollout if it has changed."""
         if rollout != self._watched:
             self.status(rollout, running=running)
         self._watched = rollout
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
-        """Print a line each."""
+        """Print one line per rollout."""
         self.say(text.listing(rollouts, running))
 
     def drift(self, found: FleetDrift) -> None:
@@ -117,17 +117,17 @@ class Lines:
         self.say(text.drift(found))
 
     def say(self, what: str) -> None:
-        """Print it, at once; where nobody listens any more, the rollout goes on unheard."""
+        """Print a text immediately; without a reader, the rollout continues."""
         with suppress(OSError, ValueError):
             sys.stdout.write(what + "\n")
             sys.stdout.flush()
 
 
 class Json(Lines):
-    """An event a line, for programs."""
+    """One line per event, for programs."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
-        """Print the whole plan, its hosts too."""
+        """Print the whole plan, with its hosts."""
         hosts = [host.to_json() for host in rollout.hosts.values()]
         waves = [[host.name for host in wave] for wave in rollout.waves]
         shown = changes if rollout.is_of_several else changes.get(rollout.apps, {})

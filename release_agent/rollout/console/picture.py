@@ -1,4 +1,4 @@
-"""The picture on a terminal: what it consists of, whatever it shows."""
+"""The parts of the picture on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TROUBLE = (HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)
 
 @dataclass(frozen=True)
 class Row:
-    """One host as a row: its name, its stage, what to say of it, and since when."""
+    """One host as a row: its name, its stage, a remark, and its start."""
 
     name: str
     host: Host
@@ -26,7 +26,7 @@ class Row:
 
 
 class Picture(Protocol):
-    """What is drawn, from top to bottom; a thread of its own reads it."""
+    """The parts of the picture, from top to bottom; another thread reads them."""
 
     @property
     def widest(self) -> int:
@@ -34,28 +34,28 @@ class Picture(Protocol):
 
     @property
     def settled(self) -> int:
-        """How many hosts are through."""
+        """The number of finished hosts."""
 
     @property
     def total(self) -> int:
-        """How many hosts there are."""
+        """The number of hosts."""
 
     def notes(self) -> list[str]:
-        """Say what it does or waits for, why, for how long yet, and what comes then."""
+        """Describe the current step or wait, its reason, its remaining time, and the next step."""
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
-        """Return as many rows as there is room for, failures before all; and how many more there are."""
+        """Return as many rows as fit, failures first, and the number of the others."""
 
     def below(self, width: int) -> list[str]:
         """Return the lines below the rows."""
 
     def summary(self) -> str:
-        """Say how far it is, and since when."""
+        """Describe the progress and the time so far."""
 
 
 def fitting(troubled: dict[str, Row], going: dict[str, Row], room: int, doing: str) -> tuple[list[Row], list[Row], str]:
-    """Return as many rows of both as there is room for, the newest first, and how many more there are."""
-    most = max(room - len(going), room // 2)  # however many failed, what goes on is seen
+    """Return as many rows of both as fit, the newest first, and the number of the others."""
+    most = max(room - len(going), room // 2)  # rows in flight stay visible beside many failures
     failed = list(islice(reversed(troubled.values()), most))
     shown = list(islice(reversed(going.values()), room - len(failed)))
     hidden = [(len(going) - len(shown), doing), (len(troubled) - len(failed), "in trouble")]
@@ -64,7 +64,7 @@ def fitting(troubled: dict[str, Row], going: dict[str, Row], room: int, doing: s
 
 
 def allowed(options: Options, stage: HostStage, hosts: int) -> str:
-    """Return how many of so many hosts may be at a stage, in parentheses; empty if it has no budget."""
+    """Return the allowed number of hosts at a stage, in parentheses; empty without a budget."""
     budgets = {HostStage.FAILED: options.max_failed, HostStage.UNREACHABLE: options.max_unreachable}
     return f" ({budgets[stage].of(hosts)} allowed)" if stage in budgets else ""
 

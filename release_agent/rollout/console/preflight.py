@@ -1,4 +1,4 @@
-"""What is seen of preflight on a terminal: how many hosts were asked, who is in trouble, and who is waited for."""
+"""Show preflight on a terminal: the number of asked hosts, the hosts in trouble, and the slow ones."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Options
     from release_agent.rollout.preflight import Asking
 
-_NEXT = {"status": "then what the revision would change", "check": "then the plan"}
+_NEXT = {"status": "then the changes of the revision", "check": "then the plan"}
 
 
 class PreflightProgress:
-    """How far preflight is, as it is drawn. The hosts are read while another thread asks them: each read takes a copy."""
+    """The picture of preflight. Another thread asks the hosts, so each read takes a copy."""
 
     def __init__(self, asking: Asking, options: Options, now: Callable[[], float]) -> None:
-        """``asking`` changes while hosts are asked; ``now`` is a clock that only goes forward."""
+        """``asking`` changes during preflight; ``now``: a monotonic clock."""
         self._asking = asking
         self._options = options
         self._now = now
         self._began = now()
-        self._since: dict[str, float] = {}  # by name, of the hosts that are waited for
+        self._since: dict[str, float] = {}  # by name, of the hosts without an answer
 
     @property
     def widest(self) -> int:
@@ -36,21 +36,21 @@ class PreflightProgress:
 
     @property
     def settled(self) -> int:
-        """How many hosts have answered the question."""
+        """The number of hosts that have answered the question."""
         return self._asking.asked
 
     @property
     def total(self) -> int:
-        """How many hosts are asked it."""
+        """The number of hosts for the question."""
         return self._asking.hosts
 
     def notes(self) -> list[str]:
-        """Say what hosts are asked, and what comes then."""
+        """Describe the question to the hosts, and the next step."""
         asking = self._asking
         return [f"{text.preflight(asking.what, asking.asked, asking.hosts)}; {_NEXT[asking.what]}"]
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
-        """Return as many rows as there is room for, failures before all, then who is waited for longest; and how many more."""
+        """Return as many rows as fit, failures first, then the slowest hosts, and the number of the others."""
         now, waiting = self._now(), self._asking.waiting.copy()
         self._since = {name: self._since.get(name, now) for name in waiting}
         asked = {name: Row(flat(name), waiting[name], "asked", since) for name, since in reversed(self._since.items())}
@@ -63,7 +63,7 @@ class PreflightProgress:
         return [host for host in self._asking.troubled.copy().values() if host.stage in TROUBLE]
 
     def below(self, _width: int) -> list[str]:
-        """Say how many hosts are in trouble, and what the budgets allow."""
+        """Show the numbers of hosts in trouble, and the budgets."""
         stages = [host.stage for host in self._troubled()]
         words = [
             f"{stages.count(one)} {one}{allowed(self._options, one, self._asking.fleet)}" for one in TROUBLE if one in stages
@@ -71,5 +71,5 @@ class PreflightProgress:
         return [", ".join(words)] if words else []
 
     def summary(self) -> str:
-        """Say since when it goes on."""
+        """Show the time so far."""
         return f"preflight  {clock(self._now() - self._began)} so far"

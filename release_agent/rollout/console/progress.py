@@ -1,4 +1,4 @@
-"""What is known of a rollout while it is watched; to hear of an event costs the same, however many hosts there are."""
+"""The progress of a watched rollout; an event costs the same for any number of hosts."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _CHANGED = (HostStage.DONE, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)  # a failed one rolled itself back
 _DOING = {
-    "staging.started": "hosts stage the revision, and none publishes it yet ({hosts})",
+    "staging.started": "hosts stage the revision before the first one publishes it ({hosts})",
     "gate.started": "the gate judges wave {wave}",
-    "verification.started": "the last look: hosts are asked what is live ({hosts})",
+    "verification.started": "the last look: hosts report their live release ({hosts})",
 }
-_SHORT = 0.25  # of the progress deadline: from then on it is counted down
+_SHORT = 0.25  # of the progress deadline; from then on the picture counts it down
 
 
 class Progress:
-    """What is known of a rollout. All hosts are looked at once; after that an event costs the same for any number of them."""
+    """The progress of a rollout. It looks at all hosts once; after that an event costs the same for any number of them."""
 
     def __init__(self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0) -> None:
-        """Begin where the rollout is, after so many seconds; ``now`` is a clock that only goes forward."""
+        """Start at the rollout's current state, after so many seconds; ``now``: a monotonic clock."""
         self.rollout = rollout
         self._now = now
         self._progressed = now()
         self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
-        self._bake = (0.0, 0)  # until when, how many hosts
+        self._bake = (0.0, 0)  # its end, its number of hosts
         self._away = self._heard = self._stopping = self._doing = ""
-        self._took = (0, 0.0)  # hosts that were done while it was watched, and their seconds together
+        self._took = (0, 0.0)  # number of finished hosts during the watch, and the sum of their seconds
         self.counts: Counter[HostStage] = Counter()
         self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
         self._zones = [wave[0].zone if rollout.options.by_zone else "" for wave in rollout.waves]
@@ -65,12 +65,12 @@ class Progress:
             self._doing = ""
         elif event == "order.heard":
             self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
-        # What the progress deadline is begun anew by; see Gate.
+        # Events that restart the progress deadline; see Gate.
         if (event == "host.finished" and host and host.stage is HostStage.DONE) or event == f"rollout.{Phase.RUNNING}":
             self._progressed = self._now()
 
     def look(self, rollout: Rollout) -> None:
-        """Take note of what changed since, where there are no events."""
+        """Note the changes since the last look, if there are no events."""
         self.rollout = rollout
         for host in rollout.hosts.values():
             if self._stages[host.name] is not host.stage:
@@ -95,7 +95,7 @@ class Progress:
         return flat(text.named(self.rollout, host))
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
-        """Return as many rows as there is room for, the newest first, failures before all; and how many more there are."""
+        """Return as many rows as fit, the newest first, failures before all, and the number of the others."""
         failed, going, more = fitting(self._rows[True], self._rows[False], room, "in flight")
         said = [(row, flat(text.cause(row.host))) for row in failed]
         return [*said, *((row, self._countdown(row)) for row in going)], more
@@ -105,14 +105,14 @@ class Progress:
         return f"{flat(row.host.phase)}  {spent:.0f} s (limit {self.rollout.options.deadline:g} s)".lstrip()
 
     def notes(self) -> list[str]:
-        """Say what it does or waits for, why, for how long yet, and what comes then."""
+        """Describe the current step or wait, its reason, its remaining time, and the next step."""
         rollout, now = self.rollout, self._now()
         until, hosts = self._bake
-        notes = [f"what keeps the record is away, no further host is begun: {self._away}"] if self._away else []
+        notes = [f"the record does not answer, so no more hosts are started: {self._away}"] if self._away else []
         if rollout.phase is Phase.PAUSED:
-            notes.append(f"paused {flat(rollout.why)}; what is in flight goes on; release-agent rollout resume {rollout.id}")
+            notes.append(f"paused {flat(rollout.why)}; hosts in flight continue; release-agent rollout resume {rollout.id}")
         if rollout.phase is Phase.REVERTING:
-            notes.append(f"putting back what was changed: {flat(rollout.why)}")
+            notes.append(f"rolling back the changed hosts: {flat(rollout.why)}")
         elif self._stopping:
             notes += [f"stopping: {self._stopping}", f"next: {self._way_back()}"]
         elif rollout.phase is Phase.WAITING:
@@ -128,7 +128,7 @@ class Progress:
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 
     def _behind(self) -> str:
-        """Say what comes after this wave."""
+        """Describe the step after this wave."""
         behind = self.rollout.wave + 1
         if behind >= len(self._waves):
             return "then the last look"
@@ -139,20 +139,20 @@ class Progress:
         first = f"{count_of(flying, 'host')} {'finishes' if flying == 1 else 'finish'}, then " if flying else ""
         changed = sum(self.counts[stage] for stage in _CHANGED)
         if self.rollout.options.revert and changed:
-            return f"{first}what was changed is put back: {count_of(changed, 'host')}"
-        return f"{first}it is over, and nothing is put back"
+            return f"{first}the changed hosts are rolled back: {count_of(changed, 'host')}"
+        return f"{first}the rollout ends, and no host is rolled back"
 
     def below(self, width: int) -> list[str]:
-        """Return the waves, but on the way back, which has none, and how many hosts are how far."""
+        """Return the waves, except during a revert, which has none, and the numbers of hosts by stage."""
         waves = [] if self.rollout.phase is Phase.REVERTING else [self.waves(width)]
         return [*waves, self.counted()]
 
     def waves(self, width: int) -> str:
-        """Return the waves on one line and which one is going on; where they do not fit, those around it."""
+        """Return the waves on one line with the current one; if they do not fit, those around it."""
         return wave_map(self._wave, len(self._waves), self._current, width)
 
     def _wave(self, number: int) -> str:
-        """Return how many hosts of a wave are settled, where they stand, and how many are in trouble."""
+        """Return the numbers of settled hosts of a wave, of its hosts, and of those in trouble."""
         counts = self._waves[number]
         lost = [f"{counts[stage]} {stage}" for stage in TROUBLE if counts[stage]]
         well = _settled(counts) - sum(counts[stage] for stage in TROUBLE)
@@ -165,15 +165,15 @@ class Progress:
         return max(0, min(self.rollout.wave, len(self._waves) - 1))
 
     def summary(self) -> str:
-        """Say in which wave it is, since when, and how long it will still take."""
+        """Show the current wave, the time so far, and the estimate."""
         rollout = self.rollout
-        how = "putting back" if rollout.phase is Phase.REVERTING else f"wave {self._current + 1} of {len(self._waves)}"
+        how = "rolling back" if rollout.phase is Phase.REVERTING else f"wave {self._current + 1} of {len(self._waves)}"
         left = self._left()
         about = f", about {clock(left)} more" if left else ""
         return f"{how}  {clock(self._now() - self._began)} so far{about}"
 
     def counted(self) -> str:
-        """Say how many hosts are how far, and what the budgets allow."""
+        """Show the numbers of hosts by stage, and the budgets."""
         return ", ".join(
             f"{self.counts[stage]} {stage}{allowed(self.rollout.options, stage, self.total)}"
             for stage in HostStage
@@ -191,12 +191,12 @@ class Progress:
 
     @property
     def settled(self) -> int:
-        """How many hosts nothing more is to be done for, as it looks."""
+        """The number of hosts that are probably finished."""
         return _settled(self.counts)
 
     @property
     def total(self) -> int:
-        """How many hosts there are."""
+        """The number of hosts."""
         return self.counts.total()
 
 
@@ -205,7 +205,7 @@ def _settled(counts: Counter[HostStage]) -> int:
 
 
 def wave_map(word: Callable[[int], str], count: int, current: int, width: int) -> str:
-    """Return so many waves on one line, each by its word; no more of them are looked at than fit around the current one."""
+    """Return the waves on one line, each by its word; look only at those that fit around the current one."""
     if not count:
         return "waves: none"
     first, last, words = current, current + 1, [f"{word(current)} now"]
@@ -224,5 +224,5 @@ def _between(words: Sequence[str], before: int, behind: int) -> str:
 
 
 def flat(words: str) -> str:
-    """Return it in one line, without what would move a cursor."""
+    """Return a text on one line, without control characters."""
     return " ".join(text.one_line(words).split())

@@ -1,4 +1,4 @@
-"""A rollout on a terminal: what is in flight, what failed, what it waits for, and one line of how far it is."""
+"""Show a rollout on a terminal: hosts in flight, failed hosts, the current wait, and one line of progress."""
 
 from __future__ import annotations
 
@@ -45,34 +45,34 @@ _COLOURS: dict[str, str] = {
 
 
 class Table(Lines):
-    """The table. Events only change what is known; a thread draws it, so that a terminal that stands still holds up nothing."""
+    """The table. Events only change its data; a thread draws it, so that a blocked terminal does not delay the rollout."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """``now`` is a clock that only goes forward, in seconds."""
+        """``now``: a monotonic clock, in seconds."""
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal need not know every character
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._now = now
         self._lock = threading.Lock()
         self._seen: Progress | None = None  # the rollout …
-        self._drawn: Picture | None = None  # … or preflight, while that goes on
+        self._drawn: Picture | None = None  # … or preflight, until its end
         self._live: Live | None = None
         self._again: Callable[[str], str] = str
 
     def preflight(self, asking: Asking, options: Options) -> None:
-        """Show how far it is, until end()."""
+        """Show the progress of preflight until end()."""
         self._drawn = PreflightProgress(asking, options, self._now)
         self._show()
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
-        """Say its id, who has it can do everything else; and show the table, where the terminal can move its cursor."""
+        """Print the id, which all other commands need; show the table if the terminal can move its cursor."""
         self._again = again
         self.say(text.opening(rollout))
         self._seen = self._drawn = Progress(rollout, self._now)
         self._show()
 
     def watch(self, rollout: Rollout, *, running: bool) -> None:
-        """Show the table of a rollout that runs elsewhere; where it has ended, or the cursor cannot move, it is words."""
+        """Show the table of a rollout that runs elsewhere; print words if it has ended or the cursor cannot move."""
         if rollout.has_ended or not running or not self._console.is_interactive:
             self.end()
             super().watch(rollout, running=running)
@@ -85,7 +85,7 @@ class Table(Lines):
             self._show()
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
-        """Take note; the table shows it soon. Without a table it is a line."""
+        """Note an event for the table; without a table, print a line."""
         if self._seen:
             with self._lock:
                 self._seen.hear(event, host, details)
@@ -95,13 +95,13 @@ class Table(Lines):
             super().tell(event, host, **details)
 
     def end(self) -> None:
-        """Take the table away, and give the cursor back; what is left to say is said in words."""
-        with suppress(OSError):  # the terminal is gone, and nobody sees it
+        """Remove the table, and show the cursor again; later output is words."""
+        with suppress(OSError):  # the terminal is gone
             self._hide(transient=True)
         self._seen = self._drawn = None
 
     def say(self, what: str) -> None:
-        """Print it, what failed in colour; when the terminal is gone, the rollout goes on unseen."""
+        """Print a text, failures in colour; when the terminal is gone, the rollout continues."""
         said = Text("\n".join(map(text.one_line, what.split("\n"))))
         said.highlight_regex(r"\b(failed|unreachable|stuck|stopped)\b", "red")
         said.highlight_regex(r"\b(completed|done)\b", "green")
@@ -111,16 +111,16 @@ class Table(Lines):
     # The question
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Ask below the table; in the background there is nobody to ask, and to read would stop the process."""
+        """Ask below the table; return None in the background, because a read would stop the process."""
         if approved.is_set() or not self._seen or _is_in_background():
             return await super().ask(approved)
         self._hide(transient=False)
         done, left = self._seen.counts[HostStage.DONE], self._seen.counts[HostStage.PENDING]
         revision = text.one_line(self._seen.rollout.revision)
         well = (
-            f"{count_of(done, 'host')} runs {revision} and is well"
+            f"{count_of(done, 'host')} runs {revision} and is healthy"
             if done == 1
-            else f"{count_of(done, 'host')} run {revision} and are well"
+            else f"{count_of(done, 'host')} run {revision} and are healthy"
         )
         goal = f"deploys to the other {left}" if left else "completes the rollout"
         self.say(f"y {goal}; anything else aborts, and every host stays as it is")
@@ -144,7 +144,7 @@ class Table(Lines):
                 line.set_result(None)
 
         with suppress(termios.error):
-            termios.tcflush(descriptor, termios.TCIFLUSH)  # what was typed before the question is no answer to it
+            termios.tcflush(descriptor, termios.TCIFLUSH)  # drop the input from before the question
         self._console.print(Text(question), end="", soft_wrap=True)
         elsewhere = asyncio.create_task(approved.wait())
         loop.add_reader(descriptor, read)
@@ -206,5 +206,5 @@ class Table(Lines):
 def _is_in_background() -> bool:
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
-    except OSError:  # it is no terminal of this session
+    except OSError:  # it is not a terminal of this session
         return False

@@ -23,7 +23,7 @@ _SHORT = 12
 
 
 def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
-    """What would be done, before anything is."""
+    """Describe the plan."""
     chosen, hosts = rollout.options, list(rollout.hosts.values())
     lines = [f"{rollout.revision} for {rollout.apps} ({rollout.environment}), {text.count_of(len(hosts), 'host')}"]
     lines += [f"promoted from {rollout.promoted_from}"] if rollout.promoted_from else []
@@ -38,7 +38,7 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
         lines += [f"  … and {len(wave) - _MOST_NAMED} more"] if len(wave) > _MOST_NAMED else []
     for title, stage in (
         ("skipped", HostStage.SKIPPED),
-        ("not well for a rollout", HostStage.FAILED),
+        ("unhealthy for a rollout", HostStage.FAILED),
         ("unreachable", HostStage.UNREACHABLE),
     ):
         left = rollout.at(stage)
@@ -58,27 +58,27 @@ def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
     )
     lines.append(
         f"stops at more than {_budget(chosen.max_failed, hosts)} failed or {_budget(chosen.max_unreachable, hosts)} unreachable, "
-        + ("and puts back what was changed" if chosen.revert else "and leaves hosts as they are")
+        + ("and rolls back the changed hosts" if chosen.revert else "and leaves hosts as they are")
     )
     lines += [_partial(rollout)] if not rollout.whole else []
     return "\n".join([*lines, *([f"stopped: {exceeded}"] if exceeded else [])])
 
 
 def whose(rollout: Rollout, wave: Sequence[Host]) -> str:
-    """Say of which applications the hosts of a wave are, and in which zone, where there are several."""
+    """Name the applications of a wave's hosts, and their zone, if there are several."""
     of = f" of {applications(rollout, wave)}" if rollout.is_of_several else ""
     zone = f" in {wave[0].zone}" if wave[0].zone else " without a zone"
     return f"{of}{zone if rollout.options.by_zone else ''}"
 
 
 def applications(rollout: Rollout, wave: Sequence[Host]) -> str:
-    """Name the applications of a wave's hosts; empty where the rollout has only one."""
+    """Name the applications of a wave's hosts; empty if the rollout has only one."""
     names = applications_of(wave) if rollout.is_of_several else []
     return one_line(" and ".join(names)) if len(names) <= _MOST_JOINED else f"{len(names)} applications"
 
 
 def status(rollout: Rollout, *, running: bool) -> str:
-    """How far it is."""
+    """Describe the progress of a rollout."""
     lines = [headline(rollout, running=running), f"  {summary(rollout.hosts.values())}"]
     lines += [f"  {part}" for part in _by_application(rollout)] if rollout.is_of_several else []
     lines += [
@@ -95,7 +95,7 @@ def _by_application(rollout: Rollout) -> list[str]:
 
 
 def headline(rollout: Rollout, *, running: bool) -> str:
-    """One line of what it is and how far."""
+    """Describe a rollout and its progress on one line."""
     phase = str(rollout.phase) if running or rollout.has_ended or rollout.phase is Phase.WAITING else f"{rollout.phase}, left"
     why = f": {one_line(rollout.why)}" if rollout.why else ""
     when = (
@@ -107,19 +107,19 @@ def headline(rollout: Rollout, *, running: bool) -> str:
 
 
 def preflight(what: object, asked: object, hosts: object) -> str:
-    """How far preflight is: how many hosts have answered a question, of how many."""
-    question = {"status": "what is live", "check": "what the revision would change"}.get(str(what), str(what))
-    return f"{asked} of {hosts} hosts have been asked {question}"
+    """Describe the progress of preflight: the number of hosts that have answered a question, and of all."""
+    answer = {"status": "their live release", "check": "the changes of the revision"}.get(str(what), str(what))
+    return f"{asked} of {hosts} hosts have reported {answer}"
 
 
 def opening(rollout: Rollout) -> str:
-    """One line of what it is, above the picture that says how far."""
+    """Describe a rollout on one line, above the picture of its progress."""
     what = f"{rollout.revision} for {rollout.apps} ({rollout.environment})"
     return f"{rollout.id}  {what}, {text.count_of(len(rollout.hosts), 'host')}, by {rollout.who}"
 
 
 def summary(hosts: Iterable[Host]) -> str:
-    """How many hosts are how far."""
+    """Return the numbers of hosts by stage."""
     counts = Counter(host.stage for host in hosts)
     return f"{text.count_of(counts.total(), 'host')}: " + ", ".join(
         f"{counts[stage]} {stage}" for stage in HostStage if counts[stage]
@@ -127,29 +127,29 @@ def summary(hosts: Iterable[Host]) -> str:
 
 
 def line(rollout: Rollout, host: Host) -> str:
-    """One host."""
+    """Describe one host on one line."""
     why = f"  {one_line(cause(host))}" if host.why else ""
     return f"{named(rollout, host)}  {host.stage}{why}"
 
 
 def named(rollout: Rollout, host: Host) -> str:
-    """Return a host's name, and its application where there are several."""
+    """Return a host's name, and its application if there are several."""
     return f"{host.name} [{host.app or '?'}]" if rollout.is_of_several else host.name
 
 
 def cause(host: Host) -> str:
-    """Return why it failed, the cause first: without the host's own words for what rolled back."""
+    """Return the cause of a host's failure, without the host's own preamble about its rollback."""
     return f"{host.code}: {text.without_preamble(host.why)}"
 
 
 def troubles(hosts: Sequence[Host]) -> str:
-    """What is wrong, host by host, in one line."""
+    """Describe the problems of hosts on one line."""
     named = "; ".join(f"{host.name}: {one_line(host.why)}" for host in hosts[:_MOST_NAMED])
     return named + (f"; and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else "")
 
 
 def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
-    """How it ended, and what to do next; ``again`` makes the command of a verb."""
+    """Describe the end of a rollout, and the next commands; ``again`` makes the command of a verb."""
     lines = [f"{rollout.phase}: {rollout.revision} on {rollout.apps} ({rollout.environment}); {summary(rollout.hosts.values())}"]
     lines += [f"  because: {one_line(rollout.why)}"] if rollout.why else []
     lines += [f"  {line(rollout, host)}" for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE, HostStage.STUCK)]
@@ -158,21 +158,21 @@ def ended(rollout: Rollout, code: Exit, again: Callable[[str], str]) -> str:
     if rollout.phase is Phase.WAITING:
         lines.append(f"  to approve: {again('approve')}")
     if not rollout.has_ended:
-        lines.append(f"  to go on: {again('resume')}")
+        lines.append(f"  to continue: {again('resume')}")
     elif rollout.at(HostStage.STUCK):
-        lines.append(f"  to try again those that could not be rolled back: {again('revert')}")
+        lines.append(f"  to retry the failed rollbacks: {again('revert')}")
     elif code is Exit.FLEET_FAILED and rollout.at(HostStage.DONE):
-        lines.append(f"  to roll back what was changed: {again('revert')}")
+        lines.append(f"  to roll back the changed hosts: {again('revert')}")
     return "\n".join(lines)
 
 
 def listing(rollouts: Iterable[Rollout], running: Collection[str]) -> str:
-    """A line each; ``running``: the ids of those that somebody runs."""
+    """List rollouts, one line per rollout; ``running``: the ids of running ones."""
     return "\n".join(headline(rollout, running=rollout.id in running) for rollout in rollouts) or "there are no rollouts"
 
 
 def drift(found: FleetDrift) -> str:
-    """What is live on each host, those that do not run what the fleet follows first."""
+    """Describe the live release of each host; hosts that do not run the fleet's revision come first."""
     lines = [_followed(found)]
     for host in sorted(found.hosts, key=lambda host: not host.is_trouble):
         lines.append(_drifted(host))
@@ -187,7 +187,7 @@ def _followed(found: FleetDrift) -> str:
         return f"{fleet} follows {follows.revision}, by {follows.id}"
     if found.app:
         return f"{fleet} follows nothing: no rollout of the whole fleet has completed"
-    return "an unknown application: none of these hosts says what it runs"
+    return "an unknown application: none of these hosts answers"
 
 
 def _drifted(host: HostDrift) -> str:
@@ -204,17 +204,17 @@ def one_line(words: str) -> str:
 
 
 def _part(rollout: Rollout) -> str:
-    followed = ", followed all the same" if rollout.options.follow else ""
+    followed = ", followed anyway" if rollout.options.follow else ""
     return "" if rollout.whole else f"  partial: only some hosts of the inventory{followed}"
 
 
 def _partial(rollout: Rollout) -> str:
-    effect = "the fleet follows it all the same" if rollout.counts else "the fleet does not follow it, unless --follow is given"
+    effect = "the fleet follows it anyway" if rollout.counts else "the fleet does not follow it, unless --follow is given"
     return f"partial: only some hosts of the inventory were chosen; {effect}"
 
 
 def _before(host: Host) -> str:
-    unwell = ", not well" if host.unwell else ""
+    unwell = ", unhealthy" if host.unwell else ""
     where = f" [{host.service}]" if host.service else ""
     return f"{host.name}{where}: {host.before_revision or 'nothing'} now{unwell}"
 

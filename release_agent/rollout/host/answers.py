@@ -1,4 +1,4 @@
-"""What the answers of one host's plugin mean."""
+"""Read the answers of one host's plugin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
-_LONGEST_NAME = 1000  # characters; the record has to have room for it
+_LONGEST_NAME = 1000  # characters; it must fit into the record
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 _DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
@@ -28,11 +28,11 @@ _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
 
 @contextmanager
 def understood() -> Iterator[None]:
-    """Raise HostError if reading an answer fails: it is not the plugin's."""
+    """Raise HostError if the block cannot read an answer, which is then not the plugin's."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-        raise HostError(Code.HOST_UNFIT, f"what it answers is no release agent's: {error!r:.80}") from error
+        raise HostError(Code.HOST_UNFIT, f"its answer is not from a release agent: {error!r:.80}") from error
 
 
 def status_of(answer: Any) -> HostStatus:
@@ -59,21 +59,21 @@ def checked_name(given: Any) -> str | None:
     """Return the name of a release, a revision or a deployment; raises TypeError for what cannot be one."""
     if given is None or (isinstance(given, str) and len(given) <= _LONGEST_NAME):
         return given
-    message = f"{given!r:.40} is no name"
+    message = f"{given!r:.40} is not a name"
     raise TypeError(message)
 
 
 def _health(answer: Any) -> str:
-    """Return how the host was last found; critical if a process has stopped since, of which only a monitor would have told."""
+    """Return the last known health of the host; critical if a process has stopped since then, which only a monitor reports."""
     processes = [process for service in answer.get("services", ()) for process in service["processes"]]
     down = any(process["state"] not in PROCESS_ALIVE for process in processes)
     return str(HealthState.CRITICAL if down else answer.get("health", HealthState.CRITICAL))
 
 
 def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
-    """Return whether a rollout, or a boot since it began, made a release live, as far as release.getHistory goes back.
+    """Return whether a rollout, or a boot since its start, made a release live, as far as release.getHistory goes back.
 
-    The newest run counts that put it in the place of another one.
+    The newest run counts that replaced another release by it.
     """
     with understood():
         made = (e for e in history if e.get("release") == release != e.get("previous") and e.get("outcome") in _WENT_LIVE)
@@ -99,14 +99,14 @@ def require_outcome(record: dict[str, Any], outcomes: Collection[str], commits: 
     if record["outcome"] not in outcomes:
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
-        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than were looked at: the revision was moved in between")
+        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than preflight saw: the revision was moved in between")
 
 
 def failure(record: dict[str, Any]) -> HostError:
-    """Make the error for a run that ended otherwise than it should."""
+    """Make the error for a run with an unwanted outcome."""
     with understood():
         error = record.get("error") or {}
-        why = f"{record['outcome']}: {error.get('message', 'it does not say why')}"
+        why = f"{record['outcome']}: {error.get('message', 'without a reason')}"
         return HostError(error.get("code", record["outcome"]), why, refused=record["outcome"] == Refused.outcome)
 
 
@@ -124,11 +124,11 @@ def error_of(fault: xmlrpc.client.Fault, method: str) -> HostError:
 
 
 def _is_trouble(fault: xmlrpc.client.Fault, method: str) -> bool:
-    """Return whether the host could not answer just now: its supervisord is being restarted, or its journal is being written."""
+    """Return whether the host could not answer just now, because its supervisord restarts or its journal is in use."""
     return fault.faultCode in _TROUBLE or (fault.faultCode == _FAILED and method.startswith("release.get"))
 
 
 def _check_version(version: str) -> None:
-    """Hosts of another major version may understand something else."""
+    """Raise HostError for another major version, which may have another meaning."""
     if version.split(".", maxsplit=1)[0] != __version__.split(".")[0]:
         raise HostError(Code.HOST_UNFIT, f"its agent is {version or 'of an unknown version'}, this one is {__version__}")

@@ -1,4 +1,4 @@
-"""One host's agent, through the plugin: look, check, start a run, follow it; and how long it is waited for."""
+"""One host's agent, through the plugin: look, check, start a run, and follow it, with time limits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.pace import Pace
     from release_agent.rollout.host.rpc import Remote
 
-FIRST_CONTACT = 30.0  # seconds that a host which never heard is tried
-PASSING = 15.0  # seconds that trouble may last before anything is changed: a locked journal, somebody else's check
+FIRST_CONTACT = 30.0  # seconds of tries for a host that never answered
+PASSING = 15.0  # seconds for temporary trouble before any change: a locked journal, another check
 _LONGEST_PHASE = 100  # characters of its name that are kept
-_RECENT = 20  # of a history: enough to find what was just started
-_ALL = 1000  # as many as the plugin tells: others may have deployed since
+_RECENT = 20  # of a history: enough to find a run that was just started
+_ALL = 1000  # the plugin's maximum, because others may have deployed since
 
 
 class HostClient:
@@ -35,9 +35,9 @@ class HostClient:
         self._pace = pace
 
     async def look(self, patience: float = 0.0, *, first_contact: float | None = None) -> HostStatus:
-        """Return what is live there, and how it is; it is asked again for ``patience`` seconds.
+        """Return the live release there and its health; asks again for ``patience`` seconds.
 
-        ``first_contact``: seconds for a host that does not hear, where they are fewer.
+        ``first_contact``: seconds for a host that never answers, if they are fewer.
         """
         return status_of(await self._insist(patience, "release.getStatus", first_contact=first_contact))
 
@@ -46,7 +46,7 @@ class HostClient:
     ) -> dict[str, Any]:
         """Return what a deployment would do there, as ``release.check`` answers; waits ``patience`` seconds.
 
-        ``wait_for``: seconds that the host waits for the revision, besides.
+        ``wait_for``: further seconds for which the host waits for the revision.
         """
         record = await self._check(revision, despite_freeze=despite_freeze, wait_for=wait_for)
         with understood():
@@ -58,8 +58,8 @@ class HostClient:
             return {**record, "commits": dict(record["commits"])}
 
     async def _check(self, revision: str, *, despite_freeze: bool, wait_for: float) -> Any:
-        """Begin a check; what somebody else has begun there, a check mostly, is over soon."""
-        # Nothing unless it is asked for: an older plugin does not know it.
+        """Start a check; another run there, usually a check, ends soon."""
+        # Send it only if it is set, because an older plugin does not know it.
         waits = (f"{wait_for:.3f}s",) if wait_for else ()
         more = (False, despite_freeze, *waits) if despite_freeze or waits else ()
         return await self._insist(PASSING, "release.check", revision, False, *more, first_contact=0.0)
@@ -75,7 +75,7 @@ class HostClient:
     ) -> dict[str, Any]:
         """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id, and the phase it is in.
 
-        A run that did nothing is started again until the deadline: the host's lock was taken, its journal was locked, or its
+        It starts a run again that changed nothing, until the deadline: the host's lock was taken, its journal was locked, or its
         container was restarted before anything was published.
         ``known``: the id of the run, if it was started before.
         """
@@ -93,18 +93,18 @@ class HostClient:
     async def start(self, wanted: RunRequest, deadline: float, *, again: bool) -> str:
         """Start a run there, at most once for a trigger; returns the id of its deployment.
 
-        ``again``: it may have been started before, by an operator who was killed before writing it down.
+        ``again``: an operator who was killed before noting it may already have started it.
         ``deadline``: seconds.
         """
         started = await self._started(wanted, deadline, deadline, _ALL) if again else None
         return started or await self._start_once(wanted, deadline)
 
     async def brought(self, release: str, rollout: str, since: str) -> bool:
-        """Return whether a rollout, or a boot since it began, made live what is live there now."""
+        """Return whether a rollout, or a boot since its start, made the release live that is live there now."""
         return brought_by(await self._insist(PASSING, "release.getHistory", _RECENT, first_contact=0.0), release, rollout, since)
 
     async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
-        """Start it, and again only if it is known that nothing came of it."""
+        """Start a run, and again only if the first start certainly failed."""
         now = asyncio.get_running_loop().time
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
         while True:
@@ -117,7 +117,7 @@ class HostClient:
                 if not _may_pass(error, now() - began, deadline, first_contact):
                     raise
             await asyncio.sleep(1.0)
-            # An answer that was lost is no reason to deploy twice; nor is what it is busy with our own.
+            # After a lost answer, or if the host is busy with this run, do not deploy twice.
             left = began - now()
             started = await self._started(wanted, deadline + left, first_contact + left)
             if started:
@@ -129,7 +129,7 @@ class HostClient:
             return await self._call(wanted.method, *arguments, wanted.by, True)
         try:
             return await self._call(wanted.method, *arguments, wanted.by)
-        except ArgumentsRefusedError:  # an older plugin keeps nobody's name
+        except ArgumentsRefusedError:  # an older plugin keeps no person
             return await self._call(wanted.method, *arguments)
 
     async def _started(self, wanted: RunRequest, patience: float, first_contact: float, most: int = _RECENT) -> str | None:
@@ -145,7 +145,7 @@ class HostClient:
     async def follow(
         self, identity: str, patience: float, method: str, under_way: Callable[[str, str], Awaitable[None]] | None = None
     ) -> dict[str, Any]:
-        """Ask for what a method began until that has ended, in time and not too often; late after ``patience`` seconds.
+        """Ask for the run that a method started until it has ended, not too often; late after ``patience`` seconds.
 
         ``under_way`` gets its id and its phase each time.
         """
@@ -165,14 +165,14 @@ class HostClient:
                     await under_way(identity, phase)
                 if now() - began > patience:
                     doing = f", in phase {phase}" if phase else ""
-                    raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; the host goes on alone")
+                    raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; the host continues on its own")
 
     async def _insist(
         self, patience: float, method: str, *arguments: str | int | bool, first_contact: float | None = None
     ) -> Any:
-        """Call what changes nothing, and again for ``patience`` seconds if there is no answer, or trouble that passes.
+        """Call a reading method, and again for ``patience`` seconds without an answer or after temporary trouble.
 
-        ``first_contact``: seconds for a host that does not hear (default: ``patience``).
+        ``first_contact``: seconds for a host that never answers (default: ``patience``).
         """
         now = asyncio.get_running_loop().time
         began = now()
@@ -196,5 +196,5 @@ class HostClient:
 
 
 def _may_pass(error: HostError, elapsed: float, patience: float, first_contact: float) -> bool:
-    """Return whether to ask again after so many seconds of trouble; a host that does not hear has ``first_contact`` of them."""
+    """Return whether to ask again after so many seconds of trouble; a host that never answers has ``first_contact`` seconds."""
     return elapsed < (patience if error.passing else first_contact if error.unreachable else 0.0)

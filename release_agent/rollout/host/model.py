@@ -1,4 +1,4 @@
-"""The nouns of one host: what it says of itself, what it is asked to run, why it did not."""
+"""The nouns of one host: its status, a run for it, the reason of a failure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from release_agent.rollout.model import REVERT, STAGE, HostStage, who_am_i
 if TYPE_CHECKING:
     from release_agent.rollout.model import Host, Rollout
 
-# Characters of what a host says that are kept and shown: Consul takes half a megabyte a key.
+# Kept characters of a host's message, because Consul takes half a megabyte per key.
 _LONGEST_NAME, _LONGEST_WHY = 200, 10_000
 
 
 class HostError(Exception):
-    """Why a host did not do what it was asked.
+    """The reason why a host did not do a run.
 
-    ``unreachable``: nobody knows what it does now; ``refused``: it will not take the revision.
-    ``passing``: trouble that passes, such as a locked journal. It says nothing about the release: ask again.
+    ``unreachable``: its state is unknown; ``refused``: it will not take the revision.
+    ``passing``: temporary trouble, such as a locked journal. It says nothing about the release: ask again.
     """
 
     def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False, passing: bool = False) -> None:
@@ -33,7 +33,7 @@ class HostError(Exception):
 
 
 class ArgumentsRefusedError(HostError):
-    """Its plugin is older and does not know all arguments; nothing came of the call."""
+    """Its plugin is older and does not know all arguments; the call had no effect."""
 
 
 def note_failure(host: Host, error: HostError) -> None:
@@ -44,7 +44,7 @@ def note_failure(host: Host, error: HostError) -> None:
 
 @dataclass(frozen=True)
 class HostStatus:
-    """What a host says of itself."""
+    """The status of a host."""
 
     app: str
     environment: str
@@ -56,14 +56,14 @@ class HostStatus:
     maintenance: bool = False
     instance: str = ""  # an id of its supervisord; empty: an older plugin does not tell
     since: str = ""  # when the release went live
-    frozen: str = ""  # by whom, until when and why its deployments are refused
+    frozen: str = ""  # the freeze of its deployments: person, end and reason
 
 
 @dataclass(frozen=True)
 class RunRequest:
     """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history.
 
-    ``more``: arguments of the method after the trigger. ``by``: who asks, which an older plugin need not know.
+    ``more``: arguments of the method after the trigger. ``by``: the requesting person, which an older plugin does not know.
     ``after``: the id of a deployment; the run is one since then.
     """
 
@@ -77,7 +77,7 @@ class RunRequest:
 
 
 def deployment(rollout: Rollout, live: str | None) -> RunRequest:
-    """Return the request to deploy a rollout's revision to a host where this release is live (None: nothing), and to no other."""
+    """Return the request to deploy a rollout's revision to a host with this live release (None: no release)."""
     more, despite_freeze = (False, live or NOTHING_LIVE), rollout.options.despite_freeze
     return RunRequest("release.deploy", rollout.revision, rollout.id, more, rollout.who, despite_freeze=despite_freeze)
 
@@ -88,7 +88,7 @@ def staging(rollout: Rollout) -> RunRequest:
 
 
 def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
-    """Return the request to go back to a release from what a deployment brought.
+    """Return the request to roll back to a release from the one of a deployment.
 
     An empty release is the one before, by the host's own history.
     """

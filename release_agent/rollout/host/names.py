@@ -1,4 +1,4 @@
-"""Addresses of hosts' names: each name is looked up in a thread of its own, so that a slow name server holds up no other host."""
+"""Look up addresses of hosts, each name in its own thread, so that a slow name server delays no other host."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Names:
         return found
 
     def forget(self, host: str) -> None:
-        """Look a name up again the next time: nobody answered at its addresses."""
+        """Look up a name again the next time, because no host answered at its addresses."""
         self._known.pop(host, None)
 
 
@@ -67,13 +67,13 @@ async def _looked_up(host: str) -> list[str]:
         what = "no name server answers for" if passing else "there is no host"
         message = f"DNS: {what} {host} ({error.strerror})"
         raise Unresolved(message, passing=passing) from error
-    except ValueError as error:  # a name that is none, such as one with a label of 100 letters
+    except ValueError as error:  # an invalid name, such as one with a label of 100 letters
         message = f"DNS: {host} cannot be looked up: {error}"
         raise Unresolved(message, passing=False) from error
 
 
 def _in_thread(host: str) -> asyncio.Future[list[str]]:
-    """Look a name up in a thread that nobody waits for at the end: no call can be taken back from the C library."""
+    """Look up a name in a thread without a join, because a call of the C library cannot be cancelled."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[list[str]] = loop.create_future()
 

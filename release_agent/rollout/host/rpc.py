@@ -1,4 +1,4 @@
-"""Calls to one host's supervisor over XML-RPC: a connection a call, none is held, none waits without end."""
+"""Call one host's supervisor over XML-RPC, with one connection per call and a time limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Unreachable(Exception):
-    """No answer, or none that makes sense. ``passing``: the host is there, and may have got the call; it may answer soon."""
+    """No valid answer. ``passing``: the host exists and may have received the call; it may answer soon."""
 
     def __init__(self, why: str, *, passing: bool = False) -> None:
         """Say why."""
@@ -35,7 +35,7 @@ class Unreachable(Exception):
 
 
 class Unauthorised(Exception):
-    """The host wants a user and a password, others than were given."""
+    """The host wants another user or password."""
 
 
 class Remote:
@@ -52,7 +52,7 @@ class Remote:
     ) -> None:
         """``url``: http or https; ``credentials``: user and password; ``timeout``: seconds for a call, without DNS.
 
-        ``tls`` returns the context for https: it takes long to make one.
+        ``tls`` returns the context for https: making one takes long.
         """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
@@ -84,7 +84,7 @@ class Remote:
             raise Unreachable(str(error), passing=error.passing) from error
         except TimeoutError as error:
             message = f"no answer within {self._timeout:g} s"
-            raise Unreachable(message, passing=True) from error  # also of a connection: the queue of those that wait may be full
+            raise Unreachable(message, passing=True) from error  # also of a connection, if the queue of waiting ones is full
         except (OSError, EOFError) as error:
             _refuse_own_fault(error)
             raise Unreachable(_words(error), passing=heard) from error
@@ -116,12 +116,12 @@ class Remote:
             raise
 
     async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        name = self._host if self._tls else None  # of which the certificate has to be
+        name = self._host if self._tls else None  # the certificate must be for it
         return await asyncio.open_connection(address, self._port, ssl=self._tls, server_hostname=name, limit=_LARGEST)
 
 
 def _wish(status: int) -> str:
-    # nginx answers so to whoever shows no certificate.
+    # nginx answers so without a client's certificate.
     return "; it may want a certificate (--client-cert)" if status == _BAD_REQUEST else ""
 
 
@@ -139,7 +139,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def _refuse_own_fault(error: OSError | EOFError) -> None:
-    """Raise FleetStopped where it is this machine that has no descriptors left: no host is to be blamed for it."""
+    """Raise FleetStopped if this machine has no descriptors left, which is no fault of a host."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         raise FleetStopped(
             Code.FLEET_STOPPED,
@@ -153,6 +153,6 @@ def _words(error: OSError | EOFError) -> str:
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, EOFError):
         return "it closed the connection without an answer"
-    # asyncio has words of its own for what the system says.
+    # asyncio replaces the system's message.
     said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     return str(said or error) or type(error).__name__

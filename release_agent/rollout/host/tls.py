@@ -1,4 +1,4 @@
-"""TLS to hosts whose RPC is reached by https."""
+"""TLS to hosts with an https RPC."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST = 1 << 20  # bytes of certificates
 
 
 def client_context(ca_file: str, client_cert: str) -> ssl.SSLContext:
-    """Return the context of all calls; raises Misconfigured for a file that cannot be used.
+    """Return the context of all calls; raises Misconfigured for an unusable file.
 
     ``ca_file``: the authorities to trust (empty: those of the system). ``client_cert``: a certificate and its key for the hosts.
     """
@@ -29,8 +29,8 @@ def client_context(ca_file: str, client_cert: str) -> ssl.SSLContext:
         context.load_default_certs()
     if client_cert:
         with _explained("--client-cert", client_cert, "a certificate and its key in PEM, without a passphrase"):
-            read_regular(Path(client_cert), _LARGEST)  # a pipe would be waited for
-            context.load_cert_chain(client_cert, password="")  # nobody is asked for a passphrase
+            read_regular(Path(client_cert), _LARGEST)  # OpenSSL would wait for a pipe
+            context.load_cert_chain(client_cert, password="")  # never ask for a passphrase
     return context
 
 

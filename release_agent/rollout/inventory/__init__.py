@@ -1,1 +1,1 @@
-"""Which hosts a rollout is for."""
+"""Find the hosts of a rollout."""

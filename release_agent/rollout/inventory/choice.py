@@ -1,4 +1,4 @@
-"""One inventory among several, and hosts among its own."""
+"""Choose one inventory, and hosts in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InventoryChoice:
-    """Where hosts come from, exactly one of the first four, and which of them are meant."""
+    """The source of hosts, exactly one of the first four fields, and the filters."""
 
     hosts: Sequence[str] = ()
     consul: str = ""  # a service of Consul's catalog
@@ -36,14 +36,14 @@ class InventoryChoice:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left out; an environment in Consul and a service of a maestro file are fleets of their own."""
+        """Return whether no host is left out; an environment in Consul and a service of a maestro file are separate fleets."""
         return not (self.hosts or self.tags or self.meta or self.limit or self.exclude)
 
 
 def choose(
     choice: InventoryChoice, fleet: Fleet | None, consul: Callable[[], ConsulClient], environ: Mapping[str, str]
 ) -> list[InventoryHost]:
-    """Return the chosen hosts; ``fleet`` is what ``choice.fleet`` holds.
+    """Return the chosen hosts; ``fleet``: the content of ``choice.fleet``.
 
     Raises Misconfigured for an ambiguous choice, an inventory that cannot be read, and if no host is left.
     """
@@ -73,7 +73,7 @@ def _check(choice: InventoryChoice) -> None:
         if given and not is_chosen:
             raise Misconfigured(
                 Code.INVENTORY_INVALID,
-                f"--{name} chooses among the hosts of --{inventory}, which is not given: it would choose nothing here",
+                f"--{name} chooses among the hosts of --{inventory}, which is not given",
                 hint="--limit chooses among any hosts: by name, service=PATTERN or zone=PATTERN",
             )
 

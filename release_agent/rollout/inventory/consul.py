@@ -1,4 +1,4 @@
-"""An inventory of what Consul's catalog has: every host that reports there, and how it is."""
+"""The inventory of Consul's catalog: every host that reports there, and its health."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from release_agent.consul.client import ConsulClient
 
-_OWN = "release-agent:"  # what the ids of its services begin with: release-agent:APP:HOST
+_OWN = "release-agent:"  # the start of its services' ids: release-agent:APP:HOST
 _CRITICAL = f'Status == "{HealthState.CRITICAL}"'
 
 
@@ -30,7 +30,7 @@ def targets(
     """Return the hosts of a service that fulfil every filter, by name.
 
     ``tags``: all of them must be there; ``meta``: each key must have that value. Raises
-    Misconfigured (fleet-empty, inventory-invalid), RecordUnreachable where Consul does not answer.
+    Misconfigured (fleet-empty, inventory-invalid), RecordUnreachable if Consul does not answer.
     """
     registered = _registered(client, service)
     wanted = {**(meta or {}), **({"environment": environment} if environment else {})}
@@ -48,16 +48,16 @@ def targets(
 
 
 def sick(client: ConsulClient, service: str) -> dict[str, str]:
-    """Return the hosts whose own check is critical, and why.
+    """Return the hosts whose own check is critical, with the reasons.
 
-    Maintenance mode does not make a host unhealthy: its own check says how it is. Consul sends those that are
-    critical alone, so that to ask again costs little, however many hosts there are. Raises OSError where it does
+    Maintenance mode does not make a host unhealthy; only its own check counts. Consul sends only the critical
+    ones, so that a repeated question costs little for any number of hosts. Raises OSError if Consul does
     not answer.
     """
     try:
         checks = _ask(client, f"/v1/health/checks/{service}", filter=_CRITICAL)
         own = [check for check in checks if check["CheckID"] == f"service:{check['ServiceID']}" and _is_own(check)]
-        return {_host(check): check["Output"].strip() or "it does not say why" for check in own}
+        return {_host(check): check["Output"].strip() or "without a reason" for check in own}
     except ConsulError as error:
         raise ConnectionError(str(error)) from error
 
@@ -68,15 +68,15 @@ def _registered(client: ConsulClient, service: str) -> list[dict[str, Any]]:
     except ConsulError as error:
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE,
-            f"Consul cannot be asked for the hosts of {service}: {error}",
-            hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md); or name the hosts yourself, or in --fleet FILE",
+            f"cannot ask Consul for the hosts of {service}: {error}",
+            hint="fix Consul, or the CONSUL_* variables (docs/guides/consul.md), or name the hosts yourself or in --fleet FILE",
         ) from error
 
 
 def _ask(client: ConsulClient, path: str, **parameters: str) -> list[dict[str, Any]]:
     found = client.get(path, **parameters)
     if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("ServiceID"), str) for one in found):
-        message = f"what answers is no Consul: {found!r:.80}"
+        message = f"the answer is not from Consul: {found!r:.80}"
         raise ConsulError(message)
     return found
 
@@ -99,13 +99,13 @@ def _empty(service: str, registered: int, tags: Collection[str], meta: Mapping[s
     if registered:
         message = f"service {service} has {count_of(registered, 'host')} in Consul, but none with {', '.join(asked)}"
         return Misconfigured(
-            Code.FLEET_EMPTY, message, hint=f"`consul catalog nodes -service={service} -detailed` shows what there is"
+            Code.FLEET_EMPTY, message, hint=f"`consul catalog nodes -service={service} -detailed` shows the hosts"
         )
     filters = f" (asked for: {', '.join(asked)})" if asked else ""
     return Misconfigured(
         Code.FLEET_EMPTY,
         f"no host of a service {service} reports to this Consul{filters}",
-        hint="is it [app] name, and the right datacenter? a token that may not read the service is shown none of its hosts",
+        hint="check the name ([app] name), the datacenter, and the token: without the right to read the service it sees no hosts",
     )
 
 
@@ -113,13 +113,13 @@ def _refuse_without_url(service: str, names: list[str]) -> None:
     if names:
         raise Misconfigured(
             Code.INVENTORY_INVALID,
-            f"nobody knows where the RPC of {count_of(len(names), 'host')} of {service} is: {', '.join(names)}",
-            hint="set [app] rpc_url there and deploy once, or restart its `monitor`",
+            f"the address of the RPC of {count_of(len(names), 'host')} of {service} is unknown: {', '.join(names)}",
+            hint="set [app] rpc_url on each of them and deploy once, or restart its `monitor`",
         )
 
 
 def _refuse_ambiguous(chosen: list[dict[str, Any]]) -> None:
-    """Refuse a host that is registered by two nodes: one of them is what is left of a container that moved."""
+    """Refuse a host that two nodes have registered, one of them for a container that has moved."""
     places: dict[str, set[str]] = {}
     for entry in chosen:
         places.setdefault(_host(entry), set()).add(f"{_url(entry)} of node {entry['Node']}")
@@ -129,5 +129,5 @@ def _refuse_ambiguous(chosen: list[dict[str, Any]]) -> None:
             Code.INVENTORY_INVALID,
             "hosts that are registered more than once: "
             + "; ".join(f"{name} ({', '.join(found)})" for name, found in twice.items()),
-            hint="give each container an [app] host of its own, or take what is left of an old one out of Consul",
+            hint="give each container an [app] host of its own, or deregister the old one in Consul",
         )

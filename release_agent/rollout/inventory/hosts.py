@@ -1,4 +1,4 @@
-"""Where the hosts of a rollout come from: the command line or a fleet.toml; and which of them are meant."""
+"""Read the hosts of a rollout from the command line or a fleet.toml, and filter them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from release_agent.system.logs import LARGEST_SECRET
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-PORT = 9001  # what supervisord's documentation has it listen on
+PORT = 9001  # the port in supervisord's documentation
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?")
 _name = readers.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
@@ -38,11 +38,11 @@ _SHOWN = 5  # names of hosts in a hint
 
 @readers.takes(_web.json_schema)
 def address(value: object) -> str:
-    """Read ``http://host:port`` or https, a reader of the schema; without a port it is 9001, for https too.
+    """Read ``http://host:port`` or https, a reader of the schema; the default port is 9001, also for https.
 
-    Returns scheme, host in small letters and port, no more: a path would not be used, and is refused as credentials are.
+    Returns only scheme, host in small letters and port; refuses a path, which would be unused, and credentials.
     """
-    message = "must be where a supervisord listens, such as http://10.0.0.11:9001"
+    message = "must be the address of a supervisord, such as http://10.0.0.11:9001"
     try:
         parts = urlsplit(_web(value))
         host, port = parts.hostname or "", parts.port
@@ -58,18 +58,18 @@ def address(value: object) -> str:
 
 def _is_ipv6(host: str) -> bool:
     try:
-        return not ipaddress.IPv6Address(host).scope_id  # an interface means something on one machine alone
+        return not ipaddress.IPv6Address(host).scope_id  # an interface has a meaning only on one machine
     except ValueError:
         return False
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """``[fleet]``: what the hosts' RPC wants to see."""
+    """``[fleet]``: the credentials for the hosts' RPC."""
 
     user: str = setting(_user, default="", doc="the user of the hosts' RPC")
     password_file: str = setting(
-        readers.text, default="", doc="a file that holds the password; relative: to this file's directory"
+        readers.text, default="", doc="a file with the password; a relative path is relative to this file's directory"
     )
 
 
@@ -77,10 +77,10 @@ class Credentials:
 class ListedHost:
     """``[[host]]``: one host."""
 
-    name: str = setting(_name, doc="its name in reports")
-    url: str = setting(address, doc="where its supervisor's RPC listens, such as http://10.0.0.11:9001")
-    service: str = setting(_word, default="", doc="what runs there; `--limit service=PATTERN`")
-    zone: str = setting(_word, default="", doc="where it stands; `--limit zone=PATTERN`")
+    name: str = setting(_name, doc="name in reports")
+    url: str = setting(address, doc="address of its supervisor's RPC, such as http://10.0.0.11:9001")
+    service: str = setting(_word, default="", doc="service that runs there; `--limit service=PATTERN`")
+    zone: str = setting(_word, default="", doc="zone of the host; `--limit zone=PATTERN`")
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,21 @@ class ListedService:
     """``[service.NAME]``: a service of hosts."""
 
     requires: tuple[str, ...] = setting(
-        readers.each(_name), default=(), doc="services whose hosts are through before those of this one begin"
+        readers.each(_name), default=(), doc="services whose hosts finish before those of this one start"
     )
 
 
 @dataclass(frozen=True)
 class FleetToml:
-    """The whole of a fleet.toml but ``[service.NAME]``, whose names are free."""
+    """A whole fleet.toml except ``[service.NAME]``, whose names are free."""
 
-    fleet: Credentials = section(Credentials, doc="how to get in")
+    fleet: Credentials = section(Credentials, doc="credentials")
     hosts: tuple[ListedHost, ...] = sections(ListedHost, key="host", required=True, doc="one or more [[host]]")
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """What a fleet.toml says; ``user`` and ``password_file`` (a path) are empty where it says nothing of them."""
+    """The content of a fleet.toml; ``user`` and ``password_file`` (a path) are empty if they are missing."""
 
     targets: list[InventoryHost]
     user: str
@@ -112,7 +112,7 @@ class Fleet:
 def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
     """Make targets of ``10.0.0.11``, ``10.0.0.12:9001``, ``[::1]:9001``, ``::1``, ``api-1.example.org`` or an http(s) URL.
 
-    A target is named as it was given, without scheme; without a port it is 9001. All are of rank 0, in the order given.
+    The name of a target is the given one without its scheme; the default port is 9001. All have rank 0, in the given order.
     Raises Misconfigured (10) with every problem at once: no address, credentials (not repeated), a host given twice.
     """
     problems: list[Problem] = []
@@ -126,7 +126,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
             shown = "" if isinstance(wrong, SecretInFileError) else f", not {host!r}"
             problems.append(Problem(f"host[{i}]", f"{wrong}{shown}"))
     _check_distinct(targets, problems)
-    _refuse("the hosts given", problems, "a host is an address or a name, with or without a port")
+    _refuse("the hosts given", problems, "write a host as an address or a name, with or without a port")
     return targets
 
 
@@ -136,10 +136,10 @@ def from_file(path: str | Path) -> Fleet:
         table = tomllib.loads(read_regular(Path(path), _LARGEST).decode())
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
-        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what it runs into
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write the file, or let this user read it") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and other errors of the parser
         message = f"{path} is not TOML: {error}"
-        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="fix the line that it names") from error
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="fix the line in the message") from error
     problems: list[Problem] = []
     described = table.pop("service", {})
     read = schema.read_table(FleetToml, table, "", problems)
@@ -158,7 +158,7 @@ def from_file(path: str | Path) -> Fleet:
 
 
 def _ranks(described: object, services: Collection[str], problems: list[Problem]) -> dict[str, int]:
-    """Return the rank of each service of hosts, by what ``[service.NAME]`` says of it."""
+    """Return the rank of each service of hosts, by ``[service.NAME]``."""
     if not isinstance(described, dict):
         problems.append(Problem("service", "must be tables, [service.NAME]"))
         return {}
@@ -177,19 +177,19 @@ def _ranks(described: object, services: Collection[str], problems: list[Problem]
 
 
 def password(path: str | Path) -> str:
-    """Return what a file holds, without one newline at its end; raises Misconfigured (10), never repeating it."""
+    """Return the content of a password file without one newline at its end; raises Misconfigured (10) without the password."""
     try:
         held = read_regular(Path(path), LARGEST_SECRET).decode()
     except OSError as error:
         wrong = f"cannot read the password file {path}: {error.strerror}"
-    except UnicodeDecodeError:  # which holds what was read: it is left behind here
+    except UnicodeDecodeError:  # drop the error, which contains the password
         wrong = f"the password file {path} is not UTF-8"
     else:
         held = held.removesuffix("\n").removesuffix("\r")
         if held:
             return held
         wrong = f"the password file {path} is empty"
-    raise Misconfigured(Code.INVENTORY_INVALID, wrong, hint="it holds the password alone, and this user must be able to read it")
+    raise Misconfigured(Code.INVENTORY_INVALID, wrong, hint="write only the password into the file, and let this user read it")
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:
@@ -201,17 +201,17 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
         if not key or not sign:
             problems.append(Problem(f"pair[{i}]", f"must be KEY=VALUE, not {pair!r}"))
         elif read.setdefault(key, value) != value:
-            problems.append(Problem(f"pair[{i}]", f'"{key}" is {read[key]!r} already, and cannot be {value!r} too'))
+            problems.append(Problem(f"pair[{i}]", f'"{key}" is {read[key]!r} already, and cannot also be {value!r}'))
     _refuse("the pairs given", problems, "for example region=eu")
     return read
 
 
 def select(targets: Sequence[InventoryHost], limit: Sequence[str], exclude: Sequence[str]) -> list[InventoryHost]:
-    """Return the targets that ``limit`` means (all where it is empty) without those that ``exclude`` means, in order.
+    """Return the targets that ``limit`` selects (all if it is empty) without those of ``exclude``, in order.
 
     Both are lists of shell patterns, several in one with commas between: of names, ``service=PATTERN`` or ``zone=PATTERN``.
-    Raises Misconfigured (10): for a pattern that means no target, empty ones too, so that a slip of the hand
-    deploys neither to everyone nor to no one; with Code.FLEET_EMPTY where nothing is left.
+    Raises Misconfigured (10) for a pattern without a match, also an empty one, so that a typing error
+    deploys neither to all hosts nor to none; with Code.FLEET_EMPTY if no host is left.
     """
     if not targets:
         raise Misconfigured(Code.FLEET_EMPTY, "there is no host in the inventory", hint="name hosts, or another inventory")
@@ -233,7 +233,7 @@ def select(targets: Sequence[InventoryHost], limit: Sequence[str], exclude: Sequ
     ]
     if not left:
         message = f"of {len(targets)} hosts none is left to deploy to"
-        raise Misconfigured(Code.FLEET_EMPTY, message, hint="--limit and --exclude leave nothing of each other")
+        raise Misconfigured(Code.FLEET_EMPTY, message, hint="change --limit or --exclude: together they leave no host")
     return left
 
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 PORT = 9001
-NAMES = ("supervisor", "rpc")  # of a port that is supervisord's RPC, whatever its number
+NAMES = ("supervisor", "rpc")  # of the port of supervisord's RPC, with any number
 
 _PACKAGES = {"jinja2": "Jinja2", "yaml": "PyYAML"}
-# Schema 1, maestro's default, differs in `volumes` only, which are not read here. maestro takes the last one for 2.
+# Schema 1, maestro's default, differs only in `volumes`, which are not read here. maestro takes the last one for 2.
 _SCHEMAS = (1, 2, {"version": 2})
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -43,10 +43,10 @@ def read(
 ) -> list[InventoryHost]:
     """Return the instances of ``services`` (empty: of all that do not say ``omit: true``), those of a lower rank first.
 
-    A target has its instance's name and its service's. Its URL is made of the ship's ``ip`` and of what the host maps to
-    supervisord's RPC: the port named ``supervisor`` or ``rpc``, else the one that exposes ``port``, else ``port`` itself.
+    A target has the names of its instance and its service. Its URL has the ship's ``ip`` and the host's port for
+    supervisord's RPC: the port named ``supervisor`` or ``rpc``, or the one that exposes ``port``, or ``port`` itself.
     Its rank, from 0, is above that of everything its service requires, directly or by way of services not chosen.
-    ``environ`` is what the file's template knows as ``env``. Raises Misconfigured (10) with every problem at once.
+    ``environ``: ``env`` of the file's template. Raises Misconfigured (10) with every problem at once.
     """
     require_packages()
     source = Path(path)
@@ -58,7 +58,7 @@ def read(
 
 
 def require_packages(find: Callable[[str], object] = find_spec) -> None:
-    """Raise Misconfigured unless what the extra `fleet` installs for these files is there; ``find`` looks for a package."""
+    """Raise Misconfigured unless the packages of the extra `fleet` for these files are installed; ``find`` looks for one."""
     missing = [name for module, name in _PACKAGES.items() if not find(module)]
     if missing:
         message = f"maestro-ng files need {' and '.join(missing)}, not installed in {sys.prefix}"
@@ -67,7 +67,7 @@ def require_packages(find: Callable[[str], object] = find_spec) -> None:
 
 
 class _Environment:
-    """What a file describes; what is wrong with it is added to ``problems``."""
+    """The content of a file; adds its problems to ``problems``."""
 
     def __init__(self, root: _Table, problems: list[Problem]) -> None:
         self._problems = problems
@@ -109,7 +109,7 @@ class _Environment:
                 yield InventoryHost(name, f"http://{host}:{number}", service, rank=rank)
 
     def _ip(self, ship: object, path: str) -> str:
-        """Return the host of an URL: maestro too reaches ports at ``ip``; ``endpoint`` is where the Docker daemon is."""
+        """Return the host of an URL: maestro also uses ``ip`` for ports; ``endpoint`` is for the Docker daemon."""
         ip = self._mapping(ship, path).get("ip")
         if isinstance(ip, str) and _HOST.fullmatch(ip):
             return ip
@@ -141,7 +141,7 @@ class _Environment:
             sides: Sequence[object] = spec.split(":") if isinstance(spec, str) else [spec]
             if isinstance(spec, dict):
                 outer = spec.get("external")
-                # A list: the address it is bound to, and the port. maestro goes to the ship's ip all the same.
+                # A list: the bound address, and the port. maestro uses the ship's ip anyway.
                 sides = [spec.get("exposed"), outer[-1] if isinstance(outer, list) and outer else outer]
             inside, outside = _side(sides[0]), _side(sides[-1])
             if inside and outside and inside[1] == outside[1] and len(sides) <= 2:  # noqa: PLR2004 - in and out
@@ -151,7 +151,7 @@ class _Environment:
         return ports
 
     def _outside(self, ports: Mapping[str, _Mapped], port: int, path: str) -> int | None:
-        """Return the host's port that is supervisord's RPC."""
+        """Return the host's port of supervisord's RPC."""
         named = [name for name in NAMES if name in ports]
         exposing = [name for name, (inside, _, protocol) in ports.items() if port in inside and protocol == "tcp"]
         if not named + exposing:
@@ -183,7 +183,7 @@ class _Environment:
         return self._mapping(table.get(key), f"{path}{key}")
 
     def _mapping(self, value: object, path: str) -> _Table:
-        """Return what is under its strings; a key with nothing under it is an empty mapping."""
+        """Return a mapping with string keys; a key without a value is an empty mapping."""
         if not isinstance(value, dict | None):
             self._add(path, "must be a mapping")
             return {}
@@ -197,7 +197,7 @@ class _Environment:
 
 
 def _side(value: object) -> tuple[range, str] | None:
-    found = _SIDE.fullmatch(str(value))  # of what is neither a number nor text there is no match
+    found = _SIDE.fullmatch(str(value))  # only numbers and text can match
     if not found or not 0 < int(found[1]) <= int(found[2] or found[1]) <= _HIGHEST_PORT:
         return None
     return range(int(found[1]), int(found[2] or found[1]) + 1), found[3] or "tcp"

@@ -1,4 +1,4 @@
-"""How a maestro-ng file is refused."""
+"""Refuse a maestro-ng file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A maestro-ng file's template, rendered as maestro does it."""
+"""Render a maestro-ng file's template as maestro does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render(path: Path, environ: Mapping[str, str]) -> str:
     variables = dict(environ)
 
     class Unset(jinja2.Undefined):
-        """False, as maestro's, for ``env.X or "y"`` and ``if env.X``; but neither an empty text nor an empty list."""
+        """An unset variable: False, as in maestro, for ``env.X or "y"`` and ``if env.X``, but not an empty text or list."""
 
         __slots__ = ()
 
@@ -41,17 +41,17 @@ def render(path: Path, environ: Mapping[str, str]) -> str:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
-        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write it, or let this user read it") from error
+        raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write the file, or let this user read it") from error
     except ValueError as error:
         raise refusal(path, [Problem("its text", "must be UTF-8")]) from error
-    # As in maestro, templates that it includes or imports are beside it.
+    # As in maestro, included and imported templates are beside the file.
     engine = SandboxedEnvironment(loader=jinja2.FileSystemLoader(path.parent), undefined=Unset, autoescape=False)
     try:
         return engine.from_string(text).render(env=variables)
     except jinja2.TemplateSyntaxError as error:
         raise refusal(path, [Problem(_where(error.filename, error.lineno), str(error.message))]) from error
     except Exception as error:
-        # A template may do anything. Its frames are those that are of no program.
+        # A template may raise any error. Its frames belong to no program.
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
         where = _where(frames[-1].filename, frames[-1].lineno) if frames else "its template"
         words = str(error.message) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""The YAML of a maestro-ng file, read strictly."""
+"""Read the YAML of a maestro-ng file strictly."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ def load(path: Path, text: str, problems: list[Problem]) -> dict[str, Any]:
     """Return the mapping in ``text``; a repeated key is a problem, as it is to maestro. Raises Misconfigured."""
     import yaml  # most commands do not need it
 
-    rendered = "of what it renders to"
+    rendered = "of its rendered text"
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         node = loader.get_single_node()
-        problems += [Problem(f"line {line} {rendered}", f'"{key}" is there already') for line, key in _repeated(node)]
+        problems += [Problem(f"line {line} {rendered}", f'"{key}" is a duplicate') for line, key in _repeated(node)]
         root = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         wrong = Problem(f"line {mark.line + 1 if mark else '?'} {rendered}", f"is not YAML: {error.problem}")
         raise refusal(path, [wrong]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # and what PyYAML runs into
-        raise refusal(path, [Problem("what it renders to", f"is not YAML: {' '.join(str(error).split())}")]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # and other errors of PyYAML
+        raise refusal(path, [Problem("its rendered text", f"is not YAML: {' '.join(str(error).split())}")]) from error
     if not isinstance(root, dict):
-        raise refusal(path, [Problem("what it renders to", "must be a mapping, of __maestro, ships and services")])
+        raise refusal(path, [Problem("its rendered text", "must be a mapping, of __maestro, ships and services")])
     return root
 
 
 def _repeated(root: Any) -> Iterator[tuple[int, str]]:  # noqa: ANN401 - a node of PyYAML or none
-    """Find keys that a mapping has already: their lines, from 1, and themselves."""
+    """Find duplicate keys of a mapping: their lines, from 1, and the keys."""
     pending, met = [root], set()
     while pending:
         node = pending.pop()

@@ -14,7 +14,7 @@ def ranks(
 ) -> dict[str, int]:
     """Return a rank from 0 for each service: above those of the chosen ones that it requires, directly or not.
 
-    ``on_circle`` gets each way that goes round, which begins and ends with the same service.
+    ``on_circle`` gets each circle, which starts and ends with the same service.
     """
     left = {name: list(others) for name, others in requires.items()}
     order: list[str] | None = None

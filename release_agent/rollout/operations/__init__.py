@@ -1,1 +1,1 @@
-"""What can be done with rollouts: arguments in, results out. Nothing is printed, and nobody is asked except by an Observer."""
+"""The operations on rollouts: arguments in, results out. Only an Observer prints and asks."""

@@ -1,4 +1,4 @@
-"""Which hosts of an inventory do not run what their fleet follows, and by which commits."""
+"""Find the hosts of an inventory that do not run their fleet's revision, and the commits between."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import InventoryHost
     from release_agent.rollout.operations.operator import FleetAccess
 
-_CHECKS = 20  # hosts that run git at a time, to tell the commits
+_CHECKS = 20  # hosts that run git at the same time, to find the commits
 
 
 @dataclass
 class HostDrift:
-    """What is live on one host, and how far that is from what the fleet follows.
+    """The live release of one host, and its distance from the fleet's revision.
 
-    ``code`` and ``why``: the reason why the host cannot be asked, or cannot tell its distance.
+    ``code`` and ``why``: the reason why the host does not answer, or its distance is unknown.
     """
 
     host: str
@@ -38,19 +38,19 @@ class HostDrift:
     health: str = ""
     since: str = ""
     behind: bool = False
-    changes: dict[str, Any] = field(default_factory=dict)  # by repository, as release.check has them
+    changes: dict[str, Any] = field(default_factory=dict)  # by repository, as in release.check
     code: str = ""
     why: str = ""
 
     @property
     def is_trouble(self) -> bool:
-        """Return whether the host runs something else, or nobody knows."""
+        """Return whether the host runs another release, or its release is unknown."""
         return self.behind or bool(self.code)
 
 
 @dataclass
 class FleetDrift:
-    """The hosts of one application beside what their fleet follows (None: no rollout of the whole fleet has completed).
+    """The hosts of one application and their fleet's revision (None: no rollout of the whole fleet has completed).
 
     ``app`` is empty for hosts of which none answers, and so is ``environment`` if no host at all answers.
     """
@@ -61,12 +61,12 @@ class FleetDrift:
     hosts: list[HostDrift]
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return the JSON of the drift."""
         return asdict(self)
 
 
 async def drift(access: FleetAccess, targets: Sequence[InventoryHost]) -> list[FleetDrift]:
-    """Ask every host what is live, and return it by application; nothing is changed.
+    """Ask every host for its live release, without changes; return the answers by application.
 
     Raises Refused (fleet-mixed), RecordUnreachable.
     """

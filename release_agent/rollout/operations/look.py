@@ -1,4 +1,4 @@
-"""How rollouts stand. Every function may block for some seconds, and raises RecordUnreachable."""
+"""Read the state of rollouts. Every function may block for some seconds, and raises RecordUnreachable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def status(record: RolloutStore, identity: str) -> Standing:
     found = standing(record, identity)
     rollout = found.rollout
     lost = [host for host in rollout.hosts.values() if is_lost(host)]
-    for name, report in record.reported(rollout, lost).items():  # hosts tell Consul themselves
+    for name, report in record.reported(rollout, lost).items():  # hosts report to Consul themselves
         if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits_of(rollout.hosts[name]):
             rollout.hosts[name].stage = HostStage.CONVERGED
     return found

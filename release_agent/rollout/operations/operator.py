@@ -1,4 +1,4 @@
-"""The operator of a rollout: plans it, starts it, goes on with it, rolls it back."""
+"""The operator of a rollout, who plans, starts, continues and reverts it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 _LOOK = 1.0  # seconds
 _LOOKS = 5  # until a paused rollout has resumed; its operator looks for orders once a second
 _ASKED = 3  # hosts, before a rollout goes on
-_PATIENCE = 900.0  # seconds to wait for a record that is away
+_PATIENCE = 900.0  # seconds to wait for a record that does not answer
 
 
 class FleetAccess(Protocol):
-    """How hosts and the record are reached, and with which credentials."""
+    """The access to hosts and the record, with the credentials."""
 
     user: str
     password_file: str
@@ -55,19 +55,19 @@ class FleetAccess(Protocol):
         """Use the credentials that a rollout was started with; raises Misconfigured if they are not on this machine."""
 
     def host_access(self, rollout: Rollout) -> HostAccess:
-        """Return how the hosts of a rollout are reached."""
+        """Return the access to the hosts of a rollout."""
 
     def client_of(self, host: Host) -> HostClient:
         """Return the client of one host."""
 
 
 class Operator:
-    """Runs one rollout at a time, in one event loop. Everything raises RecordUnreachable if the record does not answer."""
+    """Runs one rollout at a time, in one event loop. Every method raises RecordUnreachable if the record does not answer."""
 
     def __init__(
         self, access: FleetAccess, observer: Observer, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """``observer`` follows what runs; ``sleep`` waits for some seconds."""
+        """``observer`` follows the rollout; ``sleep`` waits for some seconds."""
         self._access = access
         self._observer = observer
         self._sleep = sleep
@@ -80,7 +80,7 @@ class Operator:
         return Writer(self._access.record, _PATIENCE, away)
 
     async def plan(self, wanted: StartRequest) -> RolloutPlan:
-        """Look at every host and plan a rollout; nothing is changed.
+        """Look at every host and plan a rollout, without changes.
 
         Raises Refused and FleetStopped if no host answers. Unless it is a dry run, also Locked if another rollout of the fleet
         runs, and Refused if the fleet is frozen.
@@ -98,7 +98,7 @@ class Operator:
         writer = None if wanted.dry_run else self._writer
         hosts = [Host(**vars(target), order=order) for order, target in enumerate(wanted.hosts)]
         found = await preflight.look(hosts)
-        # Before hosts are asked for more, and after: they may be busy with what somebody else rolls out.
+        # Check before the next questions to hosts, and after: they may be busy with another rollout.
         await _refuse_if_not_free(writer, found, wanted.options)
         promoted = await self._promoted(wanted, found)
         await preflight.wait_for_busy(hosts)
@@ -130,7 +130,7 @@ class Operator:
         )
 
     async def _promoted(self, wanted: StartRequest, found: PreflightResult) -> dict[str, Completed]:
-        """Return what has completed of each application in the environment to promote from, if there is one; raises Refused."""
+        """Return the completed rollout of each application in the environment to promote from, if any; raises Refused."""
         if not wanted.promote_from:
             return {}
         names = [application.name for application in found.applications]
@@ -139,8 +139,8 @@ class Operator:
             if of_one is None:
                 raise Refused(
                     Code.NO_ROLLOUT,
-                    f"no rollout of the whole fleet of {name} in {wanted.promote_from} has completed, so nothing is promoted",
-                    hint=f"roll a revision out in {wanted.promote_from} first, or name one: release-agent rollout start REVISION",
+                    f"no rollout of the whole fleet of {name} in {wanted.promote_from} has completed: no revision to promote",
+                    hint=f"roll out a revision in {wanted.promote_from} first, or run `release-agent rollout start REVISION`",
                 )
         return {name: of_one for name, of_one in completed.items() if of_one}
 
@@ -154,9 +154,9 @@ class Operator:
         return await self._run(rollout, lambda run: run.go())
 
     async def resume(self, identity: str, gate: str = "") -> Result:
-        """Go on after a pause, or with a rollout that was left; raises NoTarget, Locked, Misconfigured, Refused (frozen).
+        """Continue after a pause, or continue an abandoned rollout; raises NoTarget, Locked, Misconfigured, Refused (frozen).
 
-        ``gate``: its command, as a person knows it; the record's alone does not run.
+        ``gate``: the command from the person; a command that only the record names does not run.
         """
         record = self._access.record
         found = await asyncio.to_thread(standing, record, identity)
@@ -189,7 +189,7 @@ class Operator:
     async def _taken(
         self, identity: str, require: Callable[[RolloutStore, Rollout], None] = lambda _record, _rollout: None
     ) -> Rollout:
-        """Take the lock of a rollout, and let go of it if something speaks against that."""
+        """Take the lock of a rollout, and release it if a check fails."""
         rollout = await self._writer.once(lambda record: record.take(identity))
         try:
             await self._writer.once(lambda record: require(record, rollout))
@@ -201,14 +201,14 @@ class Operator:
         return rollout
 
     async def _require_password(self, rollout: Rollout) -> None:
-        """Raise Misconfigured if hosts want another password: that is no reason to give a rollout up."""
+        """Raise Misconfigured if hosts want another password, which is no reason to stop a rollout."""
         asked = [host for host in rollout.hosts.values() if host.wave >= 0][:_ASKED]
         codes = await asyncio.gather(*map(self._code_of, asked))
         refusing = [host.name for host, code in zip(asked, codes, strict=True) if code == Code.HOST_UNAUTHORISED]
         if refusing and "" not in codes:
             raise Misconfigured(
                 Code.HOST_UNAUTHORISED,
-                f"another user or password is wanted by {', '.join(refusing)}; nothing was done",
+                f"these hosts want another user or password: {', '.join(refusing)}; no host was changed",
                 hint="give --user and --password-file",
             )
 
@@ -220,7 +220,7 @@ class Operator:
         return ""
 
     async def _run(self, rollout: Rollout, go: Callable[[RolloutRun], Awaitable[Exit]]) -> Result:
-        """Run a rollout whose lock is held, and let go of the lock; cancelled, it leaves hosts as they are."""
+        """Run a rollout whose lock is held, and release the lock; when cancelled, leave hosts as they are."""
         try:
             self._observer.begin(rollout)
             try:
@@ -230,7 +230,7 @@ class Operator:
             finally:
                 self._observer.end()
         finally:
-            # It has ended: a signal now must not hide how.
+            # It has ended: a signal must not hide its result.
             with suppress(asyncio.CancelledError):
                 await self._writer.let_go()
         return Result(rollout, code)
@@ -245,9 +245,9 @@ def _drop_overruled(identity: str) -> Callable[[RolloutStore], None]:
 
 
 def _require_resumable(record: RolloutStore, rollout: Rollout, gate: str, *, is_over: bool) -> None:
-    """Raise NoTarget if a rollout has ended, Refused for a frozen fleet, and Misconfigured for a gate that nobody named.
+    """Raise NoTarget if a rollout has ended, Refused for a frozen fleet, and Misconfigured for an unconfirmed gate.
 
-    ``is_over``: an abort waits: no further host is begun, and no gate will run.
+    ``is_over``: an abort is waiting, so no more hosts start, and no gate runs.
     """
     _refuse_if_ended(rollout)
     if rollout.reverting or rollout.aborted or is_over:
@@ -257,8 +257,8 @@ def _require_resumable(record: RolloutStore, rollout: Rollout, gate: str, *, is_
     if recorded not in ("", gate):  # others may write the record
         raise Misconfigured(
             Code.GATE_UNCONFIRMED,
-            f"{rollout.id} has a gate, `{recorded}`, and no command runs that only the record names",
-            hint=f"read it, then: release-agent rollout resume {rollout.id} --gate {shlex.quote(recorded)}",
+            f"{rollout.id} has a gate, `{recorded}`, and the agent runs no command that only the record names",
+            hint=f"read the command, then run: release-agent rollout resume {rollout.id} --gate {shlex.quote(recorded)}",
         )
 
 
@@ -268,7 +268,7 @@ def _refuse_if_ended(rollout: Rollout) -> None:
 
 
 async def _refuse_if_not_free(writer: Writer | None, found: PreflightResult, options: Options) -> None:
-    """Raise Locked if another rollout of one of the fleets runs, Refused if one is frozen; without a writer nobody is asked."""
+    """Raise Locked if another rollout of one of the fleets runs, Refused if one is frozen; without a writer, check nothing."""
     if writer:
         await writer.once(lambda record: _require_free(record, found, options))
 

@@ -20,7 +20,7 @@ _LOOKS = 5  # the operator of a rollout looks for orders once a second
 
 
 def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float], None] = time.sleep) -> Ordered:
-    """Queue an order (``pause``, ``approve``, ``abort``) for the rollout's operator, and wait a while until it is obeyed.
+    """Queue an order (``pause``, ``approve``, ``abort``) for the rollout's operator, and wait a while for the operator.
 
     The order also waits for an operator who resumes the rollout later. Raises NoTarget.
     """
@@ -34,9 +34,9 @@ def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float
     obeyed = running and _is_obeyed(record, identity, given, sleep)
     if running:
         rollout = record.read(identity)
-        if rollout.reverting or (rollout.has_ended and not obeyed):  # on its way back no order counts
+        if rollout.reverting or (rollout.has_ended and not obeyed):  # during a revert no order counts
             raise ended(rollout)
-        _refuse_if_aborted(rollout, verb)  # given at the same time, it outranks this order
+        _refuse_if_aborted(rollout, verb)  # an abort given at the same time takes precedence
     return Ordered(rollout, running, obeyed)
 
 
@@ -54,16 +54,16 @@ def _is_obeyed(record: RolloutStore, identity: str, given: Order, sleep: Callabl
 
 
 def abort(record: RolloutStore, identity: str, sleep: Callable[[float], None] = time.sleep) -> Ordered:
-    """Begin no further host and leave the others as they are; raises NoTarget, Locked.
+    """Start no more hosts and leave the others as they are; raises NoTarget, Locked.
 
-    If nobody runs the rollout, it has ended when this returns. Otherwise its operator is ordered to end it.
+    Without an operator, the rollout has ended when this returns. Otherwise its operator gets the order to end it.
     """
     rollout = record.read(identity)
     if record.running(rollout):
         ordered = order(record, identity, ABORT, sleep)
         if ordered.running:
             return ordered
-    # Nobody runs it any more: the order would wait for the next resume.
+    # The rollout has no operator any more, so the order would wait for the next resume.
     rollout = record.take(identity)
     try:
         if rollout.has_ended:

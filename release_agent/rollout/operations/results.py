@@ -1,4 +1,4 @@
-"""What the operations are given, and what they return."""
+"""The arguments and the results of the operations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StartRequest:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """What a rollout would do. ``changes``: by application; ``exceeded``: why it must not be started; empty: it may."""
+    """The plan of a rollout. ``changes``: by application; ``exceeded``: the reason why it must not start, or empty."""
 
     rollout: Rollout
     changes: dict[str, Any]
@@ -45,7 +45,7 @@ class RolloutPlan:
 
 @dataclass(frozen=True)
 class Result:
-    """How a rollout stands when its run is over; ``elsewhere``: another process runs it on."""
+    """The state of a rollout after its run; ``elsewhere``: another process continues it."""
 
     rollout: Rollout
     exit: Exit
@@ -54,7 +54,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Standing:
-    """A rollout as the record has it, and whether somebody runs it at this moment."""
+    """A rollout from the record, and whether an operator runs it now."""
 
     rollout: Rollout
     running: bool
@@ -62,14 +62,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ordered(Standing):
-    """A rollout when an order was given for it, and whether its operator has acknowledged the order."""
+    """A rollout at the time of an order, and whether its operator has acknowledged the order."""
 
     obeyed: bool = False
 
 
 def ended(rollout: Rollout) -> NoTarget:
-    """Make the error for an operation that a rollout cannot take any more."""
-    standing = "has ended" if rollout.has_ended else "is on its way back" if rollout.reverting else "is being aborted"
+    """Make the error for an operation that comes too late for a rollout."""
+    standing = "has ended" if rollout.has_ended else "is being reverted" if rollout.reverting else "is being aborted"
     return NoTarget(
         Code.ROLLOUT_ENDED,
         f"{rollout.id} {standing}: {rollout.phase}",

@@ -1,1 +1,1 @@
-"""The decisions of a rollout: functions of what is known, without input or output."""
+"""The decisions of a rollout, as functions without input or output."""

@@ -1,4 +1,4 @@
-"""How many hosts may fail or be unreachable before a rollout stops."""
+"""Decide when too many hosts have failed or are unreachable."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def too_many_lost(rollout: Rollout) -> str:
-    """Return in words why a rollout must stop; empty if it may go on.
+    """Return the reason why a rollout must stop; empty if it may continue.
 
-    It stops if a budget is exceeded, and, whatever the budgets, if no host of the current wave or of an application is left,
-    or one cannot stage.
+    It stops if a budget is exceeded. With any budgets, it also stops if no host of the current wave or of an application is
+    left, or if a host cannot stage.
     """
     if rollout.options.stage and not rollout.staged:
         return _cannot_stage(rollout)
@@ -28,16 +28,16 @@ def too_many_lost(rollout: Rollout) -> str:
     groups = {f"wave {rollout.wave + 1}": waves[rollout.wave]} if waves else {}
     groups |= {one.name: [host for host in rollout.hosts.values() if host.app == one.name] for one in rollout.applications}
     lost = next((name for name, hosts in groups.items() if all_lost(hosts)), "")
-    return f"no host of {lost} took it, or stayed well" if lost else ""
+    return f"no host of {lost} took it and stayed healthy" if lost else ""
 
 
 def _cannot_stage(rollout: Rollout) -> str:
     lost = next((host for host in rollout.at(HostStage.FAILED, HostStage.UNREACHABLE) if host.wave >= 0), None)
-    return f"{lost.name} cannot stage {rollout.revision}; nothing was changed on any host" if lost else ""
+    return f"{lost.name} cannot stage {rollout.revision}; no host was changed" if lost else ""
 
 
 def over_budget(hosts: Sequence[Host], options: Options) -> str:
-    """Return in words which budget is exceeded; empty if none is: exactly as many as a budget says are allowed."""
+    """Return a message about an exceeded budget, or an empty text; exactly the number of the budget is allowed."""
     budgets = (("failed", HostStage.FAILED, options.max_failed), ("unreachable", HostStage.UNREACHABLE, options.max_unreachable))
     for name, stage, budget in budgets:
         count, most = sum(host.stage is stage for host in hosts), budget.of(len(hosts))

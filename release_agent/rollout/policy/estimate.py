@@ -1,4 +1,4 @@
-"""How long a rollout will still take, by what its hosts took so far."""
+"""Estimate the remaining time of a rollout from the times of its hosts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def seconds_left(waves: Sequence[int], in_flight: int, a_host: float, options: Options) -> float:
-    """Return an estimate in seconds, without what nobody knows: pauses, approvals, failures.
+    """Return an estimate in seconds, without unknown times: pauses, approvals, failures.
 
-    ``waves``: how many hosts of the current wave and of those behind it are still to be begun.
-    ``in_flight``: hosts that are, half way on average. ``a_host``: the seconds that one takes.
+    ``waves``: the numbers of hosts of the current and the later waves that have not started.
+    ``in_flight``: their number, half done on average. ``a_host``: the seconds per host.
     """
     rounds = sum(math.ceil(hosts / options.parallel) for hosts in waves)
     return a_host * (rounds + (0.5 if in_flight else 0)) + options.bake * len(waves)

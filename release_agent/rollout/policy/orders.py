@@ -1,4 +1,4 @@
-"""Which orders are obeyed, and in which order."""
+"""Decide which orders count, and in which order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OVERRULED_BY_RESUME = ("pause", "resume")
 
 
 def in_rank(orders: Iterable[Order]) -> list[Order]:
-    """Return an abort before all others, whenever it was given; the others stay in their order."""
+    """Return the orders with an abort first; the others stay in their order."""
     return sorted(orders, key=lambda order: order.verb != ABORT)
 
 
 def overruled_by_resume(orders: Iterable[Order]) -> list[Order]:
-    """Return the orders given while nobody ran a rollout that do not count for the operator who resumes it."""
+    """Return the orders from before a resume that do not count for the new operator."""
     return [order for order in orders if order.verb in _OVERRULED_BY_RESUME]

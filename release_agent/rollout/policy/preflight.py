@@ -1,4 +1,4 @@
-"""What the answers of all hosts mean for a rollout that has not begun."""
+"""Judge the answers of all hosts before the start of a rollout."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _HEALTHY = HealthState.PASSING
 _SHORT = 12
 _MOST_NAMED = 5  # hosts
-_MOST_LOCKS = 32  # their checks go into each transaction of Consul, which has 64 operations
+_MOST_LOCKS = 32  # each lock needs a check in each transaction of Consul, which has 64 operations
 
 
 def note_status(host: Host, status: HostStatus, *, despite_freeze: bool = False) -> None:
-    """Write down what is live on a host; raises HostError if it must not be deployed to now."""
+    """Note the live release of a host; raises HostError if the host must not deploy now."""
     host.before, host.before_revision, host.unwell = status.release, status.revision, status.health != _HEALTHY
     if status.busy:
         raise HostError(Code.HOST_BUSY, "a deployment is running there")
@@ -52,8 +52,8 @@ def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) ->
     if not places:
         raise FleetStopped(
             Code.FLEET_STOPPED,
-            f"none of {len(hosts)} hosts answers as it should: {hosts[0].name}: {hosts[0].why}",
-            hint="look at one of them: is supervisord's port reachable, its password right, the plugin included?",
+            f"none of {len(hosts)} hosts gives a valid answer: {hosts[0].name}: {hosts[0].why}",
+            hint="check one of them: supervisord's port, its password, and its plugin",
         )
     apps, environments = {app for app, _ in places}, {environment for _, environment in places}
     mixed = _mixed(hosts, environments, apps, services)
@@ -72,7 +72,7 @@ def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) ->
 def _mixed(
     hosts: Sequence[Host], environments: Collection[str], apps: Collection[str], services: Mapping[str, Collection[str]]
 ) -> str:
-    """Say why hosts cannot be of one rollout; empty: they can."""
+    """Return the reason why hosts cannot be in one rollout, or an empty text."""
     if len(environments) > 1:
         return "the hosts are of several environments"
     if len(apps) == 1:
@@ -88,7 +88,7 @@ def _mixed(
 
 
 def refuse_same_host(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) -> None:
-    """Raise Misconfigured if several hosts are one: they would be deployed to several times."""
+    """Raise Misconfigured if several hosts are the same supervisor, which would deploy several times."""
     places: dict[str, list[str]] = {}
     for host in hosts:
         instance = statuses[host.name].instance if host.name in statuses else ""
@@ -108,7 +108,7 @@ def refuse_if_all_refuse(hosts: Sequence[Host], revision: str, refusals: Mapping
     raise Refused(
         Code(first.code) if first.code in set(Code) else Code.REVISION_UNKNOWN,  # a newer agent's code may be unknown here
         f"every host of {hosts[0].app} refuses {revision}: {first.why}",
-        hint="is it tagged, and fetched where the hosts mount it? `release-agent deploy --dry-run` on one says more",
+        hint="tag the revision, and fetch it into the hosts' repositories; `release-agent deploy --dry-run` on a host shows more",
     )
 
 
@@ -123,7 +123,7 @@ def same_commits(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -
         raise Refused(
             Code.COMMITS_DIFFER,
             "the revision is not the same everywhere: " + _listed(named),
-            hint="fetch the repositories of those that lag behind; a tag that was moved is refused",
+            hint="fetch the repositories that lag behind; hosts refuse a moved tag",
         )
     commits: dict[str, str] = json.loads(next(iter(places))) if places else {}
     return commits
@@ -137,7 +137,7 @@ def one_revision(promoted: Mapping[str, Completed], environment: str) -> str:
             Code.COMMITS_DIFFER,
             f"not one revision completed in {environment}: "
             + ", ".join(f"{completed.revision} of {name}" for name, completed in promoted.items()),
-            hint=f"roll one out to the whole system in {environment} first, or promote one application: --limit service=NAME",
+            hint=f"roll out one revision to the whole system in {environment}, or promote one application: --limit service=NAME",
         )
     return revisions.pop()
 
@@ -151,12 +151,12 @@ def refuse_other_commits(applications: Sequence[Application], promoted: Mapping[
                 Code.COMMITS_DIFFER,
                 f"{there.revision} is {_shortened(there.commits)} in {environment}, by {there.id},"
                 f" and {_shortened(application.commits)} on these hosts",
-                hint="fetch the repositories of these hosts; a tag that was moved is not promoted",
+                hint="fetch the repositories of these hosts; a moved tag cannot be promoted",
             )
 
 
 def usual_changes(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return what the revision changes on the release that most hosts run."""
+    """Return the changes of the revision against the release that most hosts run."""
     answered = [host for host in hosts if host.name in answers]
     usual = Counter(host.before for host in answered).most_common(1)
     changes: dict[str, Any] = next(
@@ -166,14 +166,14 @@ def usual_changes(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) 
 
 
 def skip_up_to_date(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]], revision: str) -> None:
-    """Mark healthy hosts that run the revision already as skipped."""
+    """Mark healthy hosts that already run the revision as skipped."""
     for host in hosts:
         if answers.get(host.name, {}).get("live") and not host.unwell:
-            host.stage, host.why = HostStage.SKIPPED, f"runs {revision} already, and is well"
+            host.stage, host.why = HostStage.SKIPPED, f"already runs {revision}, and is healthy"
 
 
 def nobody_left(hosts: Sequence[Host]) -> str:
-    """Say which application has no host that can be deployed to, or runs the revision already; empty: each has one."""
+    """Return a message about an application without a host to deploy to, or an empty text."""
     left: dict[tuple[str, str], bool] = {}
     for host in hosts:
         of = (host.app, "" if host.app else host.service)  # a service may have the name of another one's application

@@ -1,4 +1,4 @@
-"""What a rollout does next: decided from what is known, step by step, until it has ended."""
+"""Decide the next step of a rollout, step by step, until its end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Host, Rollout
 
 IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING)
-_CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE)  # perhaps: a failed host may be changed as well
+_CHANGED = (HostStage.DONE, HostStage.FAILED, HostStage.UNREACHABLE)  # a failed host may also be changed
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why no further host is begun; ``aborted``: a person ordered it."""
+    """The reason why no more hosts start; ``aborted``: a person ordered it."""
 
     why: str
     aborted: bool = False
@@ -30,11 +30,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the operator knows besides the rollout itself."""
+    """The facts of the operator besides the rollout itself."""
 
     stop: Stop | None = None
     paused: bool = False
-    entered: bool = False  # whether this run has begun the current wave
+    entered: bool = False  # whether this run has started the current wave
     baked: bool = False  # whether it has watched the hosts after that wave
     passed: bool = False  # whether the gate has let that wave pass
     verified: bool = False  # whether it has asked every host at the end
@@ -43,28 +43,28 @@ class Situation:
 
 @dataclass(frozen=True)
 class FollowLeftover:
-    """Follow hosts that an earlier operator left in the middle, whatever comes then."""
+    """Follow hosts that an earlier operator abandoned, before any other step."""
 
     hosts: Sequence[Host]
 
 
 @dataclass(frozen=True)
 class StageFirst:
-    """Let hosts build and rehearse the revision, and publish nothing yet."""
+    """Let hosts build and rehearse the revision without publishing it."""
 
     hosts: Sequence[Host]
 
 
 @dataclass(frozen=True)
 class EnterWave:
-    """Begin a wave; its number counts from 0."""
+    """Start a wave; its number counts from 0."""
 
     wave: int
 
 
 @dataclass(frozen=True)
 class Deploy:
-    """Deploy to hosts that may go side by side."""
+    """Deploy to hosts side by side."""
 
     hosts: Sequence[Host]
 
@@ -86,7 +86,7 @@ class RunGate:
 
 @dataclass(frozen=True)
 class Verify:
-    """Ask hosts what is live there, before the rollout is said to be completed."""
+    """Ask hosts for their live release before the rollout counts as completed."""
 
     hosts: Sequence[Host]
 
@@ -98,7 +98,7 @@ class WaitWhilePaused:
 
 @dataclass(frozen=True)
 class AskApproval:
-    """Ask a person whether to go on."""
+    """Ask a person for approval."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Finish:
 
     @property
     def is_success(self) -> bool:
-        """Return whether the fleet is to run the revision from now on."""
+        """Return whether the fleet follows the revision from now on."""
         return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
 
 
@@ -197,5 +197,5 @@ def _after_revert(rollout: Rollout) -> Finish:
 
 
 def left_as(rollout: Rollout, stop: Stop | None) -> Phase:
-    """Return the phase of a rollout that nobody runs any more; an abort that was heard stays one."""
+    """Return the phase of a rollout without an operator; an acknowledged abort stays one."""
     return Phase.ABORTED if stop and stop.aborted and not rollout.reverting else Phase.INTERRUPTED

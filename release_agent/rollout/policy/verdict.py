@@ -1,4 +1,4 @@
-"""What the answers of all hosts at the end of a rollout mean."""
+"""Judge the answers of all hosts at the end of a rollout."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 def asked_at_the_end(rollout: Rollout) -> list[Host]:
-    """Return the hosts that run the revision as far as is known, and those of which nobody knows."""
+    """Return the hosts that run the revision, as far as known, and those with an unknown state."""
     return [
         host for host in rollout.hosts.values() if host.stage in (HostStage.DONE, HostStage.SKIPPED) or may_have_taken_it(host)
     ]
 
 
 def may_have_taken_it(host: Host) -> bool:
-    """Return whether a host that was asked to deploy and is counted as lost may have taken the revision later."""
+    """Return whether a lost host with a requested deployment may have taken the revision later."""
     return is_lost(host) and host.wave >= 0
 
 
 def is_lost(host: Host) -> bool:
-    """Return whether nobody knows what became of a host: it does not answer, or was late."""
+    """Return whether the state of a host is unknown, because it does not answer or was late."""
     return host.stage is HostStage.UNREACHABLE or (host.stage is HostStage.FAILED and host.code == Code.HOST_LATE)
 
 
 def verdict(live: HostStatus, commits: dict[str, str]) -> HostError | None:
-    """Return why a host does not run the commits of a rollout, or is not healthy; None if all is as it should be."""
+    """Return the reason why a host does not run the commits of a rollout or is unhealthy; None if it does and is healthy."""
     if live.release is None or live.commits != commits:
-        return HostError(Code.OVERTAKEN, f"runs {live.revision or 'nothing'} now, which this rollout did not bring")
+        return HostError(Code.OVERTAKEN, f"runs {live.revision or 'nothing'} now, which this rollout did not deploy")
     if live.health != HealthState.PASSING:
         return HostError(Code.HOST_SICK, f"runs {live.revision}, and is {live.health}")
     return None

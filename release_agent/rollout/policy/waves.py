@@ -1,4 +1,4 @@
-"""The order and the waves in which hosts are deployed to."""
+"""Order hosts, and put them into waves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount], *, by_zone: boo
 
     Sizes are taken one after the other and the last repeats, as with Ansible's ``serial``; a percentage is
     of all hosts, also of those that are in no wave, floored, and at least one host. Hosts of a lower rank come first,
-    among them those that are not well, else the inventory's order counts.
+    among them unhealthy ones, otherwise in the order of the inventory.
 
-    Applications of the same rank go side by side: a wave has the hosts of the next wave of each of them. Sizes begin anew for
+    Applications of the same rank go side by side: a wave has the hosts of the next wave of each of them. Sizes start again for
     each, and a percentage is of its own hosts.
 
     ``by_zone``: no wave has hosts of two zones. Of one rank all hosts of a zone come before those of the next, in the order in
@@ -49,7 +49,7 @@ def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount], *, by_zone: boo
 
 
 def _cut(pending: list[Host], sizes: Sequence[int], zone: Callable[[Host], int]) -> list[list[Host]]:
-    """Cut the hosts of one application into waves of these sizes, the last of which repeats; a wave ends with its zone, too."""
+    """Cut the hosts of one application into waves of these sizes, the last of which repeats; a wave also ends with its zone."""
     waves: list[list[Host]] = []
     while pending:
         size = max(1, sizes[min(len(waves), len(sizes) - 1)])
@@ -67,9 +67,9 @@ def _side_by_side(of_each: list[list[list[Host]]], zone: Callable[[Host], int]) 
 
 
 def one_after_the_other(hosts: Sequence[Host]) -> list[list[Host]]:
-    """Split hosts into parts, each of which is through before the next begins.
+    """Split hosts into parts, each of which finishes before the next starts.
 
-    Hosts of one rank are in one part. So are ranks that follow each other and have the same application alone:
+    Hosts of one rank are in one part. So are consecutive ranks with only the same application:
     its waves go through all of them.
     """
     parts: list[list[Host]] = []
@@ -83,7 +83,7 @@ def one_after_the_other(hosts: Sequence[Host]) -> list[list[Host]]:
 
 
 def applications_of(hosts: Sequence[Host]) -> list[str]:
-    """Return the applications that are known of hosts: those of lower ranks first, else in the order of the inventory."""
+    """Return the known applications of hosts: those of lower ranks first, otherwise in the order of the inventory."""
     return list(_apps(sorted(hosts, key=lambda host: (host.rank, host.order))))
 
 
@@ -92,7 +92,7 @@ def _apps(hosts: Iterable[Host]) -> dict[str, None]:
 
 
 def in_turn(wave: Sequence[Host]) -> list[list[Host]]:
-    """Split a wave by rank: each part is through before the next begins; the order is that of assign_waves()."""
+    """Split a wave by rank: each part finishes before the next starts; the order is that of assign_waves()."""
     ranks = sorted({host.rank for host in wave})
     ordered = sorted(wave, key=lambda host: (not host.unwell, host.order))
     return [[host for host in ordered if host.rank == rank] for rank in ranks]

@@ -1,4 +1,4 @@
-"""What a revert does with one host."""
+"""Decide what a revert does with one host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Application, Host
 
-# Stages of a host that a revert looks at: also hosts that preflight left out, which may follow the rollout since.
+# Stages of the hosts of a revert: also hosts that preflight left out, which may follow the rollout since then.
 TOUCHED = (
     HostStage.DONE,
     HostStage.FAILED,
@@ -26,20 +26,20 @@ _TOOK_IT = (HostStage.DONE, HostStage.STARTING, HostStage.DEPLOYING, HostStage.S
 
 
 class WayBack(StrEnum):
-    """What to do with a host."""
+    """The action for a host."""
 
-    READ_HISTORY = "read its history: only that says whether this rollout brought what is live there"
+    READ_HISTORY = "read its history, which shows whether this rollout deployed its live release"
     ROLL_BACK = "roll back"
-    NOTE_BACK = "note that it is back already"
-    LEAVE_ALONE = "leave it alone: it never took the revision, or rolled back automatically"
-    MOVED_ON = "name it: something else is live there that this rollout did not bring"
-    NO_TARGET = "name it: nothing was live there before"
+    NOTE_BACK = "note that it is already rolled back"
+    LEAVE_ALONE = "do nothing: it never took the revision, or rolled back automatically"
+    MOVED_ON = "report it: it has a live release that this rollout did not deploy"
+    NO_TARGET = "report it: it had no live release before"
 
 
 def way_back(host: Host, live: HostStatus, *, brought: bool | None = None) -> WayBack:
-    """Return what a revert does with a host that is not busy.
+    """Return the action of a revert for a host that is not busy.
 
-    ``brought``: whether its history says that this rollout made live what is live there; None: it was not read.
+    ``brought``: whether by its history this rollout deployed its live release; None: the history was not read.
     """
     if host.stage is not HostStage.REVERTING:
         if live.release in (None, host.before) or brought is False:
@@ -50,9 +50,9 @@ def way_back(host: Host, live: HostStatus, *, brought: bool | None = None) -> Wa
 
 
 def later_with_same_commits(rollout: str, application: Application, followed: Completed | None) -> Completed | None:
-    """Return what the fleet follows if that is a later rollout's with the same commits, whose hosts these are then.
+    """Return the fleet's revision if it is a later rollout's with the same commits, to which these hosts then belong.
 
-    Their histories do not say so: a rollout skips hosts that run its commits already.
+    Their histories do not show that, because a rollout skips hosts that already run its commits.
     """
     return followed if followed and followed.id > rollout and followed.commits == application.commits else None
 
@@ -64,5 +64,5 @@ def _not_ours(host: Host, live: HostStatus) -> WayBack:
 
 
 def stays_as_noted(host: Host) -> bool:
-    """Whether a host that cannot be asked keeps its stage: nobody deployed to it, and why it was left out stays to be read."""
+    """Return whether a host that does not answer keeps its stage and reason, because it never got a deployment."""
     return host.wave < 0 and host.stage is not HostStage.REVERTING

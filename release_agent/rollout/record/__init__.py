@@ -1,1 +1,1 @@
-"""Where rollouts are written down, and who runs them."""
+"""The record of rollouts, and the locks of their operators."""

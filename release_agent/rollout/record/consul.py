@@ -1,4 +1,4 @@
-"""The record of rollouts in Consul's KV store: anybody who can reach Consul can go on with a rollout.
+"""The record of rollouts in Consul's KV store: every user with access to Consul can continue a rollout.
 
 The keys are those of release_agent.consul.keys. The lock fences every write except an order.
 """
@@ -35,7 +35,7 @@ class _Plan(NamedTuple):
 
 
 class ConsulRolloutStore:
-    """The record in Consul; as the port has it."""
+    """The record in Consul; implements the port."""
 
     def __init__(self, client: ConsulClient, prefix: str = DEFAULT_PREFIX) -> None:
         """``client`` needs a time limit that is enough to read all hosts at once."""
@@ -50,7 +50,7 @@ class ConsulRolloutStore:
             refuse_if_frozen(self, rollout.fleets, rollout.options)
             kept = {fleet: self._kept(fleet) for fleet in rollout.fleets}
             before = {identity: self._plan(identity) for identities in kept.values() for identity in identities}
-            # The id first: hosts without a plan, which an operator that is killed here leaves, are found and removed by the next.
+            # Write the id first. If an operator is killed here, the next one finds and removes the hosts without a plan.
             locks.write([self._keeping(fleet, [*identities, rollout.id]) for fleet, identities in kept.items()])
             locks.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
             sizes = {identity: plan.size for identity, plan in before.items() if plan} | {rollout.id: len(rollout.hosts)}
@@ -70,11 +70,11 @@ class ConsulRolloutStore:
         others = [fleet for fleet in (plan.rollout.fleets if plan else ()) if fleet not in newest]
         try:
             return any(identity in kept for kept in newest.values()) or any(identity in self._kept(fleet) for fleet in others)
-        except RecordUnreachable:  # the token is for these fleets alone
+        except RecordUnreachable:  # the token is only for these fleets
             return True
 
     def take(self, identity: str) -> Rollout:
-        """Take the locks to go on with a rollout; raises Locked, NoTarget."""
+        """Take the locks to continue a rollout; raises Locked, NoTarget."""
         rollout = self._known(identity).rollout
         with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
             return self.read(identity)  # as the last holder of the lock left it
@@ -84,7 +84,7 @@ class ConsulRolloutStore:
         rollout, size = self._known(identity)
         folder = self._keys(identity).hosts
         hosts = [_understood(entry.key, entry.text, json.loads) for entry in self._kv.tree(folder)]
-        if len(hosts) != size:  # rights that cover the plan alone leave hosts out without a word
+        if len(hosts) != size:  # a token that may read only the plan silently gets no hosts
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
                 f"{len(hosts)} of {size} hosts of rollout {identity} can be read under {folder}",
@@ -104,16 +104,16 @@ class ConsulRolloutStore:
         return found
 
     def holder(self, app: str, environment: str) -> Holder | None:
-        """Return who holds a fleet's lock at this moment."""
+        """Return the current holder of a fleet's lock."""
         return holder_of(self._kv, self._fleet(app, environment).lock)
 
     def running(self, rollout: Rollout) -> bool:
-        """Return whether somebody holds the locks for this rollout at this moment."""
+        """Return whether a process holds the locks for this rollout now."""
         holder = self.holder(*rollout.fleets[0])
         return holder is not None and holder.id == rollout.id
 
     def reported(self, rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
-        """Return what hosts have told of their last deployment."""
+        """Return the last deployments that hosts have reported."""
         known = [host for host in hosts if host.app]
         entries = {host.name: self._kv.get(self._fleet(host.app, rollout.environment).host(host.name)) for host in known}
         return {name: _understood(entry.key, entry.text, json.loads) for name, entry in entries.items() if entry}
@@ -123,27 +123,27 @@ class ConsulRolloutStore:
         self._held().write([self._host(self._id, host) for host in hosts])
 
     def save(self, rollout: Rollout) -> None:
-        """Write down all but the hosts; raises LockLost."""
+        """Write down everything except the hosts; raises LockLost."""
         self._held().write([self._planned(rollout, len(rollout.hosts))])
 
     def follow(self, app: str, environment: str, completed: Completed | None) -> None:
-        """Set what a fleet is to run; raises LockLost."""
+        """Set the revision for a fleet; raises LockLost."""
         key = self._fleet(app, environment).completed
         self._held().write([written(key, asdict(completed)) if completed else {"Verb": "delete", "Key": key}])
 
     def completed(self, app: str, environment: str) -> Completed | None:
-        """Return what the fleet's last completed rollout says."""
+        """Return the fleet's last completed rollout."""
         key = self._fleet(app, environment).completed
         entry = self._kv.get(key)
         return _understood(key, entry.text, lambda text: Completed.from_json(json.loads(text))) if entry else None
 
     def freeze(self, app: str, environment: str, frozen: Freeze | None) -> None:
-        """Refuse rollouts of a fleet from now on; None: no more."""
+        """Freeze the rollouts of a fleet from now on; None: end the freeze."""
         key = self._fleet(app, environment).frozen
         self._kv.transact([written(key, frozen.to_json()) if frozen else {"Verb": "delete", "Key": key}])
 
     def frozen(self, app: str, environment: str) -> Freeze | None:
-        """Return the freeze that holds for a fleet at this moment."""
+        """Return the current freeze of a fleet."""
         key = self._fleet(app, environment).frozen
         entry = self._kv.get(key)
         frozen = _understood(key, entry.text, lambda text: Freeze.from_json(json.loads(text))) if entry else None
@@ -165,18 +165,18 @@ class ConsulRolloutStore:
         return sorted(found, key=lambda order: order.at)
 
     def acknowledge(self, order: Order) -> None:
-        """Remove an order that was obeyed; raises LockLost."""
+        """Remove an obeyed order; raises LockLost."""
         self._held().write([{"Verb": "delete", "Key": self._keys(self._id).order(order.id)}])
 
     def release(self) -> None:
-        """Let go of the locks."""
+        """Release the locks."""
         if self._locks:
             self._locks.release()
         self._locks, self._id = None, ""
 
     @contextmanager
     def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[FleetLocks]:
-        """Take the locks, and let go of them where what is done first with them fails."""
+        """Take the locks, and release them if the block fails."""
         locks = FleetLocks(self._kv, {self._fleet(*fleet).lock: fleet for fleet in rollout.fleets})
         locks.acquire(holder)
         self._locks, self._id = locks, rollout.id
@@ -188,10 +188,10 @@ class ConsulRolloutStore:
 
     def _held(self) -> FleetLocks:
         if self._locks is None:
-            raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
+            raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="report this bug")
         return self._locks
 
-    # Keys and what is under them
+    # Keys and their values
 
     def _fleet(self, app: str, environment: str) -> FleetKeys:
         return FleetKeys(self._prefix, app, environment)
@@ -227,7 +227,7 @@ class ConsulRolloutStore:
         return _understood(key, body, lambda body: _Plan(Rollout.from_json(body, []), int(body["size"])))
 
     def _known(self, identity: str) -> _Plan:
-        # What a person types is no path: it must not lead to another key.
+        # The input of a person is not a path, and must not lead to another key.
         plan = self._plan(identity) if identity and "/" not in identity else None
         if plan is None:
             raise unknown(identity)
@@ -235,16 +235,16 @@ class ConsulRolloutStore:
 
 
 def _newest(identities: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
-    """Return the rollouts of a fleet that are kept, oldest first as they come; those without a size have no plan."""
+    """Return the kept rollouts of a fleet, oldest first; those without a size have no plan."""
     known = [identity for identity in identities if identity in sizes]
     return known[-most_kept([sizes[identity] for identity in reversed(known)]) :]
 
 
 def _understood(key: str, value: object, make: Callable[[Any], T]) -> T:
-    """Make something of a key's value; what was written by hand may be anything."""
+    """Read a key's value, which may be anything if a person wrote it."""
     try:
         return make(value)
     except OTHER_SHAPE as error:
         raise RecordUnreachable(
-            Code.RECORD_UNREACHABLE, f"what Consul has under {key} cannot be read: {error!r}", hint=f"consul kv get {key}"
+            Code.RECORD_UNREACHABLE, f"cannot read the value of {key} in Consul: {error!r}", hint=f"consul kv get {key}"
         ) from error

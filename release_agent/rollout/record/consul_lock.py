@@ -1,4 +1,4 @@
-"""Locks of fleets in Consul: keys held by one session, and writes that are done while all are held or not at all."""
+"""Locks of fleets in Consul: keys held by one session, and writes that happen only while it holds all of them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _TRIES = 3
 
 
 class FleetLocks:
-    """The locks of the fleets of one rollout, all of them or none. A key's value says who holds it, or held it last."""
+    """The locks of the fleets of one rollout, all of them or none. A key's value names its current or last holder."""
 
     def __init__(self, kv: KeyValueStore, keys: Mapping[str, tuple[str, str]]) -> None:
-        """``keys`` are the locks', in the order in which everybody names them; app and environment name a fleet in errors."""
+        """``keys``: of the locks, in the common order; app and environment name a fleet in errors."""
         self._kv = kv
         self._keys = keys
         self._holder: Holder | None = None
         self._session = ""
-        self._locks: dict[str, int] = {}  # how often each key had been a lock when it became ours
+        self._locks: dict[str, int] = {}  # the lock count of each key when it became ours
         self._renewed = 0.0
 
     def acquire(self, holder: Holder) -> None:
-        """Take them; raises Locked."""
+        """Take the locks; raises Locked."""
         for _ in range(_TRIES):
             if self._took([], holder):
                 self._holder = holder
@@ -45,12 +45,12 @@ class FleetLocks:
                     raise locked(*fleet, other)
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE,
-            f"Consul does not hand out the lock {', '.join(self._keys)}, though nobody holds it",
+            f"Consul does not give the lock {', '.join(self._keys)}, although nobody holds it",
             hint="try again",
         )
 
     def renew(self) -> None:
-        """Keep them for another TTL. If the session is gone and nobody had a lock since, take them again; raises LockLost."""
+        """Keep the locks for another TTL. If the session is gone and no lock was taken, take them again; raises LockLost."""
         if not self._holder:
             raise self._lost()
         if self._kv.renew_session(self._session):
@@ -61,15 +61,15 @@ class FleetLocks:
             entry = self._kv.get(key)
             if entry is None or entry.locks != locks:
                 raise self._lost()
-            # Nobody had it when it was read; this operation says that nobody had it since.
+            # The lock was free at the read; this operation checks that it was free since then.
             unchanged.append({"Verb": "check-index", "Key": key, "Index": entry.version})
         if not self._took(unchanged, self._holder):
             raise self._lost()
 
     def write(self, operations: Sequence[dict[str, Any]]) -> None:
-        """Do them, in transactions that are done only while the locks are held; raises LockLost."""
+        """Do the operations, in transactions that succeed only while the locks are held; raises LockLost."""
         for batch in batches(operations, MOST_OPERATIONS - len(self._keys)):
-            if time.monotonic() - self._renewed > TTL / 3:  # so many hosts that writing them takes a while
+            if time.monotonic() - self._renewed > TTL / 3:  # the write of many hosts takes a while
                 self.renew()
             held = [{"Verb": "check-session", "Key": key, "Session": self._session} for key in self._keys]
             try:
@@ -78,14 +78,14 @@ class FleetLocks:
                 raise self._lost() from conflict
 
     def release(self) -> None:
-        """Let go of them; where Consul cannot be told, the session lapses."""
+        """Release the locks, best effort; otherwise the session expires on its own."""
         session, self._session, self._holder = self._session, "", None
         if session:
             with suppress(RecordUnreachable):
                 self._kv.close_session(session)
 
     def _took(self, checks: list[dict[str, Any]], holder: Holder) -> bool:
-        """Take all locks in one transaction, if the checks pass; returns False if it was not done."""
+        """Take all locks in one transaction, if the checks pass; returns False if it failed."""
         session = self._kv.open_session(f"release-agent rollout {' '.join(map('/'.join, self._keys.values()))}")
         value = encoded(json.dumps(asdict(holder)))
         locking = [{"Verb": "lock", "Key": key, "Value": value, "Session": session} for key in self._keys]
@@ -108,7 +108,7 @@ class FleetLocks:
 
 
 def holder_of(kv: KeyValueStore, key: str) -> Holder | None:
-    """Return who holds a fleet's lock at this moment."""
+    """Return the current holder of a fleet's lock."""
     entry = kv.get(key)
     if not entry or not entry.session:
         return None

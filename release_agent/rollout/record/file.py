@@ -1,4 +1,4 @@
-"""The record of rollouts in a file of this user: anybody on this machine may go on with a rollout."""
+"""The record of rollouts in a file of this user: any process of the user on this machine may continue a rollout."""
 
 from __future__ import annotations
 
@@ -41,21 +41,23 @@ DROP TABLE wish
     "CREATE TABLE frozen (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (app, environment))",
 )
 
-_NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # raised for JSON that was written by hand
+_NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # errors from JSON that a person wrote
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return ``$XDG_STATE_HOME/release-agent/rollouts.db``, else that under ``~/.local/state``."""
+    """Return ``release-agent/rollouts.db`` in ``$XDG_STATE_HOME``, or in ``~/.local/state``."""
     given = environ.get(Variable.XDG_STATE_HOME, "")
-    state = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"  # relative ones are to be ignored
+    state = (
+        Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
+    )  # ignore relative ones, as the standard says
     return state / "release-agent" / "rollouts.db"
 
 
 class FileRolloutStore:
-    """The record in one SQLite file, with a lock file for each fleet beside it, as the port has it."""
+    """The record in one SQLite file, with a lock file for each fleet beside it; implements the port."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, made where it is missing, for this user alone; raises RecordUnreachable."""
+        """Open the file, or make it only for this user; raises RecordUnreachable."""
         self.path = path
         self._locks: FileLocks | None = None
         self._id = ""  # of the rollout whose lock is held
@@ -63,7 +65,7 @@ class FileRolloutStore:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_special(path)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            # The operator has one thread for the record, which did not open it.
+            # The operator's one thread for the record is not the one that opened it.
             self._db = connect_writing(path, _PATIENCE, any_thread=True)
             with closed_on_error(self._db):
                 migrate(self._db, _MIGRATIONS)
@@ -94,7 +96,7 @@ class FileRolloutStore:
             self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names from above
 
     def take(self, identity: str) -> Rollout:
-        """Take the locks to go on with a rollout; raises Locked, NoTarget."""
+        """Take the locks to continue a rollout; raises Locked, NoTarget."""
         rollout = self._known(identity)
         with self._taking(rollout, Holder(identity, who_am_i(), rollout.revision, timestamp())):
             return self.read(identity)
@@ -112,12 +114,12 @@ class FileRolloutStore:
             return self._plans("ORDER BY id DESC LIMIT ?", (SHOWN,))
 
     def holder(self, app: str, environment: str) -> Holder | None:
-        """Return who holds a fleet's lock at this moment."""
+        """Return the current holder of a fleet's lock."""
         with self._explained():
             return self._lock_of(app, environment).holder()
 
     def running(self, rollout: Rollout) -> bool:
-        """Return whether somebody holds the locks for this rollout at this moment."""
+        """Return whether a process holds the locks for this rollout now."""
         holder = self.holder(*rollout.fleets[0])
         return holder is not None and holder.id == rollout.id
 
@@ -126,19 +128,19 @@ class FileRolloutStore:
         return {}
 
     def save_hosts(self, hosts: Sequence[Host]) -> None:
-        """Write down hosts; raises LockLost where the lock is not held."""
+        """Write down hosts; raises LockLost if the lock is not held."""
         self._held()
         with self._explained(), transaction(self._db):
             self._write_hosts(hosts)
 
     def save(self, rollout: Rollout) -> None:
-        """Write down all but the hosts; raises LockLost where the lock is not held."""
+        """Write down everything except the hosts; raises LockLost if the lock is not held."""
         self._held()
         with self._explained():
             self._write_plan(rollout)
 
     def follow(self, app: str, environment: str, completed: Completed | None) -> None:
-        """Set what a fleet is to run; raises LockLost where the lock is not held."""
+        """Set the revision for a fleet; raises LockLost if the lock is not held."""
         self._held()
         fleet = (app, environment)
         with self._explained():
@@ -149,14 +151,14 @@ class FileRolloutStore:
                 self._db.execute("DELETE FROM completed WHERE app = ? AND environment = ?", fleet)
 
     def completed(self, app: str, environment: str) -> Completed | None:
-        """Return what the fleet's last completed rollout says."""
+        """Return the fleet's last completed rollout."""
         query = "SELECT body FROM completed WHERE app = ? AND environment = ?"
         with self._explained():
             row = self._db.execute(query, (app, environment)).fetchone()
             return Completed.from_json(json.loads(row[0])) if row else None
 
     def freeze(self, app: str, environment: str, frozen: Freeze | None) -> None:
-        """Refuse rollouts of a fleet from now on; None: no more."""
+        """Freeze the rollouts of a fleet from now on; None: end the freeze."""
         fleet = (app, environment)
         with self._explained():
             if frozen:
@@ -166,7 +168,7 @@ class FileRolloutStore:
                 self._db.execute("DELETE FROM frozen WHERE app = ? AND environment = ?", fleet)
 
     def frozen(self, app: str, environment: str) -> Freeze | None:
-        """Return the freeze that holds for a fleet at this moment."""
+        """Return the current freeze of a fleet."""
         query = "SELECT body FROM frozen WHERE app = ? AND environment = ?"
         with self._explained():
             row = self._db.execute(query, (app, environment)).fetchone()
@@ -191,20 +193,20 @@ class FileRolloutStore:
             return [Order.from_json(json.loads(body)) for (body,) in rows]
 
     def acknowledge(self, order: Order) -> None:
-        """Remove an order that was obeyed; raises LockLost where the lock is not held."""
+        """Remove an obeyed order; raises LockLost if the lock is not held."""
         self._held()
         with self._explained():
             self._db.execute("DELETE FROM waiting WHERE rollout = ? AND id = ?", (self._id, order.id))
 
     def release(self) -> None:
-        """Let go of the locks."""
+        """Release the locks."""
         if self._locks:
             self._locks.release()
         self._locks, self._id = None, ""
 
     @contextmanager
     def _taking(self, rollout: Rollout, holder: Holder) -> Iterator[None]:
-        """Take the locks, and let go of them where what is done first with them fails."""
+        """Take the locks, and release them if the block fails."""
         locks = FileLocks([self._lock_of(*fleet) for fleet in rollout.fleets])
         with self._explained():
             others = locks.acquire(holder)
@@ -219,7 +221,7 @@ class FileRolloutStore:
 
     def _held(self) -> None:
         if self._locks is None:
-            raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="this is a bug: please report it")
+            raise LockLost(Code.LOCK_LOST, "the fleet's lock is not held", hint="report this bug")
 
     def _lock_of(self, app: str, environment: str) -> FileLock:
         return FileLock(self.path.parent, app, environment)
@@ -252,5 +254,5 @@ class FileRolloutStore:
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
                 f"the record of rollouts {self.path} cannot be used: {error}",
-                hint="let this user write it, make room, remove what is no file, or name another place with XDG_STATE_HOME",
+                hint="let this user write the file, free disk space, remove it if it is not a file, or set XDG_STATE_HOME",
             ) from error

@@ -1,4 +1,4 @@
-"""Locks of fleets on this machine: for each a lock file that says who holds it."""
+"""Locks of fleets on this machine: each has a lock file that names its holder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FileLock:
-    """The lock of one fleet; everything raises OSError."""
+    """The lock of one fleet; every method raises OSError."""
 
     def __init__(self, folder: Path, app: str, environment: str) -> None:
         """Name the lock file of a fleet; the file is made by acquire()."""
@@ -24,7 +24,7 @@ class FileLock:
         self._file = Flock(folder / f"{quote(environment, safe='')},{quote(app, safe='')}.lock", 0o600)
 
     def acquire(self, holder: Holder) -> bool:
-        """Take the lock; returns False if somebody else has it."""
+        """Take the lock; returns False if another process has it."""
         if not self._file.acquire():
             return False
         try:
@@ -35,11 +35,11 @@ class FileLock:
         return True
 
     def holder(self) -> Holder | None:
-        """Return who holds the lock at this moment."""
+        """Return the current holder of the lock."""
         body = self._file.holder()
         try:
             return Holder.from_json(body) if body else None
-        except TypeError:  # what is signed is no rollout's
+        except TypeError:  # the signature is not a rollout's
             return None
 
     def release(self) -> None:
@@ -48,14 +48,14 @@ class FileLock:
 
 
 class FileLocks:
-    """The locks of the fleets of one rollout, all of them or none; everything raises OSError."""
+    """The locks of the fleets of one rollout, all of them or none; every method raises OSError."""
 
     def __init__(self, locks: Sequence[FileLock]) -> None:
-        """``locks`` are taken in this order, which is the same for everybody."""
+        """``locks``: taken in this order, which is the same for all processes."""
         self._locks = locks
 
     def acquire(self, holder: Holder) -> FileLock | None:
-        """Take all of them; returns one that somebody else has, and takes none then."""
+        """Take all locks, or none; returns a lock that another process has."""
         taken: list[FileLock] = []
         try:
             for lock in self._locks:
@@ -69,6 +69,6 @@ class FileLocks:
                 lock.release()
 
     def release(self) -> None:
-        """Free them."""
+        """Free all locks."""
         for lock in self._locks:
             lock.release()

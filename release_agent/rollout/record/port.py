@@ -1,4 +1,4 @@
-"""Where a rollout is written down, so that it can be gone on with by somebody else."""
+"""The interface of the record of rollouts, by which another operator can continue a rollout."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Options
 
 _KEPT = 20  # rollouts of one fleet, the newest of them
-_KEPT_ANYHOW = 2  # however large: the newest, and the one before
-_KEPT_HOSTS = 20_000  # of all of them: each is a key
+_KEPT_ANYHOW = 2  # with any size: the newest, and the one before
+_KEPT_HOSTS = 20_000  # of all of them, because each is a key
 SHOWN = 50  # by all()
 
 
@@ -26,56 +26,56 @@ class RolloutStore(Protocol):
     A rollout holds the locks of all of its fleets, or none of them.
 
     All methods may block for some seconds (they are called in a thread, one at a time), and raise
-    RecordUnreachable where what keeps the record does not answer, or does not let this user in.
+    RecordUnreachable if the store of the record does not answer or refuses this user.
     """
 
     def begin(self, rollout: Rollout) -> None:
-        """Take the lock of each of its fleets and write down the whole plan, hosts too.
+        """Take the lock of each of its fleets and write down the whole plan with its hosts.
 
-        Raises Locked (44), naming who holds one, and Refused (frozen). Rollouts of a fleet of these that were left without
-        an end are marked as superseded by this one. A rollout that is old in each of its fleets is forgotten, see most_kept().
+        Raises Locked (44) with the holder, and Refused (frozen). Marks abandoned rollouts of these fleets as superseded
+        by this one. Drops rollouts that are old in each of their fleets, see most_kept().
         """
 
     def take(self, identity: str) -> Rollout:
-        """Take the lock to go on with a rollout, and return it as it was left, ended or not; raises Locked, NoTarget."""
+        """Take the lock to continue a rollout, and return the rollout, ended or not; raises Locked, NoTarget."""
 
     def read(self, identity: str) -> Rollout:
-        """Return a rollout as it is now; raises NoTarget where there is none of this id."""
+        """Return the current state of a rollout; raises NoTarget for an unknown id."""
 
     def all(self) -> list[Rollout]:
         """Return the rollouts of all fleets, newest first and at most 50, without their hosts."""
 
     def holder(self, app: str, environment: str) -> Holder | None:
-        """Return who holds a fleet's lock at this moment."""
+        """Return the current holder of a fleet's lock."""
 
     def running(self, rollout: Rollout) -> bool:
-        """Return whether somebody holds the lock for this rollout at this moment."""
+        """Return whether a process holds the lock for this rollout now."""
 
     def reported(self, rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, Any]]:
-        """Return the last deployment that hosts themselves have told of, by the host's name; those that did not are left out."""
+        """Return the last deployments that hosts have reported, by the host's name."""
 
     def save_hosts(self, hosts: Sequence[Host]) -> None:
-        """Write down hosts, durably; raises LockLost where the lock is not held any more."""
+        """Write down hosts, durable; raises LockLost if the lock is not held any more."""
 
     def save(self, rollout: Rollout) -> None:
-        """Write down all but the hosts; raises LockLost."""
+        """Write down everything except the hosts; raises LockLost."""
 
     def follow(self, app: str, environment: str, completed: Completed | None) -> None:
-        """Set what a fleet whose lock is held is to run from now on; None: nothing. Raises LockLost."""
+        """Set the revision for a fleet whose lock is held; None: remove it. Raises LockLost."""
 
     def completed(self, app: str, environment: str) -> Completed | None:
-        """Return what the fleet's last completed rollout says."""
+        """Return the fleet's last completed rollout."""
 
     def freeze(self, app: str, environment: str, frozen: Freeze | None) -> None:
-        """Refuse rollouts of a fleet from now on; None: no more. Needs no lock."""
+        """Freeze the rollouts of a fleet from now on; None: end the freeze. Needs no lock."""
 
     def frozen(self, app: str, environment: str) -> Freeze | None:
-        """Return the freeze that holds for a fleet at this moment."""
+        """Return the current freeze of a fleet."""
 
     def renew(self) -> None:
-        """Keep the lock for some more time; take it again if it lapsed and nobody else had it since.
+        """Renew the lock; take it again if it expired and no other process had it since.
 
-        Raises LockLost. Does nothing where the kernel keeps it.
+        Raises LockLost. Does nothing if the kernel keeps the lock.
         """
 
     def order(self, identity: str, order: Order) -> None:
@@ -85,31 +85,31 @@ class RolloutStore(Protocol):
         """Return the orders that no operator of the rollout has acknowledged, oldest first."""
 
     def acknowledge(self, order: Order) -> None:
-        """Remove an order that was obeyed from the queue of the rollout whose lock is held; raises LockLost."""
+        """Remove an obeyed order from the queue of the rollout whose lock is held; raises LockLost."""
 
     def release(self) -> None:
-        """Let go of the lock. Never raises: if the store does not answer, the lock expires."""
+        """Release the lock. Never raises: if the store does not answer, the lock expires."""
 
 
 def most_kept(sizes: Sequence[int]) -> int:
-    """Return how many of a fleet's rollouts are kept; ``sizes``: the hosts of each, newest first."""
+    """Return the number of a fleet's rollouts to keep; ``sizes``: the hosts of each, newest first."""
     totals = accumulate(sizes[:_KEPT])
     return sum(number < _KEPT_ANYHOW or total <= _KEPT_HOSTS for number, total in enumerate(totals))
 
 
 def locked(app: str, environment: str, holder: Holder | None) -> Locked:
-    """Make the error for a fleet whose lock somebody else holds; None: nobody knows who."""
+    """Make the error for a fleet whose lock another process holds; None: an unknown holder."""
     if holder is None:
-        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is being run", hint="try again when it is done")
+        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is being run", hint="try again when it has ended")
     return Locked(
         Code.LOCKED,
         f"rollout {holder.id} of {app} {holder.revision} in {environment} is being run by {holder.who}, since {holder.since}",
-        hint=f"`release-agent rollout status {holder.id}` (--consul, if it was started so) shows how far it is",
+        hint=f"`release-agent rollout status {holder.id}` (--consul, if it was started so) shows its progress",
     )
 
 
 def refuse_if_frozen(record: RolloutStore, fleets: Sequence[tuple[str, str]], options: Options) -> None:
-    """Raise Refused (frozen) if somebody has frozen one of the fleets, unless the rollout goes on in spite of it."""
+    """Raise Refused (frozen) if one of the fleets is frozen, unless the rollout ignores the freeze."""
     if options.despite_freeze:
         return
     for app, environment in fleets:
@@ -118,25 +118,25 @@ def refuse_if_frozen(record: RolloutStore, fleets: Sequence[tuple[str, str]], op
             raise Refused(
                 Code.FROZEN,
                 f"rollouts of {app} in {environment} are frozen {frozen.describe()}",
-                hint=f"wait for the end, or end it: `release-agent rollout unfreeze {app} {environment}`; "
-                "to start one in spite of it: --despite-freeze",
+                hint=f"wait for the end, run `release-agent rollout unfreeze {app} {environment}`, "
+                "or ignore the freeze with --despite-freeze",
             )
 
 
 def lock_lost(app: str, environment: str, holder: Holder | None) -> LockLost:
-    """Make the error for a lock that was held; ``holder``: who has it now, if anybody."""
+    """Make the error for a lost lock; ``holder``: the current one, if any."""
     now = f"{holder.who} holds it now, for rollout {holder.id}" if holder else "nobody holds it now"
     return LockLost(
         Code.LOCK_LOST,
         f"the lock of {app} in {environment} was lost: {now}",
-        hint="nothing more was started; see `release-agent rollout list`, and go on with `release-agent rollout resume ID`",
+        hint="look at `release-agent rollout list`, and continue with `release-agent rollout resume ID`",
     )
 
 
 def unknown(identity: str) -> NoTarget:
-    """Make the error for an id that the record does not have."""
+    """Make the error for an unknown id."""
     return NoTarget(
         Code.ROLLOUT_UNKNOWN,
         f"there is no rollout {identity}",
-        hint="`release-agent rollout list` has them (with --consul or CONSUL_HTTP_ADDR: in Consul); old ones are forgotten",
+        hint="`release-agent rollout list` lists the kept rollouts (with --consul or CONSUL_HTTP_ADDR those in Consul)",
     )

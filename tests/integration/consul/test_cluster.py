@@ -486,8 +486,8 @@ def test_wrong_authority_is_told_and_changes_no_outcome(watched: Host, cluster: 
     [
         (answers(500, "rpc error: TTL of the lease expired"), "500 rpc error: TTL of the lease expired"),
         (answers(429, "Your IP is issuing too many concurrent connections"), "429 Your IP"),
-        (answers(503, "<h1>Service Unavailable</h1>", "text/html"), "no Consul agent: 503 Service Unavailable"),
-        (answers(200, "<h1>Who are you?</h1>", "text/html"), "no Consul agent: 200 OK"),
+        (answers(503, "<h1>Service Unavailable</h1>", "text/html"), "not from a Consul agent: 503 Service Unavailable"),
+        (answers(200, "<h1>Who are you?</h1>", "text/html"), "not from a Consul agent: 200 OK"),
         (breaks_off, "Connection broken"),
         (resets, "Connection broken|cannot connect to Consul at"),
     ],

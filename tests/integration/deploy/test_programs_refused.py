@@ -124,7 +124,7 @@ OF_FILES = {
     "binary": ("\x00\x01\x02ELF", "is not a configuration file of supervisor"),
     "control character": (PLAIN + "directory=/tmp/\x07\n", " directory: has a control character"),
     "odd name": (PLAIN.replace(":x", ":a b"), "must have a name of letters"),
-    "too large": (PLAIN + f";{'x' * 70_000}\n", "at most 65536 in 64 are read"),
+    "too large": (PLAIN + f";{'x' * 70_000}\n", "the limit is 65536 in 64"),
     "long value": (PLAIN + f"directory=/{'x' * 5000}\n", "has more than 4096 characters"),
     "many sections": ("".join(PLAIN.replace(":x", f":x{i}") for i in range(65)), "more than 64 sections"),
 }

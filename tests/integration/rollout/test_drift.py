@@ -67,7 +67,7 @@ def test_each_host_is_named_as_silent_where_none_answers(fleet: SimulatedRollout
         (f"host-{number}", "host-unreachable") for number in range(1, 6)
     ]
     lines = words.out.splitlines()
-    assert lines[0] == "an unknown application: none of these hosts says what it runs"
+    assert lines[0] == "an unknown application: none of these hosts answers"
     assert [line.split("  ")[:2] for line in lines[1:-1]] == [
         [f"host-{number}", "host-unreachable: Connection reset by peer"] for number in range(1, 6)
     ]

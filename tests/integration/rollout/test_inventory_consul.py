@@ -200,7 +200,7 @@ def test_host_in_maintenance_is_not_sick(service: _Service) -> None:
 def test_consul_that_is_away_is_said() -> None:
     client = ConsulClient({"CONSUL_HTTP_ADDR": "127.0.0.1:9"})
 
-    with pytest.raises(RecordUnreachable, match="cannot be asked for the hosts of api: cannot connect to Consul at"):
+    with pytest.raises(RecordUnreachable, match="cannot ask Consul for the hosts of api: cannot connect to Consul at"):
         consul.targets(client, "api")
     with pytest.raises(OSError, match="cannot connect to Consul at"):
         consul.sick(client, "api")

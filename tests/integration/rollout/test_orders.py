@@ -64,8 +64,8 @@ def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had
     paused, approved = fleet.rollout("pause", operator.id), fleet.rollout("approve", operator.id)
     assert (paused.code, approved.code) == (0, 0)
     nobody = f"nobody runs {operator.id} at the moment"
-    assert paused.json["said"] == f"{nobody}; it stands still until somebody resumes it: {resume}"
-    assert approved.json["said"] == f"{nobody}; the approval is kept for whoever resumes it: {resume}"
+    assert paused.json["said"] == f"{nobody}; it waits until somebody resumes it: {resume}"
+    assert approved.json["said"] == f"{nobody}; the approval is kept for the next operator: {resume}"
     assert fleet.rollout("resume", operator.id).code == 0
     assert fleet.live() == [NEW] * 5
 

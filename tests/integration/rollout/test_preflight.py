@@ -43,7 +43,7 @@ def test_terminal_shows_who_is_in_trouble_and_who_is_waited_for(fleet: Simulated
     fleet.hosts[1].manner, fleet.hosts[3].manner = Manner.UNAUTHORISED, Manner.MUTE
     terminal = Terminal(command=fleet.start_command(revision=NEW)[:-1], columns=120, **fleet.environment)
     try:
-        lines = terminal.see("4 of 5 hosts have been asked what is live; then what the revision would change", " 1 s")
+        lines = terminal.see("4 of 5 hosts have reported their live release; then the changes of the revision", " 1 s")
 
         rows = [line.split(maxsplit=2) for line in lines if line.startswith("host-")]
         assert rows == [["host-2", "failed", "host-unauthorised: it wants another user or password"], ["host-4", "asked", "1 s"]]
@@ -58,7 +58,7 @@ def test_terminal_shows_the_plan_in_place_of_preflight(fleet: SimulatedRollouts)
     command = [*fleet.start_command(revision=NEW)[:-1], "--dry-run"]
     terminal = Terminal(command=command, columns=120, **fleet.environment)
     try:
-        terminal.see("4 of 5 hosts have been asked what the revision would change; then the plan", "host-2  asked")
+        terminal.see("4 of 5 hosts have reported the changes of the revision; then the plan", "host-2  asked")
 
         assert terminal.close()[0] == f"{NEW} for api (test), 5 hosts"
     finally:

@@ -52,7 +52,7 @@ def test_hosts_already_there_are_skipped_and_those_not_well_come_first(fleet: Si
 
     assert planned["waves"] == [["host-4"], ["host-2"], ["host-3", "host-5"]]
     skipped = next(host for host in planned["hosts"] if host["name"] == "host-1")
-    assert (skipped["stage"], skipped["why"]) == ("skipped", f"runs {NEW} already, and is well")
+    assert (skipped["stage"], skipped["why"]) == ("skipped", f"already runs {NEW}, and is healthy")
     assert planned["changes"]["api"]["count"] == 1
     assert (done.code, fleet.live()) == (0, [NEW] * 5)
     assert fleet.fired(0) == []
@@ -66,7 +66,7 @@ def test_canary_that_fails_stops_everything_whatever_the_budget(fleet: Simulated
     assert done.code == 40
     assert fleet.live() == [OLD] * 5
     assert [fleet.fired(number) for number in range(1, 5)] == [[]] * 4
-    assert done.json["why"] == "no host of wave 1 took it, or stayed well"
+    assert done.json["why"] == "no host of wave 1 took it and stayed healthy"
     assert {host["host"]: host["code"] for host in done.json["hosts"] if host["stage"] == "failed"} == {"host-1": "unhealthy"}
 
 
@@ -190,7 +190,7 @@ def test_list_marks_rollouts_of_a_part_of_the_inventory(fleet: SimulatedRollouts
     marks = {line.split()[0]: line.split("api (test)")[1].split("  by ")[0].strip() for line in words}
     assert [marks[identity] for identity in identities] == [
         "partial: only some hosts of the inventory",
-        "partial: only some hosts of the inventory, followed all the same",
+        "partial: only some hosts of the inventory, followed anyway",
         "",
     ]
 
@@ -306,7 +306,7 @@ def test_host_that_cannot_stage_stops_it_with_nothing_changed_whatever_the_budge
     done = fleet.start("--stage", "--max-failed", "3", "--revert")
 
     assert (done.code, done.json["phase"], fleet.live()) == (40, "failed", [OLD] * 5)
-    assert done.json["why"] == f"host-4 cannot stage {NEW}; nothing was changed on any host"
+    assert done.json["why"] == f"host-4 cannot stage {NEW}; no host was changed"
     assert done.json["hosts"][3]["code"] == "rehearsal-failed"
     assert all(done.json["id"] not in fleet.fired(number) for number in range(5))
 
@@ -320,7 +320,7 @@ def test_every_host_of_a_system_stages_before_any_is_changed(fleet: SimulatedRol
     fleet.hosts[0].fails = {}
     done = fleet.start("--stage")
 
-    assert (stopped.code, stopped.json["why"]) == (40, f"host-1 cannot stage {NEW}; nothing was changed on any host")
+    assert (stopped.code, stopped.json["why"]) == (40, f"host-1 cannot stage {NEW}; no host was changed")
     assert untouched == [OLD] * 5
     assert (done.code, fleet.live()) == (0, [NEW] * 5)
 
@@ -337,7 +337,7 @@ def test_host_that_could_not_stage_stops_it_though_the_operator_died_before_the_
     done = fleet.rollout("resume", operator.id)
 
     assert (done.code, fleet.live()) == (40, [OLD] * 5)
-    assert done.json["why"] == f"host-1 cannot stage {NEW}; nothing was changed on any host"
+    assert done.json["why"] == f"host-1 cannot stage {NEW}; no host was changed"
 
 
 def test_revision_that_completed_in_another_environment_is_promoted(fleet: SimulatedRollouts) -> None:

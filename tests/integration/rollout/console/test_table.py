@@ -10,7 +10,7 @@ from support.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-QUESTION = "1 host runs v1.4.2 and is well. Go on with the other 2? [y/N]"
+QUESTION = "1 host runs v1.4.2 and is healthy. Go on with the other 2? [y/N]"
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_the_question_is_answered_from_the_keyboard(
 def test_the_question_after_the_last_wave_says_that_the_rollout_is_completed(open_terminal: Open) -> None:
     terminal = open_terminal("scene_ask_at_the_end")
 
-    lines = terminal.see("3 hosts run v1.4.2 and are well. Complete the rollout? [y/N]")
+    lines = terminal.see("3 hosts run v1.4.2 and are healthy. Complete the rollout? [y/N]")
 
     assert "y completes the rollout; anything else aborts, and every host stays as it is" in lines
     terminal.type("n\n")

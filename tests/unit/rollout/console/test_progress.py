@@ -61,8 +61,8 @@ def test_what_a_rollout_waits_for_is_said() -> None:
     seen.hear("record.away", None, {"why": "Consul\ndoes not answer"})
 
     assert seen.notes() == [
-        "what keeps the record is away, no further host is begun: Consul; does not answer",
-        "paused by ann@desk; what is in flight goes on; release-agent rollout resume rollout-1",
+        "the record does not answer, so no more hosts are started: Consul; does not answer",
+        "paused by ann@desk; hosts in flight continue; release-agent rollout resume rollout-1",
         "last heard: pause, ordered by ann@desk",
     ]
     seen.hear("record.back", None, {"why": ""})
@@ -104,7 +104,7 @@ def test_what_goes_back_is_no_wave() -> None:
     rollout.phase = Phase.REVERTING
     rollout.hosts["h0"].stage = HostStage.STUCK
 
-    assert Progress(rollout, FakeClock().now).summary() == "putting back  0:00 so far"
+    assert Progress(rollout, FakeClock().now).summary() == "rolling back  0:00 so far"
 
 
 def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
@@ -118,7 +118,7 @@ def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
 
     assert seen.notes() == [
         "stopping: 1 of 5 hosts failed, and --max-failed allows 0",
-        "next: what was changed is put back: 1 host",
+        "next: the changed hosts are rolled back: 1 host",
     ]
 
 
@@ -177,9 +177,7 @@ def test_a_host_in_flight_is_shown_with_its_phase() -> None:
 
 
 def test_preflight_says_what_is_asked_and_of_how_many() -> None:
-    assert (
-        text.preflight(what="check", asked=412, hosts=1000) == "412 of 1000 hosts have been asked what the revision would change"
-    )
+    assert text.preflight(what="check", asked=412, hosts=1000) == "412 of 1000 hosts have reported the changes of the revision"
 
 
 def test_of_ten_thousand_waves_only_those_around_the_current_one_are_looked_at() -> None:
@@ -210,13 +208,13 @@ def test_what_goes_on_between_the_waves_is_said_until_it_is_over() -> None:
     seen = Progress(a_wave(3), FakeClock().now)
 
     seen.hear("staging.started", None, {"hosts": 3})
-    assert seen.notes() == ["hosts stage the revision, and none publishes it yet (3)"]
+    assert seen.notes() == ["hosts stage the revision before the first one publishes it (3)"]
     seen.hear("wave.started", None, {"wave": 1})
     assert seen.notes() == []
     seen.hear("gate.started", None, {"wave": 1})
     assert seen.notes() == ["the gate judges wave 1"]
     seen.hear("gate.finished", None, {"wave": 1, "exit": 0})
     seen.hear("verification.started", None, {"hosts": 3})
-    assert seen.notes() == ["the last look: hosts are asked what is live (3)"]
+    assert seen.notes() == ["the last look: hosts report their live release (3)"]
     seen.hear("rollout.completed", None, {"why": ""})
     assert seen.notes() == []

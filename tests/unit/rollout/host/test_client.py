@@ -120,7 +120,7 @@ def test_of_words_without_end_as_much_is_kept_as_a_record_has_room_for() -> None
 def test_deployment_of_a_name_without_end_is_no_agents_answer(odd: dict[str, Any]) -> None:
     host = _Host(deploy=[{"id": "1"} | odd], getDeployment=[{"id": "1", "outcome": "deployed"} | odd])
 
-    with pytest.raises(HostError, match="no release agent's"):
+    with pytest.raises(HostError, match="not from a release agent"):
         host.deployed()
 
 
@@ -128,13 +128,13 @@ def test_deployment_of_a_name_without_end_is_no_agents_answer(odd: dict[str, Any
 def test_live_release_that_is_no_name_is_no_agents_answer(odd: dict[str, Any]) -> None:
     current = {"release": "000001-abc", "revision": "v1", "commits": {}} | odd
 
-    with pytest.raises(HostError, match="no release agent's"):
+    with pytest.raises(HostError, match="not from a release agent"):
         status_of({"agent_version": __version__, "app": "api", "environment": "test", "current": current})
 
 
 @pytest.mark.parametrize("odd", [{"app": ""}, {"app": "../lock"}, {"app": "a" * 100}, {"app": None}, {"environment": "a/b"}])
 def test_application_that_no_configuration_can_name_is_no_agents_answer(odd: dict[str, Any]) -> None:
-    with pytest.raises(HostError, match="no release agent's"):
+    with pytest.raises(HostError, match="not from a release agent"):
         status_of({"agent_version": __version__, "app": "api", "environment": "test", "current": None} | odd)
 
 

@@ -64,7 +64,7 @@ def test_filter_of_another_inventory_is_refused(choice: dict[str, Any], option: 
 def test_one_supervisor_is_not_two_hosts() -> None:
     fleet = Fleet([InventoryHost("web-1", "http://a:1"), InventoryHost("web-2", "http://a:1")], "", "")
 
-    with pytest.raises(Misconfigured, match="several hosts are one and the same supervisor: web-1"):
+    with pytest.raises(Misconfigured, match="several hosts are the same supervisor: web-1"):
         chosen(fleet, fleet="fleet.toml")
 
 

@@ -105,7 +105,7 @@ def test_hosts_stay_in_the_order_given() -> None:
     ],
 )
 def test_what_is_no_host_is_refused_and_shown(given: str) -> None:
-    right = "must be where a supervisord listens, such as http://10.0.0.11:9001"
+    right = "must be the address of a supervisord, such as http://10.0.0.11:9001"
 
     assert problems_of(hosts.from_arguments, ["good", given]) == [f"host[1]: {right}, not {given!r}"]
 
@@ -177,10 +177,10 @@ zone = "eu 1"
         'fleet.password: is not a key here; did you mean "password_file"?',
         "fleet.user: must be a user without \":\" and control characters, not 'a:b'",
         'host[0].nam: is not a key here; did you mean "name"?',
-        "host[0].name: is missing: its name in reports",
+        "host[0].name: is missing: name in reports",
         "host[0].url: must not hold credentials; they come from the environment or a file",
         'host[1].name: must be letters, digits, ".", "_", ":" and "-", not \'a,b\'',
-        "host[1].url: must be where a supervisord listens, such as http://10.0.0.11:9001, not 'http://10.0.0.12:9001/RPC2'",
+        "host[1].url: must be the address of a supervisord, such as http://10.0.0.11:9001, not 'http://10.0.0.12:9001/RPC2'",
         'host[1].zone: must be letters, digits, ".", "_", ":" and "-", not \'eu 1\'',
     ]
 
@@ -199,9 +199,9 @@ def test_two_hosts_of_one_name_or_of_one_url_are_refused(tmp_path: Path) -> None
     [
         ("", "host: is missing: one or more [[host]]"),
         ('[host]\nname = "a"\n', "host: must be an array of tables, [[host]]"),
-        (HOST.format("a", ""), "host[0].url: must be where a supervisord listens, such as http://10.0.0.11:9001, not ''"),
-        (HOST.format("a", "10.0.0.1:9001"), "host[0].url: must be where"),
-        ('[[host]]\nname = "a"\nurl = 9001\n', "host[0].url: must be where"),
+        (HOST.format("a", ""), "host[0].url: must be the address of a supervisord, such as http://10.0.0.11:9001, not ''"),
+        (HOST.format("a", "10.0.0.1:9001"), "host[0].url: must be the address"),
+        ('[[host]]\nname = "a"\nurl = 9001\n', "host[0].url: must be the address"),
     ],
 )
 def test_a_host_of_a_fleet_toml_needs_its_table_and_its_url(tmp_path: Path, text: str, problem: str) -> None:
@@ -306,7 +306,7 @@ def test_every_wrong_pair_is_told_at_once() -> None:
     assert problems_of(hosts.pairs, ["a", "=b", "c=1", "c=2"]) == [
         "pair[0]: must be KEY=VALUE, not 'a'",
         "pair[1]: must be KEY=VALUE, not '=b'",
-        "pair[3]: \"c\" is '1' already, and cannot be '2' too",
+        "pair[3]: \"c\" is '1' already, and cannot also be '2'",
     ]
 
 

@@ -86,15 +86,15 @@ def test_a_template_includes_and_imports_what_is_beside_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: 1\nb: [1\nc: 2\n", "line 3 of what it renders to: is not YAML: "),
-        ("a: 1\nb: *c\n", "line 2 of what it renders to: is not YAML: found undefined alias"),
-        ("a: 1\n---\nb: 1\n", "line 2 of what it renders to: is not YAML: but found another document"),
-        ("a: !!python/name:os.system\n", "line 1 of what it renders to: is not YAML: could not determine a constructor"),
-        ("a: \x00\n", "what it renders to: is not YAML: unacceptable character"),
-        ("a: 2001-99-99\n", "what it renders to: is not YAML: month must be in 1..12"),
-        ("", "what it renders to: must be a mapping"),
-        ("- a\n", "what it renders to: must be a mapping"),
-        ("text\n", "what it renders to: must be a mapping"),
+        ("a: 1\nb: [1\nc: 2\n", "line 3 of its rendered text: is not YAML: "),
+        ("a: 1\nb: *c\n", "line 2 of its rendered text: is not YAML: found undefined alias"),
+        ("a: 1\n---\nb: 1\n", "line 2 of its rendered text: is not YAML: but found another document"),
+        ("a: !!python/name:os.system\n", "line 1 of its rendered text: is not YAML: could not determine a constructor"),
+        ("a: \x00\n", "its rendered text: is not YAML: unacceptable character"),
+        ("a: 2001-99-99\n", "its rendered text: is not YAML: month must be in 1..12"),
+        ("", "its rendered text: must be a mapping"),
+        ("- a\n", "its rendered text: must be a mapping"),
+        ("text\n", "its rendered text: must be a mapping"),
     ],
 )
 def test_what_is_no_yaml_or_no_mapping_is_refused_with_libyaml_and_without(
@@ -111,7 +111,7 @@ def test_what_is_no_yaml_or_no_mapping_is_refused_with_libyaml_and_without(
 def test_a_key_that_is_there_twice_is_refused_not_lost(tmp_path: Path) -> None:
     text = one("{ship: one}") + "      web-1: {ship: two}\n"
 
-    assert problems_of(tmp_path, text) == ['line 9 of what it renders to: "web-1" is there already']
+    assert problems_of(tmp_path, text) == ['line 9 of its rendered text: "web-1" is a duplicate']
 
 
 def test_yamls_references_and_merges_work(tmp_path: Path) -> None:

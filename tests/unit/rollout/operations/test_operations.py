@@ -110,7 +110,7 @@ def test_no_host_that_answers_ends_it() -> None:
     for host in access.by_name.values():
         host.error = HostError(Code.HOST_UNFIT, "no plugin")
 
-    with pytest.raises(FleetStopped, match="none of 3 hosts answers as it should: host-1: no plugin"):
+    with pytest.raises(FleetStopped, match="none of 3 hosts gives a valid answer: host-1: no plugin"):
         asyncio.run(Operator(access, Heard()).plan(DRY))
 
 
@@ -228,7 +228,7 @@ def test_wrong_password_is_no_reason_to_give_a_rollout_up(access: FakeAccess, pa
     for host in access.by_name.values():
         host.error = HostError(Code.HOST_UNAUTHORISED, "it wants another user or password")
 
-    with pytest.raises(Misconfigured, match="another user or password is wanted by host-1, host-2, host-3"):
+    with pytest.raises(Misconfigured, match="these hosts want another user or password: host-1, host-2, host-3"):
         asyncio.run(Operator(access, Heard()).resume(LEFT))
 
     found = look.standing(access.record, LEFT)
@@ -350,7 +350,7 @@ def test_order_to_a_rollout_that_somebody_reverts_meanwhile_is_not_said_to_be_ob
         (order,) = running.waiting(LEFT)
         running.acknowledge(order)
 
-    with pytest.raises(NoTarget, match="is on its way back: reverting"):
+    with pytest.raises(NoTarget, match="is being reverted: reverting"):
         orders.abort(access.record, LEFT, revert)
 
 
@@ -402,7 +402,7 @@ def test_order_is_kept_for_whoever_resumes_and_is_refused_on_the_way_back(access
     taken.reverting = "it failed"
     access.record.save(taken)
     access.record.release()
-    with pytest.raises(NoTarget, match="is on its way back"):
+    with pytest.raises(NoTarget, match="is being reverted"):
         orders.order(access.record, rollout.id, "pause")
 
 

@@ -100,7 +100,7 @@ def test_more_applications_than_can_be_locked_together_are_refused() -> None:
 
 
 def test_no_answer_from_any_host_is_said_with_the_first_ones_reason() -> None:
-    with pytest.raises(FleetStopped, match="none of 2 hosts answers as it should: host-1: Connection refused"):
+    with pytest.raises(FleetStopped, match="none of 2 hosts gives a valid answer: host-1: Connection refused"):
         environment_of([host("host-1", why="Connection refused"), host("host-2")], {})
 
 
@@ -161,7 +161,7 @@ def test_healthy_hosts_that_run_it_already_are_skipped() -> None:
     skip_up_to_date(hosts, {"host-1": {"live": True}, "host-2": {"live": True}, "host-3": {"live": False}}, "v2")
 
     assert [one.stage for one in hosts] == [HostStage.SKIPPED, *[HostStage.PENDING] * 3]
-    assert hosts[0].why == "runs v2 already, and is well"
+    assert hosts[0].why == "already runs v2, and is healthy"
 
 
 def test_application_without_a_host_to_deploy_to_is_named() -> None:

@@ -124,7 +124,7 @@ def test_record_that_is_no_file_is_refused_and_neither_waited_for_nor_followed(
     with pytest.raises(RecordUnreachable, match=f"{name} is not a regular file") as refused:
         FileRolloutStore(tmp_path / "rollouts.db")
 
-    assert "remove what is no file" in refused.value.hint
+    assert "remove it if it is not a file" in refused.value.hint
     assert not (tmp_path / "elsewhere").exists()
 
 
