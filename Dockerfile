@@ -1,5 +1,5 @@
-# One image for every app. The code comes from repositories mounted under /repos, what to do with it
-# from /etc/release-agent/release-agent.toml, its services from /etc/supervisor.d/*.conf; none of it is built in.
+# One image for every app. The code comes from repositories mounted under /repos, its configuration
+# from /etc/release-agent/release-agent.toml, its services from /etc/supervisor.d/*.conf; the image contains none of them.
 # With release-agent.toml (and allowed_signers) in ./config and web.conf in ./services:
 #
 #   docker build -t release-agent .
@@ -8,20 +8,20 @@
 #              -v ./services:/etc/supervisor.d:ro \
 #              -v api:/srv/app release-agent
 #
-# Mount these directories, never a single file of them: editors and `git pull` put a new file in the place of the old
-# one, and a container that has the old one mounted goes on seeing that.
+# Mount these directories, never a single file of them: editors and `git pull` replace the old file by a new
+# one, and a container with the old one mounted keeps seeing that.
 #
 # It also runs with --read-only and tmpfs on /run and /tmp; build hooks that keep caches in their
 # home then need a mount on /home/release. A deployment survives KILL, requests do not: give the container
 # a stop timeout (--stop-timeout, stop_grace_period) well above the stopwaitsecs of its services.
 #
-# The base is anything of Debian's kind with Python 3.11 or newer and its venv module. The user `release` must be able to
-# execute that Python: one below /root is refused.
+# The base can be any Debian-like image with Python 3.11 or newer and its venv module. The user `release` must be able to
+# execute that Python, so the build refuses one below /root.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /src
-# What the agent needs changes rarely, its code often: two layers.
+# The dependencies change rarely, the agent's code often: two layers.
 COPY pyproject.toml setup.cfg setup.py ./
 COPY release_agent/__init__.py release_agent/
 RUN python3 -m venv /opt/release-agent \
@@ -30,7 +30,7 @@ COPY README.md LICENSE ./
 COPY man man
 COPY supervisor.d supervisor.d
 COPY release_agent release_agent
-# Nothing is installed there later: pip alone is 16 MB.
+# Remove pip, which takes 16 MB, because no package is installed later.
 RUN /opt/release-agent/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
  && /opt/release-agent/bin/pip uninstall --yes --quiet setuptools pip
 
@@ -39,9 +39,9 @@ FROM ${BASE_IMAGE}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends git openssh-client \
  && apt-get clean && rm -rf /var/lib/apt/lists/*
-# `release` runs the agent and owns the releases, `app` runs the services and owns nothing they are made of.
-# Numbers that never change: the volume outlives the image. `release` is in the group `app`, so that a hook
-# can hand a shared directory over to the services (supervisor.d/example-service.conf).
+# `release` runs the agent and owns the releases, `app` runs the services and owns no file of a release.
+# The numbers must never change, because the volume outlives the image. `release` is in the group `app`, so that a hook
+# can give a shared directory to the services (supervisor.d/example-service.conf).
 ARG RELEASE_UID=900
 ARG APP_UID=901
 RUN groupadd --system --gid ${RELEASE_UID} release \
@@ -51,15 +51,15 @@ RUN groupadd --system --gid ${RELEASE_UID} release \
  && install -d -o release -g release /srv/app \
  && install -d /repos /etc/release-agent /etc/supervisor.d
 COPY --from=build /opt/release-agent /opt/release-agent
-# Links, not the environment's bin/ in PATH: a service's `python3` is the image's own, not the agent's.
+# Use links instead of the environment's bin/ in PATH, so that a service's `python3` is the image's, not the agent's.
 RUN ln -s /opt/release-agent/bin/release-agent /opt/release-agent/bin/supervisord \
           /opt/release-agent/bin/supervisorctl /usr/local/bin/
 COPY supervisor.d/supervisord.conf /etc/supervisord.conf
 COPY supervisor.d/deploy.conf supervisor.d/boot.conf supervisor.d/plugin.conf supervisor.d/monitor.conf /opt/release-agent/supervisor.d/
 ENV PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 ENV RELEASE_AGENT_CONFIG=/etc/release-agent/release-agent.toml
-# supervisord tells its children where it is; this tells `docker exec … release-agent status`.
+# supervisord gives its children its address; this gives it to `docker exec … release-agent status`.
 ENV SUPERVISOR_SERVER_URL=unix:///run/supervisor.sock
 VOLUME /srv/app
-# As PID 1 supervisord reaps what loses its parent: no init besides it. It is root to start others as other users.
+# As PID 1 supervisord reaps orphans, so no other init is needed. It is root to start programs as other users.
 CMD ["supervisord", "--configuration=/etc/supervisord.conf"]

@@ -36,7 +36,7 @@ def is_signed(body: bytes) -> bool:
 
 @app.post("/push")
 def push() -> tuple[str, int]:
-    """Take a push of a tag; anything else is answered and left alone."""
+    """Take a push of a tag; answer and ignore anything else."""
     if not is_signed(request.get_data()):
         abort(403)
     event = request.get_json(silent=True)

@@ -47,7 +47,7 @@ class Load:
     """Load for the length of a ``with`` block."""
 
     def __init__(self, port: int) -> None:
-        """Nothing is asked yet."""
+        """Make a load without requests."""
         self._port = port
         self._answers: list[Answer] = []
         self._over = threading.Event()

@@ -32,7 +32,7 @@ class Signals:
         self.got = number
 
     def check(self) -> None:
-        """Raise where one has come."""
+        """Raise if a signal has come."""
         if self.got:
             raise EndAskedError
 
@@ -51,7 +51,7 @@ def end(process: subprocess.Popen[Any], patience: float) -> None:
 
 
 def _signal_group(process: subprocess.Popen[Any], number: int) -> bool:
-    """Send a signal; False where nobody is left to get it."""
+    """Send a signal; False if the process has ended."""
     process.poll()  # or it would stay, as a zombie
     try:
         os.killpg(process.pid, number)

@@ -81,7 +81,7 @@ def set_up(stage: Stage) -> None:
     why_none = stage.fetch_consul()
     why_none = stage.start() or why_none
     if stage.consul:
-        say(f"{stage.consul}, run by the same supervisord and in memory alone, stands in for your Consul agent.")
+        say(f"{stage.consul}, run by the same supervisord and only in memory, replaces your Consul agent.")
     else:
         say(f"No Consul: {why_none}. The demo goes on without one ([consul] enabled = false).")
     stage.make_repository()
@@ -114,7 +114,7 @@ def upgrade_under_load(stage: Stage) -> None:
 
 
 def broken_release(stage: Stage) -> None:
-    """Deploy what starts and is not well: its rehearsal stops it."""
+    """Deploy a release that starts and is unhealthy: its rehearsal stops it."""
     heading("3. A broken release")
     say("v1.2.0 starts and answers, but its /health says 500. A copy of web is rehearsed first, on a socket of its own.")
     develop(stage, "v1.2.0", "Orders")
@@ -128,7 +128,7 @@ def broken_release(stage: Stage) -> None:
 
 
 def release_that_turns_sick(stage: Stage) -> None:
-    """Deploy what passes its rehearsal and is not well under load: the agent rolls it back automatically."""
+    """Deploy a release that passes its rehearsal and is unhealthy under load: the agent rolls it back automatically."""
     heading("4. A release that turns sick")
     say("v1.3.0 passes its rehearsal. Under load it runs out of connections, and its /health says 500.")
     develop(stage, "v1.3.0", "Orders that work")
@@ -252,7 +252,7 @@ def _directory(parser: argparse.ArgumentParser, wanted: Path | None) -> tuple[Pa
 
 
 def _remove(directory: Path, *, made: bool) -> None:
-    """Remove everything in the directory, and it too where it was made for the demo."""
+    """Remove everything in the directory, and the directory if the demo made it."""
     for place in directory.iterdir():
         shutil.rmtree(place) if place.is_dir() else place.unlink()
     if made:

@@ -43,7 +43,7 @@ def fail(message: str) -> NoReturn:
 
 
 class Stage:
-    """Where the show takes place; commands run in its directory, with its environment."""
+    """The stage of the show; commands run in its directory, with its environment."""
 
     def __init__(self, directory: Path, signals: Signals) -> None:
         """Nothing runs yet; the directory exists and is empty."""
@@ -206,7 +206,7 @@ class Stage:
     # Looking
 
     def wait_until(self, true: Callable[[], bool], what: str, seconds: float) -> None:
-        """Poll; raises DemoError where it takes too long."""
+        """Poll; raises DemoError if it takes too long."""
         deadline = time.monotonic() + seconds
         while not true():
             self._signals.check()

@@ -1,4 +1,4 @@
-"""The shop's web service, on the listening socket that it gets as its standard input. ``/health`` says whether it is well."""
+"""The shop's web service, on the listening socket that it gets as its standard input. ``/health`` shows its health."""
 
 import functools
 import signal

@@ -9,5 +9,5 @@ def front() -> str:
 
 
 def health() -> str:
-    """Say that all is well; raises where it is not."""
+    """Return if all is healthy; raises otherwise."""
     return "ok"

@@ -1,4 +1,4 @@
-"""What the shop shows, in this version: it starts and it is not well."""
+"""What the shop shows, in this version: it starts and is unhealthy."""
 
 VERSION = "v1.2.0"
 
@@ -9,6 +9,6 @@ def front() -> str:
 
 
 def health() -> str:
-    """Say that all is well; raises where it is not."""
+    """Return if all is healthy; raises otherwise."""
     message = "no such table: orders"
     raise LookupError(message)

@@ -16,7 +16,7 @@ def front() -> str:
 
 
 def health() -> str:
-    """Say that all is well; raises where it is not."""
+    """Return if all is healthy; raises otherwise."""
     if _last > _CONNECTIONS:
         message = f"all {_CONNECTIONS} connections to the database are taken"
         raise LookupError(message)
