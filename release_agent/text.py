@@ -18,7 +18,7 @@ _LONGEST_PERSON, _LONGEST_LINE = 100, 500  # characters
 # As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
 _PREAMBLE = re.compile(r"(?:rolled-back: )?\d+-[0-9a-f]+ \(\S+\) failed: ")
 # The output of a hook, or the answer of a service, must not move the cursor of a terminal, nor show words in another order.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def record(run: Record) -> str:

@@ -353,7 +353,7 @@ EXPLANATIONS = {
     Code.RELEASE_NEEDED: Explanation(
         (Exit.REFUSED,),
         "`remove` refuses the release.",
-        "It is live, protected, used by a process, or what `rollback` goes back to.",
+        "It is live, protected, used by a process, needed to finish a killed deployment, or what `rollback` goes back to.",
         "The hint names what would let it go.",
     ),
     Code.INVENTORY_INVALID: Explanation(

@@ -20,7 +20,7 @@ from release_agent.system.terminal import Terminal
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _POLL = 0.1  # seconds
 _LONGEST_NUMBER = 20  # digits of a limit that are read
@@ -29,6 +29,7 @@ _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
 _DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY = "--dry-run", "--force", "--despite-freeze", "--wait-for", "--by"
+_FLAGS = {_DRY_RUN, _FORCE, _DESPITE_FREEZE}
 _OPTIONS = {
     "deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY},
     "stage": {_WAIT_FOR, _BY},
@@ -76,10 +77,10 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def do_release(self, argument: str) -> None:
         """Run ``release VERB [ARGUMENT] [OPTION ...]``."""
-        verb, *words = argument.split() or [""]
+        verb, *words = _words(argument, self.ctl.options.args) or [""]
         names = [word for word in words if not word.startswith("-")]
         given = [word.partition("=") for word in words if word.startswith("-")]
-        options = {name: value for name, _, value in given}
+        options = {name: value if has_value else None for name, has_value, value in given}
         # A script's unset variable: supervisorctl joins its arguments, and an empty one is lost in that.
         if not all(word.strip() for word in self.ctl.options.args):
             self.ctl.output(f"release {verb}: an argument is empty; leave it out to do without")
@@ -90,9 +91,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         elif self.ctl.upcheck():
             self._run(verb, options, "".join(names))
 
-    def _run(self, verb: str, options: Mapping[str, str], name: str) -> None:
+    def _run(self, verb: str, options: Mapping[str, str | None], name: str) -> None:
         by = text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
-        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options, options.get(_WAIT_FOR, ""))
+        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options, options.get(_WAIT_FOR) or "")
         verbs: dict[str, Callable[[Any, _Wanted], int]] = {
             "deploy": self._check if _DRY_RUN in options else self._deploy,
             "stage": self._stage,
@@ -204,6 +205,13 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return 0
 
 
+def _words(argument: str, args: Sequence[str]) -> list[str]:
+    """Return the words after ``release``; ``args``: a shell's, of which supervisorctl joins "--by=Ada Lovelace" and a tag."""
+    if not args:
+        return argument.split()
+    return [word for arg in args[1:] for word in ([arg] if arg.startswith("-") else arg.split())]
+
+
 def _begun(begin: Callable[[str], Any], by: str) -> Any:
     """Start a run; an older plugin, with which supervisord may still run, keeps nobody's name."""
     try:
@@ -220,8 +228,10 @@ def _given(*optional: Any) -> list[Any]:
     return list(optional[:most])
 
 
-def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
-    """Whether the words make sense, as _USAGE has them."""
+def _is_usage(verb: str, options: Mapping[str, str | None], names: list[str]) -> bool:
+    """Whether the words make sense, as _USAGE has them; ``options``: None for one without ``=``."""
+    if any((value is None) != (name in _FLAGS) for name, value in options.items()) or options.get(_WAIT_FOR) == "":
+        return False  # --force=no would force, and --by NAME deploy NAME
     known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))

@@ -8,18 +8,24 @@ from release_agent.errors import Code, Refused
 from release_agent.model import ROLLOUT, Action, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from release_agent.model import Freeze, Request
 
 _AUTOMATIC = (Trigger.BOOT, Trigger.WATCH)
 
 
-def refuse_if_frozen(frozen: Freeze | None, request: Request) -> None:
-    """Raise Refused (frozen) for a deployment or a rollback that somebody asked for, unless that was said to go on."""
-    if frozen is None or request.despite_freeze or is_automatic(request):
+def refuse_if_frozen(frozen: Callable[[], Freeze | None], request: Request) -> None:
+    """Raise Refused (frozen) for a deployment or a rollback that somebody asked for, unless that was said to go on.
+
+    Otherwise ``frozen`` is not called: a freeze that nobody can read keeps no host from serving.
+    """
+    there = None if request.despite_freeze or is_automatic(request) else frozen()
+    if there is None:
         return
     raise Refused(
         Code.FROZEN,
-        f"deployments are frozen {frozen.describe()}",
+        f"deployments are frozen {there.describe()}",
         hint="wait for the end, or end it: `release-agent unfreeze`; to go on in spite of it: --despite-freeze",
     )
 

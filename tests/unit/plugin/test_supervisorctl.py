@@ -198,6 +198,20 @@ def test_who_typed_it_is_told_to_the_plugin(monkeypatch: pytest.MonkeyPatch) -> 
     assert run("rollback", DEPLOYED, {"follow": "tag"})[1][0] == ("rollback", "", False, "supervisorctl", "ada")
 
 
+def test_a_name_of_two_words_is_no_revision() -> None:
+    words = ["release", "deploy", "--by=Ada Lovelace"]
+
+    assert run("deploy --by=Ada Lovelace", DEPLOYED, words=words)[1][0][1::5] == ("", "Ada Lovelace")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["deploy --by ada", "deploy --wait-for v1", "deploy --wait-for= v1", "deploy --force=no", "deploy --despite-freeze=no v1"],
+)
+def test_an_option_with_a_value_that_it_does_not_take_or_without_its_own_starts_nothing(line: str) -> None:
+    assert run(line)[1:] == ([], LSBInitExitStatuses.INVALID_ARGS)
+
+
 def test_an_older_plugin_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ada")
     unknown = xmlrpc.client.Fault(Faults.INCORRECT_PARAMETERS, "too many arguments")
