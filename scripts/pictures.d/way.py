@@ -20,12 +20,12 @@ _STEPS = (
 )
 _TITLE = "The way of a release through the container"
 _DESCRIPTION = f"""A deployment takes a tag from the read-only repositories, builds its files in releases, runs hooks and
-rehearses a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED} and nothing live was
-touched. Then one rename swaps the link current. supervisord restarts the services, and probes ask the new code. If it
-answers, the release is deployed (exit {Exit.OK}), and history and Consul know it. If it does not answer, the old release is
-published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If that is not healthy either, the exit is
-{Exit.ROLLBACK_FAILED}. If the run is killed before the swap, the next boot or deploy undoes it. If it is killed after the
-swap, the next boot or deploy finishes it or rolls back."""
+rehearses a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED} and current and
+the processes were not touched. Then one rename swaps the link current. supervisord restarts the services, and probes
+ask the new code. If it answers, the release is deployed (exit {Exit.OK}), and history and Consul know it. If it does
+not answer, the old release is published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If that is not
+healthy either, the exit is {Exit.ROLLBACK_FAILED}. If the run is killed before the swap, the next boot or deploy undoes
+it. If it is killed after the swap, the next boot or deploy finishes it or rolls back."""
 
 
 def _x(step: int) -> float:
@@ -60,7 +60,7 @@ def _failures(picture: Picture, before: float, from_swap: float) -> None:
     picture.card(
         "warn",
         (_x(0), top, before, high),
-        f"Exit {Exit.FAILED}: nothing live was touched",
+        f"Exit {Exit.FAILED}: current was not touched",
         "the old release runs on, no process was restarted",
         f"({Exit.REFUSED} if the revision is refused, {Exit.CANCELLED} if you cancel the run)",
     )
