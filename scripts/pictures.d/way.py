@@ -11,7 +11,7 @@ _TOP, _HIGH = 76, 84
 _STEPS = (
     ("plain", "/repos", "git tags,", "mounted", "read-only"),
     ("plain", "Build", "files of the", "commit in", "releases/"),
-    ("plain", "Hooks", "your own", "build and", "tests"),
+    ("plain", "Hooks", "your builds,", "tests,", "migrations"),
     ("plain", "Rehearsal", "a copy has", "to answer", "first"),
     ("step", "current", "the swap:", "one rename", "of a link"),
     ("plain", "Restart", "supervisord", "restarts the", "services"),
@@ -19,13 +19,13 @@ _STEPS = (
     ("good", "Deployed", f"exit {Exit.OK}", "history,", "Consul"),
 )
 _TITLE = "The way of a release through the container"
-_DESCRIPTION = f"""A deployment takes a tag from the read-only repositories, builds its files in releases, runs hooks and
-rehearses a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED} and current and
-the processes were not touched. Then one rename swaps the link current. supervisord restarts the services, and probes
-ask the new code. If it answers, the release is deployed (exit {Exit.OK}), and history and Consul know it. If it does
-not answer, the old release is published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If that is not
-healthy either, the exit is {Exit.ROLLBACK_FAILED}. If the run is killed before the swap, the next boot or deploy undoes
-it. If it is killed after the swap, the next boot or deploy finishes it or rolls back."""
+_DESCRIPTION = f"""A deployment takes a tag from the read-only repositories, builds its files in releases, runs hooks and rehearses
+a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED}, and the old release runs on
+untouched; a migration that ran stays. Then one rename swaps the link current. supervisord restarts the services, and
+probes ask the new code. If it answers, the release is deployed (exit {Exit.OK}), and history and Consul know it. If
+it does not answer, the old release is published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If
+that is not healthy either, the exit is {Exit.ROLLBACK_FAILED}. If the run is killed before the swap, the next boot or
+deploy undoes it. If it is killed after the swap, the next boot or deploy finishes it or rolls back."""
 
 
 def _x(step: int) -> float:
@@ -60,8 +60,8 @@ def _failures(picture: Picture, before: float, from_swap: float) -> None:
     picture.card(
         "warn",
         (_x(0), top, before, high),
-        f"Exit {Exit.FAILED}: current was not touched",
-        "the old release runs on, no process was restarted",
+        f"Exit {Exit.FAILED}: the old release runs on",
+        "no process was restarted; a migration that ran stays",
         f"({Exit.REFUSED} if the revision is refused, {Exit.CANCELLED} if you cancel the run)",
     )
     picture.arrow((_x(5) + 40, 168), (_x(5) + 40, top - 1))
