@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.policy.sharing import sharing
-from release_agent.deploy.room import let_old_ones_go, make_room
+from release_agent.deploy.room import make_room
 from release_agent.errors import Code, Failed, Refused
 from release_agent.system.processes import owner
 
@@ -76,8 +76,8 @@ def build(context: Context, building: Building, release: Release, hooks: Hooks) 
     Returns it, and the paths in it that were written or removed, None if that is not known.
     """
     directory = None
-    if building.difference:
-        let_old_ones_go(context, building.size, building.files)
+    # If the difference does not fit, the parked release is the first to go.
+    if building.difference and context.store.fits(building.size, building.files):
         directory = _of_the_parked(context, building.difference, release.name)
     if directory is None:
         if building.difference:

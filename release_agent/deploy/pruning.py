@@ -59,6 +59,8 @@ def _need_of(context: Context, release: Release, *, even_previous: bool) -> tupl
         return "is live", "deploy another one first"
     if release.protected:
         return "is protected", f"release-agent unprotect {release.name}"
+    if release.name in room.unfinished(context):
+        return "is needed to finish a deployment that was killed", "`release-agent boot` finishes it"
     if previous and previous.name == release.name and not even_previous:
         return "is what `rollback` goes back to", f"to do without: release-agent remove --previous {release.name}"
     if release.name in context.store.used(context.journal.live_at, room.serving(context)):

@@ -32,11 +32,11 @@ def make_room(context: Context, size: int, files: int) -> None:
     except Failed as failed:
         if failed.code is not Code.DISK_FULL:
             raise
-        let_old_ones_go(context, size, files)
+        _let_old_ones_go(context, size, files)
         context.store.make_room(size, files)
 
 
-def let_old_ones_go(context: Context, size: int, files: int) -> None:
+def _let_old_ones_go(context: Context, size: int, files: int) -> None:
     """Remove releases beyond the last two, the oldest first, until so many bytes and files fit, and say so."""
     removed: list[str] = []
     for name in may_go(context, size, files):
@@ -60,13 +60,19 @@ def _old(context: Context) -> Sequence[str]:
 def surplus(context: Context, keep: int) -> list[str]:
     """Return the releases that go if the newest ``keep`` stay, and those that are needed, by number."""
     live = context.store.current()
-    needed = {release.name for release in (live, previous(context, live)) if release}
+    needed = {release.name for release in (live, previous(context, live)) if release} | unfinished(context)
     return context.store.surplus(keep, needed, context.journal.live_at, serving(context))
 
 
 def previous(context: Context, live: Release | None) -> Release | None:
     """Return the release that a rollback goes back to from the live one."""
     return before(context.journal.line(), context.store.get, live.name) if live else None
+
+
+def unfinished(context: Context) -> set[str]:
+    """Return the releases of deployments that never ended: recovery finishes with them, or goes back to them."""
+    records = [left.record for left in context.journal.unfinished()]
+    return {name for record in records for name in (record.release, record.previous) if name}
 
 
 def serving(context: Context) -> list[int]:

@@ -19,8 +19,8 @@ _STEPS = (
     ("good", "Deployed", f"exit {Exit.OK}", "history,", "Consul"),
 )
 _TITLE = "The way of a release through the container"
-_DESCRIPTION = f"""A deployment takes a tag from the read-only repositories, builds its files in releases, runs hooks and rehearses
-a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED}, and the old release runs on
+_DESCRIPTION = f"""A deployment takes a tag from the read-only repositories, builds its files in releases, runs hooks and
+rehearses a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED}, and the old release runs on
 untouched; a migration that ran stays. Then one rename swaps the link current. supervisord restarts the services, and
 probes ask the new code. If it answers, the release is deployed (exit {Exit.OK}), and history and Consul know it. If
 it does not answer, the old release is published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If

@@ -71,7 +71,7 @@ def _look(call: Call) -> SeenContainer:
         supervisor=seen,
         deployer=look.deployer(root, seen),
         root=root,
-        repositories=() if there else repositories_in(Path(call.arguments.repositories), call.clock),
+        repositories=() if there else repositories_in(Path(call.arguments.repositories).absolute(), call.clock),
         config=path,
         is_there=there is not None,
         has_consul=Variable.CONSUL_HTTP_ADDR in seen.environment,  # what programs inherit

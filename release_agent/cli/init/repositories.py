@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from release_agent.system.clock import Clock
 
+_LONGEST_NAME = 63
 _BRANCHES = ("main", "master", "trunk")
 
 
@@ -38,10 +39,16 @@ def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
         raise Misconfigured(Code.MISCONFIGURED, why, hint=hint) from error
     if not found:
         raise Misconfigured(Code.MISCONFIGURED, f"no git repository in {place}", hint=hint)
+    for path in found:
+        if not str(path).isprintable():
+            message = f"the name of the repository {str(path)!a} cannot stand in a configuration"
+            raise Misconfigured(Code.MISCONFIGURED, message, hint="mount it by a name of printable characters")
     return [_looked_into(path, name, clock) for path, name in zip(found, _names(found), strict=True)]
 
 
 def _is_repository(path: Path) -> bool:
+    if path.name == "lost+found":  # of the file system; only root may look into it
+        return False
     return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
 
 
@@ -49,7 +56,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """Return a name for each repository; a second one of the same name gets a number."""
     names: list[str] = []
     for path in paths:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")).strip("-._") or "app"
+        name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name.removesuffix(".git")[:_LONGEST_NAME]).strip("-._") or "app"
         numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
         names.append(next(one for one in numbered if one not in names))
     return names

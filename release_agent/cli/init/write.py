@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import tempfile
 from contextlib import suppress
@@ -48,7 +49,7 @@ def _write_new(path: Path, text: str) -> None:
 def make_root(root: Path, deployer: Deployer) -> bool:
     """Make the root directory, or give away an empty one of root's; returns whether it is the deployer's. Raises OSError."""
     root.mkdir(parents=True, exist_ok=True)
-    if root.owner() == deployer.name:
+    if root.stat().st_uid == pwd.getpwnam(deployer.name).pw_uid:
         return True
     if os.geteuid() == 0 and root.stat().st_uid == 0 and not any(root.iterdir()):
         shutil.chown(root, deployer.name, deployer.group)

@@ -429,3 +429,67 @@ def test_a_root_directory_with_something_in_it_is_not_given_away(container: Bare
     assert done.code == 10
     assert f"as root: install -d -o nobody -g nogroup {container.place}/root" in done.err
     assert (container.place / "root").stat().st_uid == 0
+
+
+def test_two_repositories_of_one_name_get_two_names(container: BareContainer) -> None:
+    shutil.copytree(container.place / "repos/api", container.place / "repos/api.git")
+    container.start()
+
+    done = container.init()
+
+    assert done.code == 0, done.err
+    assert [one["name"] for one in tomllib.loads(container.config.read_text())["repository"]] == ["api", "api-2"]
+    assert container.agent("config", "check", container.config).code == 0
+
+
+@pytest.mark.parametrize("name", [b"a\xff", b"a\nb", b"a\x1b[2J", b"a\x7f"])
+def test_a_repository_whose_name_no_configuration_can_hold_is_refused(container: BareContainer, name: bytes) -> None:
+    os.rename(bytes(container.repository.path), bytes(container.place / "repos") + b"/" + name)  # noqa: PTH104 - bytes
+    container.start()
+
+    done = container.init()
+
+    assert (done.code, "printable" in done.err, container.written()) == (10, True, {}), done.err
+
+
+def test_a_name_of_any_length_is_cut(container: BareContainer) -> None:
+    container.repository.path.rename(container.place / "repos" / ("x" * 250))
+    container.start()
+
+    assert container.init().code == 0
+    assert container.agent("config", "check", container.config).code == 0
+    assert tomllib.loads(container.config.read_text())["repository"][0]["name"] == "x" * 63
+
+
+def test_a_directory_that_may_not_be_entered_does_not_hide_the_repositories_beside_it(container: BareContainer) -> None:
+    (container.place / "repos/lost+found").mkdir(mode=0o700)
+    container.start(as_nobody=True)
+
+    done = container.run(
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+        *("release-agent", "--config", container.config, "init", "--repositories", container.place / "repos", "--dry-run"),
+        SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock",
+    )
+
+    assert (done.code, f'path = "{container.repository.path}"' in done.out) == (0, True), done.err
+
+
+def test_repositories_may_be_named_from_the_working_directory(container: BareContainer) -> None:
+    container.start()
+
+    done = container.run(
+        *("release-agent", "--config", container.config, "init", "--repositories", f".{container.place}/repos"),
+        SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock",
+    )
+
+    assert done.code == 0, done.err
+    assert container.agent("config", "check", container.config).code == 0
+
+
+def test_the_root_directory_of_nobody_known_is_not_taken_by_a_supervisord_that_is_not_roots(container: BareContainer) -> None:
+    os.chown(container.place / "root", STRANGER, STRANGER)
+    container.start(as_nobody=True)
+
+    done = container.init()
+
+    assert (done.code, "does not belong to nobody" in done.err) == (10, True), done.err

@@ -63,3 +63,25 @@ def test_a_release_in_which_a_process_works_is_not_removed(three: tuple[Host, li
         assert "used by a process" in host.agent("remove", first, "--json").json["error"]["message"]
 
     assert host.agent("remove", first).code == 0
+
+
+def test_what_a_killed_deployment_goes_back_to_is_neither_removed_nor_pruned(three: tuple[Host, list[str]]) -> None:
+    host, (first, second, third) = three
+    host.agent("rollback")
+    held = f"[hooks]\nafter_deploy = [{{ run = '[ $RELEASE_ACTION != deploy ] || {{ {host.gate('held')}; }}' }}]"
+    host.configure(held)
+    host.config.write_text(host.config.read_text().replace("keep = 5", "keep = 1"))
+    run = host.begin("deploy", "v1.0.0")
+    host.reached("held")
+    run.kill()
+    run.wait()
+    host.open("held")
+
+    removed = host.agent("remove", second, "--json")
+
+    assert (removed.code, removed.json["error"]["code"]) == (12, "release-needed")
+    assert "killed" in removed.json["error"]["message"]
+    assert host.agent("prune", "--json").json["removed"] == []
+    assert sorted(host.releases()) == [first, second, third]
+    assert host.agent("boot").code == 0
+    assert host.agent("remove", second, "--previous").code == 0

@@ -340,9 +340,45 @@ def test_parked_release_makes_room_for_one_that_is_written_whole(host: Host) -> 
         assert (planned["way"], built) == ("whole", "whole")
         assert (directory / "large").read_text() == "3" * (3 << 20)
         assert parked(host) is None, "the release before has other attributes"
-        for number, expected in ((4, "shared"), (5, "shared"), (6, "difference")):
-            tag = version(host, number, large=str(number) * (3 << 20), **{".gitattributes": "same eol=crlf\n"})
+        for number, size, expected in ((4, 3, "shared"), (5, 3, "shared"), (6, 1, "difference")):
+            tag = version(host, number, large=str(number) * (size << 20), **{".gitattributes": "same eol=crlf\n"})
             assert deployed(host, tag)[1] == expected
+
+
+@pytest.mark.needs("mount")
+def test_difference_that_does_not_fit_makes_room_as_any_release_does(host: Host) -> None:
+    """Beside the parked release there is what a hook made, and both have to go."""
+    hook = "run = 'mkdir made; head -c 3145728 /dev/zero > made/file', cache = ['same'], makes = ['made']"
+    host.root.mkdir()
+    with small_disk(host.root, "14m"):
+        settings(host, f"[hooks]\nbuild = [{{ {hook} }}]")
+        deployed(host, version(host, 0, large="0" * (2 << 20)))
+        settings(host)
+        for number in (1, 2):
+            deployed(host, version(host, number, large=str(number) * (2 << 20)))
+        assert parked(host)
+        tag = version(host, 3, large="3" * (8 << 20))
+
+        planned = host.deploy("--dry-run", tag).json
+        ran = host.deploy(tag)
+
+        assert planned["way"] == "difference"
+        assert ran.code == 0, ran.err
+
+
+@pytest.mark.needs("mount")
+def test_release_that_is_kept_stays_if_the_parked_one_makes_the_room(host: Host) -> None:
+    host.root.mkdir()
+    with small_disk(host.root, "14m"):
+        settings(host, keep=3)
+        for number in range(4):
+            deployed(host, version(host, number, large=str(number) * (3 << 20)))
+        kept = set(host.releases())
+        broken = version(host, 4, large="4" * (3 << 20), **{"release.toml": "[hooks]\nbefore_publish = [{ run = 'exit 1' }]"})
+
+        ran = host.deploy(broken)
+
+        assert (ran.code, set(host.releases()), ran.events("room.made")) == (13, kept, [])
 
 
 def test_parked_files_that_turn_out_to_be_damaged_are_given_up(host: Host) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,19 @@ def fleet() -> Iterator[Fleet]:
     made.close()
 
 
-def trigger(fleet: Fleet, revision: str, password: str = PASSWORD) -> tuple[int, str]:
-    environment = clean_environment() | {"PATH": os.environ["PATH"], "RPC_USER": f"{USER}:{password}"}
+def begin(fleet: Fleet, revision: str, password: str = PASSWORD, **more: str) -> subprocess.Popen[str]:
+    environment = clean_environment() | {"PATH": os.environ["PATH"], "RPC_USER": f"{USER}:{password}"} | more
     command = [SCRIPT, f"http://127.0.0.1:{fleet.ports[0]}/RPC2", revision]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    return done.returncode, done.stdout + done.stderr
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end(run: subprocess.Popen[str]) -> tuple[int, str]:
+    said, _ = run.communicate(timeout=300)
+    return run.returncode, said
+
+
+def trigger(fleet: Fleet, revision: str, password: str = PASSWORD) -> tuple[int, str]:
+    return end(begin(fleet, revision, password))
 
 
 def test_revision_is_deployed_and_a_second_time_it_is_live_already(fleet: Fleet) -> None:
@@ -60,10 +69,45 @@ def test_what_is_no_revision_there_is_refused(fleet: Fleet, revision: str, code:
     assert (ended, says in said) == (code, True), said
 
 
-def test_wrong_password_and_a_host_that_is_not_there_fail(fleet: Fleet) -> None:
-    assert trigger(fleet, "v1.1.0", password="wrong")[0] not in (0, 20)
+@pytest.mark.parametrize("password", ["wrong", 'a "quoted\\" one'])
+def test_wrong_password_is_no_code_of_a_deployment(fleet: Fleet, password: str) -> None:
+    code, said = trigger(fleet, "v1.1.0", password)
+
+    assert (code, "401" in said) == (1, True), said
+
+
+def test_host_that_is_not_there_is_no_code_of_a_deployment() -> None:
     nowhere = subprocess.run([SCRIPT, "http://127.0.0.1:1/RPC2", "v1"], capture_output=True, text=True, check=False)
-    assert (nowhere.returncode != 0, "127.0.0.1" in nowhere.stderr) == (True, True)
+
+    assert (nowhere.returncode, "127.0.0.1" in nowhere.stderr) == (1, True)
+
+
+def test_what_a_hook_said_is_shown_as_it_is(fleet: Fleet) -> None:
+    fleet.release("v1.3.0")
+    fleet.configure(
+        0,
+        r"""[hooks]
+build = [{ run = 'printf %s "one \033[2J \c two"; exit 3' }]""",
+    )
+
+    code, said = trigger(fleet, "v1.3.0")
+
+    assert (code, r"| one \033[2J \c two" in said) == (13, True), said
+
+
+def test_job_ends_when_the_host_has_forgotten_the_deployment(fleet: Fleet) -> None:
+    fleet.release("v1.4.0")
+    fleet.hold(0)
+    run = begin(fleet, "v1.4.0", TRIGGER_PATIENCE="20")
+    fleet.held(0)
+    host = fleet.hosts[0]
+    host.stop(signal.SIGKILL)
+    (host.root / ".release-agent" / "state.db").unlink()
+    host.start()
+
+    code, said = end(run)
+
+    assert (code, "there is no deployment" in said) == (1, True), said
 
 
 def test_script_knows_the_exit_code_of_each_outcome() -> None:
