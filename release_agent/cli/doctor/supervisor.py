@@ -61,10 +61,9 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
         if any(service.rehearsal for service in blueprint.services):
             yield _plugin(context)
         for told in outlooks(known, blueprint.services):
-            lost = told.loses_requests is not Loss.NO
             can = {Loss.NO: "loses none", Loss.YES: "can lose some"}.get(told.loses_requests, "may lose some")
             message = f"{can}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
-            yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
+            yield Finding(f"requests {told.service}", WARNING if told.warns else OK, message, told.hint)
         for service in blueprint.services:
             yield from _old_code(context, service)
 
