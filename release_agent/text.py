@@ -56,6 +56,8 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
     rows += [("", f"- {problem}") for problem in problems]
     rows += [("", f"in maintenance, says Consul: {maintenance}")] if maintenance else []
+    failure = body.get("failure")  # an older plugin does not know it
+    rows += [("failed", failed(failure))] if failure else []
     for name in ("current", "previous"):
         there = body[name]
         rows.append((name, f"{_release(there)}  since {_published(there)}{_then_signed(there)}" if there else "none"))
@@ -67,6 +69,12 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     if body["deployment"]:
         rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
     return "\n".join(plain(f"{name:<10}{text}") for name, text in rows)
+
+
+def failed(failure: Mapping[str, Any]) -> str:
+    """Return why nothing is live: how the newest run failed, and the command that shows more."""
+    what = failure.get("revision") or "the newest run"  # over RPC there is no null
+    return f"{what}: {failure['code']}; `release-agent history {failure['id']}` says more"
 
 
 def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:

@@ -270,7 +270,7 @@ EXPLANATIONS = {
     ),
     Code.REHEARSAL_FAILED: Explanation(
         (Exit.FAILED,),
-        "The copy of a service's process did not become healthy on the new release. Nothing live was touched.",
+        "The copy of a service's process was not healthy on the new release. `current` and the processes were not touched.",
         "The message has what was wrong and what the copy said last, or that somebody stopped the copy.",
         "The release's code, or `[service.rehearsal]`: is the copy told to listen at `{port}`?",
     ),

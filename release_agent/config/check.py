@@ -39,8 +39,8 @@ class CheckedFile:
     problems: tuple[Problem, ...]
 
 
-def check(path: Path) -> CheckedFile:
-    """Return all problems of a file."""
+def check(path: Path, known: FileKind | None = None) -> CheckedFile:
+    """Return all problems of a file; ``known``: its kind, if neither its name nor its text has to tell it."""
     try:
         table = tomllib.loads(read_regular(path, load.LARGEST).decode())
     except OSError as error:
@@ -48,7 +48,7 @@ def check(path: Path) -> CheckedFile:
         return CheckedFile(path, None, (problem,))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         return CheckedFile(path, None, (Problem("", f"is not TOML: {error}", "fix the line that it names"),))
-    kind = recognise(path.name, table)
+    kind = known or recognise(path.name, table)
     problems: list[Problem] = []
     if kind is FileKind.AGENT:
         load.parse(table, problems, _A_HOST)
