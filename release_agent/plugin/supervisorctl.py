@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
 import time
@@ -60,6 +61,33 @@ def _say_nothing() -> None:
     """Leave the help on ``release`` to its own plugin."""
 
 
+class _GoneError(Exception):
+    """supervisord has gone; ``run``: the id of the run that was followed, empty if none is known."""
+
+    run = ""
+
+    def __str__(self) -> str:
+        """Return what happened, and where the end of the run can be read."""
+        told = f"history {self.run}` shows how this run ended" if self.run else "history` shows what was done"
+        return f"release: supervisord has gone ({self.__cause__}); when it runs again, `release-agent {told}"
+
+
+class _Plugin:
+    """The plugin inside supervisord; a connection that fails is a supervisord that has gone, unlike a closed stdout."""
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            try:
+                return getattr(self._proxy, method)(*arguments)
+            except (OSError, http.client.HTTPException) as error:
+                raise _GoneError from error
+
+        return call
+
+
 class _Wanted(NamedTuple):
     """What was typed after the verb: a revision, a release or a number, and options."""
 
@@ -102,10 +130,13 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             "history": self._history,
         }
         try:
-            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), wanted)
+            self.ctl.exitstatus = verbs[verb](_Plugin(self.ctl.get_server_proxy("release")), wanted)
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
+        except _GoneError as gone:
+            self.ctl.output(str(gone))
+            self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
         except KeyboardInterrupt:
             self.ctl.output("it goes on without you: `supervisorctl release status` shows how far it is")
             self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
@@ -138,14 +169,21 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
         record = self._follow(release, _begun(begin, wanted.by))
         if not record.error:
-            with suppress(xmlrpc.client.Fault):  # the rollback is over, and well
+            with suppress(xmlrpc.client.Fault, _GoneError):  # the rollback is over, and well
                 follow = release.getStatus().get("follow")  # an older plugin does not tell
                 if follow:
                     self.ctl.output(text.what_comes_next(follow, record))
         return exit_of(record.outcome)
 
     def _follow(self, release: Any, record: dict[str, Any]) -> Record:
-        """Print what the run does while it does it, and the outcome; returns its record."""
+        """Print what the run does while it does it, and the outcome; returns its record. Raises _GoneError, with its id."""
+        try:
+            return self._followed(release, record)
+        except _GoneError as gone:
+            gone.run = record["id"]
+            raise
+
+    def _followed(self, release: Any, record: dict[str, Any]) -> Record:
         told: dict[str, float] = {}
         heard = 0
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import xmlrpc.client
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,20 @@ def run(line: str, *answers: Any, words: list[str] | None = None) -> tuple[list[
 
 def phase(name: str, seconds: float) -> dict[str, object]:
     return {"event": "phase.finished", "phase": name, "seconds": seconds}
+
+
+def test_supervisord_that_goes_before_a_run_is_known_leaves_the_history() -> None:
+    printed, _, code = run("deploy v1", BrokenPipeError(32, "Broken pipe"))
+
+    told = "when it runs again, `release-agent history` shows what was done"
+    assert printed == [f"release: supervisord has gone ([Errno 32] Broken pipe); {told}"]
+    assert code == LSBInitExitStatuses.GENERIC
+
+
+def test_a_rollback_that_is_over_is_well_though_supervisord_goes_then() -> None:
+    printed, _, code = run("rollback", {**DEPLOYED, "outcome": "deployed"}, http.client.RemoteDisconnected("gone"))
+
+    assert (code, len(printed)) == (0, 1)
 
 
 def test_hooks_and_phases_are_printed_in_the_order_they_went_and_each_phase_once_a_sum() -> None:
