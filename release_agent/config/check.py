@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from release_agent.config import blueprint, load
+from release_agent.config import blueprint, load, toml
 from release_agent.config.schema import Problem, key_of
 from release_agent.config.sections import Config
 from release_agent.system.disk import read_regular
@@ -42,7 +41,7 @@ class CheckedFile:
 def check(path: Path, known: FileKind | None = None) -> CheckedFile:
     """Return all problems of a file; ``known``: its kind, if neither its name nor its text has to tell it."""
     try:
-        table = tomllib.loads(read_regular(path, load.LARGEST).decode())
+        table = toml.parse(read_regular(path, load.LARGEST).decode())
     except OSError as error:
         problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
         return CheckedFile(path, None, (problem,))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-import tomllib
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.cli.init.seen import SeenRepository
+from release_agent.config import toml
 from release_agent.config.blueprint import FILE
 from release_agent.config.sections import Repository
 from release_agent.deploy.policy.versions import matching
@@ -81,6 +81,6 @@ def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
 def _names_services(text: str) -> bool:
     """Whether a release.toml names services; a broken one is reported by `doctor`."""
     try:
-        return bool({"service", "programs"} & set(tomllib.loads(text)))
+        return bool({"service", "programs"} & set(toml.parse(text)))
     except (ValueError, RecursionError):
         return False
