@@ -281,7 +281,10 @@ def unfreeze(command: RolloutCommand) -> int:
     """End the freeze of a fleet."""
     arguments, record = command.arguments, command.parts.record
     fleet = (arguments.app, arguments.environment)
-    before = record.frozen(*fleet)
+    try:
+        before = record.frozen(*fleet) is not None
+    except RecordUnreachable:  # a freeze that nobody can read is ended as well
+        before = True
     record.freeze(*fleet, None)
     command.console.say(f"rollouts of {' in '.join(fleet)} {'are not frozen any more' if before else 'were not frozen'}")
     return Exit.OK

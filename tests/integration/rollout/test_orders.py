@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import pytest
 
 from support.desk import Operator
 from support.simulated_host import commit_of
@@ -200,3 +204,15 @@ def test_rollout_of_a_frozen_fleet_is_aborted_and_reverted_all_the_same(fleet: S
     assert fleet.live() == [OLD] * 5
     assert fleet.start("--despite-freeze").code == 0
     assert fleet.live() == [NEW] * 5
+
+
+@pytest.mark.parametrize("kept", ["[]", "{", '{"why": "?", "by": "ada", "since": "today"}'])
+def test_freeze_that_cannot_be_read_begins_no_rollout_and_can_be_ended(fleet: SimulatedRollouts, kept: str) -> None:
+    fleet.rollout("freeze", "api", "test", "the database moves")
+    with closing(sqlite3.connect(fleet.path / "operator/release-agent/rollouts.db")) as record, record:
+        record.execute("UPDATE frozen SET body = ?", (kept,))
+
+    assert fleet.start().json["error"]["code"] == "record-unreachable"
+    assert fleet.live() == [OLD] * 5
+    assert fleet.rollout("unfreeze", "api", "test").json["said"] == "rollouts of api in test are not frozen any more"
+    assert fleet.start().code == 0
