@@ -216,3 +216,11 @@ def test_freeze_that_cannot_be_read_begins_no_rollout_and_can_be_ended(fleet: Si
     assert fleet.live() == [OLD] * 5
     assert fleet.rollout("unfreeze", "api", "test").json["said"] == "rollouts of api in test are not frozen any more"
     assert fleet.start().code == 0
+
+
+@pytest.mark.parametrize("names", [("../../api", "test"), ("api/x", "test"), ("", "test"), ("api", "_test"), ("api", "\x1b[31m")])
+def test_names_that_no_fleet_has_are_not_frozen(fleet: SimulatedRollouts, names: tuple[str, str]) -> None:
+    refused = fleet.rollout("freeze", *names, "the database moves")
+
+    assert (refused.code, "must be letters, digits" in refused.err) == (2, True), refused
+    assert fleet.rollout("unfreeze", *names).code == 2
