@@ -272,8 +272,8 @@ def freeze(command: RolloutCommand) -> int:
     running = record.holder(*fleet)
     if running:
         command.console.say(f"{running.id} is being run by {running.who} and goes on: release-agent rollout pause {running.id}")
-    elif not any(fleet in one.fleets for one in record.all()):
-        command.console.say(f"the record has no rollout of {' in '.join(fleet)} so far: check the names")
+    elif not any(fleet in one.fleets for one in record.all()) and not record.completed(*fleet):
+        command.console.say(f"no recent rollout of {' in '.join(fleet)} is known, and none has completed: check the names")
     return Exit.OK
 
 

@@ -166,7 +166,7 @@ def test_reason_is_kept_and_shown(fleet: SimulatedRollouts) -> None:
 
 def test_frozen_fleet_begins_and_resumes_no_rollout_while_one_that_runs_goes_on_to_its_end(fleet: SimulatedRollouts) -> None:
     unknown = fleet.rollout("freeze", "ap", "test", "the database moves")
-    assert "no rollout of ap in test so far: check the names" in unknown.out
+    assert "no recent rollout of ap in test is known, and none has completed: check the names" in unknown.out
     fleet.hold(0)
     operator = fleet.begin()
     fleet.held(0)
@@ -224,3 +224,11 @@ def test_names_that_no_fleet_has_are_not_frozen(fleet: SimulatedRollouts, names:
 
     assert (refused.code, "must be letters, digits" in refused.err) == (2, True), refused
     assert fleet.rollout("unfreeze", *names).code == 2
+
+
+def test_names_of_a_fleet_that_was_deployed_to_long_ago_are_not_doubted(fleet: SimulatedRollouts) -> None:
+    assert fleet.start().code == 0
+    with closing(sqlite3.connect(fleet.path / "operator/release-agent/rollouts.db")) as record, record:
+        record.execute("DELETE FROM rollout")  # those of other fleets came since
+
+    assert "check the names" not in fleet.rollout("freeze", "api", "test", "the database moves").json["said"]
