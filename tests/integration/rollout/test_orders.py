@@ -206,7 +206,7 @@ def test_rollout_of_a_frozen_fleet_is_aborted_and_reverted_all_the_same(fleet: S
     assert fleet.live() == [NEW] * 5
 
 
-@pytest.mark.parametrize("kept", ["[]", "{", '{"why": "?", "by": "ada", "since": "today"}'])
+@pytest.mark.parametrize("kept", ["[]", "{", "[" * 100_000, '{"why": "?", "by": "ada", "since": "today"}'])
 def test_freeze_that_cannot_be_read_begins_no_rollout_and_can_be_ended(fleet: SimulatedRollouts, kept: str) -> None:
     fleet.rollout("freeze", "api", "test", "the database moves")
     with closing(sqlite3.connect(fleet.path / "operator/release-agent/rollouts.db")) as record, record:
