@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from release_agent import text
-from release_agent.config import readers
+from release_agent.config import readers, sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 def duration(given: str) -> float:
@@ -22,7 +24,17 @@ def duration_or_none(given: str) -> float:
     return 0.0 if given == "0" else _read(given, readers.duration)
 
 
-def _read(given: str, read: Callable[[object], float]) -> float:
+def app(given: str) -> str:
+    """Read the name of an application."""
+    return _read(given, sections.app_name)
+
+
+def environment(given: str) -> str:
+    """Read the name of an environment."""
+    return _read(given, sections.environment_name)
+
+
+def _read(given: str, read: Callable[[object], T]) -> T:
     try:
         return read(given)
     except readers.WrongValueError as error:

@@ -48,6 +48,8 @@ def _status(body: dict[str, Any], problems: Iterable[str], maintenance: str, ter
             yield _row("", f"{'  ' if number else '- '}{line}")
     if maintenance:
         yield _row("", f"in maintenance mode in Consul: {_words(maintenance)}")
+    if failure := body.get("failure"):  # an older plugin does not send it
+        yield _row("failed", _words(text.failed(failure)))
     yield from terminal.table([_live(name, body[name]) for name in ("current", "previous")])
     yield from terminal.table([cells for service in body["services"] for cells in _processes(service)])
     if frozen := body.get("frozen"):  # an older plugin does not send it

@@ -66,7 +66,16 @@ def body(config: Config, store: Store, journal: StateDatabase, live: Release | N
         "previous": of_release(previous),
         **found,
         "frozen": frozen.to_json() if frozen else None,
+        "failure": None if live else _newest_failure(journal),
     }
+
+
+def _newest_failure(journal: StateDatabase) -> dict[str, Any] | None:
+    """Return the failure of the newest run, for ``status --json``; None without one."""
+    newest = next(iter(journal.history(1)), None)
+    if newest is None or not newest["error"]:
+        return None
+    return {"id": newest["id"], "revision": newest["revision"], "code": newest["error"]["code"]}
 
 
 def status(

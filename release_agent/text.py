@@ -18,7 +18,7 @@ _LONGEST_PERSON, _LONGEST_LINE = 100, 500  # characters
 # As in "rolled-back: 000002-d36c3579ac88 (v1.1.0) failed: the after_deploy hook exited with 1; …".
 _PREAMBLE = re.compile(r"(?:rolled-back: )?\d+-[0-9a-f]+ \(\S+\) failed: ")
 # The output of a hook or a service must not move a terminal's cursor or change the order of the words on it.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def record(run: Record) -> str:
@@ -56,6 +56,8 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
     rows += [("", f"- {problem}") for problem in problems]
     rows += [("", f"in maintenance mode in Consul: {maintenance}")] if maintenance else []
+    failure = body.get("failure")  # an older plugin does not send it
+    rows += [("failed", failed(failure))] if failure else []
     for name in ("current", "previous"):
         there = body[name]
         rows.append((name, f"{_release(there)}  since {_published(there)}{_then_signed(there)}" if there else "none"))
@@ -67,6 +69,12 @@ def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> s
     if body["deployment"]:
         rows.append(("deploying", f"{body['deployment']['id']} in phase {body['deployment']['phase']}"))
     return "\n".join(plain(f"{name:<10}{text}") for name, text in rows)
+
+
+def failed(failure: Mapping[str, Any]) -> str:
+    """Describe the failure of the newest run, with the command that shows more."""
+    what = failure.get("revision") or "the newest run"  # XML-RPC has no null
+    return f"{what}: {failure['code']}; `release-agent history {failure['id']}` shows more"
 
 
 def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:

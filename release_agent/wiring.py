@@ -156,7 +156,7 @@ class Parts:
 
     @contextmanager
     def _telling_of_the_journal(self) -> Iterator[None]:
-        """Tell whoever follows a run of a journal that cannot be used: of a run without a line in it, only this is known."""
+        """Report an unusable journal to the clients of a run, who see nothing else of a run without a journal entry."""
         from release_agent.store.output import JOURNAL_UNUSABLE
 
         try:

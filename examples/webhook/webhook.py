@@ -11,12 +11,15 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 import threading
 
 from flask import Flask, abort, request
 
 app = Flask(__name__)
 SECRET = pathlib.Path(os.environ["WEBHOOK_SECRET_FILE"]).read_text(encoding="utf-8").strip().encode()
+if not SECRET:
+    sys.exit("WEBHOOK_SECRET_FILE is empty: anybody would know the secret")
 FETCH, DEPLOY = os.environ["WEBHOOK_FETCH"], os.environ["WEBHOOK_DEPLOY"]
 LONGEST_BODY = 1 << 20  # bytes
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what may stand in a command: never an option, never a path

@@ -177,7 +177,7 @@ EXPLANATIONS = {
         (Exit.FAILED,),
         "A run that supervisor's plugin started failed before it could write its error into the journal.",
         "The root cannot be used, or the user cannot be changed. The plugin knows only the exit code.",
-        "Look at the log of the program `deploy`: the container's log, or `supervisorctl tail deploy stderr`.",
+        "Check the log of the program `deploy`: the container's log, or `supervisorctl tail deploy stderr`.",
     ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
@@ -270,7 +270,7 @@ EXPLANATIONS = {
     ),
     Code.REHEARSAL_FAILED: Explanation(
         (Exit.FAILED,),
-        "The copy of a service's process did not become healthy on the new release. The live release is unchanged.",
+        "The copy of a service's process was not healthy on the new release. `current` and the processes are unchanged.",
         "The message shows the problem and the last output of the copy, or that somebody stopped the copy.",
         "Fix the release's code, or `[service.rehearsal]`: the copy must listen at `{port}`.",
     ),
@@ -353,7 +353,7 @@ EXPLANATIONS = {
     Code.RELEASE_NEEDED: Explanation(
         (Exit.REFUSED,),
         "`remove` refuses the release.",
-        "It is live, protected, used by a process, or what `rollback` goes back to.",
+        "It is live, protected, used by a process, needed to finish a killed deployment, or what `rollback` goes back to.",
         "The hint names the step that makes it removable.",
     ),
     Code.INVENTORY_INVALID: Explanation(

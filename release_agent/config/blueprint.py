@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from release_agent.config import programs, readers, schema
+from release_agent.config import programs, readers, schema, toml
 from release_agent.config.load import check_makes, check_services, check_shared, describe
 from release_agent.config.order import check_order
 from release_agent.config.programs import ProgramFile
@@ -133,7 +132,7 @@ def _parse(name: str, text: str, *, lone: bool) -> ReleaseToml:
     source = f"{FILE} of repository {name}"
     try:
         text.encode()  # bytes that are not UTF-8 are surrogates here
-        table = tomllib.loads(text)
+        table = toml.parse(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         raise Refused(
             Code.RELEASE_TOML_INVALID, f"{source} is not TOML: {error}", hint="fix the file in the repository and tag again"

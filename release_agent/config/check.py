@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from release_agent.config import blueprint, load
+from release_agent.config import blueprint, load, toml
 from release_agent.config.schema import Problem, key_of
 from release_agent.config.sections import Config
 from release_agent.system.disk import read_regular
@@ -39,16 +38,16 @@ class CheckedFile:
     problems: tuple[Problem, ...]
 
 
-def check(path: Path) -> CheckedFile:
-    """Return all problems of a file."""
+def check(path: Path, known: FileKind | None = None) -> CheckedFile:
+    """Return all problems of a file; ``known``: its kind, if it need not be recognised."""
     try:
-        table = tomllib.loads(read_regular(path, load.LARGEST).decode())
+        table = toml.parse(read_regular(path, load.LARGEST).decode())
     except OSError as error:
         problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
         return CheckedFile(path, None, (problem,))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; RecursionError from deep nesting
         return CheckedFile(path, None, (Problem("", f"is not TOML: {error}", "fix the line in the message"),))
-    kind = recognise(path.name, table)
+    kind = known or recognise(path.name, table)
     problems: list[Problem] = []
     if kind is FileKind.AGENT:
         load.parse(table, problems, _A_HOST)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from release_agent.config import readers, schema
+from release_agent.config import readers, schema, toml
 from release_agent.config.order import check_order
 from release_agent.config.readers import WrongValueError
 from release_agent.config.schema import Problem
@@ -37,7 +36,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
     """
     chosen = chosen_path(path, environ)
     try:
-        table = tomllib.loads(read_regular(Path(chosen), LARGEST).decode())
+        table = toml.parse(read_regular(Path(chosen), LARGEST).decode())
     except OSError as error:
         raise Misconfigured(
             Code.MISCONFIGURED,

@@ -43,7 +43,7 @@ def check(context: Context, request: Request) -> tuple[Record, dict[str, Any]]:
 
 def _plan(context: Context, request: Request, record: Record) -> Plan:
     """Plan, and note the known facts in the record, so that a refusal also names the commits."""
-    refuse_if_frozen(context.journal.frozen(), request)
+    refuse_if_frozen(context.journal.frozen, request)
     with timed(record, "resolve", context.clock):
         target = find(context, request)
         record.revision, record.commits = target.revision, target.commits

@@ -36,7 +36,7 @@ class Deployment:
 
     def deploy(self) -> Ending:
         """Resolve, plan, build, publish and prove a release. Raises ReleaseError if that fails before the swap."""
-        refuse_if_frozen(self._context.journal.frozen(), self._request)
+        refuse_if_frozen(self._context.journal.frozen, self._request)
         self._refuse_if_overtaken()
         planned = self._plan(self._resolve())
         kept = planned.kept

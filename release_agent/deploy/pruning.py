@@ -60,7 +60,7 @@ def _need_of(context: Context, release: Release, *, even_previous: bool) -> tupl
     if release.protected:
         return "is protected", f"release-agent unprotect {release.name}"
     if release.name in room.unfinished(context):
-        return "is needed to finish a deployment that was killed", "`release-agent boot` finishes it"
+        return "is needed to finish a killed deployment", "`release-agent boot` finishes it"
     if previous and previous.name == release.name and not even_previous:
         return (
             "is the release that `rollback` goes back to",

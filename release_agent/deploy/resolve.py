@@ -102,7 +102,9 @@ def candidates(context: Context) -> list[str]:
 def _pinned(context: Context) -> str:
     pinned = context.journal.pinned()
     if pinned is None:
-        raise Refused(Code.NOT_PINNED, 'no revision is pinned, and [revision] follow = "pin"', hint="release-agent pin REVISION")
+        raise Refused(
+            Code.NOT_PINNED, 'no revision is pinned, and [revision] follow = "pin"', hint="`release-agent pin REVISION`"
+        )
     return pinned
 
 

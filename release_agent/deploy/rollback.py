@@ -23,7 +23,7 @@ def roll_back(run: Run) -> Ending:
     The ``before_rollback`` hooks of the live release may refuse it.
     """
     context = run.context
-    refuse_if_frozen(context.journal.frozen(), run.request)
+    refuse_if_frozen(context.journal.frozen, run.request)
     with run.phase("plan"):
         journal, store = context.journal, context.store
         target = rollback_target(journal.line(), store.releases(), store.current(), run.request.release)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
 import time
@@ -20,7 +21,7 @@ from release_agent.system.terminal import Terminal
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _POLL = 0.1  # seconds
 _LONGEST_NUMBER = 20  # digits of a limit that are read
@@ -29,6 +30,7 @@ _JOURNAL = FAULTS + Exit.FAILED  # the journal cannot be read
 _TRIGGER = Trigger.SUPERVISORCTL.value  # XML-RPC carries no subclass of str
 _WAS_CHECKED = "checked"  # the outcome of a check
 _DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY = "--dry-run", "--force", "--despite-freeze", "--wait-for", "--by"
+_FLAGS = {_DRY_RUN, _FORCE, _DESPITE_FREEZE}
 _OPTIONS = {
     "deploy": {_DRY_RUN, _FORCE, _DESPITE_FREEZE, _WAIT_FOR, _BY},
     "stage": {_WAIT_FOR, _BY},
@@ -59,6 +61,33 @@ def _say_nothing() -> None:
     """Leave the help on ``release`` to its own plugin."""
 
 
+class _GoneError(Exception):
+    """supervisord has gone; ``run``: the id of the followed run, empty if unknown."""
+
+    run = ""
+
+    def __str__(self) -> str:
+        """Return the message, with the command that shows the end of the run."""
+        told = f"history {self.run}` shows how this run ended" if self.run else "history` shows all runs"
+        return f"release: supervisord has gone ({self.__cause__}); when it runs again, `release-agent {told}"
+
+
+class _Plugin:
+    """The plugin inside supervisord; a failed connection means that supervisord has gone, unlike a closed stdout."""
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            try:
+                return getattr(self._proxy, method)(*arguments)
+            except (OSError, http.client.HTTPException) as error:
+                raise _GoneError from error
+
+        return call
+
+
 class _Wanted(NamedTuple):
     """The arguments after the verb: a revision, a release or a number, and options."""
 
@@ -76,10 +105,10 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
     def do_release(self, argument: str) -> None:
         """Run ``release VERB [ARGUMENT] [OPTION ...]``."""
-        verb, *words = argument.split() or [""]
+        verb, *words = _words(argument, self.ctl.options.args) or [""]
         names = [word for word in words if not word.startswith("-")]
         given = [word.partition("=") for word in words if word.startswith("-")]
-        options = {name: value for name, _, value in given}
+        options = {name: value if has_value else None for name, has_value, value in given}
         # An empty argument is an unset variable of a script, and supervisorctl loses it when it joins the arguments.
         if not all(word.strip() for word in self.ctl.options.args):
             self.ctl.output(f"release {verb}: an argument is empty; leave it out")
@@ -90,9 +119,9 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         elif self.ctl.upcheck():
             self._run(verb, options, "".join(names))
 
-    def _run(self, verb: str, options: Mapping[str, str], name: str) -> None:
+    def _run(self, verb: str, options: Mapping[str, str | None], name: str) -> None:
         by = text.person(options.get(_BY) or os.environ.get(Variable.SUDO_USER, ""))
-        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options, options.get(_WAIT_FOR, ""))
+        wanted = _Wanted(name, _FORCE in options, by, _DESPITE_FREEZE in options, options.get(_WAIT_FOR) or "")
         verbs: dict[str, Callable[[Any, _Wanted], int]] = {
             "deploy": self._check if _DRY_RUN in options else self._deploy,
             "stage": self._stage,
@@ -101,10 +130,13 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             "history": self._history,
         }
         try:
-            self.ctl.exitstatus = verbs[verb](self.ctl.get_server_proxy("release"), wanted)
+            self.ctl.exitstatus = verbs[verb](_Plugin(self.ctl.get_server_proxy("release")), wanted)
         except xmlrpc.client.Fault as fault:
             self.ctl.output(f"release: {fault.faultString}")
             self.ctl.exitstatus = fault.faultCode - FAULTS if fault.faultCode > FAULTS else LSBInitExitStatuses.GENERIC
+        except _GoneError as gone:
+            self.ctl.output(str(gone))
+            self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
         except KeyboardInterrupt:
             self.ctl.output("the run continues: `supervisorctl release status` shows its phase")
             self.ctl.exitstatus = LSBInitExitStatuses.GENERIC
@@ -137,14 +169,21 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
         record = self._follow(release, _begun(begin, wanted.by))
         if not record.error:
-            with suppress(xmlrpc.client.Fault):  # the rollback has ended well
+            with suppress(xmlrpc.client.Fault, _GoneError):  # the rollback has ended well
                 follow = release.getStatus().get("follow")  # an older plugin does not send it
                 if follow:
                     self.ctl.output(text.what_comes_next(follow, record))
         return exit_of(record.outcome)
 
     def _follow(self, release: Any, record: dict[str, Any]) -> Record:
-        """Print the progress of the run and its outcome; returns its record."""
+        """Print the progress of the run and its outcome; returns its record. Raises _GoneError, with its id."""
+        try:
+            return self._followed(release, record)
+        except _GoneError as gone:
+            gone.run = record["id"]
+            raise
+
+    def _followed(self, release: Any, record: dict[str, Any]) -> Record:
         told: dict[str, float] = {}
         heard = 0
         while True:
@@ -204,6 +243,13 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         return 0
 
 
+def _words(argument: str, args: Sequence[str]) -> list[str]:
+    """Return the words after ``release``; ``args``: a shell's, of which supervisorctl joins "--by=Ada Lovelace" and a tag."""
+    if not args:
+        return argument.split()
+    return [word for arg in args[1:] for word in ([arg] if arg.startswith("-") else arg.split())]
+
+
 def _begun(begin: Callable[[str], Any], by: str) -> Any:
     """Start a run; an older plugin, which supervisord may still have, keeps no person."""
     try:
@@ -220,8 +266,10 @@ def _given(*optional: Any) -> list[Any]:
     return list(optional[:most])
 
 
-def _is_usage(verb: str, options: Mapping[str, str], names: list[str]) -> bool:
-    """Return whether the words agree with _USAGE."""
+def _is_usage(verb: str, options: Mapping[str, str | None], names: list[str]) -> bool:
+    """Return whether the words agree with _USAGE; ``options``: None for one without ``=``."""
+    if any((value is None) != (name in _FLAGS) for name, value in options.items()) or options.get(_WAIT_FOR) == "":
+        return False  # --force=no would force, and --by NAME deploy NAME
     known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))

@@ -74,9 +74,9 @@ class GitRepository:
         return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
 
     def look_again(self) -> None:
-        """Drop the cached references, and end the git process that has opened the store of objects."""
+        """Drop the cached references and the store of objects."""
         self.__dict__.pop("refs", None)
-        self.close()
+        self._view.look_again()
 
     def tags(self) -> dict[str, str]:
         """Return the object id of each tag, by name."""

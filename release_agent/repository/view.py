@@ -10,6 +10,7 @@ that borrows the repository's objects. It writes nothing into a repository.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -103,6 +104,14 @@ class View:
             if names:
                 self._objects.ask("".join(f"info {name}\n" for name in names), listing.feed)
             return listing.heads()
+
+    def look_again(self) -> None:
+        """Drop the facts about the repository, because another one may have replaced it."""
+        self.close()
+        self.__dict__.pop("_origin", None)
+        view = self.__dict__.pop("_view", None)
+        if view:
+            shutil.rmtree(view, ignore_errors=True)
 
     def close(self) -> None:
         """End the git that reads objects."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from release_agent.arguments import duration, duration_or_none, reason
+from release_agent.arguments import app, duration, duration_or_none, environment, reason
 from release_agent.config.sections import DEFAULT_PREFIX
 from release_agent.rollout.options import Amount, Options, amount
 from release_agent.usage import HelpfulParser
@@ -86,8 +86,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     freeze = _add_verb(verbs, "freeze", "refuse to start or resume rollouts of a fleet")
     unfreeze = _add_verb(verbs, "unfreeze", "end a freeze")
     for one in (freeze, unfreeze):
-        one.add_argument("app", help="name of the application, as [app] name has it")
-        one.add_argument("environment", help="environment of the fleet")
+        one.add_argument("app", type=app, help="name of the application, as [app] name has it")
+        one.add_argument("environment", type=environment, help="environment of the fleet")
     freeze.add_argument("why", type=reason, help="show this reason with each refusal")
     freeze.add_argument(
         "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `rollout unfreeze`)"

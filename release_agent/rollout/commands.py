@@ -272,8 +272,8 @@ def freeze(command: RolloutCommand) -> int:
     running = record.holder(*fleet)
     if running:
         command.console.say(f"{running.id} still runs, by {running.who}; to pause it: release-agent rollout pause {running.id}")
-    elif not any(fleet in one.fleets for one in record.all()):
-        command.console.say(f"the record has no rollout of {' in '.join(fleet)} so far: check the names")
+    elif not any(fleet in one.fleets for one in record.all()) and not record.completed(*fleet):
+        command.console.say(f"no recent rollout of {' in '.join(fleet)} is known: check the names")
     return Exit.OK
 
 
@@ -281,7 +281,10 @@ def unfreeze(command: RolloutCommand) -> int:
     """End the freeze of a fleet."""
     arguments, record = command.arguments, command.parts.record
     fleet = (arguments.app, arguments.environment)
-    before = record.frozen(*fleet)
+    try:
+        before = record.frozen(*fleet) is not None
+    except RecordUnreachable:  # a freeze that nobody can read is ended as well
+        before = True
     record.freeze(*fleet, None)
     command.console.say(f"rollouts of {' in '.join(fleet)} {'are not frozen any more' if before else 'were not frozen'}")
     return Exit.OK

@@ -98,7 +98,7 @@ class RolloutParts:
         return HostAccess(self.client_of, self._watch(rollout))
 
     def _consul(self) -> ConsulClient:
-        """The client of Consul by the CONSUL_* variables, one for each thread."""
+        """Return the client of Consul by the CONSUL_* variables, one for each thread."""
         from release_agent.consul.client import ConsulClient
 
         return ConsulClient(self._environ, _MANY_HOSTS)

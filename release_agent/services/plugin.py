@@ -19,7 +19,7 @@ PLUGIN_HINT = "add supervisor.d/plugin.conf with the right `config`, and restart
 
 
 def is_loaded(rpc: Rpc) -> bool:
-    """Return whether supervisord has this plugin, which may lack its configuration yet; raises Failed, xmlrpc.client.Fault."""
+    """Return whether supervisord has this plugin, even without its configuration; raises Failed, xmlrpc.client.Fault."""
     methods = rpc("system.listMethods")
     return isinstance(methods, list) and "release.getCandidates" in methods
 

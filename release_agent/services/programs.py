@@ -19,7 +19,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def command_words(program: Mapping[str, Any]) -> list[str]:
-    """Return the words of a program's command, as supervisor splits them if their quotes are whole."""
+    """Return the words of a program's command, split like supervisor's if the quotes are balanced."""
     try:
         return shlex.split(program["command"])
     except ValueError:

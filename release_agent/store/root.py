@@ -421,8 +421,9 @@ class Root:
     ) -> list[str]:
         """Return all healthy releases except the newest ``keep``, and all failed and staged ones except the newest, by number.
 
-        Protected releases, the live one and those that a process uses stay; the
-        processes in ``serving`` (pids) use the release that was live when they started.
+        Releases that a person protects stay, and do not count towards ``keep``. Those named ``protected``, the live one and those
+        that a process uses also stay; the processes in ``serving`` (pids) use the release that was live when they
+        started.
         """
         names = _surplus(self.releases(), keep, {*protected, self._current.name()})
         used = self.used(live_at, serving) if names else set()
@@ -496,7 +497,7 @@ def _replaced(directory: Path) -> Failed:
 
 def _surplus(releases: Sequence[Release], keep: int, protected: set[str | None]) -> list[str]:
     """Return the releases beyond ``keep``: see Root.surplus()."""
-    healthy = [release.name for release in releases if release.state is State.HEALTHY]
+    healthy = [release.name for release in releases if release.state is State.HEALTHY and not release.protected]
     failed = [release.name for release in releases if release.state is State.FAILED]
     staged = [release.name for release in releases if release.state is State.STAGED]
     lasting = [release.name for release in releases if release.protected]

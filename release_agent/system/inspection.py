@@ -15,7 +15,7 @@ from release_agent.system.mounts import paths_of
 from release_agent.system.processes import all_pids, started_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     _Look = Callable[[int], set[str] | None]
 
@@ -134,12 +134,18 @@ def _accepting() -> dict[str, str]:
     """Return the addresses of the sockets that listen, by their names in /proc/PID/fd."""
     found = {}
     for kind, (address, state, inode, accepts) in _SOCKETS.items():
-        with suppress(OSError):
-            rows = [line.split() for line in Path(f"/proc/net/{kind}").read_text(encoding="utf-8", errors="replace").splitlines()]
-            for row in rows[1:]:
-                if len(row) > inode and row[state] == accepts:
-                    found[f"socket:[{row[inode]}]"] = f"{kind} {row[address] if len(row) > address else row[inode]}"
+        for row in _rows(kind):
+            if len(row) > inode and row[state] == accepts:
+                found[f"socket:[{row[inode]}]"] = f"{kind} {row[address] if len(row) > address else row[inode]}"
+            elif kind != "unix":
+                break  # connections, tens of thousands on a busy host, follow those that listen: Linux' proc_net_tcp.rst
     return found
+
+
+def _rows(kind: str) -> Iterator[list[str]]:
+    with suppress(OSError), Path(f"/proc/net/{kind}").open(encoding="utf-8", errors="replace") as sockets:
+        next(sockets, "")
+        yield from map(str.split, sockets)
 
 
 def _seen(pids: Iterable[int], look: _Look) -> dict[int, set[str] | None]:

@@ -8,13 +8,15 @@ import pwd
 import stat
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+_EFFECTIVE = 1  # the second field of Uid and Gid in /proc/PID/status
 
 
 def become_owner(place: Path) -> str | None:
@@ -60,6 +62,35 @@ def _loaded_from() -> list[str]:
     """Return one file of each directory from which modules are still loaded: Python's library, the agent, its dependencies."""
     dependency = find_spec("structlog")
     return [os.__file__, __file__, *([dependency.origin] if dependency and dependency.origin else [])]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity of a process for the kernel: its user, its group, and all its groups."""
+
+    user: int
+    group: int
+    groups: frozenset[int]
+
+    @classmethod
+    def of_user(cls, user: int) -> Identity | None:
+        """Return the identity of a user's processes; None if this container does not know the user."""
+        try:
+            known = pwd.getpwuid(user)
+        except KeyError:
+            return None
+        return cls(user, known.pw_gid, frozenset(os.getgrouplist(known.pw_name, known.pw_gid)))
+
+    @classmethod
+    def of_process(cls, pid: int) -> Identity | None:
+        """Return the identity of a process; None if it has ended."""
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return None
+        fields = {name: values.split() for name, _, values in (line.partition(":") for line in lines)}
+        user, group = int(fields["Uid"][_EFFECTIVE]), int(fields["Gid"][_EFFECTIVE])
+        return cls(user, group, frozenset({group, *map(int, fields["Groups"])}))
 
 
 @dataclass(frozen=True)

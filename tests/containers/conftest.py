@@ -15,6 +15,14 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.host import Ran
+
+
+def troubles(ran: Ran) -> str:
+    """Say why a rollout has failed: its last event has the hosts."""
+    hosts = [f"{host['name']}: {host['stage']} {host['code']} {host['why']}" for host in ran.json.get("hosts", [])]
+    return "\n".join([f"exit {ran.code}", *hosts] if hosts else [f"exit {ran.code}", ran.out, ran.err])
+
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -36,7 +44,7 @@ def running(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             system.container(name).until_done(["boot"])
         assert eventually(system.leader), "Consul has a leader"
         first = system.start(revision="v1.0.0")
-        assert first.code == 0, first
+        assert first.code == 0, troubles(first)
         yield system
     finally:
         system.close()
@@ -48,5 +56,5 @@ def system(running: System) -> System:
     live = set(running.live().values())
     if len(live) > 1 or not live <= set(running.tags):
         there = running.start(revision=running.new())
-        assert there.code == 0, there
+        assert there.code == 0, troubles(there)
     return running

@@ -9,8 +9,8 @@ from release_agent.cli import doctor
 from release_agent.cli.doctor import FAULT, OK, Finding
 from release_agent.model import Record
 
-CONTROL = "\x1b[2J\x07\x9b\r\x7f\x00\u202e\u2066"
-PLAIN = "?[2J???????"
+CONTROL = "\x1b[2J\x07\x9b\r\x7f\x00\u202e\u2066\u061c"
+PLAIN = "?[2J????????"
 
 
 def record(outcome: str, error: dict[str, str] | None = None) -> Record:

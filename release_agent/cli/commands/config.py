@@ -10,6 +10,7 @@ from release_agent import text
 from release_agent.cli.call import say
 from release_agent.config import json_schema
 from release_agent.config.check import CheckedFile, FileKind, check
+from release_agent.config.load import chosen_path
 from release_agent.errors import Exit
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
     from release_agent.config.schema import Problem
 
-_CHECKS = {"release-agent config check release.toml": "check a repository's file, also in its CI"}
+_CHECKS = {
+    "release-agent config check": "check the configuration in use",
+    "release-agent config check release.toml": "check a repository's file, also in its CI",
+}
 _SCHEMAS = {"release-agent config schema release > release.schema.json": "write the schema for an editor"}
 EXAMPLES = {**_CHECKS, **_SCHEMAS}
 
@@ -30,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     said = "show every problem of these files; exit with 10 if there is one"
     checking = verbs.add_parser("check", help=said, description=said, examples=_CHECKS)
-    checking.add_argument("file", nargs="+", type=Path, help="check this release-agent.toml or release.toml")
+    checking.add_argument(
+        "file", nargs="*", type=Path, help="check this release-agent.toml or release.toml (default: the configuration in use)"
+    )
     checking.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/reference/commands.md)")
     said = "print the JSON Schema of a file, for editors"
     schema = verbs.add_parser("schema", help=said, description=said, examples=_SCHEMAS)
@@ -44,7 +50,8 @@ def run(call: Call) -> int:
     if call.arguments.verb == "schema":
         say(json.dumps(json_schema.of(_KINDS[call.arguments.kind]), indent=2))
         return Exit.OK
-    checked = [check(path) for path in call.arguments.file]
+    in_use = Path(chosen_path(call.arguments.config))
+    checked = [check(path) for path in call.arguments.file] or [check(in_use, FileKind.AGENT)]
     call.answer([_body(one) for one in checked], "\n".join(map(_shown, checked)))
     return Exit.MISCONFIGURED if any(one.problems for one in checked) else Exit.OK
 

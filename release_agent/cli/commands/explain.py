@@ -18,35 +18,65 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     "release-agent explain unhealthy": "explain this error code",
+    "release-agent explain 13": "list the error codes of this exit code",
 }
 
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
+_SENTENCE_END = re.compile(r"(?<=\.) ")
+_PAGE = "docs/reference/exit-and-error-codes.md"
 _WIDEST = 100
 _TITLES = {"happened": "what happened", "why": "why", "to_do": "what to do"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the code."""
-    parser.add_argument("code", type=_code, help="explain this error code, such as unhealthy")
+    parser.add_argument("code", type=_code, help="explain this error code, such as unhealthy, or this exit code, such as 13")
 
 
-def _code(text: str) -> Code:
+def _code(text: str) -> Code | Exit:
     try:
-        return Code(text)
+        return Exit(int(text)) if text.isdecimal() else Code(text)
     except ValueError:
+        if text.isdecimal():
+            message = f"{text} is not an exit code; the exit codes are {', '.join(map(str, map(int, Exit)))}"
+            raise argparse.ArgumentTypeError(message) from None
         close = difflib.get_close_matches(text, list(Code), n=3, cutoff=0)
         message = f"{text!r} is no error code; the nearest are {', '.join(close)}"
         raise argparse.ArgumentTypeError(message) from None
 
 
 def run(call: Call) -> int:
-    """Print the explanation of an error code: what happened, its cause and its fix; returns 0."""
-    code: Code = call.arguments.code
+    """Print the explanation of an error code, or the error codes of an exit code; returns 0."""
+    code: Code | Exit = call.arguments.code
+    if isinstance(code, Exit):
+        _list(call, code)
+    else:
+        _explain(call, code)
+    return Exit.OK
+
+
+def _list(call: Call, exit_code: Exit) -> None:
+    """Print the error codes that end with an exit code, each with the first sentence of what happened."""
+    codes = {
+        code: _SENTENCE_END.split(_plain(explanation.happened))[0]
+        for code, explanation in EXPLANATIONS.items()
+        if exit_code in explanation.exits
+    }
+    wide = max(map(len, codes), default=0)
+    said = "\n".join(f"{code:<{wide}}  {happened}" for code, happened in codes.items())
+    listed = [{"code": code, "happened": happened} for code, happened in codes.items()]
+    call.answer(
+        {"exit": int(exit_code), "codes": listed},
+        said or f"no error code ends with exit {int(exit_code)}; {_PAGE} explains it",
+    )
+
+
+def _explain(call: Call, code: Code) -> None:
+    """Print the explanation of an error code: what happened, its cause and its fix."""
     explanation = EXPLANATIONS[code]
     told = {name: _plain(getattr(explanation, name)) for name in _TITLES}
     exits = [int(number) for number in explanation.exits]
     call.answer({"code": code, "exit": exits, **told}, _shown(code, exits, told))
-    return Exit.OK
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from release_agent.cli.doctor import shared
 from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding, fault
 from release_agent.cli.doctor.programs import OwnPrograms
 from release_agent.config.sections import RestartKind
@@ -15,8 +16,7 @@ from release_agent.deploy.programs import Known
 from release_agent.errors import ReleaseError
 from release_agent.health import LEFT_STOPPED
 from release_agent.services.programs import command_words
-from release_agent.system.processes import owner
-from release_agent.system.user import name_of, owner_of
+from release_agent.system.user import Identity, name_of, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,13 +57,13 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
             of_service = [program for program in programs if program["group"] == service.name]
             if of_service or service.name not in known.brought:
                 yield from _service(store, supervisor, service, of_service)
+        yield from shared.examine(store.shared, blueprint.shared, _identities(supervisor, blueprint, programs))
         if any(service.rehearsal for service in blueprint.services):
             yield _plugin(context)
         for told in outlooks(known, blueprint.services):
-            lost = told.loses_requests is not Loss.NO
             can = {Loss.NO: "loses none", Loss.YES: "can lose some"}.get(told.loses_requests, "may lose some")
             message = f"{can}: {told.why}; {'rehearses' if told.rehearses else 'no rehearsal'}"
-            yield Finding(f"requests {told.service}", WARNING if lost else OK, message, told.hint)
+            yield Finding(f"requests {told.service}", WARNING if told.warns else OK, message, told.hint)
         for service in blueprint.services:
             yield from _old_code(context, service)
 
@@ -114,10 +114,10 @@ def _service(store: Root, supervisor: SupervisorServices, service: Service, prog
         return
     processes = supervisor.processes().get(service.name, [])
     faults = [*_settings(check, programs), *_environment(check, store, programs), *_left_stopped(check, store, processes)]
-    user, releases_of = _user(supervisor, processes, programs), owner_of(store.path)
+    identity, releases_of = _identity(supervisor, processes, programs), owner_of(store.path)
     # The user of the agent makes a missing root.
-    if user == (os.geteuid() if releases_of is None else releases_of):
-        message = f"runs as user {user}, who owns the releases and could change them"
+    if identity and identity.user == (os.geteuid() if releases_of is None else releases_of):
+        message = f"runs as user {identity.user}, who owns the releases and could change them"
         faults.append(Finding(check, FAULT, message, "set another user= in its section"))
     yield from faults or [Finding(check, OK, "known to supervisor")]
 
@@ -134,7 +134,7 @@ def _settings(check: str, programs: Sequence[Program]) -> Iterator[Finding]:
 
 
 def _environment(check: str, store: Root, programs: Sequence[Program]) -> Iterator[Finding]:
-    """Find a Python that looks its packages up through the link to the live release, each time it imports."""
+    """Find a Python that looks up its packages through the link to the live release at each import."""
     for program in programs:
         executable = PurePath(next(iter(command_words(program)), ""))
         if executable.is_relative_to(store.link) and executable.name.startswith("python"):
@@ -160,9 +160,21 @@ def _left_stopped(check: str, store: Root, processes: Sequence[Process]) -> Iter
             yield Finding(check, FAULT, f"{process.short_name} is STOPPED: {LEFT_STOPPED}", hint)
 
 
-def _user(supervisor: SupervisorServices, processes: Sequence[Process], programs: Sequence[Program]) -> int | None:
+def _identities(supervisor: SupervisorServices, blueprint: Blueprint, programs: Sequence[Program]) -> dict[str, Identity]:
+    """Return the users of the services, now or at their start, without unknown ones."""
+    processes, found = supervisor.processes(), {}
+    for service in blueprint.services:
+        of_service = [program for program in programs if program["group"] == service.name]
+        identity = _identity(supervisor, processes.get(service.name, []), of_service) if of_service else None
+        if identity:
+            found[service.name] = identity
+    return found
+
+
+def _identity(supervisor: SupervisorServices, processes: Sequence[Process], programs: Sequence[Program]) -> Identity | None:
+    """Return the user of a service, now or at its start; None if unknown."""
     running = [process.pid for process in processes if process.pid]
     if running:
-        return owner(running[0])
+        return Identity.of_process(running[0])
     named = next((program["uid"] for program in programs if isinstance(program["uid"], int)), None)
-    return named if named is not None else owner(supervisor.supervisor_pid())
+    return Identity.of_process(supervisor.supervisor_pid()) if named is None else Identity.of_user(named)

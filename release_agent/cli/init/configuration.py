@@ -40,7 +40,7 @@ def text_of(container: SeenContainer) -> str:
             "# Written by `release-agent init`. docs/reference/configuration.md has every key.",
             "",
             "[app]",
-            f"name = {_quoted(_name(container))}",
+            f"name = {_quoted(name_of(container))}",
             'environment = "production"    # or another name: "staging", "dev"',
             f"root = {_quoted(str(container.root))}",
             "",
@@ -59,7 +59,7 @@ def text_of(container: SeenContainer) -> str:
     )
 
 
-def _name(container: SeenContainer) -> str:
+def name_of(container: SeenContainer) -> str:
     """Return the repository's name, or that of the root directory, as a DNS label."""
     named = container.repositories[0].name if len(container.repositories) == 1 else container.root.name
     return re.sub(r"[^A-Za-z0-9]+", "-", named).strip("-")[:_LONGEST_NAME].strip("-") or "app"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _USER = "release"
 _USUAL_URL = "unix:///run/supervisor.sock"
-_CHOICE = f"name the one to use: export {Variable.SUPERVISOR_SERVER_URL}={{url}}"
+_CHOICE = f"export {Variable.SUPERVISOR_SERVER_URL}={{url}}"
 _PLUGIN = "rpcinterface:release"
 _PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
 _LONGEST = 20  # seconds until supervisord's Python has imported the plugin
@@ -93,7 +93,7 @@ def _found_url() -> str:
         urls = [url for pid in pids for url in _reachable(pid)]
         raise Misconfigured(
             Code.MISCONFIGURED,
-            f"{len(pids)} supervisords run here: choose one{' of ' if urls else ''}{', '.join(urls)}",
+            f"{len(pids)} supervisords run here, and one address is needed{': ' if urls else ''}{', '.join(urls)}",
             hint=_CHOICE.format(url=next(iter(urls), _USUAL_URL)),
         )
     return _url_of(pids[0])
@@ -107,7 +107,7 @@ def _reachable(pid: int) -> list[str]:
 
 
 def _url_of(pid: int) -> str:
-    """Return the URL of a supervisord, as its configuration has it; raises Misconfigured."""
+    """Return the URL of a supervisord from its configuration; raises Misconfigured."""
     try:
         sections = Sections(pid, _environment_of(pid))
     except UnknownSectionsError as error:

@@ -48,6 +48,8 @@ def propose(container: SeenContainer) -> Proposal:
 def _of_configuration(container: SeenContainer) -> Iterator[Note]:
     yield Note("the name of this environment: the configuration says production", "if it is another, edit [app] environment")
     if len(container.repositories) > 1:
+        name = configuration.name_of(container)
+        yield Note(f"the name of the application: the configuration says {name}", "if it is another, edit [app] name")
         places = ", ".join(f"{container.root}/current/{repository.name}" for repository in container.repositories)
         yield Note(f"the place of each repository in a release: the configuration says {places}", "if it is another, edit into")
     follows = configuration.follows(container.repositories)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-import tomllib
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.cli.init.seen import SeenRepository
+from release_agent.config import toml
 from release_agent.config.blueprint import FILE
 from release_agent.config.sections import Repository
 from release_agent.deploy.policy.versions import matching
@@ -32,10 +32,10 @@ def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
     try:
         found = [place] if _is_repository(place) else sorted(filter(_is_repository, place.iterdir()))
     except PermissionError as error:
-        why = f"{error.filename} may not be looked into: {error.strerror}"
-        raise Misconfigured(Code.MISCONFIGURED, why, hint="run it as root, or let this user read it") from error
+        why = f"{error.filename} cannot be read: {error.strerror}"
+        raise Misconfigured(Code.MISCONFIGURED, why, hint="run init as root, or let this user read the directory") from error
     except OSError as error:
-        why = f"no repository can be looked for in {place}: {error.strerror}"
+        why = f"cannot look for repositories in {place}: {error.strerror}"
         raise Misconfigured(Code.MISCONFIGURED, why, hint=hint) from error
     if not found:
         raise Misconfigured(Code.MISCONFIGURED, f"no git repository in {place}", hint=hint)
@@ -47,7 +47,7 @@ def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
 
 
 def _is_repository(path: Path) -> bool:
-    if path.name == "lost+found":  # of the file system; only root may look into it
+    if path.name == "lost+found":  # it belongs to the file system; only root may read it
         return False
     return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
 
@@ -81,6 +81,6 @@ def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
 def _names_services(text: str) -> bool:
     """Return whether a release.toml names services; `doctor` reports a broken one."""
     try:
-        return bool({"service", "programs"} & set(tomllib.loads(text)))
+        return bool({"service", "programs"} & set(toml.parse(text)))
     except (ValueError, RecursionError):
         return False

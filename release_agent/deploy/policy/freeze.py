@@ -8,18 +8,24 @@ from release_agent.errors import Code, Refused
 from release_agent.model import ROLLOUT, Action, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from release_agent.model import Freeze, Request
 
 _AUTOMATIC = (Trigger.BOOT, Trigger.WATCH)
 
 
-def refuse_if_frozen(frozen: Freeze | None, request: Request) -> None:
-    """Raise Refused (frozen) for a requested deployment or rollback, unless the request ignores the freeze."""
-    if frozen is None or request.despite_freeze or is_automatic(request):
+def refuse_if_frozen(frozen: Callable[[], Freeze | None], request: Request) -> None:
+    """Raise Refused (frozen) for a requested deployment or rollback, unless the request ignores the freeze.
+
+    Otherwise it does not call ``frozen``, so that an unreadable freeze keeps no host from serving.
+    """
+    there = None if request.despite_freeze or is_automatic(request) else frozen()
+    if there is None:
         return
     raise Refused(
         Code.FROZEN,
-        f"deployments are frozen {frozen.describe()}",
+        f"deployments are frozen {there.describe()}",
         hint="wait for the end, run `release-agent unfreeze`, or ignore the freeze with --despite-freeze",
     )
 

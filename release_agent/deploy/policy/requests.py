@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from release_agent.config.sections import RestartKind
 
 if TYPE_CHECKING:
-    from release_agent.config.sections import Service
+    from release_agent.config.sections import Probe, RehearsalProbe, Service
 
 _HOLD = "make it an [fcgi-program] whose server accepts on its standard input"
 _ROLL = 'or give it numprocs=2 and restart = "rolling"'
 _PLUGIN = "add supervisor.d/plugin.conf, with the right `config`, and restart supervisord: the plugin then holds its socket"
 _MIGRATE = "start the container with --sysctl net.ipv4.tcp_migrate_req=1, if its processes share a port with SO_REUSEPORT"
 _POLITE = "if its server answers all accepted requests before it ends"
+_UNSERVED = "it has no http or tcp probe, so it may serve no requests"
 _OLD_ANSWERS = "an old process may answer its probe: a release with wrong answers can replace all processes"
 _TELL_APART = 'give its probe expect = "{revision}", or add [service.rehearsal]'
 _REHEARSE = "add [service.rehearsal]: it finds a release that cannot start before any service stops"
@@ -38,6 +39,11 @@ class Outlook:
     why: str
     rehearses: bool
     hint: str = ""
+
+    @property
+    def warns(self) -> bool:
+        """Return whether a service that serves requests can lose them."""
+        return self.loses_requests is not Loss.NO and self.why != _UNSERVED
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of a service in ``deploy --dry-run --json``."""
@@ -68,6 +74,8 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
     kind = service.restart.kind
     if kind is RestartKind.NONE:
         return Loss.NO, "a deployment does not restart it", ""
+    if not (socket or _serves(service)):
+        return Loss.DEPENDS, _UNSERVED, ""
     if kind is RestartKind.SIGNAL:
         return Loss.DEPENDS, f"its server must keep its socket when it receives {service.restart}", ""
     if socket:
@@ -78,6 +86,12 @@ def _judged(service: Service, processes: int, socket: str | None, *, migrates: b
         return Loss.DEPENDS, why, "" if migrates else _MIGRATE
     missing = _PLUGIN if socket is None else f"{_HOLD}, {_ROLL}"
     return Loss.YES, "nothing listens between its stop and its start", missing
+
+
+def _serves(service: Service) -> bool:
+    """Return whether a probe of the service or its rehearsal uses http or tcp; a queue worker has no such probe."""
+    probes: list[Probe | RehearsalProbe] = [*service.probes, *(service.rehearsal.probes if service.rehearsal else ())]
+    return any(probe.http or probe.tcp for probe in probes)
 
 
 def _old_may_answer(service: Service, processes: int) -> bool:

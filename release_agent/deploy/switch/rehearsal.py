@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from release_agent.config.sections import HealthSettings, Probe
+from release_agent.config.sections import Probe
 from release_agent.deploy.environment import Place, environment
 from release_agent.deploy.look import of_other_releases
 from release_agent.deploy.policy.proof import prove
@@ -41,23 +41,25 @@ def rehearse(run: Run, release: Release, blueprint: Blueprint) -> None:
     for service in blueprint.services:
         if service.rehearsal:
             with run.phase("rehearse"):
-                _Rehearsal(run, release, service).prove(service.rehearsal, blueprint.health)
+                _Rehearsal(run, release, service, blueprint).prove(service.rehearsal)
 
 
 class _Rehearsal:
     """The rehearsal of one service."""
 
-    def __init__(self, run: Run, release: Release, service: Service) -> None:
+    def __init__(self, run: Run, release: Release, service: Service, blueprint: Blueprint) -> None:
         self._context = run.context
         self._release = release
         self._service = service
+        self._health = blueprint.health
+        self._untouched = _untouched(blueprint)
         directory = self._context.store.directory(release.name)
         self._directory = directory
         self._environment = environment(
             self._context.config, self._context.environ, release.as_built(), run.occasion, Place(directory, published=directory)
         )
 
-    def prove(self, settings: Rehearsal, health: HealthSettings) -> None:
+    def prove(self, settings: Rehearsal) -> None:
         """Start the copy, prove it, and stop it in any case; raises Failed (rehearsal-failed)."""
         context, service = self._context, self._service
         self._end()  # the copy of a run that was killed may still be stopping
@@ -66,14 +68,13 @@ class _Rehearsal:
             original = copied(service, settings, context.plugin.candidates(service.name, self._release.name))
             there = context.plugin.rehearse(self._release.name, service.name)
             probes = probes_of(service, settings, there, original.name)
-            prove(lambda: self._look(there, probes), replace(health, deadline=settings.deadline), context.clock)
+            prove(lambda: self._look(there, probes), replace(self._health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
             end, lines = context.plugin.last_words(_NAME, began)
             unhealthy.say(f"the copy of {service.name}", end, [context.redact(line) for line in lines])
             failed = Failed(
                 Code.REHEARSAL_FAILED,
-                f"{service.name} failed its rehearsal on {self._release.revision}, and the live release is unchanged: "
-                f"{unhealthy.message}",
+                f"{service.name} failed its rehearsal on {self._release.revision}, and {self._untouched}: {unhealthy.message}",
                 hint=self._hint(),
             )
             raise failed.caused_by(unhealthy) from unhealthy
@@ -98,7 +99,7 @@ class _Rehearsal:
         """Make the error for a copy that somebody else stopped or removed, which is no fault of the release."""
         return Failed(
             Code.REHEARSAL_FAILED,
-            f"{self._service.name} was not rehearsed to the end on {self._release.revision}, and the live release is unchanged: "
+            f"{self._service.name} was not rehearsed to the end on {self._release.revision}, and {self._untouched}: "
             "somebody stopped its copy",
             hint=f"try again; do not stop {copy.full_name} or update its group during the rehearsal",
         )
@@ -131,6 +132,13 @@ class _Rehearsal:
                 raise
             except Failed as failed:
                 context.log.warning("rehearsal.stuck", service=self._service.name, why=failed.message)
+
+
+def _untouched(blueprint: Blueprint) -> str:
+    """Describe what a failed rehearsal did not change; a migration in a ``before_publish`` hook may have changed live data."""
+    if blueprint.hooks.before_publish:
+        return "neither `current` nor a process was changed, but the release's before_publish hooks had run"
+    return "the live release is unchanged"
 
 
 def probes_of(service: Service, settings: Rehearsal, there: Rehearsed, original: str) -> list[Probe]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from release_agent.config import readers, schema
+from release_agent.config import readers, schema, toml
 from release_agent.config.load import describe
 from release_agent.config.readers import SecretInFileError, WrongValueError
 from release_agent.config.schema import Problem, section, sections, setting
@@ -133,7 +132,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
 def from_file(path: str | Path) -> Fleet:
     """Read a fleet.toml; raises Misconfigured (10) with every problem at once."""
     try:
-        table = tomllib.loads(read_regular(Path(path), _LARGEST).decode())
+        table = toml.parse(read_regular(Path(path), _LARGEST).decode())
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write the file, or let this user read it") from error

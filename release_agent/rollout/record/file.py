@@ -41,7 +41,8 @@ DROP TABLE wish
     "CREATE TABLE frozen (app TEXT NOT NULL, environment TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (app, environment))",
 )
 
-_NO_ROLLOUT = (ValueError, KeyError, TypeError, AttributeError)  # errors from JSON that a person wrote
+# Errors from JSON that a person wrote.
+_NO_ROLLOUT = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:

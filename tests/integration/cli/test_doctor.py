@@ -145,6 +145,24 @@ def _changed(section: str, setting: str) -> str:
     return "\n".join([*(line for line in section.splitlines() if not line.startswith(key)), setting, ""])
 
 
+def test_shared_directory_that_no_service_may_write_into_is_a_warning_until_it_is_handed_over(host: Host) -> None:
+    host.configure('[shared]\ndirectories = ["data"]')
+    assert _shared(host) == []
+    assert host.deploy().code == 0
+    (found,) = _shared(host)
+    place = host.root / "shared/data"
+
+    assert found["message"].startswith(f"{place} (")
+    assert found["message"].endswith(" is not writable for nobody (runs web)")
+    command = found["hint"].removeprefix("as root: ").partition("; ")[0]
+    subprocess.run(["sh", "-euc", command], check=True)
+    assert _shared(host) == []
+
+
+def _shared(host: Host) -> list[dict[str, Any]]:
+    return [finding for finding in _findings(host, "warning") if finding["check"].startswith("shared ")]
+
+
 def test_consul_that_cannot_be_reached(host: Host) -> None:
     host.configure(consul="enabled = true")
 

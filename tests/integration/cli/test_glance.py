@@ -45,6 +45,25 @@ def test_terminal_is_sent_colours_only_if_it_takes_them_and_a_pipe_never(host: H
     )
 
 
+def test_status_with_nothing_live_says_how_the_newest_deployment_failed(host: Host) -> None:
+    assert host.status()["failure"] is None
+    host.configure('[hooks]\nbuild = [{ run = "exit 1" }]')
+    failed = host.deploy("v1.0.0").json
+
+    known = f"v1.0.0: hook-failed; `release-agent history {failed['id']}` shows more"
+    assert host.status()["failure"] == {"id": failed["id"], "revision": "v1.0.0", "code": "hook-failed"}
+    assert host.rpc.release.getStatus()["failure"] == host.status()["failure"]
+    assert f"failed    {known}" in host.agent("status").out.splitlines()
+    assert f"failed    {known}" in host.supervisorctl("release", "status").out.splitlines()
+    for program in ("release-agent", "supervisorctl"):
+        assert f"failed     {known}" in on_a_terminal(host, program, "status", columns=120)[1]
+
+    host.configure()
+    assert host.deploy("v1.0.0").code == 0
+    host.deploy("v9.9.9")
+    assert host.status()["failure"] is None
+
+
 @pytest.mark.parametrize("columns", [30, 50])
 def test_narrow_terminal_gets_no_line_that_it_has_to_break(host: Host, columns: int) -> None:
     host.deploy("--by", "ada", "v1.0.0")

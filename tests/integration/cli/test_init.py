@@ -253,9 +253,9 @@ def _broken(place: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda _place: None, "no repository can be looked for in {place}: No such file or directory"),
-        (Path.touch, "no repository can be looked for in {place}: Not a directory"),
-        (lambda place: place.symlink_to(place), "no repository can be looked for in {place}: Too many levels of symbolic links"),
+        (lambda _place: None, "cannot look for repositories in {place}: No such file or directory"),
+        (Path.touch, "cannot look for repositories in {place}: Not a directory"),
+        (lambda place: place.symlink_to(place), "cannot look for repositories in {place}: Too many levels of symbolic links"),
         (Path.mkdir, "no git repository in {place}"),
         (_broken, "repository api at {place}/api cannot be read"),
     ],
@@ -285,7 +285,7 @@ def test_a_repository_that_the_user_may_not_look_into_is_named_and_not_taken_for
     )
 
     assert done.code == 10
-    assert f"{container.place}/repos/api/.git may not be looked into: Permission denied" in done.err
+    assert f"{container.place}/repos/api/.git cannot be read: Permission denied" in done.err
 
 
 def test_bare_repositories_are_found_and_two_of_one_name_get_two(container: BareContainer) -> None:
@@ -321,8 +321,11 @@ release-agent --config "$PLACE/etc/release-agent.toml" init --repositories "$PLA
             ["", ""],
             ["2 supervisords run here", ": unix://{place}/0.sock, unix://{place}/1.sock", "SERVER_URL=unix://{place}/0.sock"],
         ),
-        (["unix_http_server"], ["0.conf has neither [unix_http_server] nor [inet_http_server]: nobody can talk to supervisor"]),
-        (["rpcinterface:supervisor"], ["{place}/0.sock is no supervisor with [rpcinterface:supervisor]"]),
+        (
+            ["unix_http_server"],
+            ["0.conf has neither [unix_http_server] nor [inet_http_server]: no client can connect to supervisor"],
+        ),
+        (["rpcinterface:supervisor"], ["{place}/0.sock is not a supervisor with [rpcinterface:supervisor]"]),
     ],
     ids=["two of them", "no socket", "no RPC"],
 )

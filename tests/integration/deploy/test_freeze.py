@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +77,15 @@ def test_a_freeze_ends_by_itself(host: Host) -> None:
 
 def test_a_release_is_staged_on_a_frozen_host(frozen: Host) -> None:
     assert frozen.agent("stage", "v1.2.0", "--json").json["outcome"] == "staged"
+
+
+def test_a_freeze_that_cannot_be_read_keeps_no_host_from_serving_and_can_be_ended(frozen: Host) -> None:
+    with closing(sqlite3.connect(frozen.root / ".release-agent/state.db")) as journal, journal:
+        journal.execute("UPDATE setting SET value = '[]' WHERE name = 'freeze'")
+    asked = frozen.deploy("v1.2.0")
+    frozen.root.joinpath("current").unlink()
+
+    assert asked.json["error"]["code"] == "journal-broken"
+    assert frozen.agent("boot").code == 0
+    assert frozen.agent("unfreeze").out == "deployments are not frozen any more\n"
+    assert frozen.deploy("v1.1.0").code == 0

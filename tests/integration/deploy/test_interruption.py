@@ -191,6 +191,30 @@ def test_supervisord_killed_before_publish_leaves_what_is_live(host: Host) -> No
     assert list(host.releases()) == [live]
 
 
+@pytest.mark.parametrize("arguments", [["deploy", "v1.1.0"], ["stage", "v1.1.0"]], ids=lambda arguments: arguments[0])
+def test_who_follows_a_run_is_told_that_supervisord_was_killed_and_where_the_end_is_told(
+    host: Host, arguments: list[str]
+) -> None:
+    host.deploy("v1.0.0")
+    _held(host, "build", arguments[0])
+    command = [BIN / "supervisorctl", "-c", host.path / "supervisord.conf", "release", *arguments]
+    follower = subprocess.Popen(command, env=host.environment, stdout=subprocess.PIPE, text=True)
+    host.reached("held")
+    holder = host.status()["deployment"]["id"]
+
+    host.stop(signal.SIGKILL)
+    assert ended(follower) == 1
+
+    assert follower.stdout
+    *_, said = follower.stdout.read().splitlines()
+    assert re.fullmatch(
+        rf"release: supervisord has gone \(.+\); when it runs again, `release-agent history {holder}` shows how this run ended",
+        said,
+    )
+    host.open("held")
+    eventually(lambda: host.agent("history", holder, "--json").json["outcome"], "the orphaned run ended")
+
+
 def test_supervisord_killed_after_publish_is_finished_when_it_is_back(host: Host) -> None:
     host.deploy("v1.0.0")
     _held(host, "after_publish")

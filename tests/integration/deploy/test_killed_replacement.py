@@ -98,6 +98,8 @@ after = ["db"]
 name = "reloads"
 restart = "signal:HUP"
 after = ["held"]
+[[service.probe]]
+exec = '[ "$RELEASE_REVISION" != v1.2.0 ]'  # on a busy machine it ends later than supervisor calls it RUNNING
 """
 COMMANDS = """\
 before_stop = 'touch "{out}-$RELEASE_PROCESS"; {before_stop}'

@@ -81,7 +81,8 @@ def test_dry_run_and_doctor_say_what_a_release_would_bring(bringing: Host) -> No
     found = {finding["check"]: finding for finding in host.agent("doctor", "--json").json}
 
     assert ran.code == 0, ran.err
-    assert [(each["service"], each["loses_requests"]) for each in ran.json["services"]] == [("web", "no"), ("worker", "yes")]
+    assert [(each["service"], each["loses_requests"]) for each in ran.json["services"]] == [("web", "no"), ("worker", "depends")]
+    assert found["requests worker"]["level"] == "ok"
     assert (found["programs"]["level"], found["programs"]["message"]) == ("ok", "come with the release: web, worker")
     assert [finding for finding in found.values() if finding["level"] == "fault"] == []
     assert (groups(host), file_of(host).exists()) == (set(), False)

@@ -93,9 +93,28 @@ def test_broken_release_is_stopped_by_its_rehearsal_and_nothing_live_is_touched(
 
     assert (ran.code, ran.json["outcome"], ran.json["error"]["code"]) == (13, "failed", "rehearsal-failed"), ran.err
     assert why in ran.json["error"]["message"]
+    assert "failed its rehearsal on v1.2.0, and the live release is unchanged: " in ran.json["error"]["message"]
     assert (host.live(), host.process(), host.serves()) == (live, process, "v1.0.0")
     assert list(host.releases()) == [live]
     assert rehearsals(host) == []
+
+
+def test_failed_rehearsal_says_that_the_hooks_before_it_had_run(rehearsing: Host) -> None:
+    host = rehearsing
+    live, process = host.live(), host.process()
+    host.configure(
+        f"[hooks]\nbefore_publish = [{{ run = 'touch {host.path}/migrated' }}]", service=REHEARSED.format(port=host.port)
+    )
+    host.repository.release("v1.2.0", **{"web.py": BROKEN["cannot import"][0]})
+
+    ran = host.deploy()
+
+    message = ran.json["error"]["message"]
+    assert ran.json["error"]["code"] == "rehearsal-failed", ran.err
+    assert "neither `current` nor a process was changed, but the release's before_publish hooks had run: " in message
+    assert "the live release is unchanged" not in message
+    assert (host.path / "migrated").exists()
+    assert (host.live(), host.process()) == (live, process)
 
 
 def test_good_release_is_rehearsed_beside_the_live_one_and_goes_live(rehearsing: Host) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.repositories import Repository
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
@@ -34,6 +36,24 @@ def test_a_tag_that_is_fetched_meanwhile_is_deployed(host: Host, waiting: subpro
     record = json.loads(waiting.communicate()[0].splitlines()[-1])
 
     assert (record["outcome"], host.serves()) == ("deployed", "v2.0.0")
+
+
+@pytest.mark.parametrize("options", [["--bare"], ["--object-format=sha256"]], ids=["bare", "sha256"])
+def test_a_repository_that_is_replaced_by_another_kind_meanwhile_is_read(
+    host: Host, waiting: subprocess.Popen[str], options: list[str]
+) -> None:
+    made = Repository(host.path / "made")
+    if "--bare" in options:
+        made.release("v2.0.0")
+        made.git("clone", "--quiet", "--bare", ".", "../other")
+    else:
+        Repository(host.path / "other", *options).release("v2.0.0")
+    host.repository.path.rename(host.path / "old")
+    (host.path / "other").rename(host.repository.path)
+
+    record = json.loads(waiting.communicate()[0].splitlines()[-1])
+
+    assert (record["outcome"], host.serves()) == ("deployed", "v2.0.0"), record["error"]
 
 
 @pytest.mark.parametrize("waiting", ["stage"], indirect=True)

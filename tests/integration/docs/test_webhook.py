@@ -111,3 +111,20 @@ def test_what_is_no_push_of_a_tag_by_somebody_who_knows_the_secret_runs_nothing(
     hook: Hook, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     assert (hook.push(body, headers), hook.ran()) == (status, [])
+
+
+@pytest.mark.parametrize("secret", ["", "\n"])
+def test_web_hook_with_an_empty_secret_does_not_start(tmp_path: Path, secret: str) -> None:
+    (tmp_path / "secret").write_text(secret)
+    settings = {"WEBHOOK_SECRET_FILE": str(tmp_path / "secret"), "WEBHOOK_FETCH": "", "WEBHOOK_DEPLOY": ""}
+
+    refused = subprocess.run(
+        [BIN / "gunicorn", "--check-config", "webhook:app"],
+        cwd=PROJECT / "examples" / "webhook",
+        env=clean_environment() | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (refused.returncode != 0, "WEBHOOK_SECRET_FILE is empty" in refused.stderr) == (True, True), refused

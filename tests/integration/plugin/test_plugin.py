@@ -110,7 +110,7 @@ def test_status_over_rpc_has_the_shape_of_the_commands_and_more(host: Host) -> N
 
     assert (before["health"], "current" in before) == ("critical", False)
     shown = host.status()
-    assert {**status, "deployment": None, "frozen": None} == {
+    assert {**status, "deployment": None, "frozen": None, "failure": None} == {
         **shown,
         "health_at": status["health_at"],
         "agent_version": status["agent_version"],

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import pytest
 
 from support.desk import Operator
 from support.simulated_host import commit_of
@@ -162,7 +166,7 @@ def test_reason_is_kept_and_shown(fleet: SimulatedRollouts) -> None:
 
 def test_frozen_fleet_begins_and_resumes_no_rollout_while_one_that_runs_goes_on_to_its_end(fleet: SimulatedRollouts) -> None:
     unknown = fleet.rollout("freeze", "ap", "test", "the database moves")
-    assert "no rollout of ap in test so far: check the names" in unknown.out
+    assert "no recent rollout of ap in test is known: check the names" in unknown.out
     fleet.hold(0)
     operator = fleet.begin()
     fleet.held(0)
@@ -200,3 +204,31 @@ def test_rollout_of_a_frozen_fleet_is_aborted_and_reverted_all_the_same(fleet: S
     assert fleet.live() == [OLD] * 5
     assert fleet.start("--despite-freeze").code == 0
     assert fleet.live() == [NEW] * 5
+
+
+@pytest.mark.parametrize("kept", ["[]", "{", "[" * 100_000, '{"why": "?", "by": "ada", "since": "today"}'])
+def test_freeze_that_cannot_be_read_begins_no_rollout_and_can_be_ended(fleet: SimulatedRollouts, kept: str) -> None:
+    fleet.rollout("freeze", "api", "test", "the database moves")
+    with closing(sqlite3.connect(fleet.path / "operator/release-agent/rollouts.db")) as record, record:
+        record.execute("UPDATE frozen SET body = ?", (kept,))
+
+    assert fleet.start().json["error"]["code"] == "record-unreachable"
+    assert fleet.live() == [OLD] * 5
+    assert fleet.rollout("unfreeze", "api", "test").json["said"] == "rollouts of api in test are not frozen any more"
+    assert fleet.start().code == 0
+
+
+@pytest.mark.parametrize("names", [("../../api", "test"), ("api/x", "test"), ("", "test"), ("api", "_test"), ("api", "\x1b[31m")])
+def test_names_that_no_fleet_has_are_not_frozen(fleet: SimulatedRollouts, names: tuple[str, str]) -> None:
+    refused = fleet.rollout("freeze", *names, "the database moves")
+
+    assert (refused.code, "must be letters, digits" in refused.err) == (2, True), refused
+    assert fleet.rollout("unfreeze", *names).code == 2
+
+
+def test_names_of_a_fleet_that_was_deployed_to_long_ago_are_not_doubted(fleet: SimulatedRollouts) -> None:
+    assert fleet.start().code == 0
+    with closing(sqlite3.connect(fleet.path / "operator/release-agent/rollouts.db")) as record, record:
+        record.execute("DELETE FROM rollout")  # those of other fleets came since
+
+    assert "check the names" not in fleet.rollout("freeze", "api", "test", "the database moves").json["said"]

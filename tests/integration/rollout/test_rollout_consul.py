@@ -258,6 +258,15 @@ def test_fleet_that_is_frozen_in_consul_is_deployed_to_from_no_machine(listed: _
     assert listed.run(listed.find()).code == 0
 
 
+def test_freeze_that_somebody_wrote_by_hand_into_consul_can_be_ended(listed: _Listed, consul: ConsulProcess) -> None:
+    consul.put(f"/v1/kv/{listed.place}/frozen", ["until Monday"])
+
+    assert listed.run(listed.find()).json["error"]["code"] == "record-unreachable"
+    assert listed.live() == [OLD] * 3
+    assert listed.rollout("unfreeze", listed.service, "test").code == 0
+    assert listed.run(listed.find()).code == 0
+
+
 def test_fleet_does_not_follow_a_canary_unless_that_is_asked_for(listed: _Listed, consul: ConsulProcess) -> None:
     keys = f"/v1/kv/{listed.place}/?keys"
 

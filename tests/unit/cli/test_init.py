@@ -148,6 +148,14 @@ def test_a_program_with_a_name_of_the_agents_is_named() -> None:
     assert "whether the program deploy is the agent's" in unknown(seen(taken=["deploy"]))
 
 
+def test_the_name_of_several_repositories_is_a_guess_and_that_of_one_is_its_own() -> None:
+    several = [SeenRepository(name, f"/repos/{name}", ["v1.0.0"]) for name in ("api", "site")]
+    container = replace(CONTAINER, repositories=several, root=Path("/srv/shop"))
+
+    assert "the name of the application: the configuration says shop -> if it is another, edit [app] name" in unknown(container)
+    assert "the name of the application" not in unknown(CONTAINER)
+
+
 @pytest.mark.parametrize(
     ("tags", "branch", "revision"),
     [

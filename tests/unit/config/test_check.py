@@ -95,11 +95,10 @@ def test_pipe_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:
     assert len(check(tmp_path / "release.toml").problems) == 1
 
 
-def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "release_agent", "config", *arguments]
-    return subprocess.run(
-        command, cwd=place, env={"RELEASE_AGENT_CONFIG": "/nonexistent"}, check=False, capture_output=True, text=True
-    )
+def run(place: Path, *arguments: str, config: str = "", in_use: str = "/nonexistent") -> subprocess.CompletedProcess[str]:
+    named = ["--config", config] if config else []
+    command = [sys.executable, "-P", "-m", "release_agent", *named, "config", *arguments]
+    return subprocess.run(command, cwd=place, env={"RELEASE_AGENT_CONFIG": in_use}, check=False, capture_output=True, text=True)
 
 
 def test_command_says_all_problems_of_all_files_and_ends_with_10(tmp_path: Path) -> None:
@@ -116,6 +115,21 @@ def test_command_says_all_problems_of_all_files_and_ends_with_10(tmp_path: Path)
         "none.toml: cannot be read: No such file or directory",
         "  next: name a file that this user may read",
     ]
+
+
+def test_command_without_a_file_checks_the_configuration_in_use(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text(MINIMAL)
+    (tmp_path / "other.toml").write_text("[health]\n")  # by its text a release.toml
+
+    of_environment = run(tmp_path, "check", in_use="one.toml")
+    of_option = run(tmp_path, "check", "--json", config="other.toml", in_use="one.toml")
+    missing = run(tmp_path, "check")
+
+    assert (of_environment.returncode, of_environment.stdout) == (0, "one.toml: a valid release-agent.toml\n")
+    (checked,) = json.loads(of_option.stdout)
+    assert (of_option.returncode, checked["file"], checked["kind"]) == (10, "other.toml", "agent")
+    assert "app" in {problem["key"].partition(".")[0] for problem in checked["problems"]}
+    assert (missing.returncode, missing.stdout.splitlines()[0]) == (10, "/nonexistent: cannot be read: No such file or directory")
 
 
 def test_command_with_valid_files_ends_with_0(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from release_agent.config import load
 from release_agent.errors import Misconfigured
-from support.configuration import APP, MINIMAL, REPOSITORY, problems_of
+from support.configuration import APP, MINIMAL, REPOSITORY, problems_of, write
 from support.privileges import unprivileged
 
 if TYPE_CHECKING:
@@ -247,3 +247,17 @@ CIRCLE = ": a circle; a service without `after` waits for the one before it in t
 )
 def test_services_that_wait_for_nobody_or_for_one_another_are_refused(text: str, problems: list[str]) -> None:
     assert problems_of(text) == problems
+
+
+@pytest.mark.parametrize("key", [".".join(["a"] * 400), "x = {" + ".".join(['"a"'] * 400), "[" + " . ".join(["a"] * 400) + "]"])
+def test_key_of_hundreds_of_parts_is_refused_unread_because_it_would_take_long(tmp_path: Path, key: str) -> None:
+    file = write(tmp_path / "release-agent.toml", f"{MINIMAL}\n{key} = 1\n")
+
+    with pytest.raises(Misconfigured, match=rf"a key has more than 300 parts \(at line {MINIMAL.count(chr(10)) + 2}\)"):
+        load.load(str(file), {})
+
+
+def test_text_with_hundreds_of_dots_is_no_key(tmp_path: Path) -> None:
+    file = write(tmp_path / "release-agent.toml", f'{MINIMAL}\n[hooks]\nbuild = [{{ run = "echo {"." * 400}" }}]\n')
+
+    assert load.load(str(file), {}).hooks.build[0].run == "echo " + "." * 400

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 MODULES = sorted((PROJECT / "release_agent").rglob("*.py"))
 CONFIGURATIONS = [*sorted((PROJECT / "supervisor.d").glob("*.conf")), PROJECT / "Dockerfile"]
 
-OPEN: set[str] = set()
+OPEN = {
+    "docs/guides/consul.md",
+    "docs/guides/containers.md",
+    "docs/guides/hooks.md",
+    "docs/guides/monitoring.md",
+    "docs/guides/shared-files.md",
+    "docs/install.md",
+    "docs/operations.md",
+    "docs/reference/commands.md",
+    "docs/reference/configuration.md",
+    "docs/reference/exit-and-error-codes.md",
+    "docs/reference/http-api.md",
+}
 """Pages that still have words to avoid. Take a page out of this set when it has none."""
 
 EXCEPTIONS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import xmlrpc.client
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,20 @@ def run(line: str, *answers: Any, words: list[str] | None = None) -> tuple[list[
 
 def phase(name: str, seconds: float) -> dict[str, object]:
     return {"event": "phase.finished", "phase": name, "seconds": seconds}
+
+
+def test_supervisord_that_goes_before_a_run_is_known_leaves_the_history() -> None:
+    printed, _, code = run("deploy v1", BrokenPipeError(32, "Broken pipe"))
+
+    told = "when it runs again, `release-agent history` shows all runs"
+    assert printed == [f"release: supervisord has gone ([Errno 32] Broken pipe); {told}"]
+    assert code == LSBInitExitStatuses.GENERIC
+
+
+def test_a_rollback_that_is_over_is_well_though_supervisord_goes_then() -> None:
+    printed, _, code = run("rollback", {**DEPLOYED, "outcome": "deployed"}, http.client.RemoteDisconnected("gone"))
+
+    assert (code, len(printed)) == (0, 1)
 
 
 def test_hooks_and_phases_are_printed_in_the_order_they_went_and_each_phase_once_a_sum() -> None:
@@ -196,6 +211,20 @@ def test_who_typed_it_is_told_to_the_plugin(monkeypatch: pytest.MonkeyPatch) -> 
     assert run("deploy --by=bob --force v1", DEPLOYED)[1][0] == ("deploy", "v1", False, "supervisorctl", True, "", "bob")
     assert run("stage v1", DEPLOYED)[1][0] == ("stage", "v1", False, "supervisorctl", "ada")
     assert run("rollback", DEPLOYED, {"follow": "tag"})[1][0] == ("rollback", "", False, "supervisorctl", "ada")
+
+
+def test_a_name_of_two_words_is_no_revision() -> None:
+    words = ["release", "deploy", "--by=Ada Lovelace"]
+
+    assert run("deploy --by=Ada Lovelace", DEPLOYED, words=words)[1][0][1::5] == ("", "Ada Lovelace")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["deploy --by ada", "deploy --wait-for v1", "deploy --wait-for= v1", "deploy --force=no", "deploy --despite-freeze=no v1"],
+)
+def test_an_option_with_a_value_that_it_does_not_take_or_without_its_own_starts_nothing(line: str) -> None:
+    assert run(line)[1:] == ([], LSBInitExitStatuses.INVALID_ARGS)
 
 
 def test_an_older_plugin_deploys_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,12 +145,15 @@ def test_read_only_directories_go_too(open_place: Path) -> None:
         assert list(root.incoming.iterdir()) == []
 
 
-def test_protected_release_stays_and_does_not_count_towards_keep(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lasting", "gone"), [([1], [2, 3]), ([5], [1, 2]), ([4, 5], [1]), ([1, 2, 3, 4, 5], [])], ids=["old", "live", "new", "all"]
+)
+def test_protected_release_stays_and_does_not_count_towards_keep(tmp_path: Path, lasting: list[int], gone: list[int]) -> None:
     root = Root(tmp_path, SystemClock())
     root.prepare()
     for number in range(1, 6):
         install(root, number, State.HEALTHY)
-    root.save(replace(root.releases()[0], protected=True))
+    for release_ in root.releases():
+        root.save(replace(release_, protected=release_.number in lasting))
 
-    assert prune(root, 2, 5) == [2, 3]
-    assert numbers(root) == [1, 4, 5]
+    assert prune(root, 2, 5) == gone

@@ -14,7 +14,7 @@ FROZEN = Freeze("the database moves", "ada", "2026-11-22T22:00:00.000000Z", "202
 @pytest.mark.parametrize("trigger", ["command", "supervisor", "supervisorctl", "rpc", "poll", "rollout-1", "rollout-1-revert"])
 def test_a_deployment_that_somebody_asks_for_is_refused_with_who_why_and_until_when(trigger: str) -> None:
     with pytest.raises(Refused) as refused:
-        refuse_if_frozen(FROZEN, Request("d-1", trigger=trigger))
+        refuse_if_frozen(lambda: FROZEN, Request("d-1", trigger=trigger))
 
     assert refused.value.code is Code.FROZEN
     assert refused.value.message == (
@@ -27,7 +27,7 @@ def test_a_deployment_that_somebody_asks_for_is_refused_with_who_why_and_until_w
 @pytest.mark.parametrize("trigger", ["command", "rpc", "supervisorctl"])
 def test_a_rollback_that_somebody_asks_for_is_refused(trigger: str) -> None:
     with pytest.raises(Refused, match="frozen"):
-        refuse_if_frozen(FROZEN, Request("d-1", Action.ROLLBACK, trigger=trigger))
+        refuse_if_frozen(lambda: FROZEN, Request("d-1", Action.ROLLBACK, trigger=trigger))
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_a_rollback_that_somebody_asks_for_is_refused(trigger: str) -> None:
     ids=["boot", "watch", "revert of a rollout", "asked to go on"],
 )
 def test_what_keeps_a_host_serving_is_never_refused(wanted: Request) -> None:
-    refuse_if_frozen(FROZEN, wanted)
+    refuse_if_frozen(lambda: FROZEN, wanted)
 
 
 def test_a_host_that_is_not_frozen_refuses_nothing() -> None:
-    refuse_if_frozen(None, Request("d-1"))
+    refuse_if_frozen(lambda: None, Request("d-1"))

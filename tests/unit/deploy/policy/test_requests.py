@@ -8,6 +8,7 @@ from release_agent.deploy.policy.requests import Loss, outlook
 from support.configuration import configuration
 
 SOCKET = "tcp://127.0.0.1:8080"
+TOLD_APART = '[[service.probe]]\nhttp = "http://127.0.0.1:8080/"\nexpect = "{revision}"\n'
 
 
 @pytest.mark.parametrize(
@@ -25,13 +26,39 @@ SOCKET = "tcp://127.0.0.1:8080"
     ],
 )
 def test_what_a_deployment_means_for_requests(restart: str, processes: int, socket: str | None, loss: Loss, hint: str) -> None:
-    (service,) = configuration(f'[[service]]\nname = "web"\nrestart = "{restart}"\n').services
+    (service,) = configuration(f'[[service]]\nname = "web"\nrestart = "{restart}"\n{TOLD_APART}').services
 
     told = outlook(service, processes, socket, migrates=False)
 
     assert (told.loses_requests, told.rehearses) == (loss, False)
     assert hint in told.hint
     assert told.why
+    assert told.warns is (loss is not Loss.NO)
+
+
+@pytest.mark.parametrize("socket", ["", None])
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("restart", ["restart", "rolling", "signal:HUP"])
+@pytest.mark.parametrize("settings", ["", "[service.rehearsal]\n", '[[service.probe]]\nexec = "./alive"\n[service.rehearsal]\n'])
+def test_a_worker_that_nothing_asks_for_requests_is_no_warning(
+    restart: str, processes: int, socket: str | None, settings: str
+) -> None:
+    (service,) = configuration(f'[[service]]\nname = "worker"\nrestart = "{restart}"\n{settings}').services
+
+    told = outlook(service, processes, socket, migrates=False)
+
+    assert (told.loses_requests, told.warns) == (Loss.DEPENDS, False)
+    assert told.why == "it has no http or tcp probe, so it may serve no requests"
+    assert "fcgi-program" not in told.hint
+
+
+def test_a_probe_of_the_rehearsal_says_that_a_service_serves_requests() -> None:
+    asked = '[service.rehearsal]\ncommand = "serve {port}"\n[[service.rehearsal.probe]]\nhttp = "http://127.0.0.1:{port}/"\n'
+    (service,) = configuration(f'[[service]]\nname = "web"\n{asked}').services
+
+    told = outlook(service, 1, "", migrates=False)
+
+    assert (told.loses_requests, told.warns) == (Loss.YES, True)
 
 
 def test_a_service_that_rehearses_needs_no_hint_to_do_so() -> None:
@@ -43,7 +70,7 @@ def test_a_service_that_rehearses_needs_no_hint_to_do_so() -> None:
 
 
 def test_a_kernel_that_migrates_requests_needs_no_setting() -> None:
-    (service,) = configuration('[[service]]\nname = "web"\nrestart = "rolling"\n').services
+    (service,) = configuration(f'[[service]]\nname = "web"\nrestart = "rolling"\n{TOLD_APART}').services
 
     told = outlook(service, 2, "", migrates=True)
 
