@@ -10,17 +10,12 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from support.load import Load
 from support.system import COMPONENTS, FRONT
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.system import System
-
-# In one process: there is one system, and one scene at a time.
-pytestmark = pytest.mark.xdist_group("system")
 
 BROKEN_AT_ONCE = "import no_such_module\n"
 BROKEN_WHEN_LIVE = """
