@@ -56,7 +56,7 @@ def web_hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def fail(host: Host, told: str) -> None:
     """Let a deployment fail after it was published; people are told by a command."""
-    refuse = "echo 'no \"good\"\\n'; exit 3"
+    refuse = "echo 'no \"good\"\\n <!channel> & all'; exit 3"
     host.configure(
         f"[hooks]\nafter_failure = [{{ run = '''{told}''', timeout = \"20s\" }}]\nafter_deploy = [{{ run = '''{refuse}''' }}]"
     )
@@ -77,6 +77,8 @@ def test_failure_is_posted_to_a_web_hook_whose_address_is_told_nowhere(host: Hos
     if form == "slack":
         assert body["text"].startswith("*api (test) on host-1: v1.1.0 rolled-back*\n")
         assert 'no "good"' in body["text"]
+        assert "&lt;!channel&gt; &amp; all" in body["text"]
+        assert "<" not in body["text"]  # what a hook says calls nobody
     else:
         assert (body["app"], body["revision"], body["outcome"], body["error_code"]) == (
             "api",
@@ -84,6 +86,7 @@ def test_failure_is_posted_to_a_web_hook_whose_address_is_told_nowhere(host: Hos
             "rolled-back",
             "hook-failed",
         )
+        assert "<!channel> & all" in body["error"]
     assert "T0/secret" not in host.agent("history", "--json").out
 
 
