@@ -415,7 +415,7 @@ def test_killed_at_any_call_the_next_deployment_has_the_same_outputs(host: Host,
     host.configure(hook(host), service="", health='[health]\nstable_for = "0s"\n')
     version(host, "v2.0.0")
     kills = 0
-    for nth in range(1, 200, 2):  # every other call
+    for nth in range(1, 200, 3):  # every third call
         if not kept:
             host.agent("prune", "--cache")
         with Path(os.devnull).open("r+") as nothing:

@@ -38,7 +38,7 @@ deadline = "60s"
 @pytest.mark.parametrize("call", ["connect", "rename", "fsync", "symlink", "unlink"])
 @pytest.mark.parametrize(("restart", "numprocs"), [("rolling", 2), ("restart", 1)])
 def test_killed_at_any_call_the_next_run_ends_well(cold_host: Host, restart: str, numprocs: int, call: str) -> None:
-    """Kill the agent at the first, third, … call of a kind: a connection to supervisor, or a change of the disk."""
+    """Kill the agent at the first, fourth, … call of a kind: a connection to supervisor, or a change of the disk."""
     host = cold_host
     host.services = [fcgi_program(host, numprocs).replace("startsecs=1", "startsecs=0")]
     host.configure(
@@ -50,7 +50,7 @@ def test_killed_at_any_call_the_next_run_ends_well(cold_host: Host, restart: str
     live = host.deploy("v1.0.0").json["release"]
     kills = 0
 
-    for nth, verb in zip(range(1, 1000, 2), cycle(["boot", "deploy"])):
+    for nth, verb in zip(range(1, 1000, 3), cycle(["boot", "deploy"])):
         revision = "v1.1.0" if host.live() == live else "v1.0.0"
         with Path(os.devnull).open("r+") as nothing:
             command = ["release-agent", "deploy", "--force", revision]
