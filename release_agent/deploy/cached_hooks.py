@@ -94,7 +94,7 @@ class _CachedHook:
             self._forget(key)
             return False
         if taken:
-            run.note(lambda: context.journal.hook(run.request.id, "build", hook.run, "did not run: its outputs were kept", ""))
+            run.note(lambda: context.journal.hook(run.request.id, "build", hook.run, "did not run: its outputs were cached", ""))
             context.log.info("hook.cached", stage="build", run=hook.run, makes=self._paths)
         return taken
 

@@ -147,7 +147,7 @@ def test_hosts_that_do_not_say_where_they_are_are_named_all_at_once(service: _Se
     service.host("other-1", url="", environment="live")
     service.shows(4)
 
-    with pytest.raises(Misconfigured, match=f"RPC of 2 hosts of {service.name} is: host-2, host-3$") as refused:
+    with pytest.raises(Misconfigured, match=f"the RPC of 2 hosts of {service.name} is unknown: host-2, host-3$") as refused:
         service.targets(environment="test")
 
     assert refused.value.code == Code.INVENTORY_INVALID

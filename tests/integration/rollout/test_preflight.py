@@ -33,7 +33,7 @@ def test_host_that_is_down_is_found_before_anything_is_changed(fleet: SimulatedR
     allowed = fleet.start("--max-unreachable", "1")
 
     assert refused.code == 40
-    assert "nothing was changed: host-3: Connection refused" in refused.json["error"]["message"]
+    assert "no host was changed: host-3: Connection refused" in refused.json["error"]["message"]
     assert untouched == [OLD] * 5
     assert allowed.code == 42
     assert fleet.live() == [NEW, NEW, OLD, NEW, NEW]
