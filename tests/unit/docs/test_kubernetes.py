@@ -79,8 +79,10 @@ def test_capabilities_are_the_documented_ones() -> None:
     assert capabilities == {"drop": ["ALL"], "add": sorted(documented)}
 
 
-def test_documented_check_of_compose_is_the_readiness_probe() -> None:
-    (example,) = page("docs/guides/containers.md").section("Health checks").examples("yaml")
+def test_documented_checks_of_compose_and_of_an_image_are_the_readiness_probe() -> None:
+    section = page("docs/guides/containers.md").section("Health checks")
+    (compose,), (image,) = section.examples("yaml"), section.examples("dockerfile")
 
-    shown = yaml.safe_load(example)["services"]["api-1"]["healthcheck"]["test"]
-    assert ["sh", "-c", shown] == kubernetes.probe("readinessProbe")
+    of_image = " ".join(image.partition(" CMD \\\n")[2].split())
+    for shown in (yaml.safe_load(compose)["services"]["api-1"]["healthcheck"]["test"], of_image):
+        assert ["sh", "-c", shown] == kubernetes.probe("readinessProbe")
