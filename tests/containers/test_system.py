@@ -140,7 +140,8 @@ def test_component_killed_in_the_middle_is_started_again_with_its_volume_and_the
 
     assert box.live() == (before["api-1"], "passing")
     system.let_go("api-1")
-    eventually(lambda: system.rollout("resume", operator.id).code != 44, "the lock of the killed operator lapses")
+    lapsed = "the lock of the killed operator lapses"
+    eventually(lambda: system.rollout("resume", operator.id).code != 44, lapsed, pause=0.5, looks=800)
     status = system.rollout("status", operator.id).json
     assert (status["phase"], system.live()) == ("completed", everywhere(tag)), json.dumps(status["hosts"])
 
@@ -188,7 +189,8 @@ def test_host_whose_network_is_cut_is_left_behind_and_taken_along_when_it_is_bac
     of_host_b[0].until_done(["deploy"])
 
     assert system.live() == everywhere(tag)
-    eventually(lambda: system.stages(operator.id)["api-2"] == "converged", "the rollout knows that it is back")
+    known = "the rollout knows that it is back"
+    eventually(lambda: system.stages(operator.id)["api-2"] == "converged", known, pause=0.5, looks=800)
 
 
 def test_rollout_goes_on_when_the_leader_of_consul_is_killed(system: System) -> None:

@@ -148,7 +148,8 @@ class Container:
     def until(self, what: str, is_true: Callable[[], object]) -> None:
         """Wait for something; a failure shows its log."""
         try:
-            eventually(is_true, what)
+            # Each look starts programs of the engine: without a pause they would take a processor of their own.
+            eventually(is_true, what, pause=0.5, looks=800)
         except AssertionError:
             sys.stderr.write(f"--- {self.name} ---\n{self.log()[-8000:]}\n")
             raise

@@ -16,14 +16,14 @@ _LOOKS = 3000
 _PAUSE = 0.02
 
 
-def eventually(what: Callable[[], Any], because: str = "") -> Any:
-    """Return the first true answer; fails if there is none in many looks."""
-    pause = threading.Event()
-    for _ in range(_LOOKS):
+def eventually(what: Callable[[], Any], because: str = "", *, pause: float = _PAUSE, looks: int = _LOOKS) -> Any:
+    """Return the first true answer; fails if there is none in many looks. ``pause``: seconds between two of them."""
+    standing = threading.Event()
+    for _ in range(looks):
         answer = what()
         if answer:
             return answer
-        pause.wait(_PAUSE)
+        standing.wait(pause)
     message = f"never came true: {because or what}"
     raise AssertionError(message)
 
