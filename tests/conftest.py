@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # Files with tests that take long, the longest first.
 _LONG = (
-    "test_examples",
     "test_real_hosts",
     "test_operator",
     "test_files",
@@ -31,6 +30,7 @@ _LONG = (
     "test_record",
     "test_rollout_consul",
     "test_sabotage",
+    "test_examples",
 )
 
 
