@@ -1,7 +1,7 @@
 """All errors, each with a message, a hint and a stable code.
 
-The class determines how a run ends: exit code and outcome (docs/reference/exit-and-error-codes.md).
-The code names the cause (docs/reference/exit-and-error-codes.md).
+The class determines how a run ends (exit code and outcome); the code names the cause. Both are listed in
+docs/reference/exit-and-error-codes.md.
 """
 
 from __future__ import annotations

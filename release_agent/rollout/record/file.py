@@ -48,9 +48,8 @@ _NO_ROLLOUT = (ValueError, LookupError, TypeError, AttributeError, OverflowError
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return ``release-agent/rollouts.db`` in ``$XDG_STATE_HOME``, or in ``~/.local/state``."""
     given = environ.get(Variable.XDG_STATE_HOME, "")
-    state = (
-        Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
-    )  # ignore relative ones, as the standard says
+    # The standard says to ignore relative paths.
+    state = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
     return state / "release-agent" / "rollouts.db"
 
 
