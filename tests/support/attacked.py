@@ -61,7 +61,7 @@ path = "{path}/repos/api"
 [[service]]
 name = "web"
 [health]
-deadline = "300ms"
+deadline = "{deadline}"
 stable_for = "1ms"
 [consul]
 {consul}
@@ -79,18 +79,22 @@ class Container:
             "RELEASE_AGENT_CONFIG": str(self.config),
             "SUPERVISOR_SERVER_URL": supervisor_url,
         }
-        self.config.write_text(CONFIG.format(path=self.path, consul=consul))
+        self._configure("60s", consul)
         self.repository = Repository(self.path / "repos" / "api")
         for tag in ("v1.0.0", "v1.1.0"):
             self.repository.commit({"app.py": tag, "release.toml": '[shared]\ndirectories = ["var"]\n'}, tag=tag)
             code, said, wrong = self.run(["deploy"])
             assert code == 0, said + wrong
+        self._configure("300ms", consul)  # what is attacked does not get healthy, and no command waits long for it
         self.live, self.before = (path.name for path in sorted(self.root.glob("releases/*"), reverse=True))
         self.repository.commit({"app.py": "v1.2.0"}, tag="v1.2.0")
         self._kept = self.path / "kept"
         self._kept.mkdir()
         for name in ("root", "repos", self.config.name):
             _copy(self.path / name, self._kept / name)
+
+    def _configure(self, deadline: str, consul: str) -> None:
+        self.config.write_text(CONFIG.format(path=self.path, deadline=deadline, consul=consul))
 
     def run(self, command: list[str], **environment: str) -> tuple[int, str, str]:
         """Run a command to its end, or for as long as it may take; returns its exit code and what it printed."""
