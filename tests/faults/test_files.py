@@ -86,11 +86,14 @@ def state(place: Path) -> dict[str, tuple[float, bytes]]:
 
 
 def broken(attacked: Container, named: str, kinds: Sequence[str], commands: Sequence[str]) -> list[str]:
-    """Return what goes wrong with a place replaced by each kind, for each command."""
+    """Return what goes wrong with a place replaced by each kind, for every other command.
+
+    Which commands these are alternates with the kind and with the place: over all places each command meets each kind.
+    """
     found = []
-    for kind in kinds:
+    for number, kind in enumerate(kinds, sum(named.encode())):
         attack(attacked, named, kind)
-        for name in commands:
+        for name in commands[number % 2 :: 2]:
             if name in CHANGING:
                 attack(attacked, named, kind)
             wrong = attacked.wrong_with(COMMANDS[name])

@@ -174,6 +174,15 @@ def _agent(cluster: ConsulCluster, address: str = ADDRESS, **environ: str) -> Co
     return ConsulAgent(config.consul, config.app, cluster.environment | environ)
 
 
+def is_reached(agent: ConsulAgent) -> bool:
+    """Tell whether the agent reaches Consul."""
+    try:
+        agent.reachable()
+    except ConsulError:
+        return False
+    return True
+
+
 # Rights
 
 
@@ -348,12 +357,8 @@ def test_variables_mean_what_they_mean_to_hashicorps_own_tool(
     asked = [binary(), "catalog", "datacenters"]
     theirs = subprocess.run(asked, capture_output=True, text=True, check=False, env=clean_environment() | given)
 
-    try:
-        _agent(cluster, **given).reachable()
-    except ConsulError:
-        ours = False
-    else:
-        ours = True
+    # A busy machine may take longer to answer than the agent waits; one that is meant to refuse does so each time.
+    ours = any(is_reached(_agent(cluster, **given)) for _ in range(5))
 
     assert (theirs.returncode == 0, ours) == (reached, reached), theirs.stderr
 

@@ -181,14 +181,14 @@ def assert_no_socket_is_held(host: Host) -> None:
 
 @pytest.mark.parametrize("sick", [False, True], ids=["finished", "put back"])
 def test_killed_after_any_change_of_several_services_the_next_run_ends_well(several: Host, *, sick: bool) -> None:
-    """Kill the agent when supervisor has done the first, second, … thing that it was asked to do.
+    """Kill the agent when supervisor has done the first, third, … thing that it was asked to do.
 
     Only these calls change the services. Between two of them the agent looks and waits: a kill there leaves the same.
     A sick release is found out by the last of the services, when all others run it; that takes supervisor some seconds
-    each time, hence only every third change.
+    each time, hence only every fourth change.
     """
     host = several
-    for nth, verb in zip(range(1, 200, 3 if sick else 1), cycle(["boot", "deploy"])):
+    for nth, verb in zip(range(1, 200, 4 if sick else 2), cycle(["boot", "deploy"])):
         revision = "v1.2.0" if sick else other_revision(host)
         host.rpc.saboteur.kills(nth, CHANGES, str(host.root / ".release-agent" / "lock"))
         code = host.deploy(revision).code

@@ -15,7 +15,7 @@ from support.repositories import source_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-RELEASES = 12
+RELEASES = 8
 
 
 @pytest.fixture(scope="module")

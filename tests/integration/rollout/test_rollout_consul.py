@@ -250,21 +250,21 @@ def test_fleet_that_is_frozen_in_consul_is_deployed_to_from_no_machine(listed: _
     frozen = listed.rollout("freeze", listed.service, "test", "the database moves", "--until", "2h")
     assert consul.record(f"{listed.place}/frozen")["why"] == "the database moves", frozen
 
-    refused = listed.run(listed.find())
+    refused = listed.run(listed.find("--bake", "0"))
     assert (refused.code, refused.json["error"]["code"]) == (12, "frozen")
     assert listed.live() == [OLD] * 3
 
     listed.rollout("unfreeze", listed.service, "test")
-    assert listed.run(listed.find()).code == 0
+    assert listed.run(listed.find("--bake", "0")).code == 0
 
 
 def test_freeze_that_somebody_wrote_by_hand_into_consul_can_be_ended(listed: _Listed, consul: ConsulProcess) -> None:
     consul.put(f"/v1/kv/{listed.place}/frozen", ["until Monday"])
 
-    assert listed.run(listed.find()).json["error"]["code"] == "record-unreachable"
+    assert listed.run(listed.find("--bake", "0")).json["error"]["code"] == "record-unreachable"
     assert listed.live() == [OLD] * 3
     assert listed.rollout("unfreeze", listed.service, "test").code == 0
-    assert listed.run(listed.find()).code == 0
+    assert listed.run(listed.find("--bake", "0")).code == 0
 
 
 def test_fleet_does_not_follow_a_canary_unless_that_is_asked_for(listed: _Listed, consul: ConsulProcess) -> None:
