@@ -62,6 +62,14 @@ class Picture:
         for number, line in enumerate(lines, 1):
             self.text(x + width / 2, baseline + 16 * number + 1, line, room=width)
 
+    def words(self, look: str, box: tuple[float, float, float, float], *lines: str) -> None:
+        """Draw a card that has no heading."""
+        x, y, width, height = box
+        self._box(look, *box)
+        baseline = y + (height - 16 * len(lines)) / 2 + _SIZES[""]
+        for number, line in enumerate(lines):
+            self.text(x + width / 2, baseline + 16 * number, line, room=width)
+
     def steps(self, cards: Iterable[Sequence[str]], x: float, y: float, size: tuple[float, float], gap: float) -> None:
         """Draw cards of one size beside each other, each with its look and its words, and arrows between them."""
         width, height = size
