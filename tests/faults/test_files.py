@@ -135,8 +135,8 @@ def test_place_below_a_mount_is_no_bug_and_files_of_others_stay(attacked: Contai
         (others / name).parent.mkdir(parents=True, exist_ok=True)
         (others / name).write_text("precious")
     there = attacked.path / place.format(live=attacked.live, before=attacked.before)
-    for kind in MOUNTS:
-        for name in COMMANDS:
+    for number, kind in enumerate(MOUNTS, sum(place.encode())):
+        for name in list(COMMANDS)[number % 2 :: 2]:
             attacked.put_back("root")
             with mounted(there, kind, others):
                 wrong = attacked.wrong_with(COMMANDS[name])

@@ -49,7 +49,9 @@ def test_no_request_is_lost_by_a_release_that_cannot_start(listening: Host) -> N
         ran = listening.deploy("v2.0.0")
         eventually(lambda: load.answers[-1] == "v1.0.0", "the release before answers")
 
-    assert (ran.code, ran.json["error"]["code"]) == (20, "crash-looping")
+    assert ran.code == 20
+    # On a busy machine supervisor has given up the program before the agent sees it start again.
+    assert ran.json["error"]["code"] in ("crash-looping", "restart-failed")
     assert load.lost == []
 
 
