@@ -21,7 +21,7 @@ from support.repositories import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Files with tests that take long, the longest first.
+# Files with tests that take long, the longest first; the examples last, after the images of the scenes were built.
 _LONG = (
     "test_real_hosts",
     "test_operator",

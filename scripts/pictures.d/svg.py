@@ -59,16 +59,13 @@ class Picture:
         high = _SIZES["head"] + 16 * len(lines)
         baseline = y + (height - high) / 2 + _SIZES["head"] - 2
         self.text(x + width / 2, baseline, head, "head", room=width)
-        for number, line in enumerate(lines, 1):
-            self.text(x + width / 2, baseline + 16 * number + 1, line, room=width)
+        self._lines(box, baseline + 17, lines)
 
     def words(self, look: str, box: tuple[float, float, float, float], *lines: str) -> None:
         """Draw a card that has no heading."""
-        x, y, width, height = box
+        _, y, _, height = box
         self._box(look, *box)
-        baseline = y + (height - 16 * len(lines)) / 2 + _SIZES[""]
-        for number, line in enumerate(lines):
-            self.text(x + width / 2, baseline + 16 * number, line, room=width)
+        self._lines(box, y + (height - 16 * len(lines)) / 2 + _SIZES[""], lines)
 
     def steps(self, cards: Iterable[Sequence[str]], x: float, y: float, size: tuple[float, float], gap: float) -> None:
         """Draw cards of one size beside each other, each with its look and its words, and arrows between them."""
@@ -105,6 +102,11 @@ class Picture:
             f"<style>{_STYLE}{_dress(light=True)}\n@media (prefers-color-scheme: dark) {{\n{_DARK}\n{_dress(light=False)}\n}}\n"
             f"</style>\n<defs>{_TIP}</defs>\n{body}\n</svg>\n"
         )
+
+    def _lines(self, box: tuple[float, float, float, float], baseline: float, lines: Sequence[str]) -> None:
+        x, _, width, _ = box
+        for number, line in enumerate(lines):
+            self.text(x + width / 2, baseline + 16 * number, line, room=width)
 
     def _box(self, look: str, x: float, y: float, width: float, height: float) -> None:
         self._parts.append(f'<rect class="{look}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"/>')

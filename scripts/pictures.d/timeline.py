@@ -29,7 +29,6 @@ _HOOKS = (
     (8, 0, "after_deploy"),
     (9, 1, "after_failure"),
 )
-_REFUSED = f"Exit {Exit.REFUSED} or {Exit.FAILED} ({Exit.CANCELLED}: cancelled)"
 # The first and the last phase, and what is true if a step there fails.
 _FAILS = (
     (
@@ -54,9 +53,8 @@ _KILLED = (
 )
 _TITLE = "The timeline of a deployment"
 _DESCRIPTION = f"""The phases of a deployment are resolve, plan, build, sync, rehearse, publish, restart, health, report and
-prune.
-Hooks run between them: build after the phase build, before_publish after sync, after_publish after the swap of
-current, before_stop and after_start around the restart of each process, after_deploy when all are healthy, and
+prune. Hooks run between them: build after the phase build, before_publish after sync, after_publish after the swap
+of current, before_stop and after_start around the restart of each process, after_deploy when all are healthy, and
 after_failure at the end of a run that failed. A failure before publish ends with exit {Exit.REFUSED} or
 {Exit.FAILED}, and the old release runs on; a migration that ran stays. A failure from publish to after_deploy
 is rolled back (exit {Exit.ROLLED_BACK}), or ends with {Exit.ROLLBACK_FAILED} if the release before is not
@@ -83,7 +81,7 @@ def draw() -> str:
     picture = Picture(456, _TITLE, _DESCRIPTION, width=1122)
     picture.text(_x(0), 28, "Hooks", "label")
     for phase, row, name in _HOOKS:
-        middle, wide, top = _x(phase) - _GAP / 2, 10 * len(name) * 0.78 + 16, 16 + 40 * row
+        middle, wide, top = _x(phase) - _GAP / 2, 8 * len(name) + 16, 16 + 40 * row
         picture.card("zone", (middle - wide / 2, top, wide, 26), name)
         picture.arrow((middle, top + 27), (middle, _TOP + _HIGH / 2 - 6))
     picture.steps(_PHASES, _LEFT, _TOP, (_WIDE, _HIGH), _GAP)

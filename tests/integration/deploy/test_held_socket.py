@@ -50,7 +50,8 @@ def test_no_request_is_lost_by_a_release_that_cannot_start(listening: Host) -> N
         eventually(lambda: load.answers[-1] == "v1.0.0", "the release before answers")
 
     assert ran.code == 20
-    # On a busy machine supervisor has given up the program before the agent sees it start again.
+    # If the program ends before supervisor has answered the call to start it, that call fails: restart-failed
+    # (supervisor/rpcinterface.py, startProcess).
     assert ran.json["error"]["code"] in ("crash-looping", "restart-failed")
     assert load.lost == []
 
