@@ -52,10 +52,12 @@ def _placed(host: Host, text: str) -> str:
 
 
 @cache
-def _pair(_port: int) -> int:
-    """Return what the numbers of two free ports begin with; for the host that has this port."""
+def _pair(port: int) -> int:
+    """Return what the numbers of two free ports begin with; for the host that will listen on this port itself."""
     while True:
         beginning = free_port() // 100
+        if beginning == port // 100:
+            continue
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", beginning * 100))
             other.bind(("127.0.0.1", beginning * 100 + 1))
