@@ -121,15 +121,19 @@ class SupervisorServices:
 
     def stop(self, process: Process) -> None:
         """Ask supervisor to stop a process, which may already have stopped; raises Unhealthy (restart-failed)."""
-        self._change("stopProcess", process, allowed=FaultCode.NOT_RUNNING)
+        self._change("stopProcess", process, allowed=(FaultCode.NOT_RUNNING,))
 
     def start(self, process: Process) -> None:
-        """Ask supervisor to start a process, which may already run; raises Unhealthy (restart-failed)."""
-        self._change("startProcess", process, allowed=FaultCode.ALREADY_STARTED)
+        """Ask supervisor to start a process, which may already run; raises Unhealthy (restart-failed).
+
+        The process may also have ended again, or supervisor could not fork. Supervisor then tries again, and the proof of the
+        release sees the result.
+        """
+        self._change("startProcess", process, allowed=(FaultCode.ALREADY_STARTED, FaultCode.SPAWN_ERROR))
 
     def signal(self, process: Process, signal: Signals) -> None:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""
-        self._change("signalProcess", process, str(int(signal)), allowed=FaultCode.NOT_RUNNING)
+        self._change("signalProcess", process, str(int(signal)), allowed=(FaultCode.NOT_RUNNING,))
 
     def _programs_of(self, service: str) -> list[dict[str, Any]]:
         return [program for program in self.programs() if program["group"] == service]
@@ -154,12 +158,12 @@ class SupervisorServices:
         process: Process,
         argument: object = False,  # noqa: FBT002 - XML-RPC: wait=False
         *,
-        allowed: FaultCode,
+        allowed: Collection[FaultCode],
     ) -> None:
         try:
             self._rpc(method, process.full_name, argument)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode != allowed:
+            if fault.faultCode not in allowed:
                 raise Unhealthy(
                     Code.RESTART_FAILED,
                     f"supervisor could not {method.removesuffix('Process')} {process.full_name}: {fault.faultString}",

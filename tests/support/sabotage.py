@@ -14,6 +14,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import pytest
+
     from support.host import Host
 
 
@@ -43,8 +45,8 @@ READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
 LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
 
 # It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone; or the n-th call of some methods is
-# the last that its caller sees, the run that holds the lock.
-SABOTEUR = """\
+# the last that its caller sees, the run that holds the lock; or the next start of a service answers when it has ended again.
+_SABOTEUR = """\
 import gc, importlib, json, os, signal, sys
 from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
@@ -87,6 +89,16 @@ class Saboteur:
             reap(*arguments, **named)
         kept.extend([(self._supervisord, "reap", reap), (process.config, "command", process.config.command)])
         self._supervisord.reap, process.config.command = late, command
+        return True
+    def outruns(self, service):
+        process = self._supervisord.process_groups[service].processes[service]
+        spawn = process.spawn
+        def spawned():
+            process.spawn = spawn
+            pid = spawn()
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            return pid
+        process.spawn = spawned
         return True
     def fails(self, place):
         self._put(place, failing)
@@ -132,10 +144,18 @@ class Saboteur:
 def make_rpcinterface(supervisord, **settings):
     return Saboteur(supervisord)
 """
-SECTIONS = """\
+_SECTIONS = """\
 [rpcinterface:saboteur]
 supervisor.rpcinterface_factory = saboteur:make_rpcinterface
 """
+
+
+def let_in(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load the saboteur in the supervisord that the host starts next: ``host.rpc.saboteur``."""
+    (host.path / "saboteur.py").write_text(_SABOTEUR)
+    monkeypatch.setenv("PYTHONPATH", str(host.path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    host.services.append(_SECTIONS)
 
 
 def pid_of(host: Host) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.fcgi import SERVER, fcgi_program, processes, refusal, rehearsals
-from support.sabotage import SABOTEUR, SECTIONS
+from support.sabotage import let_in
 from support.servers import free_port
 from support.tracing import killed_at
 from support.waiting import eventually
@@ -134,14 +134,12 @@ def configure(host: Host, before_stop: str = "true", after_start: str = "true", 
 def several(cold_host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host with services of every kind; v1.0.0 is live, v1.1.0 is as good, and v1.2.0 sick."""
     host = cold_host
-    (host.path / "saboteur.py").write_text(SABOTEUR)
-    monkeypatch.setenv("PYTHONPATH", str(host.path))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     held = fcgi_program(host).replace("program:web", "program:held").replace(f":{host.port}", f":{free_port()}")
     quick = [each.replace("startsecs=1", "startsecs=0") for each in (fcgi_program(host, 2), held, host.service("db", "idle.py"))]
     # Where the machine is busy, Python needs more than a second to notice a signal, or an import that fails.
     patient = host.service("reloads", "reloads.py").replace("retries=1", "retries=0").replace("startsecs=1", "startsecs=3")
-    host.services = [*quick, patient, SECTIONS]
+    host.services = [*quick, patient]
+    let_in(host, monkeypatch)
     configure(host)
     code = {"web.py": SERVER, "idle.py": RELOADING, "reloads.py": RELOADING, "release.toml": ""}
     host.repository.release("v1.0.0", **code)

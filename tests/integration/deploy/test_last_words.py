@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.sabotage import let_in
+
 if TYPE_CHECKING:
     from support.host import Host
 
@@ -50,6 +52,25 @@ def test_release_that_crashes_a_little_later_each_time_is_rolled_back_with_its_l
     assert "ModuleNotFoundError: No module named 'late'" in error["output"].splitlines()[-2:]  # it may have been started again
     assert "last output of web:\n  " in error["message"]
     assert host.history()[0]["error"]["output"] == error["output"]
+    assert host.serves() == "v1.1.0"
+
+
+def test_program_that_ends_before_supervisor_has_answered_to_its_start_is_rolled_back_with_its_last_words(
+    cold_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = cold_host
+    let_in(host, monkeypatch)
+    host.start()
+    host.repository.release("v1.1.0")
+    assert host.deploy().code == 0
+    host.repository.release("v1.2.0", **{"web.py": "import no_such_module\n"})
+    host.rpc.saboteur.outruns("web")
+
+    ran = host.deploy()
+
+    error = ran.json["error"]
+    assert (ran.code, error["code"]) == (20, "crash-looping")
+    assert "No module named 'no_such_module'" in error["output"]
     assert host.serves() == "v1.1.0"
 
 

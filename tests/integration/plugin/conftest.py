@@ -5,11 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.sabotage import (
-    LONGEST_WAIT,
-    SABOTEUR,
-    SECTIONS,
-)
+from support.sabotage import LONGEST_WAIT, let_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +24,9 @@ def _nobody_waits_forever() -> Iterator[None]:
 @pytest.fixture
 def sabotaged(cold_host: Host, _nobody_waits_forever: None, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A container with a saboteur in its supervisord, no service, and one release live."""
-    (cold_host.path / "saboteur.py").write_text(SABOTEUR)
-    monkeypatch.setenv("PYTHONPATH", str(cold_host.path))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    let_in(cold_host, monkeypatch)
     cold_host.repository.release("v1.0.0")
     cold_host.repository.release("v1.1.0")
-    cold_host.services.append(SECTIONS)
     cold_host.configure(service="")
     cold_host.start()
     assert cold_host.deploy("v1.1.0").code == 0

@@ -14,6 +14,7 @@ from release_agent.services.faults import FaultCode
 from release_agent.services.rpc import Rpc
 from release_agent.services.supervisor import SupervisorServices
 from support.host import Host, eventually
+from support.sabotage import failing_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,19 @@ def test_a_process_that_supervisor_gave_up_says_why(services: SupervisorServices
 
     seen = eventually(lambda: (seen := services.look(crashing)) and seen.hopeless and seen, "it is given up")
     assert (seen.state, seen.pid, seen.why) == ("FATAL", 0, "Exited too quickly (process log may have details)")
+
+
+def test_a_process_that_supervisor_cannot_fork_is_left_to_supervisors_next_try(
+    services: SupervisorServices, host_of_module: Host
+) -> None:
+    process = web(services)[0]
+
+    with failing_calls(host_of_module, "-e", "inject=clone,clone3,fork,vfork:error=EAGAIN"):
+        services.start(process)
+        why = eventually(lambda: (seen := services.look(process)) and seen.why, "supervisor says why")
+
+    assert why == "Too many processes in process table to spawn '0'"
+    eventually(lambda: (seen := services.look(process)) and seen.running, "it runs")
 
 
 def test_how_long_a_group_takes_comes_from_its_programs(services: SupervisorServices) -> None:
