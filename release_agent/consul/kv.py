@@ -52,11 +52,11 @@ class KeyValueStore:
         return self._understood(lambda: read_entry(self._client, key))
 
     def tree(self, prefix: str) -> list[Entry]:
-        """Return the keys under a prefix that the token may read; Consul hides the other keys; get() raises for them."""
+        """Return the keys under a prefix that the token may read. Consul hides the other keys; get() raises for them."""
         return self._understood(lambda: _entries(self._client.get_indexed(_path(prefix), recurse=1) or ()))
 
     def folders(self, prefix: str) -> list[str]:
-        """Return the part after ``prefix``, which ends with a slash, and before the next slash of every key under it."""
+        """Return the names directly below ``prefix``, which ends with a slash: of keys, and of folders."""
         found = self._understood(lambda: _texts(self._client.get_indexed(_path(prefix), keys=1, separator="/") or []))
         if not found:
             self.get(prefix)  # raises if the token may not read it; the list would only be empty

@@ -1,6 +1,6 @@
-"""Report a run to Consul: the service, its health check and the host's record. Consul never decides a run nor delays it.
+"""Report a run to Consul: the service, its health check and the host's record. Consul never decides the outcome of a run.
 
-One thread talks to Consul. A run waits for it for at most BUDGET seconds in
+One thread talks to Consul. A run waits for Consul for at most BUDGET seconds in
 total. Reports that are not sent by then stay in the journal.
 """
 
@@ -201,5 +201,5 @@ class _Worker:
 def _show(agent: ConsulAgent, release: Release | None, health: Health, ttl: float) -> None:
     agent.register(release, health, ttl)
     if not agent.update(release, health):
-        message = "Consul does not know its new check"
+        message = "Consul does not know the check that was just registered"
         raise ConsulError(message)

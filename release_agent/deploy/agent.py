@@ -99,8 +99,8 @@ class Agent:
     def start(self, request: Request, trouble: Failed) -> tuple[Record, bool]:
         """Start and prove the live release; returns whether it is healthy.
 
-        ``trouble``: why the lock or the journal is not usable; so this writes nothing into the root.
-        It is raised if no release is live, or only a failed one.
+        ``trouble``: the error of an unusable lock or journal; this raises it if no release is live, or only a failed one.
+        It writes nothing into the root.
         """
         store = self._context.store
         live = store.current() or store.unnoted()

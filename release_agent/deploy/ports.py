@@ -77,8 +77,9 @@ class Source(Protocol):
         """Return bytes and files of a release."""
 
     def difference(self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]) -> Difference | None:
-        """Return the difference between two releases; None if one cannot be made of the other's files; raises Refused.
+        """Return the difference between two releases; raises Refused.
 
+        Returns None if the files of the older one cannot become those of the newer one.
         ``into``: the place of each repository in the older one.
         """
 
@@ -312,7 +313,7 @@ class HookRunner(Protocol):
 class Services(Protocol):
     """The processes under supervisor, one at a time; every call may raise SupervisorGone.
 
-    Stopping and starting only start here: the caller looks until they are done.
+    stop() and start() return before the process has stopped or started: the caller looks until it has.
     """
 
     def check(self, services: Sequence[Service]) -> None:

@@ -48,7 +48,7 @@ class Poll:
             self._log.info("poll.fired", revision=target.revision)
 
     def _say(self, why: str) -> None:
-        """Log the obstacle to a deployment, once."""
+        """Log the reason why there is no deployment, unless it was the last one logged."""
         if why != self._said:
             self._said = why
             self._log.warning("poll.refused", why=why)

@@ -29,7 +29,7 @@ class Sickness:
     since: float | None = None
 
     def after(self, live: Release, now: float, *, failing: bool) -> Sickness:
-        """Count one more look: only a failing probe makes a release unhealthy, not a stopped service."""
+        """Count one more look: only a failing probe starts the time, not a stopped service."""
         published = publication_of(live)
         if not failing:
             return Sickness(published)

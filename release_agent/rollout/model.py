@@ -255,7 +255,8 @@ def same_supervisor(hosts: Sequence[str]) -> Misconfigured:
     return Misconfigured(
         Code.INVENTORY_INVALID,
         f"several hosts are the same supervisor: {', '.join(hosts)}",
-        hint='give each its own url, rpc_url in its [app], or in a maestro file its own port "supervisor", or name the host once',
+        hint="name each host once, or give it an address of its own: `url` in fleet.toml, `rpc_url` in its [app], "
+        "or the port `supervisor` in a maestro-ng file",
     )
 
 

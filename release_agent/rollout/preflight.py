@@ -107,7 +107,10 @@ class Preflight:
         await self._ask("status", [host for host in hosts if host.code == Code.HOST_BUSY], ask)
 
     async def check(self, hosts: Sequence[Host], revision: str, found: PreflightResult) -> None:
-        """Ask hosts for the changes of the revision; raises Refused if all of an application refuse it, or its commits differ."""
+        """Ask hosts for the changes of the revision.
+
+        Raises Refused if all reachable hosts of an application refuse the revision, or if its commits differ between hosts.
+        """
         answers: dict[str, dict[str, Any]] = {}
         refusals: dict[str, HostError] = {}
 

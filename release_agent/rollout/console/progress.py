@@ -30,7 +30,7 @@ class Progress:
     """The progress of a rollout. It looks at all hosts once; after that an event costs the same for any number of them."""
 
     def __init__(self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0) -> None:
-        """Start at the rollout's current state, after so many seconds; ``now``: a monotonic clock."""
+        """Start at the rollout's current state, ``elapsed`` seconds after its start; ``now``: a monotonic clock."""
         self.rollout = rollout
         self._now = now
         self._progressed = now()
@@ -95,7 +95,7 @@ class Progress:
         return flat(text.named(self.rollout, host))
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
-        """Return as many rows as fit, the newest first, failures before all, and the number of the others."""
+        """Return as many rows as fit, failures first, then the newest, and the number of the others."""
         failed, going, more = fitting(self._rows[True], self._rows[False], room, "in flight")
         said = [(row, flat(text.cause(row.host))) for row in failed]
         return [*said, *((row, self._countdown(row)) for row in going)], more
@@ -123,7 +123,7 @@ class Progress:
             deadline = rollout.options.progress_deadline
             left = deadline - (now - max(self._progressed, until))
             if left <= deadline * _SHORT:
-                notes.append(f"no host became healthy for {deadline - left:.0f} s; it stops in {max(0.0, left):.0f} s")
+                notes.append(f"no host became healthy for {deadline - left:.0f} s; the rollout stops in {max(0.0, left):.0f} s")
         notes += [self._doing] if self._doing else []
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 

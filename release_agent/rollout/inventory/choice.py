@@ -74,7 +74,7 @@ def _check(choice: InventoryChoice) -> None:
             raise Misconfigured(
                 Code.INVENTORY_INVALID,
                 f"--{name} chooses among the hosts of --{inventory}, which is not given",
-                hint="--limit chooses among any hosts: by name, service=PATTERN or zone=PATTERN",
+                hint="use --limit: it chooses among hosts of any source, by name, service=PATTERN or zone=PATTERN",
             )
 
 
@@ -84,7 +84,7 @@ def _all(
     if fleet:
         return list(fleet.targets)
     if choice.maestro:
-        from release_agent.rollout.inventory import maestro  # a template engine
+        from release_agent.rollout.inventory import maestro  # imports a template engine
 
         return maestro.read(Path(choice.maestro), choice.services, environ=environ)
     if choice.consul:

@@ -28,7 +28,7 @@ def too_many_lost(rollout: Rollout) -> str:
     groups = {f"wave {rollout.wave + 1}": waves[rollout.wave]} if waves else {}
     groups |= {one.name: [host for host in rollout.hosts.values() if host.app == one.name] for one in rollout.applications}
     lost = next((name for name, hosts in groups.items() if all_lost(hosts)), "")
-    return f"no host of {lost} took it and stayed healthy" if lost else ""
+    return f"no host of {lost} took the revision and stayed healthy" if lost else ""
 
 
 def _cannot_stage(rollout: Rollout) -> str:

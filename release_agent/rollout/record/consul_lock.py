@@ -46,7 +46,7 @@ class FleetLocks:
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE,
             f"Consul does not give the lock {', '.join(self._keys)}, although nobody holds it",
-            hint="try again",
+            hint="run the command again",
         )
 
     def renew(self) -> None:

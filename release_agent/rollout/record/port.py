@@ -100,11 +100,11 @@ def most_kept(sizes: Sequence[int]) -> int:
 def locked(app: str, environment: str, holder: Holder | None) -> Locked:
     """Make the error for a fleet whose lock another process holds; None: an unknown holder."""
     if holder is None:
-        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is being run", hint="try again when it has ended")
+        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is running", hint="try again when it has ended")
     return Locked(
         Code.LOCKED,
-        f"rollout {holder.id} of {app} {holder.revision} in {environment} is being run by {holder.who}, since {holder.since}",
-        hint=f"`release-agent rollout status {holder.id}` (--consul, if it was started so) shows its progress",
+        f"rollout {holder.id} of {app} {holder.revision} in {environment} is running, by {holder.who}, since {holder.since}",
+        hint=f"show its progress with `release-agent rollout status {holder.id}`; add --consul if it was started with Consul",
     )
 
 
