@@ -33,7 +33,7 @@ class ConsulClient:
         self._environ = environ
         self._timeout = timeout
         self._deadline = Deadline()
-        self._client: Any = None  # of py-consul; replaced after a transport error
+        self._client: Any = None  # py-consul's client; replaced after a transport error
 
     def reachable(self) -> None:
         """Raise ConsulError if the agent does not answer or knows no leader."""
@@ -131,7 +131,7 @@ def _reader(*, indexed: bool = False) -> Callable[[Any], Any]:
 
 
 def _refuse_strangers(answer: Response, **_: object) -> None:
-    """Raise ConsulError for a redirection, which would get the token, and for a web page, which would count as success."""
+    """Raise ConsulError for a redirection, which would get the token, or a web page, which would count as success."""
     if answer.is_redirect or answer.headers.get("Content-Type", "").startswith("text/html"):
         message = f"the answer is not from a Consul agent: {answer.status_code} {answer.reason}"
         raise ConsulError(message)

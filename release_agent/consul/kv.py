@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TTL = 15  # seconds that a session lives unless it is renewed; Consul may take twice as long to end it
 MOST_OPERATIONS = 64  # Consul's limit for one transaction
-MOST_BYTES = 400_000  # of the values of a transaction; Consul's limit is 512 KB of JSON
+MOST_BYTES = 400_000  # bytes of the values of a transaction; Consul's limit is 512 KB of JSON
 _DENIED = "Permission denied"
 T = TypeVar("T")
 # Errors from reading an unexpected answer of Consul, or an unexpected value of a key.

@@ -96,7 +96,7 @@ class ConsulReporter:
             self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
-        sent: dict[int, str] = {}  # with the warning for each
+        sent: dict[int, str] = {}  # the warning for each sent report
         error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
         for why in filter(None, sent.values()):
             self._log.warning("report.replaced", why=why)
@@ -172,7 +172,7 @@ class _Worker:
             return f"no answer within {timeout:.1f} s"
 
     def _work(self) -> None:
-        self._agent.warm_up()  # while the main thread waits for git
+        self._agent.warm_up()  # as long as the main thread waits for git
 
         while True:
             try:

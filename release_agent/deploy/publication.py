@@ -85,7 +85,7 @@ class Publication:
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
-        # A staged release, or a failed one in another try, needs a proof, and recovery rolls back a failed one.
+        # A staged release needs a proof, and so does a failed one in another try. Recovery would roll back a failed one.
         state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
         self._release = replace(self._release, state=state, previous=previous, published_at=timestamp(), by=self._run.record.by)
         with self._run.phase("publish"):

@@ -98,7 +98,7 @@ class Monitor:
             yield
         finally:
             over.set()
-            thread.join()  # or the last verdict might come after the new one
+            thread.join()  # otherwise the last verdict might come after the new one
 
     def _look(self, live: Release | None) -> tuple[Look | None, Health]:
         """Look once; returns no Look if no release is live or supervisor does not answer, which is no reason to roll back."""

@@ -33,7 +33,7 @@ class Poll:
             target = self._watched.target()
             with self._journal() as journal:
                 tried, frozen = journal.was_tried(target.commits), journal.frozen()
-        except (ReleaseError, OSError) as error:  # such as a full /tmp: the next look may succeed
+        except (ReleaseError, OSError) as error:  # for example a full /tmp: the next look may succeed
             self._say(str(error))
             return
         if tried:

@@ -81,7 +81,7 @@ class HealthWatch:
             return False
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return False
-        if journal.is_taken_back(*self._sickness.of):  # by an earlier monitor process
+        if journal.is_taken_back(*self._sickness.of):  # an earlier monitor process fired the rollback
             return False
         refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:

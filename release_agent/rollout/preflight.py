@@ -54,12 +54,12 @@ class Asking:
     """The progress of preflight with one question to many hosts. It changes with each answer."""
 
     fleet: int = 0  # hosts of the rollout
-    widest: int = 0  # characters of the longest name among them
-    what: str = "status"  # or "check": the changes of the revision
+    widest: int = 0  # characters of the longest name of a host
+    what: str = "status"  # the question: "status", or "check" for the changes of the revision
     hosts: int = 0  # number of hosts for the question
     asked: int = 0  # number of hosts that have answered or are given up
     waiting: dict[str, Host] = field(default_factory=dict)  # hosts without an answer
-    troubled: dict[str, Host] = field(default_factory=dict)  # by any question so far
+    troubled: dict[str, Host] = field(default_factory=dict)  # hosts in trouble after any question so far
 
 
 class Preflight:

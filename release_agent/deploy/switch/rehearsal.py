@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from release_agent.health import Process, Rehearsed
     from release_agent.model import Release
 
-_NAME = "release-rehearsal"  # of the copy, for the plugin
+_NAME = "release-rehearsal"  # the plugin's name for the copy
 _POLL = 0.05
 _STOP_MARGIN = 10.0  # seconds, above the program's own stopwaitsecs
 _HINT = (

@@ -23,7 +23,7 @@ _DOING = {
     "gate.started": "the gate judges wave {wave}",
     "verification.started": "the last look: hosts report their live release ({hosts})",
 }
-_SHORT = 0.25  # of the progress deadline; from then on the picture counts it down
+_SHORT = 0.25  # part of the progress deadline; the picture counts down the last part
 
 
 class Progress:
@@ -36,8 +36,8 @@ class Progress:
         self._progressed = now()
         self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
-        self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
-        self._bake = (0.0, 0)  # its end, its number of hosts
+        self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # hosts in trouble, hosts in flight; the newest last
+        self._bake = (0.0, 0)  # the end of the bake, and its number of hosts
         self._away = self._heard = self._stopping = self._doing = ""
         self._took = (0, 0.0)  # number of finished hosts during the watch, and the sum of their seconds
         self.counts: Counter[HostStage] = Counter()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
-_MOST_JOINED = 3  # applications of one wave
+_MOST_JOINED = 3  # applications of one wave to name
 _SHORT = 12
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIRST_CONTACT = 30.0  # seconds of tries for a host that never answered
 PASSING = 15.0  # seconds for temporary trouble before any change: a locked journal, another check
 _LONGEST_PHASE = 100  # characters of its name that are kept
-_RECENT = 20  # of a history: enough to find a run that was just started
+_RECENT = 20  # entries of a history: enough to find a run that was just started
 _ALL = 1000  # the plugin's maximum, because others may have deployed since
 
 

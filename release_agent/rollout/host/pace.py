@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 _FIRST_POLL, _LAST_POLL, _POLL_PART = 0.25, 5.0, 0.15  # seconds, and a part of the elapsed time
-_EARLY_POLL = 1.0  # while only a failure is expected
-_DUE_POLL, _DUE_POLL_PART = 0.1, 0.1  # around the expected time
-_DUE = 0.95  # of the shortest time that another host took
+_EARLY_POLL = 1.0  # seconds, as long as only a failure is expected
+_DUE_POLL, _DUE_POLL_PART = 0.1, 0.1  # the same, around the expected time
+_DUE = 0.95  # part of the shortest time that another host took
 
 
 class Pace:

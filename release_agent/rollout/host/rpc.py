@@ -84,7 +84,7 @@ class Remote:
             raise Unreachable(str(error), passing=error.passing) from error
         except TimeoutError as error:
             message = f"no answer within {self._timeout:g} s"
-            raise Unreachable(message, passing=True) from error  # also of a connection, if the queue of waiting ones is full
+            raise Unreachable(message, passing=True) from error  # or the host's queue of new connections is full
         except (OSError, EOFError) as error:
             _refuse_own_fault(error)
             raise Unreachable(_words(error), passing=heard) from error

@@ -27,11 +27,11 @@ class InventoryChoice:
     consul: str = ""  # a service of Consul's catalog
     fleet: str = ""  # the path of a fleet.toml
     maestro: str = ""  # the path of a maestro-ng file
-    services: Sequence[str] = ()  # of the maestro file
-    environment: str = ""  # in Consul, as the next two
+    services: Sequence[str] = ()  # services of the maestro-ng file
+    environment: str = ""  # for hosts from Consul, as the next two
     tags: Sequence[str] = ()
     meta: Sequence[str] = ()  # KEY=VALUE
-    limit: Sequence[str] = ()  # patterns
+    limit: Sequence[str] = ()  # patterns, as in ``exclude``
     exclude: Sequence[str] = ()
 
     @property

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 PORT = 9001
-NAMES = ("supervisor", "rpc")  # of the port of supervisord's RPC, with any number
+NAMES = ("supervisor", "rpc")  # names for the port of supervisord's RPC, whatever its number
 
 _PACKAGES = {"jinja2": "Jinja2", "yaml": "PyYAML"}
 # Schema 1, maestro's default, differs only in `volumes`, which are not read here. maestro takes the last one for 2.

@@ -65,7 +65,7 @@ def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) ->
         )
     for host in hosts:
         found = apps if len(apps) == 1 else services.get(host.service, set())
-        host.app = host.app or next(iter(found), "")  # of a host without an answer: that of its service
+        host.app = host.app or next(iter(found), "")  # a host without an answer gets the application of its service
     return environments.pop()
 
 

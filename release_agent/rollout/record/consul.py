@@ -42,7 +42,7 @@ class ConsulRolloutStore:
         self._kv = KeyValueStore(client)
         self._prefix = prefix
         self._locks: FleetLocks | None = None
-        self._id = ""  # of the rollout whose lock is held
+        self._id = ""  # the id of the rollout whose lock is held
 
     def begin(self, rollout: Rollout) -> None:
         """Take the locks of its fleets and write down the whole plan; raises Locked, Refused (frozen)."""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Holder, Host, Order, Rollout
     from release_agent.rollout.options import Options
 
-_KEPT = 20  # rollouts of one fleet, the newest of them
-_KEPT_ANYHOW = 2  # with any size: the newest, and the one before
-_KEPT_HOSTS = 20_000  # of all of them, because each is a key
-SHOWN = 50  # by all()
+_KEPT = 20  # the newest rollouts of one fleet
+_KEPT_ANYHOW = 2  # newest rollouts that are kept with any number of hosts
+_KEPT_HOSTS = 20_000  # hosts of all kept rollouts of one fleet, because each host is a key
+SHOWN = 50  # rollouts that all() returns at most
 
 
 class RolloutStore(Protocol):
@@ -25,7 +25,7 @@ class RolloutStore(Protocol):
 
     A rollout holds the locks of all of its fleets, or none of them.
 
-    All methods may block for some seconds (they are called in a thread, one at a time), and raise
+    All methods may block for some seconds; the caller calls them in a thread, one at a time. They raise
     RecordUnreachable if the store of the record does not answer or refuses this user.
     """
 
