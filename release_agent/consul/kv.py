@@ -80,8 +80,8 @@ class KeyValueStore:
 
     def open_session(self, name: str) -> str:
         """Open a session of the local agent's node, which ends with the node or ``TTL`` after its renewal; returns its id."""
-        # No lock delay, which protects a new holder from late writes of the old one: here the session fences
-        # every write, so that the next holder need not wait.
+        # Without a lock delay, the next holder need not wait. Consul's delay protects a new holder from late writes of the
+        # old one, but here the session fences every write.
         wanted = {"Name": name, "Behavior": "release", "TTL": f"{TTL}s", "LockDelay": "0s"}
         session = self._understood(lambda: self._client.put("/v1/session/create", wanted)["ID"])
         if not isinstance(session, str):

@@ -169,7 +169,7 @@ class Publication:
             self._touched, self._out = replacement.touched, traffic.out
             if failed:
                 failed.let_in_again(release, traffic)
-            # They would continue to run the old release.
+            # Stop the services that this release lacks: they would continue to run the old release.
             for level in stops(leaving.blueprint.services if leaving else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
             replacement.bring(forgiving=to_the_end)
@@ -334,5 +334,5 @@ def _interrupted(gone: Failed) -> Interrupted:
     return Interrupted(
         Code.INTERRUPTED,
         f"published, but not proved: {gone.message}",
-        hint="start supervisord; `release-agent boot`, or the next deploy, finishes the run",
+        hint="once supervisord runs, `release-agent boot`, or the next deploy, finishes the run",
     )

@@ -134,4 +134,7 @@ def _is_trouble(fault: xmlrpc.client.Fault, method: str) -> bool:
 def _check_version(version: str) -> None:
     """Raise HostError for another major version, whose answers may have another meaning."""
     if version.split(".", maxsplit=1)[0] != __version__.split(".")[0]:
-        raise HostError(Code.HOST_UNFIT, f"its agent has version {version or 'unknown'}, and this one {__version__}")
+        raise HostError(
+            Code.HOST_UNFIT,
+            f"its agent has version {version or 'unknown'}, and this one {__version__}: the major versions differ",
+        )

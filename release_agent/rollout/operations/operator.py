@@ -230,7 +230,7 @@ class Operator:
             finally:
                 self._observer.end()
         finally:
-            # It has ended: a signal must not hide its result.
+            # The rollout's run has ended: a signal must not hide its result.
             with suppress(asyncio.CancelledError):
                 await self._writer.let_go()
         return Result(rollout, code)
