@@ -36,37 +36,40 @@ class Process:
 
     @property
     def full_name(self) -> str:
-        """Return its name in supervisor's calls."""
+        """Return the name of the process in supervisor's calls."""
         return f"{self.service}:{self.name}"
 
     @property
     def short_name(self) -> str:
-        """Return its name in supervisorctl: the service's own, if it is its only process."""
+        """Return the name of the process in supervisorctl: the service's name if both are the same."""
         return self.name if self.name == self.service else self.full_name
 
     @property
     def number(self) -> str:
-        """Return supervisor's ``process_num`` of it."""
+        """Return supervisor's ``process_num`` of the process."""
         return process_number(self.name)
 
     @property
     def running(self) -> bool:
-        """Return whether it runs, and has run for its ``startsecs``."""
+        """Return whether the process runs, and has run for its ``startsecs``."""
         return self.state == "RUNNING"
 
     @property
     def alive(self) -> bool:
-        """Return whether it runs, or supervisor is trying to start it."""
+        """Return whether the process runs, or supervisor is trying to start it."""
         return self.state in ALIVE
 
     @property
     def stopping(self) -> bool:
-        """Return whether it still runs after supervisor has sent it a signal to stop."""
+        """Return whether the process still runs after supervisor has sent it a signal to stop."""
         return self.state == "STOPPING"
 
     @property
     def left_stopped(self) -> bool:
-        """Return whether nothing has started it since supervisor read its section: `supervisorctl update` only stops it."""
+        """Return whether nothing has started the process since supervisor read its section.
+
+        `supervisorctl update` leaves processes so, because it only stops them.
+        """
         return self.state == "STOPPED" and not self.started
 
     @property

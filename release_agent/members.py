@@ -16,7 +16,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def known_fields(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a JSON object that a dataclass has: a newer agent may have written more.
+    """Return the members of a JSON object that a dataclass has. A newer agent may have written further members.
 
     Raises TypeError unless ``body`` is an object whose plain members have the types of the dataclass.
     """
@@ -49,6 +49,6 @@ _PLAIN: dict[str, Callable[[object], bool]] = {
 
 
 def known_member(value: str, otherwise: E) -> E:
-    """Return a member of an enumeration by its value; ``otherwise`` replaces one that only a newer agent knows."""
+    """Return a member of an enumeration by its value, or ``otherwise`` for a value that only a newer agent knows."""
     kind = type(otherwise)
     return kind(value) if value in list(kind) else otherwise

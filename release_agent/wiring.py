@@ -156,7 +156,7 @@ class Parts:
 
     @contextmanager
     def _telling_of_the_journal(self) -> Iterator[None]:
-        """Report an unusable journal to the clients of a run, who see nothing else of a run without a journal entry."""
+        """Report an unusable journal to the clients of a run: without an entry in the journal, they see nothing else of it."""
         from release_agent.store.output import JOURNAL_UNUSABLE
 
         try:
@@ -168,7 +168,7 @@ class Parts:
 
     @contextmanager
     def starting(self, request: Request) -> Iterator[Context]:
-        """Make a context to start services with if locked() fails: it takes no lock and writes nothing into the root.
+        """Make a context for starting services if locked() fails: it takes no lock and writes nothing into the root.
 
         Raises Failed (root-unusable) if the root is another app's.
         """
@@ -180,7 +180,7 @@ class Parts:
 
     @contextmanager
     def looking(self) -> Iterator[Context]:
-        """Make a context to read with: it takes no lock and writes nothing into the root.
+        """Make a context for reading: it takes no lock and writes nothing into the root.
 
         Raises Failed (root-unusable) if the root is another app's.
         """

@@ -49,7 +49,7 @@ def _can_be_written(read: Reader[Any], default: object) -> bool:
 
 
 def _is_required(metadata: Mapping[str, Any]) -> bool:
-    """Return whether a file without the key is wrong; a table that is missing is read as an empty one."""
+    """Return whether a file must contain the key; a missing table counts as an empty one."""
     if "table" in metadata and metadata["default"] is MISSING:
         return bool(_table(metadata["table"])["required"])
     return metadata["default"] is MISSING

@@ -107,7 +107,7 @@ def _check_names(path: str, names: list[str], problems: list[Problem]) -> None:
 
 
 def check_services(services: tuple[Service, ...], problems: list[Problem]) -> None:
-    """Add the problems of the services together: names used twice, probes of no kind or of several."""
+    """Add the problems of the services: names that are used twice, and probes without exactly one kind."""
     _check_names("service.name", [service.name for service in services], problems)
     for i, service in enumerate(services):
         check_probes(f"service[{i}].probe", service.probes, problems)
@@ -116,7 +116,7 @@ def check_services(services: tuple[Service, ...], problems: list[Problem]) -> No
 
 
 def check_probes(path: str, probes: Sequence[Probe | RehearsalProbe], problems: list[Problem]) -> None:
-    """Add the problems of probes: those of no kind or of several, and those that expect an answer without http."""
+    """Add the problems of probes: without exactly one kind, or with `expect` and without `http`."""
     for i, probe in enumerate(probes):
         if sum(map(bool, (probe.http, probe.tcp, probe.command))) != 1:
             problems.append(Problem(f"{path}[{i}]", "must have exactly one of http, tcp and exec"))

@@ -36,7 +36,7 @@ def check_order(services: Sequence[Service], problems: list[Problem]) -> None:
 
 
 def _circles(waits: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
-    """Find circles that share no service, each from a service over the one that it waits for back to itself."""
+    """Find circles that share no service; each starts and ends with the same service."""
     left = dict(waits)
     while True:
         try:

@@ -30,7 +30,7 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        """Return it as one line of an error."""
+        """Return the problem as one line of an error."""
         return f"{self.path}: {self.text}" if self.path else self.text
 
 
@@ -111,7 +111,7 @@ def _unknown(path: str, key: str, known: Sequence[str]) -> Problem:
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
-    """Return a question for the known key that an unknown one is nearest to."""
+    """Return the question "did you mean" for the known key nearest to an unknown one; empty if no key is known."""
     close = _closest(key, known)
     return f'; did you mean "{close}"?' if close else ""
 

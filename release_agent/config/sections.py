@@ -46,7 +46,7 @@ class Restart:
     signal: Signals | None = None
 
     def __str__(self) -> str:
-        """Return it as the file has it: ``restart``, ``signal:HUP`` or ``none``."""
+        """Return the way as the file has it: ``restart``, ``signal:HUP`` or ``none``."""
         return f"{self.kind}:{self.signal.name.removeprefix('SIG')}" if self.signal else str(self.kind)
 
 

@@ -24,8 +24,8 @@ _CONFLICT = 409
 class ConsulClient:
     """Calls to one Consul agent, as the CONSUL_* variables say; connects at the first call.
 
-    py-consul uses HTTP_PROXY for loopback too, drops the token on some calls, inverts
-    CONSUL_HTTP_SSL_VERIFY and raises requests' exceptions: none of that leaves this class.
+    py-consul uses HTTP_PROXY also for loopback, drops the token on some calls, inverts
+    CONSUL_HTTP_SSL_VERIFY and raises requests' exceptions. This class hides these faults.
     """
 
     def __init__(self, environ: Mapping[str, str], timeout: float = CALL_TIMEOUT) -> None:
@@ -33,7 +33,7 @@ class ConsulClient:
         self._environ = environ
         self._timeout = timeout
         self._deadline = Deadline()
-        self._client: Any = None  # of py-consul; replaced after a transport error
+        self._client: Any = None  # py-consul's client; replaced after a transport error
 
     def reachable(self) -> None:
         """Raise ConsulError if the agent does not answer or knows no leader."""
@@ -62,9 +62,9 @@ class ConsulClient:
         return self._call(lambda http: http.get(_reader(indexed=True), path, params=list(parameters.items())))
 
     def put(self, path: str, body: object = None, **parameters: object) -> Any:
-        """Write to a path of the API and return the JSON it answers, True for an empty yes, None for 404; raises ConsulError.
+        """Write to a path of the API and return the JSON of the answer; raises ConsulError.
 
-        ``body`` is sent as JSON; text is sent as it is.
+        Returns True for an empty success, None for a 404. ``body`` is sent as JSON; text is sent as it is.
         """
         data = body if isinstance(body, str) else json.dumps(body) if body is not None else ""
         return self._call(lambda http: http.put(_reader(), path, params=list(parameters.items()), data=data.encode()))
@@ -116,7 +116,7 @@ class ConsulClient:
 
 
 def _reader(*, indexed: bool = False) -> Callable[[Any], Any]:
-    """Return a reader of answers: JSON, True for an empty yes, None for a 404, and the text of a conflict."""
+    """Return a reader of answers: JSON, True for an empty success, None for a 404, and the text of a conflict."""
     from consul.callback import CB
 
     def read(response: Any) -> Any:
@@ -131,7 +131,7 @@ def _reader(*, indexed: bool = False) -> Callable[[Any], Any]:
 
 
 def _refuse_strangers(answer: Response, **_: object) -> None:
-    """Raise ConsulError for a redirection, which would get the token, and for a web page, which would count as success."""
+    """Raise ConsulError for a redirection, which would get the token, or a web page, which would count as success."""
     if answer.is_redirect or answer.headers.get("Content-Type", "").startswith("text/html"):
         message = f"the answer is not from a Consul agent: {answer.status_code} {answer.reason}"
         raise ConsulError(message)

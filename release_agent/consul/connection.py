@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
 
 _LARGEST_PEM = 16 << 20  # bytes; the authorities of a system have less than one MiB
-_PORTS = {"http": 80, "https": 443}  # of an address without a port, as in the command `consul`
+_PORTS = {"http": 80, "https": 443}  # default ports, as in the command `consul`
 
 
 class ConsulError(Exception):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TTL = 15  # seconds that a session lives unless it is renewed; Consul may take twice as long to end it
 MOST_OPERATIONS = 64  # Consul's limit for one transaction
-MOST_BYTES = 400_000  # of the values of a transaction; Consul's limit is 512 KB of JSON
+MOST_BYTES = 400_000  # bytes of the values of a transaction; Consul's limit is 512 KB of JSON
 _DENIED = "Permission denied"
 T = TypeVar("T")
 # Errors from reading an unexpected answer of Consul, or an unexpected value of a key.
@@ -52,11 +52,11 @@ class KeyValueStore:
         return self._understood(lambda: read_entry(self._client, key))
 
     def tree(self, prefix: str) -> list[Entry]:
-        """Return the keys under a prefix that the token may read; Consul hides the other keys; get() raises for them."""
+        """Return the keys under a prefix that the token may read. Consul hides the other keys; get() raises for them."""
         return self._understood(lambda: _entries(self._client.get_indexed(_path(prefix), recurse=1) or ()))
 
     def folders(self, prefix: str) -> list[str]:
-        """Return the part after ``prefix``, which ends with a slash, and before the next slash of every key under it."""
+        """Return the names directly below ``prefix``, which ends with a slash: of keys, and of folders."""
         found = self._understood(lambda: _texts(self._client.get_indexed(_path(prefix), keys=1, separator="/") or []))
         if not found:
             self.get(prefix)  # raises if the token may not read it; the list would only be empty
@@ -80,8 +80,8 @@ class KeyValueStore:
 
     def open_session(self, name: str) -> str:
         """Open a session of the local agent's node, which ends with the node or ``TTL`` after its renewal; returns its id."""
-        # No lock delay, which protects a new holder from late writes of the old one: here the session fences
-        # every write, so that the next holder need not wait.
+        # Without a lock delay, the next holder need not wait. Consul's delay protects a new holder from late writes of the
+        # old one, but here the session fences every write.
         wanted = {"Name": name, "Behavior": "release", "TTL": f"{TTL}s", "LockDelay": "0s"}
         session = self._understood(lambda: self._client.put("/v1/session/create", wanted)["ID"])
         if not isinstance(session, str):

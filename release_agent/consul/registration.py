@@ -73,8 +73,8 @@ class ConsulAgent:
     def register(self, release: Release | None, health: Health, ttl: float) -> None:
         """Register the service with its check, whose TTL is ``ttl`` seconds; an existing check keeps its state.
 
-        It does not replace a container with another address and the same host name that is not critical, unless
-        no monitor renews its check or this one: otherwise the entry of an old container would stay for a day.
+        Raises ConsulError if this container has a monitor, and another container is registered as this host, has a
+        monitor and is not critical. Without a monitor, the check of an old container would stay passing for a day.
         """
         app = self._app
         is_watched = ttl < UNWATCHED_TTL
@@ -108,7 +108,7 @@ class ConsulAgent:
         self._put("/v1/agent/service/register", service)
 
     def require_own(self) -> None:
-        """Raise ConsulError if a container with another address has this host's name, has a monitor and is not critical."""
+        """Raise ConsulError if a container with another address is registered as this host, has a monitor and is not critical."""
         there = self._consul.get(f"/v1/agent/service/{self._service}")
         meta = there.get("Meta") if isinstance(there, dict) else None
         if not isinstance(meta, dict) or meta.get("watched") != "true":
@@ -172,7 +172,7 @@ class ConsulAgent:
 
     def _put(self, path: str, body: object) -> None:
         if self._consul.put(path, body) is not True:
-            message = "Consul did not accept it"
+            message = f"Consul did not accept the request to {path}"
             raise ConsulError(message)
 
 

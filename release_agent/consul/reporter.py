@@ -1,6 +1,6 @@
-"""Report a run to Consul: the service, its health check and the host's record. Consul never decides a run nor delays it.
+"""Report a run to Consul: the service, its health check and the host's record. Consul never decides the outcome of a run.
 
-One thread talks to Consul. A run waits for it for at most BUDGET seconds in
+One thread talks to Consul. A run waits for Consul for at most BUDGET seconds in
 total. Reports that are not sent by then stay in the journal.
 """
 
@@ -96,7 +96,7 @@ class ConsulReporter:
             self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)] if told else []
         ttl = self._ttl()
-        sent: dict[int, str] = {}  # with the warning for each
+        sent: dict[int, str] = {}  # the warning for each sent report
         error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
         for why in filter(None, sent.values()):
             self._log.warning("report.replaced", why=why)
@@ -172,7 +172,7 @@ class _Worker:
             return f"no answer within {timeout:.1f} s"
 
     def _work(self) -> None:
-        self._agent.warm_up()  # while the main thread waits for git
+        self._agent.warm_up()  # as long as the main thread waits for git
 
         while True:
             try:
@@ -201,5 +201,5 @@ class _Worker:
 def _show(agent: ConsulAgent, release: Release | None, health: Health, ttl: float) -> None:
     agent.register(release, health, ttl)
     if not agent.update(release, health):
-        message = "Consul does not know its new check"
+        message = "Consul does not know the check that was just registered"
         raise ConsulError(message)

@@ -99,8 +99,8 @@ class Agent:
     def start(self, request: Request, trouble: Failed) -> tuple[Record, bool]:
         """Start and prove the live release; returns whether it is healthy.
 
-        ``trouble``: why the lock or the journal is not usable; so this writes nothing into the root.
-        It is raised if no release is live, or only a failed one.
+        ``trouble``: the error of an unusable lock or journal; this raises it if no release is live, or only a failed one.
+        It writes nothing into the root.
         """
         store = self._context.store
         live = store.current() or store.unnoted()
@@ -126,7 +126,7 @@ class Agent:
         trigger = last.trigger if last else ""
         if trigger.startswith(ROLLOUT) and trigger > followed.id:
             # The first hosts of an unfinished rollout must not fall back to the completed one when they restart.
-            context.log.info("boot.stayed", release=live.name, why=f"{trigger} deployed it, later than {followed.id}")
+            context.log.info("boot.stayed", release=live.name, why=f"the later rollout {trigger} deployed it")
             return False
         return True
 
@@ -153,7 +153,7 @@ class Agent:
             run.record.previous = live.name if live else None
             ending = work(run)
         except Interrupted as interrupted:
-            # Left open in the journal: `boot` or the next deploy finishes it.
+            # The run stays open in the journal: `boot` or the next deploy finishes it.
             run.end(Ending.failed(interrupted))
             context.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
             return run.record
@@ -257,7 +257,7 @@ def _is_no_fault_of(record: Record) -> bool:
 
 def _bug(bug: Exception, *, published: bool) -> ReleaseError:
     what_next = "`release-agent boot`, or the next deployment, finishes the run" if published else "deploy again"
-    return ReleaseError(Code.BUG, f"a bug in the agent: {type(bug).__name__}: {bug}", hint=f"report it; {what_next}")
+    return ReleaseError(Code.BUG, f"a bug in the agent: {type(bug).__name__}: {bug}", hint=f"report the bug; {what_next}")
 
 
 def _not_well(live: Release, error: ReleaseError) -> RollbackFailed:

@@ -58,7 +58,7 @@ def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
 
 
 def between(context: Context, release: Release, commits: dict[str, str]) -> Difference | None:
-    """Return the difference between a release and commits; None if its files cannot become theirs.
+    """Return the difference between a release and commits; None if the release's files cannot become those of the commits.
 
     A repository may have lost old objects. A whole build does not need them, and reports any other missing object.
     """
@@ -76,7 +76,7 @@ def build(context: Context, building: Building, release: Release, hooks: Hooks) 
     Returns the directory, and the written or removed paths in it, None if unknown.
     """
     directory = None
-    # If the difference does not fit, the parked release is the first to go.
+    # If the difference does not fit on the disk, make_room() removes the parked release first.
     if building.difference and context.store.fits(building.size, building.files):
         directory = _of_the_parked(context, building.difference, release.name)
     if directory is None:
@@ -116,7 +116,7 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
 
 
 def _may_be_written(context: Context, live: Release) -> bool:
-    """Return whether a service runs as the owner of a release's files or as root, and could write through a hard link."""
+    """Return whether a service could write through a hard link, because it runs as the owner of a release's files or as root."""
     try:
         services = context.blueprint(live).services
     except Refused:  # the file has been changed

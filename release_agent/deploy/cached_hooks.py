@@ -87,7 +87,7 @@ class _CachedHook:
         try:
             taken = context.cache.take(key, self._directory, self._paths, self._sharing)
         except OSError as error:
-            if means_full(error):  # without them the new outputs of the hook have as much space again
+            if means_full(error):  # forget the cached outputs: the hook makes new ones, which need their space
                 self._skip(told(error))
             else:
                 context.log.warning("cache.damaged", run=hook.run, why=told(error))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check(context: Context, request: Request) -> tuple[Record, dict[str, Any]]:
-    """Resolve and plan without changes; returns the record, and the JSON that docs/reference/commands.md promises."""
+    """Resolve and plan without changes; returns the record, and the JSON that docs/reference/commands.md describes."""
     live = context.store.current()
     record = Record(request.id, revision=request.revision or None, previous=live.name if live else None)
     began = context.clock.now()

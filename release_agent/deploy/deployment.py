@@ -156,9 +156,9 @@ class Deployment:
             rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:
-            # It failed before the swap, so remove it.
+            # If the run failed before the swap, remove its release.
             discard_unpublished(self._context)
-        # The live release is published again: only restart and prove it.
+        # The release was live before: the run has only restarted its services and proved it.
         again = ending.outcome == Outcome.DEPLOYED and self._was_live(release)
         return replace(ending, outcome=Outcome.UNCHANGED) if again else ending
 

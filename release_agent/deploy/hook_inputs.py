@@ -28,7 +28,7 @@ class HookInputs:
     """The inputs of one hook in one release."""
 
     def __init__(self, hook: BuildHook, words: Collection[str], directory: Path, clock: Clock) -> None:
-        """``words``: those of the command. ``directory``: the working directory of the hook."""
+        """``words``: the words of the command. ``directory``: the working directory of the hook."""
         self._listed = hook.cache
         self._directory = directory
         self._clock = clock
@@ -42,7 +42,7 @@ class HookInputs:
         return [self._directory / path for path in self._paths]
 
     def variables(self) -> set[str]:
-        """Return a run's variables that input files name; raises OSError for one whose value differs for each release."""
+        """Return a run's variables that input files name; raises OSError for a variable whose value differs for each release."""
         found: set[str] = set()
         for place in self.places:
             named = _variables(place)

@@ -77,8 +77,9 @@ class Source(Protocol):
         """Return bytes and files of a release."""
 
     def difference(self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]) -> Difference | None:
-        """Return the difference between two releases; None if one cannot be made of the other's files; raises Refused.
+        """Return the difference between two releases; raises Refused.
 
+        Returns None if the files of the older one cannot become those of the newer one.
         ``into``: the place of each repository in the older one.
         """
 
@@ -205,17 +206,17 @@ class Store(Protocol):
     ) -> list[str]:
         """Return the names of the releases beyond ``keep``.
 
-        ``serving``: pids of the services. The release that was live when one of them
-        started stays, because an interpreter has no file of its release open.
+        ``serving``: pids of the services. A release that was live when one of these processes started stays:
+        an interpreter may use the release without an open file of it.
         """
 
     def used(self, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
         """Return the releases that processes use; ``serving``: as for surplus()."""
 
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
-        """Move a release out of the releases, restore the files of its commits by ``restore``, and park it for the next one.
+        """Move a release out of the releases and park it for the next one; ``restore`` restores the files of its commits.
 
-        Removes it if that fails; raises ReleaseError, OSError.
+        Removes the release if that fails; raises ReleaseError, OSError.
         """
 
 
@@ -225,13 +226,13 @@ class OutputCache(Protocol):
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Restore the outputs of a key to their paths in a release; returns False if there are none.
 
-        Raises OSError if they are damaged or do not fit, and Cancelled; then it leaves none of them.
+        Raises OSError if the outputs are damaged or do not fit, and Cancelled. After an error, none of them is there.
         """
 
     def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> int:
-        """Cache the outputs of a hook from their paths in a release, and at most ``most`` bytes of all outputs.
+        """Cache the outputs of a hook from their paths in a release; keep at most ``most`` bytes of all outputs.
 
-        Returns the number of other outputs removed for them; raises OSError, Failed, Cancelled.
+        Returns the number of other outputs that were removed; raises OSError, Failed, Cancelled.
         """
 
     def forget(self, key: str) -> None:
@@ -312,7 +313,7 @@ class HookRunner(Protocol):
 class Services(Protocol):
     """The processes under supervisor, one at a time; every call may raise SupervisorGone.
 
-    Stopping and starting only start here: the caller looks until they are done.
+    stop() and start() return before the process has stopped or started: the caller looks until it has.
     """
 
     def check(self, services: Sequence[Service]) -> None:

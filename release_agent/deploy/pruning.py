@@ -84,9 +84,9 @@ def prune_cache(context: Context, most: int) -> int:
 
 
 def _park(context: Context, name: str, live: Release) -> bool:
-    """Park a release if it can become one like the live one, and the parked one cannot; returns whether it is parked.
+    """Park a release if its files can become those of the live one, and those of the parked one cannot.
 
-    In either case the release may be gone.
+    Returns whether the release is parked. If not, it may have been removed.
     """
     store, parked, release = context.store, context.store.parked(), context.store.get(name)
     try:

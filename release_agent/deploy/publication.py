@@ -85,7 +85,7 @@ class Publication:
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
-        # A staged release, or a failed one in another try, needs a proof, and recovery rolls back a failed one.
+        # A staged release needs a proof, and so does a failed one in another try. Recovery would roll back a failed one.
         state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
         self._release = replace(self._release, state=state, previous=previous, published_at=timestamp(), by=self._run.record.by)
         with self._run.phase("publish"):
@@ -100,7 +100,7 @@ class Publication:
         context.log.info("release.published", release=self._release.name, previous=before)
 
     def _keep(self, write: Callable[[], None]) -> None:
-        """Write the note of a deployment; on a full disk, a rollback to a proved release continues without it."""
+        """Write a note; on a full disk, a rollback to a proved release continues without the note."""
         if self._run.action is Action.ROLLBACK and self._release.state is State.HEALTHY:
             self._run.note(write)
         else:
@@ -169,7 +169,7 @@ class Publication:
             self._touched, self._out = replacement.touched, traffic.out
             if failed:
                 failed.let_in_again(release, traffic)
-            # They would continue to run the old release.
+            # Stop the services that this release lacks: they would continue to run the old release.
             for level in stops(leaving.blueprint.services if leaving else (), {service.name for service in blueprint.services}):
                 replacement.stop(level)
             replacement.bring(forgiving=to_the_end)
@@ -189,7 +189,7 @@ class Publication:
 
     @cached_property
     def _blueprint(self) -> Blueprint:
-        """Return the blueprint, read only once: the proof looks several times per second."""
+        """Return the blueprint; read it only once, because the proof looks several times per second."""
         return self._context.blueprint(self._release)
 
     def _look(self, blueprint: Blueprint, without: Collection[str] = ()) -> Look:
@@ -215,7 +215,7 @@ class Publication:
         return Look(looks)
 
     def roll_back(self, failure: ReleaseError) -> Ending:
-        """Publish the previous release, restart and prove *that*; returns the ending.
+        """Publish the previous release, restart its services and prove them healthy; returns the ending.
 
         Raises Interrupted if supervisor is gone: in a container that is stopping,
         everything fails, and that does not make the release unhealthy.
@@ -271,12 +271,12 @@ class Publication:
     def _line(self) -> list[str]:
         try:
             return self._context.journal.line()
-        except ReleaseError as error:  # the replaced release is known without it
+        except ReleaseError as error:  # the run's record names the replaced release, also without the journal
             self._context.log.warning("journal.failed", why=error.message)
             return []
 
     def restore(self, failed: Publication) -> None:
-        """Publish a once healthy release again, restart and prove it; its own hook cannot prevent that.
+        """Publish a once healthy release again, restart and prove it; a hook of this release cannot prevent that.
 
         Services that ``failed`` has not touched still run this release, and keep running.
         """
@@ -291,7 +291,7 @@ class Publication:
             self._out = traffic.let_in_again(self._out)
 
     def untouched_on(self, target: Release) -> frozenset[str]:
-        """Return the services that still run ``target``, as before this release was published; none after a killed run."""
+        """Return the services whose processes have run ``target`` since before the publication; none after a killed run."""
         if target.name != self._run.record.previous:
             return frozenset()
         out = {service for service, pids in self._ran.items() if not pids.isdisjoint(self._out)}
@@ -300,7 +300,7 @@ class Publication:
     def ran_on(self, target: Release) -> Pids:
         """Return the processes that ran ``target`` before this release was published, by service; none after a killed run.
 
-        Processes out of the traffic are left out, because perhaps only a new process gets into the traffic.
+        Processes that are out of the traffic do not count, because perhaps only new processes can get into the traffic.
         """
         if target.name != self._run.record.previous:
             return {}
@@ -334,5 +334,5 @@ def _interrupted(gone: Failed) -> Interrupted:
     return Interrupted(
         Code.INTERRUPTED,
         f"published, but not proved: {gone.message}",
-        hint="nothing is lost: `release-agent boot`, or the next deploy, finishes it",
+        hint="once supervisord runs, `release-agent boot`, or the next deploy, finishes the run",
     )

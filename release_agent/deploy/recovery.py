@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
     """Finish or undo every open deployment, so that the journal has no open one except ``besides``.
 
-    A run killed before the swap is undone. A run killed after it is finished: this
-    restarts all services, also running ones, and proves them; or it rolls back if they
-    are unhealthy. With ``keep_proved``, a release that was once proved healthy stays.
+    A run killed before the swap is undone. A run killed after the swap is finished: all
+    services are restarted, also running ones, and proved. If they are unhealthy, recovery
+    rolls back; with ``keep_proved``, a release that was once proved healthy stays.
     Raises Failed if supervisor is gone, so that no run can be finished.
     """
     for left in context.journal.unfinished():
@@ -41,7 +41,7 @@ def discard_unpublished(context: Context) -> None:
 def discard(context: Context, name: str) -> None:
     """Remove a release that was never live; if that fails, log it and leave it to the next run.
 
-    A mount or an immutable file of a hook may prevent that, and must not change the outcome of a run.
+    A mount or an immutable file of a hook may prevent the removal; this must not change the outcome of a run.
     """
     try:
         context.store.discard(name)
@@ -50,7 +50,7 @@ def discard(context: Context, name: str) -> None:
 
 
 def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
-    """Return the deployment of an unproved live release whose journal was lost, to finish it anyway."""
+    """Finish the deployment of an unproved live release whose journal was lost."""
     live = context.store.current()
     if live and live.state is State.BUILT:
         run = Run.begin(context, Request(new_id(), revision=live.revision, trigger=Trigger.RECOVERY))
@@ -85,7 +85,7 @@ class _Recovery:
             raise Failed(
                 Code.SUPERVISOR_UNREACHABLE,
                 f"deployment {run.request.id} was interrupted and cannot be finished: {gone.message}",
-                hint="start supervisord; `release-agent boot`, or the next deploy, finishes it",
+                hint="start supervisord; `release-agent boot`, or the next deploy, finishes the run",
             ) from gone
         except ReleaseError as error:
             ending = Ending.failed(error)
@@ -134,5 +134,5 @@ def _kept(release: Release, failure: ReleaseError) -> RollbackFailed:
         Code.UNHEALTHY,
         f"{release.name} ({release.revision}) is live and unhealthy: {failure.message}\n"
         "it was proved healthy before, so it stays live: a start of the container never rolls back",
-        hint="look at what it needs; `release-agent rollback` goes back by hand",
+        hint="check what the release needs, or run `release-agent rollback`",
     )

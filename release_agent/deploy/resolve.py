@@ -137,9 +137,8 @@ def _refuse_lower(context: Context, highest: str) -> None:
     if versions.is_lower(highest, live.revision, context.config.revision.pattern):
         raise Refused(
             Code.WOULD_GO_BACK,
-            f"the highest tag is {highest}, and {live.revision}, which is higher, is live",
-            hint="fetch the missing tags; to go back on purpose, "
-            f"roll back, name {highest}, or `release-agent deploy --allow-lower`",
+            f"the highest tag is {highest}, which is lower than the live {live.revision}",
+            hint=f"fetch the missing tags; to go back on purpose: `release-agent deploy {highest}`",
         )
 
 

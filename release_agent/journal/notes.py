@@ -16,7 +16,7 @@ _KEPT_ANSWERS = 20
 
 
 class Notes(Database):
-    """The journal's notes."""
+    """Reads and writes the notes of a journal."""
 
     # The revision of ``follow = "pin"``
 

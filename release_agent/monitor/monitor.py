@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """One round after the other: look, note, tell Consul, send queued reports. A failed round is logged, and the next follows."""
+    """Runs one round after the other: look, note, tell Consul, send queued reports. It logs a failed round and continues."""
 
     def __init__(
         self, watched: Watched, journal: Callable[[], StateDatabase], consul: ConsulAgent | None, log: Log, ending: ContainerEnd
@@ -53,7 +53,7 @@ class Monitor:
             self.round()
 
     def round(self) -> None:
-        """Look and report, unless a run does that; stop when the container ends, to keep the reason of its end."""
+        """Look and report, unless a run does so. Once the container ends, do nothing: Consul keeps the reason."""
         if self._ending.begun:
             return
         try:
@@ -98,7 +98,7 @@ class Monitor:
             yield
         finally:
             over.set()
-            thread.join()  # or the last verdict might come after the new one
+            thread.join()  # otherwise the last verdict might come after the new one
 
     def _look(self, live: Release | None) -> tuple[Look | None, Health]:
         """Look once; returns no Look if no release is live or supervisor does not answer, which is no reason to roll back."""

@@ -33,7 +33,7 @@ class Poll:
             target = self._watched.target()
             with self._journal() as journal:
                 tried, frozen = journal.was_tried(target.commits), journal.frozen()
-        except (ReleaseError, OSError) as error:  # such as a full /tmp: the next look may succeed
+        except (ReleaseError, OSError) as error:  # for example a full /tmp: the next look may succeed
             self._say(str(error))
             return
         if tried:
@@ -48,7 +48,7 @@ class Poll:
             self._log.info("poll.fired", revision=target.revision)
 
     def _say(self, why: str) -> None:
-        """Log the obstacle to a deployment, once."""
+        """Log the reason why there is no deployment, unless it was the last one logged."""
         if why != self._said:
             self._said = why
             self._log.warning("poll.refused", why=why)

@@ -30,7 +30,7 @@ _SCRAPE_PATIENCE = 2.0  # seconds; Prometheus gives up after ten
 def run(read: Callable[[], Parts], events: TextIO, answers: TextIO) -> None:
     """Answer supervisor's events and watch the live release, as the user who owns the root, until supervisor closes.
 
-    ``read``: reads the configuration; while that is wrong, answer events and read it again.
+    ``read``: reads the configuration. While the configuration is wrong, answer events and read it again.
     """
     wakeups = Wakeups()
     wakeups.put("START")

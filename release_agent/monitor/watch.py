@@ -29,7 +29,7 @@ class Sickness:
     since: float | None = None
 
     def after(self, live: Release, now: float, *, failing: bool) -> Sickness:
-        """Count one more look: only a failing probe makes a release unhealthy, not a stopped service."""
+        """Count one more look: only a failing probe starts the time, not a stopped service."""
         published = publication_of(live)
         if not failing:
             return Sickness(published)
@@ -81,7 +81,7 @@ class HealthWatch:
             return False
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return False
-        if journal.is_taken_back(*self._sickness.of):  # by an earlier monitor process
+        if journal.is_taken_back(*self._sickness.of):  # an earlier monitor process fired the rollback
             return False
         refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:

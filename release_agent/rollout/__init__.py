@@ -1,1 +1,1 @@
-"""Deploy a revision across a fleet: look first, then one host, then waves; stop when too many fail."""
+"""Deploy a revision across a fleet: look at all hosts, deploy to one, then to waves; stop when too many fail."""

@@ -46,12 +46,12 @@ _EXAMPLES = {
 
 
 class _VerbParser(HelpfulParser):
-    """The parser of one verb."""
+    """The parser of one verb, which also checks that a start has a revision."""
 
     def parse_known_args(  # type: ignore[override]  # argparse's own has a signature for every kind of namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, and refuse a start without a revision and without --promote-from."""
+        """Parse the arguments; refuse a start that has neither a revision nor --promote-from."""
         found, rest = super().parse_known_args(args, namespace)
         if getattr(found, "promote_from", None) == "" and found.revision is None:
             self.error("a revision is required, or --promote-from")
@@ -69,7 +69,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--dry-run", action="store_true", help="look at every host and show the plan; change nothing")
     _add_access(start)
     drift = _add_verb(verbs, "drift", "show the live release of each host, and the hosts that do not run the fleet's revision")
-    drift.add_argument("host", nargs="*", help="as for start")
+    drift.add_argument("host", nargs="*", help="ask this host: 10.0.0.11, 10.0.0.12:9001 or http://10.0.0.13:9001")
     _add_inventory(drift)
     _add_access(drift)
     for verb, text in _VERBS.items():
@@ -260,7 +260,7 @@ def options(arguments: argparse.Namespace) -> Options:
 def _waves(text: str) -> tuple[Amount, ...]:
     sizes = tuple(_amount(part) for part in text.split(","))
     if not all(size.number for size in sizes):
-        message = f"{text!r} has a wave of no hosts"
+        message = f"{text!r} has a wave of size zero"
         raise argparse.ArgumentTypeError(message)
     return sizes
 
@@ -271,7 +271,7 @@ def _amount(text: str) -> Amount:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     if read.percent and read.number > _ALL:
-        message = f"{text!r} is more than all"
+        message = f"{text!r} is more than {_ALL}%"
         raise argparse.ArgumentTypeError(message)
     return read
 
@@ -285,6 +285,6 @@ def _command(text: str) -> str:
 
 def _at_least_one(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        message = f"{text!r} must be a number from 1 on"
+        message = f"{text!r} must be a whole number, at least 1"
         raise argparse.ArgumentTypeError(message)
     return int(text)

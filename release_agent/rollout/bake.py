@@ -36,7 +36,7 @@ class AskAgents:
         self._deadline = deadline
 
     async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
-        """Look at all of them every two seconds; one that does not answer at the last look is lost."""
+        """Look at all hosts every two seconds; a host that does not answer at the last look is lost."""
         now = asyncio.get_running_loop().time
         end, watched = now() + seconds, list(hosts)
         while True:
@@ -58,7 +58,7 @@ class AskAgents:
                     seen = await self._client_of(host).look(patience, first_contact=0.0)
                 except HostError as error:
                     return error
-                return HostError(Code.HOST_SICK, "it is critical after its deployment") if seen.health == _SICK else None
+                return HostError(Code.HOST_SICK, "its health is critical after its deployment") if seen.health == _SICK else None
 
         found = await asyncio.gather(*(ask(host) for host in hosts))
         return [(host, error) for host, error in zip(hosts, found, strict=True) if error]
@@ -88,7 +88,7 @@ class AskConsul:
                     yield found
                 return
             for name in set(sick) & set(watched):
-                yield watched.pop(name), HostError(Code.HOST_SICK, f"Consul has it critical: {sick[name]}")
+                yield watched.pop(name), HostError(Code.HOST_SICK, f"its check in Consul is critical: {sick[name]}")
             if last:
                 async for found in self._otherwise(list(watched.values()), 0.0):
                     yield found

@@ -35,17 +35,17 @@ class Judgement:
 
     @property
     def asks_a_person(self) -> bool:
-        """Return whether a person is to decide."""
+        """Return whether a person must decide."""
         return self.code == os.EX_TEMPFAIL
 
     def describe(self) -> str:
-        """Return it in words."""
+        """Describe the end of the command, with its last lines."""
         how = f"exited with {self.code}" if self.code >= 0 else f"was killed by signal {-self.code}"
         return f"the gate {how}" + (f": {self.output}" if self.output else "")
 
 
 async def judge(command: str, rollout: Rollout, environ: Mapping[str, str] = os.environ) -> Judgement:
-    """Run the command after the rollout's current wave; cancelled, it is killed with its process group."""
+    """Run the command after the rollout's current wave; if cancelled, kill its process group."""
     with _GateOutput() as output:
         process = await asyncio.create_subprocess_exec(
             *("/bin/sh", "-c", command),

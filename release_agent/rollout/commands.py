@@ -101,8 +101,8 @@ class RolloutCommand:
             self.console.say(f"the operator of {identity} obeys: {verb}")
         else:
             self.console.say(
-                f"the operator of {identity} has not answered; the order to {verb} waits for it"
-                + (f", or for the next operator: {self.words(found.rollout, 'resume')}" if verb != "pause" else "")
+                f"the operator of {identity} has not answered; the order to {verb} stays queued for this operator"
+                + (f", and for the next one: {self.words(found.rollout, 'resume')}" if verb != "pause" else "")
             )
 
     # The observer
@@ -169,8 +169,8 @@ def _in_zones(hosts: Sequence[InventoryHost], *, by_zone: bool) -> Sequence[Inve
     if by_zone and not any(host.zone for host in hosts):
         raise Misconfigured(
             Code.INVENTORY_INVALID,
-            "--by-zone, and no host has a zone",
-            hint='name them in fleet.toml: zone = "north" of each [[host]]; or leave out --by-zone',
+            "--by-zone needs zones, and no host has a zone",
+            hint='give each [[host]] of fleet.toml a zone, such as zone = "north", or leave out --by-zone',
         )
     return hosts
 
@@ -255,9 +255,9 @@ def order(command: RolloutCommand) -> int:
     if found.running:
         command.say_ordered(found, verb)
     else:
-        kept = {"approve": "the approval is kept for the next operator", "pause": "it waits until somebody resumes it"}
+        kept = {"approve": "the approval is kept for the next operator", "pause": "the rollout waits until somebody resumes it"}
         resume = command.words(found.rollout, "resume")
-        command.console.say(f"nobody runs {found.rollout.id} at the moment; {kept[verb]}: {resume}")
+        command.console.say(f"no operator runs {found.rollout.id} now; {kept[verb]}: {resume}")
     return Exit.OK
 
 
@@ -308,7 +308,7 @@ def status(command: RolloutCommand) -> int:
 
 
 def _look_again(command: RolloutCommand) -> Standing:
-    """Look as soon as the record answers; the operator of the rollout also waits for it."""
+    """Look again once the record answers. The operator of the rollout also waits for the record."""
     is_away = False
     while True:
         try:
@@ -345,7 +345,7 @@ def list_all(command: RolloutCommand) -> int:
 
 
 def _run(work: Coroutine[None, None, int]) -> int:
-    """Run the operation; INT, TERM and HUP cancel it, which leaves hosts as they are. Under nohup, HUP stays ignored."""
+    """Run the operation. INT, TERM and HUP cancel it, and hosts stay as they are. Under nohup, HUP stays ignored."""
     numbers = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
 
     async def run() -> int:
@@ -368,4 +368,4 @@ def _run(work: Coroutine[None, None, int]) -> int:
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        raise Cancelled(Code.CANCELLED, "stopped by a signal before the start", hint="try again") from None
+        raise Cancelled(Code.CANCELLED, "stopped by a signal before the start", hint="run the command again") from None

@@ -17,8 +17,8 @@ _LOOK = 0.5  # seconds
 class Gate:
     """A gate that a pause shuts for a while, and a stop for good.
 
-    The progress deadline is Nomad's: each finished host restarts it, and it does not count during a pause,
-    a bake or a wait for approval.
+    The progress deadline works like Nomad's: each host that is staged or becomes healthy restarts it. It does not
+    count during a pause, a bake or a wait for approval.
     """
 
     def __init__(self, progress_deadline: float) -> None:
@@ -35,7 +35,7 @@ class Gate:
         """Set once no more hosts start."""
 
     def stop(self, why: str) -> None:
-        """Start no more hosts; the first reason counts."""
+        """Start no more hosts; a later reason does not replace the first."""
         self._shut_for(self.stopped or Stop(why))
 
     def abort(self, why: str) -> None:
@@ -60,11 +60,11 @@ class Gate:
 
     @property
     def is_paused(self) -> bool:
-        """Return whether there is a pause."""
+        """Return whether the rollout is paused."""
         return not self._open.is_set()
 
     async def opened(self) -> None:
-        """Wait during a pause; a stop ends it."""
+        """Wait until the pause ends; a stop also ends the wait."""
         await self._open.wait()
 
     def progressed(self) -> None:

@@ -42,7 +42,7 @@ class Phase(StrEnum):
 
     RUNNING = "running"
     PAUSED = "paused"
-    WAITING = "waiting"  # for a person's approval
+    WAITING = "waiting"  # a person must approve the next wave
     REVERTING = "reverting"
     INTERRUPTED = "interrupted"  # abandoned by its operator: `rollout resume`
     COMPLETED = "completed"  # every host runs it
@@ -82,16 +82,16 @@ class Host:
     rank: int = 0
     app: str = ""  # the application that runs there; empty if unknown, because the host never answered
     order: int = 0  # its place in the inventory
-    wave: int = -1  # -1: in none
+    wave: int = -1  # -1: the host is in no wave
     stage: HostStage = HostStage.PENDING
     before: str | None = None  # the release that was live before; a revert rolls back to it
     before_revision: str | None = None
-    unwell: bool = False  # before
+    unwell: bool = False  # whether it was unhealthy before the rollout
     deployment: str | None = None  # the id of the deployment, or of the rollback
     phase: str = ""  # phase of that deployment at the last question
     release: str | None = None  # the release of the deployment
-    code: str = ""  # the cause of its failure: a stable name …
-    why: str = ""  # … and words
+    code: str = ""  # the cause of its failure as a stable name
+    why: str = ""  # the cause in words
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of the record."""
@@ -138,13 +138,13 @@ class Rollout:
     asked: int = -1  # the wave after which its gate last asked for a person
     why: str = ""
     reverting: str = ""  # reason of the rollback of hosts; empty without one
-    aborted: str = ""  # the person; no more hosts start, with any operator
+    aborted: str = ""  # the person who aborted it; no operator starts more hosts
     ended_at: str | None = None
-    user: str = ""  # of the hosts' supervisors …
-    password_file: str = ""  # … and the path of its password on the machine of its start
-    service: str = ""  # of Consul's catalog, if the hosts come from it
-    whole: bool = True  # of the whole inventory
-    reason: str = ""  # in the words of the person who started it
+    user: str = ""  # the user of the hosts' supervisors
+    password_file: str = ""  # the path of the password on the machine that started the rollout
+    service: str = ""  # the service of Consul's catalog, if the hosts come from Consul
+    whole: bool = True  # whether no host of the inventory was left out
+    reason: str = ""  # the reason that the person gave who started it
     promoted_from: str = ""  # the environment from which the revision is promoted
 
     @property
@@ -255,7 +255,8 @@ def same_supervisor(hosts: Sequence[str]) -> Misconfigured:
     return Misconfigured(
         Code.INVENTORY_INVALID,
         f"several hosts are the same supervisor: {', '.join(hosts)}",
-        hint='give each its own url, rpc_url in its [app], or in a maestro file its own port "supervisor", or name the host once',
+        hint="name each host once, or give it an address of its own: `url` in fleet.toml, `rpc_url` in its [app], "
+        "or the port `supervisor` in a maestro-ng file",
     )
 
 

@@ -54,12 +54,12 @@ class Asking:
     """The progress of preflight with one question to many hosts. It changes with each answer."""
 
     fleet: int = 0  # hosts of the rollout
-    widest: int = 0  # characters of the longest name among them
-    what: str = "status"  # or "check": the changes of the revision
+    widest: int = 0  # characters of the longest name of a host
+    what: str = "status"  # the question: "status", or "check" for the changes of the revision
     hosts: int = 0  # number of hosts for the question
     asked: int = 0  # number of hosts that have answered or are given up
     waiting: dict[str, Host] = field(default_factory=dict)  # hosts without an answer
-    troubled: dict[str, Host] = field(default_factory=dict)  # by any question so far
+    troubled: dict[str, Host] = field(default_factory=dict)  # hosts in trouble after any question so far
 
 
 class Preflight:
@@ -107,7 +107,10 @@ class Preflight:
         await self._ask("status", [host for host in hosts if host.code == Code.HOST_BUSY], ask)
 
     async def check(self, hosts: Sequence[Host], revision: str, found: PreflightResult) -> None:
-        """Ask hosts for the changes of the revision; raises Refused if all of an application refuse it, or its commits differ."""
+        """Ask hosts for the changes of the revision.
+
+        Raises Refused if all reachable hosts of an application refuse the revision, or if its commits differ between hosts.
+        """
         answers: dict[str, dict[str, Any]] = {}
         refusals: dict[str, HostError] = {}
 

@@ -97,7 +97,7 @@ class Revert:
             await asyncio.sleep(_LOOK)
             live = await client.look(end - now(), first_contact=first_contact)
         if live.busy:
-            raise HostError(Code.HOST_LATE, "still busy after its deadline; the host continues on its own")
+            raise HostError(Code.HOST_LATE, "a run there has not ended within the deadline; the host continues on its own")
         return live
 
     async def _roll_back(self, client: HostClient, host: Host, end: float) -> None:

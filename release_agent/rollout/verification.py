@@ -30,7 +30,7 @@ class Verification:
         self._observer = observer
 
     async def of(self, hosts: Sequence[Host]) -> None:
-        """Ask hosts for their live release and note changes; a lost host that has taken the revision is done."""
+        """Ask hosts for their live release and note changes; a lost host that has taken the revision becomes done."""
         self._observer.tell("verification.started", hosts=len(hosts))
         await in_parallel(hosts, LOOKS, self._ask)
 
@@ -43,11 +43,11 @@ class Verification:
         except HostError as unanswered:
             error = unanswered
         if was_lost == (error is not None):
-            return  # nothing new
+            return  # the host's stage stays right
         if error:
             note_failure(host, error)
         elif live.busy:
-            return  # it is still proving the revision
+            return  # the host is still proving the revision
         else:
             host.stage, host.code, host.why, host.release = HostStage.DONE, "", "", live.release
         await self._writer.host(host)

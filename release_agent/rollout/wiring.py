@@ -80,7 +80,10 @@ class RolloutParts:
         return client_context(self._settings.ca_file, self._settings.client_cert)
 
     def adopt(self, rollout: Rollout) -> None:
-        """Use the credentials a rollout was started with if none are given; raises Misconfigured if they are not here."""
+        """Use the credentials that a rollout was started with, if none are given.
+
+        Raises Misconfigured if the password file is not on this machine.
+        """
         if rollout.user and not self.user:
             self._credentials = (rollout.user, hosts.password(rollout.password_file))
             self.user, self.password_file = rollout.user, rollout.password_file
@@ -110,7 +113,7 @@ class RolloutParts:
 
     @property
     def needs_consul_option(self) -> bool:
-        """Return whether a command must name Consul to find the record: no variable does."""
+        """Return whether a command needs --consul to find the record, because no variable names Consul."""
         return self.is_in_consul and not self._environ.get(Variable.CONSUL_HTTP_ADDR)
 
     @cached_property

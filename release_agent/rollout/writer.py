@@ -106,7 +106,7 @@ class Writer:
         return done
 
     async def keep_lock(self) -> None:
-        """Renew the lock forever; raises LockLost. While the record does not answer, hosts can end but not start."""
+        """Renew the lock until it is lost; raises LockLost. If the record does not answer, hosts can end but not start."""
         while True:
             await asyncio.sleep(_RENEWAL)
             try:
@@ -127,6 +127,6 @@ class Writer:
             await obey(order)
 
     async def acknowledge(self, order: Order) -> None:
-        """Return once an order is removed; if killed before, the next operator obeys it again."""
+        """Return once an order is removed. If this operator is killed before, the next one obeys the order again."""
         async with self._one:
             await self._do(lambda: self._record.acknowledge(order))

@@ -133,7 +133,7 @@ class FakeAccess:
         await self.watched.wait()
         for host in hosts:
             if self.by_name[host.name].sick_later:
-                yield host, HostError("host-sick", "it is critical after its deployment")
+                yield host, HostError("host-sick", "its health is critical after its deployment")
 
 
 class Heard:

@@ -25,10 +25,9 @@ def before(
 ) -> Release | None:
     """Return the release that a rollback from ``leaving`` goes to; None if there is none.
 
-    That is the release it ``replaced``, if an open deployment has published ``leaving``
-    and the other is healthy; otherwise the nearest healthy one that lies
-    before both on the line, which names the oldest first. ``get`` finds an existing release
-    by its name; it is called only for the names in question.
+    ``replaced``: the release that ``leaving`` replaced, if an open deployment has published ``leaving``. It is the target
+    if it is healthy. Otherwise the target is the nearest healthy release before both on ``line``, which names the
+    oldest first. ``get`` finds an existing release by its name.
     """
     here = max((place for place, name in enumerate(line) if name in (leaving, replaced)), default=len(line))
     names = [*([replaced] if replaced else []), *reversed(line[:here])]

@@ -45,6 +45,7 @@ def pids_of(processes: Mapping[str, Sequence[Process]]) -> Pids:
 def untouched(before: Pids, now: Pids, touched: Collection[str]) -> frozenset[str]:
     """Return the services whose processes have been the same since before a release was published.
 
-    The run has not touched them, and supervisor has not restarted a process, which would run the new release.
+    The run has not touched these services, and supervisor has not restarted a process of them: a new process would run
+    the new release.
     """
     return frozenset(service for service, pids in before.items() if service not in touched and now.get(service) == pids)

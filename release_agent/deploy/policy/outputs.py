@@ -46,9 +46,9 @@ def key(
 
 
 def counting(command: str, environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables that can change a hook's outputs: a run's own ones only if the command or a file names them.
+    """Return the variables that can change a hook's outputs.
 
-    ``named``: the variables that files name.
+    A run's own variables count only if the command or a file names them. ``named``: the variables that files name.
     """
     counted = {*re.findall(r"\w+", command), *named}
     return {
@@ -61,7 +61,7 @@ def counting(command: str, environment: Mapping[str, str], named: Iterable[str] 
 def inputs(hook: BuildHook, words: Iterable[str], directories: Iterable[str] = ()) -> list[str]:
     """Return the paths of a hook's inputs in its directory: the listed ones, and files that its command may name.
 
-    ``directories``: the words of the command that are directories; it may change to one first.
+    ``directories``: the words of the command that are directories; the command may change to one first.
     """
     plain = {word.removeprefix("./") for word in words}
     mentioned = {*plain, *(f"{directory.removeprefix('./')}/{word}" for directory in directories for word in plain)}

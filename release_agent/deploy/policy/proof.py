@@ -61,9 +61,8 @@ class Proof:
     def decide(self, look: Look, health: HealthSettings, now: float) -> Decision:
         """Decide after a look that is already counted.
 
-        All must have become healthy by ``deadline`` and stay so for ``stable_for``.
-        There is no need to wait for a process that supervisor gave up or restarts repeatedly.
-        no need to wait.
+        All services must become healthy within ``deadline`` and stay healthy for ``stable_for``.
+        If supervisor has given up a process or restarts it repeatedly, give up the release without a wait.
         """
         if self.crashing(look):
             return Decision.GIVEN_UP
@@ -75,7 +74,7 @@ class Proof:
 
 
 def prove(look: Callable[[], Look], health: HealthSettings, clock: Clock) -> None:
-    """Return once all has been healthy for ``stable_for`` seconds; raises Unhealthy when the release is given up."""
+    """Return once all services have been healthy for ``stable_for`` seconds; raises Unhealthy if the release is given up."""
     proof = Proof(clock.now())
     while True:
         seen = look()
@@ -98,7 +97,7 @@ def _crash_looping(proof: Proof, look: Look, now: float) -> Unhealthy:
 
 def _crashed(process: Process, starts: int, seconds: float) -> str:
     state = f"is {process.state}" + (f" ({process.why})" if process.why else "")
-    # Supervisor may also have started it between two looks.
+    # Supervisor may also have started the process between two looks.
     return f"{process.short_name} {state}, started at least {_times(starts)} in {seconds:.0f} s"
 
 

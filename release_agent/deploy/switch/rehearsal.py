@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from release_agent.health import Process, Rehearsed
     from release_agent.model import Release
 
-_NAME = "release-rehearsal"  # of the copy, for the plugin
+_NAME = "release-rehearsal"  # the plugin's name for the copy
 _POLL = 0.05
 _STOP_MARGIN = 10.0  # seconds, above the program's own stopwaitsecs
 _HINT = (
@@ -99,9 +99,9 @@ class _Rehearsal:
         """Make the error for a copy that somebody else stopped or removed, which is no fault of the release."""
         return Failed(
             Code.REHEARSAL_FAILED,
-            f"{self._service.name} was not rehearsed to the end on {self._release.revision}, and {self._untouched}: "
+            f"{self._service.name} did not finish its rehearsal on {self._release.revision}, and {self._untouched}: "
             "somebody stopped its copy",
-            hint=f"try again; do not stop {copy.full_name} or update its group during the rehearsal",
+            hint=f"deploy again; do not stop {copy.full_name} or update its group during the rehearsal",
         )
 
     def _hint(self) -> str:

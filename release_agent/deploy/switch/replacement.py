@@ -56,7 +56,7 @@ class Replacement:
         return self._changed
 
     def bring(self, *, forgiving: bool) -> None:
-        """Give supervisor the programs of the live release. Stop and remove groups that it does not bring.
+        """Give supervisor the programs of the live release; stop and remove groups that this release does not bring.
 
         A service gets a new or changed program later, at its own restart. ``forgiving``: only log failures; the proof
         finds the missing programs. Raises Unhealthy, Failed.
@@ -111,7 +111,7 @@ class Replacement:
         self._restarter.let_go()
 
     def _due(self, service: Service, untouched: Collection[str]) -> Service:
-        """Return a service with its restart: a new or changed program needs a restart, whatever its key says."""
+        """Return a service with its way of restart: a new or changed program is restarted, whatever its ``restart`` says."""
         if service.name in self._changed:
             return replace(service, restart=Restart())
         return _only_started(service) if service.name in untouched else service

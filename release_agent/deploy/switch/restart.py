@@ -57,9 +57,9 @@ class Restarter:
             self._renewed.pop(service)(service)
 
     def steps(self, service: str, ran: Collection[int]) -> list[list[Process]]:
-        """Return the processes of a service to replace together: those without a pid, then one after the other.
+        """Return the steps of a rolling replacement: first the processes without a pid together, then one process per step.
 
-        A STARTING process may already answer. Processes with a pid in ``ran`` are not replaced.
+        A STARTING process has a pid and may already answer. Processes with a pid in ``ran`` are not replaced.
         """
         left = [process for process in self._processes(service) if not process.pid or process.pid not in ran]
         down = [process for process in left if not process.pid]
@@ -180,10 +180,10 @@ class Restarter:
                     self._services.start(process)
 
     def _start_afresh(self, service: str, faults: Faults) -> None:
-        """Start processes again that supervisor gave up immediately.
+        """Start processes again that supervisor gave up immediately after their start.
 
-        A process that was stopped between two tries keeps its count of them: the
-        first failure of the next release would be its last. FATAL resets it.
+        Supervisor counts the failed starts of a process, also over a stop between two tries. So the first
+        failure on the next release would be the last. FATAL resets the count.
         """
         deadline = self._clock.now() + self._services.start_seconds(service) + _START_TIMEOUT
         while self._clock.now() < deadline and any(process.state == "STARTING" for process in self._processes(service)):
@@ -200,7 +200,7 @@ class Restarter:
     def _remaining(self, processes: Sequence[Process], is_done: Callable[[Process], bool]) -> list[Process]:
         """Return those processes of a service that are not done, as they are now.
 
-        Looks at one process first, which is cheap; when that one is done, the others usually are.
+        Looks at one process first, which is cheap. When this process is done, the others usually are also done.
         """
         waiting = [process for process in processes if not is_done(process)]
         if not waiting:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from release_agent.model import Release
 
 
-_WITHOUT = "`release-agent deploy --force` and `rollback` continue without it"
+_WITHOUT = "to ignore a failed before_stop: `release-agent deploy --force`, or `release-agent rollback`"
 
 
 class NotTakenOut(Failed):

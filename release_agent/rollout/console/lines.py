@@ -37,7 +37,7 @@ class Console(Protocol):
         """Show one transition."""
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Ask for approval; ``approved``, from elsewhere, also answers. None: no person can answer."""
+        """Ask for approval; ``approved`` is set if the answer comes from elsewhere. None: no person can answer."""
 
     def end(self) -> None:
         """End the picture."""
@@ -68,10 +68,10 @@ class Lines:
     _watched: Rollout | None = None
 
     def preflight(self, asking: Asking, options: Options) -> None:
-        """Do nothing: ``preflight.progress`` shows the progress of a long one."""
+        """Do nothing: the event ``preflight.progress`` shows the progress of a long preflight."""
 
     def plan(self, rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> None:
-        """Print it."""
+        """Print the plan."""
         self.say(text.plan(rollout, changes, exceeded))
 
     def begin(self, rollout: Rollout, again: Callable[[str], str]) -> None:
@@ -80,7 +80,7 @@ class Lines:
         self.tell("rollout.started", id=rollout.id, who=rollout.who, status=again("status"))
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
-        """Print it."""
+        """Print the event, its host and its details on one line."""
         told = {**(_of_host(host) if host else {}), **details}
         hidden = () if self._names_apps else ("app", "apps")
         shown = {name: _words(value) for name, value in told.items() if name not in hidden}
@@ -95,11 +95,11 @@ class Lines:
         """Do nothing: lines stay."""
 
     def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
-        """Print it."""
+        """Print the end of a rollout."""
         self.say(text.ended(rollout, code, again))
 
     def status(self, rollout: Rollout, *, running: bool) -> None:
-        """Print it."""
+        """Print the progress of a rollout."""
         self.say(text.status(rollout, running=running))
 
     def watch(self, rollout: Rollout, *, running: bool) -> None:
@@ -113,7 +113,7 @@ class Lines:
         self.say(text.listing(rollouts, running))
 
     def drift(self, found: FleetDrift) -> None:
-        """Print it."""
+        """Print the live release of each host."""
         self.say(text.drift(found))
 
     def say(self, what: str) -> None:
@@ -134,28 +134,28 @@ class Json(Lines):
         self.tell("rollout.planned", **{**rollout.to_json(), "waves": waves, "hosts": hosts}, changes=shown, exceeded=exceeded)
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:
-        """Print it."""
+        """Print the event, its host and its details."""
         self._print({"at": timestamp(), "event": event, **(_of_host(host) if host else {}), **details})
 
     def ended(self, rollout: Rollout, code: Exit, again: Callable[[str], str]) -> None:
-        """Print it, with every host."""
+        """Print the end of a rollout, with every host."""
         hosts = [_of_host(host) for host in rollout.hosts.values()]
         self.tell("rollout.ended", **{**rollout.to_json(), "hosts": hosts}, exit=int(code), resume=again("resume"))
 
     def status(self, rollout: Rollout, *, running: bool) -> None:
-        """Print it, with every host."""
+        """Print the rollout, with every host."""
         self._print({**rollout.to_json(), "running": running, "hosts": [host.to_json() for host in rollout.hosts.values()]})
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
-        """Print a list."""
+        """Print all rollouts as one list."""
         self._print([{**rollout.to_json(), "running": rollout.id in running} for rollout in rollouts])
 
     def drift(self, found: FleetDrift) -> None:
-        """Print it, with every host."""
+        """Print the live release of every host."""
         self._print(found.to_json())
 
     def say(self, what: str) -> None:
-        """Print it."""
+        """Print the text as the member ``said``."""
         self._print({"said": what})
 
     def _print(self, body: object) -> None:

@@ -27,7 +27,7 @@ class PreflightProgress:
         self._options = options
         self._now = now
         self._began = now()
-        self._since: dict[str, float] = {}  # by name, of the hosts without an answer
+        self._since: dict[str, float] = {}  # start of the question, by name of a host without an answer
 
     @property
     def widest(self) -> int:

@@ -23,21 +23,21 @@ _DOING = {
     "gate.started": "the gate judges wave {wave}",
     "verification.started": "the last look: hosts report their live release ({hosts})",
 }
-_SHORT = 0.25  # of the progress deadline; from then on the picture counts it down
+_SHORT = 0.25  # part of the progress deadline; the picture counts down the last part
 
 
 class Progress:
     """The progress of a rollout. It looks at all hosts once; after that an event costs the same for any number of them."""
 
     def __init__(self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0) -> None:
-        """Start at the rollout's current state, after so many seconds; ``now``: a monotonic clock."""
+        """Start at the rollout's current state, ``elapsed`` seconds after its start; ``now``: a monotonic clock."""
         self.rollout = rollout
         self._now = now
         self._progressed = now()
         self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
-        self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # in trouble, in flight; the newest last
-        self._bake = (0.0, 0)  # its end, its number of hosts
+        self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # hosts in trouble, hosts in flight; the newest last
+        self._bake = (0.0, 0)  # the end of the bake, and its number of hosts
         self._away = self._heard = self._stopping = self._doing = ""
         self._took = (0, 0.0)  # number of finished hosts during the watch, and the sum of their seconds
         self.counts: Counter[HostStage] = Counter()
@@ -95,7 +95,7 @@ class Progress:
         return flat(text.named(self.rollout, host))
 
     def rows(self, room: int) -> tuple[list[tuple[Row, str]], str]:
-        """Return as many rows as fit, the newest first, failures before all, and the number of the others."""
+        """Return as many rows as fit, failures first, then the newest, and the number of the others."""
         failed, going, more = fitting(self._rows[True], self._rows[False], room, "in flight")
         said = [(row, flat(text.cause(row.host))) for row in failed]
         return [*said, *((row, self._countdown(row)) for row in going)], more
@@ -123,7 +123,7 @@ class Progress:
             deadline = rollout.options.progress_deadline
             left = deadline - (now - max(self._progressed, until))
             if left <= deadline * _SHORT:
-                notes.append(f"no host became healthy for {deadline - left:.0f} s; it stops in {max(0.0, left):.0f} s")
+                notes.append(f"no host became healthy for {deadline - left:.0f} s; the rollout stops in {max(0.0, left):.0f} s")
         notes += [self._doing] if self._doing else []
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 

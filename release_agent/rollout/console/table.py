@@ -50,12 +50,12 @@ class Table(Lines):
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         """``now``: a monotonic clock, in seconds."""
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal need not know every character
+            sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._now = now
         self._lock = threading.Lock()
-        self._seen: Progress | None = None  # the rollout …
-        self._drawn: Picture | None = None  # … or preflight, until its end
+        self._seen: Progress | None = None  # the progress of the rollout
+        self._drawn: Picture | None = None  # the picture: of preflight, then of the rollout
         self._live: Live | None = None
         self._again: Callable[[str], str] = str
 
@@ -184,7 +184,7 @@ class Table(Lines):
             return Group()
         with self._lock:
             notes = [line for note in seen.notes() for line in wrap(note, size.width, max_lines=2, placeholder=" …")]
-            # Less "and more", the waves, the counts, the summary, and the cursor's line.
+            # Five lines are for "and more", the waves, the counts, the summary, and the cursor.
             rows, more = seen.rows(max(1, size.height - len(notes) - 5))
             summary, settled, total = seen.summary(), seen.settled, seen.total
             below = [*([more] if more else []), *seen.below(size.width)]

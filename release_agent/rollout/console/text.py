@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Amount
 
 _MOST_NAMED = 20
-_MOST_JOINED = 3  # applications of one wave
+_MOST_JOINED = 3  # applications of one wave to name
 _SHORT = 12
 
 
@@ -209,7 +209,7 @@ def _part(rollout: Rollout) -> str:
 
 
 def _partial(rollout: Rollout) -> str:
-    effect = "the fleet follows it anyway" if rollout.counts else "the fleet does not follow it, unless --follow is given"
+    effect = "the fleet follows it anyway" if rollout.counts else "without --follow, the fleet does not follow this rollout"
     return f"partial: only some hosts of the inventory were chosen; {effect}"
 
 

@@ -28,7 +28,7 @@ _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
 
 @contextmanager
 def understood() -> Iterator[None]:
-    """Raise HostError if the block cannot read an answer, which is then not the plugin's."""
+    """Raise HostError if the block cannot read an answer, because the answer is not from a plugin."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -64,7 +64,10 @@ def checked_name(given: Any) -> str | None:
 
 
 def _health(answer: Any) -> str:
-    """Return the last known health of the host; critical if a process has stopped since then, which only a monitor reports."""
+    """Return the last known health of the host, or critical if a process is not alive now.
+
+    Without a monitor, the last known health is that of the last run.
+    """
     processes = [process for service in answer.get("services", ()) for process in service["processes"]]
     down = any(process["state"] not in PROCESS_ALIVE for process in processes)
     return str(HealthState.CRITICAL if down else answer.get("health", HealthState.CRITICAL))
@@ -73,7 +76,7 @@ def _health(answer: Any) -> str:
 def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
     """Return whether a rollout, or a boot since its start, made a release live, as far as release.getHistory goes back.
 
-    The newest run counts that replaced another release by it.
+    Only the newest run that replaced another release by this one counts.
     """
     with understood():
         made = (e for e in history if e.get("release") == release != e.get("previous") and e.get("outcome") in _WENT_LIVE)
@@ -99,7 +102,7 @@ def require_outcome(record: dict[str, Any], outcomes: Collection[str], commits: 
     if record["outcome"] not in outcomes:
         raise failure(record)
     if commits is not None and record.get("commits") != commits:
-        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than preflight saw: the revision was moved in between")
+        raise HostError(Code.COMMITS_DIFFER, "it deployed other commits than preflight saw: the revision has moved since")
 
 
 def failure(record: dict[str, Any]) -> HostError:
@@ -111,7 +114,7 @@ def failure(record: dict[str, Any]) -> HostError:
 
 
 def error_of(fault: xmlrpc.client.Fault, method: str) -> HostError:
-    """Make the error for a fault that a method was answered with."""
+    """Make the error for a fault that the plugin's method returned."""
     if fault.faultCode == FaultCode.UNKNOWN_METHOD:
         return HostError(Code.HOST_UNFIT, "its supervisord has no [rpcinterface:release]: include supervisor.d/plugin.conf")
     if fault.faultCode in (_BUSY, FaultCode.ALREADY_STARTED):
@@ -129,6 +132,9 @@ def _is_trouble(fault: xmlrpc.client.Fault, method: str) -> bool:
 
 
 def _check_version(version: str) -> None:
-    """Raise HostError for another major version, which may have another meaning."""
+    """Raise HostError for another major version, whose answers may have another meaning."""
     if version.split(".", maxsplit=1)[0] != __version__.split(".")[0]:
-        raise HostError(Code.HOST_UNFIT, f"its agent is {version or 'of an unknown version'}, this one is {__version__}")
+        raise HostError(
+            Code.HOST_UNFIT,
+            f"its agent has version {version or 'unknown'}, and this one {__version__}: the major versions differ",
+        )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIRST_CONTACT = 30.0  # seconds of tries for a host that never answered
 PASSING = 15.0  # seconds for temporary trouble before any change: a locked journal, another check
 _LONGEST_PHASE = 100  # characters of its name that are kept
-_RECENT = 20  # of a history: enough to find a run that was just started
+_RECENT = 20  # entries of a history: enough to find a run that was just started
 _ALL = 1000  # the plugin's maximum, because others may have deployed since
 
 
@@ -58,7 +58,7 @@ class HostClient:
             return {**record, "commits": dict(record["commits"])}
 
     async def _check(self, revision: str, *, despite_freeze: bool, wait_for: float) -> Any:
-        """Start a check; another run there, usually a check, ends soon."""
+        """Start a check. If the host is busy, ask again, because the other run is usually a check that ends soon."""
         # Send it only if it is set, because an older plugin does not know it.
         waits = (f"{wait_for:.3f}s",) if wait_for else ()
         more = (False, despite_freeze, *waits) if despite_freeze or waits else ()
@@ -73,10 +73,10 @@ class HostClient:
         again: bool,
         known: str | None = None,
     ) -> dict[str, Any]:
-        """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id, and the phase it is in.
+        """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id and its phase.
 
-        It starts a run again that changed nothing, until the deadline: the host's lock was taken, its journal was locked, or its
-        container was restarted before anything was published.
+        Until the deadline, it starts a run again that changed nothing. Causes: the host's lock was taken, its journal was
+        locked, or its container was restarted before anything was published.
         ``known``: the id of the run, if it was started before.
         """
         now = asyncio.get_running_loop().time
@@ -91,20 +91,20 @@ class HostClient:
             await asyncio.sleep(1.0)
 
     async def start(self, wanted: RunRequest, deadline: float, *, again: bool) -> str:
-        """Start a run there, at most once for a trigger; returns the id of its deployment.
+        """Start a run there, at most once per trigger; returns the id of its deployment.
 
-        ``again``: an operator who was killed before noting it may already have started it.
+        ``again``: an operator who was killed before noting the run may already have started it.
         ``deadline``: seconds.
         """
         started = await self._started(wanted, deadline, deadline, _ALL) if again else None
         return started or await self._start_once(wanted, deadline)
 
     async def brought(self, release: str, rollout: str, since: str) -> bool:
-        """Return whether a rollout, or a boot since its start, made the release live that is live there now."""
+        """Return whether the live release there was made live by a rollout, or by a boot since its start."""
         return brought_by(await self._insist(PASSING, "release.getHistory", _RECENT, first_contact=0.0), release, rollout, since)
 
     async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
-        """Start a run, and again only if the first start certainly failed."""
+        """Start a run; start it again only if the first start certainly failed."""
         now = asyncio.get_running_loop().time
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
         while True:
@@ -113,7 +113,7 @@ class HostClient:
                 with understood():
                     return str(checked_name(record["id"]))
             except HostError as error:
-                first_contact = deadline if error.passing else first_contact  # it is there
+                first_contact = deadline if error.passing else first_contact  # the host exists
                 if not _may_pass(error, now() - began, deadline, first_contact):
                     raise
             await asyncio.sleep(1.0)
@@ -145,9 +145,9 @@ class HostClient:
     async def follow(
         self, identity: str, patience: float, method: str, under_way: Callable[[str, str], Awaitable[None]] | None = None
     ) -> dict[str, Any]:
-        """Ask for the run that a method started until it has ended, not too often; late after ``patience`` seconds.
+        """Wait until the run that a method started has ended; after ``patience`` seconds the host is late.
 
-        ``under_way`` gets its id and its phase each time.
+        ``under_way`` gets the id and the phase of the run after each question.
         """
         now = asyncio.get_running_loop().time
         began = now()
@@ -165,12 +165,13 @@ class HostClient:
                     await under_way(identity, phase)
                 if now() - began > patience:
                     doing = f", in phase {phase}" if phase else ""
-                    raise HostError(Code.HOST_LATE, f"not done within its deadline{doing}; the host continues on its own")
+                    why = f"its run has not ended within the deadline{doing}; the host continues on its own"
+                    raise HostError(Code.HOST_LATE, why)
 
     async def _insist(
         self, patience: float, method: str, *arguments: str | int | bool, first_contact: float | None = None
     ) -> Any:
-        """Call a reading method, and again for ``patience`` seconds without an answer or after temporary trouble.
+        """Call a reading method. Without an answer or after temporary trouble, repeat the call for ``patience`` seconds.
 
         ``first_contact``: seconds for a host that never answers (default: ``patience``).
         """

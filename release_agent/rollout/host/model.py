@@ -16,7 +16,7 @@ _LONGEST_NAME, _LONGEST_WHY = 200, 10_000
 
 
 class HostError(Exception):
-    """The reason why a host did not do a run.
+    """The reason why a host did not do a run, or gave no valid answer.
 
     ``unreachable``: its state is unknown; ``refused``: it will not take the revision.
     ``passing``: temporary trouble, such as a locked journal. It says nothing about the release: ask again.
@@ -64,7 +64,7 @@ class RunRequest:
     """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history.
 
     ``more``: arguments of the method after the trigger. ``by``: the requesting person, which an older plugin does not know.
-    ``after``: the id of a deployment; the run is one since then.
+    ``after``: the id of a deployment; only later runs of the history count as this run.
     """
 
     method: str
@@ -88,8 +88,8 @@ def staging(rollout: Rollout) -> RunRequest:
 
 
 def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
-    """Return the request to roll back to a release from the one of a deployment.
+    """Return the request to roll back to ``release``; ``after``: the deployment to undo.
 
-    An empty release is the one before, by the host's own history.
+    An empty ``release`` means the previous one in the host's own history.
     """
     return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", by=who_am_i(), after=after)

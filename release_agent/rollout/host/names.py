@@ -23,13 +23,13 @@ class Unresolved(Exception):
 
 
 class Names:
-    """Looks names up, and keeps what it found for a minute."""
+    """Looks up names, and keeps their addresses for a minute."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[list[str], float]] = {}
 
     async def addresses(self, host: str) -> list[str]:
-        """Return the addresses of a host, the preferred one first; an address is its own.
+        """Return the addresses of a host, the preferred one first; a ``host`` that is an address is returned as it is.
 
         Raises Unresolved, and OSError if this machine cannot ask.
         """

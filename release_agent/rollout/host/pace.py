@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-_FIRST_POLL, _LAST_POLL, _POLL_PART = 0.25, 5.0, 0.15  # seconds; of what has passed
-_EARLY_POLL = 1.0  # while only a failure is expected
-_DUE_POLL, _DUE_POLL_PART = 0.1, 0.1  # around the expected time
-_DUE = 0.95  # of the shortest time that another host took
+_FIRST_POLL, _LAST_POLL, _POLL_PART = 0.25, 5.0, 0.15  # seconds, and a part of the elapsed time
+_EARLY_POLL = 1.0  # seconds, as long as only a failure is expected
+_DUE_POLL, _DUE_POLL_PART = 0.1, 0.1  # the same, around the expected time
+_DUE = 0.95  # part of the shortest time that another host took
 
 
 class Pace:
@@ -19,7 +19,7 @@ class Pace:
         self._shortest[method] = min(seconds, self._shortest.get(method, seconds))
 
     def wait(self, method: str, elapsed: float) -> float:
-        """Return the seconds until the next question to a host that started so many seconds ago."""
+        """Return the seconds until the next question to a host that started ``elapsed`` seconds ago."""
         shortest = self._shortest.get(method)
         if shortest is None:
             return min(max(_FIRST_POLL, _POLL_PART * elapsed), _LAST_POLL)

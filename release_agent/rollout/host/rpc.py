@@ -84,7 +84,7 @@ class Remote:
             raise Unreachable(str(error), passing=error.passing) from error
         except TimeoutError as error:
             message = f"no answer within {self._timeout:g} s"
-            raise Unreachable(message, passing=True) from error  # also of a connection, if the queue of waiting ones is full
+            raise Unreachable(message, passing=True) from error  # or the host's queue of new connections is full
         except (OSError, EOFError) as error:
             _refuse_own_fault(error)
             raise Unreachable(_words(error), passing=heard) from error
@@ -116,12 +116,12 @@ class Remote:
             raise
 
     async def _open(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        name = self._host if self._tls else None  # the certificate must be for it
+        name = self._host if self._tls else None  # the certificate must be for this name
         return await asyncio.open_connection(address, self._port, ssl=self._tls, server_hostname=name, limit=_LARGEST)
 
 
 def _wish(status: int) -> str:
-    # nginx answers so without a client's certificate.
+    # nginx answers with this status if the client shows no certificate.
     return "; it may want a certificate (--client-cert)" if status == _BAD_REQUEST else ""
 
 
@@ -133,7 +133,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         return status, await reader.read(_LARGEST)
     length = int(lengths[0])
     if not 0 <= length <= _LARGEST:
-        message = f"an answer of {length} bytes"
+        message = f"Content-Length is {length}, and at most {_LARGEST} is accepted"
         raise ValueError(message)
     return status, await reader.readexactly(length)
 

@@ -27,11 +27,11 @@ class InventoryChoice:
     consul: str = ""  # a service of Consul's catalog
     fleet: str = ""  # the path of a fleet.toml
     maestro: str = ""  # the path of a maestro-ng file
-    services: Sequence[str] = ()  # of the maestro file
-    environment: str = ""  # in Consul, as the next two
+    services: Sequence[str] = ()  # services of the maestro-ng file
+    environment: str = ""  # for hosts from Consul, as the next two
     tags: Sequence[str] = ()
     meta: Sequence[str] = ()  # KEY=VALUE
-    limit: Sequence[str] = ()  # patterns
+    limit: Sequence[str] = ()  # patterns, as in ``exclude``
     exclude: Sequence[str] = ()
 
     @property
@@ -74,7 +74,7 @@ def _check(choice: InventoryChoice) -> None:
             raise Misconfigured(
                 Code.INVENTORY_INVALID,
                 f"--{name} chooses among the hosts of --{inventory}, which is not given",
-                hint="--limit chooses among any hosts: by name, service=PATTERN or zone=PATTERN",
+                hint="use --limit: it chooses among hosts of any source, by name, service=PATTERN or zone=PATTERN",
             )
 
 
@@ -84,7 +84,7 @@ def _all(
     if fleet:
         return list(fleet.targets)
     if choice.maestro:
-        from release_agent.rollout.inventory import maestro  # a template engine
+        from release_agent.rollout.inventory import maestro  # imports a template engine
 
         return maestro.read(Path(choice.maestro), choice.services, environ=environ)
     if choice.consul:

@@ -127,7 +127,7 @@ def _refuse_ambiguous(chosen: list[dict[str, Any]]) -> None:
     if twice:
         raise Misconfigured(
             Code.INVENTORY_INVALID,
-            "hosts that are registered more than once: "
+            "some hosts are registered more than once: "
             + "; ".join(f"{name} ({', '.join(found)})" for name, found in twice.items()),
             hint="give each container an [app] host of its own, or deregister the old one in Consul",
         )

@@ -57,7 +57,7 @@ def address(value: object) -> str:
 
 def _is_ipv6(host: str) -> bool:
     try:
-        return not ipaddress.IPv6Address(host).scope_id  # an interface has a meaning only on one machine
+        return not ipaddress.IPv6Address(host).scope_id  # an interface's name has a meaning on one machine only
     except ValueError:
         return False
 
@@ -170,7 +170,7 @@ def _ranks(described: object, services: Collection[str], problems: list[Problem]
         requires[name] = tuple(other for other in others if other in services)
 
     def circle(way: Sequence[str]) -> None:
-        problems.append(Problem(f"service.{way[0]}.requires", f"goes round: {' -> '.join(way)}"))
+        problems.append(Problem(f"service.{way[0]}.requires", f"is circular: {' -> '.join(way)}"))
 
     return order.ranks(requires, services, circle)
 
@@ -201,16 +201,16 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
             problems.append(Problem(f"pair[{i}]", f"must be KEY=VALUE, not {pair!r}"))
         elif read.setdefault(key, value) != value:
             problems.append(Problem(f"pair[{i}]", f'"{key}" is {read[key]!r} already, and cannot also be {value!r}'))
-    _refuse("the pairs given", problems, "for example region=eu")
+    _refuse("the pairs given", problems, "write each as KEY=VALUE, for example region=eu")
     return read
 
 
 def select(targets: Sequence[InventoryHost], limit: Sequence[str], exclude: Sequence[str]) -> list[InventoryHost]:
     """Return the targets that ``limit`` selects (all if it is empty) without those of ``exclude``, in order.
 
-    Both are lists of shell patterns, several in one with commas between: of names, ``service=PATTERN`` or ``zone=PATTERN``.
-    Raises Misconfigured (10) for a pattern without a match, also an empty one, so that a typing error
-    deploys neither to all hosts nor to none; with Code.FLEET_EMPTY if no host is left.
+    Each text is one or more shell patterns, with commas between: of names, ``service=PATTERN`` or ``zone=PATTERN``.
+    Raises Misconfigured (10) for a pattern without a match, also for an empty one. So a typing error deploys
+    neither to all hosts nor to none. With Code.FLEET_EMPTY if no host is left.
     """
     if not targets:
         raise Misconfigured(Code.FLEET_EMPTY, "there is no host in the inventory", hint="name hosts, or another inventory")
@@ -222,7 +222,7 @@ def select(targets: Sequence[InventoryHost], limit: Sequence[str], exclude: Sequ
         if not any(_matches(target, pattern) for target in targets)
     ]
     names = ", ".join(target.name for target in targets[:_SHOWN]) + (", …" if len(targets) > _SHOWN else "")
-    _refuse("the choice of hosts", problems, f'the inventory has {names}; a pattern is of names, "service=…" or "zone=…"')
+    _refuse("the choice of hosts", problems, f'the inventory has {names}; select by name, "service=…" or "zone=…"')
     wanted, unwanted = options.values()
     left = [
         target
@@ -231,7 +231,7 @@ def select(targets: Sequence[InventoryHost], limit: Sequence[str], exclude: Sequ
         and not any(_matches(target, pattern) for pattern in unwanted)
     ]
     if not left:
-        message = f"of {len(targets)} hosts none is left to deploy to"
+        message = f"none of {len(targets)} hosts is left to deploy to"
         raise Misconfigured(Code.FLEET_EMPTY, message, hint="change --limit or --exclude: together they leave no host")
     return left
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 PORT = 9001
-NAMES = ("supervisor", "rpc")  # of the port of supervisord's RPC, with any number
+NAMES = ("supervisor", "rpc")  # names for the port of supervisord's RPC, whatever its number
 
 _PACKAGES = {"jinja2": "Jinja2", "yaml": "PyYAML"}
 # Schema 1, maestro's default, differs only in `volumes`, which are not read here. maestro takes the last one for 2.
@@ -45,7 +45,7 @@ def read(
 
     A target has the names of its instance and its service. Its URL has the ship's ``ip`` and the host's port for
     supervisord's RPC: the port named ``supervisor`` or ``rpc``, or the one that exposes ``port``, or ``port`` itself.
-    Its rank, from 0, is above that of everything its service requires, directly or by way of services not chosen.
+    Its rank, from 0, is above the ranks of all services that its service requires, directly or through services not chosen.
     ``environ``: ``env`` of the file's template. Raises Misconfigured (10) with every problem at once.
     """
     require_packages()
@@ -100,7 +100,7 @@ class _Environment:
             instance = self._mapping(described, path)
             ship = instance.get("ship")
             if not isinstance(ship, str):
-                self._add(f"{path}.ship", "must be the name of a ship, and is missing or something else")
+                self._add(f"{path}.ship", "is missing" if ship is None else f"must be the name of a ship, not {ship!r}")
             elif ship not in self._ships:
                 self._add(f"{path}.ship", _unknown(ship, self._ships))
             number = self._outside({**common, **self._ports(instance, path)}, port, path)
@@ -133,7 +133,7 @@ class _Environment:
                 self._add(f"{path}[{i}]", _unknown(str(other), self._services))
 
     def _add_circle(self, way: Sequence[str]) -> None:
-        self._add(f"services.{way[0]}.requires", f"goes round: {' -> '.join(way)}")
+        self._add(f"services.{way[0]}.requires", f"is circular: {' -> '.join(way)}")
 
     def _ports(self, table: _Table, path: str) -> dict[str, _Mapped]:
         ports: dict[str, _Mapped] = {}
@@ -159,13 +159,13 @@ class _Environment:
         name = (named + exposing)[0]
         inside, outside, protocol = ports[name]
         if protocol != "tcp":
-            self._add(f"{path}.ports", f'"{name}" is of UDP, and supervisord\'s RPC of TCP')
+            self._add(f"{path}.ports", f'"{name}" is a UDP port, and supervisord\'s RPC uses TCP')
             return None
         if len(outside) == 1:
             return outside[0]
         if len(inside) == len(outside) and port in inside:
             return outside[inside.index(port)]
-        why = f'"{name}" is any of {outside[0]} to {outside[-1]}'
+        why = f'"{name}" may be any port from {outside[0]} to {outside[-1]}'
         self._add(f"{path}.ports", f"{why}; give supervisord's RPC a port of its own")
         return None
 

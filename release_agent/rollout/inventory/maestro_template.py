@@ -51,7 +51,7 @@ def render(path: Path, environ: Mapping[str, str]) -> str:
     except jinja2.TemplateSyntaxError as error:
         raise refusal(path, [Problem(_where(error.filename, error.lineno), str(error.message))]) from error
     except Exception as error:
-        # A template may raise any error. Its frames belong to no program.
+        # A template may raise any error. Frames of the template are in files that are not Python's.
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith(".py")]
         where = _where(frames[-1].filename, frames[-1].lineno) if frames else "its template"
         words = str(error.message) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def ranks(
     requires: Mapping[str, Sequence[str]], chosen: Collection[str], on_circle: Callable[[Sequence[str]], None]
 ) -> dict[str, int]:
-    """Return a rank from 0 for each service: above those of the chosen ones that it requires, directly or not.
+    """Return a rank from 0 for each service: above the ranks of the chosen services that it requires, directly or not.
 
     ``on_circle`` gets each circle, which starts and ends with the same service.
     """
@@ -24,7 +24,7 @@ def ranks(
         except CycleError as error:
             way = error.args[1][::-1]
             on_circle(way)
-            # There may be others, without this step.
+            # Remove this step of the circle, because there may be other circles.
             left[way[0]] = [other for other in left[way[0]] if other != way[1]]
     found: dict[str, int] = {}
     for name in order:

@@ -28,7 +28,7 @@ def standing(record: RolloutStore, identity: str) -> Standing:
 
 
 def status(record: RolloutStore, identity: str) -> Standing:
-    """Do as standing(); a host that was unreachable or late and has taken the revision since is ``converged``."""
+    """Do as standing(), but mark lost hosts that have reported the revision since then as ``converged``."""
     found = standing(record, identity)
     rollout = found.rollout
     lost = [host for host in rollout.hosts.values() if is_lost(host)]
@@ -39,7 +39,7 @@ def status(record: RolloutStore, identity: str) -> Standing:
 
 
 async def ask_late(rollout: Rollout, client_of: Callable[[Host], HostClient]) -> None:
-    """Ask hosts that were late whether they have taken the revision since; those that have are ``converged``."""
+    """Ask late hosts for their live release; mark those that have taken the revision since then as ``converged``."""
 
     async def ask(host: Host) -> None:
         with suppress(HostError):

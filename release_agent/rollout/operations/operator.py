@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.record.port import RolloutStore
 
 _LOOK = 1.0  # seconds
-_LOOKS = 5  # until a paused rollout has resumed; its operator looks for orders once a second
-_ASKED = 3  # hosts, before a rollout goes on
+_LOOKS = 5  # looks until a paused rollout has resumed; its operator looks for orders once per second
+_ASKED = 3  # hosts to ask for their password before a rollout continues
 _PATIENCE = 900.0  # seconds to wait for a record that does not answer
 
 
@@ -82,8 +82,8 @@ class Operator:
     async def plan(self, wanted: StartRequest) -> RolloutPlan:
         """Look at every host and plan a rollout, without changes.
 
-        Raises Refused and FleetStopped if no host answers. Unless it is a dry run, also Locked if another rollout of the fleet
-        runs, and Refused if the fleet is frozen.
+        Raises Refused, and FleetStopped if no host answers. Unless it is a dry run, it also raises Locked if another
+        rollout of the fleet runs, and Refused if the fleet is frozen.
         """
         if not wanted.promote_from:
             check_revision(wanted.revision)
@@ -230,7 +230,7 @@ class Operator:
             finally:
                 self._observer.end()
         finally:
-            # It has ended: a signal must not hide its result.
+            # The rollout's run has ended: a signal must not hide its result.
             with suppress(asyncio.CancelledError):
                 await self._writer.let_go()
         return Result(rollout, code)

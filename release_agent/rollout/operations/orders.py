@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.record.port import RolloutStore
 
 _LOOK = 1.0  # seconds
-_LOOKS = 5  # the operator of a rollout looks for orders once a second
+_LOOKS = 5  # the operator of a rollout looks for orders once per second
 
 
 def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float], None] = time.sleep) -> Ordered:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def too_many_lost(rollout: Rollout) -> str:
     """Return the reason why a rollout must stop; empty if it may continue.
 
-    It stops if a budget is exceeded. With any budgets, it also stops if no host of the current wave or of an application is
-    left, or if a host cannot stage.
+    A rollout stops if a budget is exceeded. With any budgets, it also stops if every host of the current wave, or of an
+    application, is lost, or if a host cannot stage.
     """
     if rollout.options.stage and not rollout.staged:
         return _cannot_stage(rollout)
@@ -28,7 +28,7 @@ def too_many_lost(rollout: Rollout) -> str:
     groups = {f"wave {rollout.wave + 1}": waves[rollout.wave]} if waves else {}
     groups |= {one.name: [host for host in rollout.hosts.values() if host.app == one.name] for one in rollout.applications}
     lost = next((name for name, hosts in groups.items() if all_lost(hosts)), "")
-    return f"no host of {lost} took it and stayed healthy" if lost else ""
+    return f"no host of {lost} took the revision and stayed healthy" if lost else ""
 
 
 def _cannot_stage(rollout: Rollout) -> str:
@@ -37,7 +37,7 @@ def _cannot_stage(rollout: Rollout) -> str:
 
 
 def over_budget(hosts: Sequence[Host], options: Options) -> str:
-    """Return a message about an exceeded budget, or an empty text; exactly the number of the budget is allowed."""
+    """Return a message about an exceeded budget, or an empty text; as many hosts as the budget are allowed."""
     budgets = (("failed", HostStage.FAILED, options.max_failed), ("unreachable", HostStage.UNREACHABLE, options.max_unreachable))
     for name, stage, budget in budgets:
         count, most = sum(host.stage is stage for host in hosts), budget.of(len(hosts))

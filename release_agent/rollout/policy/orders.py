@@ -19,5 +19,5 @@ def in_rank(orders: Iterable[Order]) -> list[Order]:
 
 
 def overruled_by_resume(orders: Iterable[Order]) -> list[Order]:
-    """Return the orders from before a resume that do not count for the new operator."""
+    """Return the earlier orders that a resume overrules: pauses, and other resumes."""
     return [order for order in orders if order.verb in _OVERRULED_BY_RESUME]

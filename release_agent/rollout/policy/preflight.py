@@ -30,7 +30,7 @@ def note_status(host: Host, status: HostStatus, *, despite_freeze: bool = False)
     if status.busy:
         raise HostError(Code.HOST_BUSY, "a deployment is running there")
     if status.maintenance:
-        raise HostError(Code.HOST_IN_MAINTENANCE, "somebody has put it into maintenance mode in Consul")
+        raise HostError(Code.HOST_IN_MAINTENANCE, "it is in maintenance mode in Consul")
     if status.frozen and not despite_freeze:
         raise HostError(Code.FROZEN, f"its deployments are frozen {status.frozen}")
 
@@ -53,7 +53,7 @@ def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) ->
         raise FleetStopped(
             Code.FLEET_STOPPED,
             f"none of {len(hosts)} hosts gives a valid answer: {hosts[0].name}: {hosts[0].why}",
-            hint="check one of them: supervisord's port, its password, and its plugin",
+            hint="check supervisord's port, password and plugin on one of them",
         )
     apps, environments = {app for app, _ in places}, {environment for _, environment in places}
     mixed = _mixed(hosts, environments, apps, services)
@@ -65,7 +65,7 @@ def environment_of(hosts: Sequence[Host], statuses: Mapping[str, HostStatus]) ->
         )
     for host in hosts:
         found = apps if len(apps) == 1 else services.get(host.service, set())
-        host.app = host.app or next(iter(found), "")  # of a host without an answer: that of its service
+        host.app = host.app or next(iter(found), "")  # a host without an answer gets the application of its service
     return environments.pop()
 
 
@@ -122,7 +122,7 @@ def same_commits(hosts: Sequence[Host], answers: Mapping[str, dict[str, Any]]) -
         named = {_shortened(json.loads(commits)): names for commits, names in places.items()}
         raise Refused(
             Code.COMMITS_DIFFER,
-            "the revision is not the same everywhere: " + _listed(named),
+            "the revision names different commits on different hosts: " + _listed(named),
             hint="fetch the repositories that lag behind; hosts refuse a moved tag",
         )
     commits: dict[str, str] = json.loads(next(iter(places))) if places else {}
@@ -135,7 +135,7 @@ def one_revision(promoted: Mapping[str, Completed], environment: str) -> str:
     if len(revisions) > 1:
         raise Refused(
             Code.COMMITS_DIFFER,
-            f"not one revision completed in {environment}: "
+            f"different revisions completed in {environment}: "
             + ", ".join(f"{completed.revision} of {name}" for name, completed in promoted.items()),
             hint=f"roll out one revision to the whole system in {environment}, or promote one application: --limit service=NAME",
         )

@@ -118,7 +118,7 @@ class Finish:
 
     @property
     def is_success(self) -> bool:
-        """Return whether the fleet follows the revision from now on."""
+        """Return whether the rollout ends as completed or partial."""
         return self.phase in (Phase.COMPLETED, Phase.PARTIAL)
 
 

@@ -32,7 +32,7 @@ def is_lost(host: Host) -> bool:
 
 
 def verdict(live: HostStatus, commits: dict[str, str]) -> HostError | None:
-    """Return the reason why a host does not run the commits of a rollout or is unhealthy; None if it does and is healthy."""
+    """Return the reason why a host does not run the commits of a rollout, or is unhealthy; None without a reason."""
     if live.release is None or live.commits != commits:
         return HostError(Code.OVERTAKEN, f"runs {live.revision or 'nothing'} now, which this rollout did not deploy")
     if live.health != HealthState.PASSING:

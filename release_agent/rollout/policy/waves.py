@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def assign_waves(hosts: Sequence[Host], waves: Sequence[Amount], *, by_zone: bool = False) -> None:
     """Put every pending host into a wave.
 
-    Sizes are taken one after the other and the last repeats, as with Ansible's ``serial``; a percentage is
-    of all hosts, also of those that are in no wave, floored, and at least one host. Hosts of a lower rank come first,
-    among them unhealthy ones, otherwise in the order of the inventory.
+    Each wave takes the next size and the last size repeats, as with Ansible's ``serial``. A percentage is of all hosts,
+    also of those that are in no wave; it is rounded down, to at least one host. Hosts of a lower rank come first.
+    Of one rank, unhealthy hosts come first, then the others in the order of the inventory.
 
-    Applications of the same rank go side by side: a wave has the hosts of the next wave of each of them. Sizes start again for
-    each, and a percentage is of its own hosts.
+    Applications of the same rank go side by side: a wave has the hosts of the next wave of each application. Sizes start
+    again for each application, and a percentage is of its own hosts.
 
-    ``by_zone``: no wave has hosts of two zones. Of one rank all hosts of a zone come before those of the next, in the order in
-    which the inventory names the zones.
+    ``by_zone``: no wave has hosts of two zones. In one rank, all hosts of a zone come before those of the next zone.
+    The inventory gives the order of the zones.
     """
     zones = list(dict.fromkeys(host.zone for host in hosts))
 

@@ -22,7 +22,7 @@ TOUCHED = (
     HostStage.REVERTING,
     HostStage.STUCK,
 )
-_TOOK_IT = (HostStage.DONE, HostStage.STARTING, HostStage.DEPLOYING, HostStage.STUCK)  # or may have
+_TOOK_IT = (HostStage.DONE, HostStage.STARTING, HostStage.DEPLOYING, HostStage.STUCK)  # or may have taken it
 
 
 class WayBack(StrEnum):
@@ -50,9 +50,9 @@ def way_back(host: Host, live: HostStatus, *, brought: bool | None = None) -> Wa
 
 
 def later_with_same_commits(rollout: str, application: Application, followed: Completed | None) -> Completed | None:
-    """Return the fleet's revision if it is a later rollout's with the same commits, to which these hosts then belong.
+    """Return the fleet's revision if a later rollout with the same commits set it; these hosts now belong to that rollout.
 
-    Their histories do not show that, because a rollout skips hosts that already run its commits.
+    The hosts' histories do not show the later rollout, because it skips hosts that already run its commits.
     """
     return followed if followed and followed.id > rollout and followed.commits == application.commits else None
 

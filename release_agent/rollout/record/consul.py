@@ -42,7 +42,7 @@ class ConsulRolloutStore:
         self._kv = KeyValueStore(client)
         self._prefix = prefix
         self._locks: FleetLocks | None = None
-        self._id = ""  # of the rollout whose lock is held
+        self._id = ""  # the id of the rollout whose lock is held
 
     def begin(self, rollout: Rollout) -> None:
         """Take the locks of its fleets and write down the whole plan; raises Locked, Refused (frozen)."""
@@ -70,7 +70,7 @@ class ConsulRolloutStore:
         others = [fleet for fleet in (plan.rollout.fleets if plan else ()) if fleet not in newest]
         try:
             return any(identity in kept for kept in newest.values()) or any(identity in self._kept(fleet) for fleet in others)
-        except RecordUnreachable:  # the token is only for these fleets
+        except RecordUnreachable:  # the token may read only these fleets
             return True
 
     def take(self, identity: str) -> Rollout:
@@ -88,7 +88,7 @@ class ConsulRolloutStore:
             raise RecordUnreachable(
                 Code.RECORD_UNREACHABLE,
                 f"{len(hosts)} of {size} hosts of rollout {identity} can be read under {folder}",
-                hint="docs/guides/consul.md has the policy that rollouts need",
+                hint="give the token the policy for rollouts in docs/guides/consul.md",
             )
         return _understood(folder, hosts, lambda bodies: Rollout.from_json(rollout.to_json(), bodies))
 
@@ -246,5 +246,7 @@ def _understood(key: str, value: object, make: Callable[[Any], T]) -> T:
         return make(value)
     except OTHER_SHAPE as error:
         raise RecordUnreachable(
-            Code.RECORD_UNREACHABLE, f"cannot read the value of {key} in Consul: {error!r}", hint=f"consul kv get {key}"
+            Code.RECORD_UNREACHABLE,
+            f"cannot read the value of {key} in Consul: {error!r}",
+            hint=f"look at the value: `consul kv get {key}`",
         ) from error

@@ -25,12 +25,12 @@ class FleetLocks:
     """The locks of the fleets of one rollout, all of them or none. A key's value names its current or last holder."""
 
     def __init__(self, kv: KeyValueStore, keys: Mapping[str, tuple[str, str]]) -> None:
-        """``keys``: of the locks, in the common order; app and environment name a fleet in errors."""
+        """``keys``: app and environment by the lock's key, in the common order of all processes."""
         self._kv = kv
         self._keys = keys
         self._holder: Holder | None = None
         self._session = ""
-        self._locks: dict[str, int] = {}  # the lock count of each key when it became ours
+        self._locks: dict[str, int] = {}  # the lock count of each key when this process took the lock
         self._renewed = 0.0
 
     def acquire(self, holder: Holder) -> None:
@@ -46,7 +46,7 @@ class FleetLocks:
         raise RecordUnreachable(
             Code.RECORD_UNREACHABLE,
             f"Consul does not give the lock {', '.join(self._keys)}, although nobody holds it",
-            hint="try again",
+            hint="run the command again",
         )
 
     def renew(self) -> None:
@@ -61,7 +61,7 @@ class FleetLocks:
             entry = self._kv.get(key)
             if entry is None or entry.locks != locks:
                 raise self._lost()
-            # The lock was free at the read; this operation checks that it was free since then.
+            # The lock was free at the read; this operation checks that it has been free since then.
             unchanged.append({"Verb": "check-index", "Key": key, "Index": entry.version})
         if not self._took(unchanged, self._holder):
             raise self._lost()

@@ -60,12 +60,12 @@ class FileRolloutStore:
         """Open the file, or make it only for this user; raises RecordUnreachable."""
         self.path = path
         self._locks: FileLocks | None = None
-        self._id = ""  # of the rollout whose lock is held
+        self._id = ""  # the id of the rollout whose lock is held
         with self._explained():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_special(path)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            # The operator's one thread for the record is not the one that opened it.
+            # The operator's thread for the record is not the thread that opened the file.
             self._db = connect_writing(path, _PATIENCE, any_thread=True)
             with closed_on_error(self._db):
                 migrate(self._db, _MIGRATIONS)

@@ -20,7 +20,7 @@ class FileLock:
     def __init__(self, folder: Path, app: str, environment: str) -> None:
         """Name the lock file of a fleet; the file is made by acquire()."""
         self.fleet = (app, environment)
-        # A comma is in no name once that is quoted.
+        # No quoted name contains a comma.
         self._file = Flock(folder / f"{quote(environment, safe='')},{quote(app, safe='')}.lock", 0o600)
 
     def acquire(self, holder: Holder) -> bool:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from release_agent.rollout.model import Holder, Host, Order, Rollout
     from release_agent.rollout.options import Options
 
-_KEPT = 20  # rollouts of one fleet, the newest of them
-_KEPT_ANYHOW = 2  # with any size: the newest, and the one before
-_KEPT_HOSTS = 20_000  # of all of them, because each is a key
-SHOWN = 50  # by all()
+_KEPT = 20  # the newest rollouts of one fleet
+_KEPT_ANYHOW = 2  # newest rollouts that are kept with any number of hosts
+_KEPT_HOSTS = 20_000  # hosts of all kept rollouts of one fleet, because each host is a key
+SHOWN = 50  # rollouts that all() returns at most
 
 
 class RolloutStore(Protocol):
@@ -25,7 +25,7 @@ class RolloutStore(Protocol):
 
     A rollout holds the locks of all of its fleets, or none of them.
 
-    All methods may block for some seconds (they are called in a thread, one at a time), and raise
+    All methods may block for some seconds; the caller calls them in a thread, one at a time. They raise
     RecordUnreachable if the store of the record does not answer or refuses this user.
     """
 
@@ -100,11 +100,11 @@ def most_kept(sizes: Sequence[int]) -> int:
 def locked(app: str, environment: str, holder: Holder | None) -> Locked:
     """Make the error for a fleet whose lock another process holds; None: an unknown holder."""
     if holder is None:
-        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is being run", hint="try again when it has ended")
+        return Locked(Code.LOCKED, f"another rollout of {app} in {environment} is running", hint="try again when it has ended")
     return Locked(
         Code.LOCKED,
-        f"rollout {holder.id} of {app} {holder.revision} in {environment} is being run by {holder.who}, since {holder.since}",
-        hint=f"`release-agent rollout status {holder.id}` (--consul, if it was started so) shows its progress",
+        f"rollout {holder.id} of {app} {holder.revision} in {environment} is running, by {holder.who}, since {holder.since}",
+        hint=f"show its progress with `release-agent rollout status {holder.id}`; add --consul if it was started with Consul",
     )
 
 

@@ -67,8 +67,8 @@ def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had
     resume = f"release-agent rollout resume {operator.id}"
     paused, approved = fleet.rollout("pause", operator.id), fleet.rollout("approve", operator.id)
     assert (paused.code, approved.code) == (0, 0)
-    nobody = f"nobody runs {operator.id} at the moment"
-    assert paused.json["said"] == f"{nobody}; it waits until somebody resumes it: {resume}"
+    nobody = f"no operator runs {operator.id} now"
+    assert paused.json["said"] == f"{nobody}; the rollout waits until somebody resumes it: {resume}"
     assert approved.json["said"] == f"{nobody}; the approval is kept for the next operator: {resume}"
     assert fleet.rollout("resume", operator.id).code == 0
     assert fleet.live() == [NEW] * 5

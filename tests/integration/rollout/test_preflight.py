@@ -90,7 +90,7 @@ def test_hosts_wait_for_the_revision_before_anything_changes_if_that_is_asked(fl
 @pytest.mark.parametrize(
     ("setting", "value", "code", "why"),
     [
-        ("agent_version", "9.0.0", "host-unfit", "its agent is 9.0.0"),
+        ("agent_version", "9.0.0", "host-unfit", "its agent has version 9.0.0"),
         ("maintenance", True, "host-in-maintenance", "maintenance mode"),
     ],
 )

@@ -66,7 +66,7 @@ def test_canary_that_fails_stops_everything_whatever_the_budget(fleet: Simulated
     assert done.code == 40
     assert fleet.live() == [OLD] * 5
     assert [fleet.fired(number) for number in range(1, 5)] == [[]] * 4
-    assert done.json["why"] == "no host of wave 1 took it and stayed healthy"
+    assert done.json["why"] == "no host of wave 1 took the revision and stayed healthy"
     assert {host["host"]: host["code"] for host in done.json["hosts"] if host["stage"] == "failed"} == {"host-1": "unhealthy"}
 
 
@@ -176,7 +176,8 @@ def test_fan_out_to_a_handful_of_hosts_is_told_line_by_line(locked_fleet: Simula
     assert lines[0] == f"{NEW} for api (test), 3 hosts"
     assert sum(line.split()[1] == "host.finished" for line in lines if " host.finished " in line) == 3
     assert lines[-2] == f"completed: {NEW} on api (test); 3 hosts: 3 done"
-    assert lines[-1].strip().startswith("partial: only some hosts of the inventory were chosen; the fleet does not follow it")
+    effect = "without --follow, the fleet does not follow this rollout"
+    assert lines[-1].strip() == f"partial: only some hosts of the inventory were chosen; {effect}"
 
 
 def test_list_marks_rollouts_of_a_part_of_the_inventory(fleet: SimulatedRollouts) -> None:

@@ -268,13 +268,13 @@ def test_a_check_that_consul_forgot_is_told_from_an_error(status: int, body: str
 
 @pytest.mark.parametrize("call", ["register", "put"])
 def test_what_is_not_there_takes_nothing(call: str) -> None:
-    with answering(404, b"page not found") as asked, pytest.raises(ConsulError, match="Consul did not accept it"):
+    with answering(404, b"page not found") as asked, pytest.raises(ConsulError, match="Consul did not accept the request"):
         CALLS[call](asked)
 
 
 @pytest.mark.parametrize("body", [b"false", b"[]", b"null", b'{"error": "try later"}'])
 def test_a_record_is_kept_where_consul_says_so_alone(body: bytes) -> None:
-    with answering(200, body) as asked, pytest.raises(ConsulError, match="Consul did not accept it"):
+    with answering(200, body) as asked, pytest.raises(ConsulError, match="Consul did not accept the request"):
         asked.put({})
 
 

@@ -144,8 +144,8 @@ def test_a_bare_deploy_never_goes_back_when_tags_vanish(there: Release) -> None:
         resolve(following("", live=there), Request("d-1"))
 
     assert refused.value.code is Code.WOULD_GO_BACK
-    # Through supervisorctl and the RPC, which lack the command's option, the name does it.
-    assert refused.value.hint.endswith("roll back, name v1.10.0, or `release-agent deploy --allow-lower`")
+    # The RPC lacks --allow-lower, but takes the name of the tag.
+    assert refused.value.hint.endswith("to go back on purpose: `release-agent deploy v1.10.0`")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_progress_deadline_begins_anew_with_the_end_of_a_bake() -> None:
 
     assert seen.notes() == []
     clock.advance(70)
-    assert seen.notes() == ["no host became healthy for 80 s; it stops in 20 s"]
+    assert seen.notes() == ["no host became healthy for 80 s; the rollout stops in 20 s"]
 
 
 def test_the_progress_deadline_is_counted_down_where_it_runs_short() -> None:
@@ -46,7 +46,7 @@ def test_the_progress_deadline_is_counted_down_where_it_runs_short() -> None:
     clock.advance(74)
     assert seen.notes() == []
     clock.advance(6)
-    assert seen.notes() == ["no host became healthy for 80 s; it stops in 20 s"]
+    assert seen.notes() == ["no host became healthy for 80 s; the rollout stops in 20 s"]
     other.stage = HostStage.DONE
     seen.hear("host.finished", other, {})
     assert seen.notes() == []

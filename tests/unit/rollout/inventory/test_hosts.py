@@ -244,7 +244,7 @@ def test_hosts_of_a_service_come_after_those_of_what_it_requires(tmp_path: Path)
         ('[service.web]\nrequires = "api"\n', "service.web.requires: must be a list of texts, not 'api'"),
         ("[service]\nweb = 1\n", "service.web: must be a table"),
         ("[[service]]\nname = 1\n", "service: must be tables, [service.NAME]"),
-        ('[service.web]\nrequires = ["web"]\n', "service.web.requires: goes round: web -> web"),
+        ('[service.web]\nrequires = ["web"]\n', "service.web.requires: is circular: web -> web"),
     ],
 )
 def test_requires_of_a_fleet_toml_that_means_nothing_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -362,7 +362,7 @@ def test_every_pattern_that_means_no_host_is_told_at_once_with_hosts_there_are()
 def test_a_choice_that_leaves_no_host_is_refused(limit: list[str], exclude: list[str]) -> None:
     refused = refusal(hosts.select, TARGETS, limit, exclude)
 
-    assert (refused.code, refused.message) == (Code.FLEET_EMPTY, "of 4 hosts none is left to deploy to")
+    assert (refused.code, refused.message) == (Code.FLEET_EMPTY, "none of 4 hosts is left to deploy to")
 
 
 def test_an_inventory_without_hosts_is_refused() -> None:

@@ -199,9 +199,9 @@ def test_no_ports(tmp_path: Path, spec: str) -> None:
 @pytest.mark.parametrize(
     ("ports", "why"),
     [
-        ("{supervisor: 9001/udp}", '"supervisor" is of UDP'),
-        ("{control: '9001:19001-19003'}", '"control" is any of 19001 to 19003'),
-        ("{rpc: '8001-8003:19001-19003'}", '"rpc" is any of 19001 to 19003'),
+        ("{supervisor: 9001/udp}", '"supervisor" is a UDP port'),
+        ("{control: '9001:19001-19003'}", '"control" may be any port from 19001 to 19003'),
+        ("{rpc: '8001-8003:19001-19003'}", '"rpc" may be any port from 19001 to 19003'),
     ],
 )
 def test_ports_that_supervisords_rpc_cannot_have(tmp_path: Path, ports: str, why: str) -> None:
@@ -266,9 +266,9 @@ def test_every_unknown_name_is_told_with_the_nearest_one(tmp_path: Path) -> None
         (HEAD + SHIPS + "services: {web: {instances: [a]}}\n", "services.web.instances: must be a mapping"),
         (HEAD + SHIPS + "services: {web: {requires: db, instances: {}}}\n", "services.web.requires: must be a list of services"),
         (HEAD + SHIPS + "services: {no: {}}\n", "services.False: must be a string: put it in quotes"),
-        (one("{}"), "services.web.instances.web-1.ship: must be the name of a ship, and is missing or something else"),
-        (one(""), "services.web.instances.web-1.ship: must be the name of a ship, and is missing or something else"),
-        (one("{ship: [one]}"), "services.web.instances.web-1.ship: must be the name of a ship, and is missing or something else"),
+        (one("{}"), "services.web.instances.web-1.ship: is missing"),
+        (one(""), "services.web.instances.web-1.ship: is missing"),
+        (one("{ship: [one]}"), "services.web.instances.web-1.ship: must be the name of a ship, not ['one']"),
         (one("{ship: one, ports: [1]}"), "services.web.instances.web-1.ports: must be a mapping"),
         (
             one("{ship: one}").replace("web-1", "'we b'"),

@@ -42,15 +42,15 @@ def test_requires_that_goes_round_is_refused_every_round_of_it(tmp_path: Path) -
     problems = problems_of(tmp_path, services({"a": "b", "b": "c", "c": "a", "d": "d", "e": "a"}))
 
     assert len(problems) == 2
-    assert "services.d.requires: goes round: d -> d" in problems
-    (way,) = [problem.partition(": goes round: ")[2] for problem in problems if "d -> d" not in problem]
+    assert "services.d.requires: is circular: d -> d" in problems
+    (way,) = [problem.partition(": is circular: ")[2] for problem in problems if "d -> d" not in problem]
     assert way in ("a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c")
 
 
 def test_rounds_that_share_a_service_are_each_refused(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, services({"a": "b, c", "b": "a", "c": "a"}))
 
-    assert sorted("".join(sorted(set(problem.partition(": goes round: ")[2]) & set("abc"))) for problem in problems) == [
+    assert sorted("".join(sorted(set(problem.partition(": is circular: ")[2]) & set("abc"))) for problem in problems) == [
         "ab",
         "ac",
     ]
@@ -59,4 +59,4 @@ def test_rounds_that_share_a_service_are_each_refused(tmp_path: Path) -> None:
 def test_a_round_among_services_that_are_not_chosen_is_refused_as_maestro_does(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, services({"a": "", "b": "b"}), "a")
 
-    assert problem == "services.b.requires: goes round: b -> b"
+    assert problem == "services.b.requires: is circular: b -> b"

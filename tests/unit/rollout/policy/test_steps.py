@@ -150,11 +150,11 @@ def test_hosts_of_a_lower_rank_are_through_before_those_of_a_higher_one() -> Non
         (rollout("D|U.|..", wave=1, max_failed="5"), "failed 40: 1 of 5 hosts unreachable, and --max-unreachable allows 0"),
         (
             rollout("D|UF|..", wave=1, max_failed="1", max_unreachable="1"),
-            "failed 40: no host of wave 2 took it and stayed healthy",
+            "failed 40: no host of wave 2 took the revision and stayed healthy",
         ),
         # A whole wave lost, whatever the budgets
-        (rollout("F|..|..", max_failed="5"), "failed 40: no host of wave 1 took it and stayed healthy"),
-        (rollout("U|..|..", max_unreachable="5"), "failed 40: no host of wave 1 took it and stayed healthy"),
+        (rollout("F|..|..", max_failed="5"), "failed 40: no host of wave 1 took the revision and stayed healthy"),
+        (rollout("U|..|..", max_unreachable="5"), "failed 40: no host of wave 1 took the revision and stayed healthy"),
         # Hosts of no wave count, too: preflight left them out
         (rollout("K|..|.."), "deploy h1 h2"),
     ],
@@ -171,7 +171,7 @@ def test_application_of_which_no_host_stayed_well_stops_the_system_whatever_the_
     for host in fleet.hosts.values():
         host.app = "db" if host.wave == 0 else "api"
 
-    assert shown(next_step(fleet, VERIFIED)) == "failed 40: no host of db took it and stayed healthy"
+    assert shown(next_step(fleet, VERIFIED)) == "failed 40: no host of db took the revision and stayed healthy"
     fleet.hosts["another"] = Host("another", "", app="db", stage=HostStage.SKIPPED)
     assert shown(next_step(fleet, VERIFIED)) == "partial 42"
 
