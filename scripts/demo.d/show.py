@@ -118,12 +118,16 @@ def broken_release(stage: Stage) -> None:
     heading("3. A broken release")
     say("v1.2.0 starts and answers, but its /health says 500. A copy of web is rehearsed first, on a socket of its own.")
     develop(stage, "v1.2.0", "Orders")
+    before = stage.must("supervisorctl", "pid", "web")
     with Load(stage.web_port) as load:
         deploy_by_supervisor(stage)
         load.let_run()
     run(stage, f"release-agent history {stage.last_deployment()['id']}")
     expect(stage, "failed", "v1.2.0")
-    say("=> Nothing live was touched: no process was restarted. What the clients saw meanwhile:")
+    after = stage.must("supervisorctl", "pid", "web")
+    if after != before:
+        fail(f"web should not have been restarted: its pid was {before.strip()}, and is {after.strip()}")
+    say(f"=> web was not restarted: its pid is still {after.strip()}. What the clients saw during the deployment:")
     say(f"   {load.summary()}")
 
 
