@@ -378,7 +378,7 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "The hosts do not belong together.",
         "They have several environments, more than 32 applications, or several that the inventory does not tell apart.",
-        "Choose those of one, or give every host its `service`: [the whole system](../guides/fleet.md#the-whole-system).",
+        "Choose those of one, or give every host its `service`: [the whole system](../guides/fleet.md#roll-out-a-whole-system).",
     ),
     Code.GATE_UNCONFIRMED: Explanation(
         (Exit.MISCONFIGURED,),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLD, NEW = "v1.0.0", "v1.1.0"
-SECTION = page("docs/guides/fleet.md").section("https")
+SECTION = page("docs/guides/fleet.md").section("Protect the hosts with https")
 
 
 @pytest.fixture

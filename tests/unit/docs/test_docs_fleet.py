@@ -23,7 +23,7 @@ REFERENCE = page("docs/reference/fleet.md")
 
 def rows_with(column: str) -> list[list[str]]:
     """The rows of the one table of the section about waves and budgets that has a column."""
-    tables = FLEET.section("Waves and budgets").prose.split("\n\n")
+    tables = FLEET.section("Set waves and budgets").prose.split("\n\n")
     (found,) = [text for text in tables if f"| {column} |" in text.partition("\n")[0]]
     return Page([Line(text) for text in found.splitlines()]).rows()
 
@@ -103,20 +103,30 @@ def test_budgets_of_the_table_stop_what_they_say(row: list[str]) -> None:
     assert bool(stops) == (row[3] == "stops")
 
 
-def test_example_of_a_fleet_is_one(tmp_path_factory: pytest.TempPathFactory) -> None:
-    example = next(text for text in FLEET.examples("toml") if "[[host]]" in text)
+def test_first_example_of_a_fleet_is_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    (example,) = FLEET.section("Start a rollout").examples("toml")
     file = tmp_path_factory.mktemp("fleet") / "fleet.toml"
     file.write_text(example)
 
     fleet = hosts.from_file(file)
 
     assert [target.name for target in fleet.targets] == ["api-1", "api-2"]
-    assert fleet.password_file == str(file.parent / "fleet-password")
-    assert set(tomllib.loads(example)["host"][1]) == {"name", "url", "service", "zone"}
+    assert (fleet.user, fleet.password_file) == ("agent", str(file.parent / "fleet-password"))
+
+
+def test_example_of_a_host_has_every_key(tmp_path_factory: pytest.TempPathFactory) -> None:
+    (example,) = FLEET.section("List the hosts").examples("toml")
+    file = tmp_path_factory.mktemp("fleet") / "fleet.toml"
+    file.write_text(example)
+
+    (target,) = hosts.from_file(file).targets
+
+    assert (target.name, target.service, target.zone) == ("api-2", "api", "b")
+    assert set(tomllib.loads(example)["host"][0]) == {"name", "url", "service", "zone"}
 
 
 def test_example_of_a_whole_system_is_one(tmp_path_factory: pytest.TempPathFactory) -> None:
-    (example,) = FLEET.section("The whole system").examples("toml")
+    (example,) = FLEET.section("Roll out a whole system").examples("toml")
     file = tmp_path_factory.mktemp("fleet") / "fleet.toml"
     file.write_text(example)
 
@@ -126,7 +136,7 @@ def test_example_of_a_whole_system_is_one(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_example_shows_a_rollout_as_it_is_shown() -> None:
-    (example,) = FLEET.section("An example").examples("text")
+    (example,) = FLEET.section("Example: a rollout that is rolled back").examples("text")
 
     events = re.findall(r"^\S+Z  (\S+)", example, re.MULTILINE)
     assert events[0] == "rollout.started"
