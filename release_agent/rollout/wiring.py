@@ -62,8 +62,8 @@ class RolloutParts:
         self._pace = Pace()
         self._names = Names()
         self._fleet = hosts.from_file(self._inventory.fleet) if self._inventory.fleet else None
-        self.user = (self._fleet.user if self._fleet else "") or settings.user
-        password_file = (self._fleet.password_file if self._fleet else "") or settings.password_file
+        self.user = settings.user or (self._fleet.user if self._fleet else "")
+        password_file = settings.password_file or (self._fleet.password_file if self._fleet else "")
         self.password_file = str(Path(password_file).absolute()) if password_file else ""
         if bool(self.user) != bool(self.password_file):
             raise Misconfigured(

@@ -110,6 +110,19 @@ def test_host_that_must_not_be_deployed_to_counts_as_failed_before_anything_is_t
     assert [fleet.fired(number) for number in range(5)] == [[]] * 5
 
 
+def test_user_and_password_of_the_command_line_come_before_those_of_fleet_toml(locked_fleet: SimulatedRollouts) -> None:
+    fleet = locked_fleet
+    outdated = fleet.path / "outdated"
+    outdated.write_text("the password before\n")
+    fleet.file.write_text(fleet.file.read_text().replace(str(fleet.password_file), str(outdated)).replace('"agent"', '"nobody"'))
+
+    refused = fleet.start()
+    started = fleet.start(*fleet.access)
+
+    assert (refused.code, started.code) == (40, 0)
+    assert fleet.live() == [NEW] * 3
+
+
 def test_wrong_password_on_one_host_is_that_hosts_alone(locked_fleet: SimulatedRollouts) -> None:
     fleet = locked_fleet
     fleet.hosts[1].manner = Manner.UNAUTHORISED
