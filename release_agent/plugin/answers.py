@@ -84,7 +84,8 @@ class Answers:
             )
         found = next((each for each in self.blueprint(release).services if each.name == service), None)
         if found is None:
-            raise Failed(Code.SERVICE_UNKNOWN, f"release {name} has no service {service}", hint="name one of its [[service]]")
+            message = f"release {name} has no service {service}"
+            raise Failed(Code.SERVICE_UNKNOWN, message, hint=f"name a [[service]] of release {name}")
         return found, str(self.root.directory(name))
 
     def blueprint(self, release: Release) -> Blueprint:

@@ -92,7 +92,7 @@ class CopyKeeper:
         code of releases.
         """
         if not self.end():
-            raise Failed(Code.SERVICE_REFUSED, "the previous rehearsal is still stopping", hint="try again in some seconds")
+            raise Failed(Code.SERVICE_REFUSED, "the previous rehearsal is still stopping", hint="try again in a few seconds")
         settings = _settings(service)
         original = copied(service, settings, candidates(live, release.current))
         config = copy.copy(live.processes[original.name].config)

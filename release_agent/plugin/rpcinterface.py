@@ -383,7 +383,7 @@ class ReleaseRPCInterface:
             _forget_closed_pipes(copied)
             # For SPAWN_ERROR supervisor gives only the name of the process, without the cause.
             why = copied.spawnerr or refused.text
-            raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="see supervisord's own log") from refused
+            raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="check supervisord's log") from refused
         return {"process": process, **place}
 
     @_answering

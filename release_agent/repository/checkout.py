@@ -166,7 +166,7 @@ class Checkout:
         """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""
         absent = [entry.path for entry in differing if digest(directory / entry.path, self._clock) == MISSING]
         if absent:
-            message = f"git ended without an error, and {len(absent)} files are missing, such as {absent[0]}"
+            message = f"git ended without an error, but {len(absent)} files are missing, such as {absent[0]}"
             raise GitFailedError(message)
         objects.check(self._view.cat, (entry.object_id for entry in differing))
         command = ["check-attr", "--stdin", "-z", *_CONVERTING]
@@ -174,7 +174,7 @@ class Checkout:
         converted = {path for path, value in zip(told[::3], told[2::3], strict=False) if value not in ("unspecified", "unset")}
         foreign = [entry.path for entry in differing if entry.path not in converted]
         if foreign:
-            message = f"{len(foreign)} files are not as they are committed, such as {foreign[0]}"
+            message = f"{len(foreign)} files differ from their commit, such as {foreign[0]}"
             raise GitFailedError(message)
 
     def _write_converted(self, index: Path, directory: Path, listed: Iterable[TreeEntry], converted: Sequence[TreeEntry]) -> None:

@@ -96,7 +96,7 @@ class GitRepository:
             raise Refused(
                 Code.REVISION_NOT_A_COMMIT,
                 f"{revision} in repository {self.name} ({self.path}) leads to no existing commit",
-                hint="fetch the repository whole, or tag a commit",
+                hint="fetch the whole repository, or tag a commit",
             )
         return head.object_id
 
@@ -124,7 +124,7 @@ class GitRepository:
                 raise Refused(
                     Code.RELEASE_TOML_INVALID,
                     f"{name} of repository {self.name} has {head.size} bytes, and the limit is {LARGEST_TEXT}",
-                    hint="make it smaller in the repository, and tag again",
+                    hint=f"make {name} smaller in the repository, and tag again",
                 )
             _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
         return content.decode("utf-8", "surrogateescape")
@@ -147,12 +147,12 @@ class GitRepository:
     def _require_texts(self, entries: Sequence[TreeEntry], size: int) -> None:
         """Raise Failed unless all are regular files, of a size that supervisord can read at once."""
         odd = [entry.path for entry in entries if entry.mode not in REGULAR]
-        why = f"{', '.join(odd)}: it is a link or a directory, not a file" if odd else ""
+        why = f"not a regular file: {', '.join(odd)}" if odd else ""
         if len(entries) > programs.MOST_FILES or size > programs.LARGEST:
-            why = f"they have {size} bytes in {len(entries)} files; the limit is {programs.LARGEST} in {programs.MOST_FILES}"
+            why = f"there are {size} bytes in {len(entries)} files; the limit is {programs.LARGEST} in {programs.MOST_FILES}"
         if why:
             message = f"cannot read the programs of repository {self.name}: {why}"
-            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix it, or `programs` in release.toml, and tag again")
+            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix the files, or `programs` in release.toml, and tag again")
 
     def size(self, commit: str) -> tuple[int, int]:
         """Return the size of a checkout of a commit: bytes in whole blocks, and number of files.
@@ -252,7 +252,7 @@ class GitRepository:
             raise Refused(
                 Code.SIGNATURE_BAD,
                 f"the tag object of {tag} in repository {self.name} was signed as {named[1] if named else 'nothing'}",
-                hint="find out who moved the tag after it was signed",
+                hint="find out who renamed the signed tag, and sign it again",
             )
         options = ["-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={allowed_signers}"]
         if revoked_signers:
@@ -288,8 +288,8 @@ class GitRepository:
     def _incomplete(self, absent: int, all_files: int, such_as: str) -> Refused:
         return Refused(
             Code.REPOSITORY_UNREADABLE,
-            f"repository {self.name} at {self.path} lacks {absent} of the {all_files} files that are needed, such as {such_as}",
-            hint="clone it whole: git clone without --filter; in a partial clone: git fetch --refetch --no-filter",
+            f"repository {self.name} at {self.path} lacks {absent} of {all_files} files, such as {such_as}",
+            hint="run `git fetch --refetch --no-filter` in it, or clone it without --filter",
         )
 
     def _exists(self, object_id: str) -> bool:
@@ -307,5 +307,5 @@ def _require_signers(allowed: str, revoked: str) -> None:
             raise Refused(
                 Code.SIGNERS_MISSING,
                 f"cannot read the {what} signers, {file}",
-                hint="put the file there, readable for the agent's user: see [revision] in docs/reference/configuration.md",
+                hint="put a file there that the agent's user may read; see [revision] in docs/reference/configuration.md",
             )

@@ -275,7 +275,7 @@ def _identity(there: os.stat_result) -> tuple[int, int]:
 def _not_comparable(name: str, *, configured: bool) -> Refused:
     """Make the error for a release and a configuration with different repositories."""
     if configured:
-        what, hint = f"no commit of repository {name}", "it was built before the repository was added; deploy again"
+        what, hint = f"no commit of repository {name}", "deploy again; the release was built before the repository was added"
     else:
         what, hint = f"repository {name}, which is no longer configured", "configure a repository of this name, or deploy again"
     return Refused(Code.REPOSITORY_INCOMPLETE, f"the release has {what}", hint=hint)

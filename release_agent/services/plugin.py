@@ -132,6 +132,6 @@ class PluginCalls:
             raise Failed(
                 Code.REHEARSAL_FAILED,
                 f"supervisor could not rehearse: {fault.faultString}",
-                hint="check [service.rehearsal], and supervisord's own log",
+                hint="check [service.rehearsal] and supervisord's log",
             ) from fault
         return answer

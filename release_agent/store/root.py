@@ -471,7 +471,7 @@ def removing() -> Iterator[None]:
 
 def _require_unused(directory: Path) -> None:
     if inspection.uses(directory):
-        message = f"a process works in {directory.name}, or has a file of it open"
+        message = f"a process works in {directory.name}, or has one of its files open"
         raise Failed(Code.BUILD_FAILED, message, hint="let services work in <root>/current, and restart them with each release")
 
 

@@ -48,7 +48,7 @@ class SharedLinks:
 
     def _seed(self, place: Path, target: Path, *, is_directory: bool) -> None:
         if os.path.lexists(place) and (place.is_symlink() or place.is_dir() != is_directory):
-            raise _shared_conflict(target.name, f"the release has another kind of file as {target.name}")
+            raise _shared_conflict(target.name, f"{target.name} in the release is another kind of file")
         made = self._scratch / f"seed-{target.name}"
         remove(made)
         if place.is_dir():

@@ -92,7 +92,7 @@ class CommandRunner:
             raise Failed(
                 Code.HOOK_FAILED,
                 f"the {stage} hook `{hook.run}` could not be started in {directory}: {error.strerror}",
-                hint="check that directory",
+                hint=f"check that {directory} exists, and that this user may enter it",
             ) from error
 
     def run(
@@ -212,7 +212,7 @@ class _Output:
         self._left -= len(lines)
         if self._left < 0:
             self._line = ""
-            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged, and its last 65,536 characters are kept")
+            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged; its last 65,536 characters are kept")
 
     def _keep(self, text: str) -> None:
         self._kept.append(text)

@@ -96,7 +96,7 @@ def _to_make_usable(place: Path, error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"make the mount of {place} writable"
     if error.errno in _ANOTHER_KIND:
-        return f"restore {error.filename or place}, or only remove it: the agent makes it again"
+        return f"restore {error.filename or place}, or remove it; the agent makes it again"
     return (isinstance(error, PermissionError) and user_to_be(place)) or (
         "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY"
     )
@@ -227,7 +227,7 @@ def is_open(directory: Path) -> bool:
 def require_directory(path: Path) -> None:
     """Raise OSError unless a path is a directory, and not a link to one."""
     if not is_directory(path):
-        raise NotADirectoryError(errno.ENOTDIR, "not a directory of the agent's own, or a link", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, "it is a link, or not a directory", str(path))
 
 
 def sync_directory(directory: Path) -> None:

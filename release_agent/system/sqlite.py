@@ -85,7 +85,7 @@ def migrations_done(db: sqlite3.Connection, migrations: Sequence[str]) -> int:
     """
     done = int(db.execute("PRAGMA user_version").fetchone()[0])
     if done > len(migrations):
-        message = f"made by another version of release-agent (its layout is {done}, not {len(migrations)})"
+        message = f"made by a newer version of release-agent (its layout is {done}, not {len(migrations)})"
         raise NewerLayoutError(message)
     return done
 

@@ -83,7 +83,7 @@ def _of_names(section: Section, group: Any) -> list[Problem]:
     told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []
     if not all(map(_PROCESS.fullmatch, names)):
         told.append("the names of its processes must have only letters, digits, '.', '_' and '-'")
-    told += [f"{name} is a name of the agent's own programs; name the process otherwise" for name in OWN_NAMES if name in names]
+    told += [f"{name} is a name of the agent's own programs; use another name" for name in OWN_NAMES if name in names]
     return [section.problem("", text) for text in told]
 
 
@@ -98,7 +98,7 @@ def _of_process(process: Any) -> Iterator[tuple[str, str]]:
         if not words:
             yield "command", "must not be empty"
     if process.stopwaitsecs > _LONGEST_STOP:
-        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day, because a deployment waits that long"
+        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP} seconds, a day, because a deployment waits that long"
     most = dict.fromkeys(_NUMBERS, xmlrpc.client.MAXINT)
     for channel in _CHANNELS:
         most[f"{channel}_logfile_maxbytes"] = xmlrpc.client.MAXINT
@@ -149,4 +149,4 @@ def _unsafe_path(path: str) -> Iterator[str]:
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):
         kind = "a socket" if stat.S_ISSOCK(os.lstat(path).st_mode) else "a file"
-        yield f"supervisord would remove {kind} of another owner that exists there"
+        yield f"supervisord would remove {kind} of another owner at this path"

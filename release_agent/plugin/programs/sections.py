@@ -133,9 +133,9 @@ def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
         elif not _KEY.fullmatch(key):
             found.append(section.problem(f"{key!a:.100}", "is not a key of supervisor's"))
         elif _CONTROL.search(value):
-            found.append(section.problem(key, "has a control character in it"))
+            found.append(section.problem(key, "has a control character"))
         elif not _EXPANSIONS.fullmatch(value):
-            found.append(section.problem(key, "has a % that does not start a %(name)s; write %% for a plain one"))
+            found.append(section.problem(key, "has a % that does not start a %(name)s; write %% for a plain %"))
     for key, least, most in (("numprocs", 1, _MOST_PROCESSES), ("numprocs_start", 0, _LARGEST_START)):
         value = section.values.get(key, str(least))
         if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
@@ -153,7 +153,7 @@ def _expanded_twice(section: Section) -> list[Problem]:
     """Return the logs that supervisor's second expansion, which only logs have, could change."""
     written = "%%" in section.values.get("environment", "")
     logs = {key: section.values.get(key, "") for key in ("stdout_logfile", "stderr_logfile")}
-    text = "supervisor expands it twice: write no %% into it, nor into `environment` if it names a variable"
+    text = "supervisor expands it twice: remove %% from this value, or from `environment` if the value names a variable"
     return [section.problem(key, text) for key, log in logs.items() if "%%" in log or (written and "%(ENV_" in log)]
 
 

@@ -253,7 +253,7 @@ def test_a_journal_of_a_newer_agent_is_a_fault_that_repair_would_not_mend(place:
 
     found = examined(place)["journal"]
 
-    assert (found.level, "made by another version of release-agent" in found.message) == (FAULT, True)
+    assert (found.level, "made by a newer version of release-agent" in found.message) == (FAULT, True)
     assert "--repair" not in found.hint
 
 
