@@ -1,4 +1,4 @@
-"""Calls to supervisor's XML-RPC."""
+"""Call supervisor over XML-RPC."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Transport(xmlrpc.client.Transport):
-    """One connection per call, with limits; supervisor's own has none, and stays broken after a failed connect."""
+    """One connection per call, with limits; supervisor's own transport has no limits, and stays broken after a failed connect."""
 
     accept_gzip_encoding = False
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# A file or a directory is something else; EINVAL: see require_regular().
+# A path is of another kind than expected; EINVAL: see require_regular().
 _ANOTHER_KIND = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 _SPACE_TO_SPARE = 1 << 20
 _PIECE = 1 << 20  # bytes of one read
@@ -124,7 +124,7 @@ def _held(descriptor: int, path: Path, most: int) -> bytes:
     try:
         require_regular(descriptor, path)
         held = bytearray()
-        # Its size is not enough: files of /proc have none, and a file may grow during the read.
+        # Do not trust the size: files of /proc have none, and a file may grow during the read.
         while os.fstat(descriptor).st_size <= most >= len(held):
             piece = os.read(descriptor, min(_PIECE, most + 1 - len(held)))
             if not piece:
@@ -138,8 +138,8 @@ def _held(descriptor: int, path: Path, most: int) -> bytes:
 def regular_files(top: Path, directory: str, pattern: str, most: int, most_files: int) -> dict[str, bytes]:
     """Return the contents of a directory's files by name; ``pattern``: of their names. Follows no link below ``top``.
 
-    Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. There are
-    none without the directory.
+    Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. Returns
+    none if the directory is missing.
     """
     held: dict[str, bytes] = {}
     with ExitStack() as opened:
@@ -173,7 +173,7 @@ def opened_regular(path: str) -> Iterator[int]:
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist.
 
-    Raises OSError, with nothing removed, if something is mounted in the directory, which is not the agent's.
+    Raises OSError, and removes nothing, if something is mounted in the directory: a mount is not the agent's to remove.
     """
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
@@ -220,7 +220,7 @@ def is_directory(path: Path) -> bool:
 
 
 def is_open(directory: Path) -> bool:
-    """Return whether this user may look into a directory; False of anything else."""
+    """Return whether this user may list a directory; False for anything else."""
     return directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
 
 
@@ -244,7 +244,7 @@ def _sync(place: Path, flags: int) -> None:
 
 
 def sync_paths(directory: Path, paths: Iterable[str]) -> None:
-    """Make files under a directory and the names of their parents durable, also for removed files. Raises OSError."""
+    """Make files under a directory, and the names in all their parents, durable; a path may be a removed file. Raises OSError."""
     parents = {directory}
     for path in paths:
         place = directory / path

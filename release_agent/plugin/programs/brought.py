@@ -89,8 +89,8 @@ class BroughtPrograms:
     def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
         """Make supervisord read these programs.
 
-        Returns the names of groups: ``added``, ``changed`` and ``removed``, to renew; and ``others``, of the
-        container, that differ from its configuration. Raises Failed.
+        Returns the names of groups. The caller renews ``added``, ``changed`` and ``removed``; ``others`` are groups of the
+        container that differ from its configuration. Raises Failed.
         """
         before = self._mine(place)
         if not files and not (before and place.file):
@@ -169,14 +169,14 @@ class BroughtPrograms:
     def _add(self, supervisord: Any, name: str) -> None:
         try:
             SupervisorNamespaceRPCInterface(supervisord).addProcessGroup(name)
-        except (RPCError, ValueError) as error:  # ValueError: its socket could not be made
+        except (RPCError, ValueError) as error:  # ValueError: supervisord could not make its socket
             why = error.text if isinstance(error, RPCError) else error
             message = f"group {name} could not be added: {why}"
             raise Failed(Code.SERVICE_REFUSED, message, hint="check supervisord's log") from error
 
 
 def told(groups: Sequence[Any], current: str) -> list[dict[str, Any]]:
-    """Return the facts about groups that a deployment needs before supervisord has them."""
+    """Return the facts that a deployment needs about groups before supervisord has these groups."""
     found = []
     for group in groups:
         each = candidates(as_group(group), current)
@@ -239,7 +239,7 @@ def _require_private(directory: Path) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace the file atomically; raises Failed. Only root may write in its directory, because supervisord obeys the file."""
+    """Replace the file atomically; raises Failed. Only supervisord's user may write in its directory: see _require_private()."""
     fresh = file.with_name(f"{file.name}.new")
     try:
         fresh.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ _SOCKETS = "/run"
 
 
 def of_all(groups: Collection[Any]) -> list[Problem]:
-    """Return the problems of the size of all groups together after expansion, which would block supervisord."""
+    """Return the problems with the total size of all groups after expansion: too many characters would block supervisord."""
     processes = [process for group in groups for process in group.process_configs]
     commands = sum(len(process.command) for process in processes)
     values = sum(map(_length, processes))
@@ -136,7 +136,7 @@ def _uids(users: Collection[str]) -> set[int]:
 
 
 def _unsafe_host(host: str) -> Iterator[str]:
-    """Yield the reason why supervisord must not listen at an address, which a name server would have to resolve."""
+    """Yield a problem if a name server has to resolve the address of a socket: supervisord would wait for it."""
     try:
         ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -144,7 +144,7 @@ def _unsafe_host(host: str) -> Iterator[str]:
 
 
 def _unsafe_path(path: str) -> Iterator[str]:
-    """Yield the reason why root must not make a unix socket: it removes an existing file, and gives its owner a new one."""
+    """Yield a problem if root's supervisord must not make a unix socket: supervisord first removes any file at its path."""
     if os.path.dirname(path) != _SOCKETS:  # noqa: PTH120 - a text
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):

@@ -1,6 +1,6 @@
-"""Check the sections of program files before supervisor's own parser: forbidden keys and values, and limits.
+"""Check the keys, values and sizes of program files before supervisor's own parser reads them.
 
-Supervisord does nothing else while it reads them, so everything is limited first.
+Supervisord does nothing else while its parser runs, so these checks limit the parser's work.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Section:
         return members_of(self.values.get("programs", ""))
 
     def problem(self, key: str, text: str) -> Problem:
-        """Make a problem of one of the section's keys; an empty key: of the whole section."""
+        """Make a problem of one of the section's keys; an empty key means the whole section."""
         return Problem(f"{self.file} [{self.title}]{key and ' '}{key}", text)
 
     def text(self, values: Mapping[str, str] | None = None) -> str:
-        """Return the section as in a file; ``values``: instead of its own."""
+        """Return the section as in a file; ``values`` replace its own."""
         given = self.values if values is None else values
         lines = (f"{key}={value}".replace("\n", "\n\t") for key, value in given.items())
         return "\n".join([f"[{self.title}]", *lines, ""])
@@ -107,9 +107,9 @@ def _of(file: ProgramFile, current: str, problems: list[Problem]) -> list[Sectio
         elif not _NAME.fullmatch(name):
             problems.append(Problem(f"{file.path} [{head!a:.100}]", "must have a name of letters, digits, '.', '_' and '-'"))
         else:
-            # Supervisor would expand it to the directory of the file that it reads, which is a copy.
+            # Supervisor would expand %(here)s to the directory of the file that it reads, but that file is a copy.
             values = {key: value.replace("%(here)s", here) for key, value in given.items(head)}
-            # `boot` and deployments start it; supervisord would start it before the first release.
+            # `boot` and deployments start the program; supervisord would start it before the first release.
             started = {} if kind == "group" else {"autostart": "false"}
             found.append(Section(kind, name, values | started if _is_said(values) else values, file.path))
     return found
@@ -150,7 +150,7 @@ def _too_many(section: Section) -> list[Problem]:
 
 
 def _expanded_twice(section: Section) -> list[Problem]:
-    """Return the logs that supervisor's second expansion, which only logs have, could change."""
+    """Return the problems of logs that supervisor's second expansion could change; it expands only logs twice."""
     written = "%%" in section.values.get("environment", "")
     logs = {key: section.values.get(key, "") for key in ("stdout_logfile", "stderr_logfile")}
     text = "supervisor expands it twice: remove %% from this value, or from `environment` if the value names a variable"
