@@ -1,4 +1,4 @@
-"""A container comes up, a healthy release is live, and the root cannot be used: its services are started all the same."""
+"""A container with a healthy live release starts, and its root cannot be used: `boot` starts its services all the same."""
 
 from __future__ import annotations
 

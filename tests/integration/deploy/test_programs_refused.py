@@ -1,4 +1,4 @@
-"""Programs that a release may not bring, or that are wrong, are refused before anything is built; nothing of the host changes."""
+"""The agent refuses forbidden or wrong programs of a release before it builds anything; nothing of the host changes."""
 
 from __future__ import annotations
 

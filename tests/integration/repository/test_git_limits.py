@@ -1,4 +1,4 @@
-"""Every call of git has an end and a size, and what git did not do is not taken as done."""
+"""Every call of git has a time limit and a size limit, and the agent notices work that git did not do."""
 
 from __future__ import annotations
 

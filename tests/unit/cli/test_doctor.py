@@ -1,4 +1,4 @@
-"""What doctor finds where no supervisor answers: the root, the journal, the repositories, the signers."""
+"""Doctor's findings without a supervisor: the root, the journal, the repositories, the signers."""
 
 from __future__ import annotations
 

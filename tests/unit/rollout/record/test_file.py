@@ -1,4 +1,4 @@
-"""The record of rollouts in a file: where it is, who may read it, what is said when it cannot be used."""
+"""The record of rollouts in a file: its place, its readers, and the messages if it cannot be used."""
 
 from __future__ import annotations
 
