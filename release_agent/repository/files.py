@@ -215,7 +215,7 @@ def digest(path: Path, clock: Clock) -> str:
 
 
 def unreadable(directory: Path, names: Collection[str], most: int, clock: Clock) -> Iterator[tuple[str, str]]:
-    """Yield path and reason of each file of one of these names that is a pipe or the like, or larger than ``most`` bytes.
+    """Yield path and reason of each file of these names that is a pipe, socket or device, or larger than ``most`` bytes.
 
     Raises Cancelled.
     """

@@ -289,7 +289,7 @@ class GitRepository:
         return Refused(
             Code.REPOSITORY_UNREADABLE,
             f"repository {self.name} at {self.path} lacks {absent} of {all_files} files, such as {such_as}",
-            hint="run `git fetch --refetch --no-filter` in it, or clone it without --filter",
+            hint="run `git fetch --refetch --no-filter` in the repository, or clone it without --filter",
         )
 
     def _exists(self, object_id: str) -> bool:

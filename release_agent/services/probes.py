@@ -49,8 +49,8 @@ class Prober:
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
         """Return one answer per probe, in order; no probe takes much longer than its time-out.
 
-        The library's own time-out starts again with each byte of a slow answer,
-        so each probe has its own thread, which is abandoned when it is late.
+        The library's own time-out starts again with each byte of a slow answer.
+        So each probe has its own thread, and a late thread is abandoned.
         """
         began = self._patience.now()
         answers = [self._start(probe, directory, environment) for probe in probes]

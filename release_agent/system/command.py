@@ -76,8 +76,8 @@ class CommandRunner:
     def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
         """``grace``: seconds between TERM and KILL.
 
-        ``notes``: a directory for a note of each group before it runs, so that the next
-        run can end the groups of a killed run (:mod:`release_agent.system.left_behind`).
+        ``notes``: a directory for a note of each group before it runs. The next run ends the
+        groups of a killed run by these notes (:mod:`release_agent.system.left_behind`).
         """
         self._clock = clock
         self._on_line = on_line

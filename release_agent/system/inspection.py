@@ -27,8 +27,8 @@ _SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
     """Return the names under ``releases`` that a process works in, runs, has mapped, or has a file of open.
 
-    For a process that may not be inspected, and one in ``serving`` (pids), the release that was live when the process
-    started counts as used: no other can have started it. An interpreter in ``serving`` may have no file of its release open.
+    A process that may not be inspected, and one in ``serving`` (pids), count for the release that was live when they
+    started: no other can have started them. An interpreter in ``serving`` may have no file of its release open.
     """
     seen = _using(os.path.realpath(releases))
     hidden = [pid for pid, names in seen.items() if names is None]

@@ -93,8 +93,8 @@ def migrations_done(db: sqlite3.Connection, migrations: Sequence[str]) -> int:
 def migrate(db: sqlite3.Connection, migrations: Sequence[str]) -> None:
     """Run the missing migrations of a file, all of them or none; raises sqlite3.Error.
 
-    Each migration is SQL, and new ones go to the end. An agent that lacks the newest one refuses the file,
-    so a change that an older agent can handle is not a migration.
+    Each migration is SQL, and new ones go to the end. An agent that lacks the newest one refuses the file.
+    So do not make a migration of a change that an older agent can handle.
     """
     if migrations_done(db, migrations) == len(migrations):
         return

@@ -51,8 +51,8 @@ Tree = dict[str, Held]
 def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = None, never: bytes = b"") -> Tree:
     """Return the contents of paths in a directory, by path, a directory before its contents; raises OSError, Cancelled.
 
-    Raises OSError also for a pipe and for extended attributes, which cannot be copied, and for a link or a script whose
-    first lines name ``never``. Raises it (EFBIG), before the read, for more than ``most`` bytes; None: no limit.
+    Raises OSError also for a pipe and for extended attributes, which cannot be copied. Raises it for a link or the first
+    lines of a script that name ``never``. Raises it (EFBIG), before the read, for more than ``most`` bytes; None: no limit.
     """
     found: Tree = {}
     room = 0
