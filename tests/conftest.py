@@ -1,4 +1,4 @@
-"""Shared by all tests."""
+"""Fixtures and options of all tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.repositories import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Files with tests that take long, the longest first; the examples last, after the images of the scenes were built.
+# Files with long tests, the longest first; the examples are last, after the scenes have built their images.
 _LONG = (
     "test_real_hosts",
     "test_operator",
@@ -38,8 +38,8 @@ _LACKING = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find out what the machine allows; where CI is true everything must be possible."""
-    # Under nohup it is ignored, by all that is started here, too.
+    """Find out which needs the machine lacks; if CI is true, it must lack none."""
+    # Under nohup, this process and its children ignore it.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line(
         "markers", "needs(what): mount, immutable, ptrace or inspect; skipped on a machine that does not allow it"
@@ -53,17 +53,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Let workers know what was found out."""
+    """Pass the findings on to workers."""
     node.workerinput["lacking"] = node.config.stash[_LACKING]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say what does not run."""
+    """Report which tests do not run."""
     return [sentence(config.stash[_LACKING])] if config.stash[_LACKING] else []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mix tests that wait with unit tests, which compute, and begin with those that take long: the last one holds up all."""
+    """Mix tests that wait with unit tests, which compute, and start with the longest: a long last test delays the end."""
     compute = [item for item in items if "unit" in item.path.parts]
     wait = sorted((item for item in items if "unit" not in item.path.parts), key=_turn)
     turns = {item: turn / len(group) for group in (compute, wait) for turn, item in enumerate(group)}
@@ -82,14 +82,14 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's git, Consul or supervisor shows."""
+    """Hide the machine's own git, Consul and supervisor from the tests."""
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """A directory in which every user may work."""
+    """Make a directory in which every user may work."""
     made = Path(tempfile.mkdtemp(prefix="release-agent-test-"))
     made.chmod(0o777)
     yield made
@@ -98,7 +98,7 @@ def open_place() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository that nobody changes, with one commit, tagged v1.0.0."""
+    """Make a repository that no test changes, with one commit, tagged v1.0.0."""
     made = Repository(tmp_path_factory.mktemp("template") / "api")
     made.commit({"app.py": "print('one')\n"}, tag="v1.0.0")
     return made
@@ -106,13 +106,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def repo(template: Repository, tmp_path: Path) -> Repository:
-    """A repository with one commit, tagged v1.0.0."""
+    """Make a repository with one commit, tagged v1.0.0."""
     return Repository.copied(template, tmp_path / "repos" / "api")
 
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """A directory of the agent's own, for git's views."""
+    """Make a directory of the agent's own, for git's views."""
     made = tmp_path / "scratch"
     made.mkdir()
     return made

@@ -1,7 +1,7 @@
 """Answer supervisor's plugin from the journal and a few small files; never run a probe or git, never use the network.
 
-Every answer closes the journal before it returns. A descriptor that stayed open until Python collects it would be
-closed by supervisord at a reload and again by Python later, when its number belongs to another file.
+Every answer closes the journal before it returns, because a reload of supervisord closes every descriptor that is still
+open. Python would later close the same number again, which may then belong to another file.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Answers:
     def releases_in_use(self, group: str, pids: list[int]) -> dict[str, list[int]]:
         """Return the processes of a supervisor group, their children included, by the release that they use; see releases_of().
 
-        An orphaned child counts if it accepts connections at their address, because it may still answer.
+        An orphaned child counts if it accepts connections at an address of the group, because it may still answer.
         """
         family = children()
         own = reachable(pids, family)
@@ -84,7 +84,8 @@ class Answers:
             )
         found = next((each for each in self.blueprint(release).services if each.name == service), None)
         if found is None:
-            raise Failed(Code.SERVICE_UNKNOWN, f"release {name} has no service {service}", hint="name one of its [[service]]")
+            message = f"release {name} has no service {service}"
+            raise Failed(Code.SERVICE_UNKNOWN, message, hint=f"name a [[service]] of release {name}")
         return found, str(self.root.directory(name))
 
     def blueprint(self, release: Release) -> Blueprint:

@@ -1,4 +1,4 @@
-"""A rehearsal: start a copy of one process of a service from a release that is not live, then remove it.
+"""Rehearse a release that is not live: start a copy of one process of a service, then remove the copy.
 
 The copy is a process of the agent's own group, beside `deploy`. So the service's group and the configuration files,
 which `reread` compares with the groups, do not change. The copy ends with the run that requested it.
@@ -43,9 +43,9 @@ _REAPED = (ProcessStates.STOPPED, ProcessStates.EXITED, ProcessStates.BACKOFF)
 
 @dataclass(frozen=True)
 class RehearsedRelease:
-    """The release of a copy: its directory replaces the path ``current``; ``run``: the pid of the requesting run.
+    """The release of a copy: ``directory`` replaces the path ``current`` in the copy's configuration.
 
-    ``id``: of that run.
+    ``run`` and ``id``: the pid and the id of the run that requested the copy.
     """
 
     current: str
@@ -82,17 +82,17 @@ class CopyKeeper:
 
     @property
     def processes(self) -> dict[str, Any]:
-        """Return the copy by its name; empty without one."""
+        """Return the copy by its name; empty if there is no copy."""
         return {NAME: self._copy.process} if self._copy else {}
 
     def prepare(self, own: Any, live: Any, service: Service, release: RehearsedRelease) -> dict[str, Any]:
         """Make the copy of a process of the group ``live``, in the agent's group ``own``; the caller starts it.
 
-        Returns its port and its socket's path. Raises Failed if there is one already, no such program, or one that runs no
-        code of releases.
+        Returns its port and its socket's path. Raises Failed if the previous copy is still stopping, or if no
+        process of the service can be copied.
         """
         if not self.end():
-            raise Failed(Code.SERVICE_REFUSED, "the previous rehearsal is still stopping", hint="try again in some seconds")
+            raise Failed(Code.SERVICE_REFUSED, "the previous rehearsal is still stopping", hint="try again in a few seconds")
         settings = _settings(service)
         original = copied(service, settings, candidates(live, release.current))
         config = copy.copy(live.processes[original.name].config)
@@ -145,7 +145,7 @@ class CopyKeeper:
                 self.end()
 
     def _on_stopping(self, _event: object) -> None:
-        # Supervisord stops all processes, also this one. A reload closes every descriptor it does not know.
+        # Supervisord stops all processes, also the copy. A reload closes every descriptor it does not know.
         with contextlib.suppress(Exception):
             self._let_go()
             if self._copy:
@@ -240,7 +240,7 @@ def _filled(text: str, placeholders: Mapping[str, str]) -> str:
 
 
 def _private_group(live: Any, config: Any, port: int) -> Any:
-    """Make a group for the copy that supervisord does not know: an fcgi-program gets its own socket on its stdin."""
+    """Make a group for the copy, unknown to supervisord; an fcgi-program gets a socket of its own on its stdin."""
     if isinstance(live, FastCGIGroupConfig):
         listening = InetStreamSocketConfig(_LOOPBACK, port)
         return FastCGIGroupConfig(live.options, NAME, live.priority, [config], listening).make_group()

@@ -2,7 +2,7 @@
 
 It starts the program ``deploy`` and answers from the journal. It never blocks,
 patches nothing of supervisor, and no error in it can end supervisord. It
-imports only the standard library and supervisor.
+imports no other package than supervisor.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _ATTRIBUTE = "release_agent_{}"
 _MOST_HISTORY = 1000
-# Seconds of a turn of supervisord's loop; the end of the run triggers the answer.
+# Seconds until supervisord may try a deferred answer again; the end of the run wakes supervisord.
 _DELAY = 0.01
 
 
 def make_rpcinterface(supervisord: Any, /, **settings: str) -> ReleaseRPCInterface:
     """Make the interface ``release.*``; supervisor calls this for each of its HTTP servers, and again on reload.
 
-    Supervisord would end if this raised, so it reads nothing. ``config`` in the
-    section: path of the agent's configuration (default: as for the commands). ``programs``: the file for the programs of
-    releases; ``program_users``: their allowed users.
+    Supervisord would end if this function raised, so it reads no file. Keys of the section: ``config``, the path of the
+    agent's configuration (default: as for the commands); ``programs``, the file for the programs of releases;
+    ``program_users``, their allowed users.
     """
     with contextlib.suppress(Exception):
         _words_of(supervisord)  # it gets the output of programs from the start
@@ -128,7 +128,7 @@ class ReleaseRPCInterface:
         @param boolean wait     Answer when the run has ended
         @param string trigger   The trigger of the run, for the history
         @param boolean force    Build and restart even if the revision is live
-        @param string expected  The release that must be live, or none; empty: any. Otherwise refused (overtaken)
+        @param string expected  The release that must be live, or "none"; empty: any. Refused (overtaken) if another one is
         @param string by        The requesting person, for the history; empty: the user of the RPC, if it has only one
         @param boolean despite_freeze  Go on even if deployments are frozen
         @param string wait_for  How long to wait until the repositories have the revision, such as 2m
@@ -194,7 +194,7 @@ class ReleaseRPCInterface:
     def check(
         self, revision: str, wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
     ) -> Any:
-        """Return what a deployment would do: commits, the release, free space. Not in the history; takes the lock.
+        """Return what a deployment would do: commits, the release, free space. It takes the lock, and is not in the history.
 
         @param string revision  A tag, a branch or a full commit id; empty: as [revision] says
         @param boolean wait     Answer when the check has ended
@@ -261,7 +261,7 @@ class ReleaseRPCInterface:
         """Return the last output of a service's processes: up to 20 lines of stderr, or of stdout without any.
 
         @param string service  The supervisor group; release-rehearsal: the copy of a rehearsal
-        @param double since    Only of processes started since then, in seconds since 1970
+        @param double since    Only processes started since this time, in seconds since 1970
         @return struct result  lines, and end: the last unexpected end of a process
         """
         name, began = name_of(service), moment_of(since, "since")
@@ -383,7 +383,7 @@ class ReleaseRPCInterface:
             _forget_closed_pipes(copied)
             # For SPAWN_ERROR supervisor gives only the name of the process, without the cause.
             why = copied.spawnerr or refused.text
-            raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="see supervisord's own log") from refused
+            raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="check supervisord's log") from refused
         return {"process": process, **place}
 
     @_answering
@@ -408,7 +408,7 @@ class ReleaseRPCInterface:
         answers, runs = self._answers(), self._runs_of_supervisord()
         name, process = self._program()
         holder = answers.root.holder()
-        # A stopping process has a pid: supervisor would not start it, and still answer that it did.
+        # A stopping process has a pid: supervisor would not start it, but would answer that it did.
         if holder or process.pid or process.get_state() in RUNNING_STATES:
             running = runs.running()  # it may not have taken the lock yet
             raise busy(holder or (running.holder if running else None), process.pid)
@@ -502,7 +502,7 @@ class ReleaseRPCInterface:
         return self._unjournaled(run)
 
     def _unjournaled(self, run: Started) -> dict[str, Any]:
-        """Make the record of a run that the journal does not have: it has not come that far, or could not start."""
+        """Make the record of a run that is not in the journal: the run has not come that far, or could not start."""
         record = Record.of(run.request)
         if run.is_over:
             error = self._answers().journal_failure(record.id) or error_of_exit(run.exit_code)
@@ -530,9 +530,9 @@ class ReleaseRPCInterface:
 
 
 def _forget_closed_pipes(process: Any) -> None:
-    """Drop the dispatchers of a process that supervisor could not spawn; their numbers now belong to other files.
+    """Drop the dispatchers of a process that supervisor could not spawn; the numbers of their pipes now belong to other files.
 
-    A client that got such a number would not be answered.
+    A client whose connection got such a number would get no answer.
     """
     if not process.pid:
         process.dispatchers = {}

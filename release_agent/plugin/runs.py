@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from release_agent.model import Request
 
 _MOST_KEPT = 100
-# Seconds for which a finished run keeps waking supervisord, which tries a deferred answer
+# Seconds for which a finished run keeps waking supervisord. Supervisord tries a deferred answer
 # again only when something wakes it.
 _LINGER = 0.1
 
@@ -55,8 +55,8 @@ class StartedRuns:
     def __init__(self) -> None:
         self._runs: dict[str, Started] = {}
         self._watches: list[ExitWatch] = []
-        # A reload closes every descriptor it does not know, and the numbers are used
-        # again: a watch that stayed in the loop would read another file's descriptor.
+        # A reload closes every descriptor that it does not know, and the kernel uses the numbers
+        # again. A watch that stayed in the loop would read another file's descriptor.
         events.subscribe(events.SupervisorStoppingEvent, self.let_go)
 
     def add(self, request: Request, process: Any) -> None:

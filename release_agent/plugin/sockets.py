@@ -1,6 +1,6 @@
 """Hold the listening sockets of fcgi-programs during the replacement of their processes, so that requests wait.
 
-Supervisord closes a group's socket with the last process that has it. As long as the plugin refers to it, it stays
+Supervisord closes a group's socket with the last process that has it. While the plugin refers to the socket, it stays
 open, and the kernel queues new connections.
 """
 

@@ -197,7 +197,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             record = _asked(release, record["id"])
 
     def _progress(self, release: Any, identity: str, heard: int, told: dict[str, float]) -> int:
-        """Print the events of hooks and phases beyond ``heard``, put the phases into ``told``; returns how far that goes."""
+        """Print the events of hooks and phases beyond ``heard``, put the phases into ``told``; returns the new ``heard``."""
         while True:
             try:
                 said = release.getOutput(identity, heard)
@@ -244,14 +244,14 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
 
 
 def _words(argument: str, args: Sequence[str]) -> list[str]:
-    """Return the words after ``release``; ``args``: a shell's, of which supervisorctl joins "--by=Ada Lovelace" and a tag."""
+    """Return the words after ``release``; ``args``: the shell's words, which supervisorctl joins into ``argument``."""
     if not args:
         return argument.split()
     return [word for arg in args[1:] for word in ([arg] if arg.startswith("-") else arg.split())]
 
 
 def _begun(begin: Callable[[str], Any], by: str) -> Any:
-    """Start a run; an older plugin, which supervisord may still have, keeps no person."""
+    """Start a run; leave out the person if supervisord still has an older plugin, which refuses one."""
     try:
         return begin(by)
     except xmlrpc.client.Fault as fault:
@@ -261,7 +261,7 @@ def _begun(begin: Callable[[str], Any], by: str) -> Any:
 
 
 def _given(*optional: Any) -> list[Any]:
-    """Return arguments without the last unset ones, which an older plugin does not know."""
+    """Return arguments without the unset ones at the end, which an older plugin may not know."""
     most = max((place for place, value in enumerate(optional, 1) if value), default=0)
     return list(optional[:most])
 
@@ -269,14 +269,14 @@ def _given(*optional: Any) -> list[Any]:
 def _is_usage(verb: str, options: Mapping[str, str | None], names: list[str]) -> bool:
     """Return whether the words agree with _USAGE; ``options``: None for one without ``=``."""
     if any((value is None) != (name in _FLAGS) for name, value in options.items()) or options.get(_WAIT_FOR) == "":
-        return False  # --force=no would force, and --by NAME deploy NAME
+        return False  # --force=no would force, and --by NAME would deploy NAME
     known = _OPTIONS.get(verb, set())
     most = {"deploy": 1, "stage": 1, "rollback": 1, "status": 0, "history": 1}.get(verb, -1)
     return len(names) <= most and options.keys() <= known and (verb != "history" or all(map(str.isdecimal, names)))
 
 
 def _asked(release: Any, identity: str) -> Any:
-    """Return a deployment, after at most _TRIES tries during writes to the journal."""
+    """Return a deployment; try again, at most _TRIES times, while the journal cannot be read."""
     for _ in range(_TRIES):
         try:
             return release.getDeployment(identity)

@@ -11,7 +11,7 @@ from supervisor.medusa import asyncore_25 as asyncore
 class PidWatch:
     """A dispatcher in supervisord's event loop for a pidfd, which is readable once the process has ended.
 
-    Supervisord catches what handle_read_event raises, and calls handle_error. It would end if another method raised.
+    Supervisord catches an exception of handle_read_event, and calls handle_error. It would end if another method raised.
     """
 
     def __init__(self, descriptor: int) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_NAME = 1000  # characters
-# Not allowed in XML: the client could not read the answer, and lone surrogates would be an HTTP 500.
+# Not allowed in XML: the client could not read the answer, and a lone surrogate would cause an HTTP 500.
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Supervisor cuts a deferred answer after as many bytes as it has characters.
 NO_ASCII = re.compile("[^\t\n\r -~]")

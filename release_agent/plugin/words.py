@@ -1,7 +1,7 @@
 """Keep the last output of the services' processes since their starts, and the end of each process.
 
 Supervisord sends a program's output as events if its section has `stderr_events_enabled=true`. For a log in /dev/fd/2,
-which cannot be read, that is the only way. Supervisord reports the end of a process that did not live for its startsecs
+which cannot be read, these events are the only way. Supervisord reports the end of a process that did not live for its startsecs
 only in its own log. That line lacks the group's name, but it follows the event of the process' new state, which
 has the name. No callback raises, because supervisord would close the program's pipe.
 """
@@ -72,7 +72,7 @@ class LastWords:
         events.subscribe(events.ProcessLogEvent, self._on_log)
 
     def of(self, group: str, processes: Mapping[str, Any], since: float) -> list[str]:
-        """Return up to 20 last lines of a group's processes since a time; from stdout if stderr is empty."""
+        """Return the last lines, at most 20, of a group's processes since a time; from stdout if stderr is empty."""
         several = len(processes) > 1
         lines = []
         for name, process in sorted(processes.items()):
@@ -149,7 +149,7 @@ def _since(process: Any, said: _Said, channel: str, since: float) -> list[str]:
 
 
 def _without_frames(lines: Sequence[str]) -> list[str]:
-    """Leave out the middle of tracebacks, because the master's own would push out the error of a worker."""
+    """Leave out the middle of tracebacks, because a long one of the master would push out the error of a worker."""
     kept: list[str] = []
     told = (line for line in lines if line.strip(" ^~"))
     for indented, run in groupby(told, lambda line: line[0].isspace()):
@@ -172,7 +172,7 @@ def _size(file: str) -> int:
 
 
 def _read(file: str, begin: int) -> bytes:
-    """Return the end of a log file after an earlier size, or all of it after a rotation."""
+    """Return the last bytes of a log file after an earlier size; after a rotation, the last bytes of the whole file."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size

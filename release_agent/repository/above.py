@@ -1,4 +1,4 @@
-"""Translate files of attributes and ignored names above a part of a repository for that part.
+"""Translate the .gitattributes and .gitignore files above a part of a repository into rules for that part.
 
 git reads these files in a working tree. The working tree of a release is only the part. So the rules of the files above
 go into core.attributesFile and core.excludesFile, which have the lowest rank for git. The files above have the same
@@ -27,14 +27,14 @@ def attributes(files: Iterable[Said]) -> str:
 
 
 def excludes(files: Iterable[Said]) -> str:
-    """Return the same of ``.gitignore`` files."""
+    """Return the lines of ``.gitignore`` files that apply to the part, in the same form."""
     return "".join(f"{line}\n" for text, way in files for line in _excludes(text, way))
 
 
 def _attributes(text: str, way: Sequence[str], *, top: bool) -> Iterable[str]:
     for line in (line.lstrip(" \t\r") for line in text.split("\n")):
         if line.startswith(_MACRO):
-            yield from [line] if top else []  # git takes them from the topmost directory only
+            yield from [line] if top else []  # git reads macros only from the topmost directory
             continue
         pattern, what = _divided(line)
         if pattern and what and not pattern.startswith(("#", "!")) and not pattern.endswith("/"):

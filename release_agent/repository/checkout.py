@@ -49,7 +49,7 @@ _LONGEST_SAYING = 500
 class Checkout:
     """Writes one repository's files as a checkout of git would: modes, symlinks, line endings.
 
-    Every method leaves each file with the content of its commit's id, and raises Failed and Refused.
+    After every method each file has the content that its commit names. Every method raises Failed and Refused.
     """
 
     def __init__(self, repository: Repository, part: Part, view: View, clock: Clock) -> None:
@@ -104,7 +104,7 @@ class Checkout:
         refuse_submodules(self._repository, entries)
         attributes = [entry for entry in entries if _has_attributes(entry)]
         extra, lost = unlike_a_checkout(entries, directory, Expected(self.rights, links=shared), self._hashes, self._clock)
-        # A converted file cannot be compared, because its committed content is not the content of a checkout.
+        # A converted file cannot be compared, because its content in a checkout is not the committed one.
         converted = self._converted(entries, directory, attributes) if attributes or self._part.attributes(commit) else []
         again = {entry.path: entry for entry in (*lost, *converted)}
         take_away(directory, extra, self._clock)
@@ -113,7 +113,7 @@ class Checkout:
         return len(again)
 
     def _converted(self, entries: Sequence[TreeEntry], directory: Path, attributes: Collection[TreeEntry]) -> list[TreeEntry]:
-        """Return the files that git converts, by the files of attributes."""
+        """Return the files that git converts, according to the attributes files."""
         objects.check(self._view.cat, (entry.object_id for entry in attributes))
         with self._index_of(attributes, directory) as index:
             command = ["check-attr", "--cached", "--stdin", "-z", *_CONVERTING]
@@ -166,7 +166,7 @@ class Checkout:
         """Raise GitFailedError unless each file is there and has an attribute by which git converts it."""
         absent = [entry.path for entry in differing if digest(directory / entry.path, self._clock) == MISSING]
         if absent:
-            message = f"git ended without an error, and {len(absent)} files are missing, such as {absent[0]}"
+            message = f"git ended without an error, but {len(absent)} files are missing, such as {absent[0]}"
             raise GitFailedError(message)
         objects.check(self._view.cat, (entry.object_id for entry in differing))
         command = ["check-attr", "--stdin", "-z", *_CONVERTING]
@@ -174,13 +174,13 @@ class Checkout:
         converted = {path for path, value in zip(told[::3], told[2::3], strict=False) if value not in ("unspecified", "unset")}
         foreign = [entry.path for entry in differing if entry.path not in converted]
         if foreign:
-            message = f"{len(foreign)} files are not as they are committed, such as {foreign[0]}"
+            message = f"{len(foreign)} files differ from their commit, such as {foreign[0]}"
             raise GitFailedError(message)
 
     def _write_converted(self, index: Path, directory: Path, listed: Iterable[TreeEntry], converted: Sequence[TreeEntry]) -> None:
         """Write the converted files again, from checked copies of their objects, because these files cannot be hashed themselves.
 
-        Somebody may have replaced the objects that git read before they were checked.
+        Somebody may have replaced the objects between git's read and the check.
         """
         attributes = [entry for entry in listed if _has_attributes(entry)]
         self._view.copy(entry.object_id for entry in (*attributes, *converted))

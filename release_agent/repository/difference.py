@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from release_agent.repository.objects import Cat
 
-# Whole entries of a tree: most of two versions are the same, and need no look.
+# Whole entries of a tree: most entries of two versions are equal, and need no parsing.
 _ENTRY = {20: re.compile(rb"\d+ [^\0]+\0.{20}", re.DOTALL), 32: re.compile(rb"\d+ [^\0]+\0.{32}", re.DOTALL)}
 
 _Entries = dict[str, tuple[str, str]]  # mode and object id by name
@@ -35,7 +35,7 @@ class TreeDifference:
 
 
 def difference(cat: Cat, old: str, new: str) -> TreeDifference:
-    """Return the difference between the files of two trees, by their ids; raises GitFailedError."""
+    """Return the difference between the files of two trees, which are named by their ids; raises GitFailedError."""
     gone: list[str] = []
     come: list[TreeEntry] = []
     level = [("", old, new)]

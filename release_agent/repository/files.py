@@ -27,7 +27,7 @@ _POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 MISSING = "missing"
 ADDED = "added"
 _PIECE = 1 << 20
-_PORTION = 5_000  # files; the more at a time, the more memory
+_PORTION = 5_000  # files; more at a time need more memory
 # The modes of git's checkout with the agent's umask.
 REGULAR = {"100644": 0o644, "100755": 0o755}
 # Extended attributes that allow more than the mode.
@@ -133,7 +133,7 @@ def unlike_a_checkout(
 ) -> tuple[list[str], list[TreeEntry]]:
     """Return the paths that a checkout does not make, and the entries whose file differs from a checkout.
 
-    Converted files are among the latter: their content cannot be compared. Each directory gets its rights.
+    The entries include all converted files, whose content cannot be compared. Each directory gets its rights.
     Raises OSError, Cancelled.
     """
     wanted = {entry.path: entry for entry in entries}
@@ -196,7 +196,7 @@ def slashes(path: str) -> Iterator[int]:
 def digest(path: Path, clock: Clock) -> str:
     """Return the digest of a path: kind, mode and hash of a regular file or a link; only the kind of anything else.
 
-    It never opens a FIFO or a device; ``unreadable`` marks a file without read access.
+    It never opens a FIFO or a device. The digest of a file without read access starts with ``unreadable``.
     """
     try:
         there = path.lstat()
@@ -215,7 +215,7 @@ def digest(path: Path, clock: Clock) -> str:
 
 
 def unreadable(directory: Path, names: Collection[str], most: int, clock: Clock) -> Iterator[tuple[str, str]]:
-    """Yield path and reason of each file of one of these names that is a pipe or the like, or larger than ``most`` bytes.
+    """Yield path and reason of each file of these names that is a pipe, socket or device, or larger than ``most`` bytes.
 
     Raises Cancelled.
     """
@@ -249,7 +249,7 @@ def beside(directory: Path, places: Collection[str], clock: Clock) -> dict[str, 
 
 
 def _listed(directory: Path) -> list[Path]:
-    """Return the contents of a directory; nothing if it is unreadable, which git reports for the repositories in it."""
+    """Return the contents of a directory; nothing if it is unreadable, because git reports that."""
     try:
         return list(directory.iterdir())
     except OSError:

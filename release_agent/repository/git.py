@@ -37,7 +37,7 @@ _SSH_SIGNATURE = "-----BEGIN SSH SIGNATURE-----"
 _GOOD_SIGNATURE = re.compile(r'^Good "git" signature for (.+) with \S+ key \S+$', re.MULTILINE)
 _TAG_PREFIX = "refs/tags/"
 _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
-# Files that git reads completely, even if they are pipes, for which it would wait.
+# Files that git reads completely; if one of them is a pipe, git waits.
 _READ_BY_GIT = (ATTRIBUTES, IGNORE)
 _SUBJECTS = 10
 _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
@@ -45,7 +45,7 @@ _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_sig
 
 @dataclass(frozen=True)
 class Changes:
-    """The commits between two: the numbers of added and removed ones, and the subjects of the newest ones."""
+    """The commits between two commits: how many were added and removed, and the subjects of the newest ones."""
 
     count: int
     back: int
@@ -96,7 +96,7 @@ class GitRepository:
             raise Refused(
                 Code.REVISION_NOT_A_COMMIT,
                 f"{revision} in repository {self.name} ({self.path}) leads to no existing commit",
-                hint="fetch the repository whole, or tag a commit",
+                hint="fetch the whole repository, or tag a commit",
             )
         return head.object_id
 
@@ -111,7 +111,7 @@ class GitRepository:
             return self._part.attributes(commit)
 
     def read(self, commit: str, name: str) -> str | None:
-        """Return the text of a regular file at the top of a commit, proved by its id; None if there is none of that name.
+        """Return the text of a regular file at the top of a commit, proved by its id; None if there is no such file.
 
         Raises Refused (release-toml-invalid) for a file that is larger than any text.
         """
@@ -124,7 +124,7 @@ class GitRepository:
                 raise Refused(
                     Code.RELEASE_TOML_INVALID,
                     f"{name} of repository {self.name} has {head.size} bytes, and the limit is {LARGEST_TEXT}",
-                    hint="make it smaller in the repository, and tag again",
+                    hint=f"make {name} smaller in the repository, and tag again",
                 )
             _, content = objects.contents(self._view.cat, [entry.object_id])[entry.object_id]
         return content.decode("utf-8", "surrogateescape")
@@ -147,12 +147,12 @@ class GitRepository:
     def _require_texts(self, entries: Sequence[TreeEntry], size: int) -> None:
         """Raise Failed unless all are regular files, of a size that supervisord can read at once."""
         odd = [entry.path for entry in entries if entry.mode not in REGULAR]
-        why = f"{', '.join(odd)}: it is a link or a directory, not a file" if odd else ""
+        why = f"not a regular file: {', '.join(odd)}" if odd else ""
         if len(entries) > programs.MOST_FILES or size > programs.LARGEST:
-            why = f"they have {size} bytes in {len(entries)} files; the limit is {programs.LARGEST} in {programs.MOST_FILES}"
+            why = f"there are {size} bytes in {len(entries)} files; the limit is {programs.LARGEST} in {programs.MOST_FILES}"
         if why:
             message = f"cannot read the programs of repository {self.name}: {why}"
-            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix it, or `programs` in release.toml, and tag again")
+            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix the files, or `programs` in release.toml, and tag again")
 
     def size(self, commit: str) -> tuple[int, int]:
         """Return the size of a checkout of a commit: bytes in whole blocks, and number of files.
@@ -192,11 +192,11 @@ class GitRepository:
         return Changes(int(count), int(back), subjects)
 
     def drift(self, commit: str, directory: Path, only: Sequence[str] = ()) -> dict[str, str]:
-        """Return what ``git status`` would list in ``directory``: digest of the present content, by path.
+        """Return the paths that ``git status`` would list in ``directory``, each with the digest of its present content.
 
         ``only``: look only at these paths, if no others can have changed. Files that the commit's own .gitignore
-        names do not count. A removed path has the digest ``missing``; the digest of one that the commit does not
-        have starts with ``added``. An untracked directory ends in ``/``.
+        names do not count. A removed path has the digest ``missing``. The digest of a path that the commit does not
+        have starts with ``added``. The path of an untracked directory ends in ``/``.
         Raises Failed if git fails, or if it would read a pipe or a huge file.
         """
         for path, what in () if only else unreadable(directory, _READ_BY_GIT, LARGEST_TEXT, self._clock):
@@ -223,7 +223,7 @@ class GitRepository:
     def _topmost_added(self, tree: str, paths: Sequence[str]) -> list[str]:
         """Return, for each path, the highest directory above it that is not in the tree, or the path itself.
 
-        Git lists these.
+        Git lists exactly these paths.
         """
         above = [[path[:end] for end in slashes(path)] for path in paths]
         asked = dict.fromkeys(parent for parents in above for parent in parents)
@@ -236,7 +236,7 @@ class GitRepository:
     def verify_signature(self, tag: str, object_id: str, allowed_signers: str, revoked_signers: str = "") -> str:
         """Return the name of the allowed signer who signed a tag object (git's SSH signatures); raises Refused if none did.
 
-        git checks a copy that is proved by its id, because the object in the store may be replaced at any moment.
+        git checks a copy that is proved by its id, because somebody may replace the object in the store at any moment.
         The name inside the tag object must be the tag's own: a signed v1.3
         under the name of v1.4 would pass a bare ``git verify-tag``.
         """
@@ -252,7 +252,7 @@ class GitRepository:
             raise Refused(
                 Code.SIGNATURE_BAD,
                 f"the tag object of {tag} in repository {self.name} was signed as {named[1] if named else 'nothing'}",
-                hint="find out who moved the tag after it was signed",
+                hint="find out who renamed the signed tag, and sign it again",
             )
         options = ["-c", "gpg.format=ssh", "-c", f"gpg.ssh.allowedSignersFile={allowed_signers}"]
         if revoked_signers:
@@ -288,8 +288,8 @@ class GitRepository:
     def _incomplete(self, absent: int, all_files: int, such_as: str) -> Refused:
         return Refused(
             Code.REPOSITORY_UNREADABLE,
-            f"repository {self.name} at {self.path} lacks {absent} of the {all_files} files that are needed, such as {such_as}",
-            hint="clone it whole: git clone without --filter; in a partial clone: git fetch --refetch --no-filter",
+            f"repository {self.name} at {self.path} lacks {absent} of {all_files} files, such as {such_as}",
+            hint="run `git fetch --refetch --no-filter` in the repository, or clone it without --filter",
         )
 
     def _exists(self, object_id: str) -> bool:
@@ -301,11 +301,11 @@ def _blocks(sizes: Iterable[int]) -> int:
 
 
 def _require_signers(allowed: str, revoked: str) -> None:
-    """Raise Refused unless the files of signers can be read: without them no tag is accepted."""
+    """Raise Refused unless the files of signers can be read: git accepts no tag without them."""
     for what, file in (("allowed", allowed), ("revoked", revoked)):
         if file and not is_regular(file):
             raise Refused(
                 Code.SIGNERS_MISSING,
                 f"cannot read the {what} signers, {file}",
-                hint="put the file there, readable for the agent's user: see [revision] in docs/reference/configuration.md",
+                hint="put a file there that the agent's user may read; see [revision] in docs/reference/configuration.md",
             )

@@ -1,4 +1,4 @@
-"""One git process for all questions about a repository's objects, because a start takes longer than most answers."""
+"""Ask one git process about all objects of a repository, because a start takes longer than most answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ObjectReader:
     def ask(self, questions: str, take: Callable[[bytes], bool], seconds: float = READING) -> None:
         """Pass on the answers, in pieces, until ``take`` returns that they are complete.
 
-        ``questions``: lines as in git-cat-file(1). Raises GitFailedError, also after so many seconds and after half a
+        ``questions``: lines as in git-cat-file(1). Raises GitFailedError, also after ``seconds`` and after half a
         minute of silence, and Cancelled if a signal has asked to stop.
         """
         try:

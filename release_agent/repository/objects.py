@@ -1,6 +1,6 @@
 """Read git's objects and check each against its id.
 
-git does not: it silently checks out a loose object that somebody replaced in the
+git does not do that: it silently checks out a loose object that somebody replaced in the
 store under the same id. This module proves everything that it returns by its hash,
 from the id of a commit on.
 """
@@ -17,7 +17,7 @@ from release_agent.repository.process import LARGEST_LIST, GitFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    # Streams the output of `git cat-file --batch` for ids into a function, until that returns that it is complete.
+    # Streams the output of `git cat-file --batch` for ids into a function, until the function returns True.
     Cat = Callable[[Iterable[str], Callable[[bytes], bool]], None]
 
 DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
@@ -153,7 +153,7 @@ class Listing:
         self._text = bytearray()
 
     def feed(self, data: bytes) -> bool:
-        """Take the next piece; returns whether every line has come. Raises GitFailedError for more than that."""
+        """Take the next piece; returns whether every line has come. Raises GitFailedError for more output than that."""
         self._text += data
         if len(self._text) > self._wanted * _LONGEST_HEADER:
             raise GitFailedError(_unexpected(bytes(self._text)))

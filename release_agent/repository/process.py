@@ -1,4 +1,4 @@
-"""Run git with limits: every call ends, its output has a size, and a signal that stops the run stops git."""
+"""Run git with limits: on the time of a call, and on the size of its output. A signal that stops the run also stops git."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GitCall:
 
 
 def output(call: GitCall, clock: Clock) -> bytes:
-    """Return git's output; raises GitFailedError, Cancelled if a signal has asked to stop."""
+    """Return git's output; raises GitFailedError, or Cancelled if a signal has asked to stop."""
     kept: list[bytes] = []
     size = 0
 

@@ -6,7 +6,7 @@ import re
 
 from release_agent.errors import Code, Refused
 
-# As git check-ref-format(1), without options and ranges of git.
+# The rules of git-check-ref-format(1); also no options or ranges of git.
 _BAD_REVISION = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff~^:?*\[\\]|\.\.|@\{|//|^[-/.]|[/.]$|\.lock(/|$)|/\.|^@$")
 _LONGEST_REVISION = 200
 

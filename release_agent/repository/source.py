@@ -1,4 +1,4 @@
-"""All repositories of the configuration: one revision, one commit of each."""
+"""Resolve, read and write all repositories of the configuration together: one revision, one commit of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceDifference:
-    """The difference between two releases; the bytes and the number of the new files.
+    """The difference between two releases; ``size`` and ``files``: the bytes and the number of the new files.
 
     ``parts``: each repository with its place, its difference, and the newer commit.
     """
@@ -56,7 +56,7 @@ class GitSource:
     """All repositories of the configuration: one revision, one commit of each."""
 
     def __init__(self, repositories: Sequence[Repository], scratch: Path, clock: Clock) -> None:
-        """``scratch``: a directory for the views, which close() removes; each repository is read at its first use.
+        """``scratch``: a directory for the views, which close() removes; the first use of each repository reads it.
 
         ``clock``: the time limits of git, and the signals that stop it.
         """
@@ -95,7 +95,7 @@ class GitSource:
     def verify_signatures(self, target: Target, allowed_signers: str, revoked_signers: str = "") -> dict[str, str]:
         """Return the signers of the target by repository.
 
-        Raises Refused unless it is a tag that an allowed signer signed in every repository, with a valid key.
+        Raises Refused unless the target is a tag that an allowed signer signed in every repository, with a valid key.
         """
         signers = {}
         for repository in self.repositories:
@@ -148,7 +148,7 @@ class GitSource:
     def difference(
         self, old: Mapping[str, str], into: Mapping[str, str] | None, new: Mapping[str, str]
     ) -> SourceDifference | None:
-        """Return the difference between two releases of these commits; None if one cannot be made of the other's files.
+        """Return the difference between two releases of these commits; None if one cannot be made from the other's files.
 
         ``into``: the place of each repository in the older one. Raises Refused.
         """
@@ -156,7 +156,7 @@ class GitSource:
             return None
         changed = [r for r in self.repositories if old[r.name] != new[r.name]]
         parts = [(r, self._into[r.name], r.difference(old[r.name], new[r.name]), new[r.name]) for r in changed]
-        # The difference lacks its effect on unchanged files.
+        # Changed attributes may also convert unchanged files, which the difference does not contain.
         if any(ATTRIBUTES in difference.names() for _, _, difference, _ in parts):
             return None
         if any(r.attributes(old[r.name]) != r.attributes(new[r.name]) for r in changed):
@@ -199,10 +199,10 @@ class GitSource:
         into: Mapping[str, str] | None = None,
         only: Collection[str] | None = None,
     ) -> dict[str, str]:
-        """Return the differences from the commits: digest of the present content, by path within the release.
+        """Return the differences from the commits: the digest of the present content, by path within the release.
 
-        ``into``: the place of each repository, as the release has noted it; then what lies beside them
-        counts as well. Without it the configuration says the places. ``only``: the paths that can differ, if
+        ``into``: the place of each repository, from the release's note; then files beside the repositories also
+        count. Without ``into`` the places come from the configuration. ``only``: the paths that can differ, if
         they are known. Raises Refused.
         """
         places = into or self._into
@@ -246,7 +246,7 @@ class GitSource:
                 hint=f"make {revision} in each repository, or name a revision that all of them have",
             )
         commits = {r.name: r.commit(found[r.name] or "", revision) for r in self.repositories}
-        self.identities(commits)  # each has its part
+        self.identities(commits)  # raises if one lacks its part
         return commits
 
     def _places(self, names: Sequence[str]) -> str:
@@ -275,7 +275,7 @@ def _identity(there: os.stat_result) -> tuple[int, int]:
 def _not_comparable(name: str, *, configured: bool) -> Refused:
     """Make the error for a release and a configuration with different repositories."""
     if configured:
-        what, hint = f"no commit of repository {name}", "it was built before the repository was added; deploy again"
+        what, hint = f"no commit of repository {name}", "deploy again; the release was built before the repository was added"
     else:
         what, hint = f"repository {name}, which is no longer configured", "configure a repository of this name, or deploy again"
     return Refused(Code.REPOSITORY_INCOMPLETE, f"the release has {what}", hint=hint)

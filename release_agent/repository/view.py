@@ -1,6 +1,6 @@
-"""One repository for the agent's calls of git, without the repository's own configuration.
+"""Call git on one repository without the repository's own configuration.
 
-Repositories belong to others, and their configuration is not trusted: filters,
+Repositories belong to others, and the agent does not trust their configuration: filters,
 hooks, fsmonitor, gpg.program and lazy fetches of partial clones run programs.
 So the agent reads only reference names through a repository itself. It reads
 objects through a *view*, a git directory of its own with an empty configuration
@@ -94,7 +94,7 @@ class View:
         return stream(_on_copies(self._call(command)), self._clock, lambda _: None)
 
     def cat(self, object_ids: Iterable[str], take: Callable[[bytes], bool]) -> None:
-        """Stream objects from ``git cat-file --batch`` until ``take`` has them all; raises GitFailedError."""
+        """Stream objects from ``git cat-file --batch`` until ``take`` returns that it has them all; raises GitFailedError."""
         self._objects.ask("".join(f"contents {object_id}\n" for object_id in object_ids), take, WHOLE_TREE)
 
     def heads(self, names: Sequence[str]) -> list[ObjectHead | None]:

@@ -1,4 +1,4 @@
-"""Read supervisor's answers, whose form no other module knows. Every reader raises ValueError for another form."""
+"""Read supervisor's answers; no other module knows their form. Every function raises ValueError for an answer of another form."""
 
 from __future__ import annotations
 

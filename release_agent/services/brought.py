@@ -1,4 +1,4 @@
-"""The programs that come with a release: check them, and give them to supervisord, over the plugin's RPC."""
+"""Check the programs that come with a release, and give them to supervisord, over the plugin's RPC."""
 
 from __future__ import annotations
 

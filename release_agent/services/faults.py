@@ -28,7 +28,7 @@ class FaultCode(IntEnum):
 
 
 def check_url(url: str) -> None:
-    """Raise SupervisorGone without a URL, Failed (supervisor-refused) for one that cannot be supervisor's."""
+    """Raise SupervisorGone without a URL, Failed (supervisor-refused) for a URL that cannot be supervisor's."""
     if not url:
         raise SupervisorGone(
             Code.SUPERVISOR_UNREACHABLE,
@@ -89,7 +89,7 @@ def _silent(url: str, error: Exception) -> SupervisorGone:
 
 
 def _who_may_use(socket: str) -> str:
-    """Return a hint for a user who may not use a socket, with the right user. Empty if that is unknown."""
+    """Return a hint that names the user who may use a socket; empty if the socket cannot be inspected."""
     try:
         there = Path(socket).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Look once at everything: supervisor's states and the probes."""
+"""Look once at every service: its processes in supervisor, and its probes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HealthExaminer:
     def look(self, blueprint: Blueprint, directory: Path, environment: Mapping[str, str], without: Collection[str] = ()) -> Look:
         """Look once at every service. RUNNING does not mean ready; only probes show that.
 
-        ``without``: the full names of processes that do not count: neither their states nor probes of each process.
+        ``without``: the full names of processes to ignore; neither their states count, nor the probes that run for each process.
         """
         groups = {
             service: [process for process in processes if process.full_name not in without]

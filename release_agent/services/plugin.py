@@ -32,7 +32,7 @@ class PluginCalls:
         self._rpc = rpc
 
     def require(self) -> None:
-        """Raise Failed (plugin-needed) unless supervisord has the plugin, and it can read its configuration."""
+        """Raise Failed (plugin-needed) unless supervisord has the plugin, and the plugin can read its configuration."""
         if self._trouble is not None:
             raise Failed(
                 Code.PLUGIN_NEEDED,
@@ -46,7 +46,7 @@ class PluginCalls:
         try:
             if not is_loaded(self._rpc):
                 return "it is missing or too old"
-            self._rpc("release.getReleasesInUse", "release-rehearsal")  # usually of no process; the call needs the configuration
+            self._rpc("release.getReleasesInUse", "release-rehearsal")  # any call that needs the configuration
         except SupervisorGone:
             raise
         except (xmlrpc.client.Fault, Failed) as error:
@@ -55,7 +55,7 @@ class PluginCalls:
         return None
 
     def candidates(self, service: str, release: str = "") -> list[Candidate]:
-        """Return the processes that a rehearsal may copy; raises Failed. ``release``: may bring the service."""
+        """Return the processes that a rehearsal may copy; raises Failed. ``release``: a release that may bring the service."""
         try:
             return answers.candidates(self._call("release.getCandidates", service, *([release] if release else [])))
         except ValueError as error:
@@ -97,7 +97,7 @@ class PluginCalls:
     def last_words(self, service: str, since: float) -> tuple[str, list[str]]:
         """Return the end of a service's process, and the last lines of those started since a time.
 
-        ``since``: seconds since 1970. Empty without the plugin, and if they are unknown.
+        ``since``: seconds since 1970. Both are empty without the plugin, and if they are unknown.
         """
         try:
             return answers.last_words(self._rpc("release.getLastWords", service, since))
@@ -107,7 +107,7 @@ class PluginCalls:
     def releases_in_use(self, service: str) -> dict[str, list[int]]:
         """Return the pids of a service's processes, children included, by the release that they work in or have mapped.
 
-        Processes that it may not inspect have an empty name. Empty without the plugin.
+        Processes that the plugin may not inspect have an empty name. Without the plugin the answer is empty.
         """
         try:
             return answers.releases(self._rpc("release.getReleasesInUse", service))
@@ -117,7 +117,7 @@ class PluginCalls:
             return {}
 
     def _asked(self, method: str, service: str) -> bool:
-        """Return whether the plugin did it; False without the plugin."""
+        """Return whether the plugin carried out a method; False without the plugin."""
         try:
             return self._rpc(method, service) is True
         except SupervisorGone:
@@ -132,6 +132,6 @@ class PluginCalls:
             raise Failed(
                 Code.REHEARSAL_FAILED,
                 f"supervisor could not rehearse: {fault.faultString}",
-                hint="check [service.rehearsal], and supervisord's own log",
+                hint="check [service.rehearsal] and supervisord's log",
             ) from fault
         return answer

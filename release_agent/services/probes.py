@@ -47,10 +47,10 @@ class Prober:
         self._patience = patience or Patience()
 
     def run(self, probes: Sequence[Probe], directory: Path, environment: Mapping[str, str]) -> list[str | None]:
-        """Return one answer per probe, in order; none takes much longer than its time-out.
+        """Return one answer per probe, in order; no probe takes much longer than its time-out.
 
-        The library's own time-out starts again with each byte of a slow answer,
-        so each probe has its own thread, which is abandoned when it is late.
+        The library's own time-out starts again with each byte of a slow answer.
+        So each probe has its own thread, and a late thread is abandoned.
         """
         began = self._patience.now()
         answers = [self._start(probe, directory, environment) for probe in probes]
@@ -98,7 +98,8 @@ def describe(probe: Probe) -> str:
 def expected(expect: str, environment: Mapping[str, str]) -> tuple[str, re.Pattern[bytes]]:
     """Return what an answer must contain, and the pattern that finds it.
 
-    ``{revision}``, ``{commit}`` and ``{release}`` are the release's, as whole words: v1.2.0 is not in ``v1.2.0-rc.1``.
+    ``{revision}``, ``{commit}`` and ``{release}`` stand for those of the release, and match only as whole words: v1.2.0 is
+    not in ``v1.2.0-rc.1``.
     """
     variables = (Variable.RELEASE_REVISION, Variable.RELEASE_COMMIT, Variable.RELEASE_NAME)
     values = {key: environment.get(variable, "") for key, variable in zip(RELEASE_PLACEHOLDERS, variables, strict=True)}

@@ -49,7 +49,7 @@ def smallest(programs: Sequence[Mapping[str, Any]]) -> int:
 
 
 def is_monitored(programs: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[], bool]:
-    """Make a function that tells whether supervisor has this agent's ``monitor``; False if supervisor does not answer."""
+    """Make a function that returns whether supervisor has this agent's ``monitor``; False if supervisor does not answer."""
 
     def ask() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Calls to supervisor's XML-RPC."""
+"""Call supervisor over XML-RPC."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Transport(xmlrpc.client.Transport):
-    """One connection per call, with limits; supervisor's own has none, and stays broken after a failed connect."""
+    """One connection per call, with limits; supervisor's own transport has no limits, and stays broken after a failed connect."""
 
     accept_gzip_encoding = False
 
@@ -109,8 +109,8 @@ class Rpc:
     def __call__(self, method: str, *arguments: object) -> Any:
         """Call ``supervisor.METHOD``, or a method of another namespace.
 
-        Raises SupervisorGone if supervisor does not answer or is shutting down, Failed (supervisor-refused)
-        if it refuses the user or is another program, and xmlrpc.client.Fault for any other refusal.
+        Raises SupervisorGone if supervisor does not answer or is shutting down. Raises Failed (supervisor-refused)
+        if it refuses the user or is another program. Raises xmlrpc.client.Fault for any other refusal.
         """
         check_url(self.url)
         place = "http://localhost" if self.url.startswith("unix://") else self.url

@@ -1,4 +1,4 @@
-"""Read supervisord's configuration file for keys that its RPC lacks: `autorestart`, and the next `user`."""
+"""Read the keys that supervisord's RPC lacks from its configuration file: `autorestart`, and the current `user`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The outputs of build hooks, by a key of everything that they depend on: ``cache/KEY/``, their files and their note.
+"""Keep the outputs of build hooks, by a key of everything that they depend on: ``cache/KEY/`` has the files and a note.
 
-An entry appears by one rename, complete and durable. It is used only if its content agrees with its note.
+One rename makes an entry, complete and durable. The agent uses an entry only if its content agrees with its note.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class HookCache:
     def take(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing) -> bool:
         """Restore the outputs of a key to their paths in a release; returns False if there are none.
 
-        Raises OSError if they are damaged or do not fit, and Cancelled; then it leaves none of them.
+        Raises OSError if they are damaged or do not fit, and Cancelled; it then removes all of them from the release.
         """
         entry = self.directory / key
         if not os.path.lexists(entry):
@@ -72,9 +72,10 @@ class HookCache:
         return True
 
     def keep(self, key: str, directory: Path, paths: Sequence[str], sharing: Sharing, most: int) -> int:
-        """Cache the outputs of a hook from their paths in a release, and at most ``most`` bytes of all outputs.
+        """Cache the outputs of a hook from their paths in a release; the cache then has at most ``most`` bytes.
 
-        Returns the number of other outputs removed for them. Raises OSError, Failed (disk-full), Cancelled; then it keeps none.
+        Returns the number of other outputs removed for them. Raises OSError, Failed (disk-full),
+        Cancelled; it then caches nothing.
         """
         for path in paths:
             require_own_parents(directory, path)
@@ -145,7 +146,7 @@ def _read(note: Path) -> Tree:
 
 
 def _size(entry: Path) -> int | None:
-    """Return the content of the first line of an entry's note; None if it is broken or a pipe, without waiting."""
+    """Return the bytes of an entry, from the first line of its note; None if the note is broken. Never wait for a pipe."""
     try:
         with opened_regular(str(entry / "note")) as note:
             size = _said(os.pread(note, _FIRST_LINE, 0).partition(b"\n")[0], "bytes")
@@ -155,7 +156,7 @@ def _size(entry: Path) -> int | None:
 
 
 def _said(head: bytes, name: str) -> object:
-    """Return the value of a name in the first line of a note; None if it is broken."""
+    """Return the value of a name in the first line of a note; None if the line is broken."""
     try:
         said: object = json.loads(head)[name]
     except (ValueError, TypeError, LookupError, RecursionError):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def unused_name(incoming: Path, what: str) -> Path:
-    """Return an unused name in ``incoming``: leftovers of a killed run and files of a hook cannot have it."""
+    """Return an unused name in ``incoming``: neither leftovers of a killed run nor files of a hook can have it."""
     return incoming / f"{what}-{os.getpid()}-{os.urandom(8).hex()}"
 
 

@@ -1,4 +1,4 @@
-"""The link ``current``, and the prepared link for a rollback."""
+"""Replace the link ``current``, and prepare a link for a rollback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CurrentLink:
             )
 
     def prepare(self, name: str) -> None:
-        """Make the link to a release before the release is made durable, which makes the link durable before its rename.
+        """Make the link to a release before the release is made durable: the same sync makes the link durable.
 
         Raises Failed (disk-full, build-failed).
         """

@@ -1,4 +1,4 @@
-"""The root's lock, for one run at a time, with the id of that run."""
+"""Lock the root for one run at a time; the lock has the id of the run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Lock:
 
 
 def busy(holder: dict[str, Any] | None, pid: int = 0) -> Busy:
-    """Make the error for a held lock; ``holder``: from Lock.holder(); ``pid``: known perhaps without a holder."""
+    """Make the error for a held lock; ``holder``: from Lock.holder(); ``pid``: of the run, used if there is no holder."""
     if not holder:
         what = f"another deployment is starting: pid {pid}" if pid else "another run holds the lock"
         return Busy(Code.BUSY, what, hint="try again when that run has ended")

@@ -20,7 +20,7 @@ class ReleaseNotes:
     """The notes of all releases, from which state.db can be rebuilt."""
 
     def __init__(self, directory: Path, incoming: Path) -> None:
-        """``incoming``: notes are written in it, then renamed."""
+        """``incoming``: the directory in which notes are written before their rename."""
         self.directory = directory
         self._incoming = incoming
 

@@ -1,8 +1,8 @@
-"""The progress of the newest run in a file, for clients that follow it.
+"""Write the progress of the newest run into a file, for clients that follow the run.
 
-The events are, in order, its hooks' output, each phase at its end, and a journal that it cannot use.
-The first line is the id of the run that holds the lock. It also has the events of a run that this run recovers.
-It is not a record, and no run depends on it: the journal keeps each hook's last output.
+The first line is the id of the run that holds the lock. Then come events, in order: the output of hooks, each phase at
+its end, and a journal that the run cannot use. The file also has the events of a run that this run recovers.
+The file is not a record, and no run depends on it: the journal keeps each hook's last output.
 Only the standard library is imported: supervisord loads this module.
 """
 
@@ -23,7 +23,7 @@ JOURNAL_UNUSABLE = "journal.unusable"
 _EVENTS = ("hook.", "room.", "revision.awaited", JOURNAL_UNUSABLE, PHASE_FINISHED)
 _LONG = "hook.output"  # the only event whose number depends on hooks
 _MOST = 1 << 20  # bytes that a run may write
-_FOR_OTHERS = 1 << 16  # bytes of them reserved for other events than hooks' lines
+_FOR_OTHERS = 1 << 16  # of these bytes, reserved for other events than lines of hooks
 _PIECE = 1 << 16  # bytes of one read
 
 
@@ -71,8 +71,8 @@ class RunOutput:
 def read(place: Path, deployment: str, after: int) -> tuple[list[dict[str, Any]], int]:
     """Return the events of a deployment after ``after`` bytes, up to 64 KiB of them, and the offset of their end.
 
-    There are none if the file is missing, is not regular or is another run's. An offset in another
-    run's file does not count, so that the file of this run is read from its start.
+    There are none if the file is missing, is not regular or belongs to another run. A client may pass the offset of
+    another run's file; the file of this run is then read from its start.
     """
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The app that a root belongs to."""
+"""Mark a root with the name of its app."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LONGEST = 4096  # bytes of a mark
 
 
 def claim(mark: Path, app: str, incoming: Path) -> None:
-    """Write an app's name into the mark, if it is missing; raises Failed (root-unusable) if it has another app's name.
+    """Write an app's name into the mark, if it is missing; raises Failed (root-unusable) if the mark has another app's name.
 
-    ``incoming``: files are written in it, then renamed.
+    ``incoming``: the directory in which files are written before their rename.
     """
     try:
         owner = _owner(mark)
@@ -30,7 +30,7 @@ def claim(mark: Path, app: str, incoming: Path) -> None:
         try:
             write_durably(mark, f"{app}\n", incoming)
         except Failed as error:
-            # On a full disk, the root of an older agent stays without a mark, so that a rollback works; the next run writes it.
+            # A full disk must not stop a rollback in the root of an older agent, which has no mark. The next run writes the mark.
             if error.code is not Code.DISK_FULL:
                 raise
 

@@ -1,7 +1,7 @@
-"""The parked release: a release beyond ``keep`` with the files of its commits, from which the next release is made.
+"""Park one release beyond ``keep``, with the files of its commits; the next release is made from these files.
 
-A parked release is complete and durable, or it has no note, and the next run removes it. Its note is removed before
-its files change, so that a power cut cannot leave a note beside files of another release.
+A parked release with a note is complete and durable. The next run removes one without a note. The note is removed
+before the files change, so that a power cut cannot leave a note beside files of another release.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ParkedRelease:
     """The place of the parked release; there is at most one."""
 
     def __init__(self, directory: Path, incoming: Path) -> None:
-        """``directory``: only the agent may enter it. ``incoming``: notes are written in it, then renamed."""
+        """``directory``: only the agent may enter it. ``incoming``: the directory of notes before their rename."""
         self.directory = directory
         self._notes = ReleaseNotes(directory, incoming)
 
@@ -35,7 +35,7 @@ class ParkedRelease:
         return found[0] if len(found) == 1 else None
 
     def place(self, release: Release) -> Path:
-        """Return the directory of its files."""
+        """Return the directory of the parked release's files."""
         return self.directory / release.name
 
     def remains(self) -> list[Path]:
@@ -52,7 +52,7 @@ class ParkedRelease:
         self._notes.save(release)
 
     def give(self, release: Release, place: Path) -> None:
-        """Move its files to a place for changes; raises OSError."""
+        """Move the parked release's files to a place where they may change; raises OSError."""
         self._notes.remove(release.name)
         sync_directory(self.directory)
         self.place(release).rename(place)

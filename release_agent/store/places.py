@@ -32,7 +32,7 @@ def take_back(place: Path) -> None:
 def require_file(place: Path) -> None:
     """Raise OSError unless a path is a regular file, and not a link to one."""
     if not stat.S_ISREG(place.lstat().st_mode):
-        raise FileExistsError(errno.EEXIST, "not a file of the agent's own", str(place))
+        raise FileExistsError(errno.EEXIST, "it is not a regular file", str(place))
 
 
 def make_link(place: Path, target: str) -> None:

@@ -1,7 +1,7 @@
 """The root directory: releases, ``current``, ``shared``, the lock.
 
-A run may be killed here at any instant: a release is made in ``incoming/`` until one
-rename(2) makes it complete, and the next run removes all leftovers there.
+A run may be killed at any instant. It makes a release in ``incoming/``, and one rename(2)
+moves the complete release. The next run removes all leftovers in ``incoming/``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
 _SHARED = "../shared"
-_FEW = 64  # files; each costs 1 to 2 ms on ext4, and syncfs beside a busy writer some hundred
+_FEW = 64  # files; an fsync costs 1 to 2 ms per file on ext4, a syncfs beside a busy writer some hundred
 
 
 class Root:
@@ -85,7 +85,7 @@ class Root:
     def prepare(self) -> None:
         """Make the directories; raises Failed (root-unusable)."""
         try:
-            for directory in (self.path, self.shared):  # a person may have moved these two elsewhere
+            for directory in (self.path, self.shared):  # these two may be links that a person has made
                 directory.mkdir(exist_ok=True)
             for directory in self._own_directories:
                 make_directory(directory, stat.S_IRWXU if directory in self._private else 0o777)
@@ -126,7 +126,7 @@ class Root:
     def clean(self) -> dict[str, str]:
         """Remove the leftovers of a killed run. The caller holds the lock and has not built a release yet.
 
-        Returns the names that could not be removed, with the reason; they do no harm. Raises Failed (root-unusable).
+        Returns the harmless leftovers that could not be removed: the reason by name. Raises Failed (root-unusable).
         """
         try:
             names = {path.name for path in self._releases.iterdir()}
@@ -144,7 +144,7 @@ class Root:
     # Building
 
     def next_number(self) -> int:
-        """Return a number higher than that of any existing release, and of any that could not be removed."""
+        """Return a number higher than those of all releases, also of leftovers that could not be removed."""
         places = [place for place in (self._releases, self.incoming) if place.is_dir()]
         names = [path.name for place in places for path in place.iterdir() if is_release_name(path.name)]
         return max(map(release_number, names), default=0) + 1
@@ -238,11 +238,11 @@ class Root:
             raise _replaced(directory)
 
     def link_shared(self, directory: Path, shared: Shared) -> bool:
-        """Replace shared paths by links to ``<root>/shared``, after filling that from the release; returns whether it did."""
+        """Fill ``<root>/shared`` from the release, and replace its shared paths by links; returns whether it filled any."""
         return SharedLinks(self.shared, self.incoming).link(directory, shared)
 
     def sync(self, directory: Path, written: Sequence[str] | None = None) -> None:
-        """Make a built release and the link to it durable; ``written``: the paths in it that are not yet, None if unknown.
+        """Make a built release and the link to it durable; ``written``: its paths that are not durable yet, None if unknown.
 
         syncfs(2) also waits for the writes of other programs to the mount, such as a database; a few files cost less.
         """
@@ -255,7 +255,7 @@ class Root:
             sync_directory(self.incoming)
 
     def install(self, release: Release) -> None:
-        """Move ``incoming/NAME`` to ``releases/NAME``, after writing its note: a release never exists without one."""
+        """Write the note of a release, then move ``incoming/NAME`` to ``releases/NAME``: no release exists without a note."""
         self.save(release)
         with explained(self._releases):
             (self.incoming / release.name).rename(self._releases / release.name)
@@ -282,7 +282,7 @@ class Root:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # It came with the container's image: overlayfs cannot move a directory of a lower layer.
+                # The release came with the container's image: overlayfs cannot move a directory of a lower layer.
                 trash = whole  # without its note it is not a release any more
             self._notes.remove(name)
             remove(trash)
@@ -308,7 +308,7 @@ class Root:
     # Looking
 
     def directories(self) -> list[Path]:
-        """Return the directories between which releases and their notes are moved; some may not exist yet."""
+        """Return all directories that the agent moves releases and notes between; some may not exist yet."""
         return [self.path, *self._own_directories]
 
     def check_own(self) -> None:
@@ -388,7 +388,7 @@ class Root:
             ) from error
 
     def programs(self, name: str, place: str, pattern: str) -> dict[str, str]:
-        """Return the texts of a release's programs by their path in a place of it; never follow a link.
+        """Return the texts of a release's programs by their path below ``place`` in the release; never follow a link.
 
         ``pattern``: a path with a shell pattern in its last name. Raises Refused (release-toml-invalid) for an unreadable file.
         """
@@ -406,7 +406,7 @@ class Root:
         return {joined(directory or ".", file): text for file, text in texts.items()}
 
     def sharers(self, name: str, path: str) -> list[str]:
-        """Return the other releases in which a path is the same file as in one of them, by hard link."""
+        """Return the other releases in which a path is the same file as in the named release, by hard link."""
         file = self._releases / name / path
         with suppress(OSError):
             if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink > 1:
@@ -421,8 +421,8 @@ class Root:
     ) -> list[str]:
         """Return all healthy releases except the newest ``keep``, and all failed and staged ones except the newest, by number.
 
-        Releases that a person protects stay, and do not count towards ``keep``. Those named ``protected``, the live one and those
-        that a process uses also stay; the processes in ``serving`` (pids) use the release that was live when they
+        Releases that a person protects stay, and do not count towards ``keep``. The live release, those named ``protected``, and
+        those that a process uses also stay. The processes in ``serving`` (pids) use the release that was live when they
         started.
         """
         names = _surplus(self.releases(), keep, {*protected, self._current.name()})
@@ -436,7 +436,7 @@ class Root:
     def park(self, name: str, restore: Callable[[Path], None]) -> None:
         """Move a release out of the releases and park it; ``restore`` gives it the files of its commits.
 
-        Removes the release if that fails, unless something is mounted in it. Raises Failed, Refused, OSError.
+        Removes the release if parking fails, unless something is mounted in it. Raises Failed, Refused, OSError.
         """
         release, place = self.get(name), self.incoming / name
         if release is None:
@@ -445,7 +445,7 @@ class Root:
         (self._releases / name).rename(place)
         self._notes.remove(name)
         try:
-            # Check before and after: a program that ends in between may have written to files that restore() had already seen.
+            # Check twice: a program that ends in between may have written to files that restore() had already seen.
             _require_unused(place)
             restore(place)
             sync_mount(self.path)
@@ -471,7 +471,7 @@ def removing() -> Iterator[None]:
 
 def _require_unused(directory: Path) -> None:
     if inspection.uses(directory):
-        message = f"a process works in {directory.name}, or has a file of it open"
+        message = f"a process works in {directory.name}, or has one of its files open"
         raise Failed(Code.BUILD_FAILED, message, hint="let services work in <root>/current, and restart them with each release")
 
 

@@ -1,4 +1,4 @@
-"""Shared paths: links from a release to files that outlive it."""
+"""Replace shared paths of a release by links to files that outlive it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class SharedLinks:
         self._scratch = scratch
 
     def link(self, directory: Path, shared: Shared) -> bool:
-        """Replace shared paths by links to ``<root>/shared``, after filling it from the release; raises Failed.
+        """Fill ``<root>/shared`` from the release, and replace its shared paths by links; raises Failed.
 
-        Returns whether it filled any path, which then has to be made durable.
+        Returns whether it filled any path; the caller then makes ``<root>/shared`` durable.
         """
         paths = [*((path, True) for path in shared.directories), *((path, False) for path in shared.files)]
         with explained(directory):
@@ -48,7 +48,7 @@ class SharedLinks:
 
     def _seed(self, place: Path, target: Path, *, is_directory: bool) -> None:
         if os.path.lexists(place) and (place.is_symlink() or place.is_dir() != is_directory):
-            raise _shared_conflict(target.name, f"the release has another kind of file as {target.name}")
+            raise _shared_conflict(target.name, f"{target.name} in the release is another kind of file")
         made = self._scratch / f"seed-{target.name}"
         remove(made)
         if place.is_dir():

@@ -1,4 +1,4 @@
-"""Monotonic time, and sleeps that a signal ends."""
+"""Measure monotonic time, and sleep until a signal comes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Clock(Protocol):
         """Raise Cancelled if a signal has asked to stop, unless shielded."""
 
     def shielded(self) -> AbstractContextManager[None]:
-        """Return a context in which signals wait, for a rollback, which must not be cancelled."""
+        """Return a context in which signals wait; a rollback must not be cancelled."""
 
 
 class SystemClock:
     """The monotonic clock; TERM and INT make the next sleep or check raise Cancelled.
 
-    The handlers only set a mark. So steps that belong together (swap and
-    journal) are never interrupted, because they do not sleep.
+    The handlers only set a mark. So a signal never interrupts steps that belong together (swap and
+    journal), because they neither sleep nor check.
     """
 
     def __init__(self) -> None:

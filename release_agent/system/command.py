@@ -1,8 +1,8 @@
 """Run a shell command with a time-out for its whole process group, streaming and keeping its output.
 
-Hooks and exec probes run this way. A grandchild that holds the pipe open, or
-has left the group, can never delay a deployment, which waits for the command's own
-end or its time limit, not for the end of the output.
+Hooks and exec probes run this way. A deployment waits for the command's own end or its
+time limit, not for the end of the output. So a grandchild that holds the pipe open, or
+has left the group, cannot delay it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 SHELL = ("/bin/sh", "-euc")
-# This shell becomes the command at a signal from the agent, and ends if the agent has ended.
+# This shell becomes the command after a line from the agent, and ends if the agent has ended.
 _HELD = ("/bin/sh", "-c", 'read -r go && exec "$0" "$@" </dev/null')
 _TAIL = 64 * 1024  # characters
 _LONGEST_LINE = 8 * 1024  # characters
-_MOST_LINES = 100_000  # lines that are passed on, because handling a line takes longer than printing it
+_MOST_LINES = 100_000  # lines to pass on: the agent takes longer for a line than the program that prints it
 _POLL = 0.05
 _READ = 64 * 1024
 
@@ -76,8 +76,8 @@ class CommandRunner:
     def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
         """``grace``: seconds between TERM and KILL.
 
-        ``notes``: a directory for a note of each group before it runs, so that the next
-        run can end the groups of a killed run (:mod:`release_agent.system.left_behind`).
+        ``notes``: a directory for a note of each group before it runs. The next run ends the
+        groups of a killed run by these notes (:mod:`release_agent.system.left_behind`).
         """
         self._clock = clock
         self._on_line = on_line
@@ -92,7 +92,7 @@ class CommandRunner:
             raise Failed(
                 Code.HOOK_FAILED,
                 f"the {stage} hook `{hook.run}` could not be started in {directory}: {error.strerror}",
-                hint="check that directory",
+                hint=f"check that {directory} exists, and that this user may enter it",
             ) from error
 
     def run(
@@ -164,7 +164,7 @@ def _signal_group(pid: int, number: signal.Signals) -> bool:
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # without a wait, a dead child would count as alive
+    process.poll()  # a dead child counts as alive until poll() reaps it
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
@@ -212,7 +212,7 @@ class _Output:
         self._left -= len(lines)
         if self._left < 0:
             self._line = ""
-            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged, and its last 65,536 characters are kept")
+            self._on_line(f"… more than {_MOST_LINES} lines: the rest is not logged; its last 65,536 characters are kept")
 
     def _keep(self, text: str) -> None:
         self._kept.append(text)
@@ -221,7 +221,7 @@ class _Output:
             self._size -= len(self._kept.popleft())
 
     def close(self) -> None:
-        """Pass on the last line, even without its end, and close the pipe, even if another process holds it."""
+        """Pass on the last line, even an incomplete one, and close the pipe, even if another process holds it."""
         if self._line:
             self._on_line(self._line)
         self._selector.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# A file or a directory is something else; EINVAL: see require_regular().
+# A path is of another kind than expected; EINVAL: see require_regular().
 _ANOTHER_KIND = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 _SPACE_TO_SPARE = 1 << 20
 _PIECE = 1 << 20  # bytes of one read
@@ -96,7 +96,7 @@ def _to_make_usable(place: Path, error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"make the mount of {place} writable"
     if error.errno in _ANOTHER_KIND:
-        return f"restore {error.filename or place}, or only remove it: the agent makes it again"
+        return f"restore {error.filename or place}, or remove it; the agent makes it again"
     return (isinstance(error, PermissionError) and user_to_be(place)) or (
         "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY"
     )
@@ -124,7 +124,7 @@ def _held(descriptor: int, path: Path, most: int) -> bytes:
     try:
         require_regular(descriptor, path)
         held = bytearray()
-        # Its size is not enough: files of /proc have none, and a file may grow during the read.
+        # Do not trust the size: files of /proc have none, and a file may grow during the read.
         while os.fstat(descriptor).st_size <= most >= len(held):
             piece = os.read(descriptor, min(_PIECE, most + 1 - len(held)))
             if not piece:
@@ -138,8 +138,8 @@ def _held(descriptor: int, path: Path, most: int) -> bytes:
 def regular_files(top: Path, directory: str, pattern: str, most: int, most_files: int) -> dict[str, bytes]:
     """Return the contents of a directory's files by name; ``pattern``: of their names. Follows no link below ``top``.
 
-    Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. There are
-    none without the directory.
+    Raises OSError for a file that is not regular, and for more than ``most`` bytes or ``most_files`` files together. Returns
+    none if the directory is missing.
     """
     held: dict[str, bytes] = {}
     with ExitStack() as opened:
@@ -173,7 +173,7 @@ def opened_regular(path: str) -> Iterator[int]:
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, whatever its modes; do nothing if it does not exist.
 
-    Raises OSError, with nothing removed, if something is mounted in the directory, which is not the agent's.
+    Raises OSError, and removes nothing, if something is mounted in the directory: a mount is not the agent's to remove.
     """
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
@@ -220,14 +220,14 @@ def is_directory(path: Path) -> bool:
 
 
 def is_open(directory: Path) -> bool:
-    """Return whether this user may look into a directory; False of anything else."""
+    """Return whether this user may list a directory; False for anything else."""
     return directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
 
 
 def require_directory(path: Path) -> None:
     """Raise OSError unless a path is a directory, and not a link to one."""
     if not is_directory(path):
-        raise NotADirectoryError(errno.ENOTDIR, "not a directory of the agent's own, or a link", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, "it is a link, or not a directory", str(path))
 
 
 def sync_directory(directory: Path) -> None:
@@ -244,7 +244,7 @@ def _sync(place: Path, flags: int) -> None:
 
 
 def sync_paths(directory: Path, paths: Iterable[str]) -> None:
-    """Make files under a directory and the names of their parents durable, also for removed files. Raises OSError."""
+    """Make files under a directory, and the names in all their parents, durable; a path may be a removed file. Raises OSError."""
     parents = {directory}
     for path in paths:
         place = directory / path

@@ -1,4 +1,4 @@
-"""A lock on a file that names its holder: flock(2). The kernel frees it at any end of its holder."""
+"""Lock a file that names its holder, by flock(2). The kernel frees the lock whenever the holder ends."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class Flock:
         """Write the holder of the lock, with the pid and the start of this process."""
         pid = os.getpid()
         body = json.dumps({**holder, "pid": pid, "started": processes.started(pid)}).encode()
-        if os.fstat(self._descriptor).st_size > _LONGEST:  # another process's
+        if os.fstat(self._descriptor).st_size > _LONGEST:  # another program wrote it
             os.ftruncate(self._descriptor, 0)
-        # Spaces overwrite an earlier longer text, so that no reader takes a part of it for the whole.
+        # Spaces overwrite the rest of an earlier, longer text; a reader would take it for a part of this one.
         os.pwrite(self._descriptor, body.ljust(os.fstat(self._descriptor).st_size), 0)
 
     def holder(self) -> dict[str, Any] | None:
         """Return the holder's signature, with ``pid`` and ``started``; None without a holder or a signature.
 
-        It only reads, because taking the lock would make it busy for that moment.
+        It only reads the file: to try the lock would make it busy for others for a moment.
         """
         try:
             holder: dict[str, Any] = json.loads(read_regular(self._path, _LONGEST, follow=False))

@@ -1,6 +1,6 @@
 """Inspect other processes: their files and their environment, see proc(5).
 
-A look returns nothing for a process that has ended, and None for a process that it may not inspect.
+A look returns an empty set for a process that has ended, and None for a process that it may not inspect.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ if TYPE_CHECKING:
     _Look = Callable[[int], set[str] | None]
 
 _LARGEST_MAPS = 4 << 20  # characters
-# Files of all sockets; the numbers of the columns with the address, the state and the inode; the state of a listening one.
+# By file of /proc/net: the columns of the address, the state and the inode, and the state of a listening socket.
 _SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "00010000")}
 
 
 def releases_in_use(releases: Path, live_at: Callable[[float], str | None], serving: Iterable[int] = ()) -> set[str]:
     """Return the names under ``releases`` that a process works in, runs, has mapped, or has a file of open.
 
-    If a process may not be inspected, or is in ``serving`` (pids; an
-    interpreter shows no file of its release), the release that was live when it
-    started counts as used: no other can have started it.
+    A process that may not be inspected, and one in ``serving`` (pids), count for the release that was live when they
+    started: no other can have started them. An interpreter in ``serving`` may have no file of its release open.
     """
     seen = _using(os.path.realpath(releases))
     hidden = [pid for pid, names in seen.items() if names is None]
@@ -84,7 +83,7 @@ def _names_in(pid: int, *prefixes: str, open_files: bool = False) -> set[str] | 
 def started_with(variables: Mapping[str, str], among: Iterable[int] | None = None) -> set[int]:
     """Return the processes that were started with all of some variables, as far as they may be inspected.
 
-    ``among``: look only at these; None: at all.
+    ``among``: look only at these processes; None: at all.
     """
     marks = {f"{name}={value}" for name, value in variables.items()}
     pids = all_pids() if among is None else among
@@ -105,7 +104,7 @@ def _marks_of(pid: int, marks: set[str]) -> set[str] | None:
 def accepting_with(own: Iterable[int], others: Iterable[int]) -> set[int]:
     """Return the processes that accept connections at an address of one of ``own``.
 
-    It leaves out processes that may not be inspected.
+    Processes that may not be inspected are left out.
     """
     others = list(others)
     if not others:
@@ -160,7 +159,7 @@ def _seen(pids: Iterable[int], look: _Look) -> dict[int, set[str] | None]:
 def _seen_by_their_users(pids: Sequence[int], look: _Look) -> dict[int, set[str] | None]:
     """Look in a child that becomes each process' user, because root in a container usually lacks CAP_SYS_PTRACE, see ptrace(2).
 
-    The child keeps this process inspectable, which it would not be after a change of its own user.
+    This process itself keeps its user, because nobody could inspect it after a change.
     """
     try:
         reading, writing = os.pipe()

@@ -1,7 +1,7 @@
-"""End processes that outlive a killed run. Each group is noted before its command starts; the next run ends it.
+"""End the processes that outlive a killed run. A run notes each group before its command starts; the next run ends the group.
 
-A process that has left its group by setsid(2), or a process of a rehearsal's copy, is known by the RELEASE_ID in its
-environment.
+The RELEASE_ID in its environment identifies a process that has left its group by setsid(2), and a process of a
+rehearsal's copy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 
 
 def note(directory: Path, pid: int, run: str = "") -> Path:
-    """Note that a process leads a group of the agent's; raises OSError. The note is removed when the group has ended.
+    """Write a note of a process group of the agent's; raises OSError. The caller removes the note when the group has ended.
 
     ``run``: the RELEASE_ID in its environment. An earlier hook may have changed or replaced the directory. So the note has
     a random name, and no link is followed.
@@ -51,7 +51,7 @@ def note(directory: Path, pid: int, run: str = "") -> Path:
 def end_left_behind(directory: Path) -> list[int]:
     """Kill the processes of a killed run, and wait for their end; returns the ids of groups, and of processes outside of them.
 
-    It spares a group whose number now belongs to another process.
+    A group whose number now belongs to another process is spared.
     """
     notes = list(_noted(directory))
     groups = [pid for pid, began, _ in notes if _is_left(pid, began)]
@@ -69,7 +69,7 @@ def end_left_behind(directory: Path) -> list[int]:
 
 
 def end_marked(variables: Mapping[str, str], *, spared: int = 0) -> None:
-    """Kill every process that has all of some variables in its environment, except ``spared``; do not wait for its end."""
+    """Kill every process that has all of some variables in its environment, except ``spared``; do not wait for their end."""
     killed = {spared}
     for _ in range(_SWEEPS):
         found = started_with(variables) - killed
@@ -99,7 +99,7 @@ def _noted(directory: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _content(place: Path) -> str:
-    """Read a note; return an empty text for anything except a file, such as an endless pipe."""
+    """Read a note; return an empty text for anything except a regular file, such as a pipe."""
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)

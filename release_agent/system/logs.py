@@ -1,4 +1,4 @@
-"""Structured logs on stderr: JSON, or readable text on a terminal. Events are named ``noun.past_participle``."""
+"""Write structured logs to stderr: JSON, or readable text on a terminal. Events have names like ``noun.past_participle``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LARGEST_SECRET = 1 << 16  # bytes of a file with a secret
 # The kernel writes up to this size into a pipe atomically, also beside other writers.
 _LONGEST_LINE = select.PIPE_BUF
 _CUT = "…"
-# Some readers take these for the end of a line, and terminals for commands. They occur only inside JSON strings.
+# Some readers treat these as the end of a line, and terminals as commands. They occur only inside JSON strings.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
@@ -54,8 +54,8 @@ class Redactor:
                 continue
         for variable in URLS:
             found += Address.of(environ.get(variable, "")).secrets()
-        # Shorter ones would match parts of ordinary words.
-        # The longest first: one may be a part of another.
+        # Shorter secrets would match parts of ordinary words.
+        # The longest first: a secret may be a part of another one.
         self._secrets = sorted({secret for secret in found if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -73,7 +73,7 @@ class Redactor:
 
 
 class RunLog:
-    """A log whose lines all have the app and the deployment."""
+    """A log that adds the app and the deployment to each line."""
 
     def __init__(self, log: Log, app: str) -> None:
         """``log``: the log that gets the lines."""
@@ -170,7 +170,7 @@ def _size(text: str) -> int:
 
 @contextmanager
 def _without(package: str) -> Iterator[None]:
-    """Make a package that is not imported yet look as if it were not installed."""
+    """Hide a package from imports, unless it is already imported."""
     if package in sys.modules:
         yield
         return
@@ -185,7 +185,7 @@ def _without(package: str) -> Iterator[None]:
 def make_log(redact: Redactor, stream: TextIO | None = None) -> Log:
     """Make a logger: each line goes to the stream by one write(2)."""
     # 50 ms, which commands without a log save.
-    with _without("rich"):  # another 40 ms, for tracebacks that structlog would draw; no log has any
+    with _without("rich"):  # another 40 ms; structlog draws tracebacks with it, and no log has any
         import structlog
 
     out = stream or sys.stderr

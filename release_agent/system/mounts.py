@@ -14,7 +14,7 @@ def mount_points(table: Path = _TABLE) -> set[str]:
 
 
 def paths_of(directory: str, table: Path = _TABLE) -> list[str]:
-    """Return every path at which mounts show a directory, given as a path without links."""
+    """Return every path at which mounts show a directory; ``directory``: a path without links."""
     mounts = _mounts(table)
     holding = [mount for mount in mounts if _inside(directory, mount[2]) is not None]
     if not holding:  # in a chroot the table has only the mounts inside it
@@ -26,7 +26,7 @@ def paths_of(directory: str, table: Path = _TABLE) -> list[str]:
 
 
 def _mounts(table: Path) -> list[tuple[str, str, str]]:
-    """Return of each mount its device, the directory of the device, and its mount point."""
+    """Return the device of each mount, the mounted directory of the device, and the mount point."""
     lines = [line.split(" ") for line in table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
     return [(fields[2], _unescaped(fields[3]), _unescaped(fields[4])) for fields in lines]
 

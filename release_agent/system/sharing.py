@@ -1,4 +1,4 @@
-"""Share the files of one release with another one: by hard links, or by clones of a file system that has them."""
+"""Share the files of one release with another one: by hard links, or by clones if the file system has them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Sharing:
 
 
 def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: Clock) -> None:
-    """Share the regular files of another directory as far as possible; the caller writes the missing ones.
+    """Share the regular files of another directory as far as possible; the caller writes the rest.
 
-    ``paths``: relative ones. Raises OSError if a directory cannot be made, Cancelled.
+    ``paths``: relative to both directories. Raises OSError if a directory cannot be made, Cancelled.
     """
     made = {""}
     for path in paths:
@@ -43,13 +43,13 @@ def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: C
         try:
             _share(f"{old}/{path}", f"{new}/{path}", sharing)
         except OSError as error:
-            # It is missing, of another kind, or has too many links: the caller writes it.
+            # The file is missing, of another kind, or has too many links: the caller writes it.
             if error.errno in _NO_CLONES:
                 sharing = replace(sharing, clones_from=None)
 
 
 def can_clone(directory: Path) -> bool:
-    """Return whether the file system of a directory clones files, by a try that leaves no files."""
+    """Return whether the file system of a directory clones files: try it with unnamed files."""
     try:
         with _unnamed(directory) as source, _unnamed(directory) as target:
             source.write(b"1")

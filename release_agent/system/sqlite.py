@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-# SQLite opens these beside a file: its rollback journal, and an existing write-ahead log, which no agent makes.
+# SQLite opens these beside a file: its rollback journal, and a write-ahead log if it exists; no agent makes one.
 BESIDE = ("-journal", "-wal")
 _PRIMARY = 0xFF  # of an extended result code of SQLite
 
 
 class NewerLayoutError(sqlite3.DatabaseError):
-    """A newer agent has made the file, which is not broken."""
+    """The file is not broken, but a newer agent has made it."""
 
 
 def refuse_special(path: Path) -> None:
-    """Raise sqlite3.DatabaseError if the file, or one of SQLite's beside it, is a pipe, a device, a directory or a link."""
+    """Raise sqlite3.DatabaseError if the file, or SQLite's own file beside it, is a pipe, a device, a directory or a link."""
     if special := find_special(path):
         message = f"{special.name} is not a regular file"  # SQLite would wait for a pipe
         raise sqlite3.DatabaseError(message)
@@ -70,7 +70,7 @@ def connect_writing(path: Path, patience: float, *, any_thread: bool = False) ->
 
 @contextmanager
 def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
-    """Close a connection if its first use fails, because its descriptor would stay open until garbage collection."""
+    """Close a connection if its first use fails; otherwise its descriptor would stay open until garbage collection."""
     try:
         yield
     except BaseException:
@@ -79,22 +79,22 @@ def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrations_done(db: sqlite3.Connection, migrations: Sequence[str]) -> int:
-    """Return the number of migrations that a file has had, 0 for an empty file.
+    """Return the number of migrations done in a file, 0 for an empty file.
 
-    ``PRAGMA user_version`` counts them. Raises NewerLayoutError for a file that has had more.
+    ``PRAGMA user_version`` counts them. Raises NewerLayoutError if more were done than this agent knows.
     """
     done = int(db.execute("PRAGMA user_version").fetchone()[0])
     if done > len(migrations):
-        message = f"made by another version of release-agent (its layout is {done}, not {len(migrations)})"
+        message = f"made by a newer version of release-agent (its layout is {done}, not {len(migrations)})"
         raise NewerLayoutError(message)
     return done
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[str]) -> None:
-    """Do the missing migrations of a file, all of them or none; raises sqlite3.Error.
+    """Run the missing migrations of a file, all of them or none; raises sqlite3.Error.
 
-    Each is SQL, and new ones go to the end. An agent that lacks the newest one refuses the file,
-    so a change that an older agent can handle is not a migration.
+    Each migration is SQL, and new ones go to the end. An agent that lacks the newest one refuses the file.
+    So do not make a migration of a change that an older agent can handle.
     """
     if migrations_done(db, migrations) == len(migrations):
         return

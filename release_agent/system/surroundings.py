@@ -18,7 +18,7 @@ from release_agent.system.disk import read_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# These files have the release of the system, and every package with its version.
+# These files name the version of the system, and every package with its version.
 _OF_THE_SYSTEM = ("/etc/os-release", "/var/lib/dpkg/status", "/lib/apk/db/installed")
 _LONGEST = 256 << 20  # bytes of these files
 _INTERPRETERS = ("node", "python", "python3")  # they select programs that the command does not name
@@ -33,8 +33,8 @@ def surroundings(
     """Return the identity of this machine and of programs; raises OSError, subprocess.SubprocessError.
 
     ``names``: words that may name a program. ``scripts``: files whose interpreters are also programs.
-    Packages count by the list of the system, programs by the path, size and time of their file. A version manager
-    replaces an interpreter by a script, so interpreters also count by their version.
+    The identity has the system's list of packages, and the path, size and time of each program's file. A version manager
+    replaces an interpreter by a script, so the identity also has the version of such an interpreter.
     """
     machine = os.uname()
     found: list[list[object]] = [[machine.sysname, machine.machine]]
@@ -47,7 +47,7 @@ def surroundings(
 
 
 def own_umask() -> int:
-    """Return the umask of this process, without changing it for a moment."""
+    """Return the umask of this process; umask(2) would have to change it for a moment."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return int(re.findall(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[0], 8)
 
@@ -79,7 +79,7 @@ def _programs(names: set[str], directory: Path, environment: Mapping[str, str]) 
 
 
 def _first_line(place: Path) -> str:
-    """Return the first line of a script, an empty one of anything else, without waiting for a pipe."""
+    """Return the first line of a script, an empty text for anything else; never wait for a pipe."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # an interpreter could also not read it

@@ -1,4 +1,4 @@
-"""A terminal: its width, whether it may be coloured, and rows whose columns are aligned."""
+"""Print aligned rows to a terminal, with its width, and in colours if it takes them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Terminal:
     def table(self, rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
         """Yield the lines of rows that have equally many cells, in aligned columns.
 
-        Rows that are too wide continue on another line, all of them from the same cell on. Cells wider than a line are cut.
+        If rows are too wide, all of them continue on another line from the same cell on. Cells wider than a line are cut.
         """
         columns = [column for column in zip(*rows, strict=True) if any(cell.words for cell in column)]
         widths = [max(cell.width for cell in column) for column in columns]

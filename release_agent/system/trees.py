@@ -1,4 +1,4 @@
-"""Read files and directories with their modes, owners and contents, and make the same elsewhere."""
+"""Read files and directories with their modes, owners and contents, and make copies of them elsewhere."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _OF_THE_SYSTEM = {"security.selinux"}  # attributes that the system gives to eve
 
 
 class Held(NamedTuple):
-    """One file or directory: its kind, mode, owner and group, its size, its time and its content.
+    """One file, link or directory: its kind, mode, owner, group, size, time and content.
 
-    ``holds``: the SHA-256 of a file, the target of a link, empty for a directory.
+    ``written``: the time of its last change. ``holds``: the SHA-256 of a file, the target of a link, empty for a directory.
     """
 
     kind: str
@@ -51,8 +51,8 @@ Tree = dict[str, Held]
 def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = None, never: bytes = b"") -> Tree:
     """Return the contents of paths in a directory, by path, a directory before its contents; raises OSError, Cancelled.
 
-    OSError also for files that cannot be copied: a pipe, extended attributes; for a link to ``never``, or a script
-    that ``never`` runs; and (EFBIG), before the read, for more than ``most`` bytes, None: no limit.
+    Raises OSError also for a pipe and for extended attributes, which cannot be copied. Raises it for a link or the first
+    lines of a script that name ``never``. Raises it (EFBIG), before the read, for more than ``most`` bytes; None: no limit.
     """
     found: Tree = {}
     room = 0
@@ -80,7 +80,7 @@ def scan(base: Path, paths: Iterable[str], clock: Clock, *, most: int | None = N
 
 
 def on_the_way(paths: Iterable[str]) -> list[str]:
-    """Return the parent directories of paths, by path, each before those in it."""
+    """Return the parent directories of paths, each before the directories in it."""
     return list(dict.fromkeys(path[:end] for path in paths for end, sign in enumerate(path) if sign == "/"))
 
 
@@ -154,7 +154,7 @@ def lay(tree: Tree, source: Path, target: Path, sharing: Sharing, clock: Clock) 
 def _lay_file(there: str, here: str, entry: Held, clock: Clock) -> None:
     try:
         target = os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
-    except FileExistsError:  # it is already a link or a clone
+    except FileExistsError:  # share() has made a link or a clone
         if not os.path.samestat(os.lstat(there), os.lstat(here)):
             _finish(here, entry)
         found = _entry(FILE, os.lstat(here), _digest(here, clock))

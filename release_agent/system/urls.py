@@ -21,7 +21,7 @@ class Address:
 
     @classmethod
     def of(cls, given: str) -> Self:
-        """Take the credentials out of a URL, or of ``host:port``. A password may hold an ``@`` or a ``/`` that nobody encoded."""
+        """Take the credentials out of a URL, or of ``host:port``. A password may contain a plain ``@`` or ``/``."""
         found = _SCHEME.fullmatch(given)
         scheme, rest = (found[1] or "", found[2]) if found else ("", given)
         credentials, at, place = rest.rpartition("@")

@@ -22,8 +22,8 @@ _EFFECTIVE = 1  # the second field of Uid and Gid in /proc/PID/status
 def become_owner(place: Path) -> str | None:
     """Change from root to the owner of a directory; returns the owner's name, or None without a change.
 
-    A person who enters a container is the root user. The agent's own user could
-    neither change nor remove files that root wrote. Raises Failed (user-not-changed).
+    A person who enters a container is the root user. The agent's own user cannot
+    change or remove files that root wrote. Raises Failed (user-not-changed).
     """
     if os.geteuid() != 0 or not place.exists():
         return None
@@ -34,8 +34,8 @@ def become_owner(place: Path) -> str | None:
 def become(user: int, why: str, *, group: int | None = None) -> str | None:
     """Change from root to a user; returns the user's name, or None without a change.
 
-    ``why``: the reason for this user, for the message. ``group``: the group of a user whom this
-    container does not know (default: the same number). Raises Failed (user-not-changed), and is still root then.
+    ``why``: the reason for this user, for the message. ``group``: the group if this
+    container does not know the user (default: the same number). Raises Failed (user-not-changed), and stays root then.
     """
     if os.geteuid() != 0 or user == 0:
         return None
@@ -105,7 +105,7 @@ class _Account:
 
     @classmethod
     def of(cls, user: int, group: int | None) -> _Account:
-        """Return a user's account; ``group``: of a user whom this container does not know."""
+        """Return a user's account; ``group``: its group if this container does not know the user."""
         try:
             known = pwd.getpwuid(user)
         except KeyError:  # the owner of a volume need not be a user of this container
@@ -151,7 +151,7 @@ def owner_of(place: Path) -> int | None:
 
 
 def user_to_be(place: Path) -> str:
-    """Return a hint for a user who may not use a place: naming the right user. Empty if that would not help."""
+    """Return a hint that names the user who may use a place; empty if another user would not help."""
     user = os.geteuid()
     for there in (place, *place.parents):
         owner = owner_of(there)
@@ -161,7 +161,7 @@ def user_to_be(place: Path) -> str:
 
 
 def who_may_read(file: Path) -> str:
-    """Return a hint for a user who may not read a file: naming the right user. Empty if that would not help."""
+    """Return a hint that names the user who may read a file; empty if another user would not help."""
     try:
         there = file.stat()
     except OSError:

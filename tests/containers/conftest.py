@@ -1,4 +1,4 @@
-"""What the scenes share: the images, and one system that all of them run in."""
+"""Fixtures of the scenes: the images, and one system in which all scenes run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/getting-started.md, done as it says: every command of it is run in a real container, and prints what the page shows."""
+"""docs/getting-started.md in a real container: every command of the page runs, and prints the output that the page shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image, and what happens to a container: first boot, deployments, KILL and stop in the middle, an upgrade of the agent."""
+"""The image in a container: first boot, deployments, KILL and stop during a deployment, an upgrade of the agent."""
 
 from __future__ import annotations
 

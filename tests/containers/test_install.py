@@ -1,4 +1,4 @@
-"""docs/install.md, done as it says: a container of the base image becomes one that deploys."""
+"""docs/install.md in a container of the base image: its steps make a container that deploys."""
 
 from __future__ import annotations
 

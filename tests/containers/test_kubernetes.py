@@ -1,4 +1,4 @@
-"""The pod of examples/kubernetes: its container as the manifest limits it, run by this machine's engine."""
+"""The pod of examples/kubernetes: this machine's engine runs its container with the limits of the manifest."""
 
 from __future__ import annotations
 

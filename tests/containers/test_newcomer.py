@@ -1,4 +1,4 @@
-"""A newcomer's way: a container with python3 and git, a clean clone, and the first commands of the README."""
+"""The first commands of the README run in a container with python3 and git, in a clean clone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The scenes of a system in real containers: several components that need each other, each with a supervisord of its own.
 
-Everything is asserted from outside: by what the front answers, by Consul, by the containers' own word.
+The tests look only from outside: at the answers of the front, at Consul, and at the status of the containers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a rollout relies on, of a real supervisord with the plugin and of a simulated host alike.
+"""A real supervisord with the plugin and a simulated host keep the same promises to a rollout.
 
-Whoever lets a simulated fleet stand for a real one in a test or a benchmark does so because of this.
+So a simulated fleet may replace a real one in a test or a benchmark.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What any record of rollouts keeps to: a file on this machine, and Consul."""
+"""A record of rollouts keeps the same promises in a file on this machine and in Consul."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervisor, Consul and git answer by chance, each run by a seed of its own: no answer is a bug or makes a command hang."""
+"""Supervisor, Consul and git give random answers, by a seed per run: no answer causes a bug or makes a command hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each file of the root, the repository and the configuration is replaced in turn by what it should not be, for every command."""
+"""Another kind of file replaces each file of the root, the repository and the configuration in turn, for every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each file of who runs rollouts is replaced in turn by what it should not be, for every verb."""
+"""Another kind of file replaces each file of a rollout's operator in turn, for every verb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machines that do not allow everything: what does not run is said, and in CI it is an error."""
+"""Machines that do not allow everything: pytest names the tests that do not run, and in CI that is an error."""
 
 from __future__ import annotations
 

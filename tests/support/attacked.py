@@ -1,4 +1,4 @@
-"""A container's files and a supervisor that is none, for runs by the hundred: attacked, run, put back as they were."""
+"""Make a container's files and a fake supervisor for hundreds of runs: attack them, run a command, restore them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from support.repositories import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIMIT = 45.0  # seconds that any command may take on a busy machine: less than git may, more than anything else
+LIMIT = 45.0  # seconds for any command on a busy machine: less than git's limit, more than any other
 
-# Every command, those that change something last. The input of `monitor` has ended: it looks once.
+# Every command; those that change something come last. The input of `monitor` has ended, so it looks once.
 COMMANDS = {
     "status": ["status"],
     "history": ["history"],
@@ -47,7 +47,7 @@ COMMANDS = {
 USING_GIT = ("verify", "doctor", "dry run", "completion", "pin", "stage", "deploy", "boot")
 _LOOKING = ("status", "history", "releases", "verify", "doctor", "dry run", "init", "completion", "monitor")
 CHANGING = tuple(name for name in COMMANDS if name not in _LOOKING)
-# The monitor goes on after an exception that nobody expected, with a line in its log.
+# The monitor continues after an unexpected exception, and writes a line into its log.
 _BUG = re.compile(r'Traceback|"why": "[A-Z]\w+(Error|Exception): .*monitor\.failed')
 CONFIG = """
 [app]
@@ -85,7 +85,7 @@ class Container:
             self.repository.commit({"app.py": tag, "release.toml": '[shared]\ndirectories = ["var"]\n'}, tag=tag)
             code, said, wrong = self.run(["deploy"])
             assert code == 0, said + wrong
-        self._configure("300ms", consul)  # what is attacked does not get healthy, and no command waits long for it
+        self._configure("300ms", consul)  # attacked services do not become healthy, and no command waits long for them
         self.live, self.before = (path.name for path in sorted(self.root.glob("releases/*"), reverse=True))
         self.repository.commit({"app.py": "v1.2.0"}, tag="v1.2.0")
         self._kept = self.path / "kept"
@@ -97,7 +97,7 @@ class Container:
         self.config.write_text(CONFIG.format(path=self.path, deadline=deadline, consul=consul))
 
     def run(self, command: list[str], **environment: str) -> tuple[int, str, str]:
-        """Run a command to its end, or for as long as it may take; returns its exit code and what it printed."""
+        """Run a command to its end or its time limit; returns its exit code and its output."""
         with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             descriptors = [nothing.fileno(), out.fileno(), err.fileno()]
             program = warm.start(["release-agent", *command], self.environment | environment, descriptors)
@@ -112,31 +112,31 @@ class Container:
         return code, *printed
 
     def wrong_with(self, command: list[str], **environment: str) -> str:
-        """Run a command; returns what no command may do: hang, end with a bug, print a traceback. Empty: nothing."""
+        """Run a command; returns whether it hung, ended with a bug or printed a traceback, as a message. Empty: none of these."""
         try:
             code, said, complaint = self.run(command, **environment)
         except subprocess.TimeoutExpired:
             return f"hung for {LIMIT:g} s"
         printed = said + complaint
-        # 1 without a bug: supervisor went away in the middle, as what answers nonsense has (exit-and-error-codes.md).
+        # 1 without a bug means that supervisor went away during the run; an answer without sense counts as that.
         if code == 2 or code < 0 or _BUG.search(printed) or (code == 1 and "interrupted" not in printed):
             return f"ended with {code}: {(said + complaint)[-900:]}"
         return ""
 
     def put_back(self, *names: str) -> None:
-        """Have everything as it was, or only what is named."""
+        """Restore everything, or only the named parts."""
         for name in names or ("root", "repos", self.config.name):
             remove(self.path / name)
             _copy(self._kept / name, self.path / name)
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the container."""
         remove(self.path)
 
 
 @contextmanager
 def container(supervisor_url: str, consul: str = "enabled = false") -> Iterator[Container]:
-    """Have a container for a while."""
+    """Make a container as a context."""
     made = Container(supervisor_url, consul)
     try:
         yield made
@@ -145,7 +145,7 @@ def container(supervisor_url: str, consul: str = "enabled = false") -> Iterator[
 
 
 def remove(path: Path) -> None:
-    """Remove whatever is there."""
+    """Remove a path of any kind."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -15,7 +15,7 @@ from support.repositories import Repository
 from support.servers import free_port
 from support.waiting import eventually
 
-# A Python that every user may run; the tests' own may lie in somebody's home.
+# A Python that every user may run; the Python of the tests may be in a home directory.
 SYSTEM_PYTHON = "/usr/bin/python3"
 INSTALLED = Path(release_agent.__file__).parent.parent
 SUPERVISORD = """\
@@ -77,7 +77,7 @@ class BareContainer:
     def start(
         self, *, socket: str = OPEN, include: str | None = None, as_nobody: bool = False, busy: bool = False
     ) -> BareContainer:
-        """Start supervisord; ``as_nobody``: not as root; ``busy``: with a program that runs, and is no service."""
+        """Start supervisord; ``as_nobody``: not as root; ``busy``: with a running program that is not a service."""
         self.configure(self.place / "supervisord.conf", socket="" if as_nobody else socket, include=include, as_nobody=as_nobody)
         if busy:
             with (self.place / "supervisord.conf").open("a") as file:
@@ -99,7 +99,7 @@ class BareContainer:
         return self.run("supervisorctl", "-c", self.place / "supervisord.conf", *arguments)
 
     def reload(self) -> None:
-        """Let supervisord start again, and wait until the new one answers."""
+        """Reload supervisord, and wait until the new one answers."""
         log = self.place / "supervisord.log"
         before = log.read_text().count("supervisord started")
         self.ctl("reload")
@@ -113,11 +113,11 @@ class BareContainer:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def agent(self, *arguments: object) -> Ran:
-        """Run a command of the agent, with nothing in its environment that names supervisor."""
+        """Run a command of the agent, without a variable that names supervisor."""
         return self.run("release-agent", "--config", self.config, *arguments)
 
     def init(self, *arguments: object, repositories: str = "repos") -> Ran:
-        """Run `init`; more than one supervisord runs on the machine of the tests."""
+        """Run `init` for this supervisord; others also run on the machine of the tests."""
         url = f"unix://{self.place}/supervisor.sock"
         looked_in = self.place / repositories
         command = ["release-agent", "--config", self.config, "init", "--repositories", looked_in, *arguments]
@@ -128,7 +128,7 @@ class BareContainer:
         eventually(lambda: "EXITED" in self.ctl("status", program).out, f"{program} has ended")
 
     def written(self) -> dict[str, str]:
-        """Return the text of each file that `init` could write."""
+        """Return the text of each file that `init` may write."""
         places = (self.place / "etc", self.place / "conf.d")
         return {path.name: path.read_text() for place in places for path in sorted(place.rglob("*")) if path.is_file()}
 

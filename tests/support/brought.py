@@ -35,7 +35,7 @@ def file_of(host: Host) -> Path:
 
 
 def allow_programs(host: Host, *services: str, users: str = SERVICE_USER) -> Host:
-    """Let supervisord take programs from releases; it has these services itself."""
+    """Let supervisord take programs from releases; its own configuration keeps these services."""
     host.plugin_settings = f"programs = {file_of(host)}\nprogram_users = {users}"
     host.services = [f"[include]\nfiles = {host.path}/brought/*.conf {host.path}/more/*.conf", *services]
     return host
@@ -53,7 +53,7 @@ def idle(host: Host, name: str, more: str = "") -> str:
 
 
 def release(host: Host, tag: str, *programs: str, behaviour: str = "ok", **files: Any) -> None:
-    """Tag a release that brings programs, in one file; without any it has no ``programs``."""
+    """Tag a release that brings programs in one file; its release.toml has no ``programs`` if there are none."""
     text = RELEASE_TOML.format(deadline="60s" if behaviour == "ok" else "4s")
     brought = {"supervisor.d__all.conf": "\n".join(programs)} if programs else {}
     toml = text if programs else text.partition("\n")[2]
@@ -61,10 +61,10 @@ def release(host: Host, tag: str, *programs: str, behaviour: str = "ok", **files
 
 
 def pids(host: Host) -> dict[str, int]:
-    """Return the ids of all processes that run, by name."""
+    """Return the pids of all running processes, by name."""
     return {info["name"]: info["pid"] for info in host.rpc.supervisor.getAllProcessInfo() if info["pid"]}
 
 
 def groups(host: Host) -> set[str]:
-    """Return the groups that supervisord has, the agent's own left out."""
+    """Return supervisord's groups, without the agent's own."""
     return {info["group"] for info in host.rpc.supervisor.getAllProcessInfo()} - {"deploy", "boot"}

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class FakeClock:
-    """Time that moves by sleeping and by :meth:`advance`, and otherwise stands still."""
+    """A clock that moves only by sleeps and by :meth:`advance`."""
 
     def __init__(self, on_sleep: Callable[[], None] = lambda: None) -> None:
-        """``on_sleep`` is called at the end of each sleep."""
+        """Call ``on_sleep`` at the end of each sleep."""
         self._began = self._time = 1000.0
         self._on_sleep = on_sleep
 
@@ -27,7 +27,7 @@ class FakeClock:
         return self._time
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the time on."""
         self._time += seconds
 
     def sleep(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class FakeClock:
         self._on_sleep()
 
     def check(self) -> None:
-        """Nobody signals."""
+        """Do nothing: no signal comes."""
 
     def shielded(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Configurations that tests start from."""
+"""Make the configurations that tests start from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MINIMAL = APP + REPOSITORY
 
 
 def problems_of(text: str) -> list[str]:
-    """Return what is wrong with a document."""
+    """Return the problems of a document."""
     problems: list[Problem] = []
     load.parse(tomllib.loads(text), problems, {})
     return [str(problem) for problem in problems]
@@ -27,7 +27,7 @@ def problems_of(text: str) -> list[str]:
 def configuration(
     extra: str = "", *, app: str = APP, repository: str = REPOSITORY, environ: dict[str, str] | None = None
 ) -> sections.Config:
-    """Return the configuration of a document in which nothing is wrong."""
+    """Return the configuration of a document without problems."""
     problems: list[Problem] = []
     made = load.parse(tomllib.loads(app + repository + extra), problems, environ or {})
     assert not problems

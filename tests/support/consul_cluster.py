@@ -1,4 +1,4 @@
-"""Consul as in production: three servers and a client agent, ACLs and TLS on, each at a loopback address of its own."""
+"""Run Consul as in production: three servers and a client agent, with ACLs and TLS, each at its own loopback address."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NAME_UNKNOWN = 3
 
 
 def authority(folder: Path, name: str) -> Path:
-    """Make a private authority; its certificate is ``<name>.pem``."""
+    """Make a private certificate authority; its certificate is ``<name>.pem``."""
     key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
     made = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
     uses = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
@@ -63,7 +63,7 @@ def _openssl(*arguments: str) -> None:
 
 
 class Agent:
-    """One process of Consul, that a test may end, hold and start again."""
+    """One process of Consul, which a test may end, pause and start again."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
@@ -100,7 +100,7 @@ class Agent:
 
 
 class Proxy:
-    """A reverse proxy before the socket of a real agent; while it has a fault, it answers with nothing else."""
+    """A reverse proxy before the socket of a real agent; while it has a fault, every answer is the fault."""
 
     def __init__(self, agent: Path) -> None:
         proxy = self
@@ -123,7 +123,7 @@ class Proxy:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of who goes through it, but for the token."""
+        """Return the variables of a client of the proxy, without the token."""
         return {"CONSUL_HTTP_ADDR": f"http://127.0.0.1:{self._server.server_port}"}
 
     def passes_on(self, request: Request) -> None:
@@ -137,7 +137,7 @@ class Proxy:
         agent.close()
 
     def is_slow(self, request: Request) -> None:
-        """Let the agent answer, each time a little before anybody gives up."""
+        """Let the agent answer slowly, each time a little before a client's time-out."""
         threading.Event().wait(1.5)
         self.passes_on(request)
 
@@ -149,12 +149,12 @@ class Proxy:
 
 class _Server(http.server.ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
-        """Close without a goodbye, so that a fault may reset the connection."""
+        """Close the connection without shutdown(2), so that a fault can reset it."""
         self.close_request(request)
 
 
 def answers(status: int, text: str, kind: str = "text/plain") -> Fault:
-    """Return the fault of who answers so to everything."""
+    """Return a fault that gives this answer to every call."""
 
     def answer(_: Proxy, request: Request) -> None:
         _body(request)
@@ -164,7 +164,7 @@ def answers(status: int, text: str, kind: str = "text/plain") -> Fault:
 
 
 def breaks_off(_: Proxy, request: Request) -> None:
-    """Promise more than there is."""
+    """Announce more bytes than the answer has."""
     _body(request)
     _answer(request, 200, b'{"service:', "application/json", missing=100)
 
@@ -189,9 +189,9 @@ def _answer(request: Request, status: int, body: bytes, kind: str, missing: int 
 
 
 class ConsulCluster:
-    """Servers at 127.0.0.11 to .13, whose HTTPS asks for certificates.
+    """Servers at 127.0.0.11 to .13; their HTTPS requires client certificates.
 
-    The client agent at .14 has HTTPS and HTTP, both at ::1, too, a socket and DNS.
+    The client agent at .14 has HTTPS and HTTP, both also at ::1, a socket and DNS.
     """
 
     master = _MASTER  # the token that may do everything
@@ -223,14 +223,14 @@ class ConsulCluster:
             raise
 
     def _readable(self) -> bool:
-        """Let who has no token read: as such DNS asks."""
+        """Let clients without a token read, because DNS has none."""
         try:
             policies = {policy["Name"] for policy in self.get("/v1/acl/policies")}
             if "readers" not in policies:
                 rules = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'
                 self.put("/v1/acl/policy", {"Name": "readers", "Rules": rules})
             self.put(f"/v1/acl/token/{_ANONYMOUS}", {"Policies": [{"Name": "readers"}]})
-        except urllib.error.HTTPError:  # before there is a leader that has set ACLs up
+        except urllib.error.HTTPError:  # no leader has set up ACLs yet
             return False
         return True
 
@@ -240,7 +240,7 @@ class ConsulCluster:
         settings: dict[str, Any] = {
             "server": server,
             "node_name": f"server-{number}" if server else NODE,
-            # Kept, as in production: servers refuse a node's name with another id.
+            # Kept, as in production, because servers refuse a known node name with another id.
             "node_id": f"00000000-0000-0000-0000-0000000000{number}",
             "bind_addr": address,
             "client_addr": address,
@@ -249,7 +249,7 @@ class ConsulCluster:
             "retry_interval": "1s",
             "performance": {"raft_multiplier": 1},
             "log_level": "warn",
-            # What a token may is asked again after a second: a test revokes one and waits.
+            # The agent asks for a token's rights again after a second: a test revokes a token and waits.
             "acl": {
                 "enabled": True,
                 "default_policy": "deny",
@@ -271,21 +271,21 @@ class ConsulCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of who trusts the authority, but for the token."""
+        """Return the variables of a client that trusts the authority, without the token."""
         return {"CONSUL_HTTP_ADDR": f"https://127.0.0.14:{self.ports['https']}", "CONSUL_CACERT": str(self.ca)}
 
-    # What it says
+    # Answers
 
     def get(self, path: str, token: str = _MASTER) -> Any:
-        """GET a path, as whoever may do everything if nobody else."""
+        """GET a path, with the master token by default."""
         return self._ask("GET", path, token=token)
 
     def put(self, path: str, body: Any = None, token: str = _MASTER) -> Any:
-        """PUT to a path, as whoever may do everything if nobody else."""
+        """PUT to a path, with the master token by default."""
         return self._ask("PUT", path, json.dumps(body).encode(), token)
 
     def refuses(self, method: str, path: str, token: str) -> bool:
-        """Whether a token may not do this."""
+        """Return whether Consul refuses this call with a token."""
         try:
             self._ask(method, path, token=token)
         except urllib.error.HTTPError as error:
@@ -293,7 +293,7 @@ class ConsulCluster:
         return False
 
     def delete(self, path: str) -> None:
-        """DELETE a path as whoever may do everything."""
+        """DELETE a path with the master token."""
         self._ask("DELETE", path)
 
     def _ask(self, method: str, path: str, body: bytes | None = None, token: str = _MASTER) -> Any:
@@ -304,7 +304,7 @@ class ConsulCluster:
             return json.loads(answer.read() or b"null")
 
     def well(self) -> bool:
-        """Whether there is a leader, ACLs work, and every node is in the catalog and healthy."""
+        """Return whether there is a leader, ACLs work, and every node is in the catalog and healthy."""
         try:
             well = {check["Node"] for check in self.get("/v1/health/state/passing") if check["CheckID"] == "serfHealth"}
             return bool(self.get("/v1/status/leader")) and NODE in well and len(well) == len(self.servers) + 1
@@ -312,7 +312,7 @@ class ConsulCluster:
             return False
 
     def leader(self) -> str:
-        """Return the address of the server that leads; empty where none does, or nothing answers."""
+        """Return the address of the leader; empty if there is none, or Consul does not answer."""
         try:
             address: str = self.get("/v1/status/leader")
         except (OSError, urllib.error.URLError):
@@ -320,7 +320,7 @@ class ConsulCluster:
         return address.rpartition(":")[0]
 
     def health(self, service: str) -> list[dict[str, Any]]:
-        """Return what the catalog, not the agent alone, has of a service's instances; nothing where it does not answer."""
+        """Return a service's instances from the catalog, not only from the agent; none if the catalog does not answer."""
         try:
             instances: list[dict[str, Any]] = self.get(f"/v1/health/service/{service}")
         except (OSError, urllib.error.URLError):
@@ -328,7 +328,7 @@ class ConsulCluster:
         return instances
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return the JSON of a key; nothing where there is none."""
+        """Return the JSON of a key; None if the key does not exist."""
         try:
             record: dict[str, Any] = self.get(f"/v1/kv/{key}?raw")
         except (OSError, urllib.error.URLError):
@@ -336,15 +336,15 @@ class ConsulCluster:
         return record
 
     def token(self, rules: str) -> dict[str, Any]:
-        """Make a token that a policy of these rules holds for."""
+        """Make a token with a policy of these rules."""
         made = self._written("/v1/acl/policy", {"Name": f"policy-{uuid.uuid4()}", "Rules": rules})
         token = self._written("/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
-        known = "/v1/agent/checks"  # the agent may ask a server that was not told yet
+        known = "/v1/agent/checks"  # the agent may ask a server that does not know the token yet
         eventually(lambda: not self.refuses("GET", known, token["SecretID"]), "the token is known")
         return token
 
     def _written(self, path: str, body: Any) -> dict[str, Any]:
-        """PUT to a path until a leader takes it: after a test that killed one, another may still be elected."""
+        """PUT to a path until a leader takes it: after a test that killed the leader, the election may still run."""
 
         def put() -> Any:
             try:
@@ -358,7 +358,7 @@ class ConsulCluster:
         return written
 
     def resolve(self, name: str) -> list[str] | None:
-        """Ask its DNS for a name's IPv4 addresses; None where it does not answer, or with an error."""
+        """Ask Consul's DNS for a name's IPv4 addresses; None if it does not answer, or answers with an error."""
         labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
         question = struct.pack(">6H", 0x1234, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -379,7 +379,7 @@ class ConsulCluster:
 
 
 def _addresses(answer: bytes, offset: int, count: int) -> list[str]:
-    """Read the A records behind the question; Consul writes their names as pointers or in full."""
+    """Read the A records after the question; Consul writes their names as pointers or in full."""
     found = []
     for _ in range(count):
         while answer[offset] and answer[offset] < 0xC0:  # labels

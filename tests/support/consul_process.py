@@ -1,4 +1,4 @@
-"""A real Consul agent on loopback, for one test or for all."""
+"""Run a real Consul agent on loopback, for one test or for all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.waiting import eventually, freeze
 
 
 def binary() -> str:
-    """Return Consul's binary: scripts/get-consul has put it into .tools, or it is on the PATH."""
+    """Return Consul's binary: from .tools, where scripts/get-consul puts it, or from the PATH."""
     own = PROJECT / ".tools" / "consul"
     found = str(own) if own.exists() else shutil.which("consul")
     assert found, "no Consul: run scripts/get-consul"
@@ -27,7 +27,7 @@ def binary() -> str:
 
 
 class ConsulProcess:
-    """One agent in development mode, or with ``acl`` a server that denies what no token allows."""
+    """One agent in development mode; with ``acl``, a server that denies everything that no token allows."""
 
     def __init__(self, *, acl: bool = False, port: int = 0) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="ra-consul-"))
@@ -43,13 +43,13 @@ class ConsulProcess:
         eventually(self._is_ready, "Consul has a leader and knows itself")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A directory of its own for data: -dev keeps none.
+        # Give it a data directory, because -dev keeps no data.
         command = [binary(), "agent", "-dev", "-bind=127.0.0.1", "-log-level=err", f"-config-file={self.path}/consul.json"]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
 
     def _is_ready(self) -> bool:
         try:
-            # A service registered before its node's own check is there is not in the catalog with it, and counts as healthy.
+            # A service that registers before its node's own check is in the catalog without that check, and counts as healthy.
             checks = self.get(f"/v1/health/node/n{self.port}") if self.get("/v1/status/leader") else []
         except (OSError, urllib.error.URLError):
             return False
@@ -57,15 +57,15 @@ class ConsulProcess:
 
     @property
     def address(self) -> str:
-        """What CONSUL_HTTP_ADDR is to be."""
+        """Return the value for CONSUL_HTTP_ADDR."""
         return f"127.0.0.1:{self.port}"
 
     def get(self, path: str) -> Any:
-        """GET a path as whoever may do everything."""
+        """GET a path with all rights."""
         return self._ask("GET", path)
 
     def put(self, path: str, body: Any) -> Any:
-        """PUT to a path as whoever may do everything."""
+        """PUT to a path with all rights."""
         return self._ask("PUT", path, json.dumps(body).encode())
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:

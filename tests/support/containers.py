@@ -1,4 +1,4 @@
-"""Real containers: the engine that this machine has, the images, and what is seen of a container from outside."""
+"""Run real containers with this machine's engine: build images, and look at containers from outside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_LONGEST = 900  # seconds for any one command, the build of an image too
+_LONGEST = 900  # seconds for any command, also for the build of an image
 AGENT, SYSTEM, CONSUL = "localhost/release-agent", "localhost/release-agent-system", "localhost/release-agent-consul"
 
 
@@ -45,13 +45,13 @@ def run(*command: str | Path, check: bool = True, **how: Any) -> subprocess.Comp
 
 
 def build(tag: str, context: Path, *flags: str) -> None:
-    """Build an image. Packages are fetched by the network of the machine, which may have a way that containers lack."""
+    """Build an image. The build uses the machine's network, which may reach package indexes that containers cannot reach."""
     run(engine(), "build", "--network", "host", "--tag", tag, *flags, context)
 
 
 @contextmanager
 def built(tag: str, context: Path, *flags: str) -> Iterator[str]:
-    """Build an image for a while."""
+    """Build an image as a context, which removes it."""
     try:
         build(tag, context, *based(), *flags)
         yield tag
@@ -60,13 +60,13 @@ def built(tag: str, context: Path, *flags: str) -> Iterator[str]:
 
 
 def base_image() -> str:
-    """Return the base image that this machine has, otherwise the Dockerfile's."""
+    """Return this machine's base image, otherwise the Dockerfile's."""
     (default,) = re.findall(r"^ARG BASE_IMAGE=(.+)$", (PROJECT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     return os.environ.get("BASE_IMAGE") or default
 
 
 def based() -> list[str]:
-    """Return the flags that build on it."""
+    """Return the flags that build on the base image."""
     return ["--build-arg", f"BASE_IMAGE={base_image()}"]
 
 
@@ -83,7 +83,7 @@ def build_consul(place: Path) -> None:
 
 
 def compose(place: Path, project: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
-    """Run compose: docker's own, or podman's from Python's package index."""
+    """Run docker's own compose, or podman-compose from Python's package index."""
     program = ["docker", "compose"] if engine() == "docker" else [str(Path(sys.executable).with_name("podman-compose"))]
     run(*program, "--project-name", project, *arguments, cwd=place, env={**os.environ, **(environment or {})})
 
@@ -105,13 +105,13 @@ class Container:
         return run(engine(), "exec", "--user", user, self.name, *command, check=check)
 
     def agent(self, *command: str) -> Any:
-        """Return what a command of the agent that only reads answers in JSON."""
+        """Return the JSON answer of a command of the agent that only reads."""
         done = self.execute("release-agent", *command, "--json", user="release", check=False)
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
     def live(self) -> tuple[str | None, str | None]:
-        """Return which revision is live, and its health."""
+        """Return the live revision, and its health."""
         status = self.agent("status")
         return (status["current"] or {}).get("revision"), status["health"]
 
@@ -133,29 +133,29 @@ class Container:
         return int(self.inspect("{{.State.Pid}}"))
 
     def inspect(self, form: str) -> str:
-        """Return what the engine knows of it."""
+        """Return the engine's facts about the container."""
         return run(engine(), "inspect", "--format", form, self.name).stdout.strip()
 
     def do(self, verb: str, *flags: str, check: bool = True) -> None:
-        """Let the engine kill, stop, start, pause or remove it."""
+        """Let the engine kill, stop, start, pause or remove the container."""
         run(engine(), verb, *flags, self.name, check=check)
 
     def log(self) -> str:
-        """Return what it has printed."""
+        """Return the output of the container."""
         done = run(engine(), "logs", self.name, check=False)
         return done.stdout + done.stderr
 
     def until(self, what: str, is_true: Callable[[], object]) -> None:
-        """Wait for something; a failure shows its log."""
+        """Wait for a condition; a failure shows the container's log."""
         try:
-            # Each look starts programs of the engine: without a pause they would take a processor of their own.
+            # Each look starts programs of the engine; without a pause they would fill a processor.
             eventually(is_true, what, pause=0.5, looks=800)
         except AssertionError:
             sys.stderr.write(f"--- {self.name} ---\n{self.log()[-8000:]}\n")
             raise
 
     def until_done(self, programs: Sequence[str] = ("boot", "deploy")) -> None:
-        """Wait until no run of the agent is left, and supervisor has seen it end."""
+        """Wait until no run of the agent is left, and supervisor has noticed the end."""
 
         def done() -> bool:
             lines = self.execute("supervisorctl", "status", *programs, check=False).stdout.splitlines()
@@ -164,11 +164,11 @@ class Container:
         self.until(f"the end of {' and '.join(programs)}", done)
 
     def cut(self) -> None:
-        """Let it hear nobody: every packet to it is dropped, as with a broken cable."""
+        """Drop every packet to the container, as with a broken cable."""
         self._in_its_network("-I")
 
     def heal(self) -> None:
-        """Let it hear again."""
+        """Let packets to the container pass again."""
         self._in_its_network("-D")
 
     def _in_its_network(self, how: str) -> None:

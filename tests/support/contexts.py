@@ -1,4 +1,4 @@
-"""Contexts that tests start from: what is named is there, everything else says who used it."""
+"""Make contexts with only the named parts; every other part fails with its name when a test uses it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Unheard:
     """A log that nobody reads."""
 
     def of(self, identity: str) -> AbstractContextManager[None]:
-        """Forget whose lines follow."""
+        """Ignore the id of the lines that follow."""
         assert identity
         return nullcontext()
 
     def info(self, event: str, **told: object) -> None:
-        """Forget it."""
+        """Ignore the line."""
 
     warning = error = tell = info
 

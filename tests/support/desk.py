@@ -1,4 +1,4 @@
-"""The desk of whoever runs rollouts: the commands that are typed there, and what they print."""
+"""Run the commands of an operator of rollouts, and read their output."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LONGEST = 300.0  # seconds, for any rollout
 
 
 class Desk:
-    """A directory of somebody's own, with the fleet.toml of some hosts in it."""
+    """A directory of an operator, with the fleet.toml of some hosts."""
 
     def __init__(self, path: Path, *, credentials: tuple[str, str] | None = None, consul: dict[str, str] | None = None) -> None:
-        """``consul``: the CONSUL_* variables; none: rollouts are written down in a file."""
+        """``consul``: the CONSUL_* variables; without them the record is a file."""
         self.path = path
         self.file = path / "fleet.toml"
         self.consul = consul or {}
@@ -36,12 +36,12 @@ class Desk:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the shell has."""
+        """Return the environment of the operator's shell."""
         return clean_environment() | {"XDG_STATE_HOME": str(self.path / "operator")} | self.consul
 
     @property
     def access(self) -> list[str]:
-        """The arguments that verbs without a fleet.toml need."""
+        """Return the arguments that verbs without a fleet.toml need."""
         return ["--user", self.user, "--password-file", str(self.password_file)] if self.user else []
 
     def command(self, verb: str, *arguments: object) -> list[str]:
@@ -58,7 +58,7 @@ class Desk:
         return Ran(*warm.run(command, self.environment, _LONGEST))
 
     def script(self, script: Path, *arguments: str) -> Ran:
-        """Run a program of the project's that runs ``release-agent`` in its turn."""
+        """Run a program of the project that runs ``release-agent``."""
         environment = self.environment | {"PATH": f"{BIN}:{os.environ['PATH']}"}
         done = subprocess.run(
             [script, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=_LONGEST
@@ -74,16 +74,16 @@ class Desk:
         return self.run(self.start_command(*arguments, revision=revision))
 
     def begin(self, *arguments: str, revision: str = "v1.1.0") -> Operator:
-        """Start a rollout as start() does, and do not wait for it."""
+        """Start a rollout like start(), and do not wait for its end."""
         return Operator(self, self.start_command(*arguments, revision=revision))
 
     def stages(self, identity: str) -> dict[str, str]:
-        """Return how far each host is."""
+        """Return the stage of each host."""
         return {host["name"]: host["stage"] for host in self.rollout("status", identity).json["hosts"]}
 
 
 class Operator:
-    """A rollout that is being run by a process of its own."""
+    """A rollout in a process of its own."""
 
     def __init__(self, desk: Desk, command: Sequence[str]) -> None:
         self._out = desk.path / f"operator-{os.urandom(4).hex()}.out"
@@ -92,7 +92,7 @@ class Operator:
             self.process = warm.start(command, desk.environment, descriptors)
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
-        """Return the events so far, or those of a name."""
+        """Return the events so far, only those of ``name`` if it is given."""
         told = [json.loads(line) for line in self._out.read_text().splitlines() if line.endswith("}")]
         return [event for event in told if name in ("", event.get("event"))]
 
@@ -107,11 +107,11 @@ class Operator:
 
     @property
     def id(self) -> str:
-        """The rollout's id, once it has begun."""
+        """Return the rollout's id, after its start."""
         return str(self.seen("rollout.started")["id"])
 
     def end(self) -> int:
-        """Wait for its end."""
+        """Wait for the end of the rollout."""
         return self.process.wait(_LONGEST)
 
     def send(self, number: signal.Signals) -> int:
@@ -121,16 +121,16 @@ class Operator:
 
 
 class KilledAtWrites:
-    """Rollouts that are killed at the N-th time that their record is made durable."""
+    """Rollouts that a signal kills when they make their record durable for the N-th time."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.kills = 0
 
     def rollout(self, number: int, revision: str) -> str | None:
-        """Run a rollout that is killed at its ``number``-th fdatasync(2); returns its id, "" before it had one.
+        """Run a rollout, and kill it at its ``number``-th fdatasync(2); returns its id, "" if it has none yet.
 
-        None if it came to its end without writing that often.
+        Returns None if the rollout ended before that write.
         """
         with Path(os.devnull).open("r+") as nothing:
             descriptors = [nothing.fileno()] * 3
@@ -143,6 +143,6 @@ class KilledAtWrites:
         return self._last(revision)
 
     def _last(self, revision: str) -> str:
-        """Return a rollout that was written down."""
+        """Return the id of a rollout of a revision from the record, "" if there is none."""
         listed = self._desk.rollout("list").json
         return next((rollout["id"] for rollout in listed if rollout["revision"] == revision), "")

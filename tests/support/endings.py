@@ -1,4 +1,4 @@
-"""What is asked to end a container, counted."""
+"""Count the requests to end a container."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.contexts import Unheard
 
 
 class Container:
-    """A supervisord that counts how often it is asked to end, and may refuse; its services said one line."""
+    """A supervisord that counts the requests to end it, and may refuse them; its services printed one line."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -23,5 +23,5 @@ class Container:
 
 
 def never_ending() -> ContainerEnd:
-    """Return what ends no container, as without ``[monitor]``."""
+    """Return an ending that never ends a container, as without ``[monitor]``."""
     return ContainerEnd(MonitorSettings(exit_when="never", exit_after=30.0), Container(), Container(), Unheard())

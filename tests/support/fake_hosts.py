@@ -1,4 +1,4 @@
-"""Hosts without a network, for tests of what a rollout decides; tests/contract holds the real client to its promises."""
+"""Fake hosts without a network, for tests of a rollout's decisions; tests/contract checks the promises of the real client."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ COMMITS = {"v1": {"api": "a" * 40}, "v2": {"api": "b" * 40}}
 
 @dataclass
 class FakeHost:
-    """One host, and the client that asks it. It runs v1 and takes v2 at once, unless it is told otherwise."""
+    """One host and its client. By default it runs v1 and takes v2 at once."""
 
     release: str | None = OLD
     revision: str | None = "v1"
     app: str = "api"
-    error: HostError | None = None  # of everything it is asked
+    error: HostError | None = None  # the answer to every call
     fails: bool = False  # it rolls back automatically
-    stays: bool = False  # it cannot be put back
-    sick_later: bool = False  # a bake finds it so
+    stays: bool = False  # it cannot be rolled back
+    sick_later: bool = False  # a bake finds it unhealthy
     health: str = "passing"
     triggers: list[str] = field(default_factory=list)
-    held: asyncio.Event | None = None  # what a deployment waits for
-    slow: float = 0.0  # seconds until it tells what is live
+    held: asyncio.Event | None = None  # the event that a deployment waits for
+    slow: float = 0.0  # seconds until it returns the live release
     locked: float = 0.0  # seconds that its journal stays locked
     away: float = 0.0  # seconds that it refuses connections
 
     async def look(self, patience: float = 0.0, *, first_contact: float | None = None) -> HostStatus:
-        """Tell what is live, if it is asked for long enough."""
+        """Return the live release, if the caller waits long enough."""
         await asyncio.sleep(self.slow)
         if self.error:
             raise self.error
@@ -53,7 +53,7 @@ class FakeHost:
         return HostStatus(self.app, "test", self.release, self.revision, COMMITS.get(self.revision or "", {}), self.health)
 
     async def check(self, revision: str, _patience: float, **_options: object) -> dict[str, Any]:
-        """Tell what a deployment would do."""
+        """Return what a deployment would do."""
         if revision not in COMMITS:
             code, why = "revision-unknown", f"refused: no tag {revision}"
             raise HostError(code, why, refused=True)
@@ -68,13 +68,13 @@ class FakeHost:
         again: bool,
         known: str | None = None,
     ) -> dict[str, Any]:
-        """Begin a run, and end it."""
+        """Start a run, and end it."""
         identity = known or await self.start(wanted, deadline, again=again)
         await under_way(identity, "")
         return await self.follow(identity, deadline, wanted.method)
 
     async def start(self, wanted: RunRequest, _deadline: float, *, again: bool) -> str:
-        """Begin a run, once for a trigger."""
+        """Start a run, once per trigger."""
         if self.error:
             raise self.error
         if not (again and wanted.trigger in self.triggers):
@@ -96,7 +96,7 @@ class FakeHost:
         return {"id": identity, "outcome": "deployed", "release": self.release, "commits": COMMITS[self.revision or ""]}
 
     async def brought(self, release: str, rollout: str, _since: str) -> bool:
-        """Whether a rollout made live what is live."""
+        """Return whether a rollout published the live release."""
         return release == NEW and rollout in self.triggers
 
 
@@ -106,27 +106,27 @@ class FakeAccess:
     user, password_file = "", ""
 
     def __init__(self, store: RolloutStore | None, count: int = 3) -> None:
-        """``host-1`` to ``host-N``; without a store nobody may ask for the record."""
+        """Make ``host-1`` to ``host-N``; without a store the record must not be used."""
         self._store = store
-        self.watched = asyncio.Event()  # the end of each bake
+        self.watched = asyncio.Event()  # set at the end of each bake
         self.watched.set()
         self.by_name = {f"host-{number}": FakeHost() for number in range(1, count + 1)}
 
     @property
     def record(self) -> RolloutStore:
-        """The record."""
+        """Return the record."""
         assert self._store, "the record is not to be used"
         return self._store
 
     def adopt(self, _rollout: Rollout) -> None:
-        """Know all passwords."""
+        """Accept all passwords."""
 
     def client_of(self, host: Host) -> Any:
-        """Return a host."""
+        """Return the client of a host."""
         return self.by_name[host.name]
 
     def host_access(self, _rollout: Rollout) -> HostAccess:
-        """Return how they are reached, and a bake that takes no time."""
+        """Return the access to the hosts, with a bake that takes no time."""
         return HostAccess(self.client_of, self._watch)
 
     async def _watch(self, hosts: Sequence[Host], _seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
@@ -137,7 +137,7 @@ class FakeAccess:
 
 
 class Heard:
-    """An observer that keeps all events; ``answer`` is a person's answer."""
+    """An observer that keeps all events; ``answer``: a person's answer to every question."""
 
     def __init__(self, answer: bool | None = None) -> None:
         self.events: list[str] = []
@@ -145,7 +145,7 @@ class Heard:
         self._told: dict[str, asyncio.Event] = {}
 
     def preflight(self, _asking: Asking, _options: Options) -> None:
-        """Keep that it began."""
+        """Keep the start."""
         self.tell("preflight")
 
     def begin(self, rollout: Rollout) -> None:
@@ -166,5 +166,5 @@ class Heard:
         self.tell("end")
 
     def when(self, event: str) -> asyncio.Event:
-        """Return what is set once an event was told."""
+        """Return an event that is set when the observer gets an event of this name."""
         return self._told.setdefault(event, asyncio.Event())

@@ -1,4 +1,4 @@
-"""The services under supervisor, in memory: processes that take their time on a clock that tests move."""
+"""Fake the services under supervisor in memory: processes that take time on a clock that tests move."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ NEVER = math.inf
 
 @dataclass
 class FakeServices:
-    """Supervisor's processes; ``calls`` has what was asked for, each with its moment in ``moments``.
+    """Supervisor's processes. ``calls``: all calls, each with its time in ``moments``.
 
-    ``stop_takes``: seconds until a process that is stopped has ended, ``slow_to_stop``: those of some, by full name;
-    ``start_ends``: what becomes of one that is
-    started, by its full name (RUNNING otherwise), and that ``start_takes`` seconds later. ``refused``: full names of
-    processes that supervisor does not start.
+    ``stop_takes``: seconds until a stopped process has ended; ``slow_to_stop``: the same by full name, for some processes.
+    ``start_ends``: the state of a started process by full name (default: RUNNING), which it reaches after ``start_takes``
+    seconds. ``refused``: full names of processes that supervisor does not start.
     """
 
     clock: FakeClock
@@ -40,14 +39,14 @@ class FakeServices:
     moments: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """No process is about to change."""
+        """Start without a pending change of a process."""
         self._coming: dict[str, tuple[float, str]] = {}
 
     def check(self, services: Sequence[Service]) -> None:
-        """Every service is known."""
+        """Accept every service."""
 
     def alive(self) -> None:
-        """Supervisor answers."""
+        """Do nothing: supervisor answers."""
 
     def processes(self) -> dict[str, list[Process]]:
         groups: dict[str, list[Process]] = {}
@@ -81,7 +80,7 @@ class FakeServices:
         return 1.0 if service else 0.0
 
     def remove(self, full_name: str) -> None:
-        """Let supervisor forget a process."""
+        """Remove a process from supervisor."""
         self.all = [process for process in self.all if process.full_name != full_name]
 
     def _called(self, what: str, process: Process) -> None:

@@ -1,4 +1,4 @@
-"""A supervisor in this process that answers the agent's calls over HTTP: one service, whose process obeys it."""
+"""Run a fake supervisor in this process: it answers the agent's calls over HTTP, and has one service with one process."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ CONFIG: dict[str, Any] = {
 
 
 class FakeSupervisor:
-    """What supervisor says, by method."""
+    """Supervisor's answers, by method."""
 
     def __init__(self) -> None:
         self._state = "RUNNING"
 
     def call(self, method: str) -> Any:
-        """Return what a method answers."""
+        """Return the answer of a method."""
         if method in ("stopProcess", "startProcess"):
             self._state = {"stopProcess": "STOPPED", "startProcess": "RUNNING"}[method]
         info = {**INFO, "statename": self._state}
@@ -65,7 +65,7 @@ def plain(_method: str, value: Any) -> bytes:
 
 @contextmanager
 def supervisor(answer: Answer = plain) -> Iterator[str]:
-    """Serve it; yields its URL. ``answer`` makes the body of what a method answers."""
+    """Serve a fake supervisor; yields its URL. ``answer`` makes the body of a method's answer."""
     fake = FakeSupervisor()
 
     class Handler(http.server.BaseHTTPRequestHandler):

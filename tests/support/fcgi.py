@@ -1,4 +1,4 @@
-"""A service on a socket of supervisord's, and what supervisord and its clients have of it."""
+"""Make a service on a socket of supervisord, and look at the socket as supervisord and as a client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SEVERAL = "process_name=%(program_name)s_%(process_num)d\nnumprocs={count}"
 
 
 def fcgi_program(host: Host, count: int = 1) -> str:
-    """Return supervisor's section for the service of a host, with so many processes."""
+    """Return supervisor's section for the service of a host, with a number of processes."""
     return _FCGI.format(port=host.port, root=host.root, several=_SEVERAL.format(count=count) if count > 1 else "")
 
 
@@ -51,12 +51,12 @@ def processes(host: Host) -> dict[str, tuple[str, int]]:
 
 
 def rehearsals(host: Host) -> list[str]:
-    """Return the names of the copies that supervisord has."""
+    """Return the names of supervisord's copies for rehearsals."""
     return [info["name"] for info in host.rpc.supervisor.getAllProcessInfo() if "rehearsal" in info["name"] + info["group"]]
 
 
 def refusal(host: Host, port: int = 0) -> str:
-    """Return why a connection to the service, or to another port, is refused, or an empty text."""
+    """Return the error of a connection to the service, or to another port; an empty text if it succeeds."""
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port or host.port}/", timeout=5).close()
     except (OSError, urllib.error.URLError) as error:

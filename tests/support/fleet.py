@@ -1,4 +1,4 @@
-"""A fleet: several hosts of :mod:`support.host`, each over HTTP with a password; an application has one repository."""
+"""Run a fleet: several hosts of :mod:`support.host`, each over HTTP with a password. An application has one repository."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _HTTP = "[inet_http_server]\nport=127.0.0.1:{port}\nusername={user}\npassword={p
 
 
 class Fleet(Desk):
-    """Hosts ``host-1`` to ``host-N``; every one runs v1.0.0, and v1.1.0 is tagged."""
+    """Hosts ``host-1`` to ``host-N``; each runs v1.0.0, and the repositories also have v1.1.0."""
 
     def __init__(
         self, size: int = 5, *, apps: Sequence[str] = (), requires: Mapping[str, Sequence[str]] | None = None, **consul: str
     ) -> None:
         """``consul``: the CONSUL_* variables of hosts and operator; none: the record is a file.
 
-        ``apps``: the application of each host, which is its service in fleet.toml; ``requires``: those that each requires, by
-        default the one that is named after it.
+        ``apps``: the application of each host, which is its service in fleet.toml. ``requires``: the applications that each
+        requires (default: the next one in ``apps``).
         """
         self.hosts = [Host() for _ in apps or range(size)]
         super().__init__(self.hosts[0].path, credentials=(USER, PASSWORD), consul=consul)
@@ -46,7 +46,7 @@ class Fleet(Desk):
     def release(self, tag: str) -> None:
         """Tag a version of every application."""
         for app, repository in self.repositories.items():
-            repository.release(tag, of=app)  # each has commits of its own
+            repository.release(tag, of=app)  # each application has commits of its own
 
     def _prepare(self, number: int) -> None:
         host = self.hosts[number]
@@ -70,7 +70,7 @@ class Fleet(Desk):
         host.configure(extra, **(sections | replaced))
 
     def refuse(self, number: int, revision: str = "v1.1.0") -> None:
-        """Let one host find a revision wanting, once it runs it: it rolls back automatically."""
+        """Make a revision unhealthy on one host after its publication: the host rolls back automatically."""
         self.configure(number, f"[hooks]\nafter_deploy = [{{ run = 'test $RELEASE_REVISION != {revision}' }}]")
 
     def _write_fleet(self) -> None:
@@ -89,19 +89,19 @@ class Fleet(Desk):
         return [host.serves() for host in self.hosts]
 
     def hold(self, number: int) -> None:
-        """Keep what one host deploys from being published."""
+        """Hold the deployments of one host before they publish."""
         self.configure(number, f"[hooks]\nbefore_publish = [{{ run = '{self.hosts[number].gate('held')}' }}]")
 
     def held(self, number: int) -> None:
-        """Wait until one host has begun."""
+        """Wait until one host has started its deployment."""
         self.hosts[number].reached("held")
 
     def let_go(self, number: int) -> None:
-        """Let it go on."""
+        """Let the held deployment continue."""
         self.hosts[number].open("held")
 
     def fired(self, number: int) -> list[str]:
-        """Return the triggers of what one host did since it was prepared, oldest first."""
+        """Return the triggers of one host's runs since its preparation, oldest first."""
         return [entry["trigger"] for entry in reversed(self.hosts[number].history())][1:]
 
     def close(self) -> None:

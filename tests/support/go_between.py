@@ -1,4 +1,4 @@
-"""A go-between: what a client and a server say to each other over TCP passes through it, and can be looked at."""
+"""Pass the data of a client and a server over TCP through a go-between, where a test can look at it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GoBetween:
-    """Passes one call for each connection on, and keeps the answers; with ``tls`` it is asked by TLS."""
+    """Passes on one call per connection, and keeps the answers; with ``tls`` clients use TLS."""
 
     def __init__(self, to: int, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[bytes] = []
@@ -34,18 +34,18 @@ class GoBetween:
         self._thread.start()
 
     def close(self) -> None:
-        """Pass nothing on any more."""
+        """Stop."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """Return the port of the go-between."""
         return int(self._server.server_address[1])
 
     def passed(self, text: bytes, times: int = 1) -> None:
-        """Wait until so many more answers with a text have passed."""
+        """Wait until a number of further answers with a text have passed."""
         before = len(self.answers)
         eventually(lambda: sum(text in answer for answer in self.answers[before:]) >= times, f"{times} answers with {text!r}")
 

@@ -1,4 +1,4 @@
-"""Histories of any trees, what git's own checkout makes of their commits, and all that a directory holds."""
+"""Make histories of any trees, check out their commits with git itself, and compare directories."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PERSON = b"Ada <ada@example.org> 1700000000 +0000"
 
 
 class History:
-    """Commits of a repository, and what git makes of each."""
+    """Commits of a repository, and git's own checkout of each."""
 
     def __init__(self, place: Path, repository: Repository, commits: Sequence[str]) -> None:
         """``place``: a directory of its own for checkouts."""
@@ -46,7 +46,7 @@ class History:
         return cls(place / "checkouts", repository, commit_all(repository, trees))
 
     def expected(self, commit: str) -> Picture:
-        """Return what is in a fresh clone, in its directory ``part``, where git has checked out a commit."""
+        """Return the picture of a commit in a fresh clone, of its directory ``part``."""
         if commit not in self._pictures:
             clone = self._place / "clone"
             self._place.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ class History:
 
 @dataclass
 class Follower:
-    """A directory that goes along a history; it counts the steps by each way, and the files of each difference."""
+    """A directory that follows a history. It counts the steps of each kind, and the files of each difference."""
 
     history: History
     source: GitSource
@@ -80,9 +80,9 @@ class Follower:
         self.at = commit
 
     def go(self, commit: str, *, restore: bool = False) -> list[str]:
-        """Go to another commit, by the difference if there is one, and return what is not as in a fresh checkout.
+        """Go to another commit, by the difference if there is one; returns the differences from a fresh checkout.
 
-        ``restore``: from whatever is there.
+        ``restore``: restore the commit from the present content instead.
         """
         difference = None if restore else self.source.difference({"api": self.at}, {"api": "."}, {"api": commit})
         if difference:
@@ -96,7 +96,7 @@ class Follower:
 
 
 def orders(commits: Sequence[str], seed: int) -> dict[str, Sequence[str]]:
-    """Return walks over commits."""
+    """Return walks over commits: orders in which a follower goes to them."""
     chance = Random(seed)  # noqa: S311 - to be had again
     return {
         "forwards": commits,
@@ -126,7 +126,7 @@ def _quoted(path: bytes) -> bytes:
 
 
 def picture(directory: Path) -> Picture:
-    """Return all that can be told of a directory and of what is in it, but inodes and times; its own path is empty."""
+    """Return all facts about a directory and its contents, except inodes and times; the path of the directory itself is empty."""
     top = os.fsencode(directory)
     found = {b"": _about(top)}
     for place, directories, files in os.walk(top):
@@ -137,7 +137,7 @@ def picture(directory: Path) -> Picture:
 
 
 def differences(found: Picture, expected: Picture) -> list[str]:
-    """Return what differs between two pictures, one line for each path."""
+    """Return the differences between two pictures, one line per path."""
     paths = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
     return [f"{path!r} is {found.get(path)}, not {expected.get(path)}" for path in paths]
 

@@ -1,4 +1,4 @@
-"""A container's worth of real parts in one directory: repositories, a root, a supervisord, the agent's configuration."""
+"""Run all parts of a container in one directory: repositories, a root, a supervisord, the agent's configuration."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from support.waiting import ended, eventually, freeze
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# The service uses the standard library alone, and its user may not reach into the agent's environment.
+# The service uses only the standard library, and its user may not read the agent's environment.
 SERVICE_PYTHON = "/usr/bin/python3"
 SERVICE_USER = "nobody"
-_LONGEST = 120.0  # seconds, for any command
+_LONGEST = 120.0  # seconds for any command
 # Starts a program without the capabilities that a container's root usually lacks.
 CONTAINED = ("setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin")
 
@@ -99,7 +99,7 @@ stopwaitsecs=10
 
 @dataclass
 class Ran:
-    """How a command ended."""
+    """The end of a command: its exit code and its output."""
 
     code: int
     out: str
@@ -116,10 +116,10 @@ class Ran:
 
 
 class Host:
-    """One container, as far as the agent can tell."""
+    """One container, from the agent's point of view."""
 
     def __init__(self) -> None:
-        # Short: a unix socket's path must fit into 108 bytes.
+        # The path is short, because a unix socket's path must fit into 108 bytes.
         self.path = Path(tempfile.mkdtemp(prefix="ra-"))
         self.path.chmod(0o755)
         self.root = self.path / "root"
@@ -132,9 +132,9 @@ class Host:
         }
         self.supervisord: warm.Program | subprocess.Popen[bytes] | None = None
         self.services = [self.service("web")]
-        self.deploy_settings = ""  # what supervisor's section of `deploy` says besides
-        self.plugin_settings = ""  # and its section of the plugin
-        self.supervisord_settings = ""  # and its section of itself
+        self.deploy_settings = ""  # more lines of supervisor's section of `deploy`
+        self.plugin_settings = ""  # more lines of the plugin's section
+        self.supervisord_settings = ""  # more lines of supervisord's own section
         self.configure()
 
     def service(self, name: str, script: str = "web.py") -> str:
@@ -150,20 +150,20 @@ class Host:
             "app": f'[app]\nname = "api"\nenvironment = "test"\nhost = "host-1"\nroot = "{self.root}"\nkeep = 5',
             "repository": f'[[repository]]\nname = "api"\npath = "{self.repository.path}"',
             "revision": "",
-            "service": self.probed("10s"),  # a busy machine takes its time; who is sick says so at once
-            "health": "",  # each version says it itself
+            "service": self.probed("10s"),  # a busy machine is slow; an unhealthy service answers at once
+            "health": "",  # each version has its own
             "consul": f"[consul]\n{consul}",
         } | replaced
         self.config.write_text("\n".join([*sections.values(), extra]))
 
     def probed(self, timeout: str) -> str:
-        """Return the agent's section for the service, whose answer is waited for as long."""
+        """Return the agent's section for the service, with this time-out of its probe."""
         return f'[[service]]\nname = "web"\n[[service.probe]]\nhttp = "http://127.0.0.1:{self.port}/"\ntimeout = "{timeout}"'
 
     # supervisord
 
     def start(self, *, boot: bool = False, contained: bool = False, plugin: bool = True) -> Host:
-        """Start supervisord, and wait until it answers; ``contained``: root may not look into others' processes there."""
+        """Start supervisord, and wait until it answers; ``contained``: root there may not inspect processes of other users."""
         passed = {k: v for k, v in self.environment.items() if k.startswith(("RELEASE_AGENT_", "CONSUL_"))}
         environment = "environment=" + ",".join(f'{name}="{value}"' for name, value in passed.items())
         text = SUPERVISORD.format(
@@ -194,24 +194,24 @@ class Host:
             return False
 
     def reload(self) -> None:
-        """Let supervisord reload, and wait until the new one answers: the old one does, too, for a moment."""
+        """Reload supervisord, and wait until the new one answers; the old one also answers for a moment."""
         log = self.path / "supervisord.log"
         before = log.read_text().count("supervisord started")
-        # With nothing to stop it is gone before it has answered.
+        # A supervisord without processes ends before it answers.
         with contextlib.suppress(OSError, http.client.HTTPException):
             self.rpc.supervisor.restart()
         eventually(lambda: log.read_text().count("supervisord started") > before, "it has reloaded")
         eventually(self._answers, "supervisord answers")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop supervisord and wait for its end; its children outlive a KILL."""
+        """Stop supervisord, and wait for its end; its children outlive a KILL."""
         if self.supervisord:
             self.supervisord.send_signal(number)
             ended(self.supervisord)
             self.supervisord = None
 
     def freeze(self) -> None:
-        """Let supervisord accept connections and answer nothing, from the moment this returns."""
+        """Let supervisord accept connections and answer nothing; this holds when the method returns."""
         assert self.supervisord
         freeze(self.supervisord.pid)
 
@@ -221,12 +221,12 @@ class Host:
 
     @property
     def rpc(self) -> Any:
-        """Supervisor's RPC, with a connection of its own."""
+        """Return supervisor's RPC, with a connection of its own."""
         transport = SupervisorTransport("", "", f"unix://{self.path}/supervisor.sock")
         return xmlrpc.client.ServerProxy("http://localhost", transport=transport)
 
     def process(self, name: str = "web") -> tuple[str, int]:
-        """Return a process' state and pid, as supervisor has it."""
+        """Return supervisor's state and pid of a process."""
         info = self.rpc.supervisor.getProcessInfo(name)
         return info["statename"], info["pid"]
 
@@ -237,7 +237,7 @@ class Host:
         return self._run(["release-agent", *arguments], environment)
 
     def spoil(self, release: str, path: str, text: str) -> None:
-        """Give a release another file; a release that shares the old one keeps it."""
+        """Replace a file of a release; a release that shares the old file keeps it."""
         place = self.root / "releases" / release / path
         place.unlink()
         place.write_text(text)
@@ -247,7 +247,7 @@ class Host:
         return self.agent("deploy", "--json", *arguments, **environment)
 
     def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command of the agent and do not wait for it."""
+        """Start a command of the agent, and do not wait for its end."""
         return subprocess.Popen(
             [str(BIN / "release-agent"), *arguments],
             stdout=subprocess.PIPE,
@@ -267,13 +267,13 @@ class Host:
         return entries
 
     def releases(self) -> dict[str, str]:
-        """Return release names and states."""
+        """Return the names and states of the releases."""
         return {release["release"]: release["state"] for release in self.agent("releases", "--json").json}
 
     def _run(self, command: list[object], environment: dict[str, str] | None = None) -> Ran:
         return Ran(*warm.run(command, self.environment | (environment or {}), _LONGEST))
 
-    # What is live
+    # The live release
 
     def live(self) -> str | None:
         """Return the name of the release that ``current`` names."""
@@ -288,13 +288,13 @@ class Host:
             return None
 
     def leftovers(self) -> list[str]:
-        """Return what lies in ``incoming``."""
+        """Return the names in ``incoming``."""
         return sorted(path.name for path in (self.root / ".release-agent" / "incoming").iterdir())
 
-    # Holding a deployment where a test wants it
+    # Holding a deployment
 
     def gate(self, name: str) -> str:
-        """Return a hook that says it was reached and waits for :meth:`open`."""
+        """Return a hook that makes a mark and waits for :meth:`open`."""
         return f"touch {self.path}/{name}.reached; while [ ! -e {self.path}/{name}.open ]; do sleep 0.02; done"
 
     def reached(self, name: str) -> None:
@@ -302,14 +302,14 @@ class Host:
         eventually((self.path / f"{name}.reached").exists, f"gate {name} is reached")
 
     def open(self, name: str) -> None:
-        """Let a gate's deployment go on."""
+        """Let the deployment at a gate continue."""
         (self.path / f"{name}.open").touch()
 
     def close(self) -> None:
-        """End everything that was started and remove the directory."""
+        """End everything that was started, and remove the directory."""
         started = with_descendants([self.supervisord.pid]) if self.supervisord else []
         if self.supervisord:
-            self.stop(signal.SIGKILL)  # it looks once a second whether its children have stopped
+            self.stop(signal.SIGKILL)  # a TERM would wait for supervisord's next look, once a second
         for pid in started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

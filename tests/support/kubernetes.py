@@ -1,4 +1,4 @@
-"""The manifests of examples/kubernetes."""
+"""Read the manifests of examples/kubernetes."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def pod() -> dict[str, Any]:
 
 
 def probe(kind: str) -> list[str]:
-    """Return the command of a probe: ``livenessProbe``, ``readinessProbe``."""
+    """Return the command of a probe, such as ``livenessProbe``."""
     return list(pod()["containers"][0][kind]["exec"]["command"])

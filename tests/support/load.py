@@ -1,4 +1,4 @@
-"""Load on a service: what its users get while it is replaced."""
+"""Put load on a service, and count the answers that its users get during a replacement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_PAUSE = 0.01  # seconds after a failure: nobody who listens answers at once
+_PAUSE = 0.01  # seconds after a failure; a connection fails at once if nobody listens
 
 
 def ask(port: int, path: str = "") -> str:
@@ -25,10 +25,10 @@ def ask(port: int, path: str = "") -> str:
 
 
 class Load:
-    """Requests, each over a connection of its own, by several clients."""
+    """Requests by several clients, each over a connection of its own."""
 
     def __init__(self, port: int, path: str = "", *, pause: float = 0) -> None:
-        """Ask for a path; ``pause``: the seconds that each client waits before its next request."""
+        """Request a path; ``pause``: seconds that each client waits before its next request."""
         self._pause = pause
         self._asked = port, path
         self._over = threading.Event()

@@ -1,4 +1,4 @@
-"""Files of maestro-ng, and what the inventory makes of them."""
+"""Make files of maestro-ng, and read them as an inventory."""
 
 from __future__ import annotations
 

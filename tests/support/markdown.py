@@ -1,4 +1,4 @@
-"""The documentation as its tests read it: headings, tables, examples, links."""
+"""Read the documentation for its tests: headings, tables, examples, links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPAN = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a page, and the language of the fenced block it is in, if it is in one or is its fence."""
+    """One line of a page, and the language of its fenced block, if it is in a block or is a fence."""
 
     text: str
     language: str | None = None
@@ -33,31 +33,31 @@ class Page:
 
     @property
     def prose(self) -> str:
-        """The text without its fenced blocks."""
+        """Return the text without its fenced blocks."""
         return "\n".join(line.text for line in self.lines if line.language is None)
 
     def headings(self) -> list[str]:
         return [title for _, title in self._headings().values()]
 
     def section(self, title: str, *, whole: bool = True) -> Page:
-        """What stands under a heading: up to the next one of its level, or (not ``whole``) up to the next one of any."""
+        """Return the section of a heading: up to the next heading of its level, or (not ``whole``) of any level."""
         headings = self._headings()
         start, level = next((i, level) for i, (level, found) in headings.items() if found == title)
         ends = (i for i, (found, _) in headings.items() if i > start and (found <= level or not whole))
         return Page(self.lines[start + 1 : next(ends, len(self.lines))])
 
     def rows(self) -> list[list[str]]:
-        """The cells of all tables, without their heads."""
+        """Return the cells of all tables, without their heads."""
         found: list[list[str]] = []
         for text in self.prose.splitlines():
             if text.startswith("|-"):
-                found.pop()  # what stands above the rule is the head
+                found.pop()  # the row above the rule is the head
             elif text.startswith("|"):
                 found.append([cell.strip() for cell in text.strip("|").split("|")])
         return found
 
     def examples(self, language: str) -> list[str]:
-        """The fenced blocks in a language, without the fences."""
+        """Return the fenced blocks in a language, without the fences."""
         lines = [line for line in self.lines if line.language == language]
         fences = [i for i, line in enumerate(lines) if line.is_fence]
         return ["\n".join(line.text for line in lines[a + 1 : b]) for a, b in zip(fences[::2], fences[1::2], strict=True)]
@@ -97,7 +97,7 @@ def pages() -> list[str]:
 
 
 def names(text: str) -> list[str]:
-    """Return what stands in backticks."""
+    """Return the words in backticks."""
     return _SPAN.findall(text)
 
 

@@ -1,4 +1,4 @@
-"""A host whose supervisord runs the monitor."""
+"""Run a host whose supervisord runs the monitor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ stderr_logfile={path}/monitor.err
 
 
 def watched_host(host: Host, address: str, extra: str = "") -> Host:
-    """Start a host with two good versions and a monitor, that reports to the Consul at an address."""
+    """Start a host with two good versions and a monitor that reports to the Consul at an address."""
     host.repository.release("v1.0.0")
     host.repository.release("v1.1.0")
     host.environment["CONSUL_HTTP_ADDR"] = address
@@ -36,19 +36,19 @@ def watched_host(host: Host, address: str, extra: str = "") -> Host:
 
 
 def crash(host: Host) -> None:
-    """Let the live release crash from now on, and end its process."""
+    """Make the live release crash from now on, and end its process."""
     host.spoil(str(host.live()), "behaviour", "crash")
     subprocess.run(["kill", "-KILL", str(host.process()[1])], check=True)
 
 
 def answered(host: Host) -> int:
-    """Return how many events the monitor has answered, by what it has written (proc(5))."""
+    """Return the number of events that the monitor has answered, from its written bytes (proc(5))."""
     told = Path(f"/proc/{host.process('monitor')[1]}/io").read_text().split()
     written = int(told[told.index("wchar:") + 1]) - len((host.path / "monitor.err").read_bytes())
     return written // len("READY\nRESULT 2\nOK")
 
 
 def looks_again(host: Host) -> None:
-    """Wait for the monitor's next look: what came of the one before has begun by then."""
+    """Wait for the monitor's next look; by then the actions of the previous look have started."""
     before = host.rpc.release.getStatus()["health_at"]
     eventually(lambda: host.rpc.release.getStatus()["health_at"] != before, "it looks again")

@@ -1,4 +1,4 @@
-"""A name server of the tests' own, and a shell whose programs ask it: a mount namespace with another /etc/resolv.conf."""
+"""Run a name server of the tests, and programs that use it: in a mount namespace with another /etc/resolv.conf."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _numbers = itertools.count(1)
 
 
 class NameServer:
-    """Answers over UDP with the addresses that it is given; a name without an address gets no answer."""
+    """Answers over UDP with given addresses; a name without an address gets no answer."""
 
     def __init__(self, addresses: Mapping[str, str | None], *, together: int = 0, seconds: float = 0.0) -> None:
-        """``together``: it answers nobody before so many names have been asked for; ``seconds``: that each answer takes it."""
+        """``together``: answer only after questions for so many names; ``seconds``: the time that each answer takes."""
         self._addresses = addresses
         self._together = together
         self._seconds = seconds
@@ -35,14 +35,14 @@ class NameServer:
         self._waiting: dict[str, list[tuple[bytes, tuple[str, int]]]] = {}
         self._silent = threading.Event()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        # An address of its own in 127.0.0.0/8: resolv.conf knows no ports.
+        # Use an address of its own in 127.0.0.0/8, because resolv.conf has no ports.
         self.address = f"127.53.{os.getpid() % 250 + 1}.{next(_numbers)}"
         self._socket.bind((self.address, _PORT))
         for work in (self._serve, self._send):
             threading.Thread(target=work, daemon=True).start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop."""
         self._socket.close()
 
     def asked_by(self, command: Sequence[str], resolv_conf: Path) -> list[str]:
@@ -69,7 +69,7 @@ class NameServer:
             questions.clear()
 
     def _send(self) -> None:
-        """Send each answer when it is due: they come in that order."""
+        """Send each answer when it is due; the queue has them in this order."""
         while True:
             due, answer, client = self._answers.get()
             time.sleep(max(0.0, due - time.monotonic()))
@@ -86,7 +86,7 @@ def _name_in(question: bytes) -> str:
 
 
 def _reply(question: bytes, address: str) -> bytes:
-    """Return the answer; an empty address, and any question but for an IPv4 address, has none."""
+    """Return the answer. An empty address, and any question except for an IPv4 address, has none."""
     end = question.index(b"\0", _HEADER) + 5
     asked = question[_HEADER:end]
     head = question[:2]

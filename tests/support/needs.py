@@ -1,4 +1,4 @@
-"""What some tests need of the machine besides root: found out once, at the start, by doing it."""
+"""Find out once, at the start, by trials, whether the machine allows what some tests need besides root."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lacking() -> list[str]:
 
 
 def sentence(needs: list[str]) -> str:
-    """Return the line that says what does not run, and how to run it."""
+    """Return the line that says which tests do not run, and how to run them."""
     what = " and no ".join(_NAMES[need] for need in needs)
     return (
         f"NOT RUN: this machine allows no {what}: the tests marked needs({', '.join(needs)}) are skipped; "
@@ -50,12 +50,12 @@ def _ptrace() -> bool:
         while tracer and tracer.poll() is None and f"TracerPid:\t{tracer.pid}\n" not in status.read_text():
             continue
         assert process.stdin
-        process.stdin.close()  # its end is the tracer's
+        process.stdin.close()  # this also ends the tracer
         return tracer is not None and tracer.wait(_LONGEST) == 0
 
 
 def _inspect() -> bool:
-    """Read where another user's process works, as the agent does before it prunes."""
+    """Read the working directory of another user's process, as the agent does before it prunes."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=NOBODY, group=NOBODY, extra_groups=[]) as process:
         assert process.stdin
         try:

@@ -1,4 +1,4 @@
-"""An event loop in which no time passes but on its own clock: what waits for a while is woken at once."""
+"""Run an event loop with a clock of its own: sleeps end at once, and only move this clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
-    """A selector that never waits, and counts the seconds that it should have waited."""
+    """A selector that never waits, and counts the seconds of the waits that it skips."""
 
     waited = 0.0
 
@@ -33,6 +33,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(work: Coroutine[object, object, T]) -> tuple[T, float]:
-    """Run work that waits for nothing but time; returns its result, and the seconds that it believes to have taken."""
+    """Run a coroutine that waits only for time; returns its result, and the seconds on the loop's clock."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(work), runner.get_loop().time()

@@ -1,4 +1,4 @@
-"""Real histories: the source releases of a public package, one after the other, each a commit with a tag."""
+"""Make real histories: the source releases of a public package, one after the other, each a commit with a tag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CACHE = PROJECT / ".tools" / "histories"
-_LONGEST = 300  # seconds for one download; pip asks each release what it needs
+_LONGEST = 300  # seconds for one download; pip also reads the requirements of each release
 _ENDINGS = (".tar.gz", ".tar.bz2", ".zip")
 
 
@@ -29,7 +29,7 @@ def history_of(package: str, releases: int, place: Path) -> History:
 
 
 def _archives(package: str, releases: int) -> Iterator[Path]:
-    """Yield archives, the newest first; those that pip cannot have any more are left out."""
+    """Yield archives, the newest first, except those that pip can no longer download."""
     cache = CACHE / package
     cache.mkdir(parents=True, exist_ok=True)
     found = 0

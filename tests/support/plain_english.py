@@ -1,4 +1,4 @@
-"""The style of the project's texts, as far as a machine can check it: words to avoid, and the texts of the code."""
+"""Check the style of the project's texts as far as a machine can: find words to avoid in the texts of the code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Text:
 
 
 def faults(words: str) -> list[str]:
-    """Return the words to avoid in a text, each with the ones to write."""
+    """Return the words to avoid in a text, each with its replacement."""
     small = _CAPITAL.sub(lambda found: found[0].lower(), words)  # "Begin" counts, and BEGIN of SQL does not
     return [
         f"{found[0].strip()!r}: write {instead}"

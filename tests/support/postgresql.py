@@ -1,4 +1,4 @@
-"""A real PostgreSQL, with a database, at a socket in a directory."""
+"""Run a real PostgreSQL with a database, at a socket in a directory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FAST = ["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust", f"--usern
 
 @contextmanager
 def postgresql(place: Path) -> Iterator[dict[str, str]]:
-    """Run it, in a directory that every user may write to; yields the variables of its clients."""
-    # As Debian installs them, one directory for each version.
+    """Run PostgreSQL in a directory that every user may write to; yields the variables of its clients."""
+    # Debian installs one directory per version.
     *_, programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    # Root may not run it.
+    # PostgreSQL refuses to run as root.
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": place, "stdout": subprocess.DEVNULL}
     subprocess.run([programs / "initdb", *_FAST, place / "data"], check=True, **user)
     command = [programs / "postgres", "-D", place / "data", "-k", place, "-c", "listen_addresses=", "-c", "fsync=off"]

@@ -1,4 +1,4 @@
-"""To be a user to whom permissions mean something: root ignores them."""
+"""Become a user who needs permissions: root ignores them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
-# Python reads modules when it first needs them, and they may not be nobody's to read.
+# Import these now: Python reads a module at its first use, and nobody may be unable to read it.
 for _encoding in ("ascii", "idna"):
     codecs.lookup(_encoding)
 for _module in ("git", "structlog", "xmlrpc.client"):
@@ -21,7 +21,7 @@ for _module in ("git", "structlog", "xmlrpc.client"):
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Be nobody for a while, where the tests run as root; what is started meanwhile stays nobody's."""
+    """Be the user nobody in this context if the tests run as root; processes started in it keep this user."""
     users = os.getresuid()
     if users[1] != 0:
         yield

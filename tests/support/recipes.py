@@ -1,4 +1,4 @@
-"""The recipes that are shipped: supervisor.d/examples and the files on their page, with only paths, ports and users replaced."""
+"""Read the shipped recipes: supervisor.d/examples and the files on their page, with only paths, ports and users replaced."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = PROJECT / "supervisor.d" / "examples"
 PAGE = page("docs/guides/without-losing-a-request.md")
-_OURS = ("gunicorn ", "python3 serve.py")  # of the environment that the tests run in; its Python may be for root alone
-_VERSIONED = "php-fpm8.2"  # as Debian 12 calls it
+_OURS = ("gunicorn ", "python3 serve.py")  # programs in the tests' environment; maybe only root may run its Python
+_VERSIONED = "php-fpm8.2"  # its name on Debian 12
 
 
 def supervisor_section(host: Host, name: str) -> str:
-    """Return a shipped file of supervisor's, for a host."""
+    """Return a shipped file of supervisor's configuration, for a host."""
     text = _placed(host, (EXAMPLES / f"{name}.conf").read_text())
     user = SERVICE_USER
     for program in _OURS:
@@ -53,7 +53,7 @@ def _placed(host: Host, text: str) -> str:
 
 @cache
 def _pair(port: int) -> int:
-    """Return what the numbers of two free ports begin with; for the host that will listen on this port itself."""
+    """Return the common start of the numbers of two free ports, for the host that will listen on them."""
     while True:
         beginning = free_port() // 100
         if beginning == port // 100:
@@ -65,7 +65,7 @@ def _pair(port: int) -> int:
 
 
 def php_fpm() -> str:
-    """Return the program as this version of Debian calls it."""
+    """Return the name of the program in this version of Debian."""
     return next((str(found) for found in Path("/usr/sbin").glob("php-fpm*")), _VERSIONED)
 
 

@@ -1,4 +1,4 @@
-"""A file replaced by what it should not be, or covered by a mount."""
+"""Replace a file by another kind of file, or cover it by a mount."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def a_link(place: Path, elsewhere: Path | None = None) -> None:
-    """Link to what was there, which lies elsewhere now."""
+    """Move a file elsewhere, and make a link to it in its place."""
     elsewhere = elsewhere or place.parent / f"{place.name}-elsewhere"
     remove(elsewhere)
     if os.path.lexists(place):
@@ -24,7 +24,7 @@ def a_link(place: Path, elsewhere: Path | None = None) -> None:
 
 
 def a_huge_file(place: Path) -> None:
-    """Make a file of 80 MiB that takes no room, and is larger than anything that is read whole."""
+    """Make a sparse file of 80 MiB, larger than any file that the agent reads completely."""
     with place.open("wb") as file:
         file.truncate(80 << 20)
 
@@ -39,7 +39,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 
 def replace(place: Path, kind: str) -> None:
-    """Put another kind of file into a place."""
+    """Replace a file by another kind of file."""
     if kind != "link":
         remove(place)
     KINDS[kind](place)
@@ -50,7 +50,7 @@ MOUNTS = ("tmpfs", "directory of others", "dying disk")
 
 @contextmanager
 def mounted(place: Path, kind: str, others: Path) -> Iterator[None]:
-    """Cover a place by a mount: an empty tmpfs, the directory ``others``, or a file whose reading fails with EIO."""
+    """Cover a path by a mount: an empty tmpfs, the directory ``others``, or a file whose reads fail with EIO."""
     remove(place)
     if kind == "dying disk":
         place.touch()

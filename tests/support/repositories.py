@@ -1,4 +1,4 @@
-"""Real git repositories, made by git itself as another user of the machine would make them."""
+"""Make real git repositories with git itself, as another user of the machine would."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 ALL_MODES = 0o7777
 
-# The service: what its commit's file `behaviour` says. It runs from `current`.
-# By sockets alone: every deployment starts it anew, and http.server costs more than all of this.
+# The service: its commit's file `behaviour` decides how it behaves. It runs from `current`.
+# It uses only sockets: every deployment starts it again, and an import of http.server costs more than all of this.
 WEB = """\
 import os, socket, sys, threading, time
 here = os.path.dirname(os.path.realpath(__file__))
@@ -47,12 +47,12 @@ _PEOPLE = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for wha
 
 
 def git_environment() -> dict[str, str]:
-    """Return an environment in which git sees no configuration but the repository's own."""
+    """Return an environment in which git reads only the repository's own configuration."""
     return clean_environment() | _PEOPLE | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def git(place: Path, *arguments: str, stdin: str = "", check: bool = True) -> str:
-    """Run git in ``place`` and return what it printed."""
+    """Run git in ``place``; returns its output."""
     done = subprocess.run(
         ["git", *arguments], cwd=place, env=git_environment(), input=stdin, check=check, capture_output=True, text=True
     )
@@ -60,30 +60,30 @@ def git(place: Path, *arguments: str, stdin: str = "", check: bool = True) -> st
 
 
 class Repository:
-    """A repository that tests write to; the agent only reads it."""
+    """A repository that tests write to, and that the agent only reads."""
 
     def __init__(self, path: Path, *options: str) -> None:
-        """Make it; ``options`` are those of ``git init``."""
+        """Make the repository; ``options``: those of ``git init``."""
         self.path = path
         path.mkdir(parents=True)
         self.git("init", "--quiet", "--template=", "--initial-branch=main", *options)
 
     @classmethod
     def copied(cls, template: Repository, path: Path) -> Repository:
-        """Make a copy: it costs less than git's own work."""
+        """Make a copy, which costs less than git's own work."""
         shutil.copytree(template.path, path, symlinks=True)
         made = cls.__new__(cls)
         made.path = path
         return made
 
     def git(self, *arguments: str, stdin: str = "") -> str:
-        """Run git in it."""
-        # Whatever a test makes of its owner; and no program that looks after each commit whether to tidy up.
+        """Run git in the repository."""
+        # Accept any owner, which tests change; and start no maintenance after each commit.
         settings = ("-c", f"safe.directory={self.path}", "-c", "maintenance.auto=false", "-c", "gc.auto=0")
         return git(self.path, *settings, *arguments, stdin=stdin)
 
     def commit(self, files: Mapping[str, str | bytes] | None = None, *, tag: str = "") -> str:
-        """Write files, commit all there is, return the commit's id."""
+        """Write files, and commit everything; returns the commit's id."""
         for name, content in (files or {}).items():
             file = self.path / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -103,8 +103,8 @@ class Repository:
             file.write(f"{commit}\n")
 
     def release(self, tag: str | None = None, behaviour: str = "ok", **files: str) -> str:
-        """Commit a version of the service that hosts run, tag it, return the commit; ``a__b`` is the file ``a/b``."""
-        # Who is to be found unhealthy is found so soon; who is healthy may take as long as a busy machine needs.
+        """Commit and tag a version of the hosts' service; returns the commit's id. ``a__b`` is the file ``a/b``."""
+        # An unhealthy version has a short deadline; a healthy version may take as long as a busy machine needs.
         deadline = "60s" if behaviour == "ok" else "4s"
         health = f'[health]\ndeadline = "{deadline}"\nstable_for = "100ms"\n'
         wanted = {"web.py": WEB, "behaviour": behaviour, "version": tag or "untagged", "release.toml": health, **files}
@@ -112,20 +112,20 @@ class Repository:
 
     @property
     def head(self) -> str:
-        """The commit that is checked out."""
+        """Return the id of the commit that is checked out."""
         head = (self.path / ".git" / "HEAD").read_text().strip()
         branch = self.path / ".git" / head.removeprefix("ref: ")
         return branch.read_text().strip() if branch.is_file() else self.git("rev-parse", "HEAD")
 
 
 def loose_object(repo: Repository, name: str) -> Path:
-    """Return where an object lies that is in no pack."""
+    """Return the path of an object that is in no pack."""
     object_id = repo.git("rev-parse", name)
     return repo.path / ".git/objects" / object_id[:2] / object_id[2:]
 
 
 def replace_object(repo: Repository, name: str, content: bytes) -> None:
-    """Put other content into the store under the id of an object."""
+    """Replace the content of an object in the store, under the same id."""
     kind = repo.git("cat-file", "-t", name)
     loose = loose_object(repo, name)
     loose.chmod(0o644)
@@ -133,9 +133,9 @@ def replace_object(repo: Repository, name: str, content: bytes) -> None:
 
 
 def source_of(scratch: Path, /, subdirectory: str = "", **repositories: Repository | Path) -> GitSource:
-    """Return the agent's view of repositories: a lone one fills the release, several go into their names.
+    """Return the agent's source of repositories: one fills the release, several go into directories of their names.
 
-    ``subdirectory``: the part of each that a release has.
+    ``subdirectory``: the part of each repository in a release.
     """
     several = len(repositories) > 1
     scratch.mkdir(exist_ok=True)
@@ -145,7 +145,7 @@ def source_of(scratch: Path, /, subdirectory: str = "", **repositories: Reposito
 
 
 def listing(directory: Path) -> dict[str, tuple[object, ...]]:
-    """Return everything that can be told of a directory's entries, but when they were read."""
+    """Return all facts about a directory's entries, except the time of their last read."""
     return {str(path.relative_to(directory)): _about(path) for path in [directory, *directory.rglob("*")]}
 
 

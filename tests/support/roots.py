@@ -1,4 +1,4 @@
-"""Releases in a root, made as a deployment makes them; and what the kernel tells of a directory."""
+"""Make releases in a root as a deployment does, watch a directory, and mount small disks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EVENT = struct.Struct("iIII")
 
 
 def release(number: int, state: State = State.HEALTHY, *, published_at: str | None = None, revision: str = "") -> Release:
-    """Return what is known of a release."""
+    """Make a release of this number, without files."""
     commit = f"{number:040x}"
     fingerprint = f"{number:012x}".ljust(64, "0")
     return Release(
@@ -40,7 +40,7 @@ def release(number: int, state: State = State.HEALTHY, *, published_at: str | No
 
 
 def install(root: Root, number: int, state: State = State.HEALTHY, **files: str) -> Release:
-    """Build a release and move it to the others."""
+    """Build a release, and move it to the others."""
     what = release(number, state)
 
     def write(directory: Path) -> None:
@@ -54,7 +54,7 @@ def install(root: Root, number: int, state: State = State.HEALTHY, **files: str)
 
 @contextmanager
 def watched(directory: Path) -> Iterator[Callable[[], list[tuple[str, str]]]]:
-    """Have the kernel note, by inotify(7), which names in a directory come and go: ``(what, name)``."""
+    """Record by inotify(7) which names in a directory appear and disappear: ``(what, name)``."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     assert libc.inotify_add_watch(descriptor, os.fsencode(directory), sum(_NAMES)) >= 0
@@ -109,12 +109,12 @@ def _image(place: Path) -> Path:
     return place.with_name(f"{place.name}.image")
 
 
-# ioctl(2) of ext4 and xfs, with its argument: from now on every access fails with EIO, as of a device that is gone.
+# ioctl(2) of ext4 and xfs, with its argument: every later access fails with EIO, as on a device that is gone.
 SHUT_DOWN = 0x8004587D, struct.pack("I", 2)
 
 
 def shut_down(place: Path) -> None:
-    """Let the device of an ext4 file system die."""
+    """Make every access to an ext4 file system fail, as on a dead device."""
     descriptor = os.open(place, os.O_RDONLY)
     try:
         fcntl.ioctl(descriptor, *SHUT_DOWN)
@@ -123,7 +123,7 @@ def shut_down(place: Path) -> None:
 
 
 def cut_power(place: Path) -> None:
-    """Have on an ext4 file system what a power cut leaves of it: what was not made durable is gone."""
+    """Simulate a power cut on an ext4 file system: data that was not durable is lost."""
     shut_down(place)
     subprocess.run(["umount", place], check=True)
     _mount(place)

@@ -1,4 +1,4 @@
-"""Runs, journaled one after the other as the agent does it."""
+"""Journal runs one after the other as the agent does."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NOON = "2024-01-01T12:00:00.000000Z"
 
 
 class Runs:
-    """Runs one after the other, journaled as the agent does it."""
+    """Journals runs one after the other as the agent does."""
 
     def __init__(self, journal: StateDatabase) -> None:
         self.journal = journal
         self.count = 0
 
     def begin(self, release: str, action: Action = Action.DEPLOY, stage: Stage = Stage.PREPARING) -> Record:
-        """Open a run and bring it to a stage; commits are made from the release's name."""
+        """Open a run, and bring it to a stage; its commits come from the release's name."""
         self.count += 1
         request = Request(f"d-{self.count}", action, revision=f"v{release}")
         self.journal.begin(request, NOON)

@@ -1,4 +1,4 @@
-"""A supervisord in which what the plugin works with fails on demand, and what has to be true of it all the same."""
+"""Make calls of the plugin fail on demand in a supervisord, and check what must stay true."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ CALLS: dict[str, tuple[Any, ...]] = (
     | {"getOutput": ("somebody",), "rehearse": ("000001-0", "web"), "getReleasesInUse": ("web",), "holdSocket": ("web",)}
     | {"getCandidates": ("web",)}
 )
-READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own
+READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own files
     "getSocket": ("web",),
     "getLastWords": ("web", 0.0),
     "endRehearsal": (),
     "letGoSocket": ("web",),
-    # They read the root, and some of them the configuration.
+    # These methods read the root, and some of them the configuration.
     "checkPrograms": ([],),
     "updatePrograms": (),
     "renewGroup": ("web",),
 }
-LONGEST_WAIT = 120.0  # seconds; what answers never waits for it
+LONGEST_WAIT = 120.0  # seconds; no answer ever waits for it
 
-# It lives in supervisord beside the plugin: what it is told of fails, for the plugin alone; or the n-th call of some methods is
-# the last that its caller sees, the run that holds the lock; or the next start of a service answers when it has ended again.
+# The saboteur is in supervisord beside the plugin. It makes named calls fail, only for the plugin. Or it kills the run that
+# holds the lock at the run's n-th call of some methods. Or it lets the next start of a service return after the service has ended.
 _SABOTEUR = """\
 import gc, importlib, json, os, signal, sys
 from supervisor import events
@@ -177,13 +177,13 @@ def assert_lives(host: Host) -> None:
 def _opened(host: Host) -> list[str]:
     found = []
     for entry in Path(f"/proc/{pid_of(host)}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since it was listed
+        with suppress(FileNotFoundError):  # it was closed after the listing
             found.append(str(entry.readlink()))
     return found
 
 
 def assert_well(host: Host) -> None:
-    """Supervisord lives, nothing of the journal is left open in it, and every method of the plugin answers."""
+    """Assert that supervisord is up, has no file of the journal open, and that every method of the plugin answers."""
     assert_lives(host)
     assert not [place for place in _opened(host) if "state.db" in place]
     eventually(lambda: host.rpc.supervisor.getProcessInfo("deploy")["pid"] == 0, "no run is left")
@@ -196,7 +196,7 @@ def assert_well(host: Host) -> None:
 
 
 def answer_of(call: Callable[..., Any], *arguments: object) -> Any:
-    """Return the answer, or the fault; anything else (an HTTP 500, XML that nobody can read, silence) is raised."""
+    """Return the answer or the fault; raises the error for anything else: an HTTP 500, unreadable XML, silence."""
     try:
         return call(*arguments)
     except xmlrpc.client.Fault as fault:
@@ -222,7 +222,7 @@ def fault_codes(answers: dict[str, Any]) -> dict[str, int | None]:
 
 @contextmanager
 def somebody_waits(host: Host, revision: str = "v1.0.0", hook: str = "after_publish") -> Iterator[Future[Any]]:
-    """Somebody waits for the end of a deployment, which is held; it goes on where this ends."""
+    """Hold a deployment while a client waits for its end; release it at the end of the context."""
     host.configure(f"[hooks]\n{hook} = [{{ run = '{host.gate('held')}' }}]", service="")
     for name in ("held.reached", "held.open"):
         (host.path / name).unlink(missing_ok=True)
@@ -237,7 +237,7 @@ def somebody_waits(host: Host, revision: str = "v1.0.0", hook: str = "after_publ
 
 @contextmanager
 def failing_calls(host: Host, *injected: str) -> Iterator[None]:
-    """The kernel refuses supervisord what it asks for."""
+    """Make the kernel refuse calls of supervisord."""
     with traced(pid_of(host), *injected):
         yield
 

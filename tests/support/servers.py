@@ -1,4 +1,4 @@
-"""Servers as services may be: well, slow, mute; and ports for them."""
+"""Run servers like services: healthy, slow or silent ones; and find ports for them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# Below the ports that the kernel gives to clients (ip_local_port_range), some for each worker.
+# Ports below those that the kernel gives to clients (ip_local_port_range); each worker has some of them.
 _FIRST, _EACH = 10_000, 1_000
 _next = itertools.count(os.getpid())
 
 
 def free_port() -> int:
-    """Return a port that is free now, and that neither another worker nor a client is given."""
+    """Return a port that is free now, and that neither another worker nor a client gets."""
     first = _FIRST + _EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
         port = first + next(_next) % _EACH
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @contextmanager
 def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str]]]:
-    """Serve HTTP; yields the address ``http://127.0.0.1:PORT`` and the paths that are asked for."""
+    """Serve HTTP; yields the address ``http://127.0.0.1:PORT`` and the requested paths."""
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str]]]:
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], None] | None = None) -> Iterator[str]:
-    """Accept connections, as ``127.0.0.1:PORT``, and let ``serve`` do with them what it wants; without it: nothing."""
+    """Accept connections at ``127.0.0.1:PORT``, and pass them to ``serve``, if there is one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         if serve:
             threading.Thread(target=_accept, args=(server, serve), daemon=True).start()
@@ -79,7 +79,7 @@ def _accept(server: socket.socket, serve: Callable[[socket.socket], None]) -> No
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """Yield an address at which nobody listens, and nobody else can."""
+    """Yield an address at which nobody listens, and nobody can listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"

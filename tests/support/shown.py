@@ -1,4 +1,4 @@
-"""An output that a page shows, beside what a command prints: the same lines in order, except for what differs in each run."""
+"""Compare the output on a page with the output of a command: the same lines in order, except for values that change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People with SSH keys, who sign tags."""
+"""Make people with SSH keys, who sign tags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Signer:
-    """Somebody with a key of their own."""
+    """A person with a key."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self.name = name
@@ -21,11 +21,11 @@ class Signer:
 
     @property
     def line(self) -> str:
-        """The line of an allowed_signers file that allows this one."""
+        """Return the line of an allowed_signers file that allows this signer."""
         return f"{self.name}@example.org {self.key.with_suffix('.pub').read_text()}"
 
     def sign(self, repo: Repository, tag: str, *options: str) -> str:
-        """Make a signed tag; return the tag object's id."""
+        """Make a signed tag; returns the tag object's id."""
         how = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={self.key}"]
         repo.git(*how, "tag", "--sign", "--message", f"release {tag}", *options, tag)
         return repo.git("rev-parse", f"refs/tags/{tag}")

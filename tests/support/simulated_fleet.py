@@ -1,4 +1,4 @@
-"""Thousands of simulated hosts behind one listening socket, each at an address of its own in 127.0.0.0/8."""
+"""Run thousands of simulated hosts behind one listening socket, each at an address of its own in 127.0.0.0/8."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _BACKLOG = 4096
-_LOOK = 0.01  # seconds between looks whether what a call waits for has ended
+_LOOK = 0.01  # seconds between looks for the end of the run that a call waits for
 _PATIENCE = 10.0
 _FIRST = 0x7F010001  # 127.1.0.1
 _WITH_RESET = struct.pack("ii", 1, 0)
@@ -29,14 +29,14 @@ class SimulatedFleet:
     """Hosts ``host-1`` to ``host-N``, served by a thread of this process."""
 
     def __init__(self, size: int, *, credentials: tuple[str, str] | None = None, **settings: Any) -> None:
-        """``settings`` are those of every host; a single one's may be set later."""
+        """``settings``: those of every host; a test may change those of one host later."""
         self.hosts = [SimulatedHost(f"host-{number + 1}", **settings) for number in range(size)]
         self.calls: Counter[str] = Counter()  # by method
         self._authorisation = b"Basic " + base64.b64encode(":".join(credentials).encode()) if credentials else b""
         self._by_address = {self.address(number): host for number, host in enumerate(self.hosts)}
         self._numbers = {host.name: number for number, host in enumerate(self.hosts)}
         self._socket = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
-        # Bound, so that nobody else gets it, and not listening: who connects is refused.
+        # It is bound, so that no other program gets it, and does not listen, so that connections are refused.
         self._closed = socket.socket()
         self._closed.bind(("0.0.0.0", 0))
         self._ready = threading.Event()
@@ -45,21 +45,21 @@ class SimulatedFleet:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the fleet."""
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End it."""
+        """End the fleet."""
         self.close()
 
     def start(self) -> Self:
-        """Answer from now on."""
+        """Start to answer."""
         self._thread.start()
         assert self._ready.wait(_PATIENCE), "the fleet does not begin to listen"
         return self
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop."""
         if self._loop and self._end:
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join(_PATIENCE)
@@ -72,7 +72,7 @@ class SimulatedFleet:
         return socket.inet_ntoa(struct.pack("!I", _FIRST + number))
 
     def url(self, host: SimulatedHost) -> str:
-        """Return where a host's RPC is."""
+        """Return the URL of a host's RPC."""
         listening = self._closed if host.manner is Manner.REFUSE else self._socket
         return f"http://{self.address(self._numbers[host.name])}:{listening.getsockname()[1]}"
 
@@ -93,12 +93,12 @@ class SimulatedFleet:
         return self._by_address.get(address)
 
     def lets_in(self, head: bytes) -> bool:
-        """Whether user and password are right."""
+        """Return whether the user and the password are right."""
         return not self._authorisation or b"\r\nAuthorization: " + self._authorisation + b"\r\n" in head + b"\r\n"
 
 
 class _Connection(asyncio.Protocol):
-    """One call: a connection each, as supervisord has it for HTTP/1.0."""
+    """One call on its own connection, as with supervisord's HTTP/1.0."""
 
     def __init__(self, fleet: SimulatedFleet) -> None:
         self._fleet = fleet

@@ -1,6 +1,6 @@
-"""What a host with the plugin answers, without a process, a repository or a disk.
+"""Simulate the answers of a host with the plugin, without a process, a repository or a disk.
 
-tests/contract holds it and a real host to the same promises: on that condition a fleet of these may stand for a real one.
+tests/contract checks that it keeps the same promises as a real host. So a fleet of these may replace a real one.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _MOST_HISTORY = 1000
 _CHECK_PHASES = ("resolve", "plan")
 _ROLLBACK_PHASES = ("plan", "publish", "restart", "health", "report", "prune")
 _PHASES = ("resolve", "plan", "build", "sync", "publish", "restart", "health", "report", "prune")
-_PHASE = 0.004  # seconds of a phase in which nothing waits
+_PHASE = 0.004  # seconds of a phase without a wait
 _SIZE, _FILES, _FREE = 12288, 3, 84_516_958_208.0
 
 
 def commit_of(revision: str) -> str:
-    """Return the commit that a revision names where nothing else is said."""
+    """Return the commit that a revision names by default."""
     return hashlib.sha1(revision.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -50,7 +50,7 @@ COMMITS = {revision: commit_of(revision) for revision in ("v1.0.0", "v1.1.0", "v
 
 
 class Manner(StrEnum):
-    """How a host answers a call."""
+    """A host's way to answer a call."""
 
     ANSWER = "as it should"
     MUTE = "accepts the connection and says nothing"
@@ -64,22 +64,22 @@ class Manner(StrEnum):
 
 @dataclass
 class Run:
-    """A run of the program ``deploy``: ``ending`` is what is told of it from the moment ``over`` on."""
+    """A run of the program ``deploy``; ``ending``: its record from the moment ``over`` on."""
 
     action: str
     trigger: str
     ending: Record
-    release: Release | None = None  # what it publishes
-    body: dict[str, Any] = field(default_factory=dict)  # besides, of a check
+    release: Release | None = None  # the release that it publishes
+    body: dict[str, Any] = field(default_factory=dict)  # the answer, for a check
     began: float = field(default_factory=time.monotonic)
     started_at: str = field(default_factory=timestamp)
     since: float = field(default_factory=time.time)
-    known: float = 0.0  # from this moment on it is in the journal,
-    published: float = 0.0  # from this one its release is live,
-    over: float = 0.0  # and from this one it has ended
+    known: float = 0.0  # the moment from which it is in the journal
+    published: float = 0.0  # the moment from which its release is live
+    over: float = 0.0  # the moment from which it has ended
 
     def so_far(self) -> Record:
-        """Return what is told of it while it runs."""
+        """Return the record of the run while it runs."""
         ending = self.ending
         phases = dict(list(ending.phases.items())[:6])
         return Record(
@@ -88,7 +88,7 @@ class Run:
 
 
 def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method answer or fault, as the plugin's do."""
+    """Make a method answer or fault like the plugin's methods."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -108,39 +108,39 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass
 class SimulatedHost:
-    """One host. Everything but ``name`` may be set at any time; durations in seconds."""
+    """One host. A test may set everything except ``name`` at any time; durations are in seconds."""
 
     name: str
-    live: str | None = "v1.0.0"  # what it runs at the start
+    live: str | None = "v1.0.0"  # the revision that it runs at the start
     app: str = "api"
     environment: str = "test"
-    commits: dict[str, str] = field(default_factory=lambda: COMMITS)  # what each revision is there, the newest last
+    commits: dict[str, str] = field(default_factory=lambda: COMMITS)  # the commit of each revision, the newest last
     manner: Manner = Manner.ANSWER
-    manners: dict[str, Manner] = field(default_factory=dict)  # that of a method, such as release.deploy
-    seconds: float = 0.0  # that a deployment takes
-    stage_seconds: float | None = None  # that staging takes; as long as a deployment if that is not said
+    manners: dict[str, Manner] = field(default_factory=dict)  # by method, such as release.deploy
+    seconds: float = 0.0  # of a deployment
+    stage_seconds: float | None = None  # of a stage; None: as for a deployment
     check_seconds: float = 0.0
-    start_up: float = 0.0  # until a run is in the history
-    fails: dict[str, str] = field(default_factory=dict)  # revisions that are not well: which action finds out, DEPLOY or ROLLBACK
-    health: str = "passing"  # as it was last found
-    health_after: str = "passing"  # and is found after a deployment
+    start_up: float = 0.0  # seconds until a run is in the history
+    fails: dict[str, str] = field(default_factory=dict)  # unhealthy revisions, with the action that finds out: DEPLOY or ROLLBACK
+    health: str = "passing"  # the last known health
+    health_after: str = "passing"  # the health after a deployment
     maintenance: bool = False
     frozen: dict[str, str] | None = None
-    waited_for: str = ""  # how long it was last asked to wait for a revision
+    waited_for: str = ""  # the last ``wait_for`` of a call
     agent_version: str = __version__
     instance: str = field(default_factory=lambda: os.urandom(16).hex())  # of its supervisord
 
     @property
     def switched(self) -> list[float]:
-        """When each of its deployments went live, by time.monotonic()."""
+        """The times of publications, by time.monotonic()."""
         return [run.published for run in self._history if run.action == DEPLOY and run.release]
 
     def __post_init__(self) -> None:
-        """Let it run what it runs."""
+        """Make the live release at the start."""
         self.lock = threading.RLock()
         self._health_at: str | None = None
         self._releases: dict[str, Release] = {}
-        self._line: list[str] = []  # along which one goes back: what is live last
+        self._line: list[str] = []  # the line of rollbacks; the live release is the last one
         self._current: Release | None = None
         self._history: list[Run] = []
         self._answers: dict[str, dict[str, Any]] = {}
@@ -158,36 +158,36 @@ class SimulatedHost:
         self._line.append(self._current.name)
         self._health_at = timestamp()
 
-    # What tests ask
+    # Used by tests
 
     @property
     def revision(self) -> str | None:
-        """What is live."""
+        """Return the live revision."""
         with self.lock:
             current = self._published()
             return current.revision if current else None
 
     @property
     def triggers(self) -> list[str]:
-        """What fired each run that is in the history, oldest first."""
+        """Return the trigger of each run in the history, oldest first."""
         with self.lock:
             return [run.trigger for run in self._history]
 
     def runs(self, revision: str) -> None:
-        """Let it have run another revision from the beginning."""
+        """Start again with another live revision."""
         self.live = revision
         self.__post_init__()
 
     def let_go(self) -> None:
-        """Let what runs end now."""
+        """End the current run now."""
         with self.lock:
             if self._running:
                 self._running.known = self._running.published = self._running.over = time.monotonic()
 
-    # What is asked over RPC
+    # Methods of the RPC
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        """Answer a call, or return the Run that it waits for; raises Fault."""
+        """Return the answer of a call, or the Run that the call waits for; raises Fault."""
         namespace, _, name = method.partition(".")
         if namespace != "release" or name not in _METHODS:
             raise Fault(Faults.UNKNOWN_METHOD, "UNKNOWN_METHOD")
@@ -218,7 +218,7 @@ class SimulatedHost:
 
     @_answering
     def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc", by: str = "") -> Any:
-        """Go back."""
+        """Roll back."""
         named = check_revision(str(release)) if release else ""
         return self._begun(lambda record: self._rollback(named, record, trigger), "", by, wait=wait)
 
@@ -226,7 +226,7 @@ class SimulatedHost:
     def check(
         self, revision: str = "", wait: bool = False, force: bool = False, despite_freeze: bool = False, wait_for: str = ""
     ) -> Any:
-        """Say what a deployment would do."""
+        """Return what a deployment would do."""
         assert not force, "nobody builds here"
         assert despite_freeze or not self.frozen, "preflight sees a freeze"
         self.waited_for = wait_for
@@ -235,7 +235,7 @@ class SimulatedHost:
 
     @_answering
     def getStatus(self) -> dict[str, Any]:
-        """Tell what is live."""
+        """Return the status."""
         running, current = self._settled(), self._published()
         locked = running is not None and time.monotonic() >= running.known
         phase = "health" if running and running.action != CHECK else None
@@ -262,12 +262,12 @@ class SimulatedHost:
 
     @_answering
     def getDeployment(self, id: str) -> dict[str, Any]:
-        """Tell of one run."""
+        """Return the record of one run."""
         return self.record(id)
 
     @_answering
     def getHistory(self, limit: int = 20) -> list[dict[str, Any]]:
-        """Tell what was done."""
+        """Return the history."""
         self._settled()
         if not isinstance(limit, int):
             raise Fault(Faults.INCORRECT_PARAMETERS, "INCORRECT_PARAMETERS: limit has to be a number")
@@ -275,7 +275,7 @@ class SimulatedHost:
         return [self._entry(run) for run in reversed([run for run in self._history if now >= run.known][-most:] if most else [])]
 
     def record(self, identity: str) -> dict[str, Any]:
-        """Return what getDeployment answers."""
+        """Return the answer of getDeployment."""
         with self.lock:
             running = self._settled()
             if running and running.ending.id == identity and (running.action == CHECK or time.monotonic() < running.known):
@@ -289,7 +289,7 @@ class SimulatedHost:
             raise NoTarget(Code.RELEASE_UNKNOWN, message, hint="release.getHistory lists them")
 
     def is_over(self, run: Run) -> bool:
-        """Whether it has ended."""
+        """Return whether the run has ended."""
         with self.lock:
             return self._settled() is not run
 
@@ -370,7 +370,7 @@ class SimulatedHost:
             "live": bool(live and live.name == release.name),
             "needed_bytes": needed[0],
             "files": needed[1],
-            "free_bytes": _FREE,  # a double, as all that XML-RPC has no integer for
+            "free_bytes": _FREE,  # a double, because XML-RPC has no integers of this size
             "may_go": [],
             "services": [],
             "changes": {_REPOSITORY: {"count": 1, "back": 0, "subjects": [release.revision]}} if other else {},
@@ -378,7 +378,7 @@ class SimulatedHost:
         return self._timed(Run(CHECK, "rpc", record, body=body), self.check_seconds)
 
     def _planned(self, revision: str, record: Record) -> tuple[Release, bool]:
-        """Return the release, and whether it already exists; raises Refused."""
+        """Return the release of a request, and whether it already exists; raises Refused."""
         named = revision or list(self.commits)[-1]
         commit = named if named in self.commits.values() else self.commits.get(named)
         if commit is None:
@@ -418,7 +418,7 @@ class SimulatedHost:
         return found
 
     def _decide(self, action: str, record: Record, release: Release) -> None:
-        """Say how it will have ended."""
+        """Decide the end of a run."""
         if self.fails.get(release.revision) != action:
             record.outcome = Outcome.UNCHANGED if record.release == record.previous else Outcome.DEPLOYED
             return
@@ -442,10 +442,10 @@ class SimulatedHost:
         record.phases = dict.fromkeys(phases, _PHASE)
         return Run(action, trigger, record, release)
 
-    # What is live
+    # The live release
 
     def _settled(self) -> Run | None:
-        """Return what runs; what has ended since anybody looked is noted first."""
+        """Return the current run, after ended runs were noted."""
         run = self._running
         if run is None or time.monotonic() < run.over:
             return run

@@ -1,4 +1,4 @@
-"""Rollouts by the real command over simulated hosts, in the words that :class:`support.fleet.Fleet` has for real ones."""
+"""Run rollouts by the real command over simulated hosts, with the same methods as :class:`support.fleet.Fleet`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REVISIONS = ("v0.9.0", "v1.0.0", "v1.1.0")
 
 
 class SimulatedRollouts(Desk):
-    """Hosts ``host-1`` to ``host-N``; every one runs v1.0.0, and knows v1.1.0."""
+    """Hosts ``host-1`` to ``host-N``; each runs v1.0.0, and knows v1.1.0."""
 
     def __init__(
         self, path: Path, size: int = 5, *, credentials: tuple[str, str] | None = None, consul: dict[str, str] | None = None
@@ -36,11 +36,11 @@ class SimulatedRollouts(Desk):
         self.write_fleet()
 
     def write_fleet(self) -> None:
-        """Write the fleet.toml, again where a host has moved."""
+        """Write the fleet.toml; again after a host has moved."""
         self.file.write_text(self._fleet.toml(user=self.user, password_file=str(self.password_file) if self.user else ""))
 
     def become_system(self) -> None:
-        """Let the five hosts be of three applications, and fleet.toml say so: web requires api, and that requires db."""
+        """Give the five hosts to three applications in fleet.toml: web requires api, and api requires db."""
         text = self.file.read_text()
         for host, app in zip(self.hosts, ("web", "web", "api", "api", "db"), strict=True):
             host.app = app
@@ -50,7 +50,7 @@ class SimulatedRollouts(Desk):
         self.file.write_text(text + '[service.web]\nrequires = ["api"]\n[service.api]\nrequires = ["db"]\n')
 
     def urls(self) -> list[str]:
-        """Return where each host's RPC is."""
+        """Return the URL of each host's RPC."""
         return [self._fleet.url(host) for host in self.hosts]
 
     def address(self, host: SimulatedHost) -> str:
@@ -58,7 +58,7 @@ class SimulatedRollouts(Desk):
         return self._fleet.address(self.hosts.index(host))
 
     def register(self) -> str:
-        """Let each host register in Consul, as its agent does; returns the service's name, which is no other test's."""
+        """Register each host in Consul, as its agent does; returns the service's name, which no other test uses."""
         service = f"api-{uuid.uuid4().hex[:8]}"
         for host in self.hosts:
             app = f'[app]\nname = "{service}"\nenvironment = "test"\nroot = "/srv"\nrpc_url = "{self._fleet.url(host)}"\n'
@@ -70,23 +70,23 @@ class SimulatedRollouts(Desk):
     # The hosts
 
     def live(self) -> list[str | None]:
-        """Return what each host runs."""
+        """Return the live revision of each host."""
         return [host.revision for host in self.hosts]
 
     def fired(self, number: int) -> list[str]:
-        """Return the triggers of what one host did, oldest first."""
+        """Return the triggers of one host's runs, oldest first."""
         return self.hosts[number].triggers
 
     def refuse(self, number: int, revision: str = "v1.1.0") -> None:
-        """Let one host find a revision wanting, once it runs it: it rolls back automatically."""
+        """Make a revision unhealthy on one host after its publication: the host rolls back automatically."""
         self.hosts[number].fails = {revision: DEPLOY}
 
     def hold(self, number: int) -> None:
-        """Keep what one host begins from ending."""
+        """Hold the runs of one host before their end."""
         self.hosts[number].seconds = math.inf
 
     def held(self, number: int, trigger: str = "") -> None:
-        """Wait until one host has begun something, or what a trigger fired."""
+        """Wait until one host has started a run, or the run of a trigger."""
 
         def begun() -> bool:
             fired = self.fired(number)
@@ -95,12 +95,12 @@ class SimulatedRollouts(Desk):
         eventually(begun, f"host-{number + 1} has begun")
 
     def is_busy(self, number: int) -> bool:
-        """Whether one host has something running."""
+        """Return whether one host has a current run."""
         status: dict[str, Any] = self.hosts[number].getStatus()
         return "deployment" in status
 
     def let_go(self, number: int) -> None:
-        """Let it end, and what comes."""
+        """Let the held run end, and later ones."""
         self.hosts[number].seconds = 0.0
         self.hosts[number].let_go()
 

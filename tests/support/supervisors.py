@@ -1,4 +1,4 @@
-"""A supervisor that only answers: what it knows of its programs is what a test says."""
+"""Run a supervisor that only answers calls, with the programs that a test gives it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONE_SHOT = {"autostart": False, "startsecs": 0, "startretries": 0, "exitcodes": 
 
 
 def program(name: str, **settings: Any) -> dict[str, Any]:
-    """Return what supervisor says of the configuration of a program; ``user``: a user id."""
+    """Return supervisor's answer about the configuration of a program; ``user``: a user id."""
     service = {
         "autostart": False,
         "startsecs": 1,
@@ -30,13 +30,13 @@ def program(name: str, **settings: Any) -> dict[str, Any]:
 
 
 def own(verb: str, **settings: Any) -> dict[str, Any]:
-    """Return the agent's own program of a verb, as supervisor.d has it."""
+    """Return the agent's own program of a verb, as in supervisor.d."""
     shape = {"autostart": True, "startsecs": 1} if verb == "monitor" else {**ONE_SHOT, "autostart": verb == "boot"}
     return program(verb, command=f"release-agent {verb}", **{**shape, **settings})
 
 
 def process(name: str, state: str = "RUNNING", **more: Any) -> dict[str, Any]:
-    """Return what supervisor says of a process; ``start`` is 0 if it was never started."""
+    """Return supervisor's answer about a process; ``start``: 0 if it was never started."""
     told = {"pid": 0, "spawnerr": "", "description": "", "start": 1, "stop": 0}
     return {"group": name, "name": name, "statename": state, **told, **more}
 
@@ -45,7 +45,7 @@ def process(name: str, state: str = "RUNNING", **more: Any) -> dict[str, Any]:
 def supervising(
     programs: Sequence[Mapping[str, Any]], processes: Sequence[Mapping[str, Any]] = (), *, pid: int | None = None
 ) -> Iterator[str]:
-    """Answer as a supervisor with these programs; yields its URL. ``pid``: its process id, this test's unless it is given."""
+    """Answer as a supervisor with these programs; yields its URL. ``pid``: its process id (default: this test's)."""
     answers: dict[str, Any] = {
         "getState": {"statename": "RUNNING"},
         "getPID": os.getpid() if pid is None else pid,
@@ -62,7 +62,7 @@ def supervising(
 
 @contextmanager
 def started_as(place: Path, *words: str | Path, cwd: str | Path = "/") -> Iterator[int]:
-    """Run ``PLACE/bin/supervisord`` with these words, a script that does nothing; yields its process id."""
+    """Run the script ``PLACE/bin/supervisord``, which does nothing, with these arguments; yields its process id."""
     script = place / "bin/supervisord"
     script.parent.mkdir(exist_ok=True)
     script.write_text("#!/bin/sh\necho ready\nread nothing\n")

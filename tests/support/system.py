@@ -1,4 +1,4 @@
-"""examples/system, run with a real engine: two APIs, a web front, a worker, a mirror, and a Consul of three."""
+"""Run examples/system with a real engine: two APIs, a web front, a worker, a mirror, and a Consul of three."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOLD = f"\n[hooks]\nbefore_publish = [{{ run = '{_HELD}' }}]\n"
 
 
 class System(Desk):
-    """The example in a directory of its own; whoever runs rollouts sits on the machine of the engine."""
+    """The example in a directory of its own; the operator of rollouts works on the machine of the engine."""
 
     def __init__(self, path: Path) -> None:
         self.place = path / "system"
@@ -41,7 +41,7 @@ class System(Desk):
         compose(self.place, _PROJECT, *arguments, environment={"CONSUL_IMAGE": CONSUL})
 
     def replace(self, name: str) -> None:
-        """Put a new container in the place of one, with an empty volume."""
+        """Replace a container by a new one with an empty volume."""
         self.container(name).do("rm", "--force", "--volumes")
         run(engine(), "volume", "rm", f"{_PROJECT}_{name}")
         self.compose("up", "--detach", name)
@@ -53,7 +53,7 @@ class System(Desk):
         return Container(run(engine(), "ps", "--all", "--quiet", *filters).stdout.split()[0])
 
     def start_command(self, *arguments: str, revision: str) -> list[str]:
-        """Return the command line that starts a rollout by maestro.yaml, all hosts of an application at once."""
+        """Return the command line that starts a rollout by maestro.yaml, to all hosts of an application at once."""
         fast = [] if "--waves" in arguments else ["--waves", "100%"]
         inventory = ["--maestro", str(self.place / "maestro.yaml"), *self.access]
         return self.command("start", revision, *inventory, "--bake", "0", *fast, *arguments)
@@ -61,7 +61,7 @@ class System(Desk):
     # Versions
 
     def tag(self, **changes: dict[str, str]) -> str:
-        """Commit the sources under a new tag of all repositories; ``changes``: by repository and file, for this tag alone."""
+        """Commit the sources under a new tag of all repositories; ``changes``: by repository and file, only for this tag."""
         tag = f"v1.{len(self.tags)}.0"
         self.tags.append(tag)
         before = {}
@@ -93,49 +93,49 @@ class System(Desk):
             box.until(f"{tag} is mirrored", lambda: box.execute(*command, check=False).returncode == 0)  # noqa: B023
 
     def new(self, **changes: dict[str, str]) -> str:
-        """Tag a version as tag() does, and wait until the components can read it."""
+        """Tag a version like tag(), and wait until the components can read it."""
         tag = self.tag(**changes)
         self.mirrored(tag)
         return tag
 
     def source(self, repository: str, name: str) -> str:
-        """Return a file as it is in the example."""
+        """Return the text of a file of the example."""
         return (self.place / "source" / repository / name).read_text()
 
     def held_version(self) -> str:
-        """Tag a version whose APIs wait before they publish it, as long as hold() says."""
+        """Tag a version whose APIs wait before they publish it while hold() is in effect."""
         return self.new(api={"release.toml": self.source("api", "release.toml") + _HOLD})
 
     def hold(self, name: str) -> None:
-        """Let an API wait before it publishes."""
+        """Make an API wait before it publishes."""
         self.container(name).execute("sh", "-c", "cd /srv/app/shared && rm -f held && touch hold")
 
     def held(self, name: str) -> None:
-        """Wait until it does."""
+        """Wait until the API waits."""
         box = self.container(name)
         box.until(f"{name} is held", lambda: box.execute("test", "-e", "/srv/app/shared/held", check=False).returncode == 0)
 
     def let_go(self, name: str) -> None:
-        """Let it go on."""
+        """Let the API continue."""
         self.container(name).execute("rm", "-f", "/srv/app/shared/hold")
 
-    # What is seen from outside
+    # Looks from outside
 
     def live(self) -> dict[str, str | None]:
-        """Return which revision is live on each component, by its own word, that of those that are not well in brackets."""
+        """Return the live revision of each component from its own status; brackets mark those that are not healthy."""
         found = {name: self.container(name).live() for name in COMPONENTS}
         return {name: revision if health == "passing" else f"({revision})" for name, (revision, health) in found.items()}
 
     def front(self) -> tuple[str, str]:
-        """Return which version of the web front answers, and which version of the API through it."""
+        """Return the version of the web front, and the version of the API behind it, from an answer."""
         return ask(FRONT, "version"), json.loads(ask(FRONT, "api/hello"))["version"]
 
     def follows(self, app: str) -> str:
-        """Return which revision a fleet follows, by Consul."""
+        """Return the revision that a fleet follows, from Consul."""
         return str(json.loads(self._consul(f"kv/release-agent/production/{app}/rollout/completed?raw"))["revision"])
 
     def leader(self) -> str:
-        """Return which of Consul's servers leads; empty: none."""
+        """Return the leader of Consul's servers; empty if there is none."""
         try:
             address = json.loads(self._consul("status/leader"))
             return {f"10.77.77.1{number}": f"consul-{number}" for number in (1, 2, 3)}.get(address.partition(":")[0], "")
@@ -143,7 +143,7 @@ class System(Desk):
             return ""
 
     def well(self, app: str) -> set[str]:
-        """Return the addresses that Consul names for an application."""
+        """Return the addresses that Consul has for an application."""
         found: list[dict[str, Any]] = json.loads(self._consul(f"health/service/{app}?passing"))
         return {entry["Service"]["Address"] for entry in found}
 
@@ -153,5 +153,5 @@ class System(Desk):
         return body.decode()
 
     def close(self) -> None:
-        """Remove all of it."""
+        """Remove all containers and files."""
         self.compose("down", "--volumes", "--timeout", "1")

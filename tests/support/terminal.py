@@ -1,4 +1,4 @@
-"""A real terminal with a scene on it, and a screen that is drawn as it is written to."""
+"""Run a scene on a real terminal, and draw its output on a screen."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 COLUMNS, LINES = 80, 24
 _PATIENCE = 60  # seconds
-_SIZE = ("COLUMNS", "LINES")  # whoever runs the tests may have exported that of another terminal
+_SIZE = ("COLUMNS", "LINES")  # the environment may have the size of another terminal
 _PART = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|(.)", re.DOTALL)
 
 
 class Screen:
-    """A terminal as far as a table needs one: lines, a cursor that goes up to the first that is seen, and erasing."""
+    """The parts of a terminal that a table needs: lines, a cursor that moves up to the first visible line, and erasing."""
 
     def __init__(self, columns: int, lines: int) -> None:
-        """Empty."""
+        """Make an empty screen."""
         self.columns, self.height = columns, lines
         self.lines, self.row, self.column = [""], 0, 0
         self.has_cursor, self.pending, self.raw = True, "", ""
 
     def feed(self, data: bytes) -> None:
-        """Draw what was written."""
+        """Draw output."""
         written = data.decode(errors="surrogateescape").encode(errors="surrogateescape").decode(errors="replace")
         self.raw += written
         written = self.pending + written
@@ -73,7 +73,7 @@ class Screen:
 
 
 class Terminal:
-    """A real one, with a scene on it and a screen that is drawn as it is written to."""
+    """A real terminal with a scene, and a screen that shows the scene's output."""
 
     def __init__(
         self, scene: str = "", *, command: Sequence[str] = (), columns: int = COLUMNS, lines: int = LINES, **environment: str
@@ -106,14 +106,14 @@ class Terminal:
                     self._drawn.notify_all()
 
     def see(self, *what: str) -> list[str]:
-        """Return the lines of the screen once all of this is on it."""
+        """Wait until the screen has all these words; returns its lines."""
         with self._drawn:
             seen = self._drawn.wait_for(lambda: all(one in "\n".join(self.screen.lines) for one in what), _PATIENCE)
             assert seen, "\n".join(self.screen.lines)
             return [line.rstrip() for line in self.screen.lines]
 
     def resize(self, columns: int, lines: int) -> None:
-        """Make it so large, and empty."""
+        """Set the size of the terminal, and clear it."""
         with self._drawn:
             self.screen = Screen(columns, lines)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -123,22 +123,22 @@ class Terminal:
         os.write(self._master, what.encode())
 
     def go(self) -> None:
-        """Let the scene go on."""
+        """Let the scene continue."""
         os.write(self._control, b".")
 
     def reply(self) -> str:
-        """Return what the scene tells the test."""
+        """Return the scene's message to the test."""
         assert select.select([self._reply], [], [], _PATIENCE)[0], "\n".join(self.screen.lines)
         return os.read(self._reply, 1000).decode().strip()
 
     def close(self) -> list[str]:
-        """Return the lines of the screen at the end of the scene, to the last that is not empty."""
+        """Wait for the end of the scene; returns the lines of the screen without the empty ones at the end."""
         self.process.wait(_PATIENCE)
         self._thread.join(_PATIENCE)
         return [line.rstrip() for line in "\n".join(self.screen.lines).rstrip().split("\n")]
 
     def abandon(self) -> None:
-        """Leave nothing, however the test went."""
+        """End the scene, however the test ended."""
         self._abandoned.set()
         self.process.kill()
         self.process.wait()

@@ -1,4 +1,4 @@
-"""Scenes: what goes on on a terminal, in a process of its own. They go on when the test says so."""
+"""Play scenes on a terminal, in a process of their own. The test decides when a scene continues."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from support.rollouts import a_wave
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CONTROL, REPLY = 3, 4  # descriptors: what the test writes to and reads from
+CONTROL, REPLY = 3, 4  # descriptors that the test writes to and reads from
 _WRITE = ("1", "64")  # on x86-64 and on arm64
 
 
 def started(table: Table, host: Host) -> None:
-    """Begin one host, and let it say its deployment."""
+    """Start one host, and report its deployment."""
     host.stage = HostStage.STARTING
     table.tell("host.started", host)
     host.stage, host.deployment = HostStage.DEPLOYING, f"d-{host.name}"
@@ -40,7 +40,7 @@ def finished(table: Table, host: Host, stage: HostStage = HostStage.DONE, code: 
 
 
 def play() -> None:
-    """Play the one that is named, with the terminal as its own."""
+    """Play the named scene, with the terminal as its controlling one."""
     os.setsid()
     with contextlib.suppress(OSError):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -53,7 +53,7 @@ def wait() -> None:
 
 
 def reply(what: object) -> None:
-    """Tell the test."""
+    """Send a message to the test."""
     os.write(REPLY, f"{what}\n".encode())
 
 
@@ -122,7 +122,7 @@ def scene_exception() -> None:
 
 
 class Counted(dict[str, Host]):
-    """Counts how often it was gone through."""
+    """A mapping that counts its iterations."""
 
     times = 0
 
@@ -152,7 +152,7 @@ def scene_ten_thousand() -> None:
 
 
 def _is_held_up() -> bool:
-    """Whether a thread of this process is inside write(2) to its terminal (see proc(5) on syscall)."""
+    """Return whether a thread of this process is inside write(2) to its terminal (see proc(5) on syscall)."""
     calls = [(task / "syscall").read_text().split() for task in Path("/proc/self/task").iterdir()]
     return any(call[0] in _WRITE and call[1] == "0x1" for call in calls)
 
@@ -173,7 +173,7 @@ def scene_standstill() -> None:
 
 
 def ask(before: Callable[[asyncio.Event], None] = lambda _: None, *, done: int = 1) -> None:
-    """Ask after one host of three, or more, and go on with the second."""
+    """Ask a question after one host of three, or more; then continue with the second."""
 
     async def run() -> None:
         rollout, table, approved = a_wave(3), Table(), asyncio.Event()

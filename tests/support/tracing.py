@@ -1,4 +1,4 @@
-"""What the kernel does to a process that a test wants it to: strace(1) injects it."""
+"""Inject signals and failures into the calls of a process, by strace(1)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from support.waiting import eventually, is_frozen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_LONGEST = 60  # seconds until strace has let go
+_LONGEST = 60  # seconds until strace has detached
 
 
 @contextmanager
 def traced(pid: int, *injected: str) -> Iterator[None]:
-    """Trace a process; ``injected`` are strace's arguments that say what happens to it."""
+    """Trace a process; ``injected``: strace's arguments for the injection."""
     command = ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), *injected]
     tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     status = Path(f"/proc/{pid}/status")
@@ -35,7 +35,7 @@ def traced(pid: int, *injected: str) -> Iterator[None]:
 def killed_at(
     call: str, number: int, command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int]
 ) -> int:
-    """Run a program that gets signal 9 at its ``number``-th call of a kind; returns how it ended, -9 or its exit code."""
+    """Run a program that gets signal 9 at its ``number``-th call of a kind; returns -9 or its exit code."""
     program = warm.start(command, environment, descriptors, stopped=True)
     try:
         eventually(lambda: is_frozen(program.pid), "it stands still")

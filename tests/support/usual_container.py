@@ -1,6 +1,6 @@
-"""A container with the usual places and users, in namespaces of its own: supervisord is its first process.
+"""Run a container with the usual directories and users, in namespaces of its own: supervisord is its first process.
 
-What is pasted there works as it is written; only ports and the place of the repositories are others.
+Commands of the documentation work in it as they are written; only ports and the directory of the repositories differ.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 EXAMPLES = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/repository"))
 NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 _INSTALLED = Path(release_agent.__file__).parent.parent
-# The numbers of the image.
+# The user and group ids of the image.
 _USERS = {"release": 900, "app": 901}
-# What lies in /home stays there: it may be this project.
+# /home keeps its contents, because this project may be there.
 _START = """
 for home in /home/*; do
     [ ! -d "$home" ] || [ -e "$0$home" ] || { mkdir "$0$home"; mount --rbind "$home" "$0$home"; }
@@ -41,10 +41,10 @@ exec supervisord -c /etc/supervisord.conf
 
 
 class UsualContainer:
-    """Namespaces with the places and users of docs/install.md, and an example's files."""
+    """Namespaces with the directories and users of docs/install.md, and an example's files."""
 
     def __init__(self, place: Path, example: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start it; ``environment``: that of the container."""
+        """Start the container; ``environment``: its variables."""
         self.place = place
         self.port = free_port()
         self.root = place / "srv/app"
@@ -109,7 +109,7 @@ class UsualContainer:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def paste(self, title: str) -> Ran:
-        """Run what stands under a heading of the example's page; it must print what the page shows."""
+        """Run the commands of a section of the example's page; they must print the output that the page shows."""
         section = self._page.section(title)
         (commands,), (shown,) = section.examples("sh"), section.examples("text")
         ran = self.run(self._placed(commands))
@@ -130,7 +130,7 @@ class UsualContainer:
         return (self.root / "current").readlink().name
 
     def processes(self) -> str:
-        """Return the pids of all programs, as supervisor has them."""
+        """Return the pids of all programs from supervisor."""
         return self.run("supervisorctl status | awk '$3 == \"pid\" { print $1, $4 }'").out
 
     def _first(self) -> int:
@@ -139,7 +139,7 @@ class UsualContainer:
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     def close(self) -> None:
-        """End everything in it."""
-        # The kernel ends all others with it, and only then it has ended itself.
+        """End everything in the container."""
+        # When the first process ends, the kernel ends all others first.
         os.kill(self._first(), signal.SIGKILL)
         self._container.wait()

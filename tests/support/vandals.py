@@ -1,4 +1,4 @@
-"""What programs and hooks do to the files of a release, by chance."""
+"""Damage the files of a release at random, as programs and hooks may."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USERS = (0, 65534)
 
 
 class Vandal:
-    """Damages a directory; what it does is drawn by ``chance``. ``elsewhere``: a place outside the directory, on its disk."""
+    """Damages a directory at random, by ``chance``. ``elsewhere``: a path outside the directory, on the same disk."""
 
     def __init__(self, directory: Path, elsewhere: Path, chance: Random) -> None:
         self.directory = directory
@@ -28,7 +28,7 @@ class Vandal:
         self.turn = 0
 
     def rage(self, acts: int) -> str:
-        """Do a number of things; returns what was done."""
+        """Do some random damage; returns a list of it."""
         return "\n".join(self._act() for _ in range(acts))
 
     def _act(self) -> str:

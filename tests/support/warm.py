@@ -1,6 +1,6 @@
-"""The installed programs, started without importing everything anew: a process that has done so forks for each start.
+"""Start the installed programs without their imports: a process that has imported everything forks for each start.
 
-Most of what a command costs is Python's imports, and the tests start thousands. What is run is the program's own entry
+Python's imports are most of the cost of a command, and the tests start thousands. The fork runs the program's own entry
 point in a process of its own, with its own arguments, environment, user and signals.
 """
 
@@ -36,15 +36,15 @@ ENTRIES = {
     "supervisorctl": "supervisor.supervisorctl:main",
     "scene": "support.terminal_scenes:play",
 }
-# What the programs import besides the agent, at their start or later.
+# Modules that the programs import besides the agent, at their start or later.
 _IMPORTED = ("structlog", "git", "requests", "consul", "rich.live", "supervisor.supervisord", "supervisor.supervisorctl")
 _LONGEST, _MOST = 1 << 20, 8  # bytes and descriptors of a request
-_HIGH = 500  # above every descriptor of what forks
-_STARTED = "started"  # file with the agents that a supervisord has started
+_HIGH = 500  # above every descriptor of the server
+_STARTED = "started"  # file that lists the agents that a supervisord has started
 
 
 class Program:
-    """A program that was started, as subprocess.Popen has it."""
+    """A started program, with the methods of subprocess.Popen."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -53,7 +53,7 @@ class Program:
         self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return its exit code, negative for a signal; raises subprocess.TimeoutExpired."""
+        """Return the exit code, negative for a signal; raises subprocess.TimeoutExpired."""
         if self.returncode is None:
             if not select.select([self._connection], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
@@ -63,7 +63,7 @@ class Program:
         return self.returncode
 
     def poll(self) -> int | None:
-        """Return its exit code, if it has ended."""
+        """Return the exit code if the program has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.wait(0)
         return None
@@ -74,14 +74,14 @@ class Program:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Send it KILL."""
+        """Send KILL."""
         self.send_signal(signal.SIGKILL)
 
 
 def start(
     command: Sequence[object], environment: Mapping[str, str], descriptors: Sequence[int], *, stopped: bool = False
 ) -> Program:
-    """Start one of the programs; ``descriptors`` are its own from 0 on. ``stopped``: it waits for SIGCONT first."""
+    """Start one of the programs; ``descriptors``: its own from 0 on. ``stopped``: it first waits for SIGCONT."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(_server())
     words = [str(word) for word in command]
@@ -92,7 +92,7 @@ def start(
 
 
 def run(command: Sequence[object], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
-    """Run one of the programs to its end, with no input; returns its exit code and what it printed."""
+    """Run one of the programs to its end, without input; returns its exit code and its output."""
     with Path(os.devnull).open() as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code = start(command, environment, [nothing.fileno(), out.fileno(), err.fileno()]).wait(timeout)
         printed = []
@@ -104,7 +104,7 @@ def run(command: Sequence[object], environment: Mapping[str, str], timeout: floa
 
 @cache
 def _server() -> str:
-    """Start what forks, and return where it listens; it ends with this process."""
+    """Start the server that forks; returns its address. The server ends with this process."""
     place = Path(tempfile.mkdtemp(prefix="ra-warm-"))
     environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
     command = [BIN / "python", "-P", "-c", "import sys; from support.warm import serve; serve(sys.argv[1])", place / "socket"]
@@ -116,7 +116,7 @@ def _server() -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let it go; what it has started and nobody has ended goes on."""
+    """End the server; running programs continue."""
     assert process.stdin
     process.stdin.close()
     process.wait()
@@ -126,11 +126,11 @@ def serve(place: str) -> None:
     """Fork a program for each connection, until the input ends."""
     for module in (*_of_the_agent(), "support.terminal_scenes", *_IMPORTED):
         importlib.import_module(module)
-    # They belong to these tests, not to what is run.
+    # These variables belong to the tests, not to the programs.
     sys.path[:] = [path for path in sys.path if path != os.environ["PYTHONPATH"]]
     gc.collect()
     gc.freeze()
-    running: dict[int, tuple[int, socket.socket]] = {}  # by pidfd: a program, and who waits for its end
+    running: dict[int, tuple[int, socket.socket]] = {}  # by pidfd: the pid of a program, and the client that waits for its end
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(place)
         listening.listen(64)
@@ -152,7 +152,7 @@ def serve(place: str) -> None:
 
 
 def _of_the_agent() -> Iterator[str]:
-    """Name the agent's modules, but for the plugin: that is supervisord's to find."""
+    """Name the agent's modules, except the plugin, which supervisord imports itself."""
     package = importlib.import_module("release_agent")
     for module in pkgutil.walk_packages(package.__path__, "release_agent."):
         if not module.name.startswith(("release_agent.plugin", "release_agent.__main__")):
@@ -160,7 +160,7 @@ def _of_the_agent() -> Iterator[str]:
 
 
 def _fork(connection: socket.socket) -> int:
-    """Start the program that is asked for, and say its id."""
+    """Start the requested program, and send its pid."""
     text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _MOST)
     while not text.endswith(b"\n"):
         text += connection.recv(_LONGEST)
@@ -174,15 +174,15 @@ def _fork(connection: socket.socket) -> int:
 
 
 def _tell_end(pid: int, connection: socket.socket) -> None:
-    """Say how a program ended."""
+    """Send the exit code of a program."""
     _, status = os.waitpid(pid, 0)
-    with connection, contextlib.suppress(OSError):  # nobody waits any more
+    with connection, contextlib.suppress(OSError):  # the client no longer waits
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def _become(request: dict[str, object], *descriptors: int) -> NoReturn:
-    """Be the program."""
-    # First out of the way of those that they become.
+    """Become the program."""
+    # Move the descriptors away first, so that none overwrites another.
     moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _HIGH) for descriptor in descriptors]
     os.closerange(3, _HIGH)
     for number, descriptor in enumerate(moved):
@@ -229,7 +229,7 @@ def _call(program: str, environ: Mapping[str, str]) -> int:
 
 
 def _fork_what_it_starts() -> None:
-    """Let supervisord's child be the agent instead of executing it: what it imports is here already."""
+    """Let supervisord's child become the agent without execve(2), because its modules are already imported."""
     execute = os.execve
 
     def become(file: str, argv: list[str], environ: dict[str, str]) -> NoReturn:
@@ -250,13 +250,13 @@ def _fork_what_it_starts() -> None:
 
 
 def _note_start(environ: Mapping[str, str]) -> None:
-    """Write down the process for :func:`kill_started`: its command line is not that of the agent."""
+    """Note the process for :func:`kill_started`, because its command line is not the agent's."""
     with (Path(environ["RELEASE_AGENT_CONFIG"]).parent / _STARTED).open("a") as file:
         file.write(f"{os.getpid()} {_started_at(os.getpid())}\n")
 
 
 def expect_starts(place: Path) -> None:
-    """Let any user note the agents that a supervisord starts for the configuration in a directory."""
+    """Make the file in which any user notes the agents that a supervisord starts for the configuration in a directory."""
     (place / _STARTED).touch()
     (place / _STARTED).chmod(0o666)
 
@@ -272,12 +272,12 @@ def kill_started(place: Path) -> None:
 
 
 def _started_at(pid: int) -> str:
-    """Return when a process was started, which tells it from a later one of the same number (proc(5))."""
+    """Return the start of a process, which distinguishes it from a later one with the same pid (proc(5))."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def _open_streams(encoding: str) -> None:
-    """Open what Python opens at its start; supervisord's own objects close nothing when they are replaced."""
+    """Open Python's standard streams; to replace them closes no descriptor of supervisord's."""
     sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)

@@ -1,4 +1,4 @@
-"""What unit tests share: a root, a journal."""
+"""Fixtures of unit tests: a root, a journal."""
 
 from __future__ import annotations
 

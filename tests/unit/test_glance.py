@@ -1,4 +1,4 @@
-"""What a person sees on a terminal; what files and pipes get is in test_text.py."""
+"""Output for a person on a terminal; test_text.py has the output for files and pipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each environment variable is named once in the code, in the list, and the documentation names exactly these."""
+"""The code names each environment variable once, in the list, and the documentation names exactly these."""
 
 from __future__ import annotations
 

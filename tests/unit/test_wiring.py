@@ -1,4 +1,4 @@
-"""The journal is opened under the lock: a lost or broken one is rebuilt from what lies on disk."""
+"""The agent opens the journal under the lock, and rebuilds a lost or broken one from the releases on disk."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ class BroughtPrograms:
     def update(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> dict[str, list[str]]:
         """Make supervisord read these programs.
 
-        Returns the names of groups: ``added``, ``changed`` and ``removed``, to renew; and ``others``, of the
-        container, that differ from its configuration. Raises Failed.
+        Returns the names of groups. The caller renews ``added``, ``changed`` and ``removed``; ``others`` are groups of the
+        container that differ from its configuration. Raises Failed.
         """
         before = self._mine(place)
         if not files and not (before and place.file):
@@ -113,13 +113,13 @@ class BroughtPrograms:
         """Remove a stopped group, if it exists, and add it again if the file has it; raises Failed."""
         if name not in self._mine(place):
             message = f"group {name} did not come with a release"
-            raise Failed(Code.SERVICE_REFUSED, message, hint="use `supervisorctl update` for it")
+            raise Failed(Code.SERVICE_REFUSED, message, hint=f"run `supervisorctl update {name}`")
         if name in supervisord.process_groups:
             try:
                 SupervisorNamespaceRPCInterface(supervisord).removeProcessGroup(name)
             except RPCError as refused:
                 message = f"group {name} could not be removed: {refused.text}"
-                raise Failed(Code.SERVICE_REFUSED, message, hint="stop the group") from refused
+                raise Failed(Code.SERVICE_REFUSED, message, hint=f"run `supervisorctl stop {name}:*`") from refused
         if any(config.name == name for config in supervisord.options.process_group_configs):
             self._add(supervisord, name)
         else:
@@ -141,7 +141,8 @@ class BroughtPrograms:
     def _right(self, supervisord: Any, place: ProgramsPlace, files: Sequence[ProgramFile], current: str) -> Checked:
         checked = self.check(supervisord, place, files, current)
         if checked.problems:
-            raise Failed(Code.PROGRAMS_INVALID, describe(_WHAT, list(checked.problems)), hint="fix them in the repository")
+            message = describe(_WHAT, list(checked.problems))
+            raise Failed(Code.PROGRAMS_INVALID, message, hint="fix the programs in the repository")
         return checked
 
     def _container(self, supervisord: Any, place: ProgramsPlace) -> ContainerConfiguration:
@@ -168,14 +169,14 @@ class BroughtPrograms:
     def _add(self, supervisord: Any, name: str) -> None:
         try:
             SupervisorNamespaceRPCInterface(supervisord).addProcessGroup(name)
-        except (RPCError, ValueError) as error:  # ValueError: its socket could not be made
+        except (RPCError, ValueError) as error:  # ValueError: supervisord could not make its socket
             why = error.text if isinstance(error, RPCError) else error
             message = f"group {name} could not be added: {why}"
             raise Failed(Code.SERVICE_REFUSED, message, hint="check supervisord's log") from error
 
 
 def told(groups: Sequence[Any], current: str) -> list[dict[str, Any]]:
-    """Return the facts about groups that a deployment needs before supervisord has them."""
+    """Return the facts that a deployment needs about groups before supervisord has these groups."""
     found = []
     for group in groups:
         each = candidates(as_group(group), current)
@@ -219,7 +220,7 @@ def _reread(supervisord: Any) -> list[list[str]]:
         (change,) = SupervisorNamespaceRPCInterface(supervisord).reloadConfig()
     except RPCError as refused:
         message = f"supervisord could not read its configuration again: {refused.text}"
-        raise Failed(Code.SERVICE_REFUSED, message, hint="supervisorctl reread shows it; fix the file") from refused
+        raise Failed(Code.SERVICE_REFUSED, message, hint="fix the file; `supervisorctl reread` shows the problem") from refused
     return list(change)
 
 
@@ -233,12 +234,12 @@ def _require_private(directory: Path) -> None:
         raise Failed(Code.SERVICE_REFUSED, message, hint="mount a tmpfs on /run, or name another place in `programs`") from error
     own = stat.S_ISDIR(there.st_mode) and there.st_uid == os.geteuid() and not there.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if not own or not os.access(directory, os.W_OK):
-        message = f"{directory} must be a directory that supervisord's user, and nobody else, may write to"
+        message = f"{directory} must be a directory that only supervisord's user may write to"
         raise Failed(Code.SERVICE_REFUSED, message, hint=f"chmod go-w {directory}, or name another place in `programs`")
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace the file atomically; raises Failed. Only root may write in its directory, because supervisord obeys the file."""
+    """Replace the file atomically; raises Failed. Only supervisord's user may write in its directory: see _require_private()."""
     fresh = file.with_name(f"{file.name}.new")
     try:
         fresh.unlink(missing_ok=True)
@@ -250,4 +251,4 @@ def _write(file: Path, text: str) -> None:
         fresh.replace(file)
     except (OSError, UnicodeEncodeError) as error:
         message = f"could not write {file}: {error.strerror if isinstance(error, OSError) else error}"
-        raise Failed(Code.SERVICE_REFUSED, message, hint="check the directory and its disk") from error
+        raise Failed(Code.SERVICE_REFUSED, message, hint=f"check the permissions and the free space of {file.parent}") from error

@@ -1,4 +1,4 @@
-"""Run supervisor's own parser beside the running supervisord, on the container's configuration and a release's programs."""
+"""Parse the container's configuration and a release's programs with supervisor's own parser; change nothing that runs."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _with_its_like(key: str, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _discreet(why: str, values: Mapping[Any, str]) -> str:
-    """Return supervisor's message about values, unless it may contain one of supervisord's variables, which may be a secret."""
+    """Return supervisor's message about values, unless the message may show a variable of supervisord, possibly a secret."""
     as_given = (*(f"Format string {value!r}" for value in values.values()), "[group:")
     if why.startswith(as_given) or not any("%(ENV_" in value for value in values.values()):
         return why

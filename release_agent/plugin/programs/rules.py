@@ -37,7 +37,7 @@ _SOCKETS = "/run"
 
 
 def of_all(groups: Collection[Any]) -> list[Problem]:
-    """Return the problems of the size of all groups together after expansion, which would block supervisord."""
+    """Return the problems with the total size of all groups after expansion: too many characters would block supervisord."""
     processes = [process for group in groups for process in group.process_configs]
     commands = sum(len(process.command) for process in processes)
     values = sum(map(_length, processes))
@@ -83,7 +83,7 @@ def _of_names(section: Section, group: Any) -> list[Problem]:
     told = ["several of its processes have the same name"] if len(set(names)) < len(names) else []
     if not all(map(_PROCESS.fullmatch, names)):
         told.append("the names of its processes must have only letters, digits, '.', '_' and '-'")
-    told += [f"{name} is a name of the agent's own programs; name the process otherwise" for name in OWN_NAMES if name in names]
+    told += [f"{name} is a name of the agent's own programs; use another name" for name in OWN_NAMES if name in names]
     return [section.problem("", text) for text in told]
 
 
@@ -98,7 +98,7 @@ def _of_process(process: Any) -> Iterator[tuple[str, str]]:
         if not words:
             yield "command", "must not be empty"
     if process.stopwaitsecs > _LONGEST_STOP:
-        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP}, a day, because a deployment waits that long"
+        yield "stopwaitsecs", f"must be at most {_LONGEST_STOP} seconds, a day, because a deployment waits that long"
     most = dict.fromkeys(_NUMBERS, xmlrpc.client.MAXINT)
     for channel in _CHANNELS:
         most[f"{channel}_logfile_maxbytes"] = xmlrpc.client.MAXINT
@@ -136,7 +136,7 @@ def _uids(users: Collection[str]) -> set[int]:
 
 
 def _unsafe_host(host: str) -> Iterator[str]:
-    """Yield the reason why supervisord must not listen at an address, which a name server would have to resolve."""
+    """Yield a problem if a name server has to resolve the address of a socket: supervisord would wait for it."""
     try:
         ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -144,9 +144,9 @@ def _unsafe_host(host: str) -> Iterator[str]:
 
 
 def _unsafe_path(path: str) -> Iterator[str]:
-    """Yield the reason why root must not make a unix socket: it removes an existing file, and gives its owner a new one."""
+    """Yield a problem if root's supervisord must not make a unix socket: supervisord first removes any file at its path."""
     if os.path.dirname(path) != _SOCKETS:  # noqa: PTH120 - a text
         yield f"must be a TCP socket, or lie in {_SOCKETS} itself: supervisord makes it as root"
     elif os.path.lexists(path):
         kind = "a socket" if stat.S_ISSOCK(os.lstat(path).st_mode) else "a file"
-        yield f"supervisord would remove {kind} of another owner that exists there"
+        yield f"supervisord would remove {kind} of another owner at this path"

@@ -1,6 +1,6 @@
-"""Check the sections of program files before supervisor's own parser: forbidden keys and values, and limits.
+"""Check the keys, values and sizes of program files before supervisor's own parser reads them.
 
-Supervisord does nothing else while it reads them, so everything is limited first.
+Supervisord does nothing else while its parser runs, so these checks limit the parser's work.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Section:
         return members_of(self.values.get("programs", ""))
 
     def problem(self, key: str, text: str) -> Problem:
-        """Make a problem of one of the section's keys; an empty key: of the whole section."""
+        """Make a problem of one of the section's keys; an empty key means the whole section."""
         return Problem(f"{self.file} [{self.title}]{key and ' '}{key}", text)
 
     def text(self, values: Mapping[str, str] | None = None) -> str:
-        """Return the section as in a file; ``values``: instead of its own."""
+        """Return the section as in a file; ``values`` replace its own."""
         given = self.values if values is None else values
         lines = (f"{key}={value}".replace("\n", "\n\t") for key, value in given.items())
         return "\n".join([f"[{self.title}]", *lines, ""])
@@ -107,9 +107,9 @@ def _of(file: ProgramFile, current: str, problems: list[Problem]) -> list[Sectio
         elif not _NAME.fullmatch(name):
             problems.append(Problem(f"{file.path} [{head!a:.100}]", "must have a name of letters, digits, '.', '_' and '-'"))
         else:
-            # Supervisor would expand it to the directory of the file that it reads, which is a copy.
+            # Supervisor would expand %(here)s to the directory of the file that it reads, but that file is a copy.
             values = {key: value.replace("%(here)s", here) for key, value in given.items(head)}
-            # `boot` and deployments start it; supervisord would start it before the first release.
+            # `boot` and deployments start the program; supervisord would start it before the first release.
             started = {} if kind == "group" else {"autostart": "false"}
             found.append(Section(kind, name, values | started if _is_said(values) else values, file.path))
     return found
@@ -133,9 +133,9 @@ def _wrong(section: Section, taken: Collection[str]) -> list[Problem]:
         elif not _KEY.fullmatch(key):
             found.append(section.problem(f"{key!a:.100}", "is not a key of supervisor's"))
         elif _CONTROL.search(value):
-            found.append(section.problem(key, "has a control character in it"))
+            found.append(section.problem(key, "has a control character"))
         elif not _EXPANSIONS.fullmatch(value):
-            found.append(section.problem(key, "has a % that does not start a %(name)s; write %% for a plain one"))
+            found.append(section.problem(key, "has a % that does not start a %(name)s; write %% for a plain %"))
     for key, least, most in (("numprocs", 1, _MOST_PROCESSES), ("numprocs_start", 0, _LARGEST_START)):
         value = section.values.get(key, str(least))
         if not re.fullmatch(r"[0-9]{1,7}", value) or not least <= int(value) <= most:
@@ -150,10 +150,10 @@ def _too_many(section: Section) -> list[Problem]:
 
 
 def _expanded_twice(section: Section) -> list[Problem]:
-    """Return the logs that supervisor's second expansion, which only logs have, could change."""
+    """Return the problems of logs that supervisor's second expansion could change; it expands only logs twice."""
     written = "%%" in section.values.get("environment", "")
     logs = {key: section.values.get(key, "") for key in ("stdout_logfile", "stderr_logfile")}
-    text = "supervisor expands it twice: write no %% into it, nor into `environment` if it names a variable"
+    text = "supervisor expands it twice: remove %% from this value, or from `environment` if the value names a variable"
     return [section.problem(key, text) for key, log in logs.items() if "%%" in log or (written and "%(ENV_" in log)]
 
 

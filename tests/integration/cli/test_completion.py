@@ -1,4 +1,4 @@
-"""What bash, zsh and fish themselves offer after their script of `release-agent completion` is loaded."""
+"""bash, zsh and fish offer the right words after they load the script of `release-agent completion`."""
 
 from __future__ import annotations
 

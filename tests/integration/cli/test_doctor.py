@@ -1,4 +1,4 @@
-"""Every fault of a set-up is found, with the way to mend it."""
+"""Doctor finds every fault of a set-up, and says how to fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Root asks doctor, as `docker exec` does: what it says is about the user that deploys."""
+"""If root runs doctor, as `docker exec` does, its findings are about the user that deploys."""
 
 from __future__ import annotations
 

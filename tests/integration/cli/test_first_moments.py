@@ -1,4 +1,4 @@
-"""A signal in the first moments of a command, before it listens to signals."""
+"""A signal arrives in the first moments of a command, before it listens to signals."""
 
 from __future__ import annotations
 

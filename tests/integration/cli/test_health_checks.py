@@ -1,4 +1,4 @@
-"""What the probes of examples/kubernetes answer in each state of a container, under a real supervisord."""
+"""The answers of the probes of examples/kubernetes in each state of a container, under a real supervisord."""
 
 from __future__ import annotations
 

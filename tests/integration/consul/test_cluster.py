@@ -1,4 +1,4 @@
-"""A cluster with ACLs and TLS on: what it is told, what a token needs, and what its faults may not do."""
+"""A cluster with ACLs and TLS: the agent's reports to it, the rights of a token, and the effects of its faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Consul is told, and what it may not decide."""
+"""The agent's reports to Consul; Consul decides nothing for the agent."""
 
 from __future__ import annotations
 

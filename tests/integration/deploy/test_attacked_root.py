@@ -1,4 +1,4 @@
-"""Hooks and people leave in the root what does not belong there, and releases fill its disk."""
+"""Hooks and people leave foreign files in the root, and releases fill its disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container comes up."""
+"""A container starts."""
 
 from __future__ import annotations
 

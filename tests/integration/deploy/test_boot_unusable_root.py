@@ -1,4 +1,4 @@
-"""A container comes up, a healthy release is live, and the root cannot be used: its services are started all the same."""
+"""A container with a healthy live release starts, and its root cannot be used: `boot` starts its services all the same."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_boot_starts_what_is_live_and_deploys_again_after_the_hint_was_followed(
     assert (host.agent("boot").code, host.serves()) == (0, "v1.0.0")
     error = refused(host)
     place = error["message"].removeprefix("cannot use ").partition(":")[0]
-    assert error["hint"] == f"restore {place}, or only remove it: the agent makes it again"
+    assert error["hint"] == f"restore {place}, or remove it; the agent makes it again"
 
     subprocess.run(["rm", "-r", place], check=True)
     assert (host.deploy("v1.1.0").code, host.serves()) == (0, "v1.1.0")

@@ -1,4 +1,4 @@
-"""A hook closes the agent's own directories to the agent, which is not root."""
+"""A hook closes the agent's own directories to the agent, which is not the root user."""
 
 from __future__ import annotations
 

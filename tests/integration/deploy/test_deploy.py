@@ -1,4 +1,4 @@
-"""Deployments that go well, and those that find nothing to do."""
+"""Deployments that succeed, and deployments that have nothing to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order a release becomes durable and live, as strace(1) sees it: a power cut may come at any instant."""
+"""A release becomes durable before it becomes live, as strace(1) shows: a power cut may come at any instant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases that are not well, and the way back."""
+"""Unhealthy releases, and the rollback."""
 
 from __future__ import annotations
 

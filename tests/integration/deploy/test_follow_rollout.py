@@ -1,4 +1,4 @@
-"""``follow = "rollout"``: hosts that run what their fleet's last completed rollout deployed."""
+"""``follow = "rollout"``: hosts run the revision of their fleet's last completed rollout."""
 
 from __future__ import annotations
 

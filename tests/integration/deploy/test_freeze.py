@@ -1,4 +1,4 @@
-"""Deployments that somebody has frozen."""
+"""A freeze refuses deployments."""
 
 from __future__ import annotations
 

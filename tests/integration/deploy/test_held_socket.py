@@ -1,4 +1,4 @@
-"""An fcgi-program with one process is replaced without losing a request: its socket is held while nobody listens."""
+"""A deployment replaces an fcgi-program with one process and loses no request, because supervisord holds the socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A build hook does not run again with the same inputs: its outputs are put in."""
+"""A build hook does not run again with the same inputs: the agent restores its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks around what went wrong: before a rollback, and after a run that failed."""
+"""Hooks of failures: before a rollback, and after a failed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are cancelled, killed, or lose their supervisor, and what brings them to an end."""
+"""Runs that are cancelled, killed, or lose their supervisor, and the runs that recover them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The agent is killed at any call while it rehearses, holds sockets, rolls, drains, or runs a service's commands.
+"""A signal kills the agent at any call while it rehearses, holds sockets, rolls, drains, or runs a service's commands.
 
-The next run ends well, and nothing is left of the killed one.
+The next run succeeds, and leaves nothing of the killed one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A release that does not stay up is given up early, with what it said last."""
+"""The agent gives up a release that does not stay up early, and shows its last output."""
 
 from __future__ import annotations
 

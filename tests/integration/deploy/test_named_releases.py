@@ -1,4 +1,4 @@
-"""Releases that a person protects or removes by name."""
+"""A person protects or removes releases by name."""
 
 from __future__ import annotations
 

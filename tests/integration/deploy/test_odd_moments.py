@@ -1,4 +1,4 @@
-"""Moments that nobody plans for."""
+"""Runs in unusual moments: signals, a disk that fails after the swap, an emptied journal."""
 
 from __future__ import annotations
 

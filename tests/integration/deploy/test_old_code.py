@@ -1,4 +1,4 @@
-"""A service that answers with the old code after a signal is not healthy, however well it answers."""
+"""A service that still runs the old code after a signal is not healthy, even if all its probes pass."""
 
 from __future__ import annotations
 

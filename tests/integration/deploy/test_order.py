@@ -1,4 +1,4 @@
-"""One service after the other: a release that is not healthy does not reach the services behind the first sick one."""
+"""The agent replaces one service after the other: services behind the first unhealthy one never get the release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases that are built of the parked one: each is what a fresh checkout would be, whatever happens on the way."""
+"""The agent builds releases from the parked one: each equals a fresh checkout, whatever happens during the build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that come with a release: supervisord gets them, and only them, with the release that is live."""
+"""Programs that come with a release: supervisord has exactly those of the live release."""
 
 from __future__ import annotations
 

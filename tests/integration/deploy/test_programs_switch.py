@@ -1,4 +1,4 @@
-"""Programs that come with a release, at the edges of the switch: rollback, kill, boot, sockets, what is the container's."""
+"""Programs that come with a release: rollback, kill, boot, sockets, and programs of the container."""
 
 from __future__ import annotations
 

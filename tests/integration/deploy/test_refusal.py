@@ -1,4 +1,4 @@
-"""Bad input is refused whole, with nothing changed."""
+"""The agent refuses bad input completely, and changes nothing."""
 
 from __future__ import annotations
 

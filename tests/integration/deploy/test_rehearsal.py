@@ -1,4 +1,4 @@
-"""A release that cannot live is stopped by its rehearsal: no process restarts, and no request is lost."""
+"""A rehearsal stops a release that cannot start: no process restarts, and no request is lost."""
 
 from __future__ import annotations
 

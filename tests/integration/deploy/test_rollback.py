@@ -1,4 +1,4 @@
-"""Going back by command."""
+"""Rollbacks by command."""
 
 from __future__ import annotations
 

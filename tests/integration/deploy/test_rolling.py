@@ -1,4 +1,4 @@
-"""A rolling service is never down: one process after the other, each proved before the next is touched."""
+"""A rolling service is never down: each process is replaced and proved healthy before the next one is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first releases share the files that have not changed, and nobody can write through one of them unseen."""
+"""The first releases share unchanged files, and the agent notices a write through one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A staged release is built and rehearsed, and nothing live changes until it is deployed."""
+"""A staged release is built and rehearsed, and the live release stays until somebody deploys the staged one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A release of one directory of a repository."""
+"""A release contains one directory of a repository."""
 
 from __future__ import annotations
 

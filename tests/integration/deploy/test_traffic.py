@@ -1,4 +1,4 @@
-"""Around the replacement of processes: drained before the stop, let in after the proof."""
+"""Commands around a replacement: the agent drains a service before its stop, and admits traffic after the proof."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Revisions that the repository does not have yet."""
+"""A deployment waits for a revision that the repository does not have yet."""
 
 from __future__ import annotations
 

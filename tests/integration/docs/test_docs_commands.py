@@ -1,4 +1,4 @@
-"""docs/reference/commands.md has every command and option, and its JSON examples have the shape of what the commands print."""
+"""docs/reference/commands.md has every command and option, and its JSON examples have the shape of the real output."""
 
 from __future__ import annotations
 

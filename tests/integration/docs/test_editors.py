@@ -1,4 +1,4 @@
-"""What an editor says of the files, by a language server that reads their `#:schema`."""
+"""An editor shows problems in the files, by a language server that reads their `#:schema`."""
 
 from __future__ import annotations
 

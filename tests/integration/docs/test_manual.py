@@ -1,4 +1,4 @@
-"""The manual page that pip installs: groff formats it without a word of complaint, and all commands are in it."""
+"""pip installs the manual page, groff formats it without a warning, and it has all commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""examples/notifications: an after_failure hook that tells people, received by real receivers."""
+"""examples/notifications: real receivers get the messages of an after_failure hook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The screens in docs/reference/commands.md are what the commands show. No test makes those of a rollout, which take a minute."""
+"""The screens in docs/reference/commands.md equal the real ones. No test makes those of a rollout, which take a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages as a site: each of them is in it, and no link or anchor of any leads nowhere."""
+"""The site has every page, and no dead link or anchor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""examples/webhook, run by gunicorn as its page says: pushes of GitHub, GitLab and Gitea, and what is none."""
+"""examples/webhook, run by gunicorn as its page says: pushes of GitHub, GitLab and Gitea, and other requests."""
 
 from __future__ import annotations
 

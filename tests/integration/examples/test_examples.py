@@ -1,4 +1,4 @@
-"""Each example does what its page says: what is pasted from there prints what is shown, and no request is lost."""
+"""Each example does what its page says: its commands print the output that the page shows, and no request is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The monitor while its configuration is wrong: supervisor would give up what ends, and start it no more."""
+"""The monitor stays up while its configuration is wrong, because supervisor would give up a program that ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal, the root and the configuration broken under a supervisord that runs: it lives, and callers are told in words."""
+"""The journal, the root and the configuration break under a running supervisord: it stays up, and callers get messages."""
 
 from __future__ import annotations
 

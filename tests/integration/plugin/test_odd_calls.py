@@ -1,4 +1,4 @@
-"""Calls that no client should make: each is answered, and starts nothing."""
+"""Calls that no client should make: the plugin answers each of them, and starts nothing."""
 
 from __future__ import annotations
 

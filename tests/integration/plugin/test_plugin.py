@@ -1,4 +1,4 @@
-"""Deployments fired and followed through supervisord itself."""
+"""Clients start deployments through supervisord itself, and follow them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel, Python and supervisor offer the plugin made to fail: supervisord lives, and callers are told in words."""
+"""Calls of the plugin to the kernel, Python and supervisor fail: supervisord stays up, and callers get messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plugin works with made to fail in a rehearsal and in a held restart: supervisord lives, and nothing stays."""
+"""Calls of the plugin fail in a rehearsal and in a held restart: supervisord stays up, and no copy or socket stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/trigger: a deployment by curl alone, with the deployment's own exit code."""
+"""scripts/trigger starts a deployment with only curl, and exits with the deployment's own exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes of docs/guides/hooks.md build once, and what is put in the next time works where the release is live."""
+"""The recipes of docs/guides/hooks.md build once, and the restored outputs work in the live release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain program of the page's recipe is rehearsed on another port: a release that cannot live loses no request."""
+"""A plain program by the page's recipe is rehearsed on another port: a release that cannot start loses no request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes of the page "Deploy without losing a request" lose none, and stop a release that cannot live."""
+"""The recipes of the page "Deploy without losing a request" lose none, and stop a release that cannot start."""
 
 from __future__ import annotations
 

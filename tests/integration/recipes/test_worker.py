@@ -1,4 +1,4 @@
-"""A queue worker of the page's recipe finishes the job that it has taken, whatever is deployed meanwhile."""
+"""A queue worker by the page's recipe finishes the job that it has taken, during any deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases by difference: what is in the difference is proved, and what cannot be in one is written whole or refused."""
+"""Releases by difference: the agent proves the difference, and writes all files or refuses if it cannot use one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histories that nobody thought of: a directory follows them in any order and any way, and always holds what a checkout would."""
+"""Random histories: a directory follows them in any order and any way, and always equals a checkout."""
 
 from __future__ import annotations
 

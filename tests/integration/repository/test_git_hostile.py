@@ -1,4 +1,4 @@
-"""Repositories belong to others: nothing that one of them configures is ever run."""
+"""Repositories belong to others: the agent runs nothing that one of them configures."""
 
 from __future__ import annotations
 

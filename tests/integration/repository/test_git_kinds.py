@@ -1,4 +1,4 @@
-"""The repositories that containers have: bare, borrowed, packed, foreign, broken."""
+"""All kinds of repositories that containers have: bare, borrowed, packed, foreign, broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call of git has an end and a size, and what git did not do is not taken as done."""
+"""Every call of git has a time limit and a size limit, and the agent notices work that git did not do."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_partial_clone_is_refused_by_name(repo: Repository, scratch: Path, tmp
     git(tmp_path, "clone", "--quiet", "--filter=blob:none", "--no-checkout", f"file://{repo.path}", "partial")
     source = source_of(scratch, api=tmp_path / "partial")
 
-    with pytest.raises(Refused, match=r"lacks 1 of the 1 files that are needed, such as app.py") as refused:
+    with pytest.raises(Refused, match=r"lacks 1 of 1 files, such as app.py") as refused:
         source.size(source.resolve("v1.0.0", (Kind.TAG,)).commits)
 
     assert refused.value.code is Code.REPOSITORY_UNREADABLE

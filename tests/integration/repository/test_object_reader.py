@@ -1,4 +1,4 @@
-"""One git answers all questions about objects. It ends, another one follows a failed one, and no answer is taken for another."""
+"""One git answers all questions about objects. It ends, another one follows a failed one, and no answers are mixed up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A release that programs and hooks wrote into gets back the files of its commits, exactly as a checkout makes them."""
+"""The agent restores a release that programs and hooks wrote into: the files equal those of a fresh checkout."""
 
 from __future__ import annotations
 

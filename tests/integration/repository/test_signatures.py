@@ -1,4 +1,4 @@
-"""Signed tags, with keys that ssh-keygen makes."""
+"""Signed tags, with keys from ssh-keygen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written into a release is what the commit's id stands for, whatever somebody put into the repository's store."""
+"""A release has the content that the commit's id names, whatever somebody put into the repository's store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks along histories: after every step a directory holds what a fresh checkout would, whatever it is made of."""
+"""Walks along histories: after every step a directory equals a fresh checkout, whichever release it was made from."""
 
 from __future__ import annotations
 

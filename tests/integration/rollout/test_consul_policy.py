@@ -1,4 +1,4 @@
-"""The rights that docs/guides/consul.md grants to who runs rollouts, and to hosts that follow them: enough, and no more."""
+"""docs/guides/consul.md grants operators of rollouts, and hosts that follow them, the rights that they need and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is live on each host beside what the fleet follows."""
+"""The live release of each host, compared with the revision that the fleet follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--gate``: a command of the operator's that judges each wave, over simulated hosts."""
+"""``--gate``: a command of the operator judges each wave, over simulated hosts."""
 
 from __future__ import annotations
 

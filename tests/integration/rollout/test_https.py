@@ -1,4 +1,4 @@
-"""Hosts whose RPC is behind TLS, with certificates on both sides."""
+"""The RPC of hosts is behind TLS, with certificates on both sides."""
 
 from __future__ import annotations
 

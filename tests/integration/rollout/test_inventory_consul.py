@@ -1,4 +1,4 @@
-"""Hosts out of Consul's catalog: which, where, and which of them are sick."""
+"""Hosts from Consul's catalog: their names, their addresses, and their health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts that are reached by name, over a name server that is slow, silent or knows nothing."""
+"""Rollouts reach hosts by name, over a name server that is slow, silent or knows no address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators who are stopped, killed, or not read any more, over simulated hosts."""
+"""Operators that are stopped, killed, or whose output nobody reads, over simulated hosts."""
 
 from __future__ import annotations
 

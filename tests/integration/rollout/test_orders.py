@@ -1,4 +1,4 @@
-"""What people ask of a rollout that runs, and of one that nobody runs, over simulated hosts."""
+"""Orders of people to a rollout that runs, and to one that nobody runs, over simulated hosts."""
 
 from __future__ import annotations
 

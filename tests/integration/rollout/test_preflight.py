@@ -1,4 +1,4 @@
-"""What is found before any host is changed, over simulated hosts."""
+"""The preflight finds problems before any host changes, over simulated hosts."""
 
 from __future__ import annotations
 

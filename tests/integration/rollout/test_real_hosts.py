@@ -1,4 +1,4 @@
-"""Rollouts over real hosts, each a supervisord with the plugin: what simulated ones cannot show."""
+"""Rollouts over real hosts, each a supervisord with the plugin: behaviour that simulated hosts cannot show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of rollouts in Consul: what it looks like there, locks that lapse, rights that are missing."""
+"""The record of rollouts in Consul: its keys, locks that lapse, missing rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back, and what it leaves alone, over simulated hosts."""
+"""A revert, and the hosts that it does not touch, over simulated hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rollouts whose hosts and whose record are in Consul."""
+"""Rollouts with their hosts and their record in Consul."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rollouts over https to real hosts: nginx before supervisord's RPC, and certificates, both as docs/guides/fleet.md has them."""
+"""Rollouts over https to real hosts: nginx before supervisord's RPC, with certificates, as in docs/guides/fleet.md."""
 
 from __future__ import annotations
 

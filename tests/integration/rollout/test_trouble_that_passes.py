@@ -1,4 +1,4 @@
-"""Trouble of a host that passes is no word about the release: real hosts are asked again, and nothing is rolled back."""
+"""Trouble of a host that passes says nothing about the release: the rollout asks the host again, and rolls nothing back."""
 
 from __future__ import annotations
 

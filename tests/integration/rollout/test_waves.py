@@ -1,4 +1,4 @@
-"""Which hosts take the revision, in which wave, and what stops that: the policy, over simulated hosts."""
+"""The policy of a rollout over simulated hosts: the hosts of each wave, and the reasons to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rollout of three applications, on six real hosts: a web front requires an API, and that requires a registry."""
+"""One rollout of three applications on six real hosts: a web front requires an API, and the API requires a registry."""
 
 from __future__ import annotations
 

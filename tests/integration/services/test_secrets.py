@@ -1,4 +1,4 @@
-"""Passwords in URLs, and every place where they could turn up."""
+"""Passwords in URLs: they appear in no output."""
 
 from __future__ import annotations
 

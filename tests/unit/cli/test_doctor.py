@@ -1,4 +1,4 @@
-"""What doctor finds where no supervisor answers: the root, the journal, the repositories, the signers."""
+"""Doctor's findings without a supervisor: the root, the journal, the repositories, the signers."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_a_journal_of_a_newer_agent_is_a_fault_that_repair_would_not_mend(place:
 
     found = examined(place)["journal"]
 
-    assert (found.level, "made by another version of release-agent" in found.message) == (FAULT, True)
+    assert (found.level, "made by a newer version of release-agent" in found.message) == (FAULT, True)
     assert "--repair" not in found.hint
 
 

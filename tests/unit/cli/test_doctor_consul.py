@@ -1,4 +1,4 @@
-"""What doctor says of Consul: whatever is wrong with it, the address is there."""
+"""Doctor's findings about Consul: each of them shows the address."""
 
 from __future__ import annotations
 

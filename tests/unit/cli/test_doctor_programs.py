@@ -1,4 +1,4 @@
-"""What doctor says of the agent's own programs in supervisor, and of the services."""
+"""Doctor's findings about the agent's own programs in supervisor, and about the services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the mode of a shared directory lets write into it, for doctor."""
+"""Doctor knows from the mode of a shared directory which users may write into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `init` proposes for a container, and what it says that it does not know."""
+"""`init` proposes a configuration for a container, and names the facts that it does not know."""
 
 from __future__ import annotations
 

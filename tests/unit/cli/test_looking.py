@@ -1,4 +1,4 @@
-"""Who looks while a deployment runs writes nothing, waits for nothing, and is answered."""
+"""A command that only looks during a deployment writes nothing, waits for nothing, and gets an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas say what the readers say, as far as JSON Schema can."""
+"""The JSON Schemas accept and refuse the same as the readers, as far as JSON Schema can."""
 
 from __future__ import annotations
 

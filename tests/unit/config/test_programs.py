@@ -1,4 +1,4 @@
-"""Which services the programs of a release make."""
+"""The programs of a release make services."""
 
 from __future__ import annotations
 

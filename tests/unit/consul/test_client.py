@@ -1,4 +1,4 @@
-"""Where Consul is, as the CONSUL_* variables say it; what it is told is tested against a real one."""
+"""The CONSUL_* variables give the address of Consul. Integration tests check the reports to a real Consul."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run ends that nobody foresaw."""
+"""Unforeseen errors: how a run ends after one."""
 
 from __future__ import annotations
 

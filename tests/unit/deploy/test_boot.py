@@ -1,4 +1,4 @@
-"""A container comes up with nothing live, and no version can be deployed: what boot says at its end is what has to be fixed."""
+"""A container starts with no live release, and no version can be deployed: the error of boot says what to fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hooks and exec probes see."""
+"""The environment of hooks and exec probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether there is a release of the same content already."""
+"""The agent finds an existing release of the same content."""
 
 from __future__ import annotations
 

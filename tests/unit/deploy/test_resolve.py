@@ -1,4 +1,4 @@
-"""What a deployment takes, by what was asked for and what [revision] follows; no repository is read."""
+"""The revision of a deployment, from the request and from [revision] follow; no repository is read."""
 
 from __future__ import annotations
 

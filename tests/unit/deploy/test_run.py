@@ -1,4 +1,4 @@
-"""What becomes of a hook, and what is told of a run that ends."""
+"""Hooks run in order, and the journal and Consul get the verdict of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who signed what is live: in the record, in the history and in the status, after a deployment, a rollback and a repair."""
+"""The signer of the live release: in the record, the history and the status, after a deployment, a rollback and a repair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation says what the code says, all of it and nothing else."""
+"""The documentation agrees with the code, and is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about rollouts have every verb and option, and their tables of examples are what happens."""
+"""The pages about rollouts have every verb and option, and their tables of examples are true."""
 
 from __future__ import annotations
 

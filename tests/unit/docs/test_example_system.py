@@ -1,4 +1,4 @@
-"""examples/system: its files name the same things."""
+"""The files of examples/system use the same names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked examples have one shape, and say what the documentation says."""
+"""The worked examples have one shape, and agree with the documentation."""
 
 from __future__ import annotations
 

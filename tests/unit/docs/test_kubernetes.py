@@ -1,4 +1,4 @@
-"""The manifests of examples/kubernetes are what Kubernetes, the agent and supervisord take."""
+"""Kubernetes, the agent and supervisord accept the manifests of examples/kubernetes."""
 
 from __future__ import annotations
 

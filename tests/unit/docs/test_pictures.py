@@ -1,4 +1,4 @@
-"""What scripts/pictures draws lies in the tree as it would draw it, and says in words what it shows."""
+"""The pictures in the tree are those that scripts/pictures draws, and each has a description in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page "Deploy without losing a request" and supervisor.d/examples belong together."""
+"""The page "Deploy without losing a request" agrees with supervisor.d/examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts/reference writes lies in the tree as it would write it."""
+"""The reference in the tree is the one that scripts/reference writes."""
 
 from __future__ import annotations
 

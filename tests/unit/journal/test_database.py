@@ -1,4 +1,4 @@
-"""The journal's file: made, read beside its writer, lost, broken."""
+"""The journal's file: the agent makes it, reads it beside a writer, and handles a lost or broken one."""
 
 from __future__ import annotations
 

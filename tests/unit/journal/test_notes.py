@@ -1,4 +1,4 @@
-"""What the journal keeps beside the deployments."""
+"""The journal's other content, besides the deployments."""
 
 from __future__ import annotations
 

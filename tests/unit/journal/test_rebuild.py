@@ -1,4 +1,4 @@
-"""A journal that is rebuilt from the releases on disk."""
+"""The agent rebuilds a journal from the releases on disk."""
 
 from __future__ import annotations
 

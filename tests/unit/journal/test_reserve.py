@@ -1,4 +1,4 @@
-"""A rollback can be journaled on a disk that is full."""
+"""The journal takes a rollback on a full disk."""
 
 from __future__ import annotations
 

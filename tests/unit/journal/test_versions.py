@@ -1,4 +1,4 @@
-"""A journal that agents of other versions read and write, too."""
+"""Agents of other versions also read and write the journal."""
 
 from __future__ import annotations
 

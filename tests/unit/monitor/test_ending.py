@@ -1,4 +1,4 @@
-"""When the monitor ends the container: what the looks found, and the time; nothing waits."""
+"""The monitor ends the container, or not: by the results of its looks, and by the time. No test waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervisor's event listener protocol: who is at the other end may be somebody else, or gone."""
+"""Supervisor's event listener protocol: the other end may be another program, or gone."""
 
 from __future__ import annotations
 

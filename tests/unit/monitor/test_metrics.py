@@ -1,4 +1,4 @@
-"""What is told to Prometheus, read back with its own parser."""
+"""Prometheus' own parser reads the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the monitor tells Consul while it looks."""
+"""The monitor's reports to Consul while it looks."""
 
 from __future__ import annotations
 

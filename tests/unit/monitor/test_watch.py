@@ -1,4 +1,4 @@
-"""When the monitor rolls a release back: what the looks found, the time, and the settings; nothing waits."""
+"""The monitor rolls a release back, or not: by the results of its looks, the time, and the settings. No test waits."""
 
 from __future__ import annotations
 

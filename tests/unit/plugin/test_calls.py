@@ -1,4 +1,4 @@
-"""Calls of the plugin whose arguments are wrong are refused before anything is read or started."""
+"""The plugin refuses calls with wrong arguments before it reads or starts anything."""
 
 from __future__ import annotations
 

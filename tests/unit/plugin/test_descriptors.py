@@ -1,4 +1,4 @@
-"""No call leaves a descriptor of the journal open in supervisord, which would close a stranger's later."""
+"""No call leaves a descriptor of the journal open in supervisord, which would later close another file's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of programs that a release brings are written as they were read: no key of one can begin another."""
+"""The sections of a release's programs are written as they were read: no key of a section can start another section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lives in supervisord's event loop must never raise into it."""
+"""No object in supervisord's event loop raises an exception into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``supervisorctl release`` asks the plugin, and prints."""
+"""``supervisorctl release`` calls the plugin, and prints its answers."""
 
 from __future__ import annotations
 

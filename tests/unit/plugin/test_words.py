@@ -1,4 +1,4 @@
-"""The last words of processes, from events that supervisord would send; nothing that comes with one is raised into it."""
+"""The last words of processes come from supervisord's events, and no callback raises."""
 
 from __future__ import annotations
 

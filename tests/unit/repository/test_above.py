@@ -1,4 +1,4 @@
-"""What the directories above a part of a repository say of it."""
+"""The attributes and ignored names from the directories above a part of a repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects as git prints them, without a git."""
+"""Objects in the form that git prints, without a git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the record keeps of rollouts, read by agents of other versions."""
+"""Agents of other versions read the record of rollouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the way back waits for hosts, by a clock that no time passes on."""
+"""A revert waits for hosts for a limited time, by a clock on which no time passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers at supervisor's address, whatever it answers with."""
+"""A program at supervisor's address may give any answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a release counts as healthy, on a clock that only moves when somebody sleeps."""
+"""A release counts as healthy, or not, on a clock that moves only by sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be told of supervisor without one; the rest is tested against a real one."""
+"""Errors of supervisor's RPC without a supervisor; the integration tests use a real one."""
 
 from __future__ import annotations
 

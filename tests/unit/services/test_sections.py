@@ -1,4 +1,4 @@
-"""supervisord's configuration, found by the command line of a process and read as supervisord reads it."""
+"""The agent finds supervisord's configuration by the command line of a process, and reads it as supervisord does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What build hooks made: whole, as it was, and nobody else's."""
+"""The cached outputs of build hooks are complete, unchanged, and protected from other users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken out of a root: discarded releases, and what killed runs left."""
+"""The agent removes discarded releases and the leftovers of killed runs from a root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hooks say while they run is there for whoever follows the run, and in nobody's way."""
+"""Clients that follow a run can read the output of its hooks, and never disturb the run."""
 
 from __future__ import annotations
 

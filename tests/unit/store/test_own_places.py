@@ -1,4 +1,4 @@
-"""The agent's own directories and files are its own: links are refused, pipes are never waited for, notes are checked."""
+"""The agent refuses links in place of its own files, never waits for pipes, and checks its notes."""
 
 from __future__ import annotations
 

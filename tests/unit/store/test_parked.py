@@ -1,4 +1,4 @@
-"""The release that is parked: whole, unused, and the only one."""
+"""The parked release is complete, unused, and the only one."""
 
 from __future__ import annotations
 

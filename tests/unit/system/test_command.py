@@ -1,4 +1,4 @@
-"""Commands: how they end, and how they are ended."""
+"""Commands end, or the agent ends them."""
 
 from __future__ import annotations
 

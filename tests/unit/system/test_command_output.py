@@ -1,4 +1,4 @@
-"""What commands say: streamed line by line, and its end kept."""
+"""The output of commands: streamed line by line, and its end kept."""
 
 from __future__ import annotations
 

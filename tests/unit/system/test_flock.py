@@ -1,4 +1,4 @@
-"""A lock file: who may have it, and what it says of its holder."""
+"""A lock file: one process holds it, and the file names the holder."""
 
 from __future__ import annotations
 

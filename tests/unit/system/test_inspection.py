@@ -1,4 +1,4 @@
-"""Looks into other processes: what they find, and what they cost supervisord, in which some of them happen."""
+"""Looks into other processes: their results, and their cost for supervisord, in which some of them run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel says of mounts is read as it is written."""
+"""The agent reads the kernel's table of mounts as the kernel writes it."""
 
 from __future__ import annotations
 

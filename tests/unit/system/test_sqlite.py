@@ -59,7 +59,7 @@ def test_an_older_agents_file_gets_what_it_lacks_and_keeps_what_it_has(db: sqlit
 def test_a_newer_agents_file_is_refused_and_left_as_it_is(db: sqlite3.Connection) -> None:
     migrate(db, [FIRST, SECOND])
 
-    with pytest.raises(sqlite3.DatabaseError, match=r"another version of release-agent \(its layout is 2, not 1\)"):
+    with pytest.raises(sqlite3.DatabaseError, match=r"newer version of release-agent \(its layout is 2, not 1\)"):
         migrate(db, [FIRST])
 
     assert rows(db) == [("first", 2)]

@@ -1,4 +1,4 @@
-"""Credentials that somebody put into a URL."""
+"""Credentials in a URL."""
 
 from __future__ import annotations
 

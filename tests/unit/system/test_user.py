@@ -1,4 +1,4 @@
-"""Who a command becomes, that root was asked to run."""
+"""A command that root runs changes to another user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs a freeze refuses."""
+"""A freeze refuses some runs, and lets others pass."""
 
 from __future__ import annotations
 

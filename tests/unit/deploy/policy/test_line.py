@@ -1,4 +1,4 @@
-"""Which release a rollback goes to: from the line, the releases there are, what is live, and what was asked for."""
+"""The target of a rollback: from the line, the existing releases, the live release, and the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order services are replaced and stopped, and what a rollback may leave alone."""
+"""The order in which services are replaced and stopped, and the services that a rollback does not touch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes two runs of a build hook the same."""
+"""Two runs of a build hook with the same inputs have the same key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which process of a service a rehearsal copies, and which rehearsals are refused."""
+"""The process of a service that a rehearsal copies, and the rehearsals that the agent refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which services can lose requests in a deployment, and what would change that."""
+"""The services that can lose requests in a deployment, and the changes that prevent it."""
 
 from __future__ import annotations
 

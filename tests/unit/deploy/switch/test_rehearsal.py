@@ -1,4 +1,4 @@
-"""What is asked of the copy of a process."""
+"""The agent probes the copy of a process with the values of the process itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order services are replaced and proved, on a clock that only sleep moves."""
+"""The order in which services are replaced and proved, on a clock that moves only by sleeps."""
 
 from __future__ import annotations
 

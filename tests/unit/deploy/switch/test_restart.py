@@ -1,4 +1,4 @@
-"""In which order services are stopped and started, what is waited for and how long, on a clock that only sleep moves."""
+"""The order and the waits of stops and starts of services, on a clock that moves only by sleeps."""
 
 from __future__ import annotations
 

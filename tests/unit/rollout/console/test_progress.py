@@ -1,4 +1,4 @@
-"""What is known of a rollout that runs, by a clock that tests move."""
+"""The known state of a running rollout, by a clock that tests move."""
 
 from __future__ import annotations
 

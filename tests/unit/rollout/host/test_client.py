@@ -1,4 +1,4 @@
-"""One host's client over a host with given answers, by a clock that tests move."""
+"""The client of one host, with given answers, by a clock that tests move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to a host that nobody answers."""
+"""Calls to a host that does not answer."""
 
 from __future__ import annotations
 

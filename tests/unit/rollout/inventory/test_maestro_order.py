@@ -1,4 +1,4 @@
-"""What comes before what in a file of maestro-ng."""
+"""The order of the services in a file of maestro-ng."""
 
 from __future__ import annotations
 

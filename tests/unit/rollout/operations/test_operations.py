@@ -1,4 +1,4 @@
-"""The operations as anything but a command line calls them: arguments in, results out."""
+"""The operations, called by other code than the command line: arguments in, results out."""
 
 from __future__ import annotations
 

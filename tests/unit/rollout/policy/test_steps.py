@@ -1,4 +1,4 @@
-"""What a rollout does next. A fleet is drawn: a letter a host, a bar between waves.
+"""The next step of a rollout. The tests draw a fleet: a letter per host, a bar between waves.
 
 ``.`` pending, ``s`` starting, ``d`` deploying, ``D`` done, ``F`` failed, ``U`` unreachable, ``K`` skipped, ``R`` reverted,
 ``X`` stuck.

@@ -1,4 +1,4 @@
-"""The record of rollouts in a file: where it is, who may read it, what is said when it cannot be used."""
+"""The record of rollouts in a file: its place, its readers, and the messages if it cannot be used."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _another_layout(path: Path) -> None:
     [
         (_no_directory, "File exists|Not a directory"),
         (_no_database, "file is not a database"),
-        (_another_layout, "made by another version of release-agent"),
+        (_another_layout, "made by a newer version of release-agent"),
     ],
 )
 def test_file_that_cannot_be_used_is_said_in_words(tmp_path: Path, spoil: object, why: str) -> None:

@@ -1,4 +1,4 @@
-"""How many rollouts of a fleet the record keeps."""
+"""The record keeps the newest twenty rollouts of a fleet, and fewer if they have too many hosts."""
 
 from __future__ import annotations
 
