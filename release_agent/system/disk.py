@@ -33,7 +33,8 @@ def explained(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"could not write {error.filename or place}: {error.strerror}"
+        # A call with two paths, such as rename(2), changes the second one.
+        message = f"could not write {error.filename2 or error.filename or place}: {error.strerror}"
         if means_full(error):
             raise disk_full(message) from error
         raise Failed(Code.BUILD_FAILED, message, hint="check the directory and its owner") from error

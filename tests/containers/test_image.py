@@ -226,7 +226,7 @@ def test_container_that_ends_in_the_middle_goes_on_where_it_was(box: Box, how: t
 def test_image_of_somebody_else_only_installs_the_package_and_includes_the_programs(box: Box, tmp_path: Path) -> None:
     context = tmp_path / "theirs"
     shutil.copytree(PROJECT, context / "release-agent", ignore=shutil.ignore_patterns(".*", "tests", "build", "__pycache__"))
-    how = page("docs/guides/containers.md").section("An image of your own")
+    how = page("docs/guides/containers.md").section("An existing image")
     (context / "Dockerfile").write_text(how.examples("dockerfile")[0])
     (context / "supervisord.conf").write_text(how.examples("ini")[0])
 

@@ -49,7 +49,7 @@ def empty(tmp_path: Path) -> Iterator[Container]:
 
 def test_empty_container_deploys_after_the_commands_of_the_page(empty: Container) -> None:
     how = page("docs/install.md")
-    (install,) = how.section("A container that you have").examples("sh")
+    (install,) = how.section("An existing container").examples("sh")
     (first,) = how.section("The first deployment").examples("sh")
 
     empty.execute("sh", "-ec", f"cd {CHECKOUT}\n{install}")

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from release_agent.cli.doctor.finding import FAULT, OK, Finding
+from release_agent.cli.doctor.finding import FAULT, OK, WARNING, Finding
 from release_agent.system.mounts import mount_points
 from release_agent.system.user import name_of
 
@@ -35,6 +35,7 @@ def examine(root: Root, app: str, edit: str) -> Iterator[Finding]:
     places = [place for place in root.directories() if os.path.lexists(place)]
     faults = [*_closed(places, give), *_on_other_mounts(root, places), *_of_others(root)]
     yield from faults
+    yield from _closed_to_new_paths(root)
     if root.link.exists() and not root.link.is_symlink():
         yield Finding("root", FAULT, f"{root.link} is not a symlink", "move it away: the agent makes the link `current`")
     if not faults:
@@ -54,6 +55,13 @@ def _closed(places: Sequence[Path], give: str) -> Iterator[Finding]:
             closed = there.st_uid == os.geteuid() and there.st_mode & stat.S_IRWXU != stat.S_IRWXU
             hint = f"chmod u+rwx {place}; a hook may have changed its mode" if closed else give
             yield Finding("root", FAULT, f"{place} is not writable", hint)
+
+
+def _closed_to_new_paths(root: Root) -> Iterator[Finding]:
+    """Find a shared directory that somebody made as another user: only the existing paths in it can be shared."""
+    if root.shared.is_dir() and not os.access(root.shared, os.W_OK | os.X_OK):
+        message = f"{root.shared} is not writable for {name_of(os.geteuid())}: a deployment cannot add a shared path"
+        yield Finding("shared", WARNING, message, f"as root: chown --reference={root.path} {root.shared}")
 
 
 def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import release_agent
 from support.environment import clean_environment
 from support.privileges import NOBODY
 from support.repositories import Repository
@@ -49,7 +49,7 @@ def place(open_place: Path) -> Path:
     return open_place
 
 
-INSTALLED = Path(release_agent.__file__).parent
+INSTALLED = Path(sysconfig.get_path("purelib")) / "release_agent"  # `python -m pytest` would import the checkout
 
 
 def doctor(place: Path, user: int | str = NOBODY, **environment: str) -> dict[str, dict[str, str]]:

@@ -143,6 +143,26 @@ def test_directory_of_the_agents_own_that_a_hook_closed_is_a_fault(open_place: P
     assert found.hint == f"chmod u+rwx {root.path}/{name}; a hook may have changed its mode"
 
 
+def test_shared_directory_that_another_user_made_is_warned_of(open_place: Path) -> None:
+    Repository(open_place / "repos/api").commit({"app.py": "x"}, tag="v1.0.0")
+    root = Root(open_place / "root", SystemClock())
+    root.prepare()
+    for place in (root.path, *root.path.rglob("*")):
+        os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+    root.shared.mkdir(exist_ok=True)
+    os.chown(root.shared, 0, 0)
+
+    with unprivileged():
+        closed = examined(root.path)["shared"]
+    os.chown(root.shared, NOBODY, NOBODY)
+    with unprivileged():
+        mended = examined(root.path)
+
+    assert (closed.level, closed.hint) == (WARNING, f"as root: chown --reference={root.path} {root.shared}")
+    assert closed.message == f"{root.shared} is not writable for nobody: a deployment cannot add a shared path"
+    assert "shared" not in mended
+
+
 @pytest.mark.parametrize("name", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/lock"])
 def test_link_in_place_of_what_is_the_agents_own_is_a_fault_that_says_what_a_deployment_says(
     place: Path, root: Root, name: str, tmp_path: Path

@@ -52,6 +52,13 @@ def test_the_file_at_fault_is_named_rather_than_the_place(tmp_path: Path) -> Non
         (tmp_path / "nowhere" / "file").touch()
 
 
+def test_the_path_that_a_move_would_have_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "made").touch()
+
+    with pytest.raises(Failed, match=r"^could not write .*/nowhere/moved: No such file"), explained(tmp_path):
+        (tmp_path / "made").rename(tmp_path / "nowhere" / "moved")
+
+
 def test_a_really_full_device_is_said_to_be_full(tmp_path: Path) -> None:
     with pytest.raises(Failed) as failed, explained(tmp_path), open("/dev/full", "w") as full:  # noqa: PTH123 - a device
         full.write("x")
