@@ -22,7 +22,7 @@ ACTS = """
 deployed: v1.0.0 as
 deployed: v1.1.0 as
 by v1.1.0), 0 failed
-=> Nothing live was touched
+=> No live process was restarted
 rolled-back  v1.3.0
 $ release-agent rollback
 $ consul catalog services -tags
