@@ -1,4 +1,4 @@
-"""Who talks to whom in and around a container."""
+"""Draw the connections in and around a container."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def draw() -> str:
 
 
 def _arrows(picture: Picture) -> None:
-    """Draw who talks to whom."""
+    """Draw the connections."""
     edge, below = _LEFT + _WIDE, _ROWS[0] + _HIGH
     picture.arrow((135, 80), (_LEFT - 1, 80))
     picture.arrow((edge, 74), (_RIGHT - 1, 74))

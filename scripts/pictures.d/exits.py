@@ -1,4 +1,4 @@
-"""Which release is live after a run, by its exit code."""
+"""Draw which release is live after a run, by its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout: its waves, what ends it, and what then becomes of the hosts."""
+"""Draw a rollout: its waves, the reasons to end it, and the hosts after that."""
 
 from __future__ import annotations
 

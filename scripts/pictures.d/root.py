@@ -1,4 +1,4 @@
-"""The root directory: what is in it, and who may remove it."""
+"""Draw the root directory: its entries, and who may remove them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who runs where in examples/system, and who talks to whom, by its compose.yaml and maestro.yaml."""
+"""Draw the containers of examples/system and their connections, by its compose.yaml and maestro.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment's phases from left to right: hooks above, exit codes below, and what a run that is killed leaves."""
+"""Draw the phases of a deployment from left to right: hooks above, exit codes below, and what a killed run leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PHASES = (
     ("plain", "report", "history", "and Consul"),
     ("plain", "prune", "surplus", "releases go"),
 )
-# A hook: the phase that it comes before, how high it stands, and its name.
+# A hook: the phase after it, its height in the picture, and its name.
 _HOOKS = (
     (3, 0, "build"),
     (4, 1, "before_publish"),
@@ -29,7 +29,7 @@ _HOOKS = (
     (8, 0, "after_deploy"),
     (9, 1, "after_failure"),
 )
-# The first and the last phase, and what is true if a step there fails.
+# The first and the last phase, and the effect of a failure there.
 _FAILS = (
     (
         "warn",
@@ -41,7 +41,7 @@ _FAILS = (
     ("warn", 5, 7, f"Exit {Exit.ROLLED_BACK}: rolled back", f"{Exit.ROLLBACK_FAILED}: not healthy either"),
     ("good", 8, 9, f"Exit {Exit.OK}: deployed", "whatever fails here"),
 )
-# The first and the last phase, what a run that is killed there leaves, and what the next run does.
+# The first and the last phase, what a run killed there leaves, and what the next run does.
 _KILLED = (
     (0, 1, ("an open line", "in the journal"), ("ends it as", "cancelled")),
     (2, 3, ("a directory, or a release", "that was never live"), ("removes it",)),
@@ -72,7 +72,7 @@ def _x(phase: int) -> float:
 
 
 def _span(first: int, last: int) -> tuple[float, float]:
-    """Return where phases begin, and how wide they are together."""
+    """Return the start of phases, and their width together."""
     return _x(first), _x(last) + _WIDE - _x(first)
 
 

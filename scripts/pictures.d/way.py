@@ -1,4 +1,4 @@
-"""The way of a release through the container, and what happens if a step fails or the run is killed."""
+"""Draw the way of a release through the container, and the effect of a failed step or a killed run."""
 
 from __future__ import annotations
 
