@@ -1,5 +1,5 @@
-# One image for every app. The code comes from repositories mounted under /repos, its configuration
-# from /etc/release-agent/release-agent.toml, its services from /etc/supervisor.d/*.conf; the image contains none of them.
+# One image for every app. The image contains no code: that comes from repositories mounted under /repos. The configuration is
+# mounted as /etc/release-agent/release-agent.toml, and the services as /etc/supervisor.d/*.conf.
 # With release-agent.toml (and allowed_signers) in ./config and web.conf in ./services:
 #
 #   docker build -t release-agent .
@@ -8,15 +8,15 @@
 #              -v ./services:/etc/supervisor.d:ro \
 #              -v api:/srv/app release-agent
 #
-# Mount these directories, never a single file of them: editors and `git pull` replace the old file by a new
-# one, and a container with the old one mounted keeps seeing that.
+# Mount these directories, never a single file of them. Editors and `git pull` replace the old file by a new
+# one, and a container that has mounted the old file does not see the new one.
 #
-# It also runs with --read-only and tmpfs on /run and /tmp; build hooks that keep caches in their
-# home then need a mount on /home/release. A deployment survives KILL, requests do not: give the container
-# a stop timeout (--stop-timeout, stop_grace_period) well above the stopwaitsecs of its services.
+# The image also runs with --read-only and tmpfs on /run and /tmp. Build hooks that keep caches in their home then need
+# a mount on /home/release. KILL interrupts requests: give the container a stop time-out (--stop-timeout,
+# stop_grace_period) well above the stopwaitsecs of its services.
 #
 # The base can be any Debian-like image with Python 3.11 or newer and its venv module. The user `release` must be able to
-# execute that Python, so the build refuses one below /root.
+# execute that Python, so it must not be below /root.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
@@ -51,15 +51,15 @@ RUN groupadd --system --gid ${RELEASE_UID} release \
  && install -d -o release -g release /srv/app \
  && install -d /repos /etc/release-agent /etc/supervisor.d
 COPY --from=build /opt/release-agent /opt/release-agent
-# Use links instead of the environment's bin/ in PATH, so that a service's `python3` is the image's, not the agent's.
+# Links instead of the environment's bin/ in PATH: the `python3` of a service must be the image's, not the agent's.
 RUN ln -s /opt/release-agent/bin/release-agent /opt/release-agent/bin/supervisord \
           /opt/release-agent/bin/supervisorctl /usr/local/bin/
 COPY supervisor.d/supervisord.conf /etc/supervisord.conf
 COPY supervisor.d/deploy.conf supervisor.d/boot.conf supervisor.d/plugin.conf supervisor.d/monitor.conf /opt/release-agent/supervisor.d/
 ENV PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 ENV RELEASE_AGENT_CONFIG=/etc/release-agent/release-agent.toml
-# supervisord gives its children its address; this gives it to `docker exec … release-agent status`.
+# supervisord gives its address to its children. This variable gives it to `docker exec … release-agent status`.
 ENV SUPERVISOR_SERVER_URL=unix:///run/supervisor.sock
 VOLUME /srv/app
-# As PID 1 supervisord reaps orphans, so no other init is needed. It is root to start programs as other users.
+# As PID 1 supervisord reaps orphans, so the image needs no other init. It runs as root to start programs as other users.
 CMD ["supervisord", "--configuration=/etc/supervisord.conf"]

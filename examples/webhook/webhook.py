@@ -1,7 +1,7 @@
-"""Deploy what is pushed: GitHub, GitLab and Gitea call this when somebody pushes a tag.
+"""Deploy pushed tags: GitHub, GitLab and Gitea call this program when somebody pushes a tag.
 
-A push is believed if it is signed with the secret of WEBHOOK_SECRET_FILE. Then the commands WEBHOOK_FETCH and WEBHOOK_DEPLOY run,
-with {name} and {tag} replaced. README.md beside this file has an example.
+The program ignores a push that has no signature by the secret in WEBHOOK_SECRET_FILE. For other pushes of tags it runs the
+commands WEBHOOK_FETCH and WEBHOOK_DEPLOY, with {name} and {tag} replaced. README.md beside this file has an example.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ if not SECRET:
     sys.exit("WEBHOOK_SECRET_FILE is empty: anybody would know the secret")
 FETCH, DEPLOY = os.environ["WEBHOOK_FETCH"], os.environ["WEBHOOK_DEPLOY"]
 LONGEST_BODY = 1 << 20  # bytes
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what may stand in a command: never an option, never a path
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a repository or a tag: never an option or a path in a command
 app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY
 one_at_a_time = threading.Lock()
 
 
 def is_signed(body: bytes) -> bool:
-    """Whether whoever sends this knows the secret. GitLab sends the secret itself, the others sign the body with it."""
+    """Return whether the sender knows the secret. GitLab sends the secret itself, the others sign the body with it."""
     token = request.headers.get("X-Gitlab-Token", "")
     ours = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
     theirs = request.headers.get("X-Hub-Signature-256", "").removeprefix("sha256=") or request.headers.get(
@@ -39,7 +39,7 @@ def is_signed(body: bytes) -> bool:
 
 @app.post("/push")
 def push() -> tuple[str, int]:
-    """Take a push of a tag; answer and ignore anything else."""
+    """Deploy a pushed tag; answer other events, and ignore them."""
     if not is_signed(request.get_data()):
         abort(403)
     event = request.get_json(silent=True)
@@ -53,12 +53,12 @@ def push() -> tuple[str, int]:
         return "no new tag\n", 200
     if not (NAME.fullmatch(name) and NAME.fullmatch(tag)):
         abort(400)
-    threading.Thread(target=ship, args=(name, tag)).start()  # the sender waits for ten seconds at most
+    threading.Thread(target=ship, args=(name, tag)).start()  # the sender waits at most ten seconds
     return f"{tag} of {name} is on its way\n", 202
 
 
 def ship(name: str, tag: str) -> None:
-    """Fetch, and deploy. A tag that is not in all repositories yet is refused by the rollout; the last one's push brings it."""
+    """Fetch and deploy. The rollout refuses a tag until all repositories have it, so the last push deploys it."""
     with one_at_a_time:
         for command in (FETCH, DEPLOY):
             words = [word.format(name=name, tag=tag) for word in shlex.split(command)]

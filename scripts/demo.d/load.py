@@ -1,4 +1,4 @@
-"""Clients that keep asking for the shop's front page, and an honest count of what they got."""
+"""Clients that request the shop's front page all the time, and count the answers and the failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAME_GAP = 0.25
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request got: the version that answered it, or what went wrong."""
+    """The result of one request: the version that answered it, or the error."""
 
     at: float
     version: str = ""
@@ -47,27 +47,27 @@ class Load:
     """Load for the length of a ``with`` block."""
 
     def __init__(self, port: int) -> None:
-        """Make a load without requests."""
+        """Prepare the clients; they send no request before the ``with`` block."""
         self._port = port
         self._answers: list[Answer] = []
         self._over = threading.Event()
         self._clients = [threading.Thread(target=self._ask, daemon=True) for _ in range(CLIENTS)]
 
     def __enter__(self) -> Self:
-        """Start, and return once there is traffic."""
+        """Start the clients, and return when there is traffic."""
         for client in self._clients:
             client.start()
         self.let_run()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
+        """Stop the clients."""
         self._over.set()
         for client in self._clients:
             client.join()
 
     def let_run(self, answered: int = 200) -> None:
-        """Return once that many more requests were answered."""
+        """Return when so many more requests were answered, or after ten seconds."""
         enough = self._count(bool) + answered
         deadline = time.monotonic() + 10
         while self._count(bool) < enough and time.monotonic() < deadline:
@@ -75,11 +75,11 @@ class Load:
 
     @property
     def failed(self) -> int:
-        """How many requests were not answered."""
+        """The number of requests that were not answered."""
         return self._count(lambda version: not version)
 
     def summary(self) -> str:
-        """Say what was answered, by which version, and what was not."""
+        """Return a line with the number of answers of each version, and of failures."""
         by_version = Counter(answer.version for answer in self._answers if answer.version)
         versions = ", ".join(f"{count} by {version}" for version, count in sorted(by_version.items()))
         return f"{by_version.total()} requests answered ({versions}), {self.failed} failed{self._gaps()}"

@@ -1,4 +1,4 @@
-"""Signals, process groups and ports: what the stage needs of the machine."""
+"""Signals, process groups and ports for the demo."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class EndAskedError(Exception):
 
 
 class Signals:
-    """Signals that ask for the end: noted when they come, obeyed between steps, so that nothing is half started."""
+    """Signals that ask for the end: noted when they come, obeyed between steps, so that no step is left half done."""
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        """From now on they are noted."""
+        """Start to note the signals."""
         self.got = 0
         for number in self.NUMBERS:
             signal.signal(number, self._note)
@@ -38,7 +38,7 @@ class Signals:
 
 
 def end(process: subprocess.Popen[Any], patience: float) -> None:
-    """Ask a process and its group to end, and make sure that they have."""
+    """End a process and its group by TERM, and by KILL if they take longer than ``patience`` seconds."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal_group(process, number)
         deadline = time.monotonic() + patience
@@ -51,8 +51,8 @@ def end(process: subprocess.Popen[Any], patience: float) -> None:
 
 
 def _signal_group(process: subprocess.Popen[Any], number: int) -> bool:
-    """Send a signal; False if the process has ended."""
-    process.poll()  # or it would stay, as a zombie
+    """Send a signal; returns False if the process has ended."""
+    process.poll()  # otherwise it would stay as a zombie
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

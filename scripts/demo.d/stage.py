@@ -1,4 +1,4 @@
-"""The stage of the demo: one directory with everything in it, and how it is set up and taken down."""
+"""The stage of the demo: one directory with all files and processes; set it up and remove it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
-# What supervisord's own socket, with a process id behind it, may be called.
+# Characters in the path of supervisord's socket, which gets a process id as a suffix.
 LONGEST_SOCKET = 100
 CONSUL_PORTS = ("HTTP", "DNS", "SERVER", "LAN", "WAN")
-# Of the caller's: they would lead the demo to a real repository, supervisor or Consul.
+# Variables of the caller that would lead the demo to a real repository, supervisor or Consul.
 FOREIGN = ("GIT_", "CONSUL_", "RELEASE_", "SUPERVISOR_", "PYTHON", "VIRTUAL_ENV")
 TEAR_DOWN = 45.0
 
 
 class DemoError(Exception):
-    """What kept the demo from going on."""
+    """The reason why the demo cannot go on."""
 
 
 def fail(message: str) -> NoReturn:
@@ -66,12 +66,12 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The caller's environment, without what would lead out of the demo."""
+        """The caller's environment, without the variables that lead out of the demo."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         return {**kept, "TMPDIR": f"{self.directory}/scratch", **self.added}
 
     def run(self, *command: str, log: str = "agent.log") -> tuple[int, str]:
-        """Run a command to its end: its exit code and stdout; stderr goes to ``logs/``."""
+        """Run a command to its end; returns its exit code and stdout. Its stderr goes to ``logs/``."""
         self._signals.check()
         with (self.logs / log).open("ab") as errors:
             process = subprocess.Popen(
@@ -82,7 +82,7 @@ class Stage:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                # Ctrl-C is for the demo, which then ends the command in its own way.
+                # Ctrl-C must reach only the demo, which then ends the command.
                 start_new_session=True,
             )
         while True:
@@ -125,8 +125,8 @@ class Stage:
         return self.must("release-agent", "--version").strip()
 
     def fetch_consul(self) -> str:
-        """Get hold of a Consul; returns why there is none, or nothing."""
-        # What was fetched for this checkout before will do.
+        """Find or download Consul; returns the reason of a failure, or an empty text."""
+        # Use a Consul that was downloaded for this checkout before.
         path = f"{self.added['PATH']}:{PROJECT / '.tools'}"
         script = PROJECT / "scripts" / "get-consul"
         code, output = self.run("env", f"PATH={path}", str(script), "tools", log="consul.log")
@@ -140,7 +140,7 @@ class Stage:
         return ""
 
     def start(self) -> str:
-        """Start supervisord, and Consul under it; returns why Consul does not answer, or nothing."""
+        """Start supervisord, and Consul under it; returns the reason why Consul does not answer, or an empty text."""
         shutil.copy(HERE / "supervisord.conf", self.directory)
         self._signals.check()
         with (self.logs / "supervisord.err").open("ab") as errors:
@@ -190,7 +190,7 @@ class Stage:
         return False
 
     def make_repository(self) -> None:
-        """Make an empty git repository that asks nothing of the caller's git configuration."""
+        """Make an empty git repository that does not depend on the caller's git configuration."""
         self.must("git", "init", "--quiet", "--template=", "--initial-branch=main", "repository")
         settings = {"user.name": "A developer", "user.email": "developer@example.org"}
         settings |= {"commit.gpgSign": "false", "tag.gpgSign": "false", "core.hooksPath": "/dev/null"}
@@ -198,7 +198,7 @@ class Stage:
             self.must("git", "-C", "repository", "config", name, value)
 
     def change_code(self, version: str) -> None:
-        """Bring the repository's files to a version; whoever plays the developer commits and tags them."""
+        """Write the files of a version into the repository and add them; the caller commits and tags them."""
         clutter = shutil.ignore_patterns(".*", "__pycache__")
         shutil.copytree(HERE / "app" / version, self.repository, ignore=clutter, dirs_exist_ok=True)
         self.must("git", "-C", "repository", "add", "--all")
@@ -211,11 +211,11 @@ class Stage:
         while not true():
             self._signals.check()
             if time.monotonic() > deadline:
-                fail(f"waited {seconds:g} s in vain for {what}")
+                fail(f"waited {seconds:g} s for {what}, without success")
             time.sleep(0.1)
 
     def has_ended(self, program: str) -> bool:
-        """Whether a one-shot of supervisor's has ended."""
+        """Return whether a one-shot of supervisor has ended."""
         return " EXITED " in self.run("supervisorctl", "status", program)[1]
 
     def last_deployment(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class Stage:
             end(self._supervisord, patience=TEAR_DOWN)
 
     def write_environment(self) -> None:
-        """Write ``env``, to be sourced by whoever plays with what is kept."""
+        """Write ``env``, a file that sets the environment of the demo in a shell."""
         names = ["PATH", "RELEASE_AGENT_CONFIG", *(["CONSUL_HTTP_ADDR"] if self.consul else [])]
         lines = [f"export {name}={shlex.quote(self.added[name])}\n" for name in names]
         (self.directory / "env").write_text("".join(lines), encoding="utf-8")

@@ -1,14 +1,14 @@
-"""Who talks to whom in and around a container."""
+"""Draw the connections in and around a container."""
 
 from __future__ import annotations
 
 from svg import Picture
 
-_TITLE = "Who talks to whom"
-_DESCRIPTION = """In the container supervisord starts the agent: deploy and boot are one run each, and the monitor stays. A
-run reads the git repositories, which are mounted read-only, writes the root directory, asks supervisord to restart the
-services over its RPC, and probes the services. The services run from the live release. The agent tells the Consul agent about
-the host. People and other programs start a deployment through supervisord: by supervisorctl, over HTTP, or with a rollout
+_TITLE = "The connections in and around a container"
+_DESCRIPTION = """In the container supervisord starts the agent. deploy and boot are one run each, and the monitor keeps
+running. A run reads the git repositories, which are mounted read-only, and writes the root directory. It asks supervisord over
+RPC to restart the services, and probes the services. The services run from the live release. The agent reports the host to the
+Consul agent. People and other programs start a deployment through supervisord: by supervisorctl, over HTTP, or with a rollout
 across a fleet."""
 
 
@@ -25,18 +25,18 @@ def draw() -> str:
     first, second, third = _ROWS
     picture.card("plain", (15, first, 120, _HIGH), "You, or CI", "supervisorctl,", "curl, a rollout")
     picture.card("plain", (_LEFT, first, _WIDE, _HIGH), "supervisord", "with the plugin", "release")
-    picture.card("step", (_RIGHT, first, _WIDE, _HIGH), "deploy, boot", "the agent: one run,", "then it is gone")
+    picture.card("step", (_RIGHT, first, _WIDE, _HIGH), "deploy, boot", "the agent: one run,", "then it ends")
     picture.card("plain", (665, first, 120, _HIGH), "/repos", "git, mounted", "read-only")
     picture.card("good", (_LEFT, second, _WIDE, _HIGH), "web, worker …", "your services")
     picture.card("plain", (_RIGHT, second, _WIDE, _HIGH), "/srv/app", "releases, current,", "shared, journal")
     picture.card("plain", (665, second, 120, _HIGH), "Consul agent", "the service and", "the host's record")
-    picture.card("step", (_LEFT, third, _WIDE, _HIGH), "monitor", "the agent: looks", "and tells")
+    picture.card("step", (_LEFT, third, _WIDE, _HIGH), "monitor", "the agent: looks", "and reports")
     _arrows(picture)
     return picture.svg()
 
 
 def _arrows(picture: Picture) -> None:
-    """Draw who talks to whom."""
+    """Draw the connections."""
     edge, below = _LEFT + _WIDE, _ROWS[0] + _HIGH
     picture.arrow((135, 80), (_LEFT - 1, 80))
     picture.arrow((edge, 74), (_RIGHT - 1, 74))

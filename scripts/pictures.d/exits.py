@@ -1,4 +1,4 @@
-"""Which release is live after a run, by its exit code."""
+"""Draw which release is live after a run, by its exit code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from svg import Picture
 from release_agent.errors import Exit
 
 _TITLE = "Which release is live after a run"
-_DESCRIPTION = f"""Was the new release published? If not, the old release is live and untouched: {Exit.MISCONFIGURED} the
-configuration is wrong, {Exit.BUSY} another run is at work, {Exit.REFUSED} the revision is refused, {Exit.FAILED} a step
-failed, {Exit.CANCELLED} a signal stopped the run, {Exit.NO_TARGET} there is nothing to roll back to. If it was published
-and is healthy, it is live: {Exit.OK}. If it was not healthy, the old release was published again. If that is healthy, it is
-live: {Exit.ROLLED_BACK}. Otherwise nothing healthy is live: {Exit.ROLLBACK_FAILED}. If the run did not end, the next boot or
-deploy finishes it: {Exit.ERROR}."""
+_DESCRIPTION = f"""If the new release was not published, the old release is live and unchanged. The exit codes are then
+{Exit.MISCONFIGURED} if the configuration is wrong, {Exit.BUSY} if another run is active, {Exit.REFUSED} if the agent refused the
+revision, {Exit.FAILED} if a step failed, {Exit.CANCELLED} if a signal stopped the run, and {Exit.NO_TARGET} if there is no
+release to roll back to. If the new release was published and is healthy, it is live: {Exit.OK}. If it was not healthy, the old
+release was published again. If the old one is healthy, it is live: {Exit.ROLLED_BACK}. Otherwise no healthy release is live:
+{Exit.ROLLBACK_FAILED}. If the run did not end, the next boot or deploy finishes or undoes it: {Exit.ERROR}."""
 _BEFORE = (
     (Exit.MISCONFIGURED, "the configuration is wrong"),
     (Exit.BUSY, "another run is at work"),

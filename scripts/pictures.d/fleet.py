@@ -1,4 +1,4 @@
-"""A rollout: its waves, what ends it, and what then becomes of the hosts."""
+"""Draw a rollout: its waves, the reasons to end it, and the hosts after that."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STEPS = (
     ("good", "Completed", f"exit {Exit.OK}", "all hosts", "were asked"),
 )
 _TITLE = "A rollout across a fleet"
-_DESCRIPTION = f"""Preflight asks all hosts, takes the lock and shows the plan. If it finds too much wrong, the exit is
-{Exit.FLEET_FAILED} and nothing was changed. Then the hosts deploy in waves: one host, a quarter of the hosts, all the others.
+_DESCRIPTION = f"""Preflight asks all hosts, takes the lock and shows the plan. If too many hosts have faults, the exit is
+{Exit.FLEET_FAILED} and no host was changed. Then the hosts deploy in waves: one host, a quarter of the hosts, all the others.
 After each wave there is a bake, during which all hosts must stay healthy. After the first wave a person or a gate may decide.
-If nobody is there to approve, the exit is {Exit.AWAITS_APPROVAL}. A last look asks all hosts, and the rollout has completed
-with exit {Exit.OK}. A host whose deployment fails rolls itself back. If more hosts fail than allowed, the rollout stops with
-exit {Exit.FLEET_FAILED}. With --revert, each host that it changed goes back to its previous release, and the exit is
+Without an approval the exit is {Exit.AWAITS_APPROVAL}. A last look asks all hosts, and the rollout completes with exit {Exit.OK}.
+A host whose deployment fails rolls itself back. If more hosts fail than allowed, the rollout stops with exit
+{Exit.FLEET_FAILED}. With --revert, each changed host rolls back to its previous release, and the exit is
 {Exit.FLEET_REVERTED}. If fewer hosts failed, the others take the revision, and the exit is {Exit.FLEET_PARTIAL}. If the
-operator's machine goes down, rollout resume goes on, and no host deploys twice."""
+operator's machine fails, rollout resume continues, and no host deploys twice."""
 
 
 def _x(step: int) -> float:
@@ -61,10 +61,10 @@ def _failures(picture: Picture) -> None:
         picture.arrow((place, begin), (place, top - 1))
     half = _across(1, 2)
     picture.card("warn", (_x(0), top, _WIDE, high), f"Exit {Exit.FLEET_FAILED}", "nothing was", "changed")
-    stopped = "too many failed: no further", "host begins, none goes back"
+    stopped = "too many failed: no further", "host starts, none reverts"
     picture.card("bad", (_x(1), top, half, high), f"Exit {Exit.FLEET_FAILED}: stopped", *stopped)
     picture.arrow((_x(1) + half, top + high / 2), (_x(3) - 1, top + high / 2))
-    reverted = "--revert: each goes back to", "its previous release"
+    reverted = "--revert: each rolls back", "to its previous release"
     picture.card("warn", (_x(3), top, half, high), f"Exit {Exit.FLEET_REVERTED}: reverted", *reverted)
     within = "the others took it, those", "that failed are named"
     picture.card("warn", (_x(5), top, half, high), f"Exit {Exit.FLEET_PARTIAL}: within budget", *within)

@@ -1,4 +1,4 @@
-"""The root directory: what is in it, and who may remove it."""
+"""Draw the root directory: its entries, and who may remove them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from svg import Picture
 _NEW, _OLD = "000042-1f3c9ab2d4e5", "000041-9c07d1e6a3b8"
 _TITLE = "The root directory"
 _DESCRIPTION = f"""The root directory, for example /srv/app, has four entries. current is a link to the live release, such as
-releases/{_NEW}; services run from it. releases has one directory for each release: the live one, the previous one, to which a
-rollback goes, and older ones, as many as [app] keep says. shared has what outlives a release, such as uploads and databases.
-Each release has links to it. .release-agent is the agent's own. It has the lock, the journal state.db, the notes on each
-release, and what it can make again: releases that are being built, parked ones, and the outputs of build hooks."""
+releases/{_NEW}; services run from it. releases has one directory per release: the live one, the previous one, which a rollback
+publishes, and older ones, up to [app] keep. shared has files that outlive a release, such as uploads and databases. Each release
+has links to them. Only the agent writes to .release-agent. It has the lock, the journal state.db, the description of each
+release, and files that the agent can make again: unfinished releases, parked ones, and the outputs of build hooks."""
 
 
 def draw() -> str:
@@ -30,7 +30,7 @@ def draw() -> str:
     picture.arrow((440, 140), (440, 204), (262, 204))
     picture.text(452, 172, "links of [shared] into it", "")
     picture.card("plain", (330, 248, 140, 62), "lock, state.db", "one run at a time,", "the history")
-    picture.card("plain", (485, 248, 140, 62), "releases/*.json", "what each", "release is")
+    picture.card("plain", (485, 248, 140, 62), "releases/*.json", "description of", "each release")
     picture.card("plain", (640, 248, 140, 62), "incoming, parked", "cache: made", "again if lost")
     picture.arrow((260, 279), (328, 279))
     return picture.svg()

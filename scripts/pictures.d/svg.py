@@ -1,4 +1,4 @@
-"""A picture as SVG: cards with words, arrows between them, in a light and a dark dress, on a ground of its own."""
+"""Draw a picture as SVG: cards with words, and arrows between them, on a background, in light and dark colours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SIZES = {"head": 13, "": 12, "mono": 12, "label": 12}  # pixels
-# The width of characters beside their height in DejaVu Sans, the widest of the usual fonts; bold is wider.
+# The ratio of width to height of characters in DejaVu Sans, the widest of the usual fonts. Bold is wider.
 _NARROW, _SLIM, _WIDE = frozenset("ijlI.,:;'|"), frozenset("frt ()-/"), frozenset("mwMW")
 _BOLD = {"head": 1.13, "label": 1.13}
 _PADDING = 3
-# Class: its fill and its line in the light dress, then in the dark one.
+# Class: its colours of fill and line, light ones first, then dark ones.
 _LOOKS = {
     "ground": ("#ffffff", "#d0d7de", "#0d1117", "#30363d"),
     "zone": ("#f6f8fa", "#d0d7de", "#151b23", "#30363d"),
@@ -40,7 +40,7 @@ _TIP = (
 
 
 class Picture:
-    """What is drawn so far; ``title`` and ``description`` are for those who do not see it."""
+    """The elements drawn so far; ``title`` and ``description`` are for people who do not see the picture."""
 
     def __init__(self, height: int, title: str, description: str, width: int = 800) -> None:
         self._size = width, height
@@ -49,11 +49,11 @@ class Picture:
         self._box("ground", 0.5, 0.5, width - 1, height - 1)
 
     def zone(self, x: float, y: float, width: float, height: float) -> None:
-        """Draw a ground for cards that belong together."""
+        """Draw a background for cards that belong together."""
         self._box("zone", x, y, width, height)
 
     def card(self, look: str, box: tuple[float, float, float, float], head: str, *lines: str) -> None:
-        """Draw a card at x, y, so wide and high, with a heading and lines below it in the middle."""
+        """Draw a card of a size at x, y, with a heading and lines below it in the middle."""
         x, y, width, height = box
         self._box(look, *box)
         high = _SIZES["head"] + 16 * len(lines)
@@ -62,7 +62,7 @@ class Picture:
         self._lines(box, baseline + 17, lines)
 
     def words(self, look: str, box: tuple[float, float, float, float], *lines: str) -> None:
-        """Draw a card that has no heading."""
+        """Draw a card without a heading."""
         _, y, _, height = box
         self._box(look, *box)
         self._lines(box, y + (height - 16 * len(lines)) / 2 + _SIZES[""], lines)
@@ -77,7 +77,7 @@ class Picture:
                 self.arrow((left - gap + 1, y + height / 2), (left - 1, y + height / 2))
 
     def text(self, x: float, y: float, words: str, look: str = "", *, room: float = 0) -> None:
-        """Write words: from x on, or around x if they have ``room``; raises ValueError if they do not fit."""
+        """Write words from x on, or centred at x if they have ``room``; raises ValueError if they do not fit."""
         if room and _width(words, look) > room - 2 * _PADDING:
             message = f"{words!r} does not fit into {room} pixels"
             raise ValueError(message)

@@ -1,4 +1,4 @@
-"""Who runs where in examples/system, and who talks to whom, by its compose.yaml and maestro.yaml."""
+"""Draw the containers of examples/system and their connections, by its compose.yaml and maestro.yaml."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import yaml
 from svg import Picture
 
 HERE = Path(__file__).parents[2] / "examples" / "system"
-_TITLE = "Who runs where, and who talks to whom"
+_TITLE = "The containers on their hosts, and their connections"
 _DESCRIPTION = """Developers push one tag to three repositories, which the mirror writes into /repos. The components on both hosts
-have /repos mounted read-only: each is a container with supervisord and the agent. It talks to the Consul agent of its host, which
-talks to the Consul servers. The operator runs release-agent rollout, which talks to supervisord in each component."""
+mount /repos read-only. Each component is a container with supervisord and the agent, and calls the Consul agent of its host.
+The Consul agents call the Consul servers. The operator runs release-agent rollout, which calls supervisord in each component."""
 _HIGH = 46
 
 

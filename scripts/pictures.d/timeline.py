@@ -1,4 +1,4 @@
-"""A deployment's phases from left to right: hooks above, exit codes below, and what a run that is killed leaves."""
+"""Draw the phases of a deployment from left to right: hooks above, exit codes below, and what a killed run leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PHASES = (
     ("plain", "report", "history", "and Consul"),
     ("plain", "prune", "surplus", "releases go"),
 )
-# A hook: the phase that it comes before, how high it stands, and its name.
+# A hook: the phase after it, its height in the picture, and its name.
 _HOOKS = (
     (3, 0, "build"),
     (4, 1, "before_publish"),
@@ -29,7 +29,7 @@ _HOOKS = (
     (8, 0, "after_deploy"),
     (9, 1, "after_failure"),
 )
-# The first and the last phase, and what is true if a step there fails.
+# The first and the last phase, and the effect of a failure there.
 _FAILS = (
     (
         "warn",
@@ -41,7 +41,7 @@ _FAILS = (
     ("warn", 5, 7, f"Exit {Exit.ROLLED_BACK}: rolled back", f"{Exit.ROLLBACK_FAILED}: not healthy either"),
     ("good", 8, 9, f"Exit {Exit.OK}: deployed", "whatever fails here"),
 )
-# The first and the last phase, what a run that is killed there leaves, and what the next run does.
+# The first and the last phase, what a run killed there leaves, and what the next run does.
 _KILLED = (
     (0, 1, ("an open line", "in the journal"), ("ends it as", "cancelled")),
     (2, 3, ("a directory, or a release", "that was never live"), ("removes it",)),
@@ -56,15 +56,15 @@ _DESCRIPTION = f"""The phases of a deployment are resolve, plan, build, sync, re
 prune. Hooks run between them: build after the phase build, before_publish after sync, after_publish after the swap
 of current, before_stop and after_start around the restart of each process, after_deploy when all are healthy, and
 after_failure at the end of a run that failed. A failure before publish ends with exit {Exit.REFUSED} or
-{Exit.FAILED}, and the old release runs on; a migration that ran stays. A failure from publish to after_deploy
-is rolled back (exit {Exit.ROLLED_BACK}), or ends with {Exit.ROLLBACK_FAILED} if the release before is not
-healthy either. A run that is killed in resolve or plan leaves an open line in the journal; the next run ends it
-as cancelled. Killed in build or sync it leaves a directory, or a release that was never live; the next run
-removes it. Killed in rehearse it leaves a copy as well, which the plugin takes away. Killed in publish, either
-the old release is live or the new one; the next run undoes or finishes it. Killed in restart or health, the new
-release is live; the next run runs the hooks after_publish again, restarts all services and proves them, or
-rolls back. Killed in report, it leaves a report that the next run sends. Killed in prune, it leaves a directory
-that the next run removes."""
+{Exit.FAILED}. The old release keeps running, and a migration that ran stays. After a failure from publish to
+after_deploy the agent rolls back (exit {Exit.ROLLED_BACK}), or ends with {Exit.ROLLBACK_FAILED} if the previous
+release is not healthy either. If a run is killed in resolve or plan, it leaves an open line in the journal, and
+the next run ends this line as cancelled. In build or sync it leaves a directory, or a release that was never
+live, and the next run removes it. In rehearse it also leaves a copy, which the plugin removes. In publish either
+the old release is live or the new one, and the next run undoes or finishes the publication. In restart or health
+the new release is live. The next run runs the hooks after_publish again, restarts all services and proves them,
+or rolls back. In report it leaves a report that the next run sends. In prune it leaves a directory that the next
+run removes."""
 
 
 def _x(phase: int) -> float:
@@ -72,7 +72,7 @@ def _x(phase: int) -> float:
 
 
 def _span(first: int, last: int) -> tuple[float, float]:
-    """Return where phases begin, and how wide they are together."""
+    """Return the start of phases, and their width together."""
     return _x(first), _x(last) + _WIDE - _x(first)
 
 

@@ -1,4 +1,4 @@
-"""The way of a release through the container, and what happens if a step fails or the run is killed."""
+"""Draw the way of a release through the container, and the effect of a failed step or a killed run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _STEPS = (
 )
 _TITLE = "The way of a release through the container"
 _DESCRIPTION = f"""A deployment takes a tag from the read-only repositories, builds its files in releases, runs hooks and
-rehearses a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED}, and the old release runs on
-untouched; a migration that ran stays. Then one rename swaps the link current. supervisord restarts the services, and
-probes ask the new code. If it answers, the release is deployed (exit {Exit.OK}), and history and Consul know it. If
-it does not answer, the old release is published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If
-that is not healthy either, the exit is {Exit.ROLLBACK_FAILED}. If the run is killed before the swap, the next boot or
+rehearses a copy of the service. If one of these steps fails, the run ends with exit {Exit.FAILED}. The old release keeps
+running unchanged, and a migration that ran stays. Then one rename swaps the link current. supervisord restarts the services, and
+probes check the new code. If it is healthy, the release is deployed (exit {Exit.OK}), and history and Consul show it.
+Otherwise the old release is published again, restarted and proved healthy (exit {Exit.ROLLED_BACK}). If
+the old release is not healthy either, the exit is {Exit.ROLLBACK_FAILED}. If the run is killed before the swap, the next boot or
 deploy undoes it. If it is killed after the swap, the next boot or deploy finishes it or rolls back."""
 
 

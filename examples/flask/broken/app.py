@@ -1,4 +1,4 @@
-"""Notes for people who have logged in; requirements.txt does not name the package."""
+"""Notes for people who have logged in, with a package that requirements.txt does not name."""
 
 import flask_login
 

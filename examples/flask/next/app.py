@@ -1,4 +1,4 @@
-"""Notes: everybody may read them, and add one."""
+"""Notes that everybody may read and add."""
 
 import contextlib
 import pathlib
@@ -20,7 +20,7 @@ def database():
 
 @app.get("/health")
 def health():
-    """Answer with the revision, if the tables are there."""
+    """Return the revision, if the tables exist."""
     with database() as connection:
         connection.execute("SELECT id, text, author FROM note LIMIT 1")
     return REVISION
@@ -28,7 +28,7 @@ def health():
 
 @app.get("/")
 def notes():
-    """Answer with all notes."""
+    """Return all notes."""
     with database() as connection:
         rows = connection.execute("SELECT text, author FROM note ORDER BY id").fetchall()
     return {"revision": REVISION, "notes": [f"{text}, by {author}" for text, author in rows]}
@@ -36,7 +36,7 @@ def notes():
 
 @app.post("/")
 def add():
-    """Keep a note."""
+    """Save a note."""
     with database() as connection, connection:
         connection.execute("INSERT INTO note (text, author) VALUES (:text, :author)", request.form)
     return "", 201

@@ -1,4 +1,4 @@
-"""Apply the migrations that the database does not have yet: all of them, or none."""
+"""Apply all migrations that the database does not have, or none of them."""
 
 import contextlib
 import pathlib
@@ -10,7 +10,7 @@ with contextlib.closing(sqlite3.connect(HERE / "data" / "notes.db", isolation_le
     connection.execute("BEGIN IMMEDIATE")
     (applied,) = connection.execute("PRAGMA user_version").fetchone()
     for file in sorted(HERE.glob("migrations/*.sql"))[applied:]:
-        connection.execute(file.read_text())  # one statement each
+        connection.execute(file.read_text())  # each file has one statement
         applied += 1
         print(f"applied {file.name}")
     connection.execute(f"PRAGMA user_version = {applied}")

@@ -1,4 +1,4 @@
-// A page, made of a template by a package of the registry.
+// Serve a page that a package of npm's registry renders from a template.
 const fs = require("node:fs");
 const http = require("node:http");
 const mustache = require("mustache");
@@ -10,7 +10,7 @@ const page = mustache.render(read("page.mustache"), { revision });
 const server = http.createServer((request, response) => {
   response.end(request.url === "/health" ? revision : page);
 });
-// The socket that supervisord has opened.
+// Descriptor 0 is the socket that supervisord has opened.
 server.listen({ fd: 0 });
 // Node exits when it has answered the last request.
 process.on("SIGTERM", () => {

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Note(models.Model):
-    """What somebody has written, and who."""
+    """A text that somebody has written, and the author."""
 
     text = models.TextField()
     author = models.TextField(db_default="nobody")

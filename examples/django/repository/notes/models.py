@@ -4,6 +4,6 @@ from django.db import models
 
 
 class Note(models.Model):
-    """What somebody has written."""
+    """A text that somebody has written."""
 
     text = models.TextField()

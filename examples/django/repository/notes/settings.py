@@ -1,4 +1,4 @@
-"""Settings. What differs between containers comes from the environment."""
+"""Settings. Values that differ between containers come from the environment."""
 
 import os
 import pathlib
@@ -9,5 +9,5 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "notes.urls"
 INSTALLED_APPS = ["notes"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# PGHOST, PGUSER and PGPASSWORD are read by libpq.
+# libpq reads PGHOST, PGUSER and PGPASSWORD.
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"], "CONN_MAX_AGE": 60}}

@@ -1,4 +1,4 @@
-"""Notes: everybody may read them, and add one."""
+"""Notes that everybody may read and add."""
 
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
@@ -7,13 +7,13 @@ from .models import Note
 
 
 def health(_request):
-    """Answer with the revision, if the tables are there."""
+    """Return the revision, if the tables exist."""
     Note.objects.first()
     return HttpResponse(settings.REVISION)
 
 
 def notes(request):
-    """Keep a note if there is one, and answer with all."""
+    """Save a note if the request has one, and return all notes."""
     if request.method == "POST":
         Note.objects.create(text=request.POST["text"])
     texts = [note.text for note in Note.objects.order_by("id")]

@@ -1,3 +1,3 @@
 <?php
-// A function of a file that nobody has included.
+// This version calls a function that no file defines.
 echo json_encode(read_notes());

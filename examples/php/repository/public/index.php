@@ -1,5 +1,5 @@
 <?php
-// Notes: everybody may read them, and add one. `data` is a link to /srv/app/shared/data.
+// Notes that everybody may read and add. `data` is a link to /srv/app/shared/data.
 $file = __DIR__ . '/../data/notes.txt';
 if ($_SERVER['REQUEST_METHOD'] === 'POST') {
     file_put_contents($file, $_POST['text'] . "\n", FILE_APPEND | LOCK_EX);

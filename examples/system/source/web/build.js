@@ -1,4 +1,4 @@
-// Builds what nginx serves: public/, and nginx.conf with this container's name server.
+// Build public/, and nginx.conf with the name server of this container.
 const fs = require("node:fs");
 
 const version = fs.readFileSync("VERSION", "utf8").trim();

@@ -1,4 +1,4 @@
-"""The worker: asks the API for its next job, by the name that Consul keeps."""
+"""The worker, which asks the API for its next job, by its name in Consul."""
 
 import json
 import os

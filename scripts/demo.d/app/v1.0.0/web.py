@@ -12,19 +12,19 @@ import pages
 
 
 class Server(ThreadingHTTPServer):
-    """Answers what it has accepted before it ends."""
+    """A server that answers all accepted requests before it ends."""
 
     daemon_threads = False
 
     def __init__(self, listening: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
-        """Take a socket that listens already: supervisord keeps it open over a restart."""
+        """Take a socket that listens already, because supervisord keeps it open during a restart."""
         super().__init__(listening.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with plain text."""
+    """A handler that answers with plain text."""
 
     def do_GET(self) -> None:
         """Answer one request."""
@@ -41,17 +41,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_request(self, *_: object) -> None:
-        """Keep quiet: the demo makes hundreds of requests a second."""
+        """Log no request, because the demo makes hundreds of requests per second."""
 
 
 @functools.cache
 def complain(text: str) -> None:
-    """Say on stderr what is wrong; the same thing once."""
+    """Print a problem on stderr; the same problem only once."""
     print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
     with Server(socket.socket(fileno=sys.stdin.fileno()), Handler) as server:
-        # In a thread: shutdown() waits for serve_forever(), in which the signal arrives.
+        # In a thread, because shutdown() waits for serve_forever(), in which the signal arrives.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever(poll_interval=0.02)

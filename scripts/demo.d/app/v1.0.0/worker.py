@@ -1,6 +1,6 @@
-"""The shop's worker: its heartbeat, twice a second, says which version is at work.
+"""The shop's worker, which writes its version as a heartbeat twice per second.
 
-``python3 worker.py check`` exits with 0 where the heartbeat is fresh and of this version.
+``python3 worker.py check`` exits with 0 if the heartbeat is fresh and of this version.
 """
 
 import sys
@@ -14,7 +14,7 @@ FRESH = 2.0
 
 
 def work() -> None:
-    """Do nothing useful, for ever."""
+    """Write the heartbeat forever."""
     fresh = HEARTBEAT.with_suffix(".new")
     while True:
         fresh.write_text(pages.VERSION, encoding="utf-8")
@@ -23,7 +23,7 @@ def work() -> None:
 
 
 def check() -> str | None:
-    """Return what is wrong, or None."""
+    """Return the problem, or None."""
     if not HEARTBEAT.exists() or time.time() - HEARTBEAT.stat().st_mtime > FRESH:
         return f"no heartbeat for {FRESH:g} s"
     version = HEARTBEAT.read_text(encoding="utf-8")

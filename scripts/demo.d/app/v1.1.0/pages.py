@@ -1,4 +1,4 @@
-"""What the shop shows, in this version."""
+"""The pages of the shop in this version."""
 
 VERSION = "v1.1.0"
 
@@ -9,5 +9,5 @@ def front() -> str:
 
 
 def health() -> str:
-    """Return if all is healthy; raises otherwise."""
+    """Raise if the shop is not healthy."""
     return "ok"

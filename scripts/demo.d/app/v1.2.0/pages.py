@@ -1,4 +1,4 @@
-"""What the shop shows, in this version: it starts and is unhealthy."""
+"""The pages of the shop in this version, which starts and is unhealthy."""
 
 VERSION = "v1.2.0"
 
@@ -9,6 +9,6 @@ def front() -> str:
 
 
 def health() -> str:
-    """Return if all is healthy; raises otherwise."""
+    """Raise if the shop is not healthy."""
     message = "no such table: orders"
     raise LookupError(message)

@@ -1,4 +1,4 @@
-"""What the shop shows, in this version: it starts well, and under load it runs out of connections."""
+"""The pages of the shop in this version, which starts healthy and runs out of connections under load."""
 
 import itertools
 
@@ -9,14 +9,14 @@ _last = 0
 
 
 def front() -> str:
-    """Return the front page; each one takes a connection to the database, and none is given back."""
+    """Return the front page; each one takes a connection to the database, and gives none back."""
     global _last  # noqa: PLW0603 - the mistake of this version
     _last = next(_used)
     return f"{VERSION}: welcome to the shop, now with orders that work"
 
 
 def health() -> str:
-    """Return if all is healthy; raises otherwise."""
+    """Raise if the shop is not healthy."""
     if _last > _CONNECTIONS:
         message = f"all {_CONNECTIONS} connections to the database are taken"
         raise LookupError(message)

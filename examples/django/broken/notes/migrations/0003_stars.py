@@ -1,4 +1,4 @@
-"""A column without a default: the rows that are there would have nothing in it."""
+"""Add a column without a default, which fails because existing rows would have no value in it."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""Expand: the database itself fills the column in, so the version before goes on to add notes."""
+"""Add a column with a default in the database, so that the previous version can still add notes."""
 
 from django.db import migrations, models
 
