@@ -133,7 +133,7 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
 
     ``shared_with``: the other releases that have the same file by hard link, and so changed as well.
 
-    The links to shared paths and the files of build hooks are not drift, as long as they are as they were made.
+    Links to shared paths and unchanged files of build hooks are not drift.
     """
     _require_same_parts(release, context.config)
     there = context.source.drift(release.commits, context.store.directory(release.name), release.into)

@@ -170,7 +170,7 @@ EXPLANATIONS = {
             "That user cannot read the agent or its Python, for example in `/root`. Or the container lacks the capabilities "
             "SETUID and SETGID."
         ),
-        "Install Python and the agent in a directory that the user can read, such as `/opt`, or run the agent as that user.",
+        "Install Python and the agent in a directory that the user can read, such as `/opt`. Or run the agent as that user.",
     ),
     Code.NOT_BEGUN: Explanation(
         (Exit.FAILED,),
