@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def duration(given: str) -> float:
-    """Read a time of more than zero, such as 90s or 2m."""
+    """Read a time greater than zero, such as 90s or 2m; returns seconds."""
     return _read(given, readers.positive_duration)
 
 
 def duration_or_none(given: str) -> float:
-    """Read a time, or 0."""
+    """Read a time, or 0; returns seconds."""
     return 0.0 if given == "0" else _read(given, readers.duration)
 
 

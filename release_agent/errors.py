@@ -1,7 +1,7 @@
 """All errors, each with a message, a hint and a stable code.
 
-The class determines how a run ends (exit code and outcome); the code names the cause. Both are listed in
-docs/reference/exit-and-error-codes.md.
+The class determines the exit code and the outcome of a run; the code names the cause.
+docs/reference/exit-and-error-codes.md lists both.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Exit(IntEnum):
     LOCKED = 44
 
 
-# An error over XML-RPC is the fault of this number plus its exit code, above supervisor's own numbers.
+# The number of an XML-RPC fault is this plus the exit code, so that it is above supervisor's own numbers.
 FAULTS = 100
 
 
 class Code(StrEnum):
     """Stable names of causes, which scripts may match."""
 
-    # Before anything is touched
+    # Before any change
     MISCONFIGURED = "misconfigured"
     BUSY = "busy"
     REVISION_INVALID = "revision-invalid"
@@ -141,7 +141,7 @@ class ReleaseError(Exception):
         return {"code": str(self.code), "message": self.message, "hint": self.hint, **said}
 
     def caused_by(self, error: ReleaseError) -> Self:
-        """Copy the output of the failing program from the error that caused this one, whose message is part of this one's."""
+        """Copy the failing program's output from the error that caused this one; this message already includes that error's."""
         self.output = error.output
         return self
 
@@ -199,7 +199,7 @@ class Unhealthy(ReleaseError):
         self.services = services
 
     def say(self, service: str, end: str, lines: Sequence[str]) -> None:
-        """Add the end of a service's process to the message, and its last lines to message and output; both may be unknown."""
+        """Add the end of a service's process to the message, and its last lines to message and output; either may be empty."""
         self.message += f"\n{service} ended with {end}" if end else ""
         if lines:
             self.message += "".join([f"\nlast output of {service}:", *(f"\n  {line}" for line in lines)])
@@ -214,7 +214,7 @@ class RolledBack(ReleaseError):
 
 
 class RollbackFailed(ReleaseError):
-    """The live release is not known to be healthy, or there is none."""
+    """The live release is not known to be healthy, or no release is live."""
 
     exit_code = Exit.ROLLBACK_FAILED
     outcome = "rollback-failed"
@@ -261,7 +261,8 @@ ENDINGS: tuple[type[ReleaseError], ...] = (
 
 def error_of_exit(code: int | None) -> ReleaseError:
     """Make the error for a run that ended before it wrote to the journal. ``code``: its exit code, None if unknown."""
-    message, hint = f"it ended with {code} before it was journaled", "`supervisorctl tail deploy stderr` shows its output"
+    message = f"the run ended with exit code {code} before it wrote to the journal"
+    hint = "`supervisorctl tail deploy stderr` shows its output"
     if code == Exit.FAILED:
         return Failed(Code.NOT_BEGUN, message, hint=hint)
     kind = next((kind for kind in ENDINGS if kind.exit_code == code), ReleaseError)

@@ -1,4 +1,4 @@
-"""``status`` and ``history`` at a glance: on a terminal in columns, with ages and colours; otherwise as text.py has them."""
+"""Format ``status`` and ``history`` for a terminal, in columns with ages and colours; otherwise as text.py does."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}  # seconds
 
 
 def status(body: dict[str, Any], problems: Iterable[str], maintenance: str, terminal: Terminal | None) -> str:
-    """Return the live release and its health; ``terminal``: None for a file or a pipe. Otherwise as text.status()."""
+    """Return the live release and its health; without a terminal (for a file or a pipe) as text.status() does."""
     if terminal is None:
         return text.status(body, problems, maintenance)
     return "\n".join(_status(body, problems, maintenance, terminal))
 
 
 def history(entries: Sequence[dict[str, Any]], limit: int, terminal: Terminal | None) -> str:
-    """Return the deployments; ``terminal``: None for a file or a pipe. Otherwise as text.history()."""
+    """Return the deployments; without a terminal (for a file or a pipe) as text.history() does."""
     return (
         "\n".join(terminal.table([_entry(entry) for entry in entries])) if terminal and entries else text.history(entries, limit)
     )
@@ -100,7 +100,7 @@ def _of_process(state: str) -> Style:
 
 
 def _entry(entry: Mapping[str, Any]) -> Sequence[Cell]:
-    """Return the cells of one deployment: how it ended, when, what, who, and why it failed."""
+    """Return the cells of one deployment: its outcome, age, revision, commits, person, signers, id and cause."""
     outcome = entry["outcome"]
     return (
         _cell(outcome, _OUTCOME.get(exit_of(outcome), Style.RED)) if outcome else Cell("open", Style.YELLOW),

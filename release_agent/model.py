@@ -54,7 +54,7 @@ def exit_of(outcome: str | None) -> Exit:
 
 
 class Trigger(StrEnum):
-    """The trigger of a run in the history. A rollout's is its id (ROLLOUT); callers of the RPC may name others."""
+    """The trigger of a run in the history. A rollout's trigger is its id; callers of the RPC may name others."""
 
     COMMAND = "command"
     SUPERVISOR = "supervisor"  # a command that supervisord started
@@ -107,12 +107,12 @@ class Request:
     expected: str = ""  # the release that must be live, or NOTHING_LIVE; empty: any
     despite_freeze: bool = False
     wait_for: float = 0.0  # seconds for a revision that the repositories do not have yet
-    by: str = ""  # the person who requested it, as text.person() returns it; empty if unknown. It decides nothing
+    by: str = ""  # the requesting person, as text.person() returns it; empty if unknown; decides nothing
 
 
 @dataclass(frozen=True)
 class Target:
-    """A resolved revision: one commit of each repository, by the repository's name; and the signers, if they were checked."""
+    """A resolved revision: one commit of each repository, by the repository's name. ``signers``: empty if unchecked."""
 
     revision: str
     kind: Kind
@@ -130,7 +130,7 @@ class Completed:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Completed:
-        """Read it, by an older or a newer agent; raises TypeError, KeyError or AttributeError for anything else."""
+        """Read the JSON of an older or a newer agent; raises TypeError, KeyError or AttributeError for anything else."""
         commits = {str(name): str(commit) for name, commit in body["commits"].items()}
         return cls(str(body["id"]), str(body["revision"]), commits)
 
@@ -139,14 +139,13 @@ class Completed:
 class Release:
     """A release, as in its note ``releases/<name>.json``.
 
-    ``previous``: the name of the release that was live before it. ``built``: the
-    files that shared links and build hooks made or changed, their digests by path. ``signers``:
-    the signers of its tag by repository, if they were checked. ``into``: the places of
-    the repositories in it, by name; older notes have none. ``built_as``: the revision that
-    its build hooks saw, if its revision has changed since: two tags may name one commit, and commits may share a part;
-    then ``built_from`` has the older commits. ``parts``: the repositories of which it has only one directory.
-    ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: the person who published it last, empty if unknown.
-    ``protected``: a person keeps it from pruning.
+    ``previous``: the name of the release that was live before it. ``built``: the digests of the files that shared links and
+    build hooks made or changed, by path. ``signers``: the signers of its tag by repository, if they were checked. ``into``:
+    the places of the repositories in it, by name; older notes have none. ``built_as``: the revision that its build hooks saw,
+    if its revision has changed since, because two tags may name one commit. ``built_from``: the commits of that revision, if
+    they differ, because commits may share a part. ``parts``: the repositories of which it has only one directory, and that
+    directory. ``published_at`` and ``created_at`` are RFC 3339, UTC. ``by``: the person who published it last, empty if
+    unknown. ``protected``: a person keeps it from pruning.
     """
 
     name: str
@@ -184,8 +183,8 @@ class Release:
     def from_json(cls, body: Mapping[str, Any]) -> Release:
         """Read the JSON of an older or a newer agent; raises TypeError, KeyError, AttributeError or ValueError for anything else.
 
-        A state that only a newer agent has counts as failed: the release is listed, a rollback never goes to it, and it is not
-        removed as one that was never live. Such a kind counts as a commit, which cannot move.
+        A state that only a newer agent has counts as failed: the release is listed and not removed as one that was never live,
+        and no rollback goes to it. A kind that only a newer agent has counts as a commit, which cannot move.
         """
         state, kind = known_member(body["state"], State.FAILED), known_member(body["kind"], Kind.COMMIT)
         release = cls(**known_fields(cls, body) | {"state": state, "kind": kind})
@@ -199,7 +198,7 @@ def _require_usable(release: Release) -> None:
         _require_moment(moment)
     for place in release.into.values():
         if "\0" in place or place.startswith("/") or ".." in place.split("/"):
-            message = f"{place!r} is no place inside a release"
+            message = f"{place!r} is not a path inside a release"
             raise ValueError(message)
     for text in (release.revision, release.fingerprint, *release.commits, *release.commits.values(), *release.into.values()):
         text.encode()  # a lone surrogate
@@ -207,7 +206,7 @@ def _require_usable(release: Release) -> None:
 
 def _require_moment(text: str) -> None:
     if datetime.fromisoformat(text).tzinfo is None:
-        message = f"{text} names no time zone"
+        message = f"{text} has no time zone"
         raise ValueError(message)
 
 
@@ -222,7 +221,7 @@ def unknown_release(name: str) -> Release:
 
 
 def find_release(releases: Sequence[Release], named: str) -> Release | None:
-    """Find a release by its name, number or revision (its newest healthy release, otherwise its newest)."""
+    """Find a release by its name, number or revision; of a revision, the newest healthy release, otherwise the newest."""
     exact = [release for release in releases if named in (release.name, str(release.number), f"{release.number:06d}")]
     alike = [release for release in releases if release.revision == named]
     healthy = [release for release in alike if release.state is State.HEALTHY]
@@ -299,7 +298,7 @@ class UnfinishedDeployment:
 
 @dataclass(frozen=True)
 class Freeze:
-    """A freeze, which refuses requested deployments: its reason, its person, its start and its end (RFC 3339, UTC).
+    """A freeze, which refuses requested deployments. ``since`` and ``until`` are RFC 3339, UTC.
 
     ``until``: empty if only a person ends it.
     """
@@ -311,7 +310,7 @@ class Freeze:
 
     @classmethod
     def now(cls, why: str, by: str, lasts: float | None) -> Freeze:
-        """Return a freeze that starts now and ends after ``seconds``; None: when a person ends it."""
+        """Return a freeze that starts now and ends after ``lasts`` seconds; None: a person ends it."""
         now = datetime.now(UTC)
         return cls(why, by, timestamp(now), "" if lasts is None else timestamp(now + timedelta(seconds=lasts)))
 
@@ -353,7 +352,7 @@ def timestamp(moment: datetime | None = None) -> str:
 
 
 def seconds_since(moment: str) -> float:
-    """Return the seconds since a moment of timestamp(); 0 for a future one and for any other text."""
+    """Return the seconds since a moment of timestamp(); 0 for a future moment and for any other text."""
     try:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""``RELEASE_AGENT_REQUEST``: the request that supervisor's plugin hands to the program it starts; written and read here."""
+"""Write and read ``RELEASE_AGENT_REQUEST``: the request of supervisor's plugin to the program that it starts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROGRAM = "deploy"  # supervisor's program that the plugin starts; its group also has the copy of a rehearsal
-_CHECK = "check"  # replaces the action
+_CHECK = "check"  # stands in the place of the action
 
 
 def no_program() -> Failed:
     """Make the error for a supervisor without the program."""
-    message, hint = f"supervisor has no program {PROGRAM}", "include supervisor.d/deploy.conf and `supervisorctl update`"
+    message, hint = f"supervisor has no program {PROGRAM}", "include supervisor.d/deploy.conf and run `supervisorctl update`"
     return Failed(Code.SERVICE_UNKNOWN, message, hint=hint)
 
 
@@ -32,7 +32,7 @@ class PluginRequest:
     check: bool = False
 
     def to_environ(self) -> dict[str, str]:
-        """Return the variable that the program is started with."""
+        """Return the variable for the start of the program."""
         request = self.request
         named = {"release": request.release} if request.action is Action.ROLLBACK else {"revision": request.revision}
         action = _CHECK if self.check else str(request.action)
@@ -76,6 +76,6 @@ class PluginRequest:
             raise Misconfigured(
                 Code.MISCONFIGURED,
                 f"{Variable.RELEASE_AGENT_REQUEST} is not a request: {error}",
-                hint="only supervisor's plugin sets it",
+                hint="unset it: only supervisor's plugin sets it",
             ) from error
         return cls(request, action == _CHECK)

@@ -1,4 +1,4 @@
-"""The answers of the reading commands as JSON; takes no lock and changes nothing."""
+"""Answer the reading commands as JSON, without the lock and without changes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def of_deployment(journal: StateDatabase, holder: dict[str, Any] | None) -> dict
 
 
 def body(config: Config, store: Store, journal: StateDatabase, live: Release | None, found: dict[str, Any]) -> dict[str, Any]:
-    """Return ``status --json``: the live release from files, then ``found``: services, health, deployment."""
+    """Return ``status --json``, with ``found``: its services, its health and its deployment."""
     previous, frozen = None, journal.frozen()
     if live:
         previous = before(journal.line(), store.get, live.name, replaced_by(live, journal.unfinished()))
@@ -84,7 +84,7 @@ def status(
     holder: dict[str, Any] | None,
     processes: Callable[[], dict[str, list[Process]]],
 ) -> tuple[dict[str, Any], Health]:
-    """Look at everything once; returns ``status --json``, and the health with all problems."""
+    """Look at the release, its services and the journal once; returns ``status --json``, and the health with all problems."""
     live = context.store.current()
     services, health = _look(context, live, processes)
     if _is_unproved(journal, holder):
@@ -131,14 +131,14 @@ def _of_kept(release: Release, live: Release | None) -> dict[str, Any]:
 def drift(context: Context, release: Release) -> list[dict[str, Any]]:
     """Compare a release with its commits, file by file: ``[{"path", "change", "shared_with"}]``.
 
-    ``shared_with``: other releases that changed with it, because they have the same file by hard link.
+    ``shared_with``: the other releases that have the same file by hard link, and so changed as well.
 
-    The files that shared links and build hooks made when it was built are not drift.
+    Links to shared paths and unchanged files of build hooks are not drift.
     """
     _require_same_parts(release, context.config)
     there = context.source.drift(release.commits, context.store.directory(release.name), release.into)
     changes = {path: _change(digest) for path, digest in there.items() if release.built.get(path) != digest}
-    # Files that its build made and that are missing now.
+    # Files that the build made and that are now missing.
     changes |= {path: "missing" for path in release.built if path not in there}
     return [
         {"path": path, "change": change, "shared_with": context.store.sharers(release.name, path)}
@@ -147,14 +147,14 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
 
 
 def _require_same_parts(release: Release, config: Config) -> None:
-    """Raise Refused if the configuration takes another part of a repository than the release has."""
+    """Raise Refused if the release and the configuration have different parts of a repository."""
     for name in release.parts.keys() | config.parts.keys():
         has, takes = (parts.get(name, "all") for parts in (release.parts, config.parts))
         if has != takes:
             raise Refused(
                 Code.REPOSITORY_INCOMPLETE,
                 f"{release.name} has {has} of repository {name}, and the configuration takes {takes}",
-                hint="deploy again",
+                hint="deploy the revision again",
             )
 
 

@@ -27,20 +27,22 @@ def record(run: Record) -> str:
         return error(run.error, f"{run.outcome}: ")
     what = plain(f"{run.revision} as {run.release}")
     if run.outcome == Outcome.STAGED:
-        return f"staged: {what} is built, and rehearsed if services ask for it; nothing is published ({run.seconds:.1f} s)"
+        return f"staged: {what} is built, and rehearsed if a service has a rehearsal; nothing is published ({run.seconds:.1f} s)"
     if run.outcome == Outcome.UNCHANGED:
         return f"unchanged: {what} is live and healthy ({run.seconds:.1f} s)"
     return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"
 
 
 def what_comes_next(follow: str, run: Record) -> str:
-    """Return a note, after a rollback, on the revision that a bare deploy takes next; ``follow``: as in ``[revision]``."""
+    """Return a note, after a rollback, on the revision that the next bare deploy takes; ``follow``: as in ``[revision]``."""
     if follow == "pin":
-        return f"note: a bare deploy takes the pinned revision; to stay here: release-agent pin {run.revision}"
-    takes = {"branch": "the tip of the branch", "rollout": "the fleet's last completed rollout"}.get(follow, "the newest tag")
+        return f"note: a bare deploy takes the pinned revision; to stay on this one, run `release-agent pin {run.revision}`"
+    takes = {"branch": "the tip of the branch", "rollout": "the fleet's last completed rollout"}.get(
+        follow, "the highest version"
+    )
     return (
-        f'note: a bare deploy would take {takes} again; to stay here, set [revision] follow = "pin" '
-        f"and `release-agent pin {run.revision}`"
+        f'note: a bare deploy would take {takes} again; to stay on this one, set [revision] follow = "pin" '
+        f"and run `release-agent pin {run.revision}`"
     )
 
 
@@ -52,7 +54,7 @@ def error(what: dict[str, str], outcome: str = "") -> str:
 
 
 def status(body: dict[str, Any], problems: Iterable[str], maintenance: str) -> str:
-    """Return the live release and its health; ``maintenance``: the reason of its maintenance mode, or empty."""
+    """Return the live release and its health; ``maintenance``: the reason of the host's maintenance mode, or empty."""
     rows = [("app", f"{body['app']} ({body['environment']})"), ("health", body["health"])]
     rows += [("", f"- {problem}") for problem in problems]
     rows += [("", f"in maintenance mode in Consul: {maintenance}")] if maintenance else []
@@ -80,7 +82,7 @@ def failed(failure: Mapping[str, Any]) -> str:
 def history(entries: Sequence[dict[str, Any]], limit: int = -1) -> str:
     """Return the deployments, each on its own line; ``limit``: the requested maximum, -1 for all."""
     if not entries:
-        return "no deployment so far" if limit else "no deployment is listed: the limit is 0"
+        return "there are no deployments yet" if limit else "no deployment is listed: the limit is 0"
     lines = []
     for entry in entries:
         outcome = entry["outcome"] or "open"
@@ -113,7 +115,7 @@ def phase(name: str, seconds: float) -> str:
 
 
 def progress(event: dict[str, Any]) -> str:
-    """Return an event of a run: the start of a hook, a line of its output, its end, the end of a phase."""
+    """Return an event of a run: the start of a hook, a line of its output, its end, or the end of a phase."""
     match event["event"]:
         case "hook.started":
             return f"{event.get('stage')} `{plain(str(event.get('run')))}`"
@@ -160,13 +162,13 @@ def check(body: dict[str, Any]) -> str:
         what = f"{body['release']} is live already"
     elif body["build"]:
         needs = f"{body['needed_bytes'] / (1 << 20):.1f} MiB in {body['files']} files"
-        how = " of the parked release" if body.get("way") == "difference" else ""
+        how = " from the parked release" if body.get("way") == "difference" else ""
         what = f"would build {body['release']}{how}: {needs}, {body['free_bytes'] / (1 << 20):.0f} MiB are free"
     else:
         what = f"would publish {body['release']}, which is kept"
     lines = [plain(f"{body['revision']} ({named}): {what}"), *(changes(*item) for item in body["changes"].items())]
     may_go = body.get("may_go")  # an older plugin sends none
-    lines += [f"  the disk is nearly full: the deployment first removes old releases: {', '.join(may_go)}"] if may_go else []
+    lines += [f"  the disk is nearly full, so the deployment first removes old releases: {', '.join(may_go)}"] if may_go else []
     return "\n".join([*lines, *map(_requests, body.get("services", ()))])  # an older plugin sends no services
 
 
@@ -230,17 +232,17 @@ def changes(name: str, between: dict[str, Any]) -> str:
     subjects = [f"    {plain(subject)}" for subject in between["subjects"]]
     more = between["count"] - len(subjects)
     return "\n".join(
-        [f"  {name}: {count_of(between['count'], 'commit')} more{back}", *subjects, *([f"    … {more} more"] if more else [])]
+        [f"  {name}: {count_of(between['count'], 'new commit')}{back}", *subjects, *([f"    … {more} more"] if more else [])]
     )
 
 
 def count_of(count: int, noun: str) -> str:
-    """``1 host``, ``2 hosts``."""
+    """Return a number with its noun: ``1 host``, ``2 hosts``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def person(name: str) -> str:
-    """Return the name of a person in the form that is stored and shown."""
+    """Return the name of a person in the form that the agent stores and shows."""
     return one_line(name, _LONGEST_PERSON)
 
 
@@ -250,10 +252,10 @@ def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
 
 
 def plain(text: str) -> str:
-    """Replace control characters and those of direction, which would move the cursor or change the order of the words."""
+    """Replace control and direction characters, which would move the cursor or change the order of the words."""
     return _CONTROL.sub("?", text)
 
 
 def last_lines(output: str, most: int = _SHOWN_LINES) -> list[str]:
-    """Return the last lines of an output that are not empty."""
+    """Return the last lines of an output, without empty ones."""
     return [line for line in output.splitlines() if line.strip()][-most:]

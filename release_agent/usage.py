@@ -18,7 +18,7 @@ class HelpfulParser(argparse.ArgumentParser):
         self.examples = examples or {}
 
     def complete(self) -> None:
-        """Add the arguments that are added only on demand."""
+        """Add the arguments that are made only on demand."""
 
     def all(self) -> Iterator[HelpfulParser]:
         """Return this parser and the parsers of all commands and verbs below it."""

@@ -12,14 +12,14 @@ class Exposure(Enum):
     """Who may see a variable."""
 
     OPEN = auto()
-    URL = auto()  # all; but hooks and exec probes get it without a user and a password in it
-    WITHHELD = auto()  # not hooks and exec probes
-    SECRET = auto()  # not hooks and exec probes; logs, records and reports have "[secret]" instead of the value
+    URL = auto()  # all; hooks and exec probes get the URL without its user and password
+    WITHHELD = auto()  # all except hooks and exec probes
+    SECRET = auto()  # as WITHHELD; logs, records and reports have "[secret]" instead of the value
     SECRET_FILE = auto()  # as SECRET, for the content of the file that it names
 
 
 class Variable(StrEnum):
-    """A variable's name, with its reader (a module of this package, or another program), its meaning and its exposure."""
+    """The name of a variable, with its reader (a module of this package), its meaning and its exposure."""
 
     reader: str
     meaning: str
@@ -53,13 +53,13 @@ class Variable(StrEnum):
     SUPERVISOR_PASSWORD = "SUPERVISOR_PASSWORD", "services.rpc", "password of supervisord's RPC", Exposure.SECRET
     SUPERVISOR_GROUP_NAME = "SUPERVISOR_GROUP_NAME", "plugin.answers", "the service that supervisord started a process for"
     SUDO_USER = "SUDO_USER", "cli.call", "the person who typed a command through sudo, if --by is not given"
-    SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set if supervisord started the command: the run's trigger"
+    SUPERVISOR_PROCESS_NAME = "SUPERVISOR_PROCESS_NAME", "cli.call", "set by supervisord; the run's trigger is then supervisor"
 
     # As HashiCorp's own tools have them
     CONSUL_HTTP_ADDR = (
         "CONSUL_HTTP_ADDR",
         "consul.connection",
-        "address of the agent; if it is set, rollouts are recorded in Consul",
+        "address of the Consul agent; if it is set, rollouts are recorded in Consul",
         Exposure.URL,
     )
     CONSUL_HTTP_SSL = "CONSUL_HTTP_SSL", "consul.connection", "whether to use TLS"
@@ -76,7 +76,7 @@ class Variable(StrEnum):
     # rich also reads them.
     NO_COLOR = "NO_COLOR", "system.terminal", "if it is not empty, nothing is coloured"  # https://no-color.org
     TERM = "TERM", "system.terminal", "kind of the terminal; if it is dumb or not set, nothing is coloured"
-    XDG_STATE_HOME = "XDG_STATE_HOME", "rollout.record.file", "directory of rollouts' records without Consul"
+    XDG_STATE_HOME = "XDG_STATE_HOME", "rollout.record.file", "directory of the records of rollouts without Consul"
 
     # Set by the agent for hooks and exec probes
     RELEASE_ACTION = "RELEASE_ACTION", "hooks", "deploy, rollback or recover"
@@ -88,7 +88,11 @@ class Variable(StrEnum):
     RELEASE_NAME = "RELEASE_NAME", "hooks", "name of the release"
     RELEASE_NUMBER = "RELEASE_NUMBER", "hooks", "number of the release"
     RELEASE_REVISION = "RELEASE_REVISION", "hooks", "revision of the release"
-    RELEASE_COMMIT = "RELEASE_COMMIT", "hooks", "commit of the hook's own repository; RELEASE_COMMIT_NAME: of repository NAME"
+    RELEASE_COMMIT = (
+        "RELEASE_COMMIT",
+        "hooks",
+        "commit of the hook's own repository; RELEASE_COMMIT_NAME: that of repository NAME",
+    )
     RELEASE_PREVIOUS = "RELEASE_PREVIOUS", "hooks", "name of the release that was live before the run"
     RELEASE_ROOT = "RELEASE_ROOT", "hooks", "[app] root"
     RELEASE_SHARED = "RELEASE_SHARED", "hooks", "directory of the shared paths"
@@ -96,12 +100,12 @@ class Variable(StrEnum):
     RELEASE_PATH = "RELEASE_PATH", "hooks", "directory of the release's files once it is live"
 
     # Set by the plugin
-    RELEASE_REHEARSAL = "RELEASE_REHEARSAL", "plugin.rehearsal", "1 for the copy of a process that is rehearsed"
+    RELEASE_REHEARSAL = "RELEASE_REHEARSAL", "plugin.rehearsal", "1 in the copy of a process that is rehearsed"
 
     # Set also for the commands of a service
     RELEASE_SERVICE = "RELEASE_SERVICE", "deploy.switch.traffic", "name of the service"
     RELEASE_PROCESS = "RELEASE_PROCESS", "deploy.switch.traffic", "name of the process in its group"
-    RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.switch.traffic", "digits that the name of the process ends with"
+    RELEASE_PROCESS_NUM = "RELEASE_PROCESS_NUM", "deploy.switch.traffic", "digits at the end of the process's name"
 
     # Set also for before_rollback and after_failure
     RELEASE_TARGET = "RELEASE_TARGET", "deploy.switch.leaving", "name of the release that a rollback goes to"
@@ -112,13 +116,13 @@ class Variable(StrEnum):
     # Set for the command of `rollout start --gate`
     ROLLOUT_ID = "ROLLOUT_ID", "rollout.checkpoint", "id of the rollout"
     ROLLOUT_WAVE = "ROLLOUT_WAVE", "rollout.checkpoint", "number of the finished wave, from 1"
-    ROLLOUT_HOSTS = "ROLLOUT_HOSTS", "rollout.checkpoint", "names of the hosts of that wave, with spaces between"
+    ROLLOUT_HOSTS = "ROLLOUT_HOSTS", "rollout.checkpoint", "names of the hosts of that wave, separated by spaces"
     ROLLOUT_REVISION = "ROLLOUT_REVISION", "rollout.checkpoint", "revision of the rollout"
 
 
 WITHHELD = frozenset(variable for variable in Variable if variable.exposure not in (Exposure.OPEN, Exposure.URL))
 URLS = frozenset(variable for variable in Variable if variable.exposure is Exposure.URL)
-# These differ for each release, so the output of a command that reads one is not reusable.
+# These differ for each release, so the output of a command that reads one of them is not reusable.
 OF_ONE_RELEASE = (
     Variable.RELEASE_DIRECTORY,
     Variable.RELEASE_PATH,

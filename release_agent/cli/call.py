@@ -86,14 +86,14 @@ def trigger() -> Trigger:
 
 
 def add_by(parser: argparse.ArgumentParser) -> None:
-    """Add the person who requests the run."""
+    """Add the option for the person who requests the run."""
     parser.add_argument(
-        "--by", metavar="NAME", help=f"keep and show this name as the requesting person (default: ${Variable.SUDO_USER})"
+        "--by", metavar="NAME", help=f"record this name as the person who requests the run (default: ${Variable.SUDO_USER})"
     )
 
 
 def asked_by(arguments: argparse.Namespace) -> str:
-    """Return the person who requests the run. Under supervisord the variables belong to the person who started supervisord."""
+    """Return the person who requests the run. Under supervisord, SUDO_USER is the person who started supervisord."""
     typed = os.environ.get(Variable.SUDO_USER, "") if trigger() is Trigger.COMMAND else ""
     return text.person(typed if arguments.by is None else arguments.by)
 
@@ -104,13 +104,13 @@ def add_despite_freeze(parser: argparse.ArgumentParser) -> None:
 
 
 def add_wait_for(parser: argparse.ArgumentParser) -> None:
-    """Add the time to wait for a revision."""
+    """Add the option to wait for a revision."""
     parser.add_argument(
         "--wait-for",
         type=duration,
         default=0.0,
         metavar="TIME",
-        help="wait this long, such as 2m, until the repositories have the revision (default: do not wait)",
+        help="wait at most this long, such as 2m, until the repositories have the revision (default: do not wait)",
     )
 
 

@@ -22,31 +22,31 @@ EXPLANATIONS = {
         (Exit.MISCONFIGURED,),
         "The configuration cannot be read or is wrong.",
         "The message lists every problem.",
-        "Fix the file: [configuration.md](configuration.md).",
+        "Fix each problem in the file. [configuration.md](configuration.md) describes every key.",
     ),
     Code.BUSY: Explanation(
         (Exit.BUSY,),
         "Another run holds the lock.",
         "Only one run changes the root at a time.",
-        "Wait for its end.",
+        "Wait until that run ends.",
     ),
     Code.REVISION_INVALID: Explanation(
         (Exit.REFUSED,),
         "The name cannot be a tag, a branch or a commit.",
         "It is empty, or it has a space, `..` or a leading `-`.",
-        "Fix the name; an empty one is often an unset variable. Name commits in full.",
+        "Fix the name. An empty name is often an unset variable of a script. Write commit ids in full.",
     ),
     Code.REVISION_UNKNOWN: Explanation(
         (Exit.REFUSED,),
         "No repository has the revision.",
         "Nobody has fetched the tag, or its name is misspelt.",
-        "Fetch the repositories; the hint lists some tags that are there. If a fetch is under way: `--wait-for 2m`.",
+        "Fetch the repositories. The hint lists some existing tags. If a fetch is running, deploy with `--wait-for 2m`.",
     ),
     Code.REVISION_NOT_A_COMMIT: Explanation(
         (Exit.REFUSED,),
-        "The revision leads to no commit.",
-        "The tag names something else, or a commit that is not in the repository.",
-        "Fetch the repository whole, or tag a commit.",
+        "The revision does not name a commit of the repository.",
+        "The tag names a file or a directory, or a commit that the repository does not have.",
+        "Fetch the whole repository, or tag a commit.",
     ),
     Code.NO_VERSION: Explanation(
         (Exit.REFUSED,),
@@ -63,8 +63,8 @@ EXPLANATIONS = {
     Code.NO_ROLLOUT: Explanation(
         (Exit.REFUSED,),
         "No rollout of this app and environment has completed.",
-        '`follow = "rollout"` and `--promote-from` take the revision of the last one.',
-        "Roll out a revision, or name one.",
+        '`follow = "rollout"` and `--promote-from` take the revision of the last completed rollout.',
+        "Roll out a revision, or name the revision to deploy.",
     ),
     Code.CONSUL_UNREACHABLE: Explanation(
         (Exit.REFUSED,),
@@ -76,14 +76,14 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "The tag names another commit than before.",
         "Somebody moved the tag after it was last published, or after the fleet rolled it out.",
-        "Make a new tag. If it was moved on purpose: `release-agent deploy --accept-moved-tag TAG`.",
+        "Make a new tag. If somebody moved the tag on purpose, run `release-agent deploy --accept-moved-tag TAG`.",
     ),
     Code.WOULD_GO_BACK: Explanation(
         (Exit.REFUSED,),
         "The highest tag is a lower version than the healthy live release.",
-        'With `follow = "tag"`, and after somebody deleted a tag or reset a mirror, a bare deploy would go back.',
+        'With `follow = "tag"`, a bare deploy would go back to that tag. Often somebody deleted a tag or reset a mirror.',
         (
-            "Fetch the tags. To go back on purpose: roll back, deploy the tag by its name, or `release-agent deploy "
+            "Fetch the tags. To go back on purpose, roll back, deploy the tag by its name, or run `release-agent deploy "
             "--allow-lower`."
         ),
     ),
@@ -91,46 +91,46 @@ EXPLANATIONS = {
         (Exit.REFUSED,),
         "The revision has no SSH signature.",
         "`signed` is `true`, and the revision is a branch, a commit, or a tag without a signature.",
-        "Sign it: `git tag -s` with `gpg.format=ssh`.",
+        "Sign a tag: run `git tag -s` with `gpg.format=ssh`.",
     ),
     Code.SIGNATURE_BAD: Explanation(
         (Exit.REFUSED,),
         "The signature is not valid here.",
         "The signer is not allowed, the key is revoked, or the signature is for a tag of another name.",
-        "Find out who tagged. Add the key to `allowed_signers` if it belongs there.",
+        "Find out who signed the tag. If you trust the key, add it to `allowed_signers`.",
     ),
     Code.SIGNERS_MISSING: Explanation(
         (Exit.REFUSED,),
         "`allowed_signers` or `revoked_signers` cannot be read.",
-        "The file does not exist, is not a regular file, or belongs to another user.",
-        "Create the file, readable for the agent's user.",
+        "The file does not exist, is not a regular file, or is not readable for the agent's user.",
+        "Create the file, and let the agent's user read it.",
     ),
     Code.REPOSITORY_UNREADABLE: Explanation(
         (Exit.REFUSED,),
         "Git cannot read the repository.",
         (
-            "It is missing, is not a git repository, may not be read, lacks objects (a partial clone), or git did not "
-            "answer within its time limit."
+            "It is missing, is not a git repository, or lacks objects (a partial clone). Or the agent's user may not read it, "
+            "or git did not answer in time."
         ),
-        "Mount the repository. Let the agent's user read all of it, objects included. Clone it without `--filter`.",
+        "Mount the repository. Clone it without `--filter`. Let the agent's user read every file in it.",
     ),
     Code.REPOSITORY_INCOMPLETE: Explanation(
         (Exit.REFUSED,),
         "The commits are incomplete.",
         (
-            "Some repositories have the revision and some do not; or the commit has a submodule or a pointer of Git LFS, "
-            "which are not supported."
+            "Some repositories have the revision and some do not. Or the commit has a submodule or a pointer of Git LFS; "
+            "the agent supports neither."
         ),
         (
-            "Tag all of them, or fetch those that lack it. Configure a submodule as a `[[repository]]` with `into`. Commit "
-            "the files themselves instead of pointers."
+            "Tag every repository, or fetch those that lack the tag. Configure a submodule as a `[[repository]]` with `into`. "
+            "Commit the files themselves instead of pointers."
         ),
     ),
     Code.SUBDIRECTORY_MISSING: Explanation(
         (Exit.REFUSED,),
-        "The commit has no directory of the name that `subdirectory` of the `[[repository]]` gives.",
-        "The directory was moved, the commit is older than it, or a file has its name.",
-        "Name a revision that has it, or correct `subdirectory`.",
+        "The commit does not have the directory that `subdirectory` of the `[[repository]]` names.",
+        "The directory was moved, the commit is older than the directory, or a file has its name.",
+        "Name a revision that has the directory, or fix `subdirectory`.",
     ),
     Code.RELEASE_TOML_INVALID: Explanation(
         (Exit.REFUSED,),
@@ -141,24 +141,23 @@ EXPLANATIONS = {
     Code.OVERTAKEN: Explanation(
         (Exit.REFUSED,),
         "The live release is not the one that the caller of `release.deploy` expected.",
-        "In a rollout, somebody else deployed to the host after the plan was made, or after its turn.",
+        "In a rollout, somebody else deployed to the host after the rollout's plan, or after the host's turn.",
         "Look at `release-agent history` on the host. Start the rollout again if you still want it.",
     ),
     Code.FROZEN: Explanation(
         (Exit.REFUSED,),
         "Somebody has frozen deployments, or the rollouts of a fleet.",
-        "The message shows the person, the end and the reason. For a host in a rollout, that host's deployments are frozen.",
-        "Wait for the end, or run `release-agent unfreeze`; for a fleet `release-agent rollout unfreeze`. To ignore the freeze: "
-        "`--despite-freeze`.",
+        "The message shows the person, the end and the reason. In a rollout, the deployments of one host may be frozen.",
+        "Wait for the end, or run `release-agent unfreeze` (for a fleet: `release-agent rollout unfreeze`). "
+        "To ignore the freeze, add `--despite-freeze`.",
     ),
     Code.ROOT_UNUSABLE: Explanation(
         (Exit.FAILED,),
         "The root, or something in it, cannot be made, written or swapped.",
-        "It belongs to another user; a link or a pipe has the name of one of the agent's files; or the root is another app's.",
+        "It belongs to another user or another app. Or a link or a pipe has the name of one of the agent's files.",
         (
-            "Give all of it to the agent's user, on one mount; see `doctor`. The message names the owner. "
-            "If a link or a pipe has the name of one of the agent's files, restore the file, or only remove the link or pipe: "
-            "the agent makes the file again."
+            "Give the whole root to the agent's user, on one mount. `release-agent doctor` shows the command. "
+            "Replace a link or a pipe with the file, or remove it: the agent makes the file again."
         ),
     ),
     Code.USER_NOT_CHANGED: Explanation(
@@ -168,30 +167,30 @@ EXPLANATIONS = {
             "was changed."
         ),
         (
-            "That user cannot read the agent or its Python (one in `/root`), or the container lacks the capabilities SETUID"
-            " and SETGID."
+            "That user cannot read the agent or its Python, for example in `/root`. Or the container lacks the capabilities "
+            "SETUID and SETGID."
         ),
-        "Install Python and the agent in a directory that the user can read, such as `/opt`, or run the agent as that user.",
+        "Install Python and the agent in a directory that the user can read, such as `/opt`. Or run the agent as that user.",
     ),
     Code.NOT_BEGUN: Explanation(
         (Exit.FAILED,),
         "A run that supervisor's plugin started failed before it could write its error into the journal.",
-        "The root cannot be used, or the user cannot be changed. The plugin knows only the exit code.",
+        "Often the agent cannot use the root, or cannot become its owner. The plugin knows only the exit code.",
         "Check the log of the program `deploy`: the container's log, or `supervisorctl tail deploy stderr`.",
     ),
     Code.DISK_FULL: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The release does not fit, even without [old releases](../operations.md#pruning), or the disk became full during the "
-        "build; 20: after publishing.",
+        "The release does not fit, even without [old releases](../operations.md#pruning). Or the disk became full during the "
+        "build (13) or after publishing (20).",
         "",
         "Free space on the disk, lower `keep`, or run `release-agent prune`.",
     ),
     Code.BUILD_FAILED: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
-        "The release could not be written or made durable; 20: its note could not be written, after publishing.",
+        "The agent could not write the release or make it durable (13), or could not write its note after publishing (20).",
         (
-            "The disk has an error, the root belongs to another user, or a written file is not what its commit names: the "
-            "repository is damaged, or somebody replaced an object."
+            "The disk has an error, or the root belongs to another user. Or a written file differs from the file of the "
+            "commit: the repository is damaged, or somebody replaced an object."
         ),
         "Check the disk, the owner of the root, and the repository (`git fsck --full`).",
     ),
@@ -211,18 +210,18 @@ EXPLANATIONS = {
         (Exit.FAILED, Exit.ROLLED_BACK),
         "A hook, or a command of a service, ended with an exit status other than 0, or could not start.",
         "",
-        "`release-agent history ID` shows its output.",
+        "Read the output of the hook with `release-agent history ID`, and fix the command.",
     ),
     Code.HOOK_TIMED_OUT: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
         "The agent ended a hook.",
         "It was still running after its `timeout`.",
-        "`release-agent history ID` shows its output. Raise `timeout` if it needs longer.",
+        "Read the output of the hook with `release-agent history ID`. If the hook needs longer, raise `timeout`.",
     ),
     Code.SUPERVISOR_UNREACHABLE: Explanation(
         (Exit.FAILED,),
         "Supervisor does not answer.",
-        "It is not running or is shutting down, the agent does not know its address, or this user may not use its socket.",
+        "It is not running, or is shutting down. Or the agent does not know its address, or this user may not use its socket.",
         (
             "Start supervisord, or set `SUPERVISOR_SERVER_URL` or `[supervisor] url`. The hint names the user or the group that "
             "may use the socket."
@@ -231,14 +230,14 @@ EXPLANATIONS = {
     Code.SUPERVISOR_REFUSED: Explanation(
         (Exit.FAILED,),
         "Supervisor refuses the agent.",
-        "It wants a password, it answered with an HTTP error, or another program answers.",
-        "Set `SUPERVISOR_USERNAME` and `SUPERVISOR_PASSWORD` in the program's `environment=`.",
+        "It wants a password, it answered with an HTTP error, or another program answers at its address.",
+        "Set `SUPERVISOR_USERNAME` and `SUPERVISOR_PASSWORD` in the program's `environment=`, or fix `[supervisor] url`.",
     ),
     Code.SERVICE_UNKNOWN: Explanation(
         (Exit.FAILED,),
         "Supervisor does not know the service.",
-        "It has no such group, or no program `deploy`; or `program` of `[service.rehearsal]` is not in the group.",
-        "Add its program and `supervisorctl update`, or fix the name.",
+        "It has no such group, or no program `deploy`. Or `program` of `[service.rehearsal]` is not in the group.",
+        "Add its program and run `supervisorctl update`, or fix the name.",
     ),
     Code.SERVICE_REFUSED: Explanation(
         (Exit.FAILED,),
@@ -248,40 +247,40 @@ EXPLANATIONS = {
             'supervisord\'s, and `restart = "rolling"`. Or its [rehearsal](configuration.md#servicerehearsal) is not allowed or '
             "cannot pass. Or supervisord takes no [programs from releases](../guides/programs.md#let-supervisord-take-them)."
         ),
-        "The hint names the edit: the group, `numprocs`, `[service.rehearsal]`, or the plugin's section.",
+        "Make the edit that the hint names: of the group, `numprocs`, `[service.rehearsal]`, or the plugin's section.",
     ),
     Code.CANCELLED: Explanation(
         (Exit.CANCELLED, Exit.ROLLED_BACK),
-        "A signal stopped the run; 20: after publishing.",
+        "A signal stopped the run, before publishing (14) or after it (20).",
         "",
         "Deploy again.",
     ),
     Code.PLUGIN_NEEDED: Explanation(
         (Exit.FAILED,),
-        "A service has a `[service.rehearsal]`, or the release brings programs, which needs supervisor's plugin.",
+        "The deployment needs the plugin: a service has `[service.rehearsal]`, or the release brings programs.",
         "Supervisord does not have the plugin, or still runs an older one.",
-        "Add supervisor.d/plugin.conf and restart supervisord, or remove the section.",
+        "Add supervisor.d/plugin.conf and restart supervisord, or remove `[service.rehearsal]` or `programs`.",
     ),
     Code.PROGRAMS_INVALID: Explanation(
         (Exit.FAILED, Exit.ROLLED_BACK),
         "The [programs of the release](configuration.md#programs-that-come-with-a-release) are wrong or not allowed.",
-        "The message names file, section and key. 20: a hook changed the files.",
+        "The message names the file, the section and the key. With exit 20, a hook changed the files.",
         "Fix them in the repository and tag again.",
     ),
     Code.REHEARSAL_FAILED: Explanation(
         (Exit.FAILED,),
         "The copy of a service's process was not healthy on the new release. `current` and the processes are unchanged.",
         "The message shows the problem and the last output of the copy, or that somebody stopped the copy.",
-        "Fix the release's code, or `[service.rehearsal]`: the copy must listen at `{port}`.",
+        "Fix the release's code, or fix `[service.rehearsal]`: the copy must listen at `{port}`.",
     ),
     Code.INTERRUPTED: Explanation(
         (Exit.ERROR, Exit.CANCELLED, Exit.ROLLED_BACK),
         "The run stopped before its end.",
         (
-            "1: supervisor went away after publishing; the next run finishes this one. In the history, the run was killed, "
-            "and the next run undid it (`cancelled`) or finished its rollback (`rolled-back`)."
+            "With exit 1, supervisor went away after publishing, and the next run finishes this one. In the history, the run "
+            "was killed. The next run undid it (`cancelled`) or finished its rollback (`rolled-back`)."
         ),
-        "There is nothing to do.",
+        "Nothing. To finish an open run at once, run `release-agent boot`.",
     ),
     Code.JOURNAL_BROKEN: Explanation(
         (Exit.FAILED,),
@@ -297,7 +296,7 @@ EXPLANATIONS = {
     ),
     Code.UNHEALTHY: Explanation(
         (Exit.ROLLED_BACK, Exit.ROLLBACK_FAILED),
-        "A service was not healthy in time; 21: of the release that was already live when the container started.",
+        "A service was not healthy in time. With exit 21, its release was already live when the container started.",
         "The message shows each reason.",
         "Check the service's log. To roll back by hand, run `release-agent rollback`.",
     ),
@@ -311,18 +310,18 @@ EXPLANATIONS = {
         (Exit.ROLLED_BACK,),
         "A process of a service still ran the code of another release at the deadline.",
         (
-            "The process, or a child of it, has its working directory, its executable or a mapped file there. The message shows "
-            "the pids. Only the plugin can look; `doctor` names each service whose processes it may not see."
+            "The process, or a child of it, has its working directory, its executable or a mapped file in that release. The "
+            "message shows the pids. Only the plugin checks this; `doctor` names each service that it cannot check."
         ),
         (
-            "The service must change to `<root>/current` when it reloads. For gunicorn: `--chdir <root>/current` in its "
-            "command, and no `directory=`. A child that has outlived its parent and still accepts connections: "
-            "`stopasgroup=true` and `killasgroup=true`."
+            "Let the service change to `<root>/current` when it reloads. For gunicorn, put `--chdir <root>/current` into its "
+            "command and remove `directory=`. If a child outlives its parent and accepts connections, set `stopasgroup=true` "
+            "and `killasgroup=true`."
         ),
     ),
     Code.NOTHING_BEHIND: Explanation(
         (Exit.ROLLBACK_FAILED,),
-        "The release failed and stays live, marked failed.",
+        "The release failed. It stays live and is marked failed.",
         "There is no older healthy release.",
         "Deploy a revision that works.",
     ),
@@ -348,13 +347,13 @@ EXPLANATIONS = {
         (Exit.NO_TARGET,),
         "`rollback` refuses the named release.",
         "It failed, was never proved healthy, or is staged and was never live.",
-        "Name a healthy one; to try again, deploy its revision.",
+        "Name a healthy release. To try the failed release again, deploy its revision.",
     ),
     Code.RELEASE_NEEDED: Explanation(
         (Exit.REFUSED,),
         "`remove` refuses the release.",
-        "It is live, protected, used by a process, needed to finish a killed deployment, or what `rollback` goes back to.",
-        "The hint names the step that makes it removable.",
+        "It is live or protected, or a process uses it. Or a killed deployment or `rollback` still needs it.",
+        "Take the step that the hint names, then remove the release.",
     ),
     Code.INVENTORY_INVALID: Explanation(
         (Exit.MISCONFIGURED,),
@@ -377,8 +376,9 @@ EXPLANATIONS = {
     Code.FLEET_MIXED: Explanation(
         (Exit.REFUSED,),
         "The hosts do not belong together.",
-        "They have several environments, more than 32 applications, or several that the inventory does not tell apart.",
-        "Choose those of one, or give every host its `service`: [the whole system](../guides/fleet.md#roll-out-a-whole-system).",
+        "They have several environments or more than 32 applications. Or the inventory does not tell their applications apart.",
+        "Choose the hosts of one application, or give every host its `service`, as for "
+        "[the whole system](../guides/fleet.md#roll-out-a-whole-system).",
     ),
     Code.GATE_UNCONFIRMED: Explanation(
         (Exit.MISCONFIGURED,),
@@ -389,8 +389,8 @@ EXPLANATIONS = {
     Code.COMMITS_DIFFER: Explanation(
         (Exit.REFUSED,),
         (
-            "The revision names other commits on some hosts, or in the environment that it is promoted from. One host: "
-            "it deployed other commits than the rollout's."
+            "The revision names other commits on some hosts, or in the environment that it is promoted from. For one host: "
+            "the host deployed other commits than the rollout's."
         ),
         "A mirror lags behind, or a tag was moved.",
         "Fetch the repositories that lag behind; do not move tags.",
@@ -417,13 +417,13 @@ EXPLANATIONS = {
         (Exit.LOCKED,),
         "Another rollout of the fleet is running.",
         "The message shows its id and its operator.",
-        "Wait for its end, or abort it.",
+        "Wait until that rollout ends, or run `rollout abort ID`.",
     ),
     Code.LOCK_LOST: Explanation(
         (Exit.FLEET_FAILED,),
         "Another process has the fleet's lock now.",
         "This rollout's process could not renew it in time.",
-        "Look at `rollout status ID`; resume the rollout when the other one has ended.",
+        "Look at `rollout status ID`. When the other rollout has ended, run `rollout resume ID`.",
     ),
     Code.RECORD_UNREACHABLE: Explanation(
         (Exit.FLEET_FAILED,),
@@ -446,14 +446,14 @@ EXPLANATIONS = {
     Code.HOST_UNFIT: Explanation(
         (),
         "A host cannot take part.",
-        "Its supervisord has no plugin, or its agent another major version.",
+        "Its supervisord has no plugin, or its agent has another major version.",
         "Include supervisor.d/plugin.conf, or upgrade the agent.",
     ),
     Code.HOST_BUSY: Explanation(
         (),
         "The host refuses the deployment.",
-        "Another deployment runs on it.",
-        "Wait for its end.",
+        "Another deployment is running on it.",
+        "Wait until that deployment ends.",
     ),
     Code.HOST_IN_MAINTENANCE: Explanation(
         (),
@@ -463,7 +463,7 @@ EXPLANATIONS = {
     ),
     Code.HOST_LATE: Explanation(
         (),
-        "A host was not done within `--deadline`.",
+        "A host did not finish within `--deadline`.",
         "Its deployment continues.",
         "Check the host, or allow more time.",
     ),
@@ -475,15 +475,15 @@ EXPLANATIONS = {
     ),
     Code.HOST_MOVED_ON: Explanation(
         (),
-        "A revert found a live release on a host that the rollout did not deploy.",
+        "A revert found that the rollout did not deploy the live release of a host.",
         "A later rollout or a person deployed it.",
-        "The revert did not change the host. If you want that, run `rollback` on it.",
+        "The revert leaves the host as it is. To roll it back as well, run `release-agent rollback` on the host.",
     ),
     Code.BUG: Explanation(
         (Exit.ERROR,),
         "The agent has a bug.",
         "The traceback is on stderr.",
-        "Report it.",
+        "Report it with the traceback.",
     ),
 }
 

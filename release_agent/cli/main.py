@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = {
     "release-agent deploy": "deploy the revision that [revision] follows",
-    "release-agent doctor": "find faults of the set-up",
+    "release-agent doctor": "check the set-up and show the faults",
     "release-agent deploy --help": "show the options of a command",
 }
 _UMASK = 0o022
@@ -30,7 +30,7 @@ _INTERRUPTED = 128 + signal.SIGINT  # of a reading command; a changing one takes
 
 def main() -> None:
     """Run one command and exit with its code."""
-    early: list[int] = []  # signals that came before the command is known, which decides their meaning
+    early: list[int] = []  # signals that came before the command was known; the command decides their meaning
     for number in _TO_STOP:
         signal.signal(number, lambda number, _frame: early.append(number))
     # stdout or stderr may be closed; the run goes on without them.
@@ -130,7 +130,7 @@ def _guarded(arguments: argparse.Namespace, early: Sequence[int]) -> int:
 
         redact = Redactor()
         say(redact(traceback.format_exc()), sys.stderr)
-        hint = "report it; `release-agent boot`, or the next deployment, recovers the unfinished run"
+        hint = "report it with the traceback; `release-agent boot` or the next deployment recovers an unfinished run"
         return failed(call, ReleaseError(Code.BUG, redact(f"a bug in the agent: {type(error).__name__}: {error}"), hint=hint))
     return code
 
@@ -140,7 +140,7 @@ def _devnull() -> TextIO:
 
 
 def _flush() -> None:
-    """Flush stdout and stderr; drop the rest if the reader is gone."""
+    """Flush stdout and stderr; drop their buffers if the reader is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -40,9 +40,9 @@ _USAGE = """\
 release deploy [REVISION]    make a revision live, or the one of [revision]
         --dry-run            show what a deployment would do; change nothing
         --force              build and restart even if the revision is live
-        --wait-for=TIME      wait this long until the repositories have the revision; also for stage
+        --wait-for=TIME      wait at most this long until the repositories have the revision; also for stage
         --despite-freeze     go on even if deployments are frozen; also for rollback
-        --by=NAME            keep and show this name as the requesting person; also for stage and rollback
+        --by=NAME            record this name as the person who requests the run; also for stage and rollback
 release stage [REVISION]     build and rehearse a revision; publish nothing
 release rollback [RELEASE]   roll back to the previous release, or to the named one
 release status               show the live release and its last known health

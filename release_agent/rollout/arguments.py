@@ -88,9 +88,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     for one in (freeze, unfreeze):
         one.add_argument("app", type=app, help="name of the application, as [app] name has it")
         one.add_argument("environment", type=environment, help="environment of the fleet")
-    freeze.add_argument("why", type=reason, help="show this reason with each refusal")
+    freeze.add_argument("why", type=reason, help="show this reason in each refusal")
     freeze.add_argument(
-        "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `rollout unfreeze`)"
+        "--until",
+        type=duration,
+        metavar="TIME",
+        help="end the freeze after this long, such as 2h (default: `rollout unfreeze` ends it)",
     )
     for one in (freeze, unfreeze):
         _add_record(one)

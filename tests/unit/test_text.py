@@ -120,7 +120,7 @@ def test_history_for_people_is_a_line_a_deployment() -> None:
             "rpc",
         ],
     ]
-    assert text.history([]) == "no deployment so far"
+    assert text.history([]) == "there are no deployments yet"
 
 
 def test_a_limit_of_none_does_not_say_that_nothing_was_deployed() -> None:
@@ -209,7 +209,7 @@ def test_a_dry_run_names_the_releases_that_may_go_where_room_is_short() -> None:
     what = {"live": False, "build": False, "changes": {}, "may_go": ["000001-a", "000002-b"]}
 
     assert text.check({**record("checked").to_json(), **what}).splitlines()[1:] == [
-        "  the disk is nearly full: the deployment first removes old releases: 000001-a, 000002-b"
+        "  the disk is nearly full, so the deployment first removes old releases: 000001-a, 000002-b"
     ]
 
 
@@ -228,7 +228,7 @@ def test_a_dry_run_says_what_the_commits_bring_and_take_back() -> None:
     between = {"api": {"count": 12, "back": 1, "subjects": ["newest\x1b[2J", "older"]}}
 
     assert text.changes("api", between["api"]) == (
-        "  api: 12 commits more, 1 commit rolled back\n    newest?[2J\n    older\n    … 10 more"
+        "  api: 12 new commits, 1 commit rolled back\n    newest?[2J\n    older\n    … 10 more"
     )
 
 

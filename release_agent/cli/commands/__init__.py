@@ -1,7 +1,7 @@
-"""The commands. Each is the module of its name in this folder, which is imported only when that command is chosen.
+"""The commands. Each has a module of its name in this folder, which is imported only when that command is chosen.
 
-Such a module has ``run(call)``, which returns the exit code, ``EXAMPLES`` for its help (a command line, and what it does), and
-``add_arguments(parser)`` if the command takes arguments.
+Such a module has ``run(call)``, which returns the exit code, and ``EXAMPLES`` for its help (command lines with their effects).
+If the command takes arguments, it also has ``add_arguments(parser)``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """A command's line of ``--help``; ``json``: the command takes ``--json``, not its verbs."""
+    """A command's line of ``--help``; ``json``: the command itself takes ``--json``, not only its verbs."""
 
     help: str
     json: bool = True
@@ -22,18 +22,18 @@ class Command(NamedTuple):
 
 # In the order of `release-agent --help` and of docs/reference/commands.md.
 COMMANDS = {
-    "init": Command("set up a container: write the missing configuration and sections of supervisor", json=False),
-    "deploy": Command("build and publish a revision, restart the services and prove them healthy, or roll back"),
+    "init": Command("set up this container: write the missing configuration and supervisor sections", json=False),
+    "deploy": Command("build and publish a revision, restart the services and prove them healthy; roll back if that fails"),
     "stage": Command("build and rehearse a revision for a later deployment; publish nothing"),
     "rollback": Command("roll back to the release that was live before, or to the named one"),
-    "boot": Command("recover, deploy if no release is live, start stopped services; supervisord runs it at its start"),
+    "boot": Command("finish or undo a killed run, deploy if no release is live, start stopped services; supervisord runs it"),
     "monitor": Command("probe the live release, renew Consul's check, send queued reports; supervisord runs it"),
     "status": Command("show the live release and its health"),
     "history": Command("list the deployments, newest first"),
     "releases": Command("list the kept releases"),
     "pin": Command('set the revision that [revision] follow = "pin" deploys'),
-    "unpin": Command("remove the pin"),
-    "freeze": Command("refuse deployments and rollbacks for a while, with a reason"),
+    "unpin": Command("remove the pinned revision"),
+    "freeze": Command("refuse deployments and rollbacks until a time or until `unfreeze`, with a reason"),
     "unfreeze": Command("end a freeze"),
     "verify": Command("compare a release's files with its commit"),
     "prune": Command("remove the releases beyond [app] keep"),

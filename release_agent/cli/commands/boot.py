@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent boot": "start the live release, as the container does",
+    "release-agent boot": "start the live release, as at the start of the container",
 }
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live then, 21 if not."""
+    """Recover, deploy if no release is live, start stopped services; returns 0 if a healthy release is live, otherwise 21."""
     call.clock.listen()
     request = boot_request(call.arguments.wait_for)
     try:

@@ -1,4 +1,4 @@
-"""``release-agent completion``: print scripts that let a shell complete commands, and the words that those scripts request."""
+"""``release-agent completion``: print scripts that let a shell complete commands, and the words that those scripts need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         choices=[*_SHELLS, *_WORDS],
-        help="print this shell's script, or the words that its script completes",
+        help=f"print the script of a shell ({', '.join(_SHELLS)}), or the words that a script completes ({', '.join(_WORDS)})",
         metavar="what",
     )
 

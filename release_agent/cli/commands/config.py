@@ -23,7 +23,7 @@ _CHECKS = {
     "release-agent config check": "check the configuration in use",
     "release-agent config check release.toml": "check a repository's file, also in its CI",
 }
-_SCHEMAS = {"release-agent config schema release > release.schema.json": "write the schema for an editor"}
+_SCHEMAS = {"release-agent config schema release > release.schema.json": "write the schema of release.toml for an editor"}
 EXAMPLES = {**_CHECKS, **_SCHEMAS}
 
 _KINDS = {kind.word: kind for kind in FileKind}
@@ -38,10 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", nargs="*", type=Path, help="check this release-agent.toml or release.toml (default: the configuration in use)"
     )
     checking.add_argument("--json", action="store_true", help="print the answer as one line of JSON (docs/reference/commands.md)")
-    said = "print the JSON Schema of a file, for editors"
+    said = "print the JSON Schema of release-agent.toml or release.toml, for editors"
     schema = verbs.add_parser("schema", help=said, description=said, examples=_SCHEMAS)
     schema.add_argument(
-        "kind", nargs="?", choices=list(_KINDS), default="agent", help="of release-agent.toml or of release.toml (default: agent)"
+        "kind",
+        nargs="?",
+        choices=list(_KINDS),
+        default="agent",
+        help="print the schema of release-agent.toml (agent) or release.toml (release); default: agent",
     )
 
 

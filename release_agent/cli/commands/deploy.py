@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    """Deploy a revision; with ``--dry-run`` only print what that would do. Returns the exit code."""
+    """Deploy a revision; with ``--dry-run`` only print the effects. Returns the exit code."""
     arguments = call.arguments
     asked = call.plugin_request()
     if asked:

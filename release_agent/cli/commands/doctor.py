@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from release_agent.wiring import Parts
 
 EXAMPLES = {
-    "release-agent doctor": "find faults of the set-up",
-    "release-agent doctor --repair": "rebuild a broken journal, then check",
+    "release-agent doctor": "check the set-up and show the faults",
+    "release-agent doctor --repair": "rebuild a lost or broken journal, then check",
 }
 
 
@@ -44,7 +44,7 @@ def run(call: Call) -> int:
 
 
 def _repair(parts: Parts) -> None:
-    """Rebuild a journal that is lost, broken or not an agent's; opening it to write rebuilds the first two."""
+    """Rebuild a journal that is lost, broken or not an agent's; an open for writing rebuilds the first two."""
     request = Request(new_id(), trigger=trigger())
     with parts.locked(request):
         try:

@@ -41,7 +41,7 @@ def _code(text: str) -> Code | Exit:
             message = f"{text} is not an exit code; the exit codes are {', '.join(map(str, map(int, Exit)))}"
             raise argparse.ArgumentTypeError(message) from None
         close = difflib.get_close_matches(text, list(Code), n=3, cutoff=0)
-        message = f"{text!r} is no error code; the nearest are {', '.join(close)}"
+        message = f"{text!r} is not an error code; the nearest are {', '.join(close)}"
         raise argparse.ArgumentTypeError(message) from None
 
 

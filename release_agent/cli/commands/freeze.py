@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    'release-agent freeze "the database moves" --until 2h': "refuse deployments for two hours, with a reason",
+    'release-agent freeze "the database moves" --until 2h': "refuse deployments and rollbacks for two hours",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the reason, the duration and the person."""
-    parser.add_argument("why", type=reason, help="show this reason with each refusal")
+    parser.add_argument("why", type=reason, help="show this reason in each refusal")
     parser.add_argument(
-        "--until", type=duration, metavar="TIME", help="end it after this long, such as 2h (default: with `unfreeze`)"
+        "--until", type=duration, metavar="TIME", help="end the freeze after this long, such as 2h (default: `unfreeze` ends it)"
     )
     add_by(parser)
 

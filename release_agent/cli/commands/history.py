@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     """Read a number of deployments, at most the largest that SQLite accepts."""
     if not text.isdecimal():
-        message = f"{text!r} is no number of deployments"
+        message = f"{text!r} is not a number of deployments"
         raise argparse.ArgumentTypeError(message)
     return min(int(text[:_LONGEST_NUMBER]), _MOST)
 

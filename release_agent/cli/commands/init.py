@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _REPOSITORIES = "/repos"
 
 EXAMPLES = {
-    "release-agent init --dry-run": "show what would be written",
-    "release-agent init": "write what is missing",
+    "release-agent init --dry-run": "show the files that it would write",
+    "release-agent init": "write the missing files",
 }
 
 
@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repositories", metavar="DIR", default=_REPOSITORIES, help=f"look for repositories here (default: {_REPOSITORIES})"
     )
-    parser.add_argument("--output", metavar="DIR", help="write all files into this directory, and change nothing else")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+    parser.add_argument("--output", metavar="DIR", help="write all files into this directory; change nothing else")
+    parser.add_argument("--dry-run", action="store_true", help="print the files that it would write; write nothing")
 
 
 def run(call: Call) -> int:
-    """Write the files that the container lacks; print what init could not know, and the next commands."""
+    """Write the files that the container lacks; print the open points and the next commands."""
     container = _look(call)
     proposal = propose(container)
     texts = _in(call.arguments.output, proposal.files)

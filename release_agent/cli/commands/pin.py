@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent pin v1.4.2": "deploy this tag whenever no revision is named",
+    "release-agent pin v1.4.2": 'let a bare deploy take this tag, if [revision] follow is "pin"',
 }
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent rollback": "go back to the release that was live before",
-    "release-agent rollback 42": "go back to release 42",
+    "release-agent rollback": "roll back to the release that was live before",
+    "release-agent rollback 42": "roll back to release 42",
 }
 
 
@@ -50,7 +50,7 @@ def run(call: Call) -> int:
 
 
 def _named(release: str | None) -> str:
-    """Return the argument, "" without one; an empty argument is an unset variable of the caller and is refused."""
+    """Return the argument, or "" if there is none; refuse an empty argument, which is an unset variable of the caller."""
     if release == "":
         hint = "name one of `release-agent releases`; to roll back to the release that was live before, leave the argument out"
         raise NoTarget(Code.RELEASE_UNKNOWN, "the release is empty", hint=hint)

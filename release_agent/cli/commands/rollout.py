@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     "release-agent rollout start v1.4.2 --fleet fleet.toml --dry-run": "look at every host and show the plan",
-    "release-agent rollout start v1.4.2 --fleet fleet.toml --revert": "deploy; roll all back if it stops",
+    "release-agent rollout start v1.4.2 --fleet fleet.toml --revert": "deploy; roll back every host if the rollout stops",
     "release-agent rollout list": "show the rollouts and their ids",
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     "release-agent status": "show the live release and its health",
-    "release-agent status --json": "the same for a script; exit 30 if it is not healthy",
+    "release-agent status --json": "print the same for a script; exit with 30 if the release is not healthy",
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from release_agent.deploy.ports import Journal
 
 EXAMPLES = {
-    "release-agent unfreeze": "let deployments go on",
+    "release-agent unfreeze": "allow deployments and rollbacks again",
 }
 
 

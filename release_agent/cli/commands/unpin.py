@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from release_agent.cli.call import Call
 
 EXAMPLES = {
-    "release-agent unpin": "follow the newest revision again",
+    "release-agent unpin": 'remove the pin; with follow = "pin" a bare deploy is then refused',
 }
 
 

@@ -21,8 +21,8 @@ __all__ = ["FAULT", "OK", "WARNING", "Finding", "examine", "findings"]
 def examine(parts: Parts, file: Path, supervised: Supervised, refused: Failed | None = None) -> list[Finding]:
     """Check everything; if a part is broken, check as much as possible of the parts that depend on it.
 
-    ``file``: the configuration's. ``supervised``: supervisor's answers from before root became the deploying user.
-    ``refused``: the reason why root could not become the deploying user.
+    ``file``: the configuration's. ``supervised``: supervisor's answers from before the root user became the deploying user.
+    ``refused``: the reason why the root user could not become the deploying user.
     """
     store = parts.root()
     wrong = next((wrong_user(supervised, program, store.path) for program in supervised.own("deploy")), None)

@@ -1,4 +1,4 @@
-"""Checks of the configuration's file: the deploying user can read it, and later changes of it are visible."""
+"""Checks of the configuration's file: the deploying user can read it, and the container sees later changes of it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def examine(parts: Parts) -> Iterator[Finding]:
-    """Check Consul, if anything is reported."""
+    """Check Consul, if the agent reports to it."""
     if not parts.config.consul.enabled:
         return
     where = ""

@@ -34,13 +34,13 @@ def fault(check: str, error: ReleaseError, edit: str = "") -> Finding:
 
 
 def looked(check: str, found: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings of a check; a file that it may not look at is a fault."""
+    """Yield the findings of a check; a file that the check may not read is a fault."""
     try:
         yield from found
     except ReleaseError as error:
         yield fault(check, error)
     except OSError as error:
-        message = f"{error.filename or check} cannot be looked at: {error.strerror}"
+        message = f"{error.filename or check} cannot be examined: {error.strerror}"
         yield Finding(check, FAULT, message, "let the deploying user read it and enter the directories above it")
 
 

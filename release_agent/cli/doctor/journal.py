@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def readable_or_empty(parts: Parts) -> StateDatabase:
-    """Return the journal, or an empty one if it cannot be read, which :func:`examine` reports."""
+    """Return the journal, or an empty one if it cannot be read; :func:`examine` reports that."""
     try:
         return parts.journal()
     except ReleaseError:
@@ -28,7 +28,7 @@ def readable_or_empty(parts: Parts) -> StateDatabase:
 
 def examine(journal: StateDatabase, root: Root, edit: str) -> Iterator[Finding]:
     """Check the journal of a root; ``edit``: the edit that gives the program `deploy` the right user, if its user is wrong."""
-    repair = "release-agent doctor --repair rebuilds it from the releases on disk"
+    repair = "run `release-agent doctor --repair`, which rebuilds it from the releases on disk"
     try:
         is_made, broken = os.path.lexists(root.database), is_broken(root.database)
         may_read = not is_made or os.access(root.database, os.R_OK)
@@ -57,7 +57,7 @@ def freeze(journal: StateDatabase) -> Iterator[Finding]:
     """Warn of a freeze."""
     frozen = journal.frozen()
     if frozen:
-        yield Finding("freeze", WARNING, f"deployments are frozen {frozen.describe()}", "release-agent unfreeze ends it")
+        yield Finding("freeze", WARNING, f"deployments are frozen {frozen.describe()}", "`release-agent unfreeze` ends it")
 
 
 def _unusable(root: Root) -> ReleaseError | None:

@@ -84,7 +84,7 @@ class OwnPrograms:
             yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")
 
     def _restarted(self, check: str, program: Program) -> Iterator[Finding]:
-        """Find a program that supervisor restarts; its RPC does not show that setting."""
+        """Find a program that supervisor restarts; supervisor's RPC does not show that setting."""
         value, unknown = "", self.supervised.sections if isinstance(self.supervised.sections, str) else ""
         try:
             value = self.supervised.sections.autorestart(program) if isinstance(self.supervised.sections, Sections) else ""
@@ -98,7 +98,7 @@ class OwnPrograms:
             yield Finding(check, FAULT, message, "set autorestart=false in its section")
 
     def _of_another_user(self, check: str, program: Program) -> Iterator[Finding]:
-        """Find a program whose user is neither root nor the owner of the root directory."""
+        """Find a program whose user is neither the root user nor the owner of the root directory."""
         wrong = wrong_user(self.supervised, program, self.root)
         if wrong:
             yield Finding(check, FAULT, wrong.message, wrong.edit)
@@ -106,14 +106,14 @@ class OwnPrograms:
     def _worst_rollback(self, blueprint: Blueprint) -> float:
         """Return the longest time of a rollback in seconds, until the previous release is proved healthy.
 
-        At the end, all services together have the deadline once more.
+        At the end, all services together get the deadline once more.
         """
         health = blueprint.health
         replacing = sum(self._worst_replacement(level, health.deadline) for level in levels(blueprint.services))
         return replacing + health.deadline + health.stable_for
 
     def _worst_replacement(self, level: Sequence[Service], deadline: float) -> float:
-        """Return the time to drain, to stop and to become healthy; each process of a rolling service has it."""
+        """Return the time to drain, to stop and to become healthy; each process of a rolling service gets that time."""
         together = [service for service in level if service.restart.kind is not RestartKind.ROLLING]
         rolling = [service for service in level if service not in together]
         each = [len(self._patience(service)) * (self._time_to_stop(service) + deadline) for service in rolling]

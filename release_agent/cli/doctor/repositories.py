@@ -59,10 +59,10 @@ def signers(revision: Revision) -> Iterator[Finding]:
     """Check the files of allowed and revoked signers, if tags have to be signed."""
     if not revision.signed:
         return
-    hint = "list the signers' public keys there, as ssh-keygen(1) ALLOWED SIGNERS"
+    hint = "write the signers' public keys into it, in the format of ssh-keygen(1), ALLOWED SIGNERS"
     yield _list_of("signers", revision.allowed_signers, hint)
     if revision.revoked_signers:
-        hint = "put the revoked public keys there, each on its own line, or an empty file; or unset [revision] revoked_signers"
+        hint = "write the revoked public keys into it, each on its own line; or unset [revision] revoked_signers"
         yield _list_of("revoked signers", revision.revoked_signers, hint)
     if not shutil.which("ssh-keygen"):
         yield Finding("signers", FAULT, "ssh-keygen is not installed; git checks signatures with it", "install openssh-client")
@@ -71,13 +71,13 @@ def signers(revision: Revision) -> Iterator[Finding]:
 def _list_of(check: str, file: str, hint: str) -> Finding:
     if is_regular(file):
         return Finding(check, OK, f"{file} is readable")
-    return Finding(check, FAULT, f"{file} is missing or unreadable: no tag is deployed without it", hint)
+    return Finding(check, FAULT, f"{file} is missing or unreadable: without it, the agent deploys no tag", hint)
 
 
 def revision(context: Context, edit: str) -> tuple[Finding, Blueprint]:
-    """Resolve the revision of a bare deploy; also returns its blueprint, or the container's if that fails.
+    """Resolve the revision of a bare deploy; also returns its blueprint, or the container's if the revision is refused.
 
-    ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
+    ``edit``: the edit that gives the program `deploy` the right user, if its user is wrong.
     """
     try:
         target = resolve(context, Request("doctor"))

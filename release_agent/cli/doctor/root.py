@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def examine(root: Root, app: str, edit: str) -> Iterator[Finding]:
     """Check the root directory, or that it can be made; raises ReleaseError if another app uses it.
 
-    ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
+    ``edit``: the edit that gives the program `deploy` the right user, if its user is wrong.
     """
     give = edit or f"give {root.path} to the user of the agent"
     if not root.path.is_dir():
@@ -69,11 +69,11 @@ def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:
     for place in places:
         if place.stat().st_dev != device or str(place) in mounts:
             message = f"{place} is on another mount than {root.path}"
-            yield Finding("root", FAULT, message, "mount [app] root as a whole: rename(2) moves releases, within one mount only")
+            yield Finding("root", FAULT, message, "mount [app] root as a whole: rename(2) moves releases only within one mount")
 
 
 def _mounts_inside(root: Path) -> set[str]:
-    """Return the mount points inside; a bind mount of the same disk has the same device, and rename(2) still fails."""
+    """Return the mount points in the root; a bind mount of the same disk has the same device, but rename(2) fails."""
     return {point for point in mount_points() if point.startswith(f"{os.path.realpath(root)}/")}
 
 

@@ -1,4 +1,4 @@
-"""Check that a service may write into the shared directories: a deployment makes them as the agent's own user."""
+"""Check that services may write into the shared directories, which a deployment makes as the agent's own user."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from release_agent.config.sections import Shared
     from release_agent.system.user import Identity
 
-_WRITE = 0o3  # to make a file in a directory takes w and x
+_WRITE = 0o3  # w and x, which a user needs to make a file in a directory
 _ACCESS_LIST = "system.posix_acl_access"
 
 
 def examine(shared: Path, settings: Shared, services: Mapping[str, Identity]) -> Iterator[Finding]:
     """Find the shared directories that no service may write into; the first deployment makes missing ones.
 
-    ``shared``: the directory of all of them. ``services``: who the services run as, as far as that is known.
+    ``shared``: the directory of all of them. ``services``: the users of the services, as far as they are known.
     """
     writers = {name: identity for name, identity in services.items() if identity.user != 0}
     for path in settings.directories if writers else ():
@@ -44,7 +44,7 @@ class _Directory:
 
     @classmethod
     def of(cls, path: Path) -> _Directory | None:
-        """Look at a directory; None if it is missing, or if more than its mode counts."""
+        """Look at a directory; None if it is missing, or has access rules besides its mode."""
         try:
             status = path.stat()
             listed = _ACCESS_LIST in os.listxattr(path)
@@ -55,7 +55,7 @@ class _Directory:
         return cls(path, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
 
     def lets_write(self, who: Identity) -> bool:
-        """Return whether a user may make files in it; the kernel looks at the first that fits of owner, group and others."""
+        """Return whether a user may make files in it; the first match of owner, group and others decides, as in the kernel."""
         shift = 6 if who.user == self.owner else 3 if self.group in who.groups else 0
         return self.mode >> shift & _WRITE == _WRITE
 

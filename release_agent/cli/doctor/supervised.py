@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from release_agent.services.supervisor import SupervisorServices
 
-Program = dict[str, Any]  # one of getAllConfigInfo
+Program = dict[str, Any]  # an item of getAllConfigInfo
 
 
 @dataclass(frozen=True)
 class Supervised:
     """The programs of a supervisord, None if it does not answer; supervisord's own user, None if unknown.
 
-    ``sections``: of supervisord's configuration, or the reason why they cannot be read.
+    ``sections``: the sections of supervisord's configuration, or the reason why they cannot be read.
     """
 
     programs: Sequence[Program] | None

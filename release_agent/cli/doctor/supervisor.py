@@ -36,7 +36,7 @@ _EXPECT = 'give one of its probes expect = "{revision}"'
 def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: Blueprint, edit: str) -> Iterator[Finding]:
     """Check that supervisor answers, and check its programs; ``blueprint``: of a bare deploy.
 
-    ``edit``: what gives the program `deploy` the right user, if it has a wrong one.
+    ``edit``: the edit that gives the program `deploy` the right user, if its user is wrong.
     """
     store, supervisor = parts.root(), parts.services()
     try:
@@ -84,11 +84,11 @@ def _plugin(context: Context) -> Finding:
         context.plugin.require()
     except ReleaseError as error:
         return fault("plugin", error)
-    return Finding("plugin", OK, "is inside supervisord, and can rehearse")
+    return Finding("plugin", OK, "supervisord has loaded it, and it can rehearse")
 
 
 def _old_code(context: Context, service: Service) -> Iterator[Finding]:
-    """Find a service whose old code nobody could see; a probe can ask such a service for its revision."""
+    """Find a service whose old code would stay unnoticed; a probe can ask such a service for its revision."""
     if service.restart.kind is RestartKind.NONE or any(probe.expect for probe in service.probes):
         return
     check, unseen = f"old code {service.name}", context.plugin.releases_in_use(service.name).get("", [])
@@ -115,7 +115,7 @@ def _service(store: Root, supervisor: SupervisorServices, service: Service, prog
     processes = supervisor.processes().get(service.name, [])
     faults = [*_settings(check, programs), *_environment(check, store, programs), *_left_stopped(check, store, processes)]
     identity, releases_of = _identity(supervisor, processes, programs), owner_of(store.path)
-    # The user of the agent makes a missing root.
+    # A missing root will belong to the user of the agent.
     if identity and identity.user == (os.geteuid() if releases_of is None else releases_of):
         message = f"runs as user {identity.user}, who owns the releases and could change them"
         faults.append(Finding(check, FAULT, message, "set another user= in its section"))
@@ -129,12 +129,12 @@ def _settings(check: str, programs: Sequence[Program]) -> Iterator[Finding]:
         message = "autostart is true: it starts even before the first release"
         yield Finding(check, WARNING, message, "set autostart=false; `boot` starts it")
     if any(map(_says_nothing_again, programs)):
-        message = "its log cannot be read again: a failed deployment cannot show its last output"
+        message = "the agent cannot read its log: a failed deployment cannot show its last output"
         yield Finding(check, WARNING, message, "set stdout_events_enabled=true and stderr_events_enabled=true in its section")
 
 
 def _environment(check: str, store: Root, programs: Sequence[Program]) -> Iterator[Finding]:
-    """Find a Python that looks up its packages through the link to the live release at each import."""
+    """Find a Python that finds its packages at each import through the link to the live release."""
     for program in programs:
         executable = PurePath(next(iter(command_words(program)), ""))
         if executable.is_relative_to(store.link) and executable.name.startswith("python"):
@@ -144,14 +144,14 @@ def _environment(check: str, store: Root, programs: Sequence[Program]) -> Iterat
 
 
 def _says_nothing_again(program: Program) -> bool:
-    """Return whether a program logs to the container's log, without a copy to the plugin."""
+    """Return whether a program logs to the container's log, and the plugin gets no copy."""
     channel = "stdout" if program.get("redirect_stderr") else "stderr"
     file, heard = str(program.get(f"{channel}_logfile", "")), program.get(f"{channel}_events_enabled")
     return file.startswith("/dev/") and file != "/dev/null" and not heard
 
 
 def _left_stopped(check: str, store: Root, processes: Sequence[Process]) -> Iterator[Finding]:
-    """Find the processes that stopped when their section changed; a run that still works starts the services."""
+    """Find the processes that stopped when their section changed; a run in progress starts its services on its own."""
     if not store.link.is_symlink() or store.holder():
         return
     for process in processes:
@@ -161,7 +161,7 @@ def _left_stopped(check: str, store: Root, processes: Sequence[Process]) -> Iter
 
 
 def _identities(supervisor: SupervisorServices, blueprint: Blueprint, programs: Sequence[Program]) -> dict[str, Identity]:
-    """Return the users of the services, now or at their start, without unknown ones."""
+    """Return the known users of the services, now or at their start."""
     processes, found = supervisor.processes(), {}
     for service in blueprint.services:
         of_service = [program for program in programs if program["group"] == service.name]

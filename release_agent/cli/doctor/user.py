@@ -1,4 +1,4 @@
-"""Look as the deploying user, because root may read and write more than that user."""
+"""Check as the deploying user, because the root user may read and write more than that user."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def become_deployer(deployer: int | None, root: Path) -> Failed | None:
-    """Change from root to the user of supervisor's program `deploy`, or to the owner of the root if that is root or unknown.
+    """Become the user of supervisor's program `deploy`; if that is the root user or unknown, the owner of the root directory.
 
-    `deploy` does the same: supervisor starts it as its user, and as root it becomes the owner of the root.
-    Returns the reason why that failed, or None.
+    `deploy` does the same: supervisor starts it as its user, and from the root user it changes to the owner.
+    Returns the reason why the change failed, or None.
     """
     try:
         if not become(deployer or 0, "runs the program deploy"):
@@ -29,16 +29,16 @@ def become_deployer(deployer: int | None, root: Path) -> Failed | None:
 
 
 def examine(deployer: int | None, root: Path, refused: Failed | None) -> Iterator[Finding]:
-    """Show the user of the checks, and whether it is the deploying user; ``refused``: the reason why root is still root."""
+    """Show the user of the checks, and whether it is the deploying user; ``refused``: the reason why root did not change."""
     user = os.geteuid()
     if refused:
         yield Finding("user", FAULT, f"{refused.message}; root does the other checks", refused.hint)
     elif deployer == user:
-        yield Finding("user", OK, f"checks as {name_of(user)}, as the program deploy runs")
+        yield Finding("user", OK, f"checks as {name_of(user)}, the user of the program deploy")
     elif user == owner_of(root) and not deployer:
         yield Finding("user", OK, f"checks as {name_of(user)}, who owns {root}")
     elif deployer:
-        message = f"checks as {name_of(user)}, and the program deploy runs as {name_of(deployer)}"
+        message = f"checks as {name_of(user)}, but the program deploy runs as {name_of(deployer)}"
         yield Finding("user", WARNING, message, f"run doctor as {name_of(deployer)}, or as root")
     elif hint := user_to_be(root):
         message = f"checks as {name_of(user)}, who neither deploys nor owns {root}: the other checks are about that user"

@@ -20,7 +20,7 @@ _LONGEST_NAME = 63  # of a DNS label
 
 
 class Follows(NamedTuple):
-    """The source of a bare deploy: tags of a pattern, or a branch; both are empty if neither exists."""
+    """The source of a bare deploy: tags of a pattern, or a branch; both are empty if the repositories have neither."""
 
     pattern: str = ""
     branch: str = ""

@@ -33,11 +33,11 @@ _USUAL_URL = "unix:///run/supervisor.sock"
 _CHOICE = f"export {Variable.SUPERVISOR_SERVER_URL}={{url}}"
 _PLUGIN = "rpcinterface:release"
 _PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
-_LONGEST = 20  # seconds until supervisord's Python has imported the plugin
+_LONGEST = 20  # seconds for supervisord's Python to import the plugin
 
 
 def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
-    """Look at supervisord: at ``url``, or as the environment says, or the only one that runs; raises Failed."""
+    """Look at supervisord at ``url``, at the URL of the environment, or at the only one that runs; raises Failed."""
     url = url or environ.get(Variable.SUPERVISOR_SERVER_URL, "") or _found_url()
     rpc = Rpc(url, environ)
     services = SupervisorServices(rpc)
@@ -153,7 +153,7 @@ def _succeeds(command: Sequence[str], environment: Mapping[str, str], account: d
 
 
 def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iterator[SeenProgram]:
-    """Yield the groups except those of the agent."""
+    """Yield the groups, without those of the agent."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for program in programs:
         if not is_own(program):
@@ -172,7 +172,7 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
 
 
 def pairs(text: str) -> dict[str, str]:
-    """Read `environment=` of a section."""
+    """Return the variables in `environment=` of a section."""
     return {name: double or single or bare.strip() for name, double, single, bare in _PAIR.findall(text)}
 
 

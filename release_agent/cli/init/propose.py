@@ -1,4 +1,4 @@
-"""Propose the files that a container lacks, and note what init could not know; writes nothing."""
+"""Propose the files that a container lacks, and note the open points; writes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONTROLLER = "supervisor.ctl_factory=release_agent.plugin:make_controller"
 
 @dataclass(frozen=True)
 class Proposal:
-    """The files that `init` would write, by path; the existing ones; what it could not know; the next commands.
+    """The files that `init` would write, by path; the existing files; the open points; the next commands.
 
     ``make_root``: the command that makes the root directory.
     """

@@ -41,13 +41,13 @@ def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
         raise Misconfigured(Code.MISCONFIGURED, f"no git repository in {place}", hint=hint)
     for path in found:
         if not str(path).isprintable():
-            message = f"the name of the repository {str(path)!a} cannot stand in a configuration"
-            raise Misconfigured(Code.MISCONFIGURED, message, hint="mount it by a name of printable characters")
+            message = f"the name of the repository {str(path)!a} cannot be written into a configuration"
+            raise Misconfigured(Code.MISCONFIGURED, message, hint="mount it under a name of printable characters")
     return [_looked_into(path, name, clock) for path, name in zip(found, _names(found), strict=True)]
 
 
 def _is_repository(path: Path) -> bool:
-    if path.name == "lost+found":  # it belongs to the file system; only root may read it
+    if path.name == "lost+found":  # a directory of the file system; only root may read it
         return False
     return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
 

@@ -42,13 +42,13 @@ def proposed(container: SeenContainer) -> dict[Path, str]:
 
 
 def lacking(container: SeenContainer) -> list[str]:
-    """Return the names in SECTIONS that supervisor lacks, without a plugin that would keep supervisor from starting."""
+    """Return the names in SECTIONS that supervisor lacks; leave out a plugin that would keep supervisor from starting."""
     seen = container.supervisor
     return [name for name, section in SECTIONS.items() if section not in seen.own and (name != "plugin" or seen.can_load)]
 
 
 def opens_socket(container: SeenContainer) -> bool:
-    """Return whether supervisor has to admit the deploying user, which only root's supervisord can do."""
+    """Return whether to open supervisor's socket to the deploying user; only a supervisord of the root user can do that."""
     return not container.deployer.has_socket and not container.supervisor.user
 
 
@@ -65,7 +65,7 @@ def will_have_plugin(container: SeenContainer) -> bool:
 def place_of(container: SeenContainer) -> tuple[Path, str]:
     """Return the first directory that [include] reads, and the suffix of the files in it.
 
-    Without one, return a directory beside the configuration.
+    If [include] reads no directory, return a directory beside the configuration.
     """
     for pattern in container.supervisor.include:
         if _PATTERN.fullmatch(pattern.name) and not _WILD.search(str(pattern.parent)):

@@ -16,7 +16,7 @@ _CURRENT = re.compile(r"""(/[^\s"'=]+?)/current(?=[/\s"']|$)""")
 
 @dataclass(frozen=True)
 class SeenProgram:
-    """A supervisor group, by its first program. ``socket``: the one that supervisord holds for it, empty without one."""
+    """A supervisor group, by its first program. ``socket``: the socket that supervisord holds for the group, empty if none."""
 
     name: str
     command: str
@@ -29,12 +29,12 @@ class SeenProgram:
 class SeenSupervisor:
     """A running supervisord.
 
-    ``user``: the name of its own user, empty for root. ``include``: the patterns of its configuration's
-    [include], those of directories that exist first. ``own``: the names of the agent's sections in it. ``has_plugin``: it
-    runs the plugin. ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has the agent. ``environment``:
-    its own. ``unreadable``: the reason why its configuration cannot be read. ``taken``: other programs with the agent's
-    names. ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart harms
-    nothing.
+    ``user``: the name of its own user, empty for root. ``include``: the patterns of [include] in its
+    configuration; patterns of existing directories come first. ``own``: the names of the agent's sections in it.
+    ``has_plugin``: it has loaded the plugin. ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has
+    the agent. ``environment``: its own variables. ``unreadable``: the reason why its configuration cannot be read.
+    ``taken``: other programs with the names of the agent's. ``has_login``: it wants a user and a password. ``is_idle``:
+    none of its programs runs, so a restart harms nothing.
     """
 
     url: str
@@ -55,7 +55,7 @@ class SeenSupervisor:
 
 @dataclass(frozen=True)
 class SeenRepository:
-    """A git repository; ``branch``: its main branch, empty without one. ``services``: its release.toml names services."""
+    """A git repository. ``branch``: its main branch, empty if none. ``services``: its release.toml names services."""
 
     name: str
     path: str
@@ -76,7 +76,7 @@ class Deployer:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that init could not know or do, and the step that the person takes."""
+    """An open point: something that init could not know or do, and the step for the person."""
 
     what: str
     do: str
@@ -110,6 +110,6 @@ def roots_in(text: str) -> list[str]:
 
 
 def root_of(programs: Sequence[SeenProgram]) -> str:
-    """Return the root directory that the programs' sections name, or the usual one."""
+    """Return the root directory that the programs' sections name, otherwise DEFAULT_ROOT."""
     texts = [program.directory for program in programs] + [program.command for program in programs]
     return next((root for text in texts for root in roots_in(text)), DEFAULT_ROOT)

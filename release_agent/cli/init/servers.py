@@ -1,4 +1,4 @@
-"""Recognise the server of a program: how it changes to a new release without a gap, and how a copy listens elsewhere."""
+"""Recognise the server of a program, and find the recipe for its restarts and its rehearsal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAGE = "docs/guides/without-losing-a-request.md"
 
 @dataclass(frozen=True)
 class Recipe:
-    """The deployment of a service. ``title``: of its section in the docs. ``doubt``: why the keys may not fit."""
+    """The keys for a service. ``title``: of its section in the docs. ``doubt``: the reason why the keys may not fit."""
 
     title: str
     restart: str = ""
@@ -128,7 +128,7 @@ def _moves(program: SeenProgram) -> str:
 
 
 def _immovable(moves: str) -> str:
-    return "" if moves else "the copy must listen at {port}, because the live process has the usual port: pass it on"
+    return "" if moves else "the live process has the usual port, so the copy must listen at {port}: pass it to the copy"
 
 
 _SERVERS = {

@@ -47,7 +47,9 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def make_root(root: Path, deployer: Deployer) -> bool:
-    """Make the root directory, or give an empty one of root's to the deployer; returns whether it is the deployer's.
+    """Make the root directory for the deployer; returns whether it now belongs to the deployer.
+
+    An empty directory of the root user's changes its owner.
 
     Raises OSError.
     """

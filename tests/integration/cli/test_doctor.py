@@ -187,7 +187,7 @@ def test_log_that_cannot_be_read_again_is_a_warning_unless_the_plugin_hears_it(
 
     told = [finding["message"] for finding in _findings(cold_host, "warning")]
 
-    assert any("its log cannot be read again" in message for message in told) is warned
+    assert any("the agent cannot read its log" in message for message in told) is warned
 
 
 # Nobody but root may look into it, not even its own user: as nginx's workers are, which have changed their user themselves.

@@ -84,7 +84,7 @@ def test_a_set_up_that_is_right_for_the_user_that_deploys_has_no_fault(place: Pa
     found = doctor(place)
 
     assert faults(found) == {}
-    assert found["user"]["message"] == "checks as nobody, as the program deploy runs"
+    assert found["user"]["message"] == "checks as nobody, the user of the program deploy"
 
 
 def test_a_root_directory_of_another_owner_is_a_fault(place: Path) -> None:

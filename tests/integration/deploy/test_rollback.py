@@ -109,12 +109,12 @@ def test_rollback_whose_target_is_sick_returns_to_what_was_live(host: Host) -> N
     assert host.serves() == "v1.1.0"
 
 
-def test_rollback_says_that_a_bare_deploy_takes_the_newest_tag_again(host: Host) -> None:
+def test_rollback_says_that_a_bare_deploy_takes_the_highest_version_again(host: Host) -> None:
     _deployed(host, "v1.0.0", "v1.1.0")
 
     ran = host.agent("rollback")
 
-    assert "a bare deploy would take the newest tag again" in ran.out
+    assert "a bare deploy would take the highest version again" in ran.out
     assert "release-agent pin v1.0.0" in ran.out
     assert host.deploy().json["revision"] == "v1.1.0"
 

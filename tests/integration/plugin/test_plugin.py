@@ -286,7 +286,7 @@ def test_supervisorctl_prints_the_phases_of_a_rollback_that_fails_in_the_order_t
     assert _steps(back.out) == ["plan", *there, *there, "health", "report", "prune"]
 
 
-def test_supervisorctl_says_after_a_rollback_that_a_bare_deploy_takes_the_newest_tag_again(host: Host) -> None:
+def test_supervisorctl_says_after_a_rollback_that_a_bare_deploy_takes_the_highest_version_again(host: Host) -> None:
     host.configure(service="")
     host.supervisorctl("release", "deploy", "v1.0.0")
     forward = host.supervisorctl("release", "deploy", "v1.1.0")
@@ -295,8 +295,8 @@ def test_supervisorctl_says_after_a_rollback_that_a_bare_deploy_takes_the_newest
 
     assert (back.code, none.code) == (0, 22)
     assert back.out.splitlines()[-1] == (
-        'note: a bare deploy would take the newest tag again; to stay here, set [revision] follow = "pin" '
-        "and `release-agent pin v1.0.0`"
+        'note: a bare deploy would take the highest version again; to stay on this one, set [revision] follow = "pin" '
+        "and run `release-agent pin v1.0.0`"
     )
     assert "note:" not in forward.out + none.out
 

@@ -113,7 +113,7 @@ def test_run_that_was_reaped_with_its_very_start_is_answered(sabotaged: Host) ->
 
     record = sabotaged.rpc.release.deploy("v1.0.0", True)
 
-    assert record["error"]["message"] == "it ended with 0 before it was journaled"
+    assert record["error"]["message"] == "the run ended with exit code 0 before it wrote to the journal"
     sabotaged.rpc.saboteur.mends()
     assert_well(sabotaged)
 

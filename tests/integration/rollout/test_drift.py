@@ -41,7 +41,7 @@ def test_host_behind_what_the_fleet_follows_is_named_with_its_commits(fleet: Sim
     assert lines[0] == f"api (test) follows {NEW}, by {started.json['id']}"
     assert lines[1].startswith(f"host-2  {OLD}  passing  since 20")
     assert lines[1].endswith("Z  behind")
-    assert lines[2:4] == ["  api: 1 commit more", f"    {NEW}"]
+    assert lines[2:4] == ["  api: 1 new commit", f"    {NEW}"]
     assert lines[-1] == "5 hosts: 1 behind, 1 unknown"
 
 

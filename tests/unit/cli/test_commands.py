@@ -78,7 +78,7 @@ def test_history_with_a_limit_that_is_no_number_of_deployments_is_wrong_usage(
         parser.parse_args(["--limit", given])
 
     assert ended.value.code == 2
-    assert f"argument --limit: {given!r} is no number of deployments" in capsys.readouterr().err
+    assert f"argument --limit: {given!r} is not a number of deployments" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -352,7 +352,7 @@ def test_revoked_signers_have_a_line_and_a_missing_list_is_a_fault(place: Path, 
     there = examined(place, revoking)["revoked signers"]
 
     assert (missing.level, pipe.level, there.level) == (FAULT, FAULT, OK)
-    assert missing.message == f"{tmp_path}/revoked is missing or unreadable: no tag is deployed without it"
+    assert missing.message == f"{tmp_path}/revoked is missing or unreadable: without it, the agent deploys no tag"
     assert there.message == f"{tmp_path}/revoked is readable"
 
 

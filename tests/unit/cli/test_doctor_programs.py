@@ -52,7 +52,7 @@ def about(found: list[Finding], check: str) -> list[tuple[str, str]]:
 def test_who_looks_as_another_user_than_the_one_that_deploys_is_warned(repo: Repository) -> None:
     (found,) = [finding for finding in examined(repo, own("deploy", user=12345)) if finding.check == "user"]
 
-    assert (found.level, found.message.partition(", and ")[2]) == (WARNING, "the program deploy runs as 12345")
+    assert (found.level, found.message.partition(", but ")[2]) == (WARNING, "the program deploy runs as 12345")
     assert found.hint.startswith("run doctor as 12345")
 
 

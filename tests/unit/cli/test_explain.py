@@ -58,7 +58,7 @@ def test_unknown_code_is_wrong_usage_and_the_nearest_are_named(capsys: pytest.Ca
         parser().parse_args(["explain", "unhealty"])
 
     assert ended.value.code == 2
-    assert "'unhealty' is no error code; the nearest are unhealthy, " in capsys.readouterr().err
+    assert "'unhealty' is not an error code; the nearest are unhealthy, " in capsys.readouterr().err
 
 
 def test_exit_code_lists_the_error_codes_that_end_with_it_by_their_first_sentence(capsys: pytest.CaptureFixture[str]) -> None:
