@@ -130,7 +130,7 @@ def _guarded(arguments: argparse.Namespace, early: Sequence[int]) -> int:
 
         redact = Redactor()
         say(redact(traceback.format_exc()), sys.stderr)
-        hint = "report it with the traceback; `release-agent boot` or the next deployment recovers an unfinished run"
+        hint = "report the bug with the traceback; `release-agent boot` or the next deployment recovers an unfinished run"
         return failed(call, ReleaseError(Code.BUG, redact(f"a bug in the agent: {type(error).__name__}: {error}"), hint=hint))
     return code
 

@@ -93,7 +93,7 @@ def set_up(stage: Stage) -> None:
 def first_deployment(stage: Stage) -> None:
     """Deploy through supervisor while no release is live."""
     heading("1. A first deployment")
-    say("A developer tags a version. Supervisor's program `deploy` takes the newest tag.")
+    say("A developer tags a version. Supervisor's program `deploy` takes the highest version.")
     develop(stage, "v1.0.0", "A shop")
     deploy_by_supervisor(stage)
     run(stage, "supervisorctl tail deploy")
@@ -187,7 +187,7 @@ def how_to_play(stage: Stage) -> None:
 To make your own version, change repository/pages.py, and its VERSION. Then:
 
   git -C repository commit -am TEXT && git -C repository tag v1.4.0
-  supervisorctl start deploy         takes the newest tag
+  supervisorctl start deploy         takes the highest version
 
 The logs are in logs/. To stop and remove everything:
 

@@ -42,7 +42,7 @@ def run(call: Call) -> int:
         return dry_run(call, asked.request, keep=True) if check else change(call, asked.request)
     request = Request(
         call.id,
-        # An empty argument is an unset variable of the caller, not a request for the newest tag.
+        # An empty argument is an unset variable of the caller, not a request for the highest version.
         revision="" if arguments.revision is None else check_revision(arguments.revision),
         force=arguments.force,
         accept_moved_tag=arguments.accept_moved_tag,
