@@ -302,9 +302,10 @@ EXPLANATIONS = {
     ),
     Code.CRASH_LOOPING: Explanation(
         (Exit.ROLLED_BACK,),
-        "Supervisor gave up a process (FATAL), or started it for the third time during the proof.",
-        "The message shows the last exit status, the number of starts, and the last output.",
-        "Fix the release's code: the last lines usually name the error.",
+        "Supervisor gave up a process (FATAL), left it ended (EXITED), or started it for the third time during the proof.",
+        "The message shows supervisor's reason, the last exit status, the number of starts, and the last output.",
+        "Fix the release's code: the last lines usually name the error. If supervisor could not start the process at all, fix "
+        "the container's limits.",
     ),
     Code.OLD_CODE_RUNNING: Explanation(
         (Exit.ROLLED_BACK,),

@@ -332,7 +332,7 @@ class Services(Protocol):
         """Ask supervisor to stop a process, which may already have stopped; raises Unhealthy (restart-failed)."""
 
     def start(self, process: Process) -> None:
-        """Ask supervisor to start a process, which may already run; raises Unhealthy (restart-failed)."""
+        """Ask supervisor to start a process, which may already run, or end at once; raises Unhealthy (restart-failed)."""
 
     def signal(self, process: Process, signal: Signals) -> None:
         """Send a signal to a process, which may have stopped; raises Unhealthy (restart-failed)."""

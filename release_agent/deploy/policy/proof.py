@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.2
 _MOST_STARTS = 3
+# Seconds. Supervisor starts an ended process again within a second (supervisor/process.py, transition), or never.
+_LEFT_ENDED = 3.0
 _OLD_CODE_HINT = (
     "let the service change to <root>/current when it reloads (for gunicorn: --chdir <root>/current, and no directory= "
     'in its section), or use restart = "restart"; if a child has outlived its parent: stopasgroup=true and killasgroup=true'
@@ -36,35 +38,43 @@ class Decision(Enum):
 class Proof:
     """The result of the looks so far: the start of the healthy time, and its processes. Times are the clock's seconds.
 
-    ``starts``: all pids of each process so far, by its full name.
+    ``starts``: all pids of each process so far, by its full name. ``ended``: the time since which a process is EXITED.
     """
 
     began: float
     since: float | None = None
     pids: frozenset[int] = frozenset()
     starts: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    ended: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
     def after(self, look: Look, now: float) -> Proof:
         """Count one more look. A process that was replaced, or a probe that failed once, starts the count again."""
         seen = {p.full_name: self.starts.get(p.full_name, frozenset()) | ({p.pid} if p.pid else set()) for p in look.processes}
-        counted = replace(self, starts=seen)
+        ends = [(p.full_name, p.ended_at) for p in look.processes if p.state == "EXITED"]
+        counted = replace(self, starts=seen, ended={end: self.ended.get(end, now) for end in ends})
         if not look.well:
             return replace(counted, since=None)
         if self.since is None or look.pids != self.pids:
             return replace(counted, since=now, pids=look.pids)
         return counted
 
-    def crashing(self, look: Look) -> list[Process]:
-        """Return the processes that supervisor has given up or has restarted repeatedly."""
-        return [p for p in look.processes if p.hopeless or len(self.starts.get(p.full_name, ())) >= _MOST_STARTS]
+    def crashing(self, look: Look, now: float) -> list[Process]:
+        """Return the processes that supervisor has given up, has restarted repeatedly, or does not start again."""
+        return [p for p in look.processes if p.hopeless or self._restarted(p) or self._left_ended(p, now)]
+
+    def _restarted(self, process: Process) -> bool:
+        return len(self.starts.get(process.full_name, ())) >= _MOST_STARTS
+
+    def _left_ended(self, process: Process, now: float) -> bool:
+        return now - self.ended.get((process.full_name, process.ended_at), now) >= _LEFT_ENDED
 
     def decide(self, look: Look, health: HealthSettings, now: float) -> Decision:
         """Decide after a look that is already counted.
 
         All services must become healthy within ``deadline`` and stay healthy for ``stable_for``.
-        If supervisor has given up a process or restarts it repeatedly, give up the release without a wait.
+        If supervisor has given up a process, restarts it repeatedly, or leaves it ended, give up the release without a wait.
         """
-        if self.crashing(look):
+        if self.crashing(look, now):
             return Decision.GIVEN_UP
         if self.since is not None and self.since - self.began <= health.deadline:
             return Decision.HEALTHY if now - self.since >= health.stable_for else Decision.LOOK_AGAIN
@@ -84,12 +94,12 @@ def prove(look: Callable[[], Look], health: HealthSettings, clock: Clock) -> Non
         if decision is Decision.HEALTHY:
             return
         if decision is Decision.GIVEN_UP:
-            raise _crash_looping(proof, seen, now) if proof.crashing(seen) else _unhealthy(seen, health)
+            raise _crash_looping(proof, seen, now) if proof.crashing(seen, now) else _unhealthy(seen, health)
         clock.sleep(_INTERVAL)
 
 
 def _crash_looping(proof: Proof, look: Look, now: float) -> Unhealthy:
-    crashing = proof.crashing(look)
+    crashing = proof.crashing(look, now)
     told = "; ".join(_crashed(process, len(proof.starts[process.full_name]), now - proof.began) for process in crashing)
     services = list(dict.fromkeys(process.service for process in crashing))
     return Unhealthy(Code.CRASH_LOOPING, f"does not stay up: {told}", hint=SERVICE_LOG_HINT, services=services)
@@ -98,7 +108,7 @@ def _crash_looping(proof: Proof, look: Look, now: float) -> Unhealthy:
 def _crashed(process: Process, starts: int, seconds: float) -> str:
     state = f"is {process.state}" + (f" ({process.why})" if process.why else "")
     # Supervisor may also have started the process between two looks.
-    return f"{process.short_name} {state}, started at least {_times(starts)} in {seconds:.0f} s"
+    return f"{process.short_name} {state}" + (f", started at least {_times(starts)} in {seconds:.0f} s" if starts else "")
 
 
 def _unhealthy(look: Look, health: HealthSettings) -> Unhealthy:

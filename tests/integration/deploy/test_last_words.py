@@ -74,6 +74,24 @@ def test_program_that_ends_before_supervisor_has_answered_to_its_start_is_rolled
     assert host.serves() == "v1.1.0"
 
 
+def test_program_that_supervisor_leaves_ended_is_given_up_long_before_the_deadline(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web").replace("startsecs=1", "startsecs=0") + "autorestart=false\n"]
+    host.configure(health='[health]\ndeadline = "10m"\nstable_for = "100ms"')
+    host.start()
+    host.repository.release("v1.1.0")
+    assert host.deploy().code == 0
+    host.repository.release("v1.2.0", **{"web.py": "import no_such_module\n"})
+
+    ran = host.deploy()
+
+    error = ran.json["error"]
+    assert (ran.code, error["code"]) == (20, "crash-looping")
+    assert "does not stay up: web is EXITED" in error["message"]
+    assert "No module named 'no_such_module'" in error["output"]
+    assert host.serves() == "v1.1.0"
+
+
 def test_words_of_the_release_before_are_not_among_the_last_words(host: Host) -> None:
     host.repository.release("v1.2.0", **{"web.py": "import sys\nsys.exit('the first failure')\n"})
     host.deploy()

@@ -138,6 +138,25 @@ def test_process_that_is_seen_between_its_starts_has_none_of_them_counted_twice(
     assert spent == pytest.approx(2.5, abs=0.21)
 
 
+def exited(ended_at: int) -> Look:
+    process = Process("web", "web", "EXITED", 0, "Bad exit code 1", ended_at=ended_at)
+    return Look({"web": ServiceLook((process,), ("web is EXITED",))})
+
+
+def test_process_that_supervisor_leaves_ended_is_not_waited_for() -> None:
+    spent, message = unproved(lambda spent: SICK if spent < 2 else exited(1), deadline=60.0)
+
+    assert spent == pytest.approx(5.0, abs=0.21)
+    assert message == "does not stay up: web is EXITED (Bad exit code 1)"
+
+
+def test_process_that_ends_and_is_started_again_is_not_taken_for_one_that_is_left_ended() -> None:
+    spent, message = unproved(lambda spent: exited(int(spent)))
+
+    assert spent == pytest.approx(10.0, abs=0.21)
+    assert message == "not healthy within 10 s: web is EXITED"
+
+
 def test_three_processes_of_a_service_that_are_started_once_do_not_crash() -> None:
     assert proved(lambda _: well(1, 2, 3, 4)) == pytest.approx(3.0, abs=0.21)
 
