@@ -99,7 +99,7 @@ def in_the_middle(host: Host) -> subprocess.Popen[str]:
     """Begin a deployment whose service is started and does not answer."""
     host.path.chmod(0o777)
     mute = f"import time\nopen('{host.path}/starting.reached', 'w')\ntime.sleep(3600)\n"
-    host.repository.release("v2.0.0", **{"web.py": mute})
+    host.repository.release("v2.0.0", **{"web.py": mute, "release.toml": '[health]\ndeadline = "20s"\n'})
     run = host.begin("deploy", "v2.0.0")
     host.reached("starting")
     return run
