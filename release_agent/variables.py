@@ -19,7 +19,10 @@ class Exposure(Enum):
 
 
 class Variable(StrEnum):
-    """The name of a variable, with its reader (a module of this package), its meaning and its exposure."""
+    """The name of a variable, with its reader, its meaning and its exposure.
+
+    The reader is a module of this package, or another program, such as Consul's own tools.
+    """
 
     reader: str
     meaning: str

@@ -1,6 +1,6 @@
 """Deploy pushed tags: GitHub, GitLab and Gitea call this program when somebody pushes a tag.
 
-The program ignores a push that has no signature by the secret in WEBHOOK_SECRET_FILE. For other pushes of tags it runs the
+The program refuses a push whose sender does not know the secret in WEBHOOK_SECRET_FILE. For other pushes of tags it runs the
 commands WEBHOOK_FETCH and WEBHOOK_DEPLOY, with {name} and {tag} replaced. README.md beside this file has an example.
 """
 

@@ -304,8 +304,8 @@ EXPLANATIONS = {
         (Exit.ROLLED_BACK,),
         "Supervisor gave up a process (FATAL), left it ended (EXITED), or started it for the third time during the proof.",
         "The message shows supervisor's reason, the last exit status, the number of starts, and the last output.",
-        "Fix the release's code: the last lines usually name the error. If supervisor could not start the process at all, fix "
-        "the container's limits.",
+        "Fix the release's code: the last lines usually name the error. If supervisor could not start the process at all, "
+        "the message shows why: fix the container's limits, or the directory of the log.",
     ),
     Code.OLD_CODE_RUNNING: Explanation(
         (Exit.ROLLED_BACK,),

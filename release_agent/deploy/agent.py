@@ -126,7 +126,7 @@ class Agent:
         trigger = last.trigger if last else ""
         if trigger.startswith(ROLLOUT) and trigger > followed.id:
             # The first hosts of an unfinished rollout must not fall back to the completed one when they restart.
-            context.log.info("boot.stayed", release=live.name, why=f"the later rollout {trigger} deployed it")
+            context.log.info("boot.stayed", release=live.name, why=f"{trigger}, a later rollout, deployed it")
             return False
         return True
 

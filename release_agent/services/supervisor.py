@@ -126,8 +126,8 @@ class SupervisorServices:
     def start(self, process: Process) -> None:
         """Ask supervisor to start a process, which may already run; raises Unhealthy (restart-failed).
 
-        The process may also have ended again, or supervisor could not fork. Supervisor may then try again, and the proof of the
-        release sees the result.
+        The process may also have ended again, or supervisor could not spawn it. Supervisor may then try again, and the proof of
+        the release sees the result.
         """
         self._change("startProcess", process, allowed=(FaultCode.ALREADY_STARTED, FaultCode.SPAWN_ERROR))
 

@@ -33,7 +33,7 @@ def explained(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # A call with two paths, such as rename(2), changes the second one.
+        # Of two paths, as of rename(2), name the second: it is the one to write.
         message = f"could not write {error.filename2 or error.filename or place}: {error.strerror}"
         if means_full(error):
             raise disk_full(message) from error

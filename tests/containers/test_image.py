@@ -113,7 +113,7 @@ class Box:
         return self.container
 
     def deploy(self) -> None:
-        """Deploy what the newest tag names, to its end."""
+        """Deploy what the highest version names, to its end."""
         self.container.execute("supervisorctl", "start", "deploy")
         self.container.until_done()
 

@@ -328,7 +328,7 @@ class ConsulCluster:
         return instances
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return the JSON of a key; None if the key does not exist."""
+        """Return the JSON of a key; empty if the key does not exist, or Consul does not answer."""
         try:
             record: dict[str, Any] = self.get(f"/v1/kv/{key}?raw")
         except (OSError, urllib.error.URLError):

@@ -53,7 +53,7 @@ def _placed(host: Host, text: str) -> str:
 
 @cache
 def _pair(port: int) -> int:
-    """Return the common start of the numbers of two free ports, for the host that will listen on them."""
+    """Return the common start of the numbers of two free ports; never that of ``port``, the host's own."""
     while True:
         beginning = free_port() // 100
         if beginning == port // 100:

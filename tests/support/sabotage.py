@@ -45,7 +45,7 @@ READING_NOTHING: dict[str, tuple[Any, ...]] = {  # of the agent's own files
 LONGEST_WAIT = 120.0  # seconds; no answer ever waits for it
 
 # The saboteur is in supervisord beside the plugin. It makes named calls fail, only for the plugin. Or it kills the run that
-# holds the lock at the run's n-th call of some methods. Or it lets the next start of a service return once it has ended.
+# holds the lock at the run's n-th call of some methods. Or a service ends before its next start returns.
 _SABOTEUR = """\
 import gc, importlib, json, os, signal, sys
 from supervisor import events

@@ -61,7 +61,9 @@ def _closed_to_new_paths(root: Root) -> Iterator[Finding]:
     """Find a shared directory that somebody made as another user: only the existing paths in it can be shared."""
     if root.shared.is_dir() and not os.access(root.shared, os.W_OK | os.X_OK):
         message = f"{root.shared} is not writable for {name_of(os.geteuid())}: a deployment cannot add a shared path"
-        yield Finding("shared", WARNING, message, f"as root: chown --reference={root.path} {root.shared}")
+        own = root.shared.stat().st_uid == os.geteuid()
+        cure = f"chmod u+rwx {root.shared}" if own else f"as root: chown --reference={root.path} {root.shared}"
+        yield Finding("shared", WARNING, message, cure)
 
 
 def _on_other_mounts(root: Root, places: Sequence[Path]) -> Iterator[Finding]:

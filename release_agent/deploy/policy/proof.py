@@ -38,7 +38,8 @@ class Decision(Enum):
 class Proof:
     """The result of the looks so far: the start of the healthy time, and its processes. Times are the clock's seconds.
 
-    ``starts``: all pids of each process so far, by its full name. ``ended``: the time since which a process is EXITED.
+    ``starts``: all pids of each process so far, by its full name. ``ended``: the first look that saw a process
+    EXITED, by its full name and the time of its end.
     """
 
     began: float
@@ -72,7 +73,7 @@ class Proof:
         """Decide after a look that is already counted.
 
         All services must become healthy within ``deadline`` and stay healthy for ``stable_for``.
-        If supervisor has given up a process, restarts it repeatedly, or leaves it ended, give up the release without a wait.
+        If supervisor has given up a process, restarts it repeatedly, or leaves it ended for 3 seconds, give up the release early.
         """
         if self.crashing(look, now):
             return Decision.GIVEN_UP

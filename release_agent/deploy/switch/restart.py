@@ -31,7 +31,8 @@ _START_TIMEOUT = 10.0
 class Restarter:
     """Stops, starts and restarts services side by side.
 
-    Every method raises Unhealthy (restart-failed) if a process does not stop or start, after all other processes are done.
+    Every method raises Unhealthy (restart-failed) if a process does not stop, or supervisor refuses to start it, after all other
+    processes are done.
     """
 
     def __init__(self, services: Services, clock: Clock, log: Log, sockets: Sockets | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The agent gives up a release that does not stay up early, and shows its last output."""
+"""The agent gives up early a release that does not stay up, and shows its last output."""
 
 from __future__ import annotations
 

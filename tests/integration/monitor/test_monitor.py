@@ -349,7 +349,7 @@ def test_metrics_are_served_to_prometheus(cold_host: Host, consul: ConsulProcess
 def test_what_moved_is_deployed_by_itself_and_what_failed_is_not_tried_again(watched: Host) -> None:
     watched.configure(revision='[revision]\npoll = "200ms"')
     watched.supervisorctl("restart", "monitor")
-    eventually(lambda: watched.serves() == "v1.1.0", "the newest tag is deployed")
+    eventually(lambda: watched.serves() == "v1.1.0", "the highest version is deployed")
 
     watched.repository.release("v1.2.0", "sick")
     eventually(lambda: watched.history()[0]["outcome"] == "rolled-back", "the sick one is rolled back")

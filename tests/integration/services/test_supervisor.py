@@ -129,6 +129,7 @@ def test_a_process_that_supervisor_gave_up_says_why(services: SupervisorServices
     assert (seen.state, seen.pid, seen.why) == ("FATAL", 0, "Exited too quickly (process log may have details)")
 
 
+@pytest.mark.needs("ptrace")
 def test_a_process_that_supervisor_cannot_fork_is_left_to_supervisors_next_try(
     services: SupervisorServices, host_of_module: Host
 ) -> None:

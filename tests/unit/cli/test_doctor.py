@@ -155,12 +155,17 @@ def test_shared_directory_that_another_user_made_is_warned_of(open_place: Path) 
     with unprivileged():
         closed = examined(root.path)["shared"]
     os.chown(root.shared, NOBODY, NOBODY)
+    root.shared.chmod(0o555)
     with unprivileged():
-        mended = examined(root.path)
+        own = examined(root.path)["shared"]
+    root.shared.chmod(0o755)
+    with unprivileged():
+        fixed = examined(root.path)
 
     assert (closed.level, closed.hint) == (WARNING, f"as root: chown --reference={root.path} {root.shared}")
     assert closed.message == f"{root.shared} is not writable for nobody: a deployment cannot add a shared path"
-    assert "shared" not in mended
+    assert own.hint == f"chmod u+rwx {root.shared}"
+    assert "shared" not in fixed
 
 
 @pytest.mark.parametrize("name", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/lock"])
