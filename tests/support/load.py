@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _PAUSE = 0.01  # seconds after a failure; a connection fails at once if nobody listens
+_BETWEEN = 0.01  # seconds from an answer to the next request: without it, the clients leave their servers no processor
 
 
 def ask(port: int, path: str = "") -> str:
@@ -27,7 +28,7 @@ def ask(port: int, path: str = "") -> str:
 class Load:
     """Requests by several clients, each over a connection of its own."""
 
-    def __init__(self, port: int, path: str = "", *, pause: float = 0) -> None:
+    def __init__(self, port: int, path: str = "", *, pause: float = _BETWEEN) -> None:
         """Request a path; ``pause``: seconds that each client waits before its next request."""
         self._pause = pause
         self._asked = port, path
