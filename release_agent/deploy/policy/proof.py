@@ -73,7 +73,8 @@ class Proof:
         """Decide after a look that is already counted.
 
         All services must become healthy within ``deadline`` and stay healthy for ``stable_for``.
-        If supervisor has given up a process, restarts it repeatedly, or leaves it ended for 3 seconds, give up the release early.
+        If supervisor has given up a process, restarts it repeatedly, or leaves it ended for ``_LEFT_ENDED`` seconds, give
+        up the release early.
         """
         if self.crashing(look, now):
             return Decision.GIVEN_UP

@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import os
 import re
+import reprlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,9 @@ _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SIDE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp))?")
 _HIGHEST_PORT = 65535
 _SPEC = 'a port such as 9001 or "9001/tcp", a mapping in quotes, "9001:19001", or {exposed: 9001, external: 19001}'
+# Aliases make a few lines of YAML a value that fills the memory: messages show only its beginning.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxstring = 2, 200
 
 _Table = dict[str, Any]
 _Mapped = tuple[range, range, str]  # the ports in the container, those of the host, the protocol
@@ -73,7 +77,7 @@ class _Environment:
         self._problems = problems
         schema = self._mapping(root.get("__maestro"), "__maestro").get("schema", 1)
         if schema not in _SCHEMAS or isinstance(schema, bool):
-            self._add("__maestro.schema", f"must be 1 or 2, not {schema!r}")
+            self._add("__maestro.schema", f"must be 1 or 2, not {_SHOWN.repr(schema)}")
         ships, services = self._needed(root, "ships", ""), self._needed(root, "services", "")
         self._ships = {name: self._ip(ship, f"ships.{name}") for name, ship in ships.items()}
         self._services = {name: self._mapping(service, f"services.{name}") for name, service in services.items()}
@@ -100,7 +104,9 @@ class _Environment:
             instance = self._mapping(described, path)
             ship = instance.get("ship")
             if not isinstance(ship, str):
-                self._add(f"{path}.ship", "is missing" if ship is None else f"must be the name of a ship, not {ship!r}")
+                self._add(
+                    f"{path}.ship", "is missing" if ship is None else f"must be the name of a ship, not {_SHOWN.repr(ship)}"
+                )
             elif ship not in self._ships:
                 self._add(f"{path}.ship", _unknown(ship, self._ships))
             number = self._outside({**common, **self._ports(instance, path)}, port, path)
@@ -118,7 +124,9 @@ class _Environment:
                 return f"[{ip}]"
         except ValueError:
             pass
-        self._add(f"{path}.ip", "is missing" if ip is None else f"must be an address or the name of a host, not {ip!r}")
+        self._add(
+            f"{path}.ip", "is missing" if ip is None else f"must be an address or the name of a host, not {_SHOWN.repr(ip)}"
+        )
         return ""
 
     def _required(self, name: str, service: _Table) -> Iterator[str]:
@@ -130,7 +138,7 @@ class _Environment:
             if isinstance(other, str) and other in self._services:
                 yield other
             else:
-                self._add(f"{path}[{i}]", _unknown(str(other), self._services))
+                self._add(f"{path}[{i}]", _unknown(other if isinstance(other, str) else _SHOWN.repr(other), self._services))
 
     def _add_circle(self, way: Sequence[str]) -> None:
         self._add(f"services.{way[0]}.requires", f"is circular: {' -> '.join(way)}")
@@ -147,7 +155,7 @@ class _Environment:
             if inside and outside and inside[1] == outside[1] and len(sides) <= 2:  # noqa: PLR2004 - in and out
                 ports[name] = (inside[0], outside[0], inside[1])
             else:
-                self._add(f"{path}.ports.{name}", f"must be {_SPEC}, not {spec!r}")
+                self._add(f"{path}.ports.{name}", f"must be {_SPEC}, not {_SHOWN.repr(spec)}")
         return ports
 
     def _outside(self, ports: Mapping[str, _Mapped], port: int, path: str) -> int | None:
@@ -197,7 +205,7 @@ class _Environment:
 
 
 def _side(value: object) -> tuple[range, str] | None:
-    found = _SIDE.fullmatch(str(value))  # only numbers and text can match
+    found = _SIDE.fullmatch(str(value) if isinstance(value, int | str) else "")
     if not found or not 0 < int(found[1]) <= int(found[2] or found[1]) <= _HIGHEST_PORT:
         return None
     return range(int(found[1]), int(found[2] or found[1]) + 1), found[3] or "tcp"

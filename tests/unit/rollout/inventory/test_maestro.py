@@ -281,6 +281,17 @@ def test_what_is_missing_or_of_another_kind_is_told_by_its_path(tmp_path: Path, 
     assert " ".join(problems_of(tmp_path, text)) == problem
 
 
+@pytest.mark.parametrize(
+    "text", [one("{ship: *a30}"), one("{ship: one, ports: {rpc: *a30}}"), HEAD + "ships: {s: {ip: *a30}}\nservices: {}\n"]
+)
+def test_message_shows_only_the_beginning_of_a_value_that_aliases_make_endless(tmp_path: Path, text: str) -> None:
+    aliases = "".join(f"x{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 31))
+
+    (problem,) = problems_of(tmp_path, f"x0: &a0 [x]\n{aliases}{text}")
+
+    assert "[...], [...]]" in problem
+
+
 def test_a_wrong_instance_of_a_service_that_is_not_chosen_is_passed_over(tmp_path: Path) -> None:
     text = services({"a": "", "b": ""}).replace("ship: b", "ship: nowhere")
 
