@@ -10,6 +10,8 @@ _OWN = {
     r"\b\d+\.\d+ s\b": "SECONDS",
     r"(127\.0\.0\.1):\d+": r"\1:PORT",
     r"\b\d+ (by|requests)\b": r"N \1",
+    # On a busy machine, a program with a mistake may live longer than startsecs.
+    r"\b(FATAL \(Exited too quickly\)|EXITED \(Bad exit code \d+\))": "ENDED",
 }
 
 

@@ -34,7 +34,7 @@ _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SIDE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp))?")
 _HIGHEST_PORT = 65535
 _SPEC = 'a port such as 9001 or "9001/tcp", a mapping in quotes, "9001:19001", or {exposed: 9001, external: 19001}'
-# Aliases make a few lines of YAML a value that fills the memory: messages show only its beginning.
+# Aliases make a few lines of YAML a value that fills the memory: messages show only its start.
 _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel, _SHOWN.maxstring = 2, 200
 
