@@ -70,20 +70,21 @@ class Parts:
         """Make the services under supervisor."""
         from release_agent.services.supervisor import SupervisorServices
 
-        return SupervisorServices(self._rpc())
+        return SupervisorServices(self.rpc())
 
     def plugin(self) -> PluginCalls:
         """Make the calls of the plugin inside supervisord."""
         from release_agent.services.plugin import PluginCalls
 
-        return PluginCalls(self._rpc())
+        return PluginCalls(self.rpc())
 
     def _programs(self) -> ReleasePrograms:
         from release_agent.services.brought import ReleasePrograms
 
-        return ReleasePrograms(self._rpc())
+        return ReleasePrograms(self.rpc())
 
-    def _rpc(self) -> Rpc:
+    def rpc(self) -> Rpc:
+        """Make the calls to supervisord."""
         from release_agent.services.rpc import Rpc
 
         return Rpc(self.config.supervisor.url, self.environ)

@@ -122,3 +122,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
         stream.flush()
     except (OSError, ValueError):
         return
+
+
+def note(text: str) -> None:
+    """Print a sentence to stderr, while the command goes on."""
+    say(f"release-agent: {text}", sys.stderr)

@@ -71,6 +71,14 @@ class Sections:
         """The patterns of the files that [include] reads, as whole paths."""
         return [self.file.parent / pattern for pattern in self.value("include", "files").split()]
 
+    @property
+    def urls(self) -> list[str]:
+        """The URLs at which supervisord listens once it has started, its socket first."""
+        socket, port = self.value("unix_http_server", "file"), self.value("inet_http_server", "port")
+        host, _, number = port.rpartition(":")
+        host = "127.0.0.1" if host in ("", "*", "0.0.0.0") else host  # noqa: S104 - only compared
+        return [f"unix://{os.path.realpath(socket)}"] * bool(socket) + [f"http://{host}:{number}"] * bool(port)
+
     def names(self) -> list[str]:
         """Return the names of all sections."""
         return self._parser.sections()

@@ -50,6 +50,12 @@ def environ(pid: int) -> list[bytes]:
         return []
 
 
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment that a process was started with; empty if it has ended or may not be inspected."""
+    pairs = (os.fsdecode(pair).partition("=") for pair in environ(pid))
+    return {name: value for name, _, value in pairs if name}
+
+
 def ancestry(pid: int) -> set[int]:
     """Return a process, its parent, the parent's parent, and so on."""
     found: set[int] = set()

@@ -82,13 +82,17 @@ class BareContainer:
         if busy:
             with (self.place / "supervisord.conf").open("a") as file:
                 file.write("[program:busy]\ncommand=sleep inf\n")
+        self.supervisord = self.begun(as_nobody=as_nobody)
+        self.answers()
+        return self
+
+    def begun(self, *, as_nobody: bool = False) -> subprocess.Popen[bytes]:
+        """Start supervisord with the configuration that is there, and return at once."""
         command = [self.place / "bin/supervisord", "-c", self.place / "supervisord.conf"]
         user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_nobody else {}
         with self.log.open("wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            self.supervisord = subprocess.Popen(command, env=self.environment, **streams, **user)
-        self.answers()
-        return self
+            return subprocess.Popen(command, env=self.environment, **streams, **user)
 
     def answers(self) -> None:
         """Wait until supervisord answers."""
@@ -116,12 +120,23 @@ class BareContainer:
         """Run a command of the agent, without a variable that names supervisor."""
         return self.run("release-agent", "--config", self.config, *arguments)
 
+    @property
+    def url(self) -> str:
+        """The URL of supervisord; others also run on the machine of the tests."""
+        return f"unix://{self.place}/supervisor.sock"
+
     def init(self, *arguments: object, repositories: str = "repos") -> Ran:
-        """Run `init` for this supervisord; others also run on the machine of the tests."""
-        url = f"unix://{self.place}/supervisor.sock"
+        """Run `init` for this supervisord."""
         looked_in = self.place / repositories
         command = ["release-agent", "--config", self.config, "init", "--repositories", looked_in, *arguments]
-        return self.run(*command, SUPERVISOR_SERVER_URL=url)
+        return self.run(*command, SUPERVISOR_SERVER_URL=self.url)
+
+    def begin(self, *arguments: object) -> subprocess.Popen[str]:
+        """Begin a command of the agent for this supervisord, and return at once."""
+        command = ["release-agent", "--config", self.config, *arguments]
+        given = self.environment | {"SUPERVISOR_SERVER_URL": self.url}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([str(word) for word in command], env=given, cwd="/", text=True, **streams)
 
     def ended(self, program: str) -> None:
         """Wait until a one-shot has ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import trigger
+from release_agent.cli.call import note, trigger
 from release_agent.cli.doctor import FAULT, examine, findings
 from release_agent.cli.doctor.supervised import Supervised
 from release_agent.cli.doctor.user import become_deployer
@@ -13,6 +13,7 @@ from release_agent.config.load import chosen_path
 from release_agent.errors import Exit, Failed
 from release_agent.journal.database import set_aside
 from release_agent.model import Request, new_id
+from release_agent.services.starting import await_start
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +37,7 @@ def run(call: Call) -> int:
     parts = call.parts
     if call.arguments.repair:
         _repair(parts)
+    await_start(parts.rpc(), call.clock, note)
     supervised = Supervised.ask(parts.services(), parts.environ)
     refused = become_deployer(supervised.deployer, parts.root().path)
     found = examine(parts, Path(chosen_path(call.arguments.config)), supervised, refused)

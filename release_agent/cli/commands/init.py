@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from release_agent.cli.call import say
+from release_agent.cli.call import note, say
 from release_agent.cli.init import look
 from release_agent.cli.init.propose import propose
 from release_agent.cli.init.repositories import repositories_in
@@ -65,7 +65,7 @@ def _look(call: Call) -> SeenContainer:
     """Look at the container; an existing configuration names the root and supervisor."""
     path = Path(chosen_path(call.arguments.config)).absolute()
     there = call.config if os.path.lexists(path) else None
-    seen = look.supervisor(there.supervisor.url if there else "", os.environ)
+    seen = look.supervisor(there.supervisor.url if there else "", os.environ, call.clock, note)
     root = Path(there.app.root if there else root_of(seen.programs))
     return SeenContainer(
         supervisor=seen,
@@ -113,8 +113,8 @@ def _said(proposal: Proposal, written: Sequence[Path], moved: Mapping[Path, Path
     lines = [f"wrote   {path}" + (f"    belongs to {moved[path]}" if path in moved else "") for path in written]
     lines += [f"kept    {name}" for name in proposal.kept]
     lines += ["", "init does not know:"] if proposal.notes else []
-    for note in proposal.notes:
-        lines += [f"- {plain(note.what)}", f"    -> {plain(note.do)}"]
+    for open_point in proposal.notes:
+        lines += [f"- {plain(open_point.what)}", f"    -> {plain(open_point.do)}"]
     wide = max(len(command) for command, _ in proposal.steps)
     first = f"copy each file to its place, run `{proposal.make_root}`, and " if moved else ""
     steps = [f"  {command:<{wide}}    # {does}" for command, does in proposal.steps]

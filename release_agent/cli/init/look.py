@@ -18,6 +18,7 @@ from release_agent.services.plugin import is_loaded
 from release_agent.services.programs import AGENT_VERBS, is_own
 from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
+from release_agent.services.starting import await_start
 from release_agent.services.supervisor import SupervisorServices
 from release_agent.system import processes
 from release_agent.system.urls import Address
@@ -25,7 +26,9 @@ from release_agent.system.user import group_name, name_of
 from release_agent.variables import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from release_agent.system.clock import Clock
 
 
 _USER = "release"
@@ -36,13 +39,17 @@ _PAIR = re.compile(r"""(\w+)=(?:"([^"]*)"|'([^']*)'|([^,]*))""")
 _LONGEST = 20  # seconds for supervisord's Python to import the plugin
 
 
-def supervisor(url: str, environ: Mapping[str, str]) -> SeenSupervisor:
-    """Look at supervisord at ``url``, at the URL of the environment, or at the only one that runs; raises Failed."""
+def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callable[[str], object]) -> SeenSupervisor:
+    """Look at supervisord at ``url``, at the URL of the environment, or at the only one that runs; raises Failed.
+
+    Waits for a supervisord that has been started and does not listen yet; ``tell`` gets a sentence then.
+    """
     url = url or environ.get(Variable.SUPERVISOR_SERVER_URL, "") or _found_url()
     rpc = Rpc(url, environ)
     services = SupervisorServices(rpc)
+    await_start(rpc, clock, tell)
     programs, pid = services.programs(), services.supervisor_pid()
-    environment = _environment_of(pid)
+    environment = processes.environment(pid)
     uid = processes.owner(pid)
     seen: dict[str, Any] = {
         "url": rpc.url,
@@ -109,25 +116,17 @@ def _reachable(pid: int) -> list[str]:
 def _url_of(pid: int) -> str:
     """Return the URL of a supervisord from its configuration; raises Misconfigured."""
     try:
-        sections = Sections(pid, _environment_of(pid))
+        sections = Sections(pid, processes.environment(pid))
     except UnknownSectionsError as error:
         hint = _CHOICE.format(url=_USUAL_URL)
         raise Misconfigured(Code.MISCONFIGURED, f"the address of supervisor is unknown: {error}", hint=hint) from error
-    if socket := sections.value("unix_http_server", "file"):
-        return f"unix://{os.path.realpath(socket)}"
-    if port := sections.value("inet_http_server", "port"):
-        host, _, number = port.rpartition(":")
-        return f"http://{host if host not in ('', '*', '0.0.0.0') else '127.0.0.1'}:{number}"  # noqa: S104 - only compared
+    for url in sections.urls:
+        return url
     raise Misconfigured(
         Code.MISCONFIGURED,
         f"{sections.file} has neither [unix_http_server] nor [inet_http_server]: no client can connect to supervisor",
         hint="add [unix_http_server] with file=/run/supervisor.sock, and restart supervisord",
     )
-
-
-def _environment_of(pid: int) -> dict[str, str]:
-    pairs = (os.fsdecode(pair).partition("=") for pair in processes.environ(pid))
-    return {name: value for name, _, value in pairs if name}
 
 
 def _can_load(pid: int, environment: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tomllib
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_where_nothing_runs_or_the_socket_is_closed_supervisord_starts_again_and
     (boot,) = json.loads(container.agent("history", "--json").out)
     assert boot["outcome"] == "deployed"
     assert '"event": "rehearsal.passed"' in container.log.read_text()
+
+
+@pytest.mark.parametrize(("command", "seen"), [("init", "kept "), ("doctor", "answers this user")])
+def test_supervisord_that_has_just_been_started_is_waited_for(container: BareContainer, command: str, seen: str) -> None:
+    container.start()
+    assert container.init().code == 0
+    container.close()
+    starting = container.supervisord = container.begun()
+    starting.send_signal(signal.SIGSTOP)  # before its first line of Python
+
+    with container.begin(command) as looks:
+        assert looks.stderr
+        told = looks.stderr.readline()
+        starting.send_signal(signal.SIGCONT)
+        out, rest = looks.communicate()
+
+    assert told == f"release-agent: supervisord runs and does not listen at {container.url} yet: waiting at most 30 s\n"
+    assert seen in out, out + rest
 
 
 @pytest.mark.needs("mount")
