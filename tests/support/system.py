@@ -122,9 +122,9 @@ class System(Desk):
     # Looks from outside
 
     def live(self) -> dict[str, str | None]:
-        """Return the live revision of each component from its own status; brackets mark those that are not healthy."""
+        """Return the live revision of each component from its own status; with the reasons if it is not healthy."""
         found = {name: self.container(name).live() for name in COMPONENTS}
-        return {name: revision if health == "passing" else f"({revision})" for name, (revision, health) in found.items()}
+        return {name: revision if health == "passing" else f"{revision}: {health}" for name, (revision, health) in found.items()}
 
     def front(self) -> tuple[str, str]:
         """Return the version of the web front, and the version of the API behind it, from an answer."""
