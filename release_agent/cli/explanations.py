@@ -476,8 +476,8 @@ EXPLANATIONS = {
     ),
     Code.HOST_MOVED_ON: Explanation(
         (),
-        "A revert found that the rollout did not deploy the live release of a host.",
-        "A later rollout or a person deployed it.",
+        "A revert found no sign in a host's history that the rollout deployed the live release there.",
+        "A later rollout or a person deployed it, or the history does not go back that far.",
         "The revert leaves the host as it is. To roll it back as well, run `release-agent rollback` on the host.",
     ),
     Code.BUG: Explanation(

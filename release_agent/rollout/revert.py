@@ -12,7 +12,7 @@ from release_agent.rollout.host.model import HostError, rollback
 from release_agent.rollout.model import HostStage
 from release_agent.rollout.parallel import in_parallel
 from release_agent.rollout.policy.waves import one_after_the_other
-from release_agent.rollout.policy.way_back import TOUCHED, WayBack, stays_as_noted, way_back
+from release_agent.rollout.policy.way_back import TOUCHED, WayBack, boots_since, stays_as_noted, way_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,13 +70,13 @@ class Revert:
         later = self._later.get(host.app)
         way = way_back(host, live, brought=False if later else None)
         if way is WayBack.READ_HISTORY:
-            brought = await client.brought(live.release or "", self._rollout.id, self._rollout.started_at)
+            since = boots_since(self._rollout, host, live)
+            brought = await client.brought(live.release or "", self._rollout.id, since)
             way = way_back(host, live, brought=brought)
         if way is WayBack.LEAVE_ALONE:
             return False
         if way is WayBack.MOVED_ON:
-            whose = f"belongs to the later rollout {later.id}" if later else "this rollout did not deploy"
-            raise HostError(Code.HOST_MOVED_ON, f"runs {live.revision or 'nothing'} now, which {whose}")
+            raise _moved_on(live, later)
         if way is WayBack.NO_TARGET:
             raise HostError(Code.NO_TARGET, "it had no live release before")
         if way is WayBack.ROLL_BACK:
@@ -113,3 +113,11 @@ class Revert:
         record = await client.run(wanted, end - now(), under_way, again=again)
         require_success(record)
         host.release = record.get("release")
+
+
+def _moved_on(live: HostStatus, later: Completed | None = None) -> HostError:
+    """Make the error for a host whose live release is not of this rollout; ``later``: the rollout of that release."""
+    if not live.release:
+        return HostError(Code.HOST_MOVED_ON, "has no live release now")
+    whose = f"it belongs to the later rollout {later.id}" if later else "its history does not show that this rollout deployed it"
+    return HostError(Code.HOST_MOVED_ON, f"runs {live.revision or live.release} now; {whose}")

@@ -73,16 +73,20 @@ def _health(answer: Any) -> str:
     return str(HealthState.CRITICAL if down else answer.get("health", HealthState.CRITICAL))
 
 
-def brought_by(history: Any, release: str, rollout: str, since: str) -> bool:
-    """Return whether a rollout, or a boot since its start, made a release live, as far as release.getHistory goes back.
+def brought_by(history: Any, release: str, rollout: str, boots_since: str | None) -> bool | None:
+    """Return whether a rollout made a release live; None if the history does not go back to the run that did.
 
-    Only the newest run that replaced another release by this one counts.
+    A boot that started after ``boots_since`` counts as the rollout; None: no boot does. Only the newest run that replaced
+    another release by this one counts.
     """
     with understood():
         made = (e for e in history if e.get("release") == release != e.get("previous") and e.get("outcome") in _WENT_LIVE)
-        newest: dict[str, Any] = next(made, {})
+        newest = next(made, None)
+        if newest is None:
+            return None
         trigger = newest.get("trigger")
-        return bool(trigger == rollout or (trigger == Trigger.BOOT and newest["started_at"] > since))
+        follows = trigger == Trigger.BOOT and boots_since is not None and newest["started_at"] > boots_since
+        return bool(trigger == rollout or follows)
 
 
 def did_nothing(record: dict[str, Any]) -> bool:

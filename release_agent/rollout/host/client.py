@@ -99,9 +99,14 @@ class HostClient:
         started = await self._started(wanted, deadline, deadline, _ALL) if again else None
         return started or await self._start_once(wanted, deadline)
 
-    async def brought(self, release: str, rollout: str, since: str) -> bool:
-        """Return whether the live release there was made live by a rollout, or by a boot since its start."""
-        return brought_by(await self._insist(PASSING, "release.getHistory", _RECENT, first_contact=0.0), release, rollout, since)
+    async def brought(self, release: str, rollout: str, boots_since: str | None) -> bool:
+        """Return whether its history shows that a rollout made the live release live, see brought_by()."""
+        for most in (_RECENT, _ALL):  # the whole history is a long answer
+            history = await self._insist(PASSING, "release.getHistory", most, first_contact=0.0)
+            brought = brought_by(history, release, rollout, boots_since)
+            if brought is not None:
+                return brought
+        return False
 
     async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
         """Start a run; start it again only if the first start certainly failed."""

@@ -10,7 +10,7 @@ from release_agent.rollout.model import HostStage
 if TYPE_CHECKING:
     from release_agent.model import Completed
     from release_agent.rollout.host.model import HostStatus
-    from release_agent.rollout.model import Application, Host
+    from release_agent.rollout.model import Application, Host, Rollout
 
 # Stages of the hosts of a revert: also hosts that preflight left out, which may follow the rollout since then.
 TOUCHED = (
@@ -32,7 +32,7 @@ class WayBack(StrEnum):
     ROLL_BACK = "roll back"
     NOTE_BACK = "note that it is already rolled back"
     LEAVE_ALONE = "do nothing: it never took the revision, or rolled back automatically"
-    MOVED_ON = "report it: it has a live release that this rollout did not deploy"
+    MOVED_ON = "report it: its history does not show that this rollout deployed its live release"
     NO_TARGET = "report it: it had no live release before"
 
 
@@ -47,6 +47,16 @@ def way_back(host: Host, live: HostStatus, *, brought: bool | None = None) -> Wa
         if brought is None:
             return WayBack.READ_HISTORY
     return WayBack.NO_TARGET if host.before is None and host.wave >= 0 else WayBack.ROLL_BACK
+
+
+def boots_since(rollout: Rollout, host: Host, live: HostStatus) -> str | None:
+    """Return the time after which a boot of a host followed this rollout; None if its live release is not of this rollout.
+
+    A host in a wave had another live release in preflight, so a boot came later by any clock.
+    """
+    if live.commits != rollout.commits_of(host):
+        return None
+    return rollout.started_at if host.wave < 0 else ""
 
 
 def later_with_same_commits(rollout: str, application: Application, followed: Completed | None) -> Completed | None:

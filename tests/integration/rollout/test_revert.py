@@ -129,6 +129,48 @@ def test_revert_leaves_alone_what_a_person_deployed_on_a_host_that_was_not_there
     assert fleet.live() == [OLD, OLD, NEW, OLD, OLD]
 
 
+def test_revert_leaves_alone_a_host_that_was_left_out_and_booted_to_the_release_before(fleet: SimulatedRollouts) -> None:
+    fleet.hosts[2].runs("v0.9.0")
+    fleet.hosts[2].manner = Manner.UNAUTHORISED
+    fleet.refuse(1)
+    fleet.hold(1)
+    operator = fleet.begin("--waves", "1,100%", "--max-failed", "1", "--revert")
+    fleet.held(1)
+    fleet.hosts[2].manner = Manner.ANSWER
+    fleet.hosts[2].deploy(OLD, True, "boot")  # it follows the rollout that completed last
+    fleet.let_go(1)
+
+    assert operator.end() == 41
+    assert fleet.live() == [OLD] * 5
+    assert fleet.fired(2) == ["boot"]
+
+
+def test_revert_finds_its_deployment_behind_many_later_runs_that_changed_nothing(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin()
+    assert operator.end() == 0
+    for _ in range(25):
+        fleet.hosts[1].deploy(NEW, True, "command")
+
+    assert fleet.rollout("revert", operator.id).code == 0
+    assert fleet.live() == [OLD] * 5
+
+
+def test_revert_of_a_host_that_has_lost_its_history_claims_nothing_about_who_deployed(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin()
+    assert operator.end() == 0
+    fleet.hosts[1].runs(NEW)
+
+    done = fleet.rollout("revert", operator.id)
+
+    assert done.code == 40
+    assert fleet.live() == [OLD, NEW, OLD, OLD, OLD]
+    stuck = done.json["hosts"][1]
+    assert (stuck["code"], stuck["why"]) == (
+        "host-moved-on",
+        "runs v1.1.0 now; its history does not show that this rollout deployed it",
+    )
+
+
 def test_revert_leaves_alone_what_a_later_rollout_brought(fleet: SimulatedRollouts) -> None:
     fleet.refuse(2)
     first = fleet.begin("--waves", "100%", "--max-failed", "1")

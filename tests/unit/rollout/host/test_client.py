@@ -9,7 +9,8 @@ import pytest
 
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Exit
-from release_agent.rollout.host.answers import failure, status_of
+from release_agent.model import Trigger
+from release_agent.rollout.host.answers import brought_by, failure, status_of
 from release_agent.rollout.host.client import HostClient
 from release_agent.rollout.host.model import HostError, RunRequest
 from release_agent.rollout.host.pace import Pace
@@ -170,6 +171,42 @@ def test_run_that_was_started_before_is_found_behind_many_newer_ones() -> None:
     started, _ = no_time.run(Historian().client.start(WANTED, DEADLINE, again=True))
 
     assert (started, asked) == ("d1", [1000])
+
+
+@pytest.mark.parametrize(
+    ("trigger", "boots_since", "expected"),
+    [
+        ("rollout-1", None, True),
+        ("command", "", False),
+        ("rollout-2", "", False),
+        (Trigger.BOOT, None, False),
+        (Trigger.BOOT, "", True),
+        (Trigger.BOOT, "2026-11-22T09:00:00.0Z", True),
+        (Trigger.BOOT, "2026-11-22T11:00:00.0Z", False),
+    ],
+)
+def test_newest_run_that_made_a_release_live_says_who_brought_it(trigger: str, boots_since: str | None, expected: bool) -> None:
+    made = {"release": "r2", "outcome": "deployed", "started_at": "2026-11-22T10:00:00.0Z"}
+    history = [
+        made | {"previous": "r2", "trigger": "person", "outcome": "unchanged"},
+        made | {"previous": "r1", "trigger": "person", "outcome": "rolled-back"},
+        made | {"previous": "r1", "trigger": trigger},
+        made | {"previous": "r1", "trigger": "rollout-0"},
+    ]
+
+    assert brought_by(history, "r2", "rollout-1", boots_since) is expected
+    assert brought_by(history[:2], "r2", "rollout-1", boots_since) is None
+
+
+def test_whole_history_is_asked_for_only_if_the_newest_entries_do_not_say_who_brought_a_release() -> None:
+    same = {"release": "r2", "previous": "r2", "outcome": "unchanged", "trigger": "person"}
+    made = {"release": "r2", "previous": "r1", "outcome": "deployed", "trigger": "rollout-1"}
+
+    at_once, later, never = _Host(getHistory=[[same, made]]), _Host(getHistory=[[same], [same, made]]), _Host(getHistory=[[same]])
+    found = [no_time.run(host.client.brought("r2", "rollout-1", None))[0] for host in (at_once, later, never)]
+
+    assert found == [True, True, False]
+    assert [len(host.asked) for host in (at_once, later, never)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(

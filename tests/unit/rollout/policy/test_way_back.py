@@ -5,7 +5,8 @@ import pytest
 from release_agent.model import Completed
 from release_agent.rollout.host.model import HostStatus
 from release_agent.rollout.model import Application, Host, HostStage
-from release_agent.rollout.policy.way_back import WayBack, later_with_same_commits, stays_as_noted, way_back
+from release_agent.rollout.policy.way_back import WayBack, boots_since, later_with_same_commits, stays_as_noted, way_back
+from support.rollouts import a_wave
 
 OLD, NEW, OTHER = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb", "000003-cccccccccccc"
 OURS, THEIRS = {"api": "b" * 40}, {"api": "c" * 40}
@@ -73,6 +74,27 @@ def test_what_is_done_with_a_host(of: Host, status: HostStatus, expected: WayBac
 )
 def test_history_decides_whether_this_rollout_brought_what_is_live(of: Host, brought: bool, expected: WayBack) -> None:
     assert way_back(of, live(NEW), brought=brought) is expected
+
+
+@pytest.mark.parametrize(
+    ("of", "commits", "expected"),
+    [
+        # It ran another release in preflight, and runs this one now: no clock is needed
+        (host(S.UNREACHABLE, wave=0), OURS, ""),
+        (host(S.UNREACHABLE, wave=-1), OURS, "2024-01-01T00:00:00.0Z"),
+        # It followed the rollout before
+        (host(S.FAILED, wave=-1), THEIRS, None),
+        (host(S.DONE, wave=0), THEIRS, None),
+    ],
+)
+def test_boot_counts_as_the_rollout_where_it_took_its_commits_since_then(
+    of: Host, commits: dict[str, str], expected: str | None
+) -> None:
+    rollout = a_wave(0)
+    rollout.applications[0].commits = OURS
+    of.app = "api"
+
+    assert boots_since(rollout, of, live(NEW, commits)) == expected
 
 
 @pytest.mark.parametrize(
