@@ -140,7 +140,7 @@ EXPLANATIONS = {
     ),
     Code.OVERTAKEN: Explanation(
         (Exit.REFUSED,),
-        "The live release is not the one that the caller of `release.deploy` expected.",
+        "The live release is not the one that the caller of `release.deploy` or `release.rollback` expected.",
         "In a rollout, somebody else deployed to the host after the rollout's plan, or after the host's turn.",
         "Look at `release-agent history` on the host. Start the rollout again if you still want it.",
     ),

@@ -10,13 +10,13 @@ from release_agent.deploy.building import build
 from release_agent.deploy.cached_hooks import build_hooks
 from release_agent.deploy.plan import Plan, plan
 from release_agent.deploy.policy.freeze import refuse_if_frozen
+from release_agent.deploy.policy.overtaken import refuse_if_overtaken
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
 from release_agent.deploy.run import Ending
 from release_agent.deploy.switch.rehearsal import rehearse
-from release_agent.errors import Code, Refused
 from release_agent.health import HealthState
-from release_agent.model import NOTHING_LIVE, Outcome, Release, State, Target, timestamp
+from release_agent.model import Outcome, Release, State, Target, timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ class Deployment:
     def deploy(self) -> Ending:
         """Resolve, plan, build, publish and prove a release. Raises ReleaseError if that fails before the swap."""
         refuse_if_frozen(self._context.journal.frozen, self._request)
-        self._refuse_if_overtaken()
+        refuse_if_overtaken(self._request, self._run.record.previous)
         planned = self._plan(self._resolve())
         kept = planned.kept
         if kept and self._was_live(kept) and kept.state is State.HEALTHY and self._is_healthy(kept):
@@ -62,16 +62,6 @@ class Deployment:
         finally:
             discard_unpublished(self._context)
         return Ending(Outcome.STAGED)
-
-    def _refuse_if_overtaken(self) -> None:
-        """Raise Refused (overtaken) if the live release is not the one that the caller expects."""
-        expected, live = self._request.expected, self._run.record.previous or NOTHING_LIVE
-        if expected not in ("", live):
-            raise Refused(
-                Code.OVERTAKEN,
-                f"{live} is live, not {expected}, which was live when this deployment was planned",
-                hint="somebody else has deployed: look at `release-agent history`, and plan again",
-            )
 
     def _resolve(self) -> Target:
         run, context, request = self._run, self._context, self._request

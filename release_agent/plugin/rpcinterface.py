@@ -168,8 +168,14 @@ class ReleaseRPCInterface:
         return self._run(request, wait=boolean_of(wait, "wait"))
 
     @_answering
-    def rollback(
-        self, release: str, wait: bool = False, trigger: str = Trigger.RPC, by: str = "", despite_freeze: bool = False
+    def rollback(  # noqa: PLR0913, PLR0917 - as deploy
+        self,
+        release: str,
+        wait: bool = False,
+        trigger: str = Trigger.RPC,
+        by: str = "",
+        despite_freeze: bool = False,
+        expected: str = "",
     ) -> Any:
         """Roll back to the release that was live before, or to the named one.
 
@@ -178,6 +184,7 @@ class ReleaseRPCInterface:
         @param string trigger  The trigger of the run, for the history
         @param string by       As for release.deploy
         @param boolean despite_freeze  Go on even if deployments are frozen
+        @param string expected  As for release.deploy
         @return struct result  The deployment's record, so far
         """
         request = Request(
@@ -185,6 +192,7 @@ class ReleaseRPCInterface:
             Action.ROLLBACK,
             release=revision_of(release),
             trigger=line_of(trigger),
+            expected=name_of(expected),
             despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
             by=self._asked_by(by),
         )

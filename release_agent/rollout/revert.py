@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.writer import Writer
 
 _LOOK = 2.0  # seconds
+_NOT_OURS = "its history does not show that this rollout deployed it"
 
 
 class Revert:
@@ -76,11 +77,11 @@ class Revert:
         if way is WayBack.LEAVE_ALONE:
             return False
         if way is WayBack.MOVED_ON:
-            raise _moved_on(live, later)
+            raise _moved_on(live, f"it belongs to the later rollout {later.id}" if later else _NOT_OURS)
         if way is WayBack.NO_TARGET:
             raise HostError(Code.NO_TARGET, "it had no live release before")
         if way is WayBack.ROLL_BACK:
-            await self._roll_back(client, host, end)
+            await self._roll_back(client, host, live, end)
         host.stage, host.code, host.why = HostStage.REVERTED, "", ""
         return True
 
@@ -100,24 +101,33 @@ class Revert:
             raise HostError(Code.HOST_LATE, "a run there has not ended within the deadline; the host continues on its own")
         return live
 
-    async def _roll_back(self, client: HostClient, host: Host, end: float) -> None:
+    async def _roll_back(self, client: HostClient, host: Host, live: HostStatus, end: float) -> None:
+        """Roll back a host, unless somebody else deploys to it before the host hears of the rollback."""
         now = asyncio.get_running_loop().time
-        again, host.stage = host.stage is HostStage.REVERTING, HostStage.REVERTING
+        again = host.stage is HostStage.REVERTING
+        if not again:
+            host.stage, host.release = HostStage.REVERTING, live.release
         await self._writer.host(host)
         self._observer.tell("host.reverting", host)
-        wanted = rollback(host.before or "", self._rollout.id, host.deployment)
 
         async def under_way(identity: str, phase: str) -> None:
             host.deployment, host.phase = identity, phase
 
-        record = await client.run(wanted, end - now(), under_way, again=again)
-        require_success(record)
-        host.release = record.get("release")
+        try:
+            record = await client.run(rollback(host, self._rollout), end - now(), under_way, again=again)
+            require_success(record)
+        except HostError as error:
+            if error.code != Code.OVERTAKEN:
+                raise
+            live = await client.look(PASSING, first_contact=0.0)
+            if live.release != host.before:
+                raise _moved_on(live, "another run came before the rollback") from error
+            host.release = live.release
+        else:
+            host.release = record.get("release")
 
 
-def _moved_on(live: HostStatus, later: Completed | None = None) -> HostError:
-    """Make the error for a host whose live release is not of this rollout; ``later``: the rollout of that release."""
-    if not live.release:
-        return HostError(Code.HOST_MOVED_ON, "has no live release now")
-    whose = f"it belongs to the later rollout {later.id}" if later else "its history does not show that this rollout deployed it"
-    return HostError(Code.HOST_MOVED_ON, f"runs {live.revision or live.release} now; {whose}")
+def _moved_on(live: HostStatus, why: str) -> HostError:
+    """Make the error for a host with a live release that this revert does not touch."""
+    runs = f"runs {live.revision or live.release} now; {why}" if live.release else "has no live release now"
+    return HostError(Code.HOST_MOVED_ON, runs)

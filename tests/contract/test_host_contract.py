@@ -332,6 +332,17 @@ def test_rollback_goes_to_the_one_before_or_to_a_named_one(rpc: Rpc) -> None:
     assert again["outcome"] == "unchanged"
 
 
+def test_rollback_is_refused_where_something_else_is_live_than_was_expected(rpc: Rpc) -> None:
+    one, two = rpc.deploy("v1.0.0", True), rpc.deploy("v1.1.0", True)
+
+    ends = [rpc.rollback(one["release"], True, "me", "", False, expected) for expected in ("none", one["release"], "nonsense")]
+    back = rpc.rollback(one["release"], True, "me", "", False, two["release"])
+
+    assert [(end["outcome"], end["error"]["code"]) for end in ends] == [("refused", "overtaken")] * 3
+    assert f"{two['release']} is live, not {one['release']}" in ends[1]["error"]["message"]
+    assert (back["outcome"], back["release"]) == ("deployed", one["release"])
+
+
 def test_rollback_without_a_target(subject: Subject, rpc: Rpc) -> None:
     nothing = rpc.rollback("", True)
     rpc.deploy("v1.0.0", True)
@@ -449,7 +460,7 @@ def test_rollouts_own_client_looks_checks_starts_and_follows(subject: Subject, r
         with pytest.raises(HostError, match="refused: no tag") as refused:
             await agent.check("v9", 30)
         assert refused.value.code == Code.REVISION_UNKNOWN
-        wanted = RunRequest("release.deploy", "v1.1.0", "rollout-1", (False, seen.release or ""), "ada@desk")
+        wanted = RunRequest("release.deploy", "v1.1.0", "rollout-1", (False, seen.release or ""), ("ada@desk",))
         identity = await agent.start(wanted, 30, again=False)
         record = await agent.follow(identity, 30, "release.deploy")
         assert await agent.start(wanted, 30, again=True) == identity, "once for a trigger"

@@ -20,7 +20,19 @@ from supervisor.xmlrpc import Faults
 
 from release_agent import __version__
 from release_agent.errors import FAULTS, Code, Failed, NoTarget, Refused, ReleaseError, RollbackFailed, RolledBack
-from release_agent.model import NOTHING_LIVE, Kind, Outcome, Record, Release, State, find_release, new_id, release_name, timestamp
+from release_agent.model import (
+    NOTHING_LIVE,
+    ROLLOUT,
+    Kind,
+    Outcome,
+    Record,
+    Release,
+    State,
+    find_release,
+    new_id,
+    release_name,
+    timestamp,
+)
 from release_agent.plugin.wire import sendable
 from release_agent.repository.revision import check_revision
 from release_agent.status import of_release
@@ -217,10 +229,19 @@ class SimulatedHost:
         return self._begun(lambda record: self._staging(named, record, trigger), named, by, wait=wait)
 
     @_answering
-    def rollback(self, release: str = "", wait: bool = False, trigger: str = "rpc", by: str = "") -> Any:
+    def rollback(  # noqa: PLR0913, PLR0917 - as the plugin has it
+        self,
+        release: str = "",
+        wait: bool = False,
+        trigger: str = "rpc",
+        by: str = "",
+        despite_freeze: bool = False,
+        expected: str = "",
+    ) -> Any:
         """Roll back."""
+        assert despite_freeze or not self.frozen or trigger.startswith(ROLLOUT), "a freeze refuses only people"
         named = check_revision(str(release)) if release else ""
-        return self._begun(lambda record: self._rollback(named, record, trigger), "", by, wait=wait)
+        return self._begun(lambda record: self._rollback(named, record, trigger, expected), "", by, wait=wait)
 
     @_answering
     def check(
@@ -314,9 +335,9 @@ class SimulatedHost:
         return run
 
     def _deployment(self, revision: str, record: Record, trigger: str, expected: str) -> Run:
-        live = record.previous or NOTHING_LIVE
-        if expected not in ("", live):
-            error = Refused(Code.OVERTAKEN, f"{live} is live, not {expected}")
+        try:
+            _refuse_if_overtaken(record, expected)
+        except ReleaseError as error:
             return self._timed(self._refused(DEPLOY, trigger, record, error, "report"), 0.0)
         try:
             release, kept = self._planned(revision, record)
@@ -342,8 +363,9 @@ class SimulatedHost:
             self._releases[release.name] = replace(release, state=State.STAGED)
         return self._timed(self._ran(STAGE, trigger, record, None, ("resolve", "plan", "build", "sync", "report")), seconds)
 
-    def _rollback(self, named: str, record: Record, trigger: str) -> Run:
+    def _rollback(self, named: str, record: Record, trigger: str, expected: str) -> Run:
         try:
+            _refuse_if_overtaken(record, expected)
             release = self._target(named)
         except ReleaseError as error:
             return self._timed(self._refused(ROLLBACK, trigger, record, error, "plan", "report"), 0.0)
@@ -495,6 +517,12 @@ class SimulatedHost:
 
 
 _METHODS = ("deploy", "stage", "rollback", "check", "getStatus", "getDeployment", "getHistory")
+
+
+def _refuse_if_overtaken(record: Record, expected: str) -> None:
+    live = record.previous or NOTHING_LIVE
+    if expected not in ("", live):
+        raise Refused(Code.OVERTAKEN, f"{live} is live, not {expected}")
 
 
 def _fingerprint(commits: dict[str, str]) -> str:

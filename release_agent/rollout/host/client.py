@@ -129,13 +129,18 @@ class HostClient:
                 return started
 
     async def _begun(self, wanted: RunRequest) -> Any:
-        arguments = (wanted.argument, False, wanted.trigger, *wanted.more)
-        if wanted.despite_freeze:
-            return await self._call(wanted.method, *arguments, wanted.by, True)
-        try:
-            return await self._call(wanted.method, *arguments, wanted.by)
-        except ArgumentsRefusedError:  # an older plugin keeps no person
-            return await self._call(wanted.method, *arguments)
+        *newer, oldest = wanted.calls()
+        for arguments in newer:
+            try:
+                return await self._call(wanted.method, *arguments)
+            except ArgumentsRefusedError:  # an older plugin, which does not compare the live release itself
+                await self._require_live(wanted.expected)
+        return await self._call(wanted.method, *oldest)
+
+    async def _require_live(self, expected: str) -> None:
+        live = (await self.look()).release if expected else ""
+        if live != expected:
+            raise HostError(Code.OVERTAKEN, f"{live or 'nothing'} is live, not {expected}")
 
     async def _started(self, wanted: RunRequest, patience: float, first_contact: float, most: int = _RECENT) -> str | None:
         """Return the id of the run if its trigger has started it there, or None; asks until the host answers.

@@ -9,6 +9,8 @@ from release_agent.model import NOTHING_LIVE
 from release_agent.rollout.model import REVERT, STAGE, HostStage, who_am_i
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from release_agent.rollout.model import Host, Rollout
 
 # Kept characters of a host's message, because Consul takes half a megabyte per key.
@@ -63,7 +65,8 @@ class HostStatus:
 class RunRequest:
     """A run to start on a host: the plugin's method, its revision or release, and the trigger for the host's history.
 
-    ``more``: arguments of the method after the trigger. ``by``: the requesting person, which an older plugin does not know.
+    ``more``: arguments of the method after the trigger. ``newer``: the last arguments, which an older plugin does not know.
+    ``expected``: the release that must be live, if it is one of them; empty: any.
     ``after``: the id of a deployment; only later runs of the history count as this run.
     """
 
@@ -71,25 +74,33 @@ class RunRequest:
     argument: str
     trigger: str
     more: tuple[str | bool, ...] = ()
-    by: str = ""
-    despite_freeze: bool = False
+    newer: tuple[str | bool, ...] = ()
+    expected: str = ""
     after: str | None = None
+
+    def calls(self) -> Iterator[tuple[str | bool, ...]]:
+        """Return the arguments for the newest plugin first, then for older ones."""
+        for known in range(len(self.newer), -1, -1):
+            yield self.argument, False, self.trigger, *self.more, *self.newer[:known]
 
 
 def deployment(rollout: Rollout, live: str | None) -> RunRequest:
     """Return the request to deploy a rollout's revision to a host with this live release (None: no release)."""
     more, despite_freeze = (False, live or NOTHING_LIVE), rollout.options.despite_freeze
-    return RunRequest("release.deploy", rollout.revision, rollout.id, more, rollout.who, despite_freeze=despite_freeze)
+    newer = (rollout.who, True) if despite_freeze else (rollout.who,)
+    return RunRequest("release.deploy", rollout.revision, rollout.id, more, newer)
 
 
 def staging(rollout: Rollout) -> RunRequest:
     """Return the request to build and rehearse a rollout's revision, and to publish nothing."""
-    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", by=rollout.who)
+    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", newer=(rollout.who,))
 
 
-def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
-    """Return the request to roll back to ``release``; ``after``: the deployment to undo.
+def rollback(host: Host, rollout: Rollout) -> RunRequest:
+    """Return the request to roll back a host from the release of a rollout to the release before.
 
-    An empty ``release`` means the previous one in the host's own history.
+    If the latter is unknown, it is the previous one in the host's own history.
     """
-    return RunRequest("release.rollback", release, f"{rollout}-{REVERT}", by=who_am_i(), after=after)
+    trigger, live = f"{rollout.id}-{REVERT}", host.release or ""
+    newer = (who_am_i(), False, live)
+    return RunRequest("release.rollback", host.before or "", trigger, (), newer, expected=live, after=host.deployment)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from release_agent.rollout.model import rollout_id
 from support.desk import Operator
 from support.simulated_host import Manner, commit_of
@@ -217,6 +219,43 @@ def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet
     assert done.code == 40
     assert fleet.live() == [OLD, NEW, OLD, OLD, OLD]
     assert done.json["hosts"][1]["code"] == "host-moved-on"
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["same operator", "next operator"])
+def test_revert_that_waits_for_a_host_does_not_overwrite_what_a_person_deploys_there(
+    fleet: SimulatedRollouts, killed: bool
+) -> None:
+    reverting = _waits_to_roll_back_host_2(fleet)
+    fleet.hosts[1].deploy("v0.9.0", True, "command")
+    if killed:
+        reverting.send(signal.SIGKILL)
+        reverting = Operator(fleet, fleet.command("resume", reverting.id))
+    fleet.hosts[1].manners = {}
+
+    assert reverting.end() == 40
+    assert fleet.live() == [OLD, "v0.9.0", OLD, OLD, OLD]
+    stuck = fleet.rollout("status", reverting.id).json["hosts"][1]
+    assert (stuck["stage"], stuck["code"], stuck["why"][:15]) == ("stuck", "host-moved-on", "runs v0.9.0 now")
+
+
+def test_host_that_a_person_rolls_back_while_the_revert_waits_for_it_is_rolled_back(fleet: SimulatedRollouts) -> None:
+    reverting = _waits_to_roll_back_host_2(fleet)
+    fleet.hosts[1].rollback("", True, "command")
+    fleet.hosts[1].manners = {}
+
+    assert reverting.end() == 0
+    assert fleet.live() == [OLD] * 5
+    assert set(fleet.stages(reverting.id).values()) == {"reverted"}
+
+
+def _waits_to_roll_back_host_2(fleet: SimulatedRollouts) -> Operator:
+    """Start the revert of a completed rollout, and return when host-2 hears nothing of it."""
+    operator = fleet.begin()
+    assert operator.end() == 0
+    fleet.hosts[1].manners = {"release.rollback": Manner.RESET}
+    reverting = Operator(fleet, fleet.command("revert", operator.id))
+    reverting.seen("host.reverting", host="host-2")
+    return reverting
 
 
 def test_operator_killed_on_the_way_back_of_a_system_is_gone_on_with_in_the_reverse_order(fleet: SimulatedRollouts) -> None:

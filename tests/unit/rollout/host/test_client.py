@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEADLINE = 600.0
-WANTED = RunRequest("release.deploy", "v2", "rollout-1", by="ada@desk")
+WANTED = RunRequest("release.deploy", "v2", "rollout-1", newer=("ada@desk",))
 LOCKED = xmlrpc.client.Fault(FAULTS + Exit.FAILED, "the journal /srv/state.db cannot be used: database is locked")
 BUSY = xmlrpc.client.Fault(FAULTS + Exit.BUSY, "another deployment is already running")
 STOPPING = xmlrpc.client.Fault(FaultCode.SHUTDOWN_STATE, "SHUTDOWN_STATE")
@@ -233,3 +233,32 @@ def test_a_host_with_an_older_plugin_is_deployed_to_without_the_operators_name()
     record, _ = host.deployed()
 
     assert (record["outcome"], host.asked[:2]) == ("deployed", ["deploy", "deploy"])
+
+
+_OLDER = xmlrpc.client.Fault(FaultCode.INCORRECT_PARAMETERS, "release.rollback(release, wait=false): too many arguments")
+_BACK = RunRequest("release.rollback", "r1", "rollout-1-revert", newer=("ada@desk", False, "r2"), expected="r2")
+
+
+def _status(release: str) -> dict[str, Any]:
+    current = {"release": release, "revision": "v2", "commits": {}}
+    return {"agent_version": __version__, "app": "api", "environment": "test", "current": current}
+
+
+def test_a_host_with_an_older_plugin_is_rolled_back_from_the_expected_release() -> None:
+    host = _Host(rollback=[_OLDER, _OLDER, {"id": "d-1"}], getStatus=[_status("r2")])
+
+    started, _ = no_time.run(host.client.start(_BACK, DEADLINE, again=False))
+
+    assert (started, host.asked) == ("d-1", ["rollback", "getStatus", "rollback", "getStatus", "rollback"])
+
+
+def test_a_host_with_an_older_plugin_is_not_rolled_back_from_another_release_even_after_trouble() -> None:
+    host = _Host(rollback=[_OLDER, STOPPING, _OLDER, {"id": "d-1"}], getStatus=[_status("r2"), _status("r3")], getHistory=[[]])
+
+    async def overtaken() -> str:
+        with pytest.raises(HostError) as failed:
+            await host.client.start(_BACK, DEADLINE, again=False)
+        return failed.value.code
+
+    assert no_time.run(overtaken())[0] == Code.OVERTAKEN
+    assert host.asked.count("rollback") == 3
