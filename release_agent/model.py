@@ -16,13 +16,15 @@ from release_agent.members import known_fields, known_member
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Prefix of a rollout's id, which is the trigger of its deployments in a host's history. Later ids sort after earlier ones.
+# Prefix of a rollout's id, which is the trigger of its deployments in a host's history. Later ids of a fleet sort after earlier
+# ones, whatever the clocks of their operators say.
 ROLLOUT = "rollout-"
 
 # Stands for the name of a release in Request.expected.
 NOTHING_LIVE = "none"
 
 _SECONDS = len("2026-11-22T22:20:46")
+_ID_TIME = "%Y%m%dT%H%M%SZ"
 _RELEASE_NAME = re.compile(r"([0-9]{6,})-([0-9a-f]{12})")
 
 
@@ -359,6 +361,19 @@ def seconds_since(moment: str) -> float:
         return 0.0
 
 
-def new_id() -> str:
-    """Return a new deployment's id: the time, for people, and random digits."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()
+def new_id(after: str = "") -> str:
+    """Return a new id: the time, for people, and random digits. It sorts after ``after``, even if that id is of the future."""
+    identity = _id_at(time.time())
+    return identity if identity > after else _id_at(_moment_of(after) + 1)
+
+
+def _id_at(moment: float) -> str:
+    return f"{time.strftime(_ID_TIME, time.gmtime(moment))}-{os.urandom(3).hex()}"
+
+
+def _moment_of(identity: str) -> float:
+    """Return the time of an id; now for an id that a person made up."""
+    try:
+        return datetime.strptime(identity.partition("-")[0], _ID_TIME).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return time.time()

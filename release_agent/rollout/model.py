@@ -260,9 +260,9 @@ def same_supervisor(hosts: Sequence[str]) -> Misconfigured:
     )
 
 
-def rollout_id() -> str:
-    """Return a new rollout's id; later ones sort after earlier ones."""
-    return f"{ROLLOUT}{new_id()}"
+def rollout_id(after: str = "") -> str:
+    """Return a new rollout's id, which sorts after the id ``after``."""
+    return f"{ROLLOUT}{new_id(after.removeprefix(ROLLOUT))}"
 
 
 def who_am_i() -> str:

@@ -190,6 +190,17 @@ def test_all_are_listed_newest_first_without_their_hosts(mine: RolloutStore, the
     assert all(rollout.hosts == {} for rollout in listed)
 
 
+def test_newest_id_of_some_fleets_is_the_last_in_their_order_not_the_one_of_the_last_rollout(mine: RolloutStore) -> None:
+    fleets = [("api", "production"), ("web", "production")]
+    assert mine.newest(fleets) == ""
+    for planned in (a_rollout(THIRD, app="web"), a_rollout(SECOND), a_rollout(FIRST)):
+        mine.begin(planned)
+        mine.release()
+
+    assert mine.newest(fleets) == THIRD
+    assert mine.newest(fleets[:1]) >= SECOND
+
+
 def test_record_that_was_spoilt_is_said_in_words(mine: RolloutStore, place: Place) -> None:
     mine.begin(a_rollout(FIRST))
     place.ruin(FIRST)
@@ -583,6 +594,17 @@ def test_orders_that_follow_each_other_all_wait_oldest_first(mine: RolloutStore,
     assert mine.waiting(FIRST) == given
     mine.acknowledge(given[1])
     assert mine.waiting(FIRST) == [given[0], given[2]]
+
+
+def test_orders_wait_as_they_were_given_whatever_the_clocks_of_the_people_say(mine: RolloutStore, theirs: RolloutStore) -> None:
+    mine.begin(a_rollout(FIRST))
+    pause = Order("pause", "ada@desk", "2026-11-22T10:05:00.000000Z", "20261122T100500Z-aaaaaa")
+    resume = Order("resume", "eve@laptop", "2026-11-22T10:00:00.000000Z", "20261122T100000Z-aaaaaa")
+
+    mine.order(FIRST, pause)
+    theirs.order(FIRST, resume)
+
+    assert mine.waiting(FIRST) == [pause, resume]
 
 
 def test_order_outlives_the_operator_that_did_not_obey_it(mine: RolloutStore, theirs: RolloutStore) -> None:

@@ -122,3 +122,17 @@ def test_ids_tell_their_time_and_are_never_the_same() -> None:
 
     assert len(ids) == 100
     assert all(len(made) == len("20240101T120000Z-aaaaaa") for made in ids)
+
+
+@pytest.mark.parametrize(
+    ("after", "begin"), [("20241231T235959Z-ffffff", "20"), ("20991231T235959Z-ffffff", "21000101T000000Z-")]
+)
+def test_id_sorts_after_one_of_a_clock_that_is_ahead(after: str, begin: str) -> None:
+    made = new_id(after)
+
+    assert made.startswith(begin)
+    assert made > after
+
+
+def test_id_that_a_person_made_up_is_no_time_to_go_on_from() -> None:
+    assert len(new_id("somebody made this up")) == len("20240101T120000Z-aaaaaa")

@@ -109,6 +109,8 @@ class Operator:
         assign_waves(hosts, wanted.options.waves, by_zone=wanted.options.by_zone)
         rollout = self._planned(wanted, hosts, found)
         rollout.revision = revision
+        if writer:
+            rollout.id = rollout_id(after=await writer.once(lambda record: record.newest(rollout.fleets)))
         return RolloutPlan(rollout, found.changes, over_budget(hosts, wanted.options) or nobody_left(hosts))
 
     def _planned(self, wanted: StartRequest, hosts: list[Host], found: PreflightResult) -> Rollout:

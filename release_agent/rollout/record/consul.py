@@ -103,6 +103,10 @@ class ConsulRolloutStore:
                 break
         return found
 
+    def newest(self, fleets: Sequence[Fleet]) -> str:
+        """Return the last id of these fleets, in the order of ids."""
+        return max((identity for fleet in fleets for identity in self._kept(fleet)), default="")
+
     def holder(self, app: str, environment: str) -> Holder | None:
         """Return the current holder of a fleet's lock."""
         return holder_of(self._kv, self._fleet(app, environment).lock)
@@ -160,9 +164,9 @@ class ConsulRolloutStore:
 
     def waiting(self, identity: str) -> list[Order]:
         """Return the orders that no operator of the rollout has acknowledged, oldest first."""
-        entries = self._kv.tree(self._keys(identity).orders)
-        found = [_understood(e.key, e.text, lambda text: Order.from_json({"id": identity, **json.loads(text)})) for e in entries]
-        return sorted(found, key=lambda order: order.at)
+        # An order is written once. Its index tells the order of writes, and the clocks of two people do not.
+        entries = sorted(self._kv.tree(self._keys(identity).orders), key=lambda entry: entry.version)
+        return [_understood(e.key, e.text, lambda text: Order.from_json({"id": identity, **json.loads(text)})) for e in entries]
 
     def acknowledge(self, order: Order) -> None:
         """Remove an obeyed order; raises LockLost."""

@@ -113,6 +113,11 @@ class FileRolloutStore:
         with self._explained():
             return self._plans("ORDER BY id DESC LIMIT ?", (SHOWN,))
 
+    def newest(self, _fleets: Sequence[tuple[str, str]]) -> str:
+        """Return the last id of all fleets, in the order of ids."""
+        with self._explained():
+            return str(self._db.execute("SELECT coalesce(max(id), '') FROM rollout").fetchone()[0])
+
     def holder(self, app: str, environment: str) -> Holder | None:
         """Return the current holder of a fleet's lock."""
         with self._explained():

@@ -45,6 +45,9 @@ class RolloutStore(Protocol):
     def all(self) -> list[Rollout]:
         """Return the rollouts of all fleets, newest first and at most 50, without their hosts."""
 
+    def newest(self, fleets: Sequence[tuple[str, str]]) -> str:
+        """Return the last id in the order of ids, of these fleets or of more; empty without rollouts."""
+
     def holder(self, app: str, environment: str) -> Holder | None:
         """Return the current holder of a fleet's lock."""
 

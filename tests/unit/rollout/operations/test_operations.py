@@ -32,6 +32,7 @@ HOSTS = [InventoryHost(f"host-{number}", f"http://10.0.0.{number}:9001") for num
 REQUEST = StartRequest("v2", HOSTS, Options(bake=0.0))
 DRY = StartRequest("v2", HOSTS, Options(bake=0.0), dry_run=True)
 LEFT = "rollout-20261122T100000Z-aaaaaa"
+AHEAD = "rollout-20991231T235959Z-aaaaaa"
 
 
 @pytest.fixture
@@ -44,6 +45,17 @@ def path(tmp_path: Path) -> Path:
 def access(path: Path) -> FakeAccess:
     """Three hosts that run v1, and a record."""
     return FakeAccess(FileRolloutStore(path))
+
+
+def test_id_sorts_after_that_of_an_operator_whose_clock_was_ahead(access: FakeAccess) -> None:
+    access.record.begin(a_rollout(AHEAD, app="api", environment="test"))
+    access.record.release()
+    access.record.begin(a_rollout(LEFT, app="api", environment="test"))
+    access.record.release()
+
+    plan = asyncio.run(Operator(access, Heard()).plan(REQUEST))
+
+    assert plan.rollout.id.startswith("rollout-21000101T000000Z-")
 
 
 def test_plan_changes_nothing_and_a_dry_run_needs_no_record() -> None:
