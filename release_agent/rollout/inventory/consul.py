@@ -47,8 +47,8 @@ def targets(
     return sorted(found.values(), key=lambda target: target.name)
 
 
-def sick(client: ConsulClient, service: str) -> dict[str, str]:
-    """Return the hosts whose own check is critical, with the reasons.
+def sick(client: ConsulClient, service: str, environment: str) -> dict[str, str]:
+    """Return the hosts of an environment whose own check is critical, with the reasons.
 
     Maintenance mode does not make a host unhealthy; only its own check counts. Consul sends only the critical
     ones, so that a repeated question costs little for any number of hosts. Raises OSError if Consul does
@@ -57,7 +57,9 @@ def sick(client: ConsulClient, service: str) -> dict[str, str]:
     try:
         checks = _ask(client, f"/v1/health/checks/{service}", filter=_CRITICAL)
         own = [check for check in checks if check["CheckID"] == f"service:{check['ServiceID']}" and _is_own(check)]
-        return {_host(check): check["Output"].strip() or "without a reason" for check in own}
+        # A check has no meta. The first tag of a host's service is its environment: see ConsulAgent.register.
+        here = [check for check in own if (check["ServiceTags"] or ())[:1] == [environment]]
+        return {_host(check): check["Output"].strip() or "without a reason" for check in here}
     except ConsulError as error:
         raise ConnectionError(str(error)) from error
 
