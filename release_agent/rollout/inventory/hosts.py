@@ -55,6 +55,11 @@ def address(value: object) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or PORT}"
 
 
+def no_address(path: str, wrong: WrongValueError, value: str) -> Problem:
+    """Make the problem of a value that is no address; the value is not repeated if it has credentials."""
+    return Problem(path, str(wrong) if isinstance(wrong, SecretInFileError) else f"{wrong}, not {value!r}")
+
+
 def _is_ipv6(host: str) -> bool:
     try:
         return not ipaddress.IPv6Address(host).scope_id  # an interface's name has a meaning on one machine only
@@ -122,8 +127,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
         try:
             targets.append(InventoryHost(name=named.removesuffix("/"), url=address(given)))
         except WrongValueError as wrong:
-            shown = "" if isinstance(wrong, SecretInFileError) else f", not {host!r}"
-            problems.append(Problem(f"host[{i}]", f"{wrong}{shown}"))
+            problems.append(no_address(f"host[{i}]", wrong, host))
     _check_distinct(targets, problems)
     _refuse("the hosts given", problems, "write a host as an address or a name, with or without a port")
     return targets

@@ -46,11 +46,22 @@ _NO_ROLLOUT = (ValueError, LookupError, TypeError, AttributeError, OverflowError
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return ``release-agent/rollouts.db`` in ``$XDG_STATE_HOME``, or in ``~/.local/state``."""
+    """Return ``release-agent/rollouts.db`` in ``$XDG_STATE_HOME``, or in ``~/.local/state``; raises RecordUnreachable."""
     given = environ.get(Variable.XDG_STATE_HOME, "")
     # The standard says to ignore relative paths.
-    state = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
+    state = Path(given) if given.startswith("/") else _home() / ".local" / "state"
     return state / "release-agent" / "rollouts.db"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise RecordUnreachable(
+            Code.RECORD_UNREACHABLE,
+            f"this user ({os.getuid()}) has no home directory for the record of rollouts",
+            hint=f"set {Variable.XDG_STATE_HOME} to a directory that this user may write, or use --consul",
+        ) from error
 
 
 class FileRolloutStore:

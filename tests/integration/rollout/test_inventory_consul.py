@@ -93,12 +93,12 @@ def _names(targets: list[InventoryHost]) -> list[str]:
 
 
 def test_hosts_are_found_by_name_with_their_url(service: _Service) -> None:
-    service.host("host-2", url="http://10.0.0.2:9001")
+    service.host("host-2", url="http://10.0.0.2")
     service.host("host-10", url="https://10.0.0.10:9001/RPC2")
     service.shows(2)
 
     assert [(target.name, target.url) for target in service.targets()] == [
-        ("host-10", "https://10.0.0.10:9001/RPC2"),
+        ("host-10", "https://10.0.0.10:9001"),
         ("host-2", "http://10.0.0.2:9001"),
     ]
 
@@ -155,6 +155,27 @@ def test_hosts_that_do_not_say_where_they_are_are_named_all_at_once(service: _Se
 
     assert refused.value.code == Code.INVENTORY_INVALID
     assert "rpc_url" in refused.value.hint
+
+
+def test_addresses_that_lead_to_no_supervisor_are_named_all_at_once(service: _Service) -> None:
+    service.host("host-1")
+    for name, url in (("host-2", "10.0.0.2:9001"), ("host-3", "http://10.0.0.3/api"), ("host-4", "http://joe:secret@10.0.0.4")):
+        by_hand = {"Name": service.name, "ID": f"release-agent:{service.name}:{name}", "Meta": {"rpc_url": url}}
+        service.consul.put("/v1/agent/service/register", by_hand)
+    service.shows(4)
+
+    with pytest.raises(Misconfigured, match="3 problems in the addresses") as refused:
+        service.targets()
+
+    assert refused.value.code == Code.INVENTORY_INVALID
+    for wrong in (
+        "host-2: must be the address",
+        "not '10.0.0.2:9001'",
+        "not 'http://10.0.0.3/api'",
+        "host-4: must not hold cred",
+    ):
+        assert wrong in refused.value.message
+    assert "secret" not in refused.value.message
 
 
 def test_host_that_two_nodes_register_is_refused(service: _Service) -> None:
