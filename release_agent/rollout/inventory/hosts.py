@@ -31,7 +31,7 @@ _name = readers.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits,
 _word = readers.matching(r"|[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
 _user = readers.matching(r"[^:\x00-\x1f\x7f]*", 'a user without ":" and control characters')  # as HTTP has it
 _web = readers.url("http", "https")
-_LARGEST = 1 << 22  # bytes of a fleet.toml
+LARGEST = 1 << 22  # bytes of a file with hosts
 _SHOWN = 5  # names of hosts in a hint
 
 
@@ -136,7 +136,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
 def from_file(path: str | Path) -> Fleet:
     """Read a fleet.toml; raises Misconfigured (10) with every problem at once."""
     try:
-        table = toml.parse(read_regular(Path(path), _LARGEST).decode())
+        table = toml.parse(read_regular(Path(path), LARGEST).decode())
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write the file, or let this user read it") from error
