@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +201,11 @@ class FileRolloutStore:
         """Return the orders that no operator of the rollout has acknowledged, oldest first."""
         with self._explained():
             rows = self._db.execute("SELECT body FROM waiting WHERE rollout = ? ORDER BY seq", (identity,)).fetchall()
-            return [Order.from_json(json.loads(body)) for (body,) in rows]
+        orders: list[Order] = []
+        for (body,) in rows:
+            with suppress(*_NO_ROLLOUT):  # such an order must not hide an abort
+                orders.append(Order.from_json(json.loads(body)))
+        return orders
 
     def acknowledge(self, order: Order) -> None:
         """Remove an obeyed order; raises LockLost if the lock is not held."""
@@ -247,15 +251,15 @@ class FileRolloutStore:
         self._db.executemany("INSERT OR REPLACE INTO host (rollout, name, body) VALUES (?,?,?)", rows)
 
     def _plans(self, which: str, values: tuple[Any, ...]) -> list[Rollout]:
-        rows = self._db.execute(f"SELECT plan FROM rollout {which}", values).fetchall()  # noqa: S608 - a clause from here
-        return [Rollout.from_json(json.loads(plan), []) for (plan,) in rows]
+        rows = self._db.execute(f"SELECT id, plan FROM rollout {which}", values).fetchall()  # noqa: S608 - a clause from here
+        return [_listed(identity, plan) for identity, plan in rows]
 
     def _known(self, identity: str) -> Rollout:
         with self._explained():
-            found = self._plans("WHERE id = ?", (identity,))
-        if not found:
-            raise unknown(identity)
-        return found[0]
+            row = self._db.execute("SELECT plan FROM rollout WHERE id = ?", (identity,)).fetchone()
+            if row is None:
+                raise unknown(identity)
+            return Rollout.from_json(json.loads(row[0]), [])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -267,3 +271,10 @@ class FileRolloutStore:
                 f"the record of rollouts {self.path} cannot be used: {error}",
                 hint="let this user write the file, free disk space, remove it if it is not a file, or set XDG_STATE_HOME",
             ) from error
+
+
+def _listed(identity: str, plan: str) -> Rollout:
+    try:
+        return Rollout.from_json(json.loads(plan), [])
+    except _NO_ROLLOUT as error:
+        return Rollout.unreadable(identity, f"cannot read its plan: {error!r:.200}")

@@ -43,7 +43,10 @@ class RolloutStore(Protocol):
         """Return the current state of a rollout; raises NoTarget for an unknown id."""
 
     def all(self) -> list[Rollout]:
-        """Return the rollouts of all fleets, newest first and at most 50, without their hosts."""
+        """Return the rollouts of all fleets, newest first and at most 50, without their hosts.
+
+        Those with a plan that nobody can read are Rollout.unreadable().
+        """
 
     def holder(self, app: str, environment: str) -> Holder | None:
         """Return the current holder of a fleet's lock."""
@@ -82,7 +85,7 @@ class RolloutStore(Protocol):
         """Queue an order for the rollout's operator; raises NoTarget."""
 
     def waiting(self, identity: str) -> list[Order]:
-        """Return the orders that no operator of the rollout has acknowledged, oldest first."""
+        """Return the readable orders that no operator of the rollout has acknowledged, oldest first."""
 
     def acknowledge(self, order: Order) -> None:
         """Remove an obeyed order from the queue of the rollout whose lock is held; raises LockLost."""
