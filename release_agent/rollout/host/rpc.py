@@ -107,11 +107,13 @@ class Remote:
         return answer
 
     async def _connected(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the first of a host's addresses that takes the connection."""
+        """Connect to the first of a host's addresses that takes the connection; each has a share of the time."""
         try:
             for address in addresses[:-1]:
-                with suppress(OSError):
-                    return await self._open(address)
+                with suppress(OSError):  # also TimeoutError
+                    async with asyncio.timeout(self._timeout / len(addresses)):
+                        return await self._open(address)
+                self._names.defer(self._host, address)
             return await self._open(addresses[-1])
         except BaseException:
             self._names.forget(self._host)
