@@ -50,7 +50,7 @@ class Phase(StrEnum):
     FAILED = "failed"
     REVERTED = "reverted"
     ABORTED = "aborted"
-    UNKNOWN = "unknown"  # only a newer agent knows its phase; this one does not change it
+    UNKNOWN = "unknown"  # only a newer agent knows its phase, or nobody can read its plan; this agent does not change it
     SUPERSEDED = "superseded"  # another rollout started after this one was abandoned
 
 
@@ -199,8 +199,13 @@ class Rollout:
         """Return the JSON without the hosts. An older agent can read it if there is only one application."""
         body = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hosts", "options")}
         several = [asdict(one) for one in self.applications]
-        of_one = {} if self.is_of_several else {"app" if name == "name" else name: value for name, value in several[0].items()}
+        of_one = {} if len(several) != 1 else {"app" if name == "name" else name: value for name, value in several[0].items()}
         return {**body, "options": self.options.to_json(), "applications": several, **of_one}
+
+    @classmethod
+    def unreadable(cls, identity: str, why: str) -> Rollout:
+        """Return the place in a list of a rollout whose plan cannot be read: of no application, and never continued."""
+        return cls(identity, [], "", "", Options(), {}, who="", started_at="", phase=Phase.UNKNOWN, why=why)
 
     @classmethod
     def from_json(cls, body: dict[str, Any], hosts: list[dict[str, Any]]) -> Rollout:

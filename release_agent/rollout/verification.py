@@ -1,4 +1,4 @@
-"""The last look: ask every host for its live release before a rollout counts as completed."""
+"""The last look: ask hosts for their live release before a rollout counts as completed."""
 
 from __future__ import annotations
 

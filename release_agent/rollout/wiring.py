@@ -135,4 +135,4 @@ class RolloutParts:
         from release_agent.rollout.inventory.consul import sick
 
         consul = self._consul()
-        return AskConsul(lambda: sick(consul, rollout.service), agents)
+        return AskConsul(lambda: sick(consul, rollout.service, rollout.environment), agents)

@@ -21,7 +21,7 @@ _TITLE = "A rollout across a fleet"
 _DESCRIPTION = f"""Preflight asks all hosts, takes the lock and shows the plan. If too many hosts have faults, the exit is
 {Exit.FLEET_FAILED} and no host was changed. Then the hosts deploy in waves: one host, a quarter of the hosts, all the others.
 After each wave there is a bake, during which all hosts must stay healthy. After the first wave a person or a gate may decide.
-Without an approval the exit is {Exit.AWAITS_APPROVAL}. A last look asks all hosts, and the rollout completes with exit {Exit.OK}.
+Without an approval the exit is {Exit.AWAITS_APPROVAL}. A last look asks the hosts, and the rollout completes with exit {Exit.OK}.
 A host whose deployment fails rolls itself back. If more hosts fail than allowed, the rollout stops with exit
 {Exit.FLEET_FAILED}. With --revert, each changed host rolls back to its previous release, and the exit is
 {Exit.FLEET_REVERTED}. If fewer hosts failed, the others take the revision, and the exit is {Exit.FLEET_PARTIAL}. If the

@@ -58,6 +58,9 @@ class Place(Protocol):
     def ruin(self, identity: str) -> None:
         """Spoil what is written of a rollout."""
 
+    def ruin_order(self, identity: str, order: Order) -> None:
+        """Spoil what is written of an order to a rollout."""
+
 
 class _File:
     def __init__(self, folder: Path) -> None:
@@ -70,6 +73,10 @@ class _File:
     def ruin(self, identity: str) -> None:
         record = FileRolloutStore(self.path)
         record._db.execute("UPDATE rollout SET plan = '{' WHERE id = ?", (identity,))  # noqa: SLF001 - as sqlite3(1) would
+
+    def ruin_order(self, _identity: str, order: Order) -> None:
+        record = FileRolloutStore(self.path)
+        record._db.execute("UPDATE waiting SET body = '[]' WHERE id = ?", (order.id,))  # noqa: SLF001 - likewise
 
 
 class _InConsul:
@@ -84,6 +91,9 @@ class _InConsul:
 
     def ruin(self, identity: str) -> None:
         self.consul.put(f"/v1/kv/{self.prefix}/_rollouts/{identity}/plan", ["no plan"])
+
+    def ruin_order(self, identity: str, order: Order) -> None:
+        self.consul.put(f"/v1/kv/{self.prefix}/_rollouts/{identity}/orders/{order.id}", ["no order"])
 
 
 @pytest.fixture(params=["file", "consul"])
@@ -208,6 +218,21 @@ def test_record_that_was_spoilt_is_said_in_words(mine: RolloutStore, place: Plac
     with pytest.raises(RecordUnreachable) as refused:
         mine.read(FIRST)
     assert refused.value.code == Code.RECORD_UNREACHABLE
+
+
+@pytest.mark.parametrize("app", ["api", "web"])
+def test_plan_that_cannot_be_read_is_listed_and_stops_no_other_rollout(mine: RolloutStore, place: Place, app: str) -> None:
+    mine.begin(a_rollout(FIRST, app=app))
+    mine.release()
+    place.ruin(FIRST)
+
+    mine.begin(a_rollout(SECOND))
+
+    begun, unreadable = mine.all()
+    assert (begun.id, begun.phase) == (SECOND, Phase.RUNNING)
+    assert (unreadable.id, unreadable.phase) == (FIRST, Phase.UNKNOWN)
+    assert "cannot" in unreadable.why
+    assert "read" in unreadable.why
 
 
 # The lock
@@ -626,3 +651,14 @@ def test_order_for_another_rollout_is_not_heard(mine: RolloutStore, theirs: Roll
 
     assert mine.waiting(FIRST) == []
     assert theirs.waiting(SECOND)
+
+
+def test_order_that_cannot_be_read_silences_no_other(mine: RolloutStore, theirs: RolloutStore, place: Place) -> None:
+    mine.begin(a_rollout(FIRST))
+    spoilt, abort = Order("pause", "eve@laptop"), Order("abort", "eve@laptop")
+    for order in (spoilt, abort):
+        theirs.order(FIRST, order)
+
+    place.ruin_order(FIRST, spoilt)
+
+    assert mine.waiting(FIRST) == [abort]

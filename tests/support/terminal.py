@@ -10,6 +10,7 @@ import select
 import struct
 import termios
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support import warm
@@ -136,6 +137,13 @@ class Terminal:
         self.process.wait(_PATIENCE)
         self._thread.join(_PATIENCE)
         return [line.rstrip() for line in "\n".join(self.screen.lines).rstrip().split("\n")]
+
+    def hang_up(self) -> None:
+        """Close the terminal, as if its window or its connection were gone."""
+        self._abandoned.set()
+        self._thread.join()
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), self._master)
 
     def abandon(self) -> None:
         """End the scene, however the test ended."""

@@ -231,6 +231,11 @@ def scene_ask_cancelled() -> None:
     ask(before)
 
 
+def scene_ask_without_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ask()
+
+
 def scene_ask_in_the_background() -> None:
     if child := os.fork():
         os.waitpid(child, 0)

@@ -96,8 +96,7 @@ class Table(Lines):
 
     def end(self) -> None:
         """Remove the table, and show the cursor again; later output is words."""
-        with suppress(OSError):  # the terminal is gone
-            self._hide(transient=True)
+        self._hide(transient=True)
         self._seen = self._drawn = None
 
     def say(self, what: str) -> None:
@@ -111,7 +110,7 @@ class Table(Lines):
     # The question
 
     async def ask(self, approved: asyncio.Event) -> bool | None:
-        """Ask below the table; return None in the background, because a read would stop the process."""
+        """Ask below the table; return None without an answer, and in the background, because a read would stop the process."""
         if approved.is_set() or not self._seen or _is_in_background():
             return await super().ask(approved)
         self._hide(transient=False)
@@ -130,7 +129,8 @@ class Table(Lines):
         self._show()
         return answer
 
-    async def _answer(self, question: str, approved: asyncio.Event) -> bool:
+    async def _answer(self, question: str, approved: asyncio.Event) -> bool | None:
+        """Return the answer; None at the end of the input, because a closed terminal must not abort the rollout."""
         loop, descriptor, typed = asyncio.get_running_loop(), sys.stdin.fileno(), bytearray()
         line = loop.create_future()
 
@@ -145,7 +145,8 @@ class Table(Lines):
 
         with suppress(termios.error):
             termios.tcflush(descriptor, termios.TCIFLUSH)  # drop the input from before the question
-        self._console.print(Text(question), end="", soft_wrap=True)
+        with suppress(OSError):
+            self._console.print(Text(question), end="", soft_wrap=True)
         elsewhere = asyncio.create_task(approved.wait())
         loop.add_reader(descriptor, read)
         try:
@@ -154,9 +155,10 @@ class Table(Lines):
             loop.remove_reader(descriptor)
             elsewhere.cancel()
             if not typed.endswith(b"\n"):
-                self._console.line()
+                with suppress(OSError):
+                    self._console.line()
         if line.done():
-            return bytes(typed).strip().lower() in (b"y", b"yes")
+            return bytes(typed).strip().lower() in (b"y", b"yes") if typed.endswith(b"\n") else None
         self.say("answered from elsewhere")
         return True
 
@@ -170,13 +172,15 @@ class Table(Lines):
                 refresh_per_second=_A_SECOND,
                 vertical_overflow="crop",
             )
-            self._live.start()
+            with suppress(OSError):  # the terminal is gone
+                self._live.start()
 
     def _hide(self, *, transient: bool) -> None:
         live, self._live = self._live, None
         if live:
             live.transient = transient
-            live.stop()
+            with suppress(OSError):  # the terminal is gone
+                live.stop()
 
     def _picture(self) -> Group:
         seen, size = self._drawn, self._console.size

@@ -98,6 +98,8 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     """Describe a rollout and its progress on one line."""
     phase = str(rollout.phase) if running or rollout.has_ended or rollout.phase is Phase.WAITING else f"{rollout.phase}, left"
     why = f": {one_line(rollout.why)}" if rollout.why else ""
+    if not rollout.applications:  # its plan cannot be read
+        return f"{rollout.id}  {phase}{why}"
     when = (
         f"since {rollout.started_at[:19]}Z" if not rollout.ended_at else f"{rollout.started_at[:19]}Z to {rollout.ended_at[:19]}Z"
     )

@@ -56,7 +56,7 @@ def status_of(answer: Any) -> HostStatus:
 
 
 def checked_name(given: Any) -> str | None:
-    """Return the name of a release, a revision or a deployment; raises TypeError for what cannot be one."""
+    """Return the name of a release, a revision, a deployment or an outcome; raises TypeError for what cannot be one."""
     if given is None or (isinstance(given, str) and len(given) <= _LONGEST_NAME):
         return given
     message = f"{given!r:.40} is not a name"

@@ -165,7 +165,7 @@ class HostClient:
             await asyncio.sleep(self._pace.wait(method, now() - began))
             record: dict[str, Any] = await self._insist(patience - (now() - began), "release.getDeployment", identity)
             with understood():
-                if record.get("outcome"):
+                if checked_name(record.get("outcome")):
                     checked_name(record.get("release"))
                     if "error" not in record:
                         self._pace.took(method, now() - began)

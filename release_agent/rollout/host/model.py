@@ -26,6 +26,7 @@ class HostError(Exception):
 
     def __init__(self, code: str, why: str, *, unreachable: bool = False, refused: bool = False, passing: bool = False) -> None:
         """``code`` is a stable name, this agent's or the host's own."""
+        why = str(why)  # a host may answer anything
         super().__init__(why)
         self.code = str(code)[:_LONGEST_NAME]
         self.why = why if len(why) <= _LONGEST_WHY else f"{why[:_LONGEST_WHY]} …"

@@ -42,6 +42,11 @@ class Names:
             self._known[host] = (found, now + _KEPT)
         return found
 
+    def defer(self, host: str, address: str) -> None:
+        """Return an address last the next times, because no host took a connection there."""
+        found, until = self._known.get(host, ([], 0.0))
+        self._known[host] = (sorted(found, key=lambda one: one == address), until)
+
     def forget(self, host: str) -> None:
         """Look up a name again the next time, because no host answered at its addresses."""
         self._known.pop(host, None)

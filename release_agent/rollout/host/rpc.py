@@ -19,10 +19,12 @@ from release_agent.rollout.host.names import Names, Unresolved
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATH = "/RPC2"
+PATH = "/RPC2"
 _OK, _BAD_REQUEST, _UNAUTHORISED, _SERVER_ERROR = 200, 400, 401, 500
 _LARGEST = 16 << 20  # bytes of an answer
 _PORTS = {"http": 80, "https": 443}
+# Errors of xmlrpc.client for text that is not an answer: not XML, a member without a value, a number that is none.
+_NO_ANSWER = (ExpatError, xmlrpc.client.ResponseError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 
 class Unreachable(Exception):
@@ -76,7 +78,7 @@ class Remote:
                 heard = True
                 try:
                     # HTTP/1.0: the answer ends with the connection.
-                    writer.write(f"POST {_PATH} HTTP/1.0\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                    writer.write(f"POST {PATH} HTTP/1.0\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
                     status, text = await _answer(reader)
                 finally:
                     writer.close()
@@ -99,17 +101,19 @@ class Remote:
             raise Unreachable(message, passing=status >= _SERVER_ERROR)
         try:
             (answer,), _ = xmlrpc.client.loads(text)
-        except (ExpatError, xmlrpc.client.ResponseError, ValueError, TypeError) as error:
+        except _NO_ANSWER as error:
             message = f"it does not speak XML-RPC: {error}"
             raise Unreachable(message) from error
         return answer
 
     async def _connected(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the first of a host's addresses that takes the connection."""
+        """Connect to the first of a host's addresses that takes the connection; each has a share of the time."""
         try:
             for address in addresses[:-1]:
-                with suppress(OSError):
-                    return await self._open(address)
+                with suppress(OSError):  # also TimeoutError
+                    async with asyncio.timeout(self._timeout / len(addresses)):
+                        return await self._open(address)
+                self._names.defer(self._host, address)
             return await self._open(addresses[-1])
         except BaseException:
             self._names.forget(self._host)

@@ -36,8 +36,9 @@ class InventoryChoice:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether no host is left out; an environment in Consul and a service of a maestro file are separate fleets."""
-        return not (self.hosts or self.tags or self.meta or self.limit or self.exclude)
+        """Return whether no host is left out; an environment in Consul is a separate fleet."""
+        # A service of a maestro-ng file is a part, because services may be of one application.
+        return not (self.hosts or self.services or self.tags or self.meta or self.limit or self.exclude)
 
 
 def choose(

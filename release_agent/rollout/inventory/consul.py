@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from release_agent.config.load import describe
+from release_agent.config.readers import WrongValueError
 from release_agent.consul.connection import ConsulError
 from release_agent.errors import Code, Misconfigured, RecordUnreachable
 from release_agent.health import HealthState
+from release_agent.rollout.host.rpc import PATH
+from release_agent.rollout.inventory import hosts
 from release_agent.rollout.model import InventoryHost
 from release_agent.text import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from release_agent.config.schema import Problem
     from release_agent.consul.client import ConsulClient
 
 _OWN = "release-agent:"  # the start of its services' ids: release-agent:APP:HOST
@@ -41,14 +46,14 @@ def targets(
     ]
     if not chosen:
         raise _empty(service, len(registered), tags, wanted)
-    found = {entry["ServiceID"]: InventoryHost(_host(entry), _url(entry)) for entry in chosen}
-    _refuse_without_url(service, sorted(target.name for target in found.values() if not target.url))
+    found = {_host(entry): _url(entry) for entry in chosen}
+    _refuse_without_url(service, sorted(name for name, url in found.items() if not url))
     _refuse_ambiguous(chosen)
-    return sorted(found.values(), key=lambda target: target.name)
+    return _at_addresses(service, sorted(found.items()))
 
 
-def sick(client: ConsulClient, service: str) -> dict[str, str]:
-    """Return the hosts whose own check is critical, with the reasons.
+def sick(client: ConsulClient, service: str, environment: str) -> dict[str, str]:
+    """Return the hosts of an environment whose own check is critical, with the reasons.
 
     Maintenance mode does not make a host unhealthy; only its own check counts. Consul sends only the critical
     ones, so that a repeated question costs little for any number of hosts. Raises OSError if Consul does
@@ -57,7 +62,9 @@ def sick(client: ConsulClient, service: str) -> dict[str, str]:
     try:
         checks = _ask(client, f"/v1/health/checks/{service}", filter=_CRITICAL)
         own = [check for check in checks if check["CheckID"] == f"service:{check['ServiceID']}" and _is_own(check)]
-        return {_host(check): check["Output"].strip() or "without a reason" for check in own}
+        # A check has no meta. The first tag of a host's service is its environment: see ConsulAgent.register.
+        here = [check for check in own if (check["ServiceTags"] or ())[:1] == [environment]]
+        return {_host(check): check["Output"].strip() or "without a reason" for check in here}
     except ConsulError as error:
         raise ConnectionError(str(error)) from error
 
@@ -116,6 +123,24 @@ def _refuse_without_url(service: str, names: list[str]) -> None:
             f"the address of the RPC of {count_of(len(names), 'host')} of {service} is unknown: {', '.join(names)}",
             hint="set [app] rpc_url on each of them and deploy once, or restart its `monitor`",
         )
+
+
+def _at_addresses(service: str, urls: Iterable[tuple[str, str]]) -> list[InventoryHost]:
+    """Return the hosts with the addresses of their supervisors; raises Misconfigured with every problem at once."""
+    problems: list[Problem] = []
+    targets: list[InventoryHost] = []
+    for name, url in urls:
+        try:
+            targets.append(InventoryHost(name, hosts.address(url.removesuffix(PATH))))
+        except WrongValueError as wrong:
+            problems.append(hosts.no_address(name, wrong, url))
+    if problems:
+        raise Misconfigured(
+            Code.INVENTORY_INVALID,
+            describe(f"the addresses (rpc_url) of {service} in Consul", problems),
+            hint="correct [app] rpc_url on each of them and deploy once, or restart its `monitor`",
+        )
+    return targets
 
 
 def _refuse_ambiguous(chosen: list[dict[str, Any]]) -> None:

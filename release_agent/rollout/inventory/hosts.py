@@ -31,7 +31,7 @@ _name = readers.matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits,
 _word = readers.matching(r"|[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", 'letters, digits, ".", "_", ":" and "-"')
 _user = readers.matching(r"[^:\x00-\x1f\x7f]*", 'a user without ":" and control characters')  # as HTTP has it
 _web = readers.url("http", "https")
-_LARGEST = 1 << 22  # bytes of a fleet.toml
+LARGEST = 1 << 22  # bytes of a file with hosts
 _SHOWN = 5  # names of hosts in a hint
 
 
@@ -53,6 +53,11 @@ def address(value: object) -> str:
     if not bare or port == 0 or not (_HOST_NAME.fullmatch(host) or _is_ipv6(host)):
         raise WrongValueError(message)
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or PORT}"
+
+
+def no_address(path: str, wrong: WrongValueError, value: str) -> Problem:
+    """Make the problem of a value that is no address; the value is not repeated if it has credentials."""
+    return Problem(path, str(wrong) if isinstance(wrong, SecretInFileError) else f"{wrong}, not {value!r}")
 
 
 def _is_ipv6(host: str) -> bool:
@@ -122,8 +127,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
         try:
             targets.append(InventoryHost(name=named.removesuffix("/"), url=address(given)))
         except WrongValueError as wrong:
-            shown = "" if isinstance(wrong, SecretInFileError) else f", not {host!r}"
-            problems.append(Problem(f"host[{i}]", f"{wrong}{shown}"))
+            problems.append(no_address(f"host[{i}]", wrong, host))
     _check_distinct(targets, problems)
     _refuse("the hosts given", problems, "write a host as an address or a name, with or without a port")
     return targets
@@ -132,7 +136,7 @@ def from_arguments(hosts: Sequence[str]) -> list[InventoryHost]:
 def from_file(path: str | Path) -> Fleet:
     """Read a fleet.toml; raises Misconfigured (10) with every problem at once."""
     try:
-        table = toml.parse(read_regular(Path(path), _LARGEST).decode())
+        table = toml.parse(read_regular(Path(path), LARGEST).decode())
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write the file, or let this user read it") from error

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from release_agent.config.schema import Problem
 from release_agent.errors import Code, Misconfigured
+from release_agent.rollout.inventory.hosts import LARGEST
 from release_agent.rollout.inventory.maestro_problems import refusal
+from release_agent.system.disk import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +41,13 @@ def render(path: Path, environ: Mapping[str, str]) -> str:
             self._fail_with_undefined_error()
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, LARGEST).decode()
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise Misconfigured(Code.INVENTORY_INVALID, message, hint="write the file, or let this user read it") from error
     except ValueError as error:
         raise refusal(path, [Problem("its text", "must be UTF-8")]) from error
-    # As in maestro, included and imported templates are beside the file.
-    engine = SandboxedEnvironment(loader=jinja2.FileSystemLoader(path.parent), undefined=Unset, autoescape=False)
+    engine = SandboxedEnvironment(loader=jinja2.FunctionLoader(partial(_beside, path.parent)), undefined=Unset, autoescape=False)
     try:
         return engine.from_string(text).render(env=variables)
     except jinja2.TemplateSyntaxError as error:
@@ -56,6 +58,21 @@ def render(path: Path, environ: Mapping[str, str]) -> str:
         where = _where(frames[-1].filename, frames[-1].lineno) if frames else "its template"
         words = str(error.message) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
         raise refusal(path, [Problem(where, words)]) from error
+
+
+def _beside(directory: Path, name: str) -> tuple[str, str, None]:
+    """Read an included or imported template, which is in the file's directory as in maestro."""
+    import jinja2
+    from jinja2.loaders import split_template_path
+
+    place = directory.joinpath(*split_template_path(name))
+    try:
+        return read_regular(place, LARGEST).decode(), str(place), None
+    except FileNotFoundError as error:
+        raise jinja2.TemplateNotFound(name, f"there is no file {place}") from error
+    except OSError as error:
+        message = f"cannot read {place}: {error.strerror}"
+        raise jinja2.TemplateError(message) from error
 
 
 def _where(file: str | None, line: int | None) -> str:

@@ -33,7 +33,7 @@ def status(record: RolloutStore, identity: str) -> Standing:
     rollout = found.rollout
     lost = [host for host in rollout.hosts.values() if is_lost(host)]
     for name, report in record.reported(rollout, lost).items():  # hosts report to Consul themselves
-        if report.get("outcome") in SUCCESSES and report.get("commits") == rollout.commits_of(rollout.hosts[name]):
+        if str(report.get("outcome")) in SUCCESSES and report.get("commits") == rollout.commits_of(rollout.hosts[name]):
             rollout.hosts[name].stage = HostStage.CONVERGED
     return found
 

@@ -1,4 +1,4 @@
-"""Judge the answers of all hosts at the end of a rollout."""
+"""Judge the answers of hosts at the end of a rollout."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ The keys are those of release_agent.consul.keys. The lock fences every write exc
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -49,7 +49,7 @@ class ConsulRolloutStore:
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as locks:
             refuse_if_frozen(self, rollout.fleets, rollout.options)
             kept = {fleet: self._kept(fleet) for fleet in rollout.fleets}
-            before = {identity: self._plan(identity) for identities in kept.values() for identity in identities}
+            before = {identity: self._listed(identity) for identities in kept.values() for identity in identities}
             # Write the id first. If an operator is killed here, the next one finds and removes the hosts without a plan.
             locks.write([self._keeping(fleet, [*identities, rollout.id]) for fleet, identities in kept.items()])
             locks.write([self._host(rollout.id, host) for host in rollout.hosts.values()])
@@ -96,7 +96,7 @@ class ConsulRolloutStore:
         """Return the rollouts of all fleets, newest first, without their hosts."""
         found: list[Rollout] = []
         for identity in sorted(self._kv.folders(rollouts(self._prefix)), reverse=True):
-            plan = self._plan(identity)
+            plan = self._listed(identity)
             if plan:
                 found.append(plan.rollout)
             if len(found) == SHOWN:
@@ -120,7 +120,7 @@ class ConsulRolloutStore:
         """Return the last deployments that hosts have reported."""
         known = [host for host in hosts if host.app]
         entries = {host.name: self._kv.get(self._fleet(host.app, rollout.environment).host(host.name)) for host in known}
-        return {name: _understood(entry.key, entry.text, json.loads) for name, entry in entries.items() if entry}
+        return {name: _understood(entry.key, entry.text, _object) for name, entry in entries.items() if entry}
 
     def save_hosts(self, hosts: Sequence[Host]) -> None:
         """Write down hosts; raises LockLost."""
@@ -164,9 +164,12 @@ class ConsulRolloutStore:
 
     def waiting(self, identity: str) -> list[Order]:
         """Return the orders that no operator of the rollout has acknowledged, oldest first."""
+        found: list[Order] = []
         # An order is written once. Its index tells the order of writes, and the clocks of two people do not.
-        entries = sorted(self._kv.tree(self._keys(identity).orders), key=lambda entry: entry.version)
-        return [_understood(e.key, e.text, lambda text: Order.from_json({"id": identity, **json.loads(text)})) for e in entries]
+        for entry in sorted(self._kv.tree(self._keys(identity).orders), key=lambda entry: entry.version):
+            with suppress(*OTHER_SHAPE):  # such an order must not hide an abort
+                found.append(Order.from_json({"id": identity, **json.loads(entry.text)}))
+        return found
 
     def acknowledge(self, order: Order) -> None:
         """Remove an obeyed order; raises LockLost."""
@@ -222,26 +225,38 @@ class ConsulRolloutStore:
         left.enter(Phase.SUPERSEDED, f"rollout {by.id} was started")
         return self._planned(left, plan.size)
 
-    def _plan(self, identity: str) -> _Plan | None:
-        key = self._keys(identity).plan
-        entry = self._kv.get(key)
-        if entry is None:
-            return None
-        body = _understood(key, entry.text, json.loads)
-        return _understood(key, body, lambda body: _Plan(Rollout.from_json(body, []), int(body["size"])))
+    def _listed(self, identity: str) -> _Plan | None:
+        entry = self._kv.get(self._keys(identity).plan)
+        try:
+            return _plan(entry.key, entry.text) if entry else None
+        except RecordUnreachable as error:
+            return _Plan(Rollout.unreadable(identity, error.message), 0)
 
     def _known(self, identity: str) -> _Plan:
         # The input of a person is not a path, and must not lead to another key.
-        plan = self._plan(identity) if identity and "/" not in identity else None
-        if plan is None:
+        entry = self._kv.get(self._keys(identity).plan) if identity and "/" not in identity else None
+        if entry is None:
             raise unknown(identity)
-        return plan
+        return _plan(entry.key, entry.text)
+
+
+def _plan(key: str, text: str) -> _Plan:
+    body = _understood(key, text, json.loads)
+    return _understood(key, body, lambda body: _Plan(Rollout.from_json(body, []), int(body["size"])))
 
 
 def _newest(identities: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
     """Return the kept rollouts of a fleet, oldest first; those without a size have no plan."""
     known = [identity for identity in identities if identity in sizes]
     return known[-most_kept([sizes[identity] for identity in reversed(known)]) :]
+
+
+def _object(text: str) -> dict[str, Any]:
+    body = json.loads(text)
+    if not isinstance(body, dict):
+        message = f"{body!r:.80} is not an object"
+        raise TypeError(message)
+    return body
 
 
 def _understood(key: str, value: object, make: Callable[[Any], T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +46,22 @@ _NO_ROLLOUT = (ValueError, LookupError, TypeError, AttributeError, OverflowError
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return ``release-agent/rollouts.db`` in ``$XDG_STATE_HOME``, or in ``~/.local/state``."""
+    """Return ``release-agent/rollouts.db`` in ``$XDG_STATE_HOME``, or in ``~/.local/state``; raises RecordUnreachable."""
     given = environ.get(Variable.XDG_STATE_HOME, "")
     # The standard says to ignore relative paths.
-    state = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
+    state = Path(given) if given.startswith("/") else _home() / ".local" / "state"
     return state / "release-agent" / "rollouts.db"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise RecordUnreachable(
+            Code.RECORD_UNREACHABLE,
+            f"this user ({os.getuid()}) has no home directory for the record of rollouts",
+            hint=f"set {Variable.XDG_STATE_HOME} to a directory that this user may write, or use --consul",
+        ) from error
 
 
 class FileRolloutStore:
@@ -195,7 +206,11 @@ class FileRolloutStore:
         """Return the orders that no operator of the rollout has acknowledged, oldest first."""
         with self._explained():
             rows = self._db.execute("SELECT body FROM waiting WHERE rollout = ? ORDER BY seq", (identity,)).fetchall()
-            return [Order.from_json(json.loads(body)) for (body,) in rows]
+        orders: list[Order] = []
+        for (body,) in rows:
+            with suppress(*_NO_ROLLOUT):  # such an order must not hide an abort
+                orders.append(Order.from_json(json.loads(body)))
+        return orders
 
     def acknowledge(self, order: Order) -> None:
         """Remove an obeyed order; raises LockLost if the lock is not held."""
@@ -241,15 +256,15 @@ class FileRolloutStore:
         self._db.executemany("INSERT OR REPLACE INTO host (rollout, name, body) VALUES (?,?,?)", rows)
 
     def _plans(self, which: str, values: tuple[Any, ...]) -> list[Rollout]:
-        rows = self._db.execute(f"SELECT plan FROM rollout {which}", values).fetchall()  # noqa: S608 - a clause from here
-        return [Rollout.from_json(json.loads(plan), []) for (plan,) in rows]
+        rows = self._db.execute(f"SELECT id, plan FROM rollout {which}", values).fetchall()  # noqa: S608 - a clause from here
+        return [_listed(identity, plan) for identity, plan in rows]
 
     def _known(self, identity: str) -> Rollout:
         with self._explained():
-            found = self._plans("WHERE id = ?", (identity,))
-        if not found:
-            raise unknown(identity)
-        return found[0]
+            row = self._db.execute("SELECT plan FROM rollout WHERE id = ?", (identity,)).fetchone()
+            if row is None:
+                raise unknown(identity)
+            return Rollout.from_json(json.loads(row[0]), [])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -261,3 +276,10 @@ class FileRolloutStore:
                 f"the record of rollouts {self.path} cannot be used: {error}",
                 hint="let this user write the file, free disk space, remove it if it is not a file, or set XDG_STATE_HOME",
             ) from error
+
+
+def _listed(identity: str, plan: str) -> Rollout:
+    try:
+        return Rollout.from_json(json.loads(plan), [])
+    except _NO_ROLLOUT as error:
+        return Rollout.unreadable(identity, f"cannot read its plan: {error!r:.200}")

@@ -43,7 +43,10 @@ class RolloutStore(Protocol):
         """Return the current state of a rollout; raises NoTarget for an unknown id."""
 
     def all(self) -> list[Rollout]:
-        """Return the rollouts of all fleets, newest first and at most 50, without their hosts."""
+        """Return the rollouts of all fleets, newest first and at most 50, without their hosts.
+
+        Those with a plan that nobody can read are Rollout.unreadable().
+        """
 
     def newest(self, fleets: Sequence[tuple[str, str]]) -> str:
         """Return the last id in the order of ids, of these fleets or of more; empty without rollouts."""
@@ -85,7 +88,7 @@ class RolloutStore(Protocol):
         """Queue an order for the rollout's operator; raises NoTarget."""
 
     def waiting(self, identity: str) -> list[Order]:
-        """Return the orders that no operator of the rollout has acknowledged, oldest first."""
+        """Return the readable orders that no operator of the rollout has acknowledged, oldest first."""
 
     def acknowledge(self, order: Order) -> None:
         """Remove an obeyed order from the queue of the rollout whose lock is held; raises LockLost."""

@@ -102,9 +102,9 @@ def test_operator_sees_the_hosts_and_who_of_them_is_sick(
     eventually(lambda: cluster.health("api"), "it is in the catalog")
 
     assert [(target.name, target.url) for target in consul.targets(client, "api")] == [("api-1", _URL)]
-    assert consul.sick(client, "api") == {}
+    assert consul.sick(client, "api", "production") == {}
     agent.update(None, Health.of("not well"))
-    eventually(lambda: consul.sick(client, "api") == {"api-1": "not well"}, "it is sick")
+    eventually(lambda: consul.sick(client, "api", "production") == {"api-1": "not well"}, "it is sick")
 
 
 def test_operator_may_not_touch_other_fleets_nor_what_hosts_report(cluster: ConsulCluster, operator: dict[str, Any]) -> None:

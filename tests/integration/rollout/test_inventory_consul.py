@@ -59,6 +59,9 @@ class _Service:
     def targets(self, **filters: Any) -> list[InventoryHost]:
         return consul.targets(self.client, self.name, **filters)
 
+    def sick(self, environment: str = "test") -> dict[str, str]:
+        return consul.sick(self.client, self.name, environment)
+
     def shows(self, count: int) -> None:
         eventually(lambda: len(self.entries()) == count, f"{count} hosts are in the catalog")
 
@@ -90,12 +93,12 @@ def _names(targets: list[InventoryHost]) -> list[str]:
 
 
 def test_hosts_are_found_by_name_with_their_url(service: _Service) -> None:
-    service.host("host-2", url="http://10.0.0.2:9001")
+    service.host("host-2", url="http://10.0.0.2")
     service.host("host-10", url="https://10.0.0.10:9001/RPC2")
     service.shows(2)
 
     assert [(target.name, target.url) for target in service.targets()] == [
-        ("host-10", "https://10.0.0.10:9001/RPC2"),
+        ("host-10", "https://10.0.0.10:9001"),
         ("host-2", "http://10.0.0.2:9001"),
     ]
 
@@ -154,6 +157,27 @@ def test_hosts_that_do_not_say_where_they_are_are_named_all_at_once(service: _Se
     assert "rpc_url" in refused.value.hint
 
 
+def test_addresses_that_lead_to_no_supervisor_are_named_all_at_once(service: _Service) -> None:
+    service.host("host-1")
+    for name, url in (("host-2", "10.0.0.2:9001"), ("host-3", "http://10.0.0.3/api"), ("host-4", "http://joe:secret@10.0.0.4")):
+        by_hand = {"Name": service.name, "ID": f"release-agent:{service.name}:{name}", "Meta": {"rpc_url": url}}
+        service.consul.put("/v1/agent/service/register", by_hand)
+    service.shows(4)
+
+    with pytest.raises(Misconfigured, match="3 problems in the addresses") as refused:
+        service.targets()
+
+    assert refused.value.code == Code.INVENTORY_INVALID
+    for wrong in (
+        "host-2: must be the address",
+        "not '10.0.0.2:9001'",
+        "not 'http://10.0.0.3/api'",
+        "host-4: must not hold cred",
+    ):
+        assert wrong in refused.value.message
+    assert "secret" not in refused.value.message
+
+
 def test_host_that_two_nodes_register_is_refused(service: _Service) -> None:
     service.host("host-1", url="http://10.0.0.1:9001")
     left = {"ID": f"release-agent:{service.name}:host-1", "Service": service.name, "Meta": {"rpc_url": "http://10.0.0.9:9001"}}
@@ -174,15 +198,15 @@ def test_host_that_two_nodes_register_is_refused(service: _Service) -> None:
 def test_hosts_that_are_critical_are_sick_and_say_why(service: _Service) -> None:
     agents = {name: service.host(name) for name in ("host-1", "host-2", "host-3")}
     service.shows(3)
-    assert consul.sick(service.client, service.name) == {}
+    assert service.sick() == {}
 
     agents["host-2"].update(None, Health.of("web: http://127.0.0.1/health: answered 500, not 200\n"))
     agents["host-3"].update(None, Health(HealthState.WARNING, ("deploying v1.1.0",)))
 
-    why = eventually(lambda: consul.sick(service.client, service.name))
+    why = eventually(service.sick)
     assert why == {"host-2": "web: http://127.0.0.1/health: answered 500, not 200"}
     agents["host-2"].update(None, Health.of())
-    eventually(lambda: consul.sick(service.client, service.name) == {}, "it is well again")
+    eventually(lambda: service.sick() == {}, "it is well again")
 
 
 def test_host_in_maintenance_is_not_sick(service: _Service) -> None:
@@ -191,7 +215,23 @@ def test_host_in_maintenance_is_not_sick(service: _Service) -> None:
     service.consul.put(f"/v1/agent/service/maintenance/release-agent:{service.name}:host-1?enable=true", None)
     eventually(lambda: len(service.consul.get(f"/v1/health/checks/{service.name}")) == 3, "its check is there")
 
-    assert list(consul.sick(service.client, service.name)) == ["host-2"]
+    assert list(service.sick()) == ["host-2"]
+
+
+def test_host_that_is_critical_in_another_environment_is_not_sick_here(service: _Service) -> None:
+    service.host("host-1")
+    identity = f"release-agent:{service.name}:host-1"
+    there = {
+        "Node": f"staging-{service.name}",
+        "Address": "10.0.0.9",
+        "Service": {"ID": identity, "Service": service.name, "Tags": ["staging", "test"]},  # deployed from a branch `test`
+        "Check": {"CheckID": f"service:{identity}", "ServiceID": identity, "Status": "critical", "Output": "500, not 200"},
+    }
+    service.consul.put("/v1/catalog/register", there)
+    service.shows(2)
+
+    eventually(lambda: service.sick("staging") == {"host-1": "500, not 200"}, "it is sick there")
+    assert service.sick("test") == {}
 
 
 # Consul away
@@ -203,4 +243,4 @@ def test_consul_that_is_away_is_said() -> None:
     with pytest.raises(RecordUnreachable, match="cannot ask Consul for the hosts of api: cannot connect to Consul at"):
         consul.targets(client, "api")
     with pytest.raises(OSError, match="cannot connect to Consul at"):
-        consul.sick(client, "api")
+        consul.sick(client, "api", "test")

@@ -46,6 +46,24 @@ def test_operator_who_is_stopped_leaves_hosts_as_they_are_and_says_how_to_go_on(
     assert [fleet.fired(n) for n in range(5)] == [[operator.id]] * 5
 
 
+def test_rollout_whose_plan_cannot_be_read_is_listed_and_keeps_no_other_from_starting(fleet: SimulatedRollouts) -> None:
+    spoilt = fleet.start().json["id"]
+    with closing(sqlite3.connect(next(fleet.path.rglob("rollouts.db")))) as db:
+        db.execute("UPDATE rollout SET plan = '{}'")
+        db.commit()
+
+    started = fleet.start(revision=OLD)
+
+    assert started.code == 0, started.out
+    assert [(one["id"], one["phase"]) for one in fleet.rollout("list").json] == [
+        (started.json["id"], "completed"),
+        (spoilt, "unknown"),
+    ]
+    assert fleet.run(fleet.command("list")[:-1]).out.splitlines()[1:] == [
+        f"{spoilt}  unknown: cannot read its plan: KeyError('app')"
+    ]
+
+
 def test_host_that_was_deployed_to_often_since_is_followed_from_where_the_operator_left_it(fleet: SimulatedRollouts) -> None:
     host = fleet.hosts[0]
     fleet.hold(0)

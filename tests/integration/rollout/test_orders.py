@@ -12,6 +12,7 @@ import pytest
 
 from support.desk import Operator
 from support.simulated_host import commit_of
+from support.terminal import Terminal
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had
     assert paused.json["said"] == f"{nobody}; the rollout waits until somebody resumes it: {resume}"
     assert approved.json["said"] == f"{nobody}; the approval is kept for the next operator: {resume}"
     assert fleet.rollout("resume", operator.id).code == 0
+    assert fleet.live() == [NEW] * 5
+
+
+def test_rollout_whose_terminal_is_closed_at_the_question_waits_for_its_approval(fleet: SimulatedRollouts) -> None:
+    terminal = Terminal(command=fleet.start_command("--approve", revision=NEW)[:-1], columns=120, **fleet.environment)
+    try:
+        terminal.see("Go on with the other 4? [y/N]")
+        terminal.hang_up()
+        assert terminal.process.wait(60) == 43
+    finally:
+        terminal.abandon()
+
+    (rollout,) = fleet.rollout("list").json
+    assert (rollout["phase"], rollout["aborted"]) == ("waiting", "")
+    fleet.rollout("approve", rollout["id"])
+    assert fleet.rollout("resume", rollout["id"]).code == 0
     assert fleet.live() == [NEW] * 5
 
 

@@ -145,6 +145,15 @@ def test_what_hosts_told_of_their_last_deployment_is_found(shelf: _Shelf) -> Non
     assert shelf.record().reported(rollout, list(rollout.hosts.values())) == {"host-2": told}
 
 
+@pytest.mark.parametrize("told", [[], ["d-1"], "deployed", None, 7])
+def test_report_of_a_host_that_is_no_object_is_named(shelf: _Shelf, told: object) -> None:
+    shelf.put("production/api/hosts/host-2", told)
+    rollout = a_rollout(FIRST)
+
+    with pytest.raises(RecordUnreachable, match=r"cannot read the value of .*/production/api/hosts/host-2 in Consul"):
+        shelf.record().reported(rollout, list(rollout.hosts.values()))
+
+
 # A lock that lapsed
 
 

@@ -10,12 +10,16 @@ import pytest
 
 from release_agent.cli.main import parser
 from release_agent.rollout import arguments
+from release_agent.rollout.console import text
+from release_agent.rollout.console.progress import Progress
 from release_agent.rollout.inventory import hosts
-from release_agent.rollout.model import Host, HostStage
+from release_agent.rollout.model import Host, HostStage, Phase
 from release_agent.rollout.options import Options, amount
 from release_agent.rollout.policy.budgets import over_budget
 from release_agent.rollout.policy.waves import assign_waves
+from support.clocks import FakeClock
 from support.markdown import Line, Page, names, page
+from support.rollouts import a_wave
 
 FLEET = page("docs/guides/fleet.md")
 REFERENCE = page("docs/reference/fleet.md")
@@ -142,3 +146,25 @@ def test_example_shows_a_rollout_as_it_is_shown() -> None:
     assert events[0] == "rollout.started"
     assert events[-1] == "rollout.reverted"
     assert {"wave.started", "host.started", "host.deploying", "host.finished", "bake.started", "revert.started"} <= set(events)
+
+
+def test_last_line_of_the_example_is_how_its_failed_host_is_shown() -> None:
+    (example,) = FLEET.section("Example: a rollout that is rolled back").examples("text")
+    (why,) = re.findall(r"host=host-4  stage=failed .*  code=hook-failed  why=(.*)", example)
+    host = Host("host-4", "", app="api", stage=HostStage.FAILED, code="hook-failed", why=why)
+
+    assert example.splitlines()[-1] == f"  {text.line(a_wave(5), host)}"
+
+
+def test_screens_of_a_rollback_have_the_words_of_the_picture() -> None:
+    *_, stopping, back, _ = FLEET.section("What a rollout shows on a terminal").examples("text")
+    rollout, why = a_wave(8, revert=True), "1 of 8 hosts failed, and --max-failed allows 0"
+    for host, stage in zip(rollout.hosts.values(), (*[HostStage.DONE] * 6, HostStage.FAILED, HostStage.DEPLOYING), strict=True):
+        host.stage = stage
+    seen = Progress(rollout, FakeClock().now)
+    seen.hear("rollout.stopping", None, {"why": why})
+
+    assert stopping.splitlines()[1:3] == seen.notes()
+    rollout.enter(Phase.REVERTING, why)
+    assert back.splitlines()[1:2] == seen.notes()
+    assert f"  {seen.summary().partition('  ')[0]}  " in back.splitlines()[-1]

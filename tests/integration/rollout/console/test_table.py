@@ -186,13 +186,18 @@ def test_a_terminal_that_knows_few_characters_gets_others_instead(open_terminal:
 
 @pytest.mark.parametrize("kind", ["xterm", "dumb"])
 @pytest.mark.parametrize(
-    ("keys", "answer"), [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("yep\n", False), ("\x04", False)]
+    ("keys", "answer"),
+    [
+        *[("y\n", True), (" YES \n", True)],
+        *[("n\n", False), ("\n", False), ("yep\n", False)],
+        *[("\x04", None), ("y\x04\x04", None)],
+    ],
 )
 def test_the_question_is_answered_from_the_keyboard(
     open_terminal: Open,
     kind: str,
     keys: str,
-    answer: bool,
+    answer: bool | None,
 ) -> None:
     terminal = open_terminal("scene_ask", TERM=kind, columns=120)
 
@@ -260,6 +265,18 @@ def test_a_question_that_is_interrupted_leaves_the_keyboard(open_terminal: Open)
     assert terminal.reply() == "cancelled False"
     terminal.go()
     assert terminal.close()[-1] == "at its end"
+
+
+@pytest.mark.parametrize("kind", ["xterm", "dumb"])
+def test_terminal_that_is_closed_answers_nothing(open_terminal: Open, kind: str) -> None:
+    terminal = open_terminal("scene_ask_without_hangup", TERM=kind)
+    terminal.see("Go on with the other 2? [y/N]")
+
+    terminal.hang_up()
+
+    assert terminal.reply() == "None False"
+    terminal.go()
+    assert terminal.process.wait(60) == 0
 
 
 def test_in_the_background_there_is_nobody_to_ask(open_terminal: Open) -> None:

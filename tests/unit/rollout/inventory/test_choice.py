@@ -73,10 +73,11 @@ def test_one_supervisor_is_not_two_hosts() -> None:
     [
         (InventoryChoice(fleet="fleet.toml"), True),
         (InventoryChoice(consul="api", environment="production"), True),
-        (InventoryChoice(maestro="maestro.yaml", services=["api"]), True),
+        (InventoryChoice(maestro="maestro.yaml"), True),
         (InventoryChoice(hosts=["10.0.0.11"]), False),
         (InventoryChoice(fleet="fleet.toml", limit=["api-1"]), False),
         (InventoryChoice(fleet="fleet.toml", exclude=["api-1"]), False),
+        (InventoryChoice(maestro="maestro.yaml", services=["web"]), False),  # `worker` may be of the same application
         (InventoryChoice(consul="api", tags=["blue"]), False),
         (InventoryChoice(consul="api", meta=["region=eu"]), False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from support.configuration import write
 from support.maestro_files import HEAD, SHIPS, one, problems_of, read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -63,15 +65,41 @@ def test_a_variable_may_be_unset_where_the_template_provides_for_it(tmp_path: Pa
         ("# {% include 'broken' %}", "broken, line 2: "),
         ("# {% include 'unset' %}", "unset, line 1: 'zone' is undefined"),
         ("# {% include '../outside' %}", "line 3: ../outside"),
+        ("# {% include 'missing' %}", "line 3: there is no file {beside}/missing"),
+        ("# {% include 'pipe' %}", "line 3: cannot read {beside}/pipe: it is not a regular file"),
+        ("# {% include 'endless' %}", "line 3: cannot read {beside}/endless: it is larger than 4194304 bytes"),
     ],
 )
 def test_what_a_template_stumbles_over_is_told_with_its_line(tmp_path: Path, line: str, problem: str) -> None:
     write(tmp_path / "broken", "\n{{ }\n")
     write(tmp_path / "unset", "{{ zone }}")
+    os.mkfifo(tmp_path / "pipe")
+    os.truncate(write(tmp_path / "endless", ""), 1 << 40)
 
     (found,) = problems_of(tmp_path, f"# a comment\n\n{line}\n{one('{ship: one}')}")
 
-    assert found.startswith(problem)
+    assert found.startswith(problem.format(beside=tmp_path))
+
+
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _large(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"), [(os.mkfifo, "not a regular file"), (_endless, "not a regular file"), (_large, "larger than 4194304 bytes")]
+)
+def test_file_that_has_no_end_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+    make(tmp_path / "maestro.yaml")
+
+    with pytest.raises(Misconfigured, match=f"cannot read .*maestro.yaml: it is {why}") as refused:
+        maestro.read(tmp_path / "maestro.yaml", [])
+
+    assert refused.value.code is Code.INVENTORY_INVALID
 
 
 def test_a_template_includes_and_imports_what_is_beside_it(tmp_path: Path) -> None:

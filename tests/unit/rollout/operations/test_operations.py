@@ -453,6 +453,20 @@ def test_host_that_was_lost_and_took_the_revision_since_has_converged(path: Path
     assert [str(host.stage) for host in found.rollout.hosts.values()] == [first, stage, stage]
 
 
+def test_report_with_an_outcome_that_is_no_name_says_nothing(path: Path) -> None:
+    class OddStore(FileRolloutStore):
+        def reported(self, _rollout: Rollout, hosts: Sequence[Host]) -> dict[str, dict[str, object]]:
+            return {host.name: {"outcome": ["deployed"]} for host in hosts}
+
+    store = _left(path)
+    lost = store.read(LEFT).hosts["host-1"]
+    lost.stage = HostStage.UNREACHABLE
+    store.save_hosts([lost])
+    store.release()
+
+    assert look.status(OddStore(path), LEFT).rollout.hosts["host-1"].stage is HostStage.UNREACHABLE
+
+
 def _completed_in_staging(path: Path, commit: str) -> None:
     store = FileRolloutStore(path)
     rollout = a_rollout(LEFT, environment="staging", revision="v2")

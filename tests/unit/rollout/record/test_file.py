@@ -35,6 +35,17 @@ def test_file_is_where_a_users_state_is(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert default_path(unset) == tmp_path / ".local/state/release-agent/rollouts.db"
 
 
+def test_user_without_a_home_is_asked_for_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)  # as in a container that runs under any id
+
+    with pytest.raises(RecordUnreachable, match=r"this user \(54321\) has no home directory") as refused:
+        default_path({})
+
+    assert "XDG_STATE_HOME" in refused.value.hint
+    assert default_path({"XDG_STATE_HOME": "/var/state"}).is_relative_to("/var/state")
+
+
 def test_it_is_for_this_user_alone(tmp_path: Path) -> None:
     path = tmp_path / "state" / "release-agent" / "rollouts.db"
 
