@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.cli.init.seen import Deployer, SeenProgram, SeenSupervisor
 from release_agent.errors import Code, Misconfigured, SupervisorGone
 from release_agent.services.plugin import is_loaded
-from release_agent.services.programs import AGENT_VERBS, is_own
+from release_agent.services.programs import AGENT_VERBS, directory_of, is_own
 from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
 from release_agent.services.starting import await_start
@@ -164,7 +164,7 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
         yield SeenProgram(
             group,
             first["command"],
-            directory=str(first.get("directory") or ""),
+            directory=directory_of(first),
             socket=sections.value(section, "socket") if sections else "",
             environment=pairs(sections.value(section, "environment")) if sections else {},
         )

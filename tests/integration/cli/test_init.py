@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.bare_container import OPEN, BareContainer
+from support.environment import PROJECT
 from support.markdown import page
 from support.privileges import NOBODY
 from support.repositories import Repository
@@ -373,6 +374,24 @@ def test_several_repositories_get_a_place_each(container: BareContainer) -> None
     written = tomllib.loads(container.config.read_text())
     assert [(one["name"], one["into"]) for one in written["repository"]] == [("api", "api"), ("lib", "lib")]
     assert "the place of each repository in a release" in done.out
+
+
+def test_servers_that_reload_themselves_are_not_restarted(container: BareContainer) -> None:
+    """supervisord answers `none` for a section without directory=."""
+    for file in ("gunicorn-reload.conf", "nginx.conf", "php-fpm.conf"):
+        text = (PROJECT / "supervisor.d/examples" / file).read_text().replace("/srv/app", f"{container.place}/root")
+        text = text.replace("user=app", "user=daemon").replace("[program:web]", "[program:gunicorn]")
+        (container.place / "conf.d" / file).write_text(text)
+    container.start()
+
+    assert container.init().code == 0
+    services = tomllib.loads(container.config.read_text())["service"]
+    assert {service["name"]: service.get("restart") for service in services} == {
+        "gunicorn": "signal:HUP",
+        "nginx": "signal:HUP",
+        "php": "signal:USR2",
+        "web": None,
+    }
 
 
 def test_services_of_a_release_toml_are_left_to_it(container: BareContainer) -> None:
