@@ -14,6 +14,7 @@ from release_agent.system.processes import all_pids
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_SUPERVISORD = frozenset({"supervisord", "supervisord.py", "supervisor.supervisord"})  # a script, or a module after -m
 _OPTIONS = ("-c", "--configuration")
 _DEFAULTS = ("supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 _WORDS = {"true": ("true", "yes", "on", "1"), "false": ("false", "no", "off", "0"), "unexpected": ("unexpected",)}
@@ -96,10 +97,12 @@ def running() -> list[int]:
 
 
 def _is_supervisord(pid: int) -> bool:
+    """Return whether a process is supervisord, and not an init such as tini whose command line names it."""
     try:
-        return any(Path(word).name == "supervisord" for word in command_line(pid)[:3])
+        program, *following = (Path(word).name for word in command_line(pid)[:4])
     except UnknownSectionsError:
         return False
+    return program == "supervisord" or (program.startswith("python") and not _SUPERVISORD.isdisjoint(following))
 
 
 def _text(file: Path) -> str:

@@ -96,14 +96,17 @@ def _found_url() -> str:
             "no supervisord runs here",
             hint=f"start it, or run this inside its container; if it runs, export {Variable.SUPERVISOR_SERVER_URL}",
         )
-    if len(pids) > 1:
-        urls = [url for pid in pids for url in _reachable(pid)]
+    if len(pids) == 1:
+        return _url_of(pids[0])
+    # A child of supervisord that has not started its program yet has the same command line.
+    urls = list(dict.fromkeys(url for pid in pids for url in _reachable(pid)))
+    if len(urls) != 1:
         raise Misconfigured(
             Code.MISCONFIGURED,
             f"{len(pids)} supervisords run here, and one address is needed{': ' if urls else ''}{', '.join(urls)}",
             hint=_CHOICE.format(url=next(iter(urls), _USUAL_URL)),
         )
-    return _url_of(pids[0])
+    return urls[0]
 
 
 def _reachable(pid: int) -> list[str]:

@@ -364,6 +364,35 @@ def test_a_supervisord_that_cannot_be_asked_is_said(container: BareContainer, wi
     assert container.written() == {}
 
 
+STARTED = """
+set -eu
+printf '#!/bin/sh\n"$@" & wait\n' >"$PLACE/bin/tini"
+chmod +x "$PLACE/bin/tini"
+bash -c "$1" >/dev/null &
+until [ -s "$PLACE/supervisord.pid" ]; do sleep 0.02; done
+release-agent --config "$PLACE/etc/release-agent.toml" init --repositories "$PLACE/repos"
+"""
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "tini supervisord -c $PLACE/supervisord.conf",
+        "python3 -m supervisor.supervisord -c $PLACE/supervisord.conf",
+        "cd $PLACE; supervisord & exec -a supervisord sh bin/tini sleep inf",
+    ],
+    ids=["as a child of tini", "as a module", "with a fork of it that has not started its program yet"],
+)
+def test_one_supervisord_is_found_in_whatever_way_it_was_started(container: BareContainer, command: str) -> None:
+    container.configure(container.place / "supervisord.conf")
+
+    done = container.run(*NAMESPACES, "sh", "-c", STARTED, "sh", command, PLACE=str(container.place))
+
+    assert done.code == 0, done.err
+    assert f'url = "{container.url}"' in container.config.read_text()
+
+
 def test_several_repositories_get_a_place_each(container: BareContainer) -> None:
     container.start()
     Repository(container.place / "repos/lib").commit({"lib.py": ""}, tag="v1.0.0")
