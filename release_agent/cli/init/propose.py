@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from release_agent.cli.init.seen import SeenContainer, SeenProgram
 
 _USUAL_FILES = ("", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+_PROGRAMS = "docs/guides/programs.md#let-supervisord-take-them"
 _CONTROLLER = "supervisor.ctl_factory=release_agent.plugin:make_controller"
 
 
@@ -103,6 +104,9 @@ def _of_plugin(container: SeenContainer) -> Iterator[Note]:
     elif not sections.will_have_plugin(container):
         do = f"when a restart of all programs suits, run `{_supervisorctl(container)} reload`; rehearsals need the plugin"
         yield Note("when supervisord may restart: it loads the plugin only at its start", do)
+    if container.brings_programs and not seen.takes_programs:
+        do = "set programs and program_users in [rpcinterface:release], let [include] read that file, and reload supervisord"
+        yield Note("as which users the programs of release.toml may run: supervisord takes none yet", f"{do}: {_PROGRAMS}")
     if "ctlplugin:release" not in seen.own and seen.file:
         do = f"add [ctlplugin:release] with {_CONTROLLER} to {seen.file}"
         yield Note("whether you want `supervisorctl release`: supervisorctl follows no [include]", do)

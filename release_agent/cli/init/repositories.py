@@ -75,12 +75,13 @@ def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
                 text = source.read(dict(source.resolve(newest, list(Kind)).commits), FILE).get(name, "")
         finally:
             source.close()
-    return SeenRepository(name, str(path), tags, branch, services=_names_services(text))
+    keys = _keys(text)
+    return SeenRepository(name, str(path), tags, branch, services="service" in keys, programs="programs" in keys)
 
 
-def _names_services(text: str) -> bool:
-    """Return whether a release.toml names services; `doctor` reports a broken one."""
+def _keys(text: str) -> set[str]:
+    """Return the keys of a release.toml; none of a broken one, which `doctor` reports."""
     try:
-        return bool({"service", "programs"} & set(toml.parse(text)))
+        return set(toml.parse(text))
     except (ValueError, RecursionError):
-        return False
+        return set()

@@ -31,10 +31,11 @@ class SeenSupervisor:
 
     ``user``: the name of its own user, empty for root. ``include``: the patterns of [include] in its
     configuration; patterns of existing directories come first. ``own``: the names of the agent's sections in it.
-    ``has_plugin``: it has loaded the plugin. ``can_load``: its Python can import the plugin. ``finds_agent``: its PATH has
-    the agent. ``environment``: its own variables. ``unreadable``: the reason why its configuration cannot be read.
-    ``taken``: other programs with the names of the agent's. ``has_login``: it wants a user and a password. ``is_idle``:
-    none of its programs runs, so a restart harms nothing.
+    ``has_plugin``: it has loaded the plugin. ``can_load``: its Python can import the plugin. ``takes_programs``: the
+    plugin's section lets releases bring programs. ``finds_agent``: its PATH has the agent. ``environment``: its own
+    variables. ``unreadable``: the reason why its configuration cannot be read. ``taken``: other programs with the names
+    of the agent's. ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart
+    harms nothing.
     """
 
     url: str
@@ -45,6 +46,7 @@ class SeenSupervisor:
     include: Sequence[Path] = ()
     has_plugin: bool = False
     can_load: bool = True
+    takes_programs: bool = False
     finds_agent: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     unreadable: str = ""
@@ -55,13 +57,17 @@ class SeenSupervisor:
 
 @dataclass(frozen=True)
 class SeenRepository:
-    """A git repository. ``branch``: its main branch, empty if none. ``services``: its release.toml names services."""
+    """A git repository. ``branch``: its main branch, empty if none.
+
+    ``services``, ``programs``: its release.toml names services, or programs.
+    """
 
     name: str
     path: str
     tags: Sequence[str] = ()
     branch: str = ""
     services: bool = False
+    programs: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,13 @@ class SeenContainer:
 
     @property
     def services_are_in_repository(self) -> bool:
-        """Return whether a release.toml names the services."""
-        return any(repository.services for repository in self.repositories)
+        """Return whether a release.toml names the services; each of its programs is one."""
+        return self.brings_programs or any(repository.services for repository in self.repositories)
+
+    @property
+    def brings_programs(self) -> bool:
+        """Return whether a release brings programs."""
+        return any(repository.programs for repository in self.repositories)
 
 
 def roots_in(text: str) -> list[str]:

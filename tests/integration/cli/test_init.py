@@ -433,6 +433,29 @@ def test_services_of_a_release_toml_are_left_to_it(container: BareContainer) -> 
     assert "service" not in tomllib.loads(container.config.read_text())
 
 
+def test_programs_of_a_release_toml_need_two_keys_which_are_named(container: BareContainer) -> None:
+    """After the edit of the note, `boot` deploys, and `doctor` finds no fault."""
+    section = f"[program:worker]\ncommand=sleep inf\ndirectory={container.place}/root/current\nuser=daemon\nautorestart=true\n"
+    container.repository.release("v1.1.0", **{"release.toml": 'programs = "*.conf"\n', "worker.conf": section})
+    file, brought = container.place / "supervisord.conf", f"{container.place}/brought"
+    container.start()
+
+    done = container.init()
+    plugin = container.place / "conf.d/release-agent-plugin.conf"
+    plugin.write_text(plugin.read_text().replace("; program", "program").replace("/run/release-agent", brought))
+    plugin.write_text(plugin.read_text().replace("program_users = app", "program_users = daemon"))
+    file.write_text(file.read_text().replace("/conf.d/*.conf", f"/conf.d/*.conf {brought}/*.conf"))
+    container.reload()
+    container.ended("boot")
+
+    assert "-> set programs and program_users in [rpcinterface:release], let [include] read that file" in done.out, done.err
+    doctor = container.agent("doctor")
+    assert doctor.code == 0, doctor.out
+    assert "worker" in container.agent("status").out
+    container.config.unlink()
+    assert "program_users" not in container.init().out
+
+
 def test_a_repository_without_a_version_deploys_its_branch(container: BareContainer) -> None:
     container.start()
     container.repository.git("tag", "--delete", "v1.0.0")
