@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_ROOT = "/srv/app"
+_USUAL_FILES = ("", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 _CURRENT = re.compile(r"""(/[^\s"'=]+?)/current(?=[/\s"']|$)""")
 
 
@@ -53,6 +54,11 @@ class SeenSupervisor:
     taken: Sequence[str] = ()
     has_login: bool = False
     is_idle: bool = False
+
+    @property
+    def control(self) -> str:
+        """The command that reaches it: supervisorctl finds the usual files on its own."""
+        return "supervisorctl" if self.file in _USUAL_FILES else f"supervisorctl -c {self.file}"
 
 
 @dataclass(frozen=True)
