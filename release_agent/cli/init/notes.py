@@ -36,22 +36,27 @@ def _of_configuration(container: SeenContainer) -> Iterator[Note]:
     yield from revision.notes(container.repositories)
     if not container.services_are_in_repository:
         for program in container.supervisor.programs:
-            yield _of_program(container, program)
+            yield from _of_program(container, program)
         if not any(map(container.runs_from_root, container.supervisor.programs)):
             do = "add its section to supervisor, and a [[service]]: docs/guides/without-losing-a-request.md"
             yield Note(f"the program that runs from {container.root}/current: no section names it, so nothing restarts", do)
 
 
-def _of_program(container: SeenContainer, program: SeenProgram) -> Note:
+def _of_program(container: SeenContainer, program: SeenProgram) -> Iterator[Note]:
     current = f"{container.root}/current"
+    code = f"{current}/NAME" if len(container.repositories) > 1 else current
     if not container.runs_from_root(program):
-        do = f"set directory={current} and autostart=false in its section, and uncomment its [[service]]"
-        return Note(f"whether a deployment restarts {program.name}: its section does not name {current}", do)
+        do = f"set directory={code} and autostart=false in its section, and uncomment its [[service]]"
+        yield Note(f"whether a deployment restarts {program.name}: its section does not name {current}", do)
+        return
+    if len(container.repositories) > 1 and not container.names_repository(program):
+        what = f"the repository of {program.name}: its section names {current}, and each repository is in {code}"
+        yield Note(what, f"let its section name {code}")
     if port := port_of(program):
-        return Note(
-            f"the health page of {program.name}: the probe only connects to port {port}", "if it has one, use its http probe"
-        )
-    return Note(f"the port of {program.name}: without a probe, RUNNING counts as healthy", "edit its [[service.probe]]")
+        what = f"the health page of {program.name}: the probe only connects to port {port}"
+        yield Note(what, "if it has one, use its http probe")
+    else:
+        yield Note(f"the port of {program.name}: without a probe, RUNNING counts as healthy", "edit its [[service.probe]]")
 
 
 def _of_supervisor(container: SeenContainer) -> Iterator[Note]:

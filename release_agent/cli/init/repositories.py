@@ -68,15 +68,15 @@ def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
         try:
             (repository,) = source.repositories
             tags = tuple(source.tags())
-            branch = next((name for name in _BRANCHES if repository.find(name, Kind.BRANCH)), "")
-            newest = next(iter(matching(tags, "*", prereleases=False)[0]), "") or branch
+            branches = tuple(name for name in _BRANCHES if repository.find(name, Kind.BRANCH))
+            newest = next(iter([*matching(tags, "*", prereleases=False)[0], *branches]), "")
             text = ""
             if newest:
                 text = source.read(dict(source.resolve(newest, list(Kind)).commits), FILE).get(name, "")
         finally:
             source.close()
     keys = _keys(text)
-    return SeenRepository(name, str(path), tags, branch, services="service" in keys, programs="programs" in keys)
+    return SeenRepository(name, str(path), tags, branches, services="service" in keys, programs="programs" in keys)
 
 
 def _keys(text: str) -> set[str]:

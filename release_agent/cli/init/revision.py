@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from release_agent.cli.init.seen import Note
+from release_agent.deploy.policy.versions import matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from release_agent.cli.init.seen import SeenRepository
 
+_PATTERNS = ("v*", "[0-9]*")  # the first is the default of [revision]
+
 
 class Follows(NamedTuple):
-    """The source of a bare deploy: tags of a pattern, or a branch; both are empty if the repositories have neither."""
+    """The source of a bare deploy: tags of a pattern, or a branch; both are empty if the repositories share neither.
+
+    ``why``: the reason for following no tags. ``highest``: the version that a bare deploy takes; ``lacking``: the
+    repositories without it. ``prerelease``: the highest pre-release, if there are no other versions.
+    """
 
     pattern: str = ""
     branch: str = ""
+    why: str = ""
+    prerelease: str = ""
+    highest: str = ""
+    lacking: Sequence[str] = ()
 
 
 def follows(repositories: Sequence[SeenRepository]) -> Follows:
-    """Return the tags or the branch that a bare deploy can take from these repositories."""
-    tags = {tag for repository in repositories for tag in repository.tags}
-    pattern = next((one for one in ("v[0-9]*", "[0-9]*") if any(fnmatchcase(tag, one) for tag in tags)), "")
-    return Follows(pattern, "" if pattern else repositories[0].branch)
+    """Return the tags or the branch that a bare deploy can take: a release needs the same name in every repository."""
+    tags = set.intersection(*(set(repository.tags) for repository in repositories))
+    for pattern in _PATTERNS:
+        if matching(tags, pattern, prereleases=False)[0]:
+            (highest, *_), _ = matching({tag for each in repositories for tag in each.tags}, pattern, prereleases=False)
+            lacking = [repository.name for repository in repositories if highest not in repository.tags]
+            return Follows(pattern, highest=highest, lacking=lacking)
+    shared = [branch for branch in repositories[0].branches if all(branch in other.branches for other in repositories)]
+    prerelease = next((tag for pattern in _PATTERNS for tag in matching(tags, pattern, prereleases=True)[0]), "")
+    why = "no tag is a version" if len(repositories) == 1 else "no version is in every repository"
+    why = f"all versions are pre-releases, such as {prerelease}" if prerelease else why
+    return Follows(branch=next(iter(shared), ""), why=why, prerelease=prerelease)
 
 
 def section(repositories: Sequence[SeenRepository]) -> list[str]:
     """Return the lines of [revision], none if its defaults fit."""
     found = follows(repositories)
     if found.branch:
-        keys = ['follow = "branch"    # no tag is a version; remove this line to deploy the newest version']
+        keys = [f'follow = "branch"    # {found.why}; remove this line to deploy the newest version']
         return ["[revision]", *keys, f'branch = "{found.branch}"', ""]
     if found.pattern.startswith("["):
         return ["[revision]", f'pattern = "{found.pattern}"    # the tags start with a digit', ""]
@@ -41,8 +59,17 @@ def section(repositories: Sequence[SeenRepository]) -> list[str]:
 def notes(repositories: Sequence[SeenRepository]) -> Iterator[Note]:
     """Yield the open points of the revision."""
     found = follows(repositories)
-    if found.branch:
-        do = "to deploy versions, tag a commit, such as v1.0.0, and remove [revision]"
-        yield Note(f"the version to deploy: no tag is a version, so the configuration follows the branch {found.branch}", do)
+    where = " of each repository" if len(repositories) > 1 else ""
+    what, do = "", f"tag a commit{where}, such as v1.0.0"
+    if found.lacking:
+        what, do = f"{', '.join(found.lacking)} lacks the tag {found.highest}", "fetch or make that tag there"
+    elif found.branch:
+        what = f"{found.why}, so the configuration follows the branch {found.branch}"
+        do = f"to deploy versions, {do}, and remove [revision]"
     elif not found.pattern:
-        yield Note("the version to deploy: there is no version tag and no branch main", "tag a commit, such as v1.0.0")
+        what = f"{found.why}, and there is no branch main{where}"
+    if found.prerelease:
+        keys = "prereleases = true" + (f' and pattern = "{_PATTERNS[1]}"' if found.prerelease[0].isdigit() else "")
+        do += f"; to deploy pre-releases, set only {keys} in [revision]"
+    if what:
+        yield Note(f"the version to deploy: {what}", do)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = "/srv/app"
 _USUAL_FILES = ("", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+_PATH_PARTS = re.compile(r"""[^\s/"'=:]+""")
 _CURRENT = re.compile(r"""(/[^\s"'=]+?)/current(?=[/\s"']|$)""")
 
 
@@ -63,7 +64,7 @@ class SeenSupervisor:
 
 @dataclass(frozen=True)
 class SeenRepository:
-    """A git repository. ``branch``: its main branch, empty if none.
+    """A git repository. ``branches``: those of its branches that are usual main branches.
 
     ``services``, ``programs``: its release.toml names services, or programs.
     """
@@ -71,7 +72,7 @@ class SeenRepository:
     name: str
     path: str
     tags: Sequence[str] = ()
-    branch: str = ""
+    branches: Sequence[str] = ()
     services: bool = False
     programs: bool = False
 
@@ -109,6 +110,11 @@ class SeenContainer:
     def runs_from_root(self, program: SeenProgram) -> bool:
         """Return whether a program runs from the live release."""
         return str(self.root) in roots_in(f"{program.directory} {program.command}")
+
+    def names_repository(self, program: SeenProgram) -> bool:
+        """Return whether a section names the place of a repository in the live release."""
+        text = f"{program.directory} {program.command}".replace(f"{self.root}/current", "")
+        return not {repository.name for repository in self.repositories}.isdisjoint(_PATH_PARTS.findall(text))
 
     @property
     def services_are_in_repository(self) -> bool:

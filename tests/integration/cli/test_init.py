@@ -405,6 +405,24 @@ def test_several_repositories_get_a_place_each(container: BareContainer) -> None
     assert "the place of each repository in a release" in done.out
 
 
+def test_two_repositories_without_a_common_version_are_deployed_after_the_edits_of_the_notes(container: BareContainer) -> None:
+    Repository(container.place / "repos/lib").commit({"lib.py": ""})
+    file, current = container.place / "supervisord.conf", f"{container.place}/root/current"
+    container.start()
+
+    done = container.init()
+    file.write_text(file.read_text().replace(current, f"{current}/api"))
+    container.reload()
+    container.ended("boot")
+
+    assert "no version is in every repository, so the configuration follows the branch main" in done.out, done.err
+    assert f"-> let its section name {current}/NAME" in done.out
+    doctor = container.agent("doctor")
+    assert doctor.code == 0, doctor.out
+    status = json.loads(container.agent("status", "--json").out)
+    assert (status["health"], status["current"]["revision"]) == ("passing", "main")
+
+
 def test_servers_that_reload_themselves_are_not_restarted(container: BareContainer) -> None:
     """supervisord answers `none` for a section without directory=."""
     for file in ("gunicorn-reload.conf", "nginx.conf", "php-fpm.conf"):
