@@ -27,7 +27,10 @@ class UnknownSectionsError(Exception):
 
 
 class Sections:
-    """The sections of supervisord's configuration, with those of the files it includes."""
+    """The sections of supervisord's configuration, with those of the files it includes.
+
+    ``outer``: the names of those in the file itself; supervisorctl reads no other ones.
+    """
 
     def __init__(self, pid: int, environ: Mapping[str, str] = os.environ) -> None:
         """Read the configuration file of a running supervisord; raises UnknownSectionsError."""
@@ -36,6 +39,7 @@ class Sections:
         self._parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
         try:
             self._parser.read_string(_text(file))
+            self.outer = frozenset(self._parser.sections())
             for included in [found for pattern in self.include for found in _matching(pattern)]:
                 self._parser.read_string(_text(included))
         except OSError as error:

@@ -75,6 +75,7 @@ def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callabl
         file=os.path.realpath(sections.file),
         programs=tuple(_programs(programs, sections)),
         own=frozenset(own),
+        outer=sections.outer,
         takes_programs=bool(sections.value(_PLUGIN, "programs")),
         include=tuple(sorted(sections.include, key=lambda pattern: not pattern.parent.is_dir())),
     )

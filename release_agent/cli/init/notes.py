@@ -66,6 +66,9 @@ def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
     elif place not in [pattern.parent for pattern in seen.include]:
         do = f"add {place}/*{ending} to files= of its [include], or the section, before you go on"
         yield Note(f"a directory for new sections: {seen.file} has no [include] of a whole directory", do)
+    if seen.file and "supervisorctl" not in seen.outer:
+        do = f"add [supervisorctl] with serverurl={seen.url} to it, before you go on"
+        yield Note(f"how supervisorctl reaches supervisord: {seen.file} has no [supervisorctl]", do)
     for name in seen.taken:
         yield Note(f"whether the program {name} is the agent's: it has another command", "rename it, and run init again")
     if seen.has_login:
@@ -87,6 +90,6 @@ def _of_plugin(container: SeenContainer) -> Iterator[Note]:
     if container.brings_programs and not seen.takes_programs:
         do = "set programs and program_users in [rpcinterface:release], let [include] read that file, and reload supervisord"
         yield Note("as which users the programs of release.toml may run: supervisord takes none yet", f"{do}: {_PROGRAMS}")
-    if "ctlplugin:release" not in seen.own and seen.file:
+    if seen.file and "ctlplugin:release" not in seen.outer:
         do = f"add [ctlplugin:release] with {_CONTROLLER} to {seen.file}"
         yield Note("whether you want `supervisorctl release`: supervisorctl follows no [include]", do)

@@ -496,6 +496,21 @@ def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: 
     assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
 
 
+def test_sections_that_supervisorctl_does_not_see_are_named(container: BareContainer) -> None:
+    """supervisorctl follows no [include]."""
+    file = container.place / "supervisord.conf"
+    container.start()
+    text = file.read_text()
+    file.write_text(re.sub(r"\[supervisorctl\]\nserverurl=.*\n", "", text))
+    (container.place / "conf.d/controller.conf").write_text(f"{CONTROLLER}\n[supervisorctl]\nserverurl=http://127.0.0.1:1\n")
+
+    done = container.init()
+
+    assert f"add [supervisorctl] with serverurl={container.url} to it, before you go on" in done.out, done.err
+    assert "whether you want `supervisorctl release`" in done.out
+    assert "include supervisorctl section" in container.ctl("pid").err + container.ctl("pid").out
+
+
 def test_sections_go_into_a_directory_that_is_there_before_one_that_is_not(container: BareContainer) -> None:
     """The configuration of the image includes a directory that only the image has."""
     container.start(include=f"[include]\nfiles={container.place}/gone/*.conf {container.place}/conf.d/*.conf")
