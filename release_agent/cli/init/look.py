@@ -64,11 +64,12 @@ def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callabl
     }
     own = {f"program:{verb}" for verb in AGENT_VERBS if any(is_own(p, (verb,)) or p["group"] == verb for p in programs)}
     own |= {_PLUGIN} if seen["has_plugin"] else set()
+    seen["loaded"] = frozenset(own)
     try:
         sections = Sections(pid, environment)
     except UnknownSectionsError as error:
         groups = tuple(_programs(programs, None))
-        return SeenSupervisor(**seen, programs=groups, own=frozenset(own), unreadable=str(error))
+        return SeenSupervisor(**seen, programs=groups, own=seen["loaded"], unreadable=str(error))
     own |= {name.replace("eventlistener:", "program:") for name in sections.names()}
     return SeenSupervisor(
         **seen,
@@ -76,6 +77,7 @@ def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callabl
         programs=tuple(_programs(programs, sections)),
         own=frozenset(own),
         outer=sections.outer,
+        socket_access=(sections.value("unix_http_server", "chown"), sections.value("unix_http_server", "chmod")),
         takes_programs=bool(sections.value(_PLUGIN, "programs")),
         include=tuple(sorted(sections.include, key=lambda pattern: not pattern.parent.is_dir())),
     )

@@ -34,16 +34,17 @@ def propose(container: SeenContainer) -> Proposal:
     proposed = {} if is_there else {container.config: configuration.text_of(container)}
     kept = [str(container.config)] if is_there else []
     kept += [f"[{section}]" for section in sections.SECTIONS.values() if section in container.supervisor.own]
+    kept += ["[unix_http_server]"] if sections.keeps_socket(container) else []
     deployer = container.deployer
     make_root = f"install -d -o {deployer.name} -g {deployer.group} {container.root}"
-    return Proposal(proposed | missing, kept, list(notes.of(container)), _steps(container, is_changed=bool(missing)), make_root)
+    return Proposal(proposed | missing, kept, list(notes.of(container)), _steps(container), make_root)
 
 
-def _steps(container: SeenContainer, *, is_changed: bool) -> list[tuple[str, str]]:
+def _steps(container: SeenContainer) -> list[tuple[str, str]]:
     control = container.supervisor.control
     steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and later")]
-    if is_changed and sections.restarts(container):
+    if sections.restarts(container):
         return [(f"{control} reload", "restarts supervisord and all programs; boot does the first deployment"), *steps]
-    if is_changed:
+    if set(sections.waiting(container)) - {"plugin"}:
         return [(f"{control} update", "starts boot, which does the first deployment"), *steps]
     return steps

@@ -33,11 +33,13 @@ class SeenSupervisor:
 
     ``user``: the name of its own user, empty for root. ``include``: the patterns of [include] in its
     configuration; patterns of existing directories come first. ``own``: the names of the agent's sections in it.
-    ``outer``: the names of all sections outside the included files, which supervisorctl does not read. ``has_plugin``: it
-    has loaded the plugin. ``can_load``: its Python can import the plugin. ``takes_programs``: the plugin's section lets
-    releases bring programs. ``finds_agent``: its PATH has the agent. ``environment``: its own variables. ``unreadable``:
-    the reason why its configuration cannot be read. ``taken``: other programs with the names of the agent's.
-    ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart harms nothing.
+    ``loaded``: those that supervisord has already read. ``outer``: the names of all sections outside the included files,
+    which supervisorctl does not read. ``socket_access``: chown and chmod of its socket after its next start.
+    ``has_plugin``: it has loaded the plugin. ``can_load``: its Python can import the plugin. ``takes_programs``: the
+    plugin's section lets releases bring programs. ``finds_agent``: its PATH has the agent. ``environment``: its own
+    variables. ``unreadable``: the reason why its configuration cannot be read. ``taken``: other programs with the names
+    of the agent's. ``has_login``: it wants a user and a password. ``is_idle``: none of its programs runs, so a restart
+    harms nothing.
     """
 
     url: str
@@ -45,7 +47,9 @@ class SeenSupervisor:
     user: str = ""
     programs: Sequence[SeenProgram] = ()
     own: frozenset[str] = frozenset()
+    loaded: frozenset[str] = frozenset()
     outer: frozenset[str] = frozenset()
+    socket_access: tuple[str, str] = ("", "")
     include: Sequence[Path] = ()
     has_plugin: bool = False
     can_load: bool = True

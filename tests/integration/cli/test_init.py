@@ -153,6 +153,26 @@ def test_a_second_init_keeps_everything(container: BareContainer) -> None:
     assert "wrote" not in again.out
 
 
+@pytest.mark.parametrize(("socket", "step"), [("chmod=0700", "reload"), (OPEN, "update")])
+def test_a_second_init_names_the_same_step_until_supervisord_has_read_the_sections(
+    container: BareContainer, socket: str, step: str
+) -> None:
+    container.start(socket=socket, busy=True)
+    first = container.init()
+    before = container.written()
+
+    again = container.init()
+    container.reload() if step == "reload" else container.ctl("update")
+    container.ended("boot")
+    then = container.init()
+
+    assert again.code == 0, again.err
+    assert container.written() == before
+    assert [f"supervisord.conf {step} " in done.out for done in (first, again, then)] == [True, True, False]
+    assert ("kept    [unix_http_server]\n" in again.out) == (step == "reload")
+    assert "wrote" not in again.out
+
+
 def test_a_section_that_is_missing_comes_back_beside_a_configuration_that_is_kept(container: BareContainer) -> None:
     container.start()
     container.init()
