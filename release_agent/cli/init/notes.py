@@ -8,6 +8,7 @@ from release_agent.cli.init import revision, sections
 from release_agent.cli.init.configuration import name_of
 from release_agent.cli.init.seen import Note
 from release_agent.cli.init.servers import port_of
+from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +70,9 @@ def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
     if seen.file and "supervisorctl" not in seen.outer:
         do = f"add [supervisorctl] with serverurl={seen.url} to it, before you go on"
         yield Note(f"how supervisorctl reaches supervisord: {seen.file} has no [supervisorctl]", do)
+    if not container.has_address:
+        do = f'set url = "{seen.url}" in [supervisor], or export {Variable.SUPERVISOR_SERVER_URL}={seen.url}'
+        yield Note(f"how a command in a shell finds supervisor: {container.config} has no address", do)
     for name in seen.taken:
         yield Note(f"whether the program {name} is the agent's: it has another command", "rename it, and run init again")
     if seen.has_login:

@@ -102,7 +102,11 @@ class Note:
 
 @dataclass(frozen=True)
 class SeenContainer:
-    """All facts about one container. ``config``: the path of the configuration; ``is_there``: that file exists."""
+    """All facts about one container.
+
+    ``config``: the path of the configuration; ``is_there``: that file exists. ``has_address``: a command in a shell finds
+    the address of supervisor, there or in the environment.
+    """
 
     supervisor: SeenSupervisor
     deployer: Deployer
@@ -111,6 +115,7 @@ class SeenContainer:
     config: Path
     is_there: bool = False
     has_consul: bool = False
+    has_address: bool = True
 
     def runs_from_root(self, program: SeenProgram) -> bool:
         """Return whether a program runs from the live release."""

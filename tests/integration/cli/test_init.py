@@ -384,6 +384,21 @@ def test_a_supervisord_that_cannot_be_asked_is_said(container: BareContainer, wi
     assert container.written() == {}
 
 
+@pytest.mark.needs("mount")
+def test_a_configuration_without_the_address_of_supervisor_is_named(container: BareContainer) -> None:
+    """`doctor` in a shell would not find supervisor."""
+    container.configure(container.place / "supervisord.conf")
+    minimal = page("docs/install.md").section("The first deployment").examples("toml")[0]
+    container.config.write_text(minimal.replace("/srv/app", f"{container.place}/root"))
+    command = "supervisord -c $PLACE/supervisord.conf"
+
+    done = container.run(*NAMESPACES, "sh", "-c", STARTED, "sh", command, PLACE=str(container.place))
+
+    assert done.code == 0, done.err
+    assert f'-> set url = "{container.url}" in [supervisor], or export SUPERVISOR_SERVER_URL={container.url}\n' in done.out
+    assert "has no address" not in container.start().init().out
+
+
 STARTED = """
 set -eu
 printf '#!/bin/sh\n"$@" & wait\n' >"$PLACE/bin/tini"
