@@ -59,7 +59,7 @@ def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callabl
         "has_login": bool(environ.get(Variable.SUPERVISOR_USERNAME)) or Address.of(url).login is not None,
         "has_plugin": _has_plugin(rpc),
         "can_load": _can_load(pid, environment),
-        "taken": tuple(p["name"] for p in programs if p["group"] in AGENT_VERBS and not is_own(p)),
+        "taken": tuple(dict.fromkeys(p["group"] for p in programs if p["group"] in AGENT_VERBS and not is_own(p))),
         "finds_agent": shutil.which("release-agent", path=environment.get("PATH", os.defpath)) is not None,
     }
     own = {f"program:{verb}" for verb in AGENT_VERBS if any(is_own(p, (verb,)) or p["group"] == verb for p in programs)}
@@ -159,10 +159,10 @@ def _succeeds(command: Sequence[str], environment: Mapping[str, str], account: d
 
 
 def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iterator[SeenProgram]:
-    """Yield the groups, without those of the agent."""
+    """Yield the groups, without those of the agent, and without those that have its names."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for program in programs:
-        if not is_own(program):
+        if not is_own(program) and program["group"] not in AGENT_VERBS:
             groups.setdefault(program["group"], []).append(program)
     for group, members in groups.items():
         first = members[0]

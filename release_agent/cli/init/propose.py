@@ -41,10 +41,13 @@ def propose(container: SeenContainer) -> Proposal:
 
 
 def _steps(container: SeenContainer) -> list[tuple[str, str]]:
-    control = container.supervisor.control
-    steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and later")]
+    control, waiting = container.supervisor.control, set(sections.waiting(container))
+    boots = "; boot does the first deployment" if "boot" in waiting else ""
+    steps = [("release-agent doctor", "checks the whole set-up")]
+    if "deploy" not in container.supervisor.taken:
+        steps += [(f"{control} start deploy", "deploys, now and later")]
     if sections.restarts(container):
-        return [(f"{control} reload", "restarts supervisord and all programs; boot does the first deployment"), *steps]
-    if set(sections.waiting(container)) - {"plugin"}:
-        return [(f"{control} update", "starts boot, which does the first deployment"), *steps]
+        return [(f"{control} reload", f"restarts supervisord and all programs{boots}"), *steps]
+    if waiting - {"plugin"}:
+        return [(f"{control} update", f"starts the new programs{boots}"), *steps]
     return steps

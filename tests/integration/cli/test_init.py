@@ -531,6 +531,19 @@ def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: 
     assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
 
 
+def test_a_program_of_somebody_else_that_is_named_deploy_is_neither_started_nor_a_service(container: BareContainer) -> None:
+    (container.place / "conf.d/mine.conf").write_text("[program:deploy]\ncommand=sleep inf\nautostart=false\n")
+    container.start()
+
+    done = container.init()
+
+    assert "-> rename it, and run init again" in done.out, done.err
+    assert "start deploy" not in done.out
+    assert "boot does the first deployment" in done.out
+    assert 'name = "deploy"' not in container.config.read_text()
+    assert "whether a deployment restarts deploy" not in done.out
+
+
 def test_sections_that_supervisorctl_does_not_see_are_named(container: BareContainer) -> None:
     """supervisorctl follows no [include]."""
     file = container.place / "supervisord.conf"
