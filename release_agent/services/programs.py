@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 AGENT_VERBS = ("deploy", "boot", "monitor")
+_ABSENT = "none"  # the word of XML-RPC's getAllConfigInfo for a value that a section does not set
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -24,6 +25,12 @@ def command_words(program: Mapping[str, Any]) -> list[str]:
         return shlex.split(program["command"])
     except ValueError:
         return str(program["command"]).split()
+
+
+def directory_of(program: Mapping[str, Any]) -> str:
+    """Return the `directory=` of a program, empty without one."""
+    directory = str(program.get("directory", _ABSENT))
+    return "" if directory == _ABSENT else directory
 
 
 def is_own(program: Mapping[str, Any], verbs: Sequence[str] = AGENT_VERBS) -> bool:

@@ -14,6 +14,7 @@ from release_agent.system.processes import all_pids
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_SUPERVISORD = frozenset({"supervisord", "supervisord.py", "supervisor.supervisord"})  # a script, or a module after -m
 _OPTIONS = ("-c", "--configuration")
 _DEFAULTS = ("supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 _WORDS = {"true": ("true", "yes", "on", "1"), "false": ("false", "no", "off", "0"), "unexpected": ("unexpected",)}
@@ -26,7 +27,10 @@ class UnknownSectionsError(Exception):
 
 
 class Sections:
-    """The sections of supervisord's configuration, with those of the files it includes."""
+    """The sections of supervisord's configuration, with those of the files it includes.
+
+    ``outer``: the names of those in the file itself; supervisorctl reads no other ones.
+    """
 
     def __init__(self, pid: int, environ: Mapping[str, str] = os.environ) -> None:
         """Read the configuration file of a running supervisord; raises UnknownSectionsError."""
@@ -35,6 +39,7 @@ class Sections:
         self._parser = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
         try:
             self._parser.read_string(_text(file))
+            self.outer = frozenset(self._parser.sections())
             for included in [found for pattern in self.include for found in _matching(pattern)]:
                 self._parser.read_string(_text(included))
         except OSError as error:
@@ -96,10 +101,12 @@ def running() -> list[int]:
 
 
 def _is_supervisord(pid: int) -> bool:
+    """Return whether a process is supervisord, and not an init such as tini whose command line names it."""
     try:
-        return any(Path(word).name == "supervisord" for word in command_line(pid)[:3])
+        program, *following = (Path(word).name for word in command_line(pid)[:4])
     except UnknownSectionsError:
         return False
+    return program == "supervisord" or (program.startswith("python") and not _SUPERVISORD.isdisjoint(following))
 
 
 def _text(file: Path) -> str:

@@ -75,6 +75,7 @@ def _look(call: Call) -> SeenContainer:
         config=path,
         is_there=there is not None,
         has_consul=Variable.CONSUL_HTTP_ADDR in seen.environment,  # programs inherit it
+        has_address=there is None or bool(there.supervisor.url or os.environ.get(Variable.SUPERVISOR_SERVER_URL)),
     )
 
 

@@ -42,7 +42,7 @@ class OwnPrograms:
             Finding(check, FAULT, f"{key} is {program[key]}; a one-shot needs {shown}", f"set {key}={shown} in its section")
             for key, shown in wrong.items()
         ]
-        findings += [*self._restarted(check, program), *self._of_another_user(check, program)]
+        findings += [*self._given_up(check, program), *self._restarted(check, program), *self._of_another_user(check, program)]
         worst = self._worst_rollback(blueprint)
         if program["stopwaitsecs"] <= worst:
             message = f"stopwaitsecs is {program['stopwaitsecs']}; a rollback may take {worst:g} s"
@@ -58,7 +58,7 @@ class OwnPrograms:
             yield Finding("program boot", WARNING, message, "include supervisor.d/boot.conf")
             return
         check, program = f"program {found[0]['name']}", found[0]
-        findings = [*self._restarted(check, program), *self._of_another_user(check, program)]
+        findings = [*self._given_up(check, program), *self._restarted(check, program), *self._of_another_user(check, program)]
         if not program["autostart"]:
             message = "autostart is false: nothing starts the services when the container starts"
             findings.append(Finding(check, WARNING, message, "set autostart=true in its section"))
@@ -68,7 +68,7 @@ class OwnPrograms:
         """Check the program `monitor`, and what does not work without it."""
         found = self.supervised.own("monitor")
         if found:
-            faults = list(self._of_another_user("monitor", found[0]))
+            faults = [*self._given_up("monitor", found[0]), *self._of_another_user("monitor", found[0])]
             yield from faults or [Finding("monitor", OK, f"supervisor has it, as {found[0]['name']}")]
         elif config.consul.enabled:
             yield Finding(
@@ -82,6 +82,13 @@ class OwnPrograms:
             yield Finding("monitor", WARNING, message, "include supervisor.d/monitor.conf")
         else:
             yield Finding("monitor", OK, "supervisor has no `monitor` program, and nothing in the configuration needs one")
+
+    def _given_up(self, check: str, program: Program) -> Iterator[Finding]:
+        """Find a program that supervisor could not start."""
+        process = self.supervised.process_of(program)
+        if process and process.hopeless:
+            hint = f"check its log and supervisord's, fix the cause, and run `supervisorctl start {process.short_name}`"
+            yield Finding(check, FAULT, f"is {process.state}: {process.why}", hint)
 
     def _restarted(self, check: str, program: Program) -> Iterator[Finding]:
         """Find a program that supervisor restarts; supervisor's RPC does not show that setting."""

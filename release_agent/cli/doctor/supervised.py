@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import ReleaseError
@@ -13,6 +13,7 @@ from release_agent.system import processes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from release_agent.health import Process
     from release_agent.services.supervisor import SupervisorServices
 
 Program = dict[str, Any]  # an item of getAllConfigInfo
@@ -22,29 +23,34 @@ Program = dict[str, Any]  # an item of getAllConfigInfo
 class Supervised:
     """The programs of a supervisord, None if it does not answer; supervisord's own user, None if unknown.
 
-    ``sections``: the sections of supervisord's configuration, or the reason why they cannot be read.
+    ``sections``: the sections of supervisord's configuration, or the reason why they cannot be read. ``processes``: by group.
     """
 
     programs: Sequence[Program] | None
     user: int | None
     sections: Sections | str
+    processes: Mapping[str, Sequence[Process]] = field(default_factory=dict)
 
     @classmethod
     def ask(cls, supervisor: SupervisorServices, environ: Mapping[str, str]) -> Supervised:
         """Ask supervisor for its programs, and read its configuration."""
         try:
-            programs, pid = supervisor.programs(), supervisor.supervisor_pid()
+            programs, processes_of, pid = supervisor.programs(), supervisor.processes(), supervisor.supervisor_pid()
         except ReleaseError as error:  # the check of supervisor reports it
             return cls(None, None, str(error))
         try:
             sections: Sections | str = Sections(pid, environ)
         except UnknownSectionsError as error:
             sections = str(error)
-        return cls(programs, processes.owner(pid), sections)
+        return cls(programs, processes.owner(pid), sections, processes_of)
 
     def own(self, verb: str) -> Sequence[Program]:
         """Return the programs that run a command of this agent."""
         return own(self.programs or (), verb)
+
+    def process_of(self, program: Program) -> Process | None:
+        """Return the process of a program, None if unknown."""
+        return next((each for each in self.processes.get(program["group"], ()) if each.name == program["name"]), None)
 
     def user_of(self, program: Program) -> int | None:
         """Return the user of a program, None if unknown."""

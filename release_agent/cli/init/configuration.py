@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from release_agent.cli.init import revision
 from release_agent.cli.init.sections import will_have_plugin
 from release_agent.cli.init.servers import port_of, recognise
 
@@ -17,20 +17,6 @@ if TYPE_CHECKING:
     from release_agent.cli.init.servers import Recipe
 
 _LONGEST_NAME = 63  # of a DNS label
-
-
-class Follows(NamedTuple):
-    """The source of a bare deploy: tags of a pattern, or a branch; both are empty if the repositories have neither."""
-
-    pattern: str = ""
-    branch: str = ""
-
-
-def follows(repositories: Sequence[SeenRepository]) -> Follows:
-    """Return the tags or the branch that a bare deploy can take from these repositories."""
-    tags = {tag for repository in repositories for tag in repository.tags}
-    pattern = next((one for one in ("v[0-9]*", "[0-9]*") if any(fnmatchcase(tag, one) for tag in tags)), "")
-    return Follows(pattern, "" if pattern else repositories[0].branch)
 
 
 def text_of(container: SeenContainer) -> str:
@@ -45,7 +31,7 @@ def text_of(container: SeenContainer) -> str:
             f"root = {_quoted(str(container.root))}",
             "",
             *_repositories(container.repositories),
-            *_revision(follows(container.repositories)),
+            *revision.section(container.repositories),
             *_services(container),
             "[consul]",
             "enabled = true    # at CONSUL_HTTP_ADDR"
@@ -71,15 +57,6 @@ def _repositories(repositories: Sequence[SeenRepository]) -> list[str]:
         lines += ["[[repository]]", f"name = {_quoted(repository.name)}", f"path = {_quoted(repository.path)}"]
         lines += [f"into = {_quoted(repository.name)}    # its place in the release", ""] if len(repositories) > 1 else [""]
     return lines
-
-
-def _revision(follows: Follows) -> list[str]:
-    if follows.branch:
-        keys = ['follow = "branch"    # no tag is a version; remove this line to deploy the newest version']
-        return ["[revision]", *keys, f"branch = {_quoted(follows.branch)}", ""]
-    if follows.pattern.startswith("["):
-        return ["[revision]", f"pattern = {_quoted(follows.pattern)}    # the tags start with a digit", ""]
-    return []
 
 
 def _services(container: SeenContainer) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from release_agent.cli.init.seen import Deployer, SeenProgram, SeenSupervisor
 from release_agent.errors import Code, Misconfigured, SupervisorGone
 from release_agent.services.plugin import is_loaded
-from release_agent.services.programs import AGENT_VERBS, is_own
+from release_agent.services.programs import AGENT_VERBS, directory_of, is_own
 from release_agent.services.rpc import Rpc
 from release_agent.services.sections import Sections, UnknownSectionsError, command_line, running
 from release_agent.services.starting import await_start
@@ -59,22 +59,26 @@ def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callabl
         "has_login": bool(environ.get(Variable.SUPERVISOR_USERNAME)) or Address.of(url).login is not None,
         "has_plugin": _has_plugin(rpc),
         "can_load": _can_load(pid, environment),
-        "taken": tuple(p["name"] for p in programs if p["group"] in AGENT_VERBS and not is_own(p)),
+        "taken": tuple(dict.fromkeys(p["group"] for p in programs if p["group"] in AGENT_VERBS and not is_own(p))),
         "finds_agent": shutil.which("release-agent", path=environment.get("PATH", os.defpath)) is not None,
     }
     own = {f"program:{verb}" for verb in AGENT_VERBS if any(is_own(p, (verb,)) or p["group"] == verb for p in programs)}
     own |= {_PLUGIN} if seen["has_plugin"] else set()
+    seen["loaded"] = frozenset(own)
     try:
         sections = Sections(pid, environment)
     except UnknownSectionsError as error:
         groups = tuple(_programs(programs, None))
-        return SeenSupervisor(**seen, programs=groups, own=frozenset(own), unreadable=str(error))
+        return SeenSupervisor(**seen, programs=groups, own=seen["loaded"], unreadable=str(error))
     own |= {name.replace("eventlistener:", "program:") for name in sections.names()}
     return SeenSupervisor(
         **seen,
         file=os.path.realpath(sections.file),
         programs=tuple(_programs(programs, sections)),
         own=frozenset(own),
+        outer=sections.outer,
+        socket_access=(sections.value("unix_http_server", "chown"), sections.value("unix_http_server", "chmod")),
+        takes_programs=bool(sections.value(_PLUGIN, "programs")),
         include=tuple(sorted(sections.include, key=lambda pattern: not pattern.parent.is_dir())),
     )
 
@@ -96,14 +100,17 @@ def _found_url() -> str:
             "no supervisord runs here",
             hint=f"start it, or run this inside its container; if it runs, export {Variable.SUPERVISOR_SERVER_URL}",
         )
-    if len(pids) > 1:
-        urls = [url for pid in pids for url in _reachable(pid)]
+    if len(pids) == 1:
+        return _url_of(pids[0])
+    # A child of supervisord that has not started its program yet has the same command line.
+    urls = list(dict.fromkeys(url for pid in pids for url in _reachable(pid)))
+    if len(urls) != 1:
         raise Misconfigured(
             Code.MISCONFIGURED,
             f"{len(pids)} supervisords run here, and one address is needed{': ' if urls else ''}{', '.join(urls)}",
             hint=_CHOICE.format(url=next(iter(urls), _USUAL_URL)),
         )
-    return _url_of(pids[0])
+    return urls[0]
 
 
 def _reachable(pid: int) -> list[str]:
@@ -152,10 +159,10 @@ def _succeeds(command: Sequence[str], environment: Mapping[str, str], account: d
 
 
 def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iterator[SeenProgram]:
-    """Yield the groups, without those of the agent."""
+    """Yield the groups, without those of the agent, and without those that have its names."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for program in programs:
-        if not is_own(program):
+        if not is_own(program) and program["group"] not in AGENT_VERBS:
             groups.setdefault(program["group"], []).append(program)
     for group, members in groups.items():
         first = members[0]
@@ -164,7 +171,7 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
         yield SeenProgram(
             group,
             first["command"],
-            directory=str(first.get("directory") or ""),
+            directory=directory_of(first),
             socket=sections.value(section, "socket") if sections else "",
             environment=pairs(sections.value(section, "environment")) if sections else {},
         )

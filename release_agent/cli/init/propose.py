@@ -1,22 +1,17 @@
-"""Propose the files that a container lacks, and note the open points; writes nothing."""
+"""Propose the files that a container lacks, with the open points and the next commands; writes nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from release_agent.cli.init import configuration, sections
-from release_agent.cli.init.seen import Note
-from release_agent.cli.init.servers import port_of
+from release_agent.cli.init import configuration, notes, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from release_agent.cli.init.seen import SeenContainer, SeenProgram
-
-_USUAL_FILES = ("", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
-_CONTROLLER = "supervisor.ctl_factory=release_agent.plugin:make_controller"
+    from release_agent.cli.init.seen import Note, SeenContainer
 
 
 @dataclass(frozen=True)
@@ -39,85 +34,20 @@ def propose(container: SeenContainer) -> Proposal:
     proposed = {} if is_there else {container.config: configuration.text_of(container)}
     kept = [str(container.config)] if is_there else []
     kept += [f"[{section}]" for section in sections.SECTIONS.values() if section in container.supervisor.own]
-    notes = [*(() if is_there else _of_configuration(container)), *_of_supervisor(container), *_of_plugin(container)]
+    kept += ["[unix_http_server]"] if sections.keeps_socket(container) else []
     deployer = container.deployer
     make_root = f"install -d -o {deployer.name} -g {deployer.group} {container.root}"
-    return Proposal(proposed | missing, kept, notes, _steps(container, is_changed=bool(missing)), make_root)
+    return Proposal(proposed | missing, kept, list(notes.of(container)), _steps(container), make_root)
 
 
-def _of_configuration(container: SeenContainer) -> Iterator[Note]:
-    yield Note("the name of this environment: the configuration says production", "if it is another, edit [app] environment")
-    if len(container.repositories) > 1:
-        name = configuration.name_of(container)
-        yield Note(f"the name of the application: the configuration says {name}", "if it is another, edit [app] name")
-        places = ", ".join(f"{container.root}/current/{repository.name}" for repository in container.repositories)
-        yield Note(f"the place of each repository in a release: the configuration says {places}", "if it is another, edit into")
-    follows = configuration.follows(container.repositories)
-    if follows.branch:
-        do = "to deploy versions, tag a commit, such as v1.0.0, and remove [revision]"
-        yield Note(f"the version to deploy: no tag is a version, so the configuration follows the branch {follows.branch}", do)
-    elif not follows.pattern:
-        yield Note("the version to deploy: there is no version tag and no branch main", "tag a commit, such as v1.0.0")
-    if not container.services_are_in_repository:
-        for program in container.supervisor.programs:
-            yield _of_program(container, program)
-        if not any(map(container.runs_from_root, container.supervisor.programs)):
-            do = "add its section to supervisor, and a [[service]]: docs/guides/without-losing-a-request.md"
-            yield Note(f"the program that runs from {container.root}/current: no section names it, so nothing restarts", do)
-
-
-def _of_program(container: SeenContainer, program: SeenProgram) -> Note:
-    current = f"{container.root}/current"
-    if not container.runs_from_root(program):
-        do = f"set directory={current} and autostart=false in its section, and uncomment its [[service]]"
-        return Note(f"whether a deployment restarts {program.name}: its section does not name {current}", do)
-    if port := port_of(program):
-        return Note(
-            f"the health page of {program.name}: the probe only connects to port {port}", "if it has one, use its http probe"
-        )
-    return Note(f"the port of {program.name}: without a probe, RUNNING counts as healthy", "edit its [[service.probe]]")
-
-
-def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
-    seen, (place, ending) = container.supervisor, sections.place_of(container)
-    if seen.unreadable:
-        yield Note(f"the files that supervisord includes: {seen.unreadable}", f"let [include] read {place}/*{ending}")
-    elif place not in [pattern.parent for pattern in seen.include]:
-        do = f"add {place}/*{ending} to files= of its [include], or the section, before you go on"
-        yield Note(f"a directory for new sections: {seen.file} has no [include] of a whole directory", do)
-    for name in seen.taken:
-        yield Note(f"whether the program {name} is the agent's: it has another command", "rename it, and run init again")
-    if seen.has_login:
-        do = "add SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD to environment= of the sections, in a file that only root reads"
-        yield Note("a place for the password of supervisor: none of the files has it", do)
-    if not container.deployer.has_socket and seen.user:
-        do = "set chown and chmod in [unix_http_server], and restart supervisord"
-        yield Note(f"how {container.deployer.name} reaches supervisor: its socket does not admit this user", do)
-
-
-def _of_plugin(container: SeenContainer) -> Iterator[Note]:
-    seen = container.supervisor
-    if not seen.can_load and not seen.has_plugin:
-        do = "install release-agent into the Python of supervisord, and run init again"
-        yield Note("whether supervisord can load the plugin: its Python does not find release-agent", do)
-    elif not sections.will_have_plugin(container):
-        do = f"when a restart of all programs suits, run `{_supervisorctl(container)} reload`; rehearsals need the plugin"
-        yield Note("when supervisord may restart: it loads the plugin only at its start", do)
-    if "ctlplugin:release" not in seen.own and seen.file:
-        do = f"add [ctlplugin:release] with {_CONTROLLER} to {seen.file}"
-        yield Note("whether you want `supervisorctl release`: supervisorctl follows no [include]", do)
-
-
-def _steps(container: SeenContainer, *, is_changed: bool) -> list[tuple[str, str]]:
-    control = _supervisorctl(container)
-    steps = [("release-agent doctor", "checks the whole set-up"), (f"{control} start deploy", "deploys, now and later")]
-    if is_changed and sections.restarts(container):
-        return [(f"{control} reload", "restarts supervisord and all programs; boot does the first deployment"), *steps]
-    if is_changed:
-        return [(f"{control} update", "starts boot, which does the first deployment"), *steps]
+def _steps(container: SeenContainer) -> list[tuple[str, str]]:
+    control, waiting = container.supervisor.control, set(sections.waiting(container))
+    boots = "; boot does the first deployment" if "boot" in waiting else ""
+    steps = [("release-agent doctor", "checks the whole set-up")]
+    if "deploy" not in container.supervisor.taken:
+        steps += [(f"{control} start deploy", "deploys, now and later")]
+    if sections.restarts(container):
+        return [(f"{control} reload", f"restarts supervisord and all programs{boots}"), *steps]
+    if waiting - {"plugin"}:
+        return [(f"{control} update", f"starts the new programs{boots}"), *steps]
     return steps
-
-
-def _supervisorctl(container: SeenContainer) -> str:
-    file = container.supervisor.file
-    return "supervisorctl" if file in _USUAL_FILES else f"supervisorctl -c {file}"

@@ -68,19 +68,20 @@ def _looked_into(path: Path, name: str, clock: Clock) -> SeenRepository:
         try:
             (repository,) = source.repositories
             tags = tuple(source.tags())
-            branch = next((name for name in _BRANCHES if repository.find(name, Kind.BRANCH)), "")
-            newest = next(iter(matching(tags, "*", prereleases=False)[0]), "") or branch
+            branches = tuple(name for name in _BRANCHES if repository.find(name, Kind.BRANCH))
+            newest = next(iter([*matching(tags, "*", prereleases=False)[0], *branches]), "")
             text = ""
             if newest:
                 text = source.read(dict(source.resolve(newest, list(Kind)).commits), FILE).get(name, "")
         finally:
             source.close()
-    return SeenRepository(name, str(path), tags, branch, services=_names_services(text))
+    keys = _keys(text)
+    return SeenRepository(name, str(path), tags, branches, services="service" in keys, programs="programs" in keys)
 
 
-def _names_services(text: str) -> bool:
-    """Return whether a release.toml names services; `doctor` reports a broken one."""
+def _keys(text: str) -> set[str]:
+    """Return the keys of a release.toml; none of a broken one, which `doctor` reports."""
     try:
-        return bool({"service", "programs"} & set(toml.parse(text)))
+        return set(toml.parse(text))
     except (ValueError, RecursionError):
-        return False
+        return set()

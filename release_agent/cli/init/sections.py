@@ -25,8 +25,8 @@ _HEAD = "; Written by `release-agent init`, which never changes an existing file
 _SOCKET = """; The user of the program deploy restarts the services over this socket.
 
 [unix_http_server]
-chown=root:{group}
-chmod=0770
+chown={}
+chmod={}
 """
 _PATTERN = re.compile(r"\*[^*?\[]*")
 _WILD = re.compile(r"[*?\[]")
@@ -36,8 +36,8 @@ def proposed(container: SeenContainer) -> dict[Path, str]:
     """Return the texts of the sections that are missing, by path."""
     place, ending = place_of(container)
     found = {name: _section(container, name) for name in lacking(container)}
-    if opens_socket(container):
-        found["socket"] = _HEAD + _SOCKET.format(group=container.deployer.group)
+    if opens_socket(container) and not keeps_socket(container):
+        found["socket"] = _HEAD + _SOCKET.format(*_access(container))
     return {place / f"release-agent-{name}{ending}": text for name, text in found.items()}
 
 
@@ -47,19 +47,34 @@ def lacking(container: SeenContainer) -> list[str]:
     return [name for name, section in SECTIONS.items() if section not in seen.own and (name != "plugin" or seen.can_load)]
 
 
+def waiting(container: SeenContainer) -> list[str]:
+    """Return the names in SECTIONS that supervisord has not read yet: the lacking ones, and those of an earlier init."""
+    seen, new = container.supervisor, lacking(container)
+    return [name for name, section in SECTIONS.items() if section not in seen.loaded and (section in seen.own or name in new)]
+
+
 def opens_socket(container: SeenContainer) -> bool:
     """Return whether to open supervisor's socket to the deploying user; only a supervisord of the root user can do that."""
     return not container.deployer.has_socket and not container.supervisor.user
 
 
+def keeps_socket(container: SeenContainer) -> bool:
+    """Return whether the configuration opens the socket already, at the next start of supervisord."""
+    return opens_socket(container) and container.supervisor.socket_access == _access(container)
+
+
+def _access(container: SeenContainer) -> tuple[str, str]:
+    return f"root:{container.deployer.group}", "0770"
+
+
 def restarts(container: SeenContainer) -> bool:
     """Return whether to restart supervisord: for its socket, or for the plugin if no program runs."""
-    return opens_socket(container) or (container.supervisor.is_idle and "plugin" in lacking(container))
+    return opens_socket(container) or (container.supervisor.is_idle and "plugin" in waiting(container))
 
 
 def will_have_plugin(container: SeenContainer) -> bool:
     """Return whether the plugin works after all steps; supervisord reads its section only at its start."""
-    return container.supervisor.has_plugin or (restarts(container) and "plugin" in lacking(container))
+    return container.supervisor.has_plugin or (restarts(container) and "plugin" in waiting(container))
 
 
 def place_of(container: SeenContainer) -> tuple[Path, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from release_agent.cli.init.seen import roots_in
+
 if TYPE_CHECKING:
     from release_agent.cli.init.seen import SeenProgram
 
@@ -73,7 +75,7 @@ def _control_socket(program: SeenProgram, server: str = "gunicorn") -> str:
 
 
 def _gunicorn(program: SeenProgram) -> Recipe:
-    reloads = "--chdir" in program.command and "/current" in program.command and not program.directory
+    reloads = "--chdir" in program.command and "/current" in program.command and not _stays(program)
     moves = _moves(program)
     if reloads and "--preload" not in program.command:
         doubt = _control_socket(program) or _immovable(moves)
@@ -100,11 +102,16 @@ def _php_fpm(program: SeenProgram) -> Recipe:
 
 
 def _reloading(program: SeenProgram, recipe: Recipe) -> Recipe:
-    """Return the recipe of a reloading server, whose master must not have its working directory in a release."""
-    if not program.directory:
+    if not _stays(program):
         return recipe
-    advice = f'a restart loses requests: leave directory= out of its section, then set restart = "{recipe.restart}"'
+    advice = "a restart loses requests: start it from outside the release, without directory=, "
+    advice += f'then set restart = "{recipe.restart}"'
     return Recipe(recipe.title, rehearse=False, advice=advice)
+
+
+def _stays(program: SeenProgram) -> bool:
+    """Return whether a server stays in its release when it reloads: its directory or its executable is there."""
+    return bool(roots_in(f"{program.directory} {program.command.partition(' -')[0]}"))
 
 
 def _worker(_program: SeenProgram) -> Recipe:

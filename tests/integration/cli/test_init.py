@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.bare_container import OPEN, BareContainer
+from support.environment import PROJECT
 from support.markdown import page
 from support.privileges import NOBODY
 from support.repositories import Repository
@@ -149,6 +150,26 @@ def test_a_second_init_keeps_everything(container: BareContainer) -> None:
     assert again.code == 0, again.err
     assert container.written() == before
     assert f"kept    {container.config}" in again.out
+    assert "wrote" not in again.out
+
+
+@pytest.mark.parametrize(("socket", "step"), [("chmod=0700", "reload"), (OPEN, "update")])
+def test_a_second_init_names_the_same_step_until_supervisord_has_read_the_sections(
+    container: BareContainer, socket: str, step: str
+) -> None:
+    container.start(socket=socket, busy=True)
+    first = container.init()
+    before = container.written()
+
+    again = container.init()
+    container.reload() if step == "reload" else container.ctl("update")
+    container.ended("boot")
+    then = container.init()
+
+    assert again.code == 0, again.err
+    assert container.written() == before
+    assert [f"supervisord.conf {step} " in done.out for done in (first, again, then)] == [True, True, False]
+    assert ("kept    [unix_http_server]\n" in again.out) == (step == "reload")
     assert "wrote" not in again.out
 
 
@@ -363,6 +384,50 @@ def test_a_supervisord_that_cannot_be_asked_is_said(container: BareContainer, wi
     assert container.written() == {}
 
 
+@pytest.mark.needs("mount")
+def test_a_configuration_without_the_address_of_supervisor_is_named(container: BareContainer) -> None:
+    """`doctor` in a shell would not find supervisor."""
+    container.configure(container.place / "supervisord.conf")
+    minimal = page("docs/install.md").section("The first deployment").examples("toml")[0]
+    container.config.write_text(minimal.replace("/srv/app", f"{container.place}/root"))
+    command = "supervisord -c $PLACE/supervisord.conf"
+
+    done = container.run(*NAMESPACES, "sh", "-c", STARTED, "sh", command, PLACE=str(container.place))
+
+    assert done.code == 0, done.err
+    assert f'-> set url = "{container.url}" in [supervisor], or export SUPERVISOR_SERVER_URL={container.url}\n' in done.out
+    assert "has no address" not in container.start().init().out
+
+
+STARTED = """
+set -eu
+printf '#!/bin/sh\n"$@" & wait\n' >"$PLACE/bin/tini"
+chmod +x "$PLACE/bin/tini"
+bash -c "$1" >/dev/null &
+until [ -s "$PLACE/supervisord.pid" ]; do sleep 0.02; done
+release-agent --config "$PLACE/etc/release-agent.toml" init --repositories "$PLACE/repos"
+"""
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "tini supervisord -c $PLACE/supervisord.conf",
+        "python3 -m supervisor.supervisord -c $PLACE/supervisord.conf",
+        "cd $PLACE; supervisord & exec -a supervisord sh bin/tini sleep inf",
+    ],
+    ids=["as a child of tini", "as a module", "with a fork of it that has not started its program yet"],
+)
+def test_one_supervisord_is_found_in_whatever_way_it_was_started(container: BareContainer, command: str) -> None:
+    container.configure(container.place / "supervisord.conf")
+
+    done = container.run(*NAMESPACES, "sh", "-c", STARTED, "sh", command, PLACE=str(container.place))
+
+    assert done.code == 0, done.err
+    assert f'url = "{container.url}"' in container.config.read_text()
+
+
 def test_several_repositories_get_a_place_each(container: BareContainer) -> None:
     container.start()
     Repository(container.place / "repos/lib").commit({"lib.py": ""}, tag="v1.0.0")
@@ -375,6 +440,42 @@ def test_several_repositories_get_a_place_each(container: BareContainer) -> None
     assert "the place of each repository in a release" in done.out
 
 
+def test_two_repositories_without_a_common_version_are_deployed_after_the_edits_of_the_notes(container: BareContainer) -> None:
+    Repository(container.place / "repos/lib").commit({"lib.py": ""})
+    file, current = container.place / "supervisord.conf", f"{container.place}/root/current"
+    container.start()
+
+    done = container.init()
+    file.write_text(file.read_text().replace(current, f"{current}/api"))
+    container.reload()
+    container.ended("boot")
+
+    assert "no version is in every repository, so the configuration follows the branch main" in done.out, done.err
+    assert f"-> let its section name {current}/NAME" in done.out
+    doctor = container.agent("doctor")
+    assert doctor.code == 0, doctor.out
+    status = json.loads(container.agent("status", "--json").out)
+    assert (status["health"], status["current"]["revision"]) == ("passing", "main")
+
+
+def test_servers_that_reload_themselves_are_not_restarted(container: BareContainer) -> None:
+    """supervisord answers `none` for a section without directory=."""
+    for file in ("gunicorn-reload.conf", "nginx.conf", "php-fpm.conf"):
+        text = (PROJECT / "supervisor.d/examples" / file).read_text().replace("/srv/app", f"{container.place}/root")
+        text = text.replace("user=app", "user=daemon").replace("[program:web]", "[program:gunicorn]")
+        (container.place / "conf.d" / file).write_text(text)
+    container.start()
+
+    assert container.init().code == 0
+    services = tomllib.loads(container.config.read_text())["service"]
+    assert {service["name"]: service.get("restart") for service in services} == {
+        "gunicorn": "signal:HUP",
+        "nginx": "signal:HUP",
+        "php": "signal:USR2",
+        "web": None,
+    }
+
+
 def test_services_of_a_release_toml_are_left_to_it(container: BareContainer) -> None:
     container.start()
     container.repository.commit({"release.toml": '[[service]]\nname = "web"\n'}, tag="v1.1.0")
@@ -383,6 +484,29 @@ def test_services_of_a_release_toml_are_left_to_it(container: BareContainer) -> 
 
     assert done.code == 0, done.err
     assert "service" not in tomllib.loads(container.config.read_text())
+
+
+def test_programs_of_a_release_toml_need_two_keys_which_are_named(container: BareContainer) -> None:
+    """After the edit of the note, `boot` deploys, and `doctor` finds no fault."""
+    section = f"[program:worker]\ncommand=sleep inf\ndirectory={container.place}/root/current\nuser=daemon\nautorestart=true\n"
+    container.repository.release("v1.1.0", **{"release.toml": 'programs = "*.conf"\n', "worker.conf": section})
+    file, brought = container.place / "supervisord.conf", f"{container.place}/brought"
+    container.start()
+
+    done = container.init()
+    plugin = container.place / "conf.d/release-agent-plugin.conf"
+    plugin.write_text(plugin.read_text().replace("; program", "program").replace("/run/release-agent", brought))
+    plugin.write_text(plugin.read_text().replace("program_users = app", "program_users = daemon"))
+    file.write_text(file.read_text().replace("/conf.d/*.conf", f"/conf.d/*.conf {brought}/*.conf"))
+    container.reload()
+    container.ended("boot")
+
+    assert "-> set programs and program_users in [rpcinterface:release], let [include] read that file" in done.out, done.err
+    doctor = container.agent("doctor")
+    assert doctor.code == 0, doctor.out
+    assert "worker" in container.agent("status").out
+    container.config.unlink()
+    assert "program_users" not in container.init().out
 
 
 def test_a_repository_without_a_version_deploys_its_branch(container: BareContainer) -> None:
@@ -405,6 +529,34 @@ def test_a_supervisord_that_includes_nothing_is_told_what_to_include(container: 
     assert done.code == 0, done.err
     assert (container.place / "etc/supervisor.d/release-agent-deploy.conf").exists()
     assert f"add {container.place}/etc/supervisor.d/*.conf to files= of its [include]" in done.out
+
+
+def test_a_program_of_somebody_else_that_is_named_deploy_is_neither_started_nor_a_service(container: BareContainer) -> None:
+    (container.place / "conf.d/mine.conf").write_text("[program:deploy]\ncommand=sleep inf\nautostart=false\n")
+    container.start()
+
+    done = container.init()
+
+    assert "-> rename it, and run init again" in done.out, done.err
+    assert "start deploy" not in done.out
+    assert "boot does the first deployment" in done.out
+    assert 'name = "deploy"' not in container.config.read_text()
+    assert "whether a deployment restarts deploy" not in done.out
+
+
+def test_sections_that_supervisorctl_does_not_see_are_named(container: BareContainer) -> None:
+    """supervisorctl follows no [include]."""
+    file = container.place / "supervisord.conf"
+    container.start()
+    text = file.read_text()
+    file.write_text(re.sub(r"\[supervisorctl\]\nserverurl=.*\n", "", text))
+    (container.place / "conf.d/controller.conf").write_text(f"{CONTROLLER}\n[supervisorctl]\nserverurl=http://127.0.0.1:1\n")
+
+    done = container.init()
+
+    assert f"add [supervisorctl] with serverurl={container.url} to it, before you go on" in done.out, done.err
+    assert "whether you want `supervisorctl release`" in done.out
+    assert "include supervisorctl section" in container.ctl("pid").err + container.ctl("pid").out
 
 
 def test_sections_go_into_a_directory_that_is_there_before_one_that_is_not(container: BareContainer) -> None:

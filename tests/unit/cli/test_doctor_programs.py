@@ -189,3 +189,15 @@ def test_a_boot_that_does_not_run_at_the_start_of_the_container_is_a_warning(rep
     (found,) = about(examined(repo, own("deploy"), own("boot", autostart=False)), "program boot")
 
     assert found == (WARNING, "autostart is false: nothing starts the services when the container starts")
+
+
+@pytest.mark.parametrize(("verb", "check"), [("deploy", "program deploy"), ("boot", "program boot"), ("monitor", "monitor")])
+def test_a_program_of_the_agent_that_supervisor_has_given_up_is_a_fault(repo: Repository, verb: str, check: str) -> None:
+    why = f"unknown error making dispatchers for '{verb}': EACCES"
+    programs = [own(each) for each in ("deploy", "boot", "monitor")]
+    states = [process(each["name"], spawnerr=why, **{"state": "FATAL"} if each["name"] == verb else {}) for each in programs]
+
+    found = examined(repo, *programs, processes=states)
+
+    assert about(found, check) == [(FAULT, f"is FATAL: {why}")]
+    assert sum("is FATAL" in finding.message for finding in found) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ def sections(container: SeenContainer) -> configparser.RawConfigParser:
         if path != container.config:
             parser.read_string(text)
     return parser
+
+
+def revision_of(*repositories: SeenRepository) -> dict[str, str]:
+    """Return the proposed [revision]."""
+    written = tomllib.loads(propose(replace(CONTAINER, repositories=repositories)).files[CONFIG])
+    return dict(written.get("revision", {}))
 
 
 def unknown(container: SeenContainer) -> str:
@@ -157,20 +164,74 @@ def test_the_name_of_several_repositories_is_a_guess_and_that_of_one_is_its_own(
 
 
 @pytest.mark.parametrize(
-    ("tags", "branch", "revision"),
+    ("tags", "branches", "revision"),
     [
-        (["v1.0.0", "1.0"], "main", None),
-        (["1.0.0"], "main", {"pattern": "[0-9]*"}),
-        (["nightly"], "main", {"follow": "branch", "branch": "main"}),
-        ([], "", None),
+        (["v1.0.0", "1.0"], ["main"], {}),
+        (["1.0.0"], ["main"], {"pattern": "[0-9]*"}),
+        (["nightly"], ["main", "trunk"], {"follow": "branch", "branch": "main"}),
+        (["v1.0.0-rc.1"], ["master"], {"follow": "branch", "branch": "master"}),
+        ([], [], {}),
     ],
 )
-def test_what_a_bare_deploy_takes_follows_from_the_tags(tags: list[str], branch: str, revision: dict[str, str] | None) -> None:
-    import tomllib
+def test_the_source_of_a_bare_deploy_follows_from_the_tags(
+    tags: list[str], branches: list[str], revision: dict[str, str]
+) -> None:
+    assert revision_of(SeenRepository("api", "/repos/api", tags, branches)) == revision
 
-    container = replace(CONTAINER, repositories=[SeenRepository("api", "/repos/api", tags, branch)])
 
-    assert tomllib.loads(propose(container).files[CONFIG]).get("revision") == revision
+def test_pre_releases_alone_are_left_to_a_person() -> None:
+    container = replace(CONTAINER, repositories=[SeenRepository("api", "/repos/api", ["1.0.0-rc.1"], ["main"])])
+
+    assert 'to deploy pre-releases, set only prereleases = true and pattern = "[0-9]*" in [revision]' in unknown(container)
+
+
+@pytest.mark.parametrize(
+    ("of_web", "revision", "note"),
+    [
+        ((["v1.1.0", "v1.0.0"], []), {}, ""),
+        ((["v1.0.0"], []), {}, "the version to deploy: web lacks the tag v1.1.0 -> fetch or make that tag there"),
+        (
+            (["v2.0.0"], ["trunk", "main"]),
+            {"follow": "branch", "branch": "main"},
+            "no version is in every repository, so the configuration follows the branch main",
+        ),
+        (
+            ([], ["trunk"]),
+            {},
+            "no version is in every repository, and there is no branch main of each repository -> tag a commit",
+        ),
+    ],
+)
+def test_a_release_needs_one_name_in_every_repository(
+    of_web: tuple[list[str], list[str]], revision: dict[str, str], note: str
+) -> None:
+    api = SeenRepository("api", "/repos/api", ["v1.1.0", "v1.0.0"], ["master", "main"])
+    web = SeenRepository("web", "/repos/web", *of_web)
+
+    assert revision_of(api, web) == revision
+    open_points = unknown(replace(CONTAINER, repositories=[api, web]))
+    assert note in open_points
+    assert ("the version to deploy" in open_points) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("directory", "command", "is_named"),
+    [
+        ("/srv/api/current", "python3 run.py", False),
+        ("/srv/api/current/api", "python3 run.py", True),
+        ("/srv/api/current", "python3 api/run.py", True),
+        ("", "gunicorn --chdir=/srv/api/current/web app:app", True),
+        ("", "gunicorn --chdir=/srv/api/current app:app", False),
+    ],
+)
+def test_a_section_has_to_name_one_of_several_repositories(directory: str, command: str, is_named: bool) -> None:
+    several = [SeenRepository(name, f"/repos/{name}", ["v1.0.0"]) for name in ("api", "web")]
+    container = seen(programs=[SeenProgram("shop", command, directory)])
+
+    open_points = unknown(replace(container, repositories=several, root=Path("/srv/api")))
+
+    assert ("the repository of shop" in open_points) != is_named
+    assert "the repository of shop" not in unknown(replace(container, root=Path("/srv/api")))
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,24 @@ def test_a_program_that_does_not_run_from_the_release_is_no_service() -> None:
     assert "service" not in proposed(SeenProgram("web", "gunicorn app:app", "/app"))
 
 
-def test_gunicorn_that_reloads_in_its_directory_is_restarted() -> None:
-    stays = SeenProgram("web", "gunicorn --chdir /srv/app/current app:app", "/srv/app/current")
+@pytest.mark.parametrize(
+    ("command", "directory"),
+    [
+        ("gunicorn --chdir /srv/app/current app:app", "/srv/app/current"),
+        ("nginx -c /srv/app/current/nginx.conf", "/srv/app/current"),
+        ("/srv/app/current/.venv/bin/gunicorn --chdir /srv/app/current app:app", ""),
+        ("/srv/app/current/.venv/bin/python -m gunicorn --chdir /srv/app/current app:app", ""),
+        ("/srv/app/current/bin/nginx -c /srv/app/current/nginx.conf", ""),
+    ],
+)
+def test_a_server_that_stays_in_its_release_when_it_reloads_is_restarted(command: str, directory: str) -> None:
+    assert "restart" not in proposed(SeenProgram("web", command, directory))["service"][0]
 
-    assert "restart" not in proposed(stays)["service"][0]
+
+def test_a_server_whose_directory_is_in_no_release_may_reload() -> None:
+    nginx = SeenProgram("web", "nginx -c /srv/app/current/nginx.conf", "/var/lib/nginx")
+
+    assert proposed(nginx)["service"][0]["restart"] == "signal:HUP"
 
 
 @pytest.mark.parametrize(
