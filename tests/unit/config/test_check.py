@@ -89,6 +89,18 @@ def test_file_that_is_no_toml_or_is_missing_is_a_problem(tmp_path: Path, content
     assert checked.problems[0].text.startswith(said)
 
 
+def test_release_toml_that_is_a_symlink_is_a_problem_because_a_deployment_refuses_it(tmp_path: Path) -> None:
+    for name, kind in (("release.toml", FileKind.RELEASE), ("release-agent.toml", FileKind.AGENT)):
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / name).write_text(MINIMAL if kind is FileKind.AGENT else "")
+        (tmp_path / name).symlink_to(f"elsewhere/{name}")
+
+    (problem,) = check(tmp_path / "release.toml").problems
+
+    assert str(problem) == "is a symlink, and must be a regular file"
+    assert check(tmp_path / "release-agent.toml").problems == ()
+
+
 def test_pipe_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "release.toml")
 
