@@ -63,6 +63,21 @@ def test_service_of_another_repository_may_be_named(tmp_path: Path) -> None:
     assert check(tmp_path / "release.toml").problems == ()
 
 
+@pytest.mark.parametrize("programs", ["", 'programs = "supervisor.d/*.conf"\n'])
+@pytest.mark.parametrize(
+    ("after", "circle"), [('["web"]', "web waits for web: a circle"), ('["db"]', "web waits for db waits for web: a circle")]
+)
+def test_services_of_one_file_that_wait_for_one_another_are_a_problem(
+    tmp_path: Path, programs: str, after: str, circle: str
+) -> None:
+    services = f'[[service]]\nname = "web"\nafter = {after}\n[[service]]\nname = "db"\n'
+    (tmp_path / "release.toml").write_text(programs + services)
+
+    (problem,) = check(tmp_path / "release.toml").problems
+
+    assert str(problem).startswith(f"service.after: {circle}")
+
+
 def test_name_of_the_machine_that_checks_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELEASE_AGENT_HOST", "not a host name")
     (tmp_path / "release-agent.toml").write_text(MINIMAL)
