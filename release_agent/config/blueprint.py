@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.config import programs, readers, schema, toml
 from release_agent.config.load import check_makes, check_services, check_shared, describe
-from release_agent.config.order import check_order
+from release_agent.config.order import check_circles, check_order
 from release_agent.config.programs import ProgramFile
 from release_agent.config.schema import Problem, section, sections, setting
 from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, Repository, Service, Shared
@@ -149,6 +149,8 @@ def parse(table: dict[str, object], problems: list[Problem], *, lone: bool) -> R
     check_services(parsed.services, problems)
     if lone and not parsed.programs:  # they also make services
         check_order(parsed.services, problems)
+    else:
+        check_circles(parsed.services, problems)
     check_shared(parsed.shared, problems)
     check_makes(parsed.hooks.build, parsed.shared, problems)
     return replace(parsed, own=frozenset(table))

@@ -53,6 +53,8 @@ def check(path: Path, known: FileKind | None = None) -> CheckedFile:
         load.parse(table, problems, _A_HOST)
     else:
         blueprint.parse(table, problems, lone=False)
+        if path.is_symlink():  # a deployment reads the commit, and follows no link in it
+            problems.append(Problem("", "is a symlink, and must be a regular file", "commit the file itself"))
     return CheckedFile(path, kind, tuple(problems))
 
 

@@ -33,7 +33,8 @@ def _value(metadata: Mapping[str, Any]) -> JsonSchema:
     if "table" in metadata:
         return _table(metadata["table"])
     if "tables" in metadata:
-        return {"type": "array", "items": _table(metadata["tables"])}
+        least = {"minItems": 1} if _is_required(metadata) else {}
+        return {"type": "array", "items": _table(metadata["tables"]), **least}
     read, default = metadata["read"], metadata["default"]
     if default is MISSING or not _can_be_written(read, default):
         return {**read.json_schema}

@@ -31,6 +31,12 @@ def check_order(services: Sequence[Service], problems: list[Problem]) -> None:
     for i, service in enumerate(services):
         unknown = [name for name in service.after or () if name not in waits]
         problems += [Problem(f"service[{i}].after", f'"{name}" is not the name of a service') for name in unknown]
+    check_circles(services, problems)
+
+
+def check_circles(services: Sequence[Service], problems: list[Problem]) -> None:
+    """Add each circle of services that wait for one another; a name in ``after`` may be of a service that is not here."""
+    waits = waits_for(services)
     if len(waits) == len(services):  # a name that is used twice is a problem of its own
         problems += [Problem("service.after", _described(circle)) for circle in _circles(waits)]
 

@@ -78,7 +78,7 @@ def read_table(cls: type[T], table: object, path: str, problems: list[Problem]) 
 def _read(metadata: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     if "table" in metadata and (value is not MISSING or metadata["default"] is MISSING):
         return read_table(metadata["table"], {} if value is MISSING else value, path, problems)
-    if value is MISSING:
+    if value is MISSING or ("tables" in metadata and value == []):
         if metadata["default"] is MISSING:
             problems.append(Problem(path, f"is missing: {metadata['doc']}", "add it"))
             return () if "tables" in metadata else ""

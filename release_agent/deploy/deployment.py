@@ -55,7 +55,7 @@ class Deployment:
             return Ending(Outcome.UNCHANGED)
         release = kept or self._build(planned)
         try:
-            self._check_programs(release, planned.blueprint)
+            self._check_built(release)
             rehearse(self._run, release, planned.blueprint)
             if release.state is State.BUILT:
                 self._context.store.save(replace(release, state=State.STAGED))
@@ -134,15 +134,14 @@ class Deployment:
         only = None if plans.hooks.build else shared
         return replace(release, built=self._context.source.drift(release.commits, directory, release.into, only))
 
-    def _check_programs(self, release: Release, plans: Blueprint) -> None:
-        """Check the programs in the built release again, because hooks may have changed them. Raises Failed, Refused."""
-        if plans.programs:
-            self._context.programs.check(self._context.blueprint(release).programs)
+    def _check_built(self, release: Release) -> None:
+        """Check the built release's own files again, because hooks may have changed them. Raises Failed, Refused."""
+        self._context.programs.check(self._context.blueprint(release).programs)
 
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
         self._run.changes(release, plans)
         try:
-            self._check_programs(release, plans)
+            self._check_built(release)
             rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:

@@ -40,6 +40,7 @@ _BRANCH_PREFIXES = ("refs/heads/", "refs/remotes/")
 # Files that git reads completely; if one of them is a pipe, git waits.
 _READ_BY_GIT = (ATTRIBUTES, IGNORE)
 _SUBJECTS = 10
+_KINDS = {objects.SYMLINK: "symlink", objects.DIRECTORY: "directory", objects.GITLINK: "submodule"}
 _SIGN_HINT = "sign it: git tag -s with gpg.format=ssh and a key that allowed_signers lists"
 
 
@@ -111,14 +112,20 @@ class GitRepository:
             return self._part.attributes(commit)
 
     def read(self, commit: str, name: str) -> str | None:
-        """Return the text of a regular file at the top of a commit, proved by its id; None if there is no such file.
+        """Return the text of a file at the top of a commit, proved by its id; None if there is no such file.
 
-        Raises Refused (release-toml-invalid) for a file that is larger than any text.
+        Raises Refused (release-toml-invalid) for anything except a regular file, and for a file that is larger than any text.
         """
         with self._view.readable():
             entry = objects.entry_of(self._view.cat, self._part.tree(commit), name)
-            if entry is None or entry.mode not in REGULAR:
+            if entry is None:
                 return None
+            if entry.mode not in REGULAR:
+                raise Refused(
+                    Code.RELEASE_TOML_INVALID,
+                    f"{name} of repository {self.name} is a {_KINDS.get(entry.mode, 'special file')}, and must be a regular file",
+                    hint=f"commit the file itself as {name}, and tag again",
+                )
             (head,) = self._view.heads([entry.object_id])
             if head and head.size > LARGEST_TEXT:
                 raise Refused(

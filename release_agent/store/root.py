@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
 _SHARED = "../shared"
 _FEW = 64  # files; an fsync costs 1 to 2 ms per file on ext4, a syncfs beside a busy writer some hundred
@@ -371,9 +371,9 @@ class Root:
         return self._releases / name
 
     def read(self, name: str, path: str) -> str | None:
-        """Return the text of a release's ``release.toml``, or None without a regular file; never follow a link.
+        """Return the text of a release's ``release.toml``, or None if there is none; never follow a link.
 
-        Raises Refused (release-toml-invalid) for an unreadable file: a release without services
+        Raises Refused (release-toml-invalid) for anything except a readable regular file: a release without services
         would count as healthy.
         """
         file = self._releases / name / path

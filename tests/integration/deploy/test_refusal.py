@@ -81,6 +81,35 @@ def test_release_toml_with_mistakes_is_the_revisions_fault(host: Host) -> None:
     assert "health.deadline" in ran.json["error"]["message"]
 
 
+def test_release_toml_that_became_a_symlink_does_not_take_the_services_out_of_the_release(host: Host) -> None:
+    host.configure(service="")
+    service = host.probed("60s")
+    host.repository.release("v1.2.0", **{"release.toml": service})
+    assert host.deploy().code == 0
+    _, pid = host.process()
+    (host.repository.path / "release.toml").unlink()
+    (host.repository.path / "release.toml").symlink_to("deploy/release.toml")
+    host.repository.commit({"deploy/release.toml": service}, tag="v1.3.0")
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (12, "release-toml-invalid")
+    assert "release.toml of repository api is a symlink" in ran.json["error"]["message"]
+    assert host.process()[1] == pid
+
+
+@pytest.mark.parametrize("hook", ["ln -sf version release.toml", "echo '[nonsense]' > release.toml"])
+def test_release_toml_that_a_build_hook_spoils_is_refused_before_it_is_published(host: Host, hook: str) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    _, pid = host.process()
+    host.configure(f'[hooks]\nbuild = [{{ run = "{hook}" }}]')
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (12, "release-toml-invalid")
+    assert (host.live(), host.process()[1]) == (live, pid)
+
+
 def test_five_mistakes_in_the_configuration_are_reported_together(host: Host) -> None:
     host.config.write_text(
         '[app]\nnmae = "api"\nenvironment = "test"\nroot = "relative"\nkeep = 0\n'

@@ -91,6 +91,18 @@ def test_ignored_names_of_the_directories_above_are_no_drift(part: Host) -> None
     assert [one["path"] for one in part.agent("verify", "--json").json["drift"]] == ["foreign"]
 
 
+def test_a_release_toml_that_is_a_link_to_one_of_another_directory_is_refused(part: Host) -> None:
+    tagged(part, "v2.0.0", **{"services/release.toml": HEALTH})
+    (part.repository.path / PART / "release.toml").unlink()
+    (part.repository.path / PART / "release.toml").symlink_to("../release.toml")
+    part.repository.commit(tag="v2.1.0")
+
+    ran = part.deploy("v2.1.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (12, "release-toml-invalid")
+    assert "release.toml of repository api is a symlink" in ran.json["error"]["message"]
+
+
 @pytest.mark.parametrize("there", [{}, {"services": "a file"}, {"services/api": "a file"}], ids=["nothing", "above", "a file"])
 def test_a_tag_without_the_directory_is_refused(part: Host, there: dict[str, str]) -> None:
     part.repository.commit(there, tag="v1.9.0")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import re
 import signal
 import subprocess
+import threading
+import xmlrpc.client
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,9 +31,9 @@ def fleet() -> Iterator[Fleet]:
     made.close()
 
 
-def begin(fleet: Fleet, revision: str, password: str = PASSWORD, **more: str) -> subprocess.Popen[str]:
+def begin(fleet: Fleet, *revision: str, password: str = PASSWORD, path: str = "/RPC2", **more: str) -> subprocess.Popen[str]:
     environment = clean_environment() | {"PATH": os.environ["PATH"], "RPC_USER": f"{USER}:{password}"} | more
-    command = [SCRIPT, f"http://127.0.0.1:{fleet.ports[0]}/RPC2", revision]
+    command = [SCRIPT, f"http://127.0.0.1:{fleet.ports[0]}{path}", *revision]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -40,7 +43,12 @@ def end(run: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def trigger(fleet: Fleet, revision: str, password: str = PASSWORD) -> tuple[int, str]:
-    return end(begin(fleet, revision, password))
+    return end(begin(fleet, revision, password=password))
+
+
+def run_alone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    passed = clean_environment() | {"PATH": os.environ["PATH"]} | environment
+    return subprocess.run([SCRIPT, *arguments], env=passed, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_revision_is_deployed_and_a_second_time_it_is_live_already(fleet: Fleet) -> None:
@@ -61,12 +69,91 @@ def test_job_fails_with_the_deployments_own_code_and_says_why(fleet: Fleet) -> N
 
 @pytest.mark.parametrize(
     ("revision", "code", "says"),
-    [("v9.9.9", 12, "v9.9.9"), ("a b", 12, "no revision"), ("</string>", 12, "no revision"), ("-f", 12, "-f")],
+    [
+        ("v9.9.9", 12, "no tag, branch or commit v9.9.9"),
+        ("a b", 12, "'a b' is not the name of a tag"),
+        ("</string>&amp;", 12, "no tag, branch or commit </string>&amp; in"),
+        ("-f", 12, "'-f' is not the name of a tag"),
+        ("", 2, "the revision is empty"),
+    ],
 )
 def test_what_is_no_revision_there_is_refused(fleet: Fleet, revision: str, code: int, says: str) -> None:
     ended, said = trigger(fleet, revision)
 
     assert (ended, says in said) == (code, True), said
+
+
+def test_tag_of_one_package_among_several_is_a_revision(fleet: Fleet) -> None:
+    fleet.release("@shop/api@1.5.0")
+
+    code, said = trigger(fleet, "@shop/api@1.5.0")
+
+    assert (code, said.startswith("deployed: @shop/api@1.5.0 as 0")) == (0, True), said
+
+
+def test_host_without_a_revision_deploys_its_own(fleet: Fleet) -> None:
+    fleet.release("v1.6.0")
+
+    code, said = end(begin(fleet))
+
+    assert (code, said.startswith("deployed: v1.6.0 as 0")) == (0, True), said
+
+
+def test_page_of_supervisord_is_no_answer_and_the_job_ends(fleet: Fleet) -> None:
+    code, said = end(begin(fleet, "v1.1.0", path="/"))
+
+    assert (code, said) == (1, "scripts/trigger: the answer is not from release-agent; the URL must end with /RPC2\n")
+
+
+def test_job_without_a_user_is_not_asked_for_a_password(fleet: Fleet) -> None:
+    code, said = end(begin(fleet, "v1.1.0", RPC_USER=""))
+
+    assert (code, said.startswith("curl: (22)"), "401" in said) == (1, True, True), said
+
+
+@pytest.mark.parametrize("status", [200, 302])
+def test_job_ends_when_a_proxy_answers_in_place_of_the_host(status: int) -> None:
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            begins = b"release.deploy" in self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200 if begins else status)
+            self.end_headers()
+            self.wfile.write(xmlrpc.client.dumps(({"id": "one"},), methodresponse=True).encode() if begins else b"<p>Sorry</p>")
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = run_alone(f"http://127.0.0.1:{server.server_port}/RPC2", "v1", TRIGGER_PATIENCE="2")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert (done.returncode, done.stderr) == (1, "scripts/trigger: the host does not say how deployment one ended\n")
+
+
+def test_repository_with_the_name_of_a_member_is_not_taken_for_it(fleet: Fleet) -> None:
+    """The commits and the signers of a record are named by the repositories."""
+    repository = fleet.repositories["api"].path
+    fleet.release("v1.7.0")
+    named = "".join(
+        f'[[repository]]\nname = "{name}"\npath = "{repository}"\ninto = "{name}"\n'
+        for name in ("id", "outcome", "release", "message")
+    )
+    fleet.configure(0, repository=named, service="")
+
+    code, said = trigger(fleet, "v1.7.0")
+    fleet.configure(0)
+
+    assert (code, re.fullmatch(r"deployed: v1\.7\.0 as 0\S+\n", said) is not None) == (0, True), said
+
+
+def test_user_without_a_password_is_wrong_usage() -> None:
+    done = run_alone("http://127.0.0.1:1/RPC2", "v1", RPC_USER="agent")
+
+    assert (done.returncode, done.stderr) == (2, "scripts/trigger: RPC_USER must be USER:PASSWORD\n")
 
 
 @pytest.mark.parametrize("password", ["wrong", 'a "quoted\\" one'])

@@ -35,24 +35,27 @@ def test_a_repository_without_the_file_is_left_out(repo: Repository, tmp_path: P
     assert read(scratch, api=repo, web=web) == {"web": "web"}
 
 
-def test_a_symlink_of_that_name_is_not_read(repo: Repository, scratch: Path) -> None:
-    (repo.path / FILE).symlink_to("/etc/passwd")
-    repo.commit()
+@pytest.mark.parametrize("kind", ["symlink out of it", "symlink to a file of it", "directory", "submodule"])
+def test_a_name_that_is_no_regular_file_is_the_revisions_fault(repo: Repository, scratch: Path, kind: str) -> None:
+    """Without its services, a release would count as healthy, and the services would be stopped."""
+    match kind:
+        case "symlink out of it":
+            (repo.path / FILE).symlink_to("/etc/passwd")
+        case "symlink to a file of it":
+            (repo.path / FILE).symlink_to("app.py")
+        case "directory":
+            (repo.path / FILE).mkdir()
+            (repo.path / FILE / "x").touch()
+        case "submodule":
+            repo.git("update-index", "--add", "--cacheinfo", f"160000,{repo.head},{FILE}")
+            repo.git("commit", "--quiet", "--message", "a submodule")
+    if kind != "submodule":
+        repo.commit()
 
-    assert read(scratch, api=repo) == {}
+    with pytest.raises(Refused, match=f"release.toml of repository api is a {kind.partition(' ')[0]}") as refused:
+        read(scratch, api=repo)
 
-
-def test_a_symlink_to_a_file_of_the_repository_is_not_read_either(repo: Repository, scratch: Path) -> None:
-    (repo.path / FILE).symlink_to("app.py")
-    repo.commit()
-
-    assert read(scratch, api=repo) == {}
-
-
-def test_a_directory_of_that_name_is_no_file(repo: Repository, scratch: Path) -> None:
-    repo.commit({f"{FILE}/x": "x"})
-
-    assert read(scratch, api=repo) == {}
+    assert refused.value.code is Code.RELEASE_TOML_INVALID
 
 
 def test_an_executable_file_is_a_file(repo: Repository, scratch: Path) -> None:

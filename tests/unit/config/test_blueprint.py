@@ -242,6 +242,13 @@ def test_a_service_may_wait_for_one_of_another_repository_and_not_for_an_unknown
     assert 'service[0].after: "api" is not the name of a service' in error.message
 
 
+def test_a_circle_in_one_of_several_files_is_told_with_the_name_of_its_repository() -> None:
+    message = refusal(web='[[service]]\nname = "web"\nafter = ["db"]\n[[service]]\nname = "db"\n').message
+
+    assert "release.toml of repository web" in message
+    assert "web waits for db waits for web" in message
+
+
 def test_a_circle_is_told_with_everything_else_that_is_wrong_in_a_lone_repositorys_file() -> None:
     text = '[[service]]\nname = "web"\nafter = ["db"]\n[[service]]\nname = "db"\nrestart = "never"\n'
 

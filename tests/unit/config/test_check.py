@@ -63,6 +63,21 @@ def test_service_of_another_repository_may_be_named(tmp_path: Path) -> None:
     assert check(tmp_path / "release.toml").problems == ()
 
 
+@pytest.mark.parametrize("programs", ["", 'programs = "supervisor.d/*.conf"\n'])
+@pytest.mark.parametrize(
+    ("after", "circle"), [('["web"]', "web waits for web: a circle"), ('["db"]', "web waits for db waits for web: a circle")]
+)
+def test_services_of_one_file_that_wait_for_one_another_are_a_problem(
+    tmp_path: Path, programs: str, after: str, circle: str
+) -> None:
+    services = f'[[service]]\nname = "web"\nafter = {after}\n[[service]]\nname = "db"\n'
+    (tmp_path / "release.toml").write_text(programs + services)
+
+    (problem,) = check(tmp_path / "release.toml").problems
+
+    assert str(problem).startswith(f"service.after: {circle}")
+
+
 def test_name_of_the_machine_that_checks_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELEASE_AGENT_HOST", "not a host name")
     (tmp_path / "release-agent.toml").write_text(MINIMAL)
@@ -87,6 +102,18 @@ def test_file_that_is_no_toml_or_is_missing_is_a_problem(tmp_path: Path, content
 
     assert checked.kind is None
     assert checked.problems[0].text.startswith(said)
+
+
+def test_release_toml_that_is_a_symlink_is_a_problem_because_a_deployment_refuses_it(tmp_path: Path) -> None:
+    for name, kind in (("release.toml", FileKind.RELEASE), ("release-agent.toml", FileKind.AGENT)):
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / name).write_text(MINIMAL if kind is FileKind.AGENT else "")
+        (tmp_path / name).symlink_to(f"elsewhere/{name}")
+
+    (problem,) = check(tmp_path / "release.toml").problems
+
+    assert str(problem) == "is a symlink, and must be a regular file"
+    assert check(tmp_path / "release-agent.toml").problems == ()
 
 
 def test_pipe_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:

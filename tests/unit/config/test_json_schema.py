@@ -139,6 +139,7 @@ def test_defaults_in_the_schema_are_those_that_can_be_written() -> None:
         (FileKind.RELEASE, {"hooks": {"build": [{"run": "x", "umask": "222"}]}}, "does not match"),
         (FileKind.AGENT, {}, "'app' is a required property"),
         (FileKind.AGENT, {"app": {"name": "a", "environment": "b", "root": "/c"}}, "'repository' is a required property"),
+        (FileKind.AGENT, {"app": {"name": "a", "environment": "b", "root": "/c"}, "repository": []}, "[] should be non-empty"),
     ],
 )
 def test_what_the_readers_refuse_the_schema_refuses(kind: FileKind, table: dict[str, object], wrong: str) -> None:

@@ -189,9 +189,9 @@ def read(table: object) -> tuple[Tree, list[str]]:
 
 
 def test_a_table_becomes_its_dataclass() -> None:
-    tree, problems = read({"leaf": {"name": "a", "how-big": 7}, "more": [{"name": "b"}], "roots": []})
+    tree, problems = read({"leaf": {"name": "a", "how-big": 7}, "more": [{"name": "b"}], "roots": [{"name": "c"}]})
 
-    assert tree == Tree(Leaf("a", 7), (Leaf("b", 5),), ())
+    assert tree == Tree(Leaf("a", 7), (Leaf("b", 5),), (Leaf("c", 5),))
     assert problems == []
 
 
@@ -211,6 +211,10 @@ def test_a_missing_section_is_read_as_an_empty_one() -> None:
     assert read({})[1] == ["leaf.name: is missing: its name", "roots: is missing: at least one"]
 
 
+def test_required_tables_without_one_are_missing() -> None:
+    assert read({"leaf": {"name": "a"}, "roots": [], "more": []})[1] == ["roots: is missing: at least one"]
+
+
 def test_something_else_in_place_of_a_table_is_said_so() -> None:
     assert read({"leaf": "a", "more": ["b"], "roots": []})[1][:3] == [
         "leaf: must be a table",
@@ -224,4 +228,6 @@ def test_a_field_of_the_program_is_no_key_of_the_file() -> None:
 
 
 def test_a_misspelt_key_is_answered_with_the_nearest() -> None:
-    assert read({"leef": {}, "leaf": {"name": "a"}, "roots": []})[1] == ['leef: is not a key here; did you mean "leaf"?']
+    _, problems = read({"leef": {}, "leaf": {"name": "a"}, "roots": [{"name": "c"}]})
+
+    assert problems == ['leef: is not a key here; did you mean "leaf"?']

@@ -214,22 +214,20 @@ def test_a_regular_file_of_a_release_is_read(root: Root) -> None:
     assert root.read(what.name, "nothing") is None
 
 
-def test_a_link_in_a_release_is_not_read(root: Root) -> None:
-    what = install(root, 1, app="x")
-    (root.directory(what.name) / "link").symlink_to("app")
-
-    assert root.read(what.name, "link") is None
-
-
-@pytest.mark.parametrize("kind", ["pipe", "huge file"])
+@pytest.mark.parametrize("kind", ["pipe", "huge file", "symlink", "directory"])
 def test_release_toml_that_cannot_be_read_is_not_taken_for_none(root: Root, kind: str) -> None:
-    what = install(root, 1)
+    what = install(root, 1, app="")
     file = root.directory(what.name) / "release.toml"
-    if kind == "pipe":
-        os.mkfifo(file)
-    else:
-        file.touch()
-        os.truncate(file, 1 << 30)
+    match kind:
+        case "pipe":
+            os.mkfifo(file)
+        case "huge file":
+            file.touch()
+            os.truncate(file, 1 << 30)
+        case "symlink":
+            file.symlink_to("app")
+        case "directory":
+            file.mkdir()
 
     with pytest.raises(Refused) as refused:
         root.read(what.name, "release.toml")
