@@ -9,6 +9,8 @@ from release_agent.model import NOTHING_LIVE
 from release_agent.rollout.model import REVERT, STAGE, HostStage, who_am_i
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from release_agent.rollout.model import Host, Rollout
 
 # Kept characters of a host's message, because Consul takes half a megabyte per key.
@@ -30,6 +32,10 @@ class HostError(Exception):
         self.unreachable = unreachable
         self.refused = refused
         self.passing = passing
+
+
+class NotStartedError(Exception):
+    """The rollout stopped before the host accepted the run, which therefore does not start."""
 
 
 class ArgumentsRefusedError(HostError):
@@ -65,6 +71,7 @@ class RunRequest:
 
     ``more``: arguments of the method after the trigger. ``by``: the requesting person, which an older plugin does not know.
     ``after``: the id of a deployment; only later runs of the history count as this run.
+    ``may_start``: asked before each try to start it.
     """
 
     method: str
@@ -74,12 +81,20 @@ class RunRequest:
     by: str = ""
     despite_freeze: bool = False
     after: str | None = None
+    may_start: Callable[[], bool] = lambda: True
 
 
-def deployment(rollout: Rollout, live: str | None) -> RunRequest:
+def deployment(rollout: Rollout, live: str | None, may_start: Callable[[], bool]) -> RunRequest:
     """Return the request to deploy a rollout's revision to a host with this live release (None: no release)."""
-    more, despite_freeze = (False, live or NOTHING_LIVE), rollout.options.despite_freeze
-    return RunRequest("release.deploy", rollout.revision, rollout.id, more, rollout.who, despite_freeze=despite_freeze)
+    return RunRequest(
+        "release.deploy",
+        rollout.revision,
+        rollout.id,
+        (False, live or NOTHING_LIVE),
+        rollout.who,
+        despite_freeze=rollout.options.despite_freeze,
+        may_start=may_start,
+    )
 
 
 def staging(rollout: Rollout) -> RunRequest:

@@ -288,6 +288,34 @@ def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store:
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
 
 
+def _left_by_a_killed_operator(scene: Scene, *starting: str) -> None:
+    """Record that the operator was about to ask hosts when it was killed."""
+    for name in starting:
+        scene.rollout.hosts[name].stage = HostStage.STARTING
+    scene.store.save_hosts(list(scene.rollout.hosts.values()))
+
+
+def test_abort_that_waits_for_who_resumes_starts_no_host_that_was_never_asked(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    _left_by_a_killed_operator(scene, "host-1", "host-2")
+    scene.access.by_name["host-1"].triggers = [ID]
+    scene.orders.order(ID, Order("abort", "bob"))
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+    assert [host.triggers for host in scene.access.by_name.values()] == [[ID], [], []]
+
+
+def test_resumed_rollout_whose_budget_is_spent_starts_no_host_that_was_never_asked(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.rollout.hosts["host-1"].stage = HostStage.FAILED
+    _left_by_a_killed_operator(scene, "host-2")
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.FAILED, ["failed", "pending", "pending"])
+    assert scene.access.by_name["host-2"].triggers == []
+
+
 def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:
     scene = Scene(store, bake=0.0)
 
