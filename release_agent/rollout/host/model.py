@@ -97,9 +97,9 @@ def deployment(rollout: Rollout, live: str | None, may_start: Callable[[], bool]
     )
 
 
-def staging(rollout: Rollout) -> RunRequest:
+def staging(rollout: Rollout, may_start: Callable[[], bool]) -> RunRequest:
     """Return the request to build and rehearse a rollout's revision, and to publish nothing."""
-    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", by=rollout.who)
+    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", by=rollout.who, may_start=may_start)
 
 
 def rollback(release: str, rollout: str, after: str | None) -> RunRequest:
