@@ -226,7 +226,7 @@ def _add_limits(group: argparse._ArgumentGroup, default: Options) -> None:
     )
     group.add_argument(
         "--progress-deadline",
-        type=duration_or_none,
+        type=duration,
         default=default.progress_deadline,
         metavar="TIME",
         help="stop if no host becomes healthy for this long (default: 15m)",
