@@ -176,6 +176,11 @@ class Rollout:
                 waves[host.wave].append(host)
         return waves
 
+    @property
+    def is_staging(self) -> bool:
+        """Return whether hosts still have to stage the revision before the first wave."""
+        return self.options.stage and not self.staged and bool(self.waves)
+
     def at(self, *stages: HostStage) -> list[Host]:
         """Return the hosts at some stages."""
         return [host for host in self.hosts.values() if host.stage in stages]

@@ -12,7 +12,7 @@ from release_agent.model import Completed
 from release_agent.rollout.checkpoint import judge
 from release_agent.rollout.gate import Gate
 from release_agent.rollout.host.answers import require_success
-from release_agent.rollout.host.model import HostError, deployment, note_failure
+from release_agent.rollout.host.model import HostError, NotStartedError, deployment, note_failure
 from release_agent.rollout.model import ASKED, HostStage, Phase
 from release_agent.rollout.parallel import alongside, in_parallel
 from release_agent.rollout.policy import steps
@@ -70,6 +70,7 @@ class RolloutRun:
         """Continue the rollout or its revert, and return its end; when cancelled, leave hosts as they are and record that."""
         try:
             await self._writer.heed(self._rollout.id, self._obey)  # orders from the time without an operator
+            self._stop_if_too_many_lost()  # the earlier operator may not have come to that
             # A lost lock ends the run.
             orders = self._writer.orders(self._rollout.id, self._obey)
             async with alongside(self._writer.keep_lock(), orders, self._gate.watch()):
@@ -154,6 +155,8 @@ class RolloutRun:
         except HostError as error:
             note_failure(host, error)
             self._stop_if_too_many_lost()
+        except NotStartedError:
+            host.stage, host.deployment, host.phase = HostStage.PENDING, None, ""
         else:
             host.stage = HostStage.DONE
             self._gate.progressed()
@@ -170,14 +173,15 @@ class RolloutRun:
                 await self._writer.host(host)
                 self._observer.tell("host.deploying", host, deployment=identity)
 
-        client, wanted = self._hosts.client_of(host), deployment(rollout, host.before)
+        client, gate = self._hosts.client_of(host), self._gate
+        wanted = deployment(rollout, host.before, lambda: not gate.stopped)
         again = host.name in self._leftover
         record = await client.run(wanted, rollout.options.deadline, under_way, again=again, known=host.deployment)
         host.release = record.get("release")
         require_success(record, rollout.commits_of(host))
 
     def _stop_if_too_many_lost(self) -> None:
-        why = too_many_lost(self._rollout)
+        why = "" if self._rollout.reverting else too_many_lost(self._rollout)
         if why and not self._gate.stopped:
             self._gate.stop(why)
             self._observer.tell("rollout.stopping", why=why)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from release_agent.model import Outcome
 from release_agent.rollout.host.answers import require_outcome
-from release_agent.rollout.host.model import HostError, note_failure, staging
+from release_agent.rollout.host.model import HostError, NotStartedError, note_failure, staging
 from release_agent.rollout.parallel import in_parallel
 from release_agent.rollout.policy.budgets import too_many_lost
 
@@ -39,7 +38,9 @@ class Staging:
 
         async def stage(host: Host) -> None:
             try:
-                await self._stage(host)
+                await self._stage(host, lambda: not gate.stopped)
+            except NotStartedError:
+                return
             except HostError as error:
                 note_failure(host, error)
                 await self._writer.host(host)
@@ -51,11 +52,13 @@ class Staging:
 
         await in_parallel(hosts, self._rollout.options.parallel, stage, gate=gate)
 
-    async def _stage(self, host: Host) -> None:
-        rollout, now = self._rollout, asyncio.get_running_loop().time
-        client, wanted = self._client_of(host), staging(rollout)
-        end = now() + rollout.options.deadline
+    async def _stage(self, host: Host, may_start: Callable[[], bool]) -> None:
+        rollout = self._rollout
+        wanted = staging(rollout, may_start)
         # An earlier operator may have started it.
-        identity = await client.start(wanted, rollout.options.deadline, again=True)
-        record = await client.follow(identity, end - now(), wanted.method)
+        record = await self._client_of(host).run(wanted, rollout.options.deadline, _under_way, again=True)
         require_outcome(record, _STAGED, rollout.commits_of(host))
+
+
+async def _under_way(_identity: str, _phase: str) -> None:
+    """Note nothing: a host that stages stays pending."""

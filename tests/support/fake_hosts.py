@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
-from release_agent.rollout.host.model import HostError, HostStatus
+from release_agent.rollout.host.model import HostError, HostStatus, NotStartedError
 from release_agent.rollout.run import HostAccess
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class FakeHost:
         if self.error:
             raise self.error
         if not (again and wanted.trigger in self.triggers):
+            if not wanted.may_start():
+                raise NotStartedError
             self.triggers.append(wanted.trigger)
         return f"{wanted.trigger}+{wanted.after}" if wanted.after else wanted.trigger
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Code
 from release_agent.rollout.host.answers import brought_by, checked_name, did_nothing, error_of, failure, status_of, understood
-from release_agent.rollout.host.model import ArgumentsRefusedError, HostError
+from release_agent.rollout.host.model import ArgumentsRefusedError, HostError, NotStartedError
 from release_agent.rollout.host.rpc import Unauthorised, Unreachable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ALL = 1000  # the plugin's maximum, because others may have deployed since
 
 
 class HostClient:
-    """One host's agent. Every method raises HostError."""
+    """One host's agent. Every method raises HostError, and a method that starts a run also NotStartedError."""
 
     def __init__(self, remote: Remote, pace: Pace) -> None:
         """``pace`` is shared by all hosts."""
@@ -109,10 +109,14 @@ class HostClient:
         return False
 
     async def _start_once(self, wanted: RunRequest, deadline: float) -> str:
-        """Start a run; start it again only if the first start certainly failed."""
+        """Start a run; start it again only if the first start certainly failed.
+
+        Raises NotStartedError once the run may not start any more, but HostError if it may have started: an answer was lost.
+        """
         now = asyncio.get_running_loop().time
         began, first_contact = now(), min(FIRST_CONTACT, deadline)
-        while True:
+        lost: HostError | None = None
+        while wanted.may_start():
             try:
                 record = await self._begun(wanted)
                 with understood():
@@ -121,12 +125,14 @@ class HostClient:
                 first_contact = deadline if error.passing else first_contact  # the host exists
                 if not _may_pass(error, now() - began, deadline, first_contact):
                     raise
+                lost = error if error.unreachable else lost
             await asyncio.sleep(1.0)
             # After a lost answer, or if the host is busy with this run, do not deploy twice.
             left = began - now()
             started = await self._started(wanted, deadline + left, first_contact + left)
             if started:
                 return started
+        raise lost or NotStartedError
 
     async def _begun(self, wanted: RunRequest) -> Any:
         *newer, oldest = wanted.calls()

@@ -9,7 +9,7 @@ from release_agent.model import NOTHING_LIVE
 from release_agent.rollout.model import REVERT, STAGE, HostStage, who_am_i
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from release_agent.rollout.model import Host, Rollout
 
@@ -33,6 +33,10 @@ class HostError(Exception):
         self.unreachable = unreachable
         self.refused = refused
         self.passing = passing
+
+
+class NotStartedError(Exception):
+    """The rollout stopped before the host accepted the run, which therefore does not start."""
 
 
 class ArgumentsRefusedError(HostError):
@@ -69,6 +73,7 @@ class RunRequest:
     ``more``: arguments of the method after the trigger. ``newer``: the last arguments, which an older plugin does not know.
     ``expected``: the release that must be live, if it is one of them; empty: any.
     ``after``: the id of a deployment; only later runs of the history count as this run.
+    ``may_start``: asked before each try to start it.
     """
 
     method: str
@@ -78,6 +83,7 @@ class RunRequest:
     newer: tuple[str | bool, ...] = ()
     expected: str = ""
     after: str | None = None
+    may_start: Callable[[], bool] = lambda: True
 
     def calls(self) -> Iterator[tuple[str | bool, ...]]:
         """Return the arguments for the newest plugin first, then for older ones."""
@@ -85,16 +91,16 @@ class RunRequest:
             yield self.argument, False, self.trigger, *self.more, *self.newer[:known]
 
 
-def deployment(rollout: Rollout, live: str | None) -> RunRequest:
+def deployment(rollout: Rollout, live: str | None, may_start: Callable[[], bool]) -> RunRequest:
     """Return the request to deploy a rollout's revision to a host with this live release (None: no release)."""
     more, despite_freeze = (False, live or NOTHING_LIVE), rollout.options.despite_freeze
     newer = (rollout.who, True) if despite_freeze else (rollout.who,)
-    return RunRequest("release.deploy", rollout.revision, rollout.id, more, newer)
+    return RunRequest("release.deploy", rollout.revision, rollout.id, more, newer, may_start=may_start)
 
 
-def staging(rollout: Rollout) -> RunRequest:
+def staging(rollout: Rollout, may_start: Callable[[], bool]) -> RunRequest:
     """Return the request to build and rehearse a rollout's revision, and to publish nothing."""
-    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", newer=(rollout.who,))
+    return RunRequest("release.stage", rollout.revision, f"{rollout.id}-{STAGE}", newer=(rollout.who,), may_start=may_start)
 
 
 def rollback(host: Host, rollout: Rollout) -> RunRequest:

@@ -19,7 +19,7 @@ def too_many_lost(rollout: Rollout) -> str:
     A rollout stops if a budget is exceeded. With any budgets, it also stops if every host of the current wave, or of an
     application, is lost, or if a host cannot stage.
     """
-    if rollout.options.stage and not rollout.staged:
+    if rollout.is_staging:
         return _cannot_stage(rollout)
     exceeded = over_budget(list(rollout.hosts.values()), rollout.options)
     if exceeded:

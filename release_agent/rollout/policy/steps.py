@@ -146,7 +146,7 @@ def next_step(rollout: Rollout, situation: Situation) -> Step:
 
 
 def _begin(rollout: Rollout) -> Step:
-    if rollout.options.stage and not rollout.staged:
+    if rollout.is_staging:
         return StageFirst(rollout.at(HostStage.PENDING))
     return EnterWave(rollout.wave)
 
@@ -174,7 +174,7 @@ def _in_wave(rollout: Rollout, situation: Situation) -> Step:
 def _stopped(rollout: Rollout, stop: Stop) -> Step:
     if stop.aborted:
         return Finish(Phase.ABORTED, Exit.FLEET_FAILED, stop.why)
-    if rollout.options.revert and rollout.at(*_CHANGED) and (rollout.staged or not rollout.options.stage):
+    if rollout.options.revert and rollout.at(*_CHANGED) and not rollout.is_staging:
         return PutBack(stop.why)
     return Finish(Phase.FAILED, Exit.FLEET_FAILED, stop.why)
 

@@ -129,6 +129,24 @@ def test_abort_while_hosts_are_watched_is_heard_at_once_and_reverts_nothing(flee
     assert fleet.live() == [NEW, OLD, OLD, OLD, OLD]
 
 
+def test_abort_starts_no_host_that_is_busy_with_another_deployment(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1")
+    fleet.held(0)
+    fleet.hold(1)
+    fleet.hosts[1].deploy("v0.9.0", False, "by-hand")
+    fleet.let_go(0)
+    operator.seen("host.started", host="host-2")
+
+    assert fleet.rollout("abort", operator.id).code == 0
+    fleet.let_go(1)
+
+    assert operator.end() == 40
+    assert list(fleet.stages(operator.id).values()) == ["done", "pending", "pending", "pending", "pending"]
+    assert fleet.live() == [NEW, "v0.9.0", OLD, OLD, OLD]
+    assert fleet.fired(1) == ["by-hand"]
+
+
 def test_second_operator_is_refused_and_told_who_runs_what_since_when(fleet: SimulatedRollouts) -> None:
     fleet.hold(0)
     operator = fleet.begin()

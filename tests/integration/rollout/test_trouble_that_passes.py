@@ -41,6 +41,15 @@ class _Fleet(Fleet):
             journal.execute("BEGIN EXCLUSIVE")
             yield
 
+    def start_container_again(self, number: int) -> None:
+        """End one host with everything inside, and start it again."""
+        host = self.hosts[number]
+        inside = [host.process(name)[1] for name in ("deploy", "web")]
+        host.stop(signal.SIGKILL)
+        for pid in inside:
+            os.kill(pid, signal.SIGKILL)
+        host.start(boot=True)
+
     def took_it_once(self, operator: Operator) -> None:
         """Hold the fleet to a rollout that was completed, and deployed to each host once."""
         assert operator.end() == 0, operator.events()
@@ -201,15 +210,23 @@ def test_container_that_is_started_again_before_it_published_is_asked_again(flee
     fleet.hold(1)
     operator = fleet.begin("--waves", "1", "--revert")
     fleet.held(1)
-    host = fleet.hosts[1]
 
-    inside = [host.process(name)[1] for name in ("deploy", "web")]
-    host.stop(signal.SIGKILL)
-    for pid in inside:
-        os.kill(pid, signal.SIGKILL)
-    host.start(boot=True)
+    fleet.start_container_again(1)
     fleet.let_go(1)
 
     assert operator.end() == 0, operator.events()
     assert fleet.live() == [NEW] * 2
     assert fleet.fired(1) == [operator.id] * 2
+
+
+def test_container_that_is_started_again_before_it_staged_is_asked_again(fleet: _Fleet) -> None:
+    fleet.configure(1, f"[hooks]\nbuild = [{{ run = '{fleet.hosts[1].gate('held')}' }}]")
+    operator = fleet.begin("--stage")
+    fleet.held(1)
+
+    fleet.start_container_again(1)
+    fleet.let_go(1)
+
+    assert operator.end() == 0, operator.events()
+    assert fleet.live() == [NEW] * 2
+    assert fleet.fired(1) == [*[f"{operator.id}-stage"] * 2, operator.id]

@@ -11,7 +11,7 @@ from release_agent.errors import Code, Exit, LockLost
 from release_agent.model import Completed
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import Application, Host, HostStage, Order, Phase, Rollout
-from release_agent.rollout.options import Options
+from release_agent.rollout.options import Options, amount
 from release_agent.rollout.record.file import FileRolloutStore
 from release_agent.rollout.run import RolloutRun
 from release_agent.rollout.writer import Writer
@@ -171,13 +171,27 @@ def test_host_that_refuses_connections_is_asked_for_a_first_contact_at_the_end(
 
 
 def test_whole_wave_lost_stops_it_whatever_the_budget(store: FileRolloutStore) -> None:
-    from release_agent.rollout.options import amount
-
     scene = Scene(store, max_unreachable=amount("100%"))
     scene.access.by_name["host-1"].error = HostError(Code.HOST_UNREACHABLE, "Connection refused", unreachable=True)
 
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.begun, scene.stages) == (["host-1"], ["unreachable", "pending", "pending"])
+
+
+@pytest.mark.parametrize(("allowed", "code"), [("0", Exit.FLEET_FAILED), ("1", Exit.FLEET_PARTIAL)])
+@pytest.mark.parametrize("stage", [True, False])
+def test_budgets_count_at_the_last_look_although_no_host_had_to_stage(
+    store: FileRolloutStore, stage: bool, allowed: str, code: Exit
+) -> None:
+    scene = Scene(store, stage=stage, max_failed=amount(allowed))
+    for host, live in zip(scene.rollout.hosts.values(), scene.access.by_name.values(), strict=True):
+        host.stage, host.wave, live.release, live.revision = HostStage.SKIPPED, -1, NEW, "v2"
+    store.save_hosts(list(scene.rollout.hosts.values()))
+    scene.access.by_name["host-2"].health = "critical"
+
+    assert scene.run_to_its_end() is code
+    assert scene.stages == ["skipped", "failed", "skipped"]
+    assert (store.completed("api", "test") is None) is (code is Exit.FLEET_FAILED)
 
 
 def test_nobody_to_ask_for_approval_leaves_it_waiting_and_an_approval_lets_it_go_on(store: FileRolloutStore) -> None:
@@ -286,6 +300,34 @@ def test_abort_whose_operator_is_killed_once_it_has_obeyed_is_not_resumed(store:
 
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+
+
+def _left_by_a_killed_operator(scene: Scene, *starting: str) -> None:
+    """Record that the operator was about to ask hosts when it was killed."""
+    for name in starting:
+        scene.rollout.hosts[name].stage = HostStage.STARTING
+    scene.store.save_hosts(list(scene.rollout.hosts.values()))
+
+
+def test_abort_that_waits_for_who_resumes_starts_no_host_that_was_never_asked(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    _left_by_a_killed_operator(scene, "host-1", "host-2")
+    scene.access.by_name["host-1"].triggers = [ID]
+    scene.orders.order(ID, Order("abort", "bob"))
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.ABORTED, ["done", "pending", "pending"])
+    assert [host.triggers for host in scene.access.by_name.values()] == [[ID], [], []]
+
+
+def test_resumed_rollout_whose_budget_is_spent_starts_no_host_that_was_never_asked(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.rollout.hosts["host-1"].stage = HostStage.FAILED
+    _left_by_a_killed_operator(scene, "host-2")
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert (scene.phase, scene.stages) == (Phase.FAILED, ["failed", "pending", "pending"])
+    assert scene.access.by_name["host-2"].triggers == []
 
 
 def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xmlrpc.client
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from release_agent.errors import FAULTS, Code, Exit
 from release_agent.model import Trigger
 from release_agent.rollout.host.answers import brought_by, failure, status_of
 from release_agent.rollout.host.client import HostClient
-from release_agent.rollout.host.model import HostError, RunRequest
+from release_agent.rollout.host.model import HostError, NotStartedError, RunRequest
 from release_agent.rollout.host.pace import Pace
 from release_agent.rollout.host.rpc import Unreachable
 from release_agent.services.faults import FaultCode
@@ -96,6 +97,32 @@ def test_trouble_while_a_host_is_told_to_deploy_is_asked_again_for_minutes(troub
 
     assert record["outcome"] == "deployed"
     assert 300 <= seconds < DEADLINE
+
+
+def test_host_that_is_busy_until_the_rollout_stops_is_not_started() -> None:
+    host = _Host(deploy=[BUSY, BUSY, {"id": "d1"}], getHistory=[[]])
+    stops_after_two_tries = replace(WANTED, may_start=lambda: host.asked.count("deploy") < 2)
+
+    with pytest.raises(NotStartedError):
+        no_time.run(host.client.start(stops_after_two_tries, DEADLINE, again=False))
+    assert host.asked == ["deploy", "getHistory"] * 2
+
+
+def test_host_whose_answer_was_lost_before_the_rollout_stopped_may_have_started() -> None:
+    host = _Host(deploy=[SILENT, BUSY], getHistory=[[]])
+    stops_after_two_tries = replace(WANTED, may_start=lambda: host.asked.count("deploy") < 2)
+
+    with pytest.raises(HostError, match="no answer within 10 s") as failed:
+        no_time.run(host.client.start(stops_after_two_tries, DEADLINE, again=False))
+    assert failed.value.unreachable
+
+
+def test_run_that_an_earlier_operator_started_is_found_after_the_stop() -> None:
+    host = _Host(getHistory=[[{"id": "d1", "trigger": WANTED.trigger}]])
+
+    found, _ = no_time.run(host.client.start(replace(WANTED, may_start=lambda: False), DEADLINE, again=True))
+
+    assert found == "d1"
 
 
 def test_trouble_that_does_not_pass_ends_at_the_hosts_deadline_and_is_not_the_releases() -> None:
