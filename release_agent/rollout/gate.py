@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent.rollout.policy.steps import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _LOOK = 0.5  # seconds
 
@@ -21,9 +21,10 @@ class Gate:
     count during a pause, a bake or a wait for approval.
     """
 
-    def __init__(self, progress_deadline: float) -> None:
-        """Open the gate; ``progress_deadline`` in seconds."""
+    def __init__(self, progress_deadline: float, on_stop: Callable[[str], None]) -> None:
+        """Open the gate; ``progress_deadline`` in seconds; ``on_stop`` gets the reason of each stop."""
         self._progress_deadline = progress_deadline
+        self._on_stop = on_stop
         self._open = asyncio.Event()
         self._open.set()
         self._resting = 0
@@ -36,7 +37,8 @@ class Gate:
 
     def stop(self, why: str) -> None:
         """Start no more hosts; a later reason does not replace the first."""
-        self._shut_for(self.stopped or Stop(why))
+        if not self.stopped:
+            self._shut_for(Stop(why))
 
     def abort(self, why: str) -> None:
         """Stop by a person's order, which replaces any other reason."""
@@ -45,6 +47,7 @@ class Gate:
 
     def _shut_for(self, stop: Stop) -> None:
         self.stopped = stop
+        self._on_stop(stop.why)
         self._open.set()
         self.shut.set()
 

@@ -137,6 +137,9 @@ class Rollout:
     approved: bool = False
     asked: int = -1  # the wave after which its gate last asked for a person
     why: str = ""
+    step: str = ""  # the current step beside deployments: staging, bake, gate or verification
+    step_at: str = ""  # when the step started
+    stopping: str = ""  # the reason why no more hosts start, until the rollout ends or is rolled back
     reverting: str = ""  # reason of the rollback of hosts; empty without one
     aborted: str = ""  # the person who aborted it; no operator starts more hosts
     ended_at: str | None = None
@@ -185,9 +188,16 @@ class Rollout:
         """Return the hosts at some stages."""
         return [host for host in self.hosts.values() if host.stage in stages]
 
+    def begin(self, step: str) -> None:
+        """Set the current step; empty: hosts deploy."""
+        self.step, self.step_at = step, timestamp()
+
     def enter(self, phase: Phase, why: str = "") -> None:
         """Set the phase and its reason, and the time of the end for a final phase."""
         self.phase, self.why = phase, why
+        if phase not in (Phase.RUNNING, Phase.PAUSED):
+            self.begin("")
+            self.stopping = ""
         self.ended_at = timestamp() if phase in ENDED else None
 
     @property

@@ -59,9 +59,7 @@ class RolloutRun:
         self._writer = writer
         self._hosts = hosts
         self._observer = observer
-        self._gate = Gate(rollout.options.progress_deadline)
-        if rollout.aborted:
-            self._gate.abort(rollout.aborted)
+        self._gate = Gate(rollout.options.progress_deadline, self._stopping)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
         self._entered = self._baked = self._passed = self._verified = self._put_back = False
         self._asking = False
@@ -69,11 +67,10 @@ class RolloutRun:
     async def go(self) -> Exit:
         """Continue the rollout or its revert, and return its end; when cancelled, leave hosts as they are and record that."""
         try:
-            await self._writer.heed(self._rollout.id, self._obey)  # orders from the time without an operator
-            self._stop_if_too_many_lost()  # the earlier operator may not have come to that
+            await self._take_over()
             # A lost lock ends the run.
             orders = self._writer.orders(self._rollout.id, self._obey)
-            async with alongside(self._writer.keep_lock(), orders, self._gate.watch()):
+            async with alongside(self._writer.keep_lock(), orders, self._gate.watch(), self._write_stop()):
                 return await self._steps()
         except _AwaitsApprovalError:
             return Exit.AWAITS_APPROVAL
@@ -91,6 +88,18 @@ class RolloutRun:
         """Roll back every host that took the revision; cancelled as go()."""
         self._rollout.reverting = ASKED
         return await self.go()
+
+    async def _take_over(self) -> None:
+        """Replace an earlier operator: its step is over, and orders from the time without an operator count."""
+        rollout = self._rollout
+        rollout.begin("")
+        rollout.stopping = ""
+        if rollout.aborted:
+            self._gate.abort(rollout.aborted)
+        if not rollout.reverting:
+            await self._enter(Phase.RUNNING)
+        await self._writer.heed(rollout.id, self._obey)
+        self._stop_if_too_many_lost()  # the earlier operator may not have come to that
 
     async def _steps(self) -> Exit:
         while True:
@@ -124,6 +133,7 @@ class RolloutRun:
             case steps.AskApproval():
                 await self._ask_approval()
             case steps.WaitWhilePaused():
+                await self._begin("")
                 await self._gate.opened()
                 self._verified = False  # hosts may have changed since the plan
             case steps.PutBack(why):
@@ -131,7 +141,15 @@ class RolloutRun:
 
     # Forwards
 
+    async def _begin(self, step: str, **details: object) -> None:
+        """Write down the current step for those who watch, and tell it; empty: none."""
+        self._rollout.begin(step)
+        await self._writer.rollout(self._rollout)
+        if step:
+            self._observer.tell(f"{step}.started", None, **details)
+
     async def _stage(self, hosts: Sequence[Host]) -> None:
+        await self._begin("staging", hosts=len(hosts))
         await Staging(self._rollout, self._writer, self._hosts.client_of, self._observer).of(hosts, self._gate)
         if not self._gate.stopped:
             self._rollout.staged = True
@@ -140,6 +158,7 @@ class RolloutRun:
     async def _enter_wave(self, wave: int) -> None:
         rollout = self._rollout
         rollout.wave, self._entered, self._baked, self._passed = wave, True, False, False
+        rollout.begin("")
         await self._enter(Phase.RUNNING)
         waves = rollout.waves
         apps = applications_of(waves[wave])
@@ -181,14 +200,23 @@ class RolloutRun:
         require_success(record, rollout.commits_of(host))
 
     def _stop_if_too_many_lost(self) -> None:
-        why = "" if self._rollout.reverting else too_many_lost(self._rollout)
-        if why and not self._gate.stopped:
+        why = too_many_lost(self._rollout)
+        if why:
             self._gate.stop(why)
+
+    def _stopping(self, why: str) -> None:
+        if not self._rollout.reverting:
+            self._rollout.stopping = why
             self._observer.tell("rollout.stopping", why=why)
+
+    async def _write_stop(self) -> None:
+        """Write down the reason of a stop for those who watch, because hosts in flight may continue for long."""
+        await self._gate.shut.wait()
+        await self._writer.rollout(self._rollout)
 
     async def _bake(self, hosts: Sequence[Host], seconds: float) -> None:
         """Watch hosts for a while, or until something stops the rollout."""
-        self._observer.tell("bake.started", seconds=seconds, hosts=len(hosts))
+        await self._begin("bake", seconds=seconds, hosts=len(hosts))
         await self._unless_shut(self._watch(hosts, seconds))
         self._baked = True
 
@@ -214,7 +242,7 @@ class RolloutRun:
 
     async def _run_gate(self, command: str) -> None:
         rollout = self._rollout
-        self._observer.tell("gate.started", wave=rollout.wave + 1)
+        await self._begin("gate", wave=rollout.wave + 1)
         judged = await self._unless_shut(judge(command, rollout))
         if judged is None:
             return
@@ -228,8 +256,10 @@ class RolloutRun:
             self._gate.stop(f"{judged.describe()} (after wave {rollout.wave + 1})")
 
     async def _verify(self, hosts: Sequence[Host]) -> None:
+        await self._begin("verification", hosts=len(hosts))
         verification = Verification(self._rollout, self._writer, self._hosts.client_of, self._observer)
         await self._unless_shut(verification.of(hosts))
+        self._stop_if_too_many_lost()
         self._verified = True
 
     async def _ask_approval(self) -> None:

@@ -34,7 +34,6 @@ class Staging:
 
     async def of(self, hosts: Sequence[Host], gate: Gate) -> None:
         """Stage on hosts, some at a time; after a failure, start no more and wait for the started ones."""
-        self._observer.tell("staging.started", hosts=len(hosts))
 
         async def stage(host: Host) -> None:
             try:

@@ -31,7 +31,6 @@ class Verification:
 
     async def of(self, hosts: Sequence[Host]) -> None:
         """Ask hosts for their live release and note changes; a lost host that has taken the revision becomes done."""
-        self._observer.tell("verification.started", hosts=len(hosts))
         await in_parallel(hosts, LOOKS, self._ask)
 
     async def _ask(self, host: Host) -> None:

@@ -87,6 +87,8 @@ class FakeHost:
         """End the run."""
         if self.held:
             await self.held.wait()
+        if method == "release.stage":
+            return {"id": identity, "outcome": "staged", "commits": COMMITS["v2"]}
         if method == "release.rollback":
             if self.stays:
                 return {"id": identity, "outcome": "rollback-failed", "error": {"code": "rollback-unhealthy", "message": "sick"}}

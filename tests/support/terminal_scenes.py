@@ -81,6 +81,7 @@ def scene_watched() -> None:
     again = a_wave(3)
     first, second, _ = again.hosts.values()
     first.stage, second.stage, second.phase = HostStage.DONE, HostStage.DEPLOYING, "health"
+    again.stopping = "somebody aborted it"
     table.watch(again, running=True)
     wait()
     again.phase = Phase.COMPLETED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from release_agent.model import seconds_since
 from release_agent.rollout.console import text
 from release_agent.rollout.console.picture import TROUBLE, Row, allowed, clock, fitting
 from release_agent.rollout.model import HostStage, Phase
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT = (HostStage.STARTING, HostStage.DEPLOYING, HostStage.REVERTING)
 _CHANGED = (HostStage.DONE, HostStage.UNREACHABLE, HostStage.STARTING, HostStage.DEPLOYING)  # a failed one rolled itself back
-_DOING = {
-    "staging.started": "hosts stage the revision before the first one publishes it ({hosts})",
-    "gate.started": "the gate judges wave {wave}",
-    "verification.started": "the last look: hosts report their live release ({hosts})",
-}
 _SHORT = 0.25  # part of the progress deadline; the picture counts down the last part
 
 
@@ -37,8 +33,8 @@ class Progress:
         self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
         self._rows: dict[bool, dict[str, Row]] = {True: {}, False: {}}  # hosts in trouble, hosts in flight; the newest last
-        self._bake = (0.0, 0)  # the end of the bake, and its number of hosts
-        self._away = self._heard = self._stopping = self._doing = ""
+        self._step, self._step_began = ("", ""), now()
+        self._away = self._heard = ""
         self._took = (0, 0.0)  # number of finished hosts during the watch, and the sum of their seconds
         self.counts: Counter[HostStage] = Counter()
         self._waves: list[Counter[HostStage]] = [Counter() for _ in rollout.waves]
@@ -53,20 +49,12 @@ class Progress:
         """Take note of one event."""
         if host:
             self._note(host)
-        if event == "bake.started":
-            self._bake = (self._now() + float(str(details["seconds"])), int(str(details["hosts"])))
-        elif event in ("record.away", "record.back"):
+        self._note_step()
+        if event in ("record.away", "record.back"):
             self._away = flat(str(details["why"] or "no reason given")) if event == "record.away" else ""
-        elif event == "rollout.stopping":
-            self._stopping = flat(str(details["why"]))
-        elif event in _DOING:
-            self._doing = _DOING[event].format(**details)
-        elif event in ("gate.finished", "wave.started", "approval.awaited") or event.startswith(("rollout.", "revert.")):
-            self._doing = ""
         elif event == "order.heard":
             self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
-        # Events that restart the progress deadline; see Gate.
-        if (event == "host.finished" and host and host.stage is HostStage.DONE) or event == f"rollout.{Phase.RUNNING}":
+        elif event in ("host.staged", f"rollout.{Phase.RUNNING}"):
             self._progressed = self._now()
 
     def look(self, rollout: Rollout) -> None:
@@ -75,6 +63,13 @@ class Progress:
         for host in rollout.hosts.values():
             if self._stages[host.name] is not host.stage:
                 self._note(host)
+
+    def _note_step(self) -> None:
+        """Note when the current step started; a new step also restarts the progress deadline, see Gate."""
+        step = (self.rollout.step, self.rollout.step_at)
+        if self._step != step:
+            self._step, self._progressed = step, self._now()
+            self._step_began = self._now() - seconds_since(self.rollout.step_at)
 
     def _note(self, host: Host) -> None:
         before = self._stages.get(host.name)
@@ -90,6 +85,8 @@ class Progress:
         elif host.stage is HostStage.DONE and flying:
             hosts, seconds = self._took
             self._took = hosts + 1, seconds + self._now() - flying.began
+        if host.stage is HostStage.DONE:
+            self._progressed = self._now()
 
     def _named(self, host: Host) -> str:
         return flat(text.named(self.rollout, host))
@@ -106,26 +103,36 @@ class Progress:
 
     def notes(self) -> list[str]:
         """Describe the current step or wait, its reason, its remaining time, and the next step."""
-        rollout, now = self.rollout, self._now()
-        until, hosts = self._bake
+        self._note_step()
+        rollout = self.rollout
         notes = [f"the record does not answer, so no more hosts are started: {self._away}"] if self._away else []
         if rollout.phase is Phase.PAUSED:
             notes.append(f"paused {flat(rollout.why)}; hosts in flight continue; release-agent rollout resume {rollout.id}")
         if rollout.phase is Phase.REVERTING:
             notes.append(f"rolling back the changed hosts: {flat(rollout.why)}")
-        elif self._stopping:
-            notes += [f"stopping: {self._stopping}", f"next: {self._way_back()}"]
+        elif rollout.stopping:
+            notes += [flat(text.step(rollout)), f"next: {self._way_back()}"]
         elif rollout.phase is Phase.WAITING:
             notes.append(f"waiting for approval; {self._behind()}")
-        elif now < until:
-            notes.append(f"watching the health of {count_of(hosts, 'host')} for {until - now:.0f} s more; {self._behind()}")
+        elif rollout.step == "bake":
+            notes += self._watching()
+        elif text.step(rollout):
+            notes.append(text.step(rollout))
         elif rollout.phase is Phase.RUNNING and self._rows[False]:
-            deadline = rollout.options.progress_deadline
-            left = deadline - (now - max(self._progressed, until))
-            if left <= deadline * _SHORT:
-                notes.append(f"no host became healthy for {deadline - left:.0f} s; the rollout stops in {max(0.0, left):.0f} s")
-        notes += [self._doing] if self._doing else []
+            notes += self._running_short()
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
+
+    def _watching(self) -> list[str]:
+        left = self._step_began + self.rollout.options.bake - self._now()
+        hosts = count_of(self.counts[HostStage.DONE], "host")
+        return [f"watching the health of {hosts} for {left:.0f} s more; {self._behind()}"] if left > 0 else []
+
+    def _running_short(self) -> list[str]:
+        deadline = self.rollout.options.progress_deadline
+        spent = self._now() - self._progressed
+        left = deadline - spent
+        says = f"no host became healthy for {spent:.0f} s; the rollout stops in {max(0.0, left):.0f} s"
+        return [says] if left <= deadline * _SHORT else []
 
     def _behind(self) -> str:
         """Describe the step after this wave."""
@@ -138,7 +145,7 @@ class Progress:
         flying = len(self._rows[False])
         first = f"{count_of(flying, 'host')} {'finishes' if flying == 1 else 'finish'}, then " if flying else ""
         changed = sum(self.counts[stage] for stage in _CHANGED)
-        if self.rollout.options.revert and changed:
+        if self.rollout.options.revert and changed and not self.rollout.aborted:
             return f"{first}the changed hosts are rolled back: {count_of(changed, 'host')}"
         return f"{first}the rollout ends, and no host is rolled back"
 
@@ -183,7 +190,7 @@ class Progress:
     def _left(self) -> float:
         """Return an estimate in seconds; 0 if there is none."""
         hosts, seconds = self._took
-        if not hosts or self._stopping or self.rollout.phase is not Phase.RUNNING:
+        if not hosts or self.rollout.stopping or self.rollout.phase is not Phase.RUNNING:
             return 0
         pending = [counts[HostStage.PENDING] for counts in self._waves[self.rollout.wave :]]
         flying = len(self._rows[False])

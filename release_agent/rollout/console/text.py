@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _MOST_NAMED = 20
 _MOST_JOINED = 3  # applications of one wave to name
 _SHORT = 12
+_STEPS = {
+    "staging": "hosts stage the revision before the first one publishes it",
+    "bake": "watching the health of hosts for {bake:g} s after wave {wave}",
+    "gate": "the gate judges wave {wave}",
+    "verification": "the last look: hosts report their live release",
+}
 
 
 def plan(rollout: Rollout, changes: Mapping[str, Any], exceeded: str) -> str:
@@ -97,7 +103,8 @@ def _by_application(rollout: Rollout) -> list[str]:
 def headline(rollout: Rollout, *, running: bool) -> str:
     """Describe a rollout and its progress on one line."""
     phase = str(rollout.phase) if running or rollout.has_ended or rollout.phase is Phase.WAITING else f"{rollout.phase}, left"
-    why = f": {one_line(rollout.why)}" if rollout.why else ""
+    doing = rollout.why or (step(rollout) if running else "")
+    why = f": {one_line(doing)}" if doing else ""
     if not rollout.applications:  # its plan cannot be read
         return f"{rollout.id}  {phase}{why}"
     when = (
@@ -106,6 +113,13 @@ def headline(rollout: Rollout, *, running: bool) -> str:
     reason = f"  reason: {one_line(rollout.reason)}" if rollout.reason else ""
     what = f"{rollout.id}  {rollout.revision}  {rollout.apps} ({rollout.environment}){_part(rollout)}"
     return f"{what}  by {rollout.who}  {when}  {phase}{why}{reason}"
+
+
+def step(rollout: Rollout) -> str:
+    """Describe the current step of a running rollout, or the reason why it stops; empty while hosts deploy."""
+    if rollout.stopping:
+        return f"stopping: {rollout.stopping}"
+    return _STEPS.get(rollout.step, "").format(wave=rollout.wave + 1, bake=rollout.options.bake)
 
 
 def preflight(what: object, asked: object, hosts: object) -> str:

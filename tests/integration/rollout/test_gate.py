@@ -32,6 +32,18 @@ def test_gate_sees_each_wave_and_lets_it_pass(fleet: SimulatedRollouts) -> None:
     ]
 
 
+def test_status_says_that_the_gate_judges(fleet: SimulatedRollouts) -> None:
+    operator = fleet.begin("--gate", "sleep 1000")
+    operator.seen("gate.started")
+
+    words = fleet.run([word for word in fleet.command("status", operator.id) if word != "--json"])
+
+    assert words.out.splitlines()[0].endswith("  running: the gate judges wave 1")
+    assert fleet.rollout("status", operator.id).json["step"] == "gate"
+    assert fleet.rollout("abort", operator.id).code == 0
+    assert operator.end() == 40
+
+
 def test_gate_that_fails_stops_the_rollout_with_its_last_words(fleet: SimulatedRollouts) -> None:
     done = fleet.start("--gate", "echo errors went up; test $ROLLOUT_WAVE = 1", "--waves", "1,2,100%")
 

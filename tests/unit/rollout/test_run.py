@@ -16,6 +16,7 @@ from release_agent.rollout.record.file import FileRolloutStore
 from release_agent.rollout.run import RolloutRun
 from release_agent.rollout.writer import Writer
 from support.fake_hosts import COMMITS, NEW, OLD, FakeAccess, Heard
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -328,6 +329,73 @@ def test_resumed_rollout_whose_budget_is_spent_starts_no_host_that_was_never_ask
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.FAILED, ["failed", "pending", "pending"])
     assert scene.access.by_name["host-2"].triggers == []
+
+
+class Onlooker(Heard):
+    """An observer that reads the record at each event, as a person elsewhere does."""
+
+    def __init__(self, store: FileRolloutStore) -> None:
+        super().__init__()
+        self._store = FileRolloutStore(store.path)
+        self.read: dict[str, Rollout] = {}
+
+    def tell(self, event: str, host: Host | None = None, **details: object) -> None:
+        """Keep it with the record."""
+        self.read[event] = self._store.read(ID)
+        super().tell(event, host, **details)
+
+
+def test_each_step_is_in_the_record_for_those_who_watch(store: FileRolloutStore) -> None:
+    scene = Scene(store, stage=True, gate="true")
+    scene.heard = seen = Onlooker(store)
+
+    assert scene.run_to_its_end() is Exit.OK
+    began = ("staging.started", "wave.started", "bake.started", "gate.started", "verification.started")
+    assert [seen.read[event].step for event in began] == ["staging", "", "bake", "gate", "verification"]
+    assert store.read(ID).step == ""
+
+
+def test_resumed_rollout_runs_for_those_who_watch_while_its_operator_follows_hosts_in_flight(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    scene.heard = seen = Onlooker(store)
+    scene.rollout.enter(Phase.INTERRUPTED, "stopped by SIGTERM")
+    scene.rollout.step, scene.rollout.stopping = "bake", "of an older agent"
+    _left_by_a_killed_operator(scene, "host-1")
+
+    assert scene.run_to_its_end() is Exit.OK
+    plan = seen.read["host.deploying"]
+    assert (seen.events[0], plan.phase, plan.why, plan.step, plan.stopping) == ("rollout.running", Phase.RUNNING, "", "", "")
+
+
+def test_too_long_without_a_healthy_host_is_told_and_written_down_while_hosts_are_in_flight(store: FileRolloutStore) -> None:
+    scene = Scene(store, progress_deadline=0.1)
+    held = scene.access.by_name["host-1"].held = asyncio.Event()
+
+    async def watch() -> tuple[str, Exit]:
+        run = asyncio.create_task(scene.run())
+        await scene.heard.when("rollout.stopping").wait()
+        stopping = await asyncio.to_thread(eventually, lambda: scene.orders.read(ID).stopping, "it is written down")
+        held.set()
+        return stopping, await run
+
+    assert asyncio.run(asyncio.wait_for(watch(), 60)) == ("no host became healthy within 0.1 s", Exit.FLEET_FAILED)
+    assert scene.stages == ["done", "pending", "pending"]
+    assert (store.read(ID).why, store.read(ID).stopping) == ("no host became healthy within 0.1 s", "")
+
+
+def test_stop_of_any_cause_is_told_once_with_its_reason(store: FileRolloutStore) -> None:
+    scene = Scene(store, gate="echo errors went up; exit 1")
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert scene.heard.events.count("rollout.stopping") == 1
+
+
+def test_revert_of_an_aborted_rollout_is_no_stop(store: FileRolloutStore) -> None:
+    scene = Scene(store, progress_deadline=0.0)
+    scene.rollout.aborted = "ordered by bob"
+
+    assert scene.run_to_its_end(RolloutRun.revert) is Exit.OK
+    assert "rollout.stopping" not in scene.heard.events
 
 
 def test_paused_rollout_begins_no_other_host_and_may_be_left_and_gone_on_with(store: FileRolloutStore) -> None:

@@ -79,6 +79,7 @@ def test_a_rollout_that_is_watched_from_elsewhere_has_the_same_picture(open_term
 
     lines = terminal.see("1 pending, 1 deploying, 1 done")
     assert "waves: 1/3 now" in lines
+    assert "stopping: somebody aborted it" in lines
     assert any(line.startswith("h1  deploying  health") for line in lines)
     terminal.go()
     terminal.see("completed")

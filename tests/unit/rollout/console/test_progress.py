@@ -11,10 +11,17 @@ from support.clocks import FakeClock
 from support.rollouts import a_system, a_wave
 
 
+def begin(seen: Progress, step: str) -> None:
+    """Begin a step."""
+    seen.rollout.begin(step)
+    seen.hear(f"{step}.started", None, {})
+
+
 def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
-    clock = FakeClock()
-    seen = Progress(a_wave(3), clock.now)
-    seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 1})
+    clock, rollout = FakeClock(), a_wave(3)
+    rollout.hosts["h0"].stage = HostStage.DONE
+    seen = Progress(rollout, clock.now)
+    begin(seen, "bake")
 
     clock.advance(12)
 
@@ -26,13 +33,14 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
 def test_the_progress_deadline_begins_anew_with_the_end_of_a_bake() -> None:
     clock, rollout = FakeClock(), a_wave(3, progress_deadline=100.0)
     seen, host = Progress(rollout, clock.now), rollout.hosts["h1"]
-    seen.hear("bake.started", None, {"seconds": 500.0, "hosts": 1})
-    clock.advance(510)
+    begin(seen, "bake")
+    clock.advance(500)
+    begin(seen, "")
     host.stage = HostStage.STARTING
     seen.hear("host.started", host, {})
 
     assert seen.notes() == []
-    clock.advance(70)
+    clock.advance(80)
     assert seen.notes() == ["no host became healthy for 80 s; the rollout stops in 20 s"]
 
 
@@ -114,12 +122,14 @@ def test_a_stop_is_said_with_its_cause_and_with_what_comes_then() -> None:
         host.stage = stage
         seen.hear("host.finished", host, {})
 
-    seen.hear("rollout.stopping", None, {"why": "1 of 5 hosts failed, and --max-failed allows 0"})
+    rollout.stopping = "1 of 5 hosts failed, and --max-failed allows 0"
 
     assert seen.notes() == [
         "stopping: 1 of 5 hosts failed, and --max-failed allows 0",
         "next: the changed hosts are rolled back: 1 host",
     ]
+    rollout.stopping = rollout.aborted = "ordered by ann@desk"
+    assert seen.notes() == ["stopping: ordered by ann@desk", "next: the rollout ends, and no host is rolled back"]
 
 
 def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
@@ -132,8 +142,8 @@ def test_waves_are_a_map_with_sizes_zones_and_losses() -> None:
     seen = Progress(rollout, FakeClock().now)
 
     assert seen.waves(80) == "waves: 1/1 north, 0/3 north (1 failed) now, 2 south"
-    seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 2})
-    assert seen.notes() == ["watching the health of 2 hosts for 30 s more; then wave 3: 2 hosts in south"]
+    begin(seen, "bake")
+    assert seen.notes() == ["watching the health of 1 host for 30 s more; then wave 3: 2 hosts in south"]
 
 
 def test_waves_and_hosts_of_several_applications_say_of_which_they_are() -> None:
@@ -145,8 +155,8 @@ def test_waves_and_hosts_of_several_applications_say_of_which_they_are() -> None
 
     assert seen.waves(80) == "waves: 0/1 db (1 failed) now, 1 api"
     assert [row.name for row, _ in seen.rows(9)[0]] == ["host-1 [db]"]
-    seen.hear("bake.started", None, {"seconds": 30.0, "hosts": 1})
-    assert seen.notes() == ["watching the health of 1 host for 30 s more; then wave 2: 1 host of api"]
+    begin(seen, "bake")
+    assert seen.notes() == ["watching the health of 0 hosts for 30 s more; then wave 2: 1 host of api"]
 
 
 def test_the_end_is_estimated_by_what_hosts_took() -> None:
@@ -204,17 +214,41 @@ def test_more_waves_than_fit_are_shown_around_the_current_one(width: int, expect
     assert wave_map(["1/1", "2/2", "0/3", "4", "5"].__getitem__, 5, 2, width) == expected
 
 
-def test_what_goes_on_between_the_waves_is_said_until_it_is_over() -> None:
-    seen = Progress(a_wave(3), FakeClock().now)
+STEPS = [
+    ("staging", "hosts stage the revision before the first one publishes it"),
+    ("gate", "the gate judges wave 1"),
+    ("verification", "the last look: hosts report their live release"),
+    ("of a newer agent", ""),
+    ("", ""),
+]
 
-    seen.hear("staging.started", None, {"hosts": 3})
-    assert seen.notes() == ["hosts stage the revision before the first one publishes it (3)"]
-    seen.hear("wave.started", None, {"wave": 1})
+
+@pytest.mark.parametrize(("step", "words"), STEPS)
+def test_what_goes_on_between_the_waves_is_said_until_it_is_over(step: str, words: str) -> None:
+    rollout = a_wave(3)
+    seen = Progress(rollout, FakeClock().now)
+
+    begin(seen, step)
+
+    assert seen.notes() == ([words] if words else [])
+    assert text.headline(rollout, running=True).endswith(f"running: {words}" if words else "running")
+    rollout.enter(Phase.COMPLETED)
     assert seen.notes() == []
-    seen.hear("gate.started", None, {"wave": 1})
-    assert seen.notes() == ["the gate judges wave 1"]
-    seen.hear("gate.finished", None, {"wave": 1, "exit": 0})
-    seen.hear("verification.started", None, {"hosts": 3})
-    assert seen.notes() == ["the last look: hosts report their live release (3)"]
-    seen.hear("rollout.completed", None, {"why": ""})
-    assert seen.notes() == []
+
+
+def test_who_watches_from_elsewhere_sees_the_step_and_the_stop_as_the_operator_does() -> None:
+    clock = FakeClock()
+    seen = Progress(a_wave(3), clock.now)
+    baking, stopping = a_wave(3), a_wave(3)
+    baking.hosts["h0"].stage = HostStage.DONE
+    baking.begin("bake")
+    stopping.stopping = "1 of 3 hosts failed"
+
+    seen.look(baking)
+    assert seen.notes() == ["watching the health of 1 host for 30 s more; then the last look"]
+    clock.advance(20)
+    assert seen.notes() == ["watching the health of 1 host for 10 s more; then the last look"]
+    seen.look(stopping)
+    assert seen.notes() == ["stopping: 1 of 3 hosts failed", "next: the rollout ends, and no host is rolled back"]
+    assert text.headline(stopping, running=True).endswith("running: stopping: 1 of 3 hosts failed")
+    assert text.headline(stopping, running=False).endswith("running, left")
