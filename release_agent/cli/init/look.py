@@ -53,6 +53,7 @@ def supervisor(url: str, environ: Mapping[str, str], clock: Clock, tell: Callabl
     uid = processes.owner(pid)
     seen: dict[str, Any] = {
         "url": rpc.url,
+        "pid": pid,
         "user": name_of(uid) if uid else "",
         "environment": environment,
         "is_idle": not any(process.pid for group in services.processes().values() for process in group),
@@ -199,13 +200,15 @@ def deployer(root: Path, seen: SeenSupervisor) -> Deployer:
             f"the container has no user {named} to run the agent and own {root}",
             hint=f"useradd --system --create-home {number}{_USER} && install -d -o {_USER} -g {_USER} {root}",
         ) from None
-    return Deployer(user.pw_name, group_name(user.pw_gid), user.pw_dir, _may_use(seen.url, user))
+    has_log = not seen.user or all(_may_write(Path(f"/proc/{seen.pid}/fd/{number}"), user) for number in (1, 2))
+    has_socket = _may_write(Path(seen.url.removeprefix("unix://")), user)
+    return Deployer(user.pw_name, group_name(user.pw_gid), user.pw_dir, has_socket=has_socket, has_log=has_log)
 
 
-def _may_use(url: str, user: pwd.struct_passwd) -> bool:
-    """Return whether a user may use supervisor's socket; True for a port, whose access is unknown."""
+def _may_write(path: Path, user: pwd.struct_passwd) -> bool:
+    """Return whether a user may write to a socket or an open file; True if that is unknown, as of a URL with a port."""
     try:
-        there = Path(url.removeprefix("unix://")).stat()
+        there = path.stat()
     except OSError:
         return True
     if there.st_uid == user.pw_uid:

@@ -81,6 +81,10 @@ def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
     if not container.deployer.has_socket and seen.user:
         do = "set chown and chmod in [unix_http_server], and restart supervisord"
         yield Note(f"how {container.deployer.name} reaches supervisor: its socket does not admit this user", do)
+    if not container.deployer.has_log:
+        what = f"a place for the log of the agent: supervisord, as {seen.user}, may not open the container's log"
+        do = f"`{seen.control} tail deploy stderr` shows it; for the container's log, start the container as {seen.user}"
+        yield Note(what, f"{do}, without user= in [supervisord]")
 
 
 def _of_plugin(container: SeenContainer) -> Iterator[Note]:

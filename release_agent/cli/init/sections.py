@@ -29,6 +29,7 @@ chown={}
 chmod={}
 """
 _PATTERN = re.compile(r"\*[^*?\[]*")
+_CONTAINER_LOG = re.compile(r"^(?:; The container's log|std(?:out|err)_logfile).*\n", re.MULTILINE)
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -102,6 +103,8 @@ def _section(container: SeenContainer, name: str) -> str:
     if not container.supervisor.finds_agent:
         agent = Path(sysconfig.get_path("scripts")) / "release-agent"
         text = _with_line(text, "command=release-agent", f"command={_escaped(str(agent))} {name}\n")
+    if not user.has_log:
+        text = _CONTAINER_LOG.sub("", text)  # supervisor's default is a file in its childlogdir
     # Releases bring no programs until a person has named the users for them.
     return _HEAD + re.sub(r"^(programs|program_users) =", r"; \1 =", text, flags=re.MULTILINE)
 

@@ -43,6 +43,7 @@ class SeenSupervisor:
     """
 
     url: str
+    pid: int = 0
     file: str = ""
     user: str = ""
     programs: Sequence[SeenProgram] = ()
@@ -84,12 +85,16 @@ class SeenRepository:
 
 @dataclass(frozen=True)
 class Deployer:
-    """The deploying user; ``has_socket``: whether this user may use supervisor's socket."""
+    """The deploying user; ``has_socket``: whether this user may use supervisor's socket.
+
+    ``has_log``: whether supervisord may open the container's log for the programs of this user.
+    """
 
     name: str
     group: str
     home: str
     has_socket: bool = True
+    has_log: bool = True
 
 
 @dataclass(frozen=True)

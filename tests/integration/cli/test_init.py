@@ -593,6 +593,19 @@ def test_the_root_directory_is_made_for_the_user_of_a_supervisord_that_is_not_ro
     assert "user=" not in container.written()["release-agent-deploy.conf"].replace("; ", "")
 
 
+def test_a_supervisord_that_may_not_open_the_log_of_the_container_starts_the_programs(container: BareContainer) -> None:
+    """The log of the container is root's, as under docker without a terminal if [supervisord] has user=."""
+    container.start(as_nobody=True)
+
+    done = container.init()
+    container.reload()
+    container.ended("boot")
+
+    assert "supervisord, as nobody, may not open the container's log" in done.out, done.err
+    assert '"event": "release.published"' in container.ctl("tail", "-100000", "boot", "stderr").out
+    assert "RUNNING" in container.ctl("status", "monitor").out
+
+
 def test_a_root_directory_with_something_in_it_is_not_given_away(container: BareContainer) -> None:
     os.chown(container.place / "root", 0, 0)
     (container.place / "root/data").touch()
