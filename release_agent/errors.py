@@ -268,3 +268,13 @@ def error_of_exit(code: int | None) -> ReleaseError:
     kind = next((kind for kind in ENDINGS if kind.exit_code == code), ReleaseError)
     known = {Exit.MISCONFIGURED: Code.MISCONFIGURED, Exit.BUSY: Code.BUSY, Exit.CANCELLED: Code.CANCELLED}
     return kind(known.get(Exit(code), Code.BUG) if code in set(Exit) else Code.BUG, message, hint=hint)
+
+
+def error_of_open_run() -> Interrupted:
+    """Make the error for a run whose process has ended before the run has: it was killed, or supervisor was gone."""
+    return Interrupted(
+        Code.INTERRUPTED,
+        "the process of the run ended before the run was finished",
+        hint="`release-agent boot`, or the next deployment, finishes or undoes the run; "
+        "`supervisorctl tail deploy stderr` shows its output",
+    )

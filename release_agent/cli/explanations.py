@@ -277,8 +277,9 @@ EXPLANATIONS = {
         (Exit.ERROR, Exit.CANCELLED, Exit.ROLLED_BACK),
         "The run stopped before its end.",
         (
-            "With exit 1, supervisor went away after publishing, and the next run finishes this one. In the history, the run "
-            "was killed. The next run undid it (`cancelled`) or finished its rollback (`rolled-back`)."
+            "With exit 1, supervisor went away after publishing, or the run was killed. The next run finishes or undoes "
+            "this one. In the history, the run was killed. The next run undid it (`cancelled`) or finished its rollback "
+            "(`rolled-back`)."
         ),
         "Nothing. To finish an open run at once, run `release-agent boot`.",
     ),

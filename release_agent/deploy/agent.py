@@ -76,7 +76,7 @@ class Agent:
         try:
             recover(self._context, keep_proved=True)
         except ReleaseError as error:
-            if error.code is Code.SUPERVISOR_UNREACHABLE:
+            if error.code is Code.SUPERVISOR_UNREACHABLE or isinstance(error, Cancelled):
                 return Record(request.id, error.outcome, error=error.to_json()), False
             # A failed recovery must not keep the live release from starting.
             self._context.log.warning("recovery.failed", why=error.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from release_agent.deploy.publication import Publication
@@ -20,7 +21,8 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
     A run killed before the swap is undone. A run killed after the swap is finished: all
     services are restarted, also running ones, and proved. If they are unhealthy, recovery
     rolls back; with ``keep_proved``, a release that was once proved healthy stays.
-    Raises Failed if supervisor is gone, so that no run can be finished.
+    Raises Failed if supervisor is gone, so that no run can be finished, and Cancelled if a signal stops the proof of a
+    release that was once proved healthy. Then the run stays open.
     """
     for left in context.journal.unfinished():
         if left.request.id != besides:
@@ -87,6 +89,8 @@ class _Recovery:
                 f"deployment {run.request.id} was interrupted and cannot be finished: {gone.message}",
                 hint="start supervisord; `release-agent boot`, or the next deploy, finishes the run",
             ) from gone
+        except Cancelled:  # a signal says nothing about the live release
+            raise
         except ReleaseError as error:
             ending = Ending.failed(error)
         run.conclude(ending)
@@ -104,11 +108,8 @@ class _Recovery:
             )
             return Publication(self._run, tried).roll_back(failure_before)
         if self._stage is Stage.PREPARING or live is None or tried is None or live.name != tried.name:
-            raise Cancelled(
-                Code.INTERRUPTED,
-                "the agent was killed before publishing, and the next run undid the deployment",
-                hint="deploy again",
-            )
+            undone = "the agent was killed before publishing, and the next run undid the deployment"
+            return Ending.failed(Cancelled(Code.INTERRUPTED, undone, hint="deploy again"))
         if self._context.journal.live_at(time.time()) != live.name:
             self._context.journal.published(live.name, time.time())
         return self._prove(live)
@@ -116,12 +117,19 @@ class _Recovery:
     def _prove(self, live: Release) -> Ending:
         self._run.changes(live)
         publication, health = Publication(self._run, live), None
-        stays = self._keep_proved and live.state is State.HEALTHY
+        proved = live.state is State.HEALTHY
+        stays = proved and self._keep_proved
         try:
-            health = publication.prove(to_the_end=stays)
+            # A service that waits for its start must not stay down. A container that stops a boot starts all of them again.
+            with self._context.clock.shielded() if proved and not stays else nullcontext():
+                health = publication.prove(to_the_end=stays)
             publication.run_after_deploy()
         except Interrupted:
             raise
+        except Cancelled as stopped:
+            if proved:
+                raise
+            return publication.roll_back(stopped)
         except ReleaseError as failure:
             if stays:
                 return Ending.failed(_kept(live, failure), health)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +105,17 @@ class StateDatabase(Notes):
     def line(self) -> list[str]:
         """Return the line of releases for rollbacks: oldest first, the live one last.
 
-        A deployment adds to its end, a rollback goes back along it; failed releases are not on it.
+        A deployment adds to its end, a rollback goes back along it. Failed releases are not on it, except one that stayed live
+        until a deployment replaced it: its services may have become healthy after its own run.
         """
         line: list[str] = []
-        query = "SELECT action, release FROM deployment WHERE outcome IN (?, ?) AND release IS NOT NULL ORDER BY seq"
-        for action, release in self.read(query, (Outcome.DEPLOYED, Outcome.UNCHANGED)):
+        query = "SELECT action, release, previous FROM deployment WHERE outcome IN (?, ?) AND release IS NOT NULL ORDER BY seq"
+        for action, release, previous in self.read(query, (Outcome.DEPLOYED, Outcome.UNCHANGED)):
             if action == Action.ROLLBACK and release in line:
                 del line[len(line) - line[::-1].index(release) :]
-            elif not line or line[-1] != release:
-                line.append(release)
-        return line
+            else:
+                line += [name for name in (previous, release) if name]
+        return [name for name, _ in groupby(line)]
 
     def live_at(self, moment: float) -> str | None:
         """Return the release that was live at a time (seconds since 1970)."""

@@ -22,7 +22,7 @@ from supervisor.states import RUNNING_STATES, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.config import load
-from release_agent.errors import Code, Failed, NoTarget, error_of_exit
+from release_agent.errors import Code, Failed, NoTarget, error_of_exit, error_of_open_run
 from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin import rehearsal
@@ -518,10 +518,16 @@ class ReleaseRPCInterface:
         return record.to_json()
 
     def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Return the entry without its outcome until its process is reaped; only then it has ended for clients."""
+        """Return the entry with an outcome if its process is reaped, and only then: the run has ended for clients.
+
+        A run that was killed stays open in the journal until the next run, which nobody may start soon.
+        """
         run = self._runs_of_supervisord().get(entry["id"])
         if run and not run.is_over:
             return {**entry, "outcome": None, "error": None}
+        if run and entry["outcome"] is None:
+            left = error_of_open_run()
+            return {**entry, "outcome": left.outcome, "error": left.to_json()}
         return entry
 
     def _processes_of(self, group_name: str) -> list[Process]:

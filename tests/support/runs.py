@@ -34,8 +34,10 @@ class Runs:
         self.journal.end(record, kind)
         return record
 
-    def deploy(self, release: str, outcome: str = Outcome.DEPLOYED, kind: Kind = Kind.TAG) -> Record:
-        return self.end(self.begin(release, stage=Stage.PUBLISHING), outcome, kind)
+    def deploy(self, release: str, outcome: str = Outcome.DEPLOYED, kind: Kind = Kind.TAG, previous: str | None = None) -> Record:
+        record = self.begin(release, stage=Stage.PUBLISHING)
+        record.previous = previous
+        return self.end(record, outcome, kind)
 
     def roll_back(self, release: str, outcome: str = Outcome.DEPLOYED) -> Record:
         return self.end(self.begin(release, Action.ROLLBACK, Stage.PUBLISHING), outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.environment import BIN
+from support.repositories import WEB
 from support.tracing import killed_at
 from support.waiting import ended, eventually
 
@@ -24,7 +26,7 @@ def _held(host: Host, stage: str, action: str = "deploy") -> None:
     host.configure(f"[hooks]\n{stage} = [{{ run = '[ $RELEASE_ACTION != {action} ] || {{ {host.gate('held')}; }}' }}]")
 
 
-def _outcomes(host: Host) -> list[str]:
+def _outcomes(host: Host) -> list[str | None]:
     return [entry["outcome"] for entry in host.history()]
 
 
@@ -172,6 +174,81 @@ def test_boot_does_not_roll_back_a_release_that_was_proved_healthy_once(host: Ho
     assert boot.code == 21
     assert (host.root / "current" / "version").read_text() == "v1.0.0"
     assert host.history()[0]["outcome"] == "rollback-failed"
+
+
+def _killed_after_its_proof(host: Host, revision: str) -> None:
+    """Kill a deployment in ``after_deploy``; its recovery waits at the gate ``again`` in the same hook."""
+    hook = f"if [ $RELEASE_ACTION = recover ]; then {host.gate('again')}; else {host.gate('held')}; fi"
+    host.configure(f"[hooks]\nafter_deploy = [{{ run = '{hook}' }}]")
+    run = host.begin("deploy", revision)
+    host.reached("held")
+    run.kill()
+    run.wait()
+
+
+@pytest.mark.parametrize("verb", ["boot", "deploy"])
+def test_recovery_of_a_proved_release_that_is_stopped_leaves_it_live_and_to_the_next_run(host: Host, verb: str) -> None:
+    host.deploy("v1.0.0")
+    _killed_after_its_proof(host, "v1.1.0")
+    proved = host.live()
+
+    run = host.begin(verb, "--json")
+    host.reached("again")
+    run.send_signal(signal.SIGTERM)
+
+    assert ended(run) == 14
+    assert run.stdout
+    assert json.loads(run.stdout.read())["error"]["code"] == "cancelled"
+    assert (host.live(), host.serves()) == (proved, "v1.1.0")
+    assert _outcomes(host) == [*(["cancelled"] if verb == "deploy" else []), None, "deployed"]
+    host.open("again")
+    assert host.agent("boot").code == 0
+    assert _outcomes(host)[-2:] == ["deployed", "deployed"]
+
+
+SLOW_TO_LEAVE = """\
+import os, signal, time
+def leave(*_):
+    place = os.path.dirname(os.environ["SICK_FILE"])
+    open(place + "/leaving.reached", "w").close()
+    while not os.path.exists(place + "/leaving.open"):
+        time.sleep(0.02)
+    os._exit(0)
+signal.signal(signal.SIGTERM, leave)
+"""
+
+
+def test_deployment_that_is_stopped_while_it_restarts_a_proved_release_leaves_no_service_down(host: Host) -> None:
+    host.path.chmod(0o777)  # the service writes there
+    host.repository.release("v1.2.0", **{"web.py": SLOW_TO_LEAVE + WEB})
+    host.deploy("v1.0.0")
+    _killed_after_its_proof(host, "v1.2.0")
+    host.open("again")
+
+    run = host.begin("deploy", "--json", "v1.1.0")
+    host.reached("leaving")
+    run.send_signal(signal.SIGTERM)
+    host.open("leaving")
+
+    assert ended(run) == 14
+    assert (host.process()[0], host.serves()) == ("RUNNING", "v1.2.0")
+
+
+def test_release_that_its_database_let_down_in_a_boot_is_still_the_one_that_a_rollback_goes_to(host: Host) -> None:
+    host.repository.release("v1.2.0")
+    host.deploy("v1.0.0")
+    _killed_after_its_proof(host, "v1.1.0")
+    host.configure(health='[health]\ndeadline = "2s"\nstable_for = "100ms"')
+    (host.path / "sick").touch()
+    assert host.agent("boot").code == 21
+    (host.path / "sick").unlink()
+    assert host.agent("boot").code == 0
+
+    host.deploy("v1.2.0")
+
+    assert host.status()["previous"]["revision"] == "v1.1.0"
+    assert host.agent("rollback").code == 0
+    assert host.serves() == "v1.1.0"
 
 
 def test_supervisord_killed_before_publish_leaves_what_is_live(host: Host) -> None:

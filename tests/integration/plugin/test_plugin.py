@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.environment import clean_environment
+from support.environment import BIN, clean_environment
 from support.servers import free_port
-from support.waiting import eventually
+from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
     from support.host import Host
@@ -422,6 +423,29 @@ def test_run_that_could_not_begin_is_told_all_the_same(host: Host) -> None:
 
     with pytest.raises(xmlrpc.client.Fault, match="root2"):
         host.rpc.release.getDeployment(begun["id"])
+
+
+@pytest.mark.parametrize("stage", ["build", "after_publish"])
+def test_who_waits_for_a_deployment_that_is_killed_is_told_at_once_that_the_next_run_finishes_it(host: Host, stage: str) -> None:
+    host.deploy("v1.0.0")
+    host.configure(f"[hooks]\n{stage} = [{{ run = '[ $RELEASE_ACTION = recover ] || {{ {host.gate('held')}; }}' }}]")
+    command = [BIN / "supervisorctl", "-c", host.path / "supervisord.conf", "release", "deploy", "v1.1.0"]
+    follower = subprocess.Popen(command, env=host.environment, stdout=subprocess.PIPE, text=True)
+    host.reached("held")
+    identity = host.status()["deployment"]["id"]
+
+    os.kill(host.process("deploy")[1], signal.SIGKILL)
+    code = ended(follower)
+    told = [host.rpc.release.getDeployment(identity), host.rpc.release.getHistory(1)[0]]
+
+    assert [(record["outcome"], record["error"]["code"]) for record in told] == [("error", "interrupted")] * 2
+    assert follower.stdout
+    assert (code, "release-agent boot" in follower.stdout.read()) == (1, True)
+    assert host.history()[0]["outcome"] is None, "the journal leaves it to the next run"
+    host.open("held")
+    assert host.agent("boot").code == 0
+    finished = host.rpc.release.getDeployment(identity)
+    assert finished["outcome"] == ("cancelled" if stage == "build" else "deployed")
 
 
 def test_reload_keeps_supervisord_and_its_plugin(host: Host) -> None:

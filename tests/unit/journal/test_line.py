@@ -79,6 +79,19 @@ def test_failed_ones_were_never_on_the_line(journal: StateDatabase, runs: Runs, 
     assert journal.line() == ["1"]
 
 
+def test_a_release_that_stayed_live_after_a_failed_run_is_on_the_line_once_another_replaced_it(
+    journal: StateDatabase, runs: Runs
+) -> None:
+    runs.deploy("1")
+    runs.deploy("2", RollbackFailed.outcome, previous="1")
+    runs.deploy("3", previous="2")
+    runs.deploy("3", Outcome.UNCHANGED, previous="3")
+
+    assert journal.line() == ["1", "2", "3"]
+    runs.roll_back("2")
+    assert journal.line() == ["1", "2"]
+
+
 def test_a_run_that_never_ended_is_not_on_the_line(journal: StateDatabase, runs: Runs) -> None:
     runs.deploy("1")
     runs.begin("2", stage=Stage.PUBLISHING)
