@@ -121,7 +121,7 @@ class Deployment:
     def _made(self, release: Release, building: Building, plans: Blueprint) -> Release:
         run, store = self._run, self._context.store
         with run.phase("build"):
-            directory, written = build(self._context, building, release, plans.hooks)
+            directory, written = build(self._context, building, release, plans)
             seeded = store.link_shared(directory, plans.shared)
             # The paths that seeds and hooks write are unknown.
             paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
