@@ -190,9 +190,9 @@ EXPLANATIONS = {
         "The agent could not write the release or make it durable (13), or could not write its note after publishing (20).",
         (
             "The disk has an error, or the root belongs to another user. Or a written file differs from the file of the "
-            "commit: the repository is damaged, or somebody replaced an object."
+            "commit: the repository is damaged, or somebody replaced an object. Or a hook changed `release.toml`."
         ),
-        "Check the disk, the owner of the root, and the repository (`git fsck --full`).",
+        "Check the disk, the owner of the root, the repository (`git fsck --full`), and the hooks.",
     ),
     Code.SHARED_MISSING: Explanation(
         (Exit.FAILED,),

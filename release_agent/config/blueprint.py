@@ -16,7 +16,7 @@ from release_agent.config.sections import Config, HealthSettings, Hook, Hooks, R
 from release_agent.errors import Code, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     # Finds files in a place by a pattern; returns their texts by path.
     Find = Callable[[str, str], Mapping[str, str]]
@@ -39,13 +39,17 @@ class ReleaseToml:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Everything that building, restarting and proving a release needs; paths are within the release."""
+    """Everything that building, restarting and proving a release needs; paths are within the release.
+
+    ``files``: each ``release.toml`` by the name of its repository.
+    """
 
     shared: Shared
     hooks: Hooks
     services: tuple[Service, ...]
     health: HealthSettings
     programs: tuple[ProgramFile, ...] = ()
+    files: tuple[tuple[str, ReleaseToml], ...] = ()
 
 
 def _none(_repository: str, _pattern: str) -> Mapping[str, str]:
@@ -68,12 +72,14 @@ def combine(config: Config, files: Mapping[str, str], find: Find = _none) -> Blu
         hooks=config.hooks if "hooks" in config.own else _hooks(parsed),
         services=config.services if "service" in config.own else _services(parsed),
         health=config.health if "health" in config.own else _health(config, parsed),
+        files=tuple(sorted((r.name, toml) for r, (_, toml) in zip(named, parsed, strict=True))),
     )
     blueprint = replace(blueprint, services=(*blueprint.services, *programs.unnamed(brought, blueprint.services)))
     problems: list[Problem] = []
     check_services(blueprint.services, problems)
     check_order(blueprint.services, problems)
     check_shared(blueprint.shared, problems)
+    _check_kept(blueprint.shared, [r.into for r in named], problems)
     check_makes(blueprint.hooks.build, blueprint.shared, problems)
     _refuse(f"the {FILE} files together", problems)
     return blueprint
@@ -152,8 +158,16 @@ def parse(table: dict[str, object], problems: list[Problem], *, lone: bool) -> R
     else:
         check_circles(parsed.services, problems)
     check_shared(parsed.shared, problems)
+    _check_kept(parsed.shared, ["."], problems)
     check_makes(parsed.hooks.build, parsed.shared, problems)
     return replace(parsed, own=frozenset(table))
+
+
+def _check_kept(shared: Shared, places: Sequence[str], problems: list[Problem]) -> None:
+    """Add the shared paths that would replace a ``release.toml``, which must be that of the commit."""
+    kept = [readers.joined(place, FILE) for place in places]
+    overlapping = readers.overlapping([*kept, *shared.directories, *shared.files])
+    problems += [Problem("shared", f'"{b}" would replace {a}') for a, b in overlapping if a in kept]
 
 
 def _refuse(source: str, problems: list[Problem]) -> None:

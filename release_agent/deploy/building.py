@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.policy.sharing import sharing
+from release_agent.deploy.policy.sharing import runs_commands, sharing
 from release_agent.deploy.room import make_room
 from release_agent.errors import Code, Failed, Refused
 from release_agent.system.processes import owner
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from release_agent.config.sections import Hooks
+    from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.context import Context
     from release_agent.deploy.ports import Difference
     from release_agent.model import Release
@@ -48,13 +48,13 @@ class Building:
     shared_with: tuple[Release, Sharing] | None = None
 
 
-def choose(context: Context, commits: dict[str, str], hooks: Hooks) -> Building:
-    """Choose how to build a release of these commits, with these hooks; raises Failed, Refused."""
+def choose(context: Context, commits: dict[str, str], plans: Blueprint) -> Building:
+    """Choose how to build a release of these commits; raises Failed, Refused."""
     parked = context.store.parked()
     difference = between(context, parked, commits) if parked else None
     if difference:
         return Building(Way.DIFFERENCE, difference.size, difference.files, difference)
-    return _shared(context, commits, hooks) or _whole(context, commits)
+    return _shared(context, commits, plans) or _whole(context, commits)
 
 
 def between(context: Context, release: Release, commits: dict[str, str]) -> Difference | None:
@@ -70,7 +70,7 @@ def between(context: Context, release: Release, commits: dict[str, str]) -> Diff
         return None
 
 
-def build(context: Context, building: Building, release: Release, hooks: Hooks) -> tuple[Path, Sequence[str] | None]:
+def build(context: Context, building: Building, release: Release, plans: Blueprint) -> tuple[Path, Sequence[str] | None]:
     """Make the directory of a release with the files of its commits; raises Failed.
 
     Returns the directory, and the written or removed paths in it, None if unknown.
@@ -81,7 +81,7 @@ def build(context: Context, building: Building, release: Release, hooks: Hooks) 
         directory = _of_the_parked(context, building.difference, release.name)
     if directory is None:
         if building.difference:
-            building = _shared(context, release.commits, hooks) or _whole(context, release.commits)
+            building = _shared(context, release.commits, plans) or _whole(context, release.commits)
         directory, building = _anew(context, building, release)
     context.log.info("files.written", release=release.name, way=str(building.way), files=building.files)
     return directory, building.difference.paths if building.difference else None
@@ -103,11 +103,11 @@ def _anew(context: Context, building: Building, release: Release) -> tuple[Path,
     return directory, replace(building, files=files)
 
 
-def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building | None:
-    """Share the files of the live release, as far as the configuration, its services and both releases allow."""
+def _shared(context: Context, commits: dict[str, str], plans: Blueprint) -> Building | None:
+    """Share the files of the live release, as far as the configuration, the services and both releases allow."""
     share, live = context.config.release.share, context.store.current()
-    how = sharing(share, hooks, clones=context.store.can_clone()) if live else None
-    if live is None or how is None or (share == "auto" and _may_be_written(context, live)):
+    how = sharing(share, clones=context.store.can_clone()) if live else None
+    if live is None or how is None or (share == "auto" and _may_be_written(context, live, plans)):
         return None
     difference = between(context, live, commits)
     if difference is None:
@@ -115,14 +115,20 @@ def _shared(context: Context, commits: dict[str, str], hooks: Hooks) -> Building
     return Building(Way.SHARED, difference.size, difference.files, shared_with=(live, how))
 
 
-def _may_be_written(context: Context, live: Release) -> bool:
-    """Return whether a service could write through a hard link, because it runs as the owner of a release's files or as root."""
+def _may_be_written(context: Context, live: Release, plans: Blueprint) -> bool:
+    """Return whether one of two releases could write through a hard link.
+
+    Its commands could, and so could a service that runs as the owner of a release's files or as root.
+    """
     try:
-        services = context.blueprint(live).services
+        blueprints = (context.blueprint(live), plans)
     except Refused:  # the file has been changed
         return True
+    if any(map(runs_commands, blueprints)):
+        return True
     groups = context.services.processes()
-    processes = [process for service in services for process in groups.get(service.name, ())]
+    names = {service.name for blueprint in blueprints for service in blueprint.services}
+    processes = [process for name in names for process in groups.get(name, ())]
     writers = {_ROOT, context.store.directory(live.name).stat().st_uid}
     return any(owner(process.pid) in writers for process in processes if process.pid)
 

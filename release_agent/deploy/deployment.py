@@ -15,6 +15,7 @@ from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
 from release_agent.deploy.run import Ending
 from release_agent.deploy.switch.rehearsal import rehearse
+from release_agent.errors import Code, Failed
 from release_agent.health import HealthState
 from release_agent.model import Outcome, Release, State, Target, timestamp
 
@@ -55,7 +56,7 @@ class Deployment:
             return Ending(Outcome.UNCHANGED)
         release = kept or self._build(planned)
         try:
-            self._check_built(release)
+            self._check_built(release, planned.blueprint)
             rehearse(self._run, release, planned.blueprint)
             if release.state is State.BUILT:
                 self._context.store.save(replace(release, state=State.STAGED))
@@ -111,7 +112,7 @@ class Deployment:
     def _made(self, release: Release, building: Building, plans: Blueprint) -> Release:
         run, store = self._run, self._context.store
         with run.phase("build"):
-            directory, written = build(self._context, building, release, plans.hooks)
+            directory, written = build(self._context, building, release, plans)
             seeded = store.link_shared(directory, plans.shared)
             # The paths that seeds and hooks write are unknown.
             paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
@@ -134,14 +135,22 @@ class Deployment:
         only = None if plans.hooks.build else shared
         return replace(release, built=self._context.source.drift(release.commits, directory, release.into, only))
 
-    def _check_built(self, release: Release) -> None:
+    def _check_built(self, release: Release, plans: Blueprint) -> None:
         """Check the built release's own files again, because hooks may have changed them. Raises Failed, Refused."""
-        self._context.programs.check(self._context.blueprint(release).programs)
+        found = self._context.blueprint(release)
+        if found.files != plans.files:
+            # Without its release.toml, a release would stop its services, and count as healthy.
+            raise Failed(
+                Code.BUILD_FAILED,
+                f"release.toml of {release.name} differs from that of its commit, or was removed",
+                hint="let no hook change release.toml, and build the release again with `release-agent deploy --force`",
+            )
+        self._context.programs.check(found.programs)
 
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
         self._run.changes(release, plans)
         try:
-            self._check_built(release)
+            self._check_built(release, plans)
             rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:

@@ -48,7 +48,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     fingerprint = blueprint.fingerprint(context.config, context.source.identities(target.commits), plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
     kept = None if force else same_content(store.current(), store.releases(), fingerprint)
-    building = Building(Way.KEPT) if kept else choose(context, target.commits, plans.hooks)
+    building = Building(Way.KEPT) if kept else choose(context, target.commits, plans)
     if kept:  # the same content by another name: two tags on one commit, a tagged branch, or commits with the same part
         kept = _renamed(kept, target, context.config.parts)
     check_room(context, building.size, building.files)

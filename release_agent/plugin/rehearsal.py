@@ -202,7 +202,7 @@ def _names(config: Any, current: str) -> bool:
 
 def _redirect(config: Any, settings: Rehearsal, release: RehearsedRelease, placeholders: Mapping[str, str]) -> None:
     """Change a copied configuration to run from another directory, listen elsewhere, and start once."""
-    given = {name: _filled(value, placeholders) for name, value in settings.environment}
+    given = {name: _moved(_filled(value, placeholders), release) for name, value in settings.environment}
     # A program also has all variables of supervisord's own environment.
     inherited = {name: value for name, value in os.environ.items() if _moved(value, release) != value}
     there = {name: _moved(value, release) for name, value in {**inherited, **(config.environment or {})}.items()}

@@ -37,13 +37,13 @@ from release_agent.plugin.wire import (
     count_of,
     duration_of,
     faulting,
-    line_of,
     moment_of,
     name_of,
     person_of,
     program_files_of,
     revision_of,
     sendable,
+    trigger_of,
 )
 from release_agent.plugin.words import LastWords
 from release_agent.request import PROGRAM, PluginRequest, no_program
@@ -138,7 +138,7 @@ class ReleaseRPCInterface:
             new_id(),
             revision=revision_of(revision),
             force=boolean_of(force, "force"),
-            trigger=line_of(trigger),
+            trigger=trigger_of(trigger),
             expected=name_of(expected),
             despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
             wait_for=duration_of(wait_for, "wait_for"),
@@ -161,7 +161,7 @@ class ReleaseRPCInterface:
             new_id(),
             Action.STAGE,
             revision_of(revision),
-            trigger=line_of(trigger),
+            trigger=trigger_of(trigger),
             wait_for=duration_of(wait_for, "wait_for"),
             by=self._asked_by(by),
         )
@@ -191,7 +191,7 @@ class ReleaseRPCInterface:
             new_id(),
             Action.ROLLBACK,
             release=revision_of(release),
-            trigger=line_of(trigger),
+            trigger=trigger_of(trigger),
             expected=name_of(expected),
             despite_freeze=boolean_of(despite_freeze, "despite_freeze"),
             by=self._asked_by(by),

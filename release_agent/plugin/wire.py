@@ -17,6 +17,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from release_agent.config import readers
 from release_agent.config.programs import ProgramFile
 from release_agent.errors import FAULTS, ReleaseError
+from release_agent.model import Trigger
 from release_agent.repository.revision import check_revision
 from release_agent.text import person
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_NAME = 1000  # characters
+# Triggers of runs that no caller starts. A freeze lets boots pass, and rollouts read them in the history.
+_NO_CALLERS = (Trigger.BOOT, Trigger.RECOVERY, Trigger.REBUILT)
 # Not allowed in XML: the client could not read the answer, and a lone surrogate would cause an HTTP 500.
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Supervisor cuts a deferred answer after as many bytes as it has characters.
@@ -63,6 +66,14 @@ def revision_of(name: Any) -> str:
 def line_of(text: Any) -> str:
     """Return a text as one line; raises RPCError for anything else."""
     return " ".join(name_of(text).split())
+
+
+def trigger_of(text: Any) -> str:
+    """Return the name of a trigger, as line_of(); raises RPCError for one that means a run of the agent itself."""
+    named = line_of(text)
+    if named in _NO_CALLERS:
+        raise RPCError(Faults.INCORRECT_PARAMETERS, f"the trigger {named} is for runs that the agent starts itself")
+    return named
 
 
 def name_of(value: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
-from release_agent.system.disk import explained, remove
+from release_agent.system.disk import explained, remove, sync_mount
 
 if TYPE_CHECKING:
     from release_agent.config.sections import Shared
@@ -63,6 +63,9 @@ class SharedLinks:
                 f"the shared file {target} does not exist, and the release has none",
                 hint=f"create {target}, or remove it from [shared] files",
             )
+        if os.path.lexists(place):
+            # A seed is copied only once: after a power cut, a name without its content would count as the seed.
+            sync_mount(self._scratch)
         made.rename(target)
 
 

@@ -39,9 +39,12 @@ _READ = 64 * 1024
 
 @dataclass(frozen=True)
 class CommandResult:
-    """The end of a command: its exit code (negative: the number of a signal), whether it timed out, its last output."""
+    """The end of a command: its exit code (negative: the number of a signal), whether it timed out, its last output.
 
-    exit_code: int
+    ``exit_code``: None for a command that could not be ended.
+    """
+
+    exit_code: int | None
     timed_out: bool
     output: str
 
@@ -52,6 +55,8 @@ class CommandResult:
 
     def describe(self, timeout: float) -> str:
         """Return the end in words: ``exited with 3``, ``killed by SIGSEGV``, ``was still running after 2 s``."""
+        if self.exit_code is None:
+            return f"was still running after {timeout:g} s and could not be ended; it may run as another user"
         if self.timed_out:
             return f"was still running after {timeout:g} s and was stopped"
         if self.exit_code < 0:
@@ -73,8 +78,16 @@ class HookCommand:
 class CommandRunner:
     """Runs commands; passes each line of their output to ``on_line``."""
 
-    def __init__(self, clock: Clock, on_line: Callable[[str], None], *, grace: float = 5.0, notes: Path | None = None) -> None:
-        """``grace``: seconds between TERM and KILL.
+    def __init__(
+        self,
+        clock: Clock,
+        on_line: Callable[[str], None],
+        *,
+        grace: float = 5.0,
+        patience: float = 10.0,
+        notes: Path | None = None,
+    ) -> None:
+        """``grace``: seconds between TERM and KILL. ``patience``: seconds to wait for the end after KILL.
 
         ``notes``: a directory for a note of each group before it runs. The next run ends the
         groups of a killed run by these notes (:mod:`release_agent.system.left_behind`).
@@ -82,6 +95,7 @@ class CommandRunner:
         self._clock = clock
         self._on_line = on_line
         self._grace = grace
+        self._patience = patience
         self._notes = notes
 
     def run_hook(self, hook: HookCommand, stage: str, directory: Path, environment: Mapping[str, str]) -> CommandResult:
@@ -124,7 +138,7 @@ class CommandRunner:
             if process.stdin:
                 process.stdin.close()
             if note:
-                with suppress(OSError):  # the note is harmless, because its group has ended
+                with suppress(OSError):  # the note is harmless, because this run has done what it can
                     note.unlink()
         return CommandResult(process.returncode, timed_out, output.tail())
 
@@ -143,7 +157,11 @@ class CommandRunner:
             deadline = self._clock.now() + self._grace
             while self._clock.now() < deadline and _group_lives(process):
                 output.read(_POLL)
-        process.wait()
+        try:
+            process.wait(self._patience)
+        except subprocess.TimeoutExpired:
+            # It has become another user, or waits for a broken disk. The run must end, and its lock with it.
+            self._on_line(f"… process {process.pid} could not be ended; it may run as another user")
         output.read(0)
 
 

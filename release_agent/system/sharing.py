@@ -33,19 +33,26 @@ def share(paths: Iterable[str], old: Path, new: Path, sharing: Sharing, clock: C
 
     ``paths``: relative to both directories. Raises OSError if a directory cannot be made, Cancelled.
     """
-    made = {""}
+    own: dict[str, bool] = {}  # by directory: whether it is the old release's own one
     for path in paths:
         clock.check()
         parent = path.rpartition("/")[0]
-        if parent not in made:
+        if parent not in own:
             (new / parent).mkdir(parents=True, exist_ok=True)
-            made.add(parent)
+            own[parent] = _is_own(old, Path(parent))
+        if not own[parent]:
+            continue
         try:
             _share(f"{old}/{path}", f"{new}/{path}", sharing)
         except OSError as error:
             # The file is missing, of another kind, or has too many links: the caller writes it.
             if error.errno in _NO_CLONES:
                 sharing = replace(sharing, clones_from=None)
+
+
+def _is_own(top: Path, directory: Path) -> bool:
+    """Return whether no link leads to a directory, such as one into the shared paths: services write there."""
+    return not any((top / each).is_symlink() for each in (directory, *directory.parents))
 
 
 def can_clone(directory: Path) -> bool:

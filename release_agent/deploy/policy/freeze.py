@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from release_agent.model import Freeze, Request
 
-_AUTOMATIC = (Trigger.BOOT, Trigger.WATCH)
-
 
 def refuse_if_frozen(frozen: Callable[[], Freeze | None], request: Request) -> None:
     """Raise Refused (frozen) for a requested deployment or rollback, unless the request ignores the freeze.
@@ -32,5 +30,6 @@ def refuse_if_frozen(frozen: Callable[[], Freeze | None], request: Request) -> N
 
 def is_automatic(request: Request) -> bool:
     """Return whether a run keeps the host serving: a boot, a rollback by the monitor, or the revert of a rollout."""
-    is_revert = request.action is Action.ROLLBACK and request.trigger.startswith(ROLLOUT)
-    return request.trigger in _AUTOMATIC or is_revert
+    if request.action is Action.ROLLBACK:
+        return request.trigger == Trigger.WATCH or request.trigger.startswith(ROLLOUT)
+    return request.trigger == Trigger.BOOT

@@ -7,23 +7,36 @@ from typing import TYPE_CHECKING
 from release_agent.system.sharing import Sharing
 
 if TYPE_CHECKING:
-    from release_agent.config.sections import Hooks
+    from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Probe, RehearsalProbe, Service
 
 _WORTH_A_CLONE = 64 << 10  # bytes; below it a clone costs more than the file
 
 
-def sharing(share: str, hooks: Hooks, *, clones: bool) -> Sharing | None:
-    """Return the way of sharing for a release with these hooks; None: it shares no file.
+def sharing(share: str, *, clones: bool) -> Sharing | None:
+    """Return the way of sharing that ``[release] share`` allows; None: the release shares no file.
 
     ``clones``: whether the file system can clone files.
-    Hooks run as the owner of the files: one that writes into a file would change every release that has a hard link to it.
     """
     if share == "reflink":
         return Sharing(links=False, clones_from=0) if clones else None
     if share == "hardlink":
         return Sharing(links=True, clones_from=None)
-    has_hooks = any(vars(hooks).values())
-    return None if share == "copy" or has_hooks else Sharing(links=True, clones_from=_WORTH_A_CLONE if clones else None)
+    return None if share == "copy" else Sharing(links=True, clones_from=_WORTH_A_CLONE if clones else None)
+
+
+def runs_commands(blueprint: Blueprint) -> bool:
+    """Return whether a release has hooks, exec probes, or commands of services.
+
+    They run in the release as the owner of its files: one that writes into a file would change every release that has a hard
+    link to it.
+    """
+    return any(vars(blueprint.hooks).values()) or any(map(_has_commands, blueprint.services))
+
+
+def _has_commands(service: Service) -> bool:
+    probes: list[Probe | RehearsalProbe] = [*service.probes, *(service.rehearsal.probes if service.rehearsal else ())]
+    return bool(service.before_stop or service.after_start or any(probe.command for probe in probes))
 
 
 def sharing_of_outputs(share: str) -> Sharing:

@@ -110,6 +110,41 @@ def test_release_toml_that_a_build_hook_spoils_is_refused_before_it_is_published
     assert (host.live(), host.process()[1]) == (live, pid)
 
 
+@pytest.mark.parametrize("stage", ["build", "before_publish"])
+@pytest.mark.parametrize("hook", ["rm release.toml", "echo >> release.toml; sed -i s/60s/61s/ release.toml"])
+def test_release_toml_that_a_hook_takes_away_does_not_take_the_services_out_of_the_release(
+    host: Host, stage: str, hook: str
+) -> None:
+    host.configure(service="")
+    service = host.probed("60s")
+    host.repository.release("v1.2.0", **{"release.toml": service})
+    host.repository.release("v1.3.0", **{"release.toml": f"{service}\n[hooks]\n{stage} = [{{ run = '{hook}' }}]"})
+    live = host.deploy("v1.2.0").json["release"]
+    before = host.process()
+
+    ran = host.deploy("v1.3.0")
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "build-failed")
+    assert "release.toml of 000002" in ran.json["error"]["message"]
+    assert (host.live(), host.process(), list(host.releases())) == (live, before, [live])
+
+
+def test_staged_release_without_its_release_toml_is_not_published(host: Host) -> None:
+    host.configure(service="")
+    service = host.probed("60s")
+    for version in ("v1.2.0", "v1.3.0"):
+        host.repository.release(version, **{"release.toml": service})
+    live = host.deploy("v1.2.0").json["release"]
+    before = host.process()
+    staged = host.agent("stage", "--json", "v1.3.0").json["release"]
+    (host.root / "releases" / staged / "release.toml").unlink()
+
+    ran = host.deploy("v1.3.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.live(), host.process()) == (13, "build-failed", live, before)
+    assert host.deploy("--force", "v1.3.0").code == 0
+
+
 def test_five_mistakes_in_the_configuration_are_reported_together(host: Host) -> None:
     host.config.write_text(
         '[app]\nnmae = "api"\nenvironment = "test"\nroot = "relative"\nkeep = 0\n'

@@ -149,6 +149,20 @@ def test_copy_imports_what_supervisords_own_environment_names_from_its_own_relea
     assert (ran.code, ran.json["error"]["code"], host.process()) == (13, "rehearsal-failed", process)
 
 
+def test_variable_of_the_rehearsal_that_names_the_live_release_names_the_copys_release(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web").replace("environment=", f'environment=NOTES="{host.root}/current/version",')]
+    notes = f'NOTES = "{host.root}/current/version", PORT'
+    host.configure(service=REHEARSED.format(port=host.port).replace("PORT", notes, 1))
+    for version in ("v1.0.0", "v1.1.0"):
+        host.repository.release(version, **{"web.py": server(said="open(os.environ['NOTES']).read()")})
+    host.start()
+
+    ran = [host.deploy(version) for version in ("v1.0.0", "v1.1.0")]
+
+    assert [each.json["outcome"] for each in ran] == ["deployed", "deployed"], ran[0].json["error"]
+
+
 def test_copy_that_runs_the_live_code_proves_nothing(cold_host: Host) -> None:
     host = cold_host
     section = host.service("web").replace(f"-IS {host.root}/current/web.py", f"-S web.py {host.path}")
@@ -238,7 +252,7 @@ def test_plugin_itself_copies_no_program_that_is_not_the_repositorys_whatever_a_
 
     assert rehearsals(host) == []
     host.open("built")
-    assert run.wait() == 0
+    assert run.wait() == 13, "a hook has changed release.toml"
     assert not (host.path / "taken").exists()
 
 

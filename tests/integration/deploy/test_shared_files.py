@@ -81,6 +81,35 @@ def test_release_with_hooks_shares_no_file_as_they_could_write_through_it(host: 
     assert (one / "same").read_text() == "same"
 
 
+@pytest.mark.parametrize("live", [True, False], ids=["of-the-live-one", "of-the-next-one"])
+def test_release_shares_no_file_if_a_command_could_write_through_it(host: Host, *, live: bool) -> None:
+    share(host, "auto")
+    host.configure(service="", health='[health]\nstable_for = "0s"\n')
+    hook = "hooks.after_publish = [{ run = 'test $RELEASE_ACTION = deploy || echo more >> same' }]\n"
+    probe = '[[service]]\nname = "web"\nprobe = [{ exec = "echo more >> large" }]\n'
+    tomls = [hook + probe, ""] if live else ["", probe]
+    one, two = (version(host, tag, toml) for tag, toml in zip(("v2.1.0", "v2.2.0"), tomls, strict=True))
+
+    assert host.agent("rollback").code == 0
+
+    assert same_files(one, two) == set()
+    assert ((one if live else two) / "large").read_text() != LARGE
+    assert ((two if live else one) / "large").read_text() == LARGE
+    assert (two / "same").read_text() == "same"
+
+
+def test_file_that_was_behind_a_shared_path_of_the_live_release_is_written(host: Host) -> None:
+    share(host, "auto")
+    one = version(host, "v2.1.0", hooks='[shared]\ndirectories = ["deep"]')
+
+    two = version(host, "v2.2.0")
+
+    assert "same" in same_files(one, two)
+    (host.root / "shared" / "deep" / "same").write_text("uploaded")
+    assert (two / "deep" / "same").read_text() == "deep"
+    assert host.agent("verify").code == 0
+
+
 def test_release_whose_service_could_write_through_a_link_shares_no_file(cold_host: Host) -> None:
     host = cold_host
     host.services = [host.service("web").replace("user=nobody", "user=root")]

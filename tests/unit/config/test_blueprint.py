@@ -133,6 +133,7 @@ def test_services_of_one_name_do_not_matter_where_the_container_has_its_own() ->
         ('[[service]]\nname = "web"\n[[service.probe]]\n', "service[0].probe[0]: must have exactly one of http, tcp and exec"),
         ('[shared]\nfiles = ["../x"]\n', "shared.files: must be a relative path"),
         ('[shared]\ndirectories = ["a"]\nfiles = ["a/b"]\n', 'shared: "a" and "a/b" overlap'),
+        ('[shared]\nfiles = ["release.toml"]\n', 'shared: "release.toml" would replace release.toml'),
         ("[hooks\n", "is not TOML"),
         ('[hooks]\nbuild = [{ run = "\udcff" }]\n', "release.toml of repository web"),
     ],
@@ -143,6 +144,16 @@ def test_a_wrong_release_toml_refuses_the_revision_and_names_the_repository(text
     assert error.code is Code.RELEASE_TOML_INVALID
     assert "release.toml of repository web" in error.message
     assert problem in error.message
+
+
+@pytest.mark.parametrize("shared", ['files = ["api/release.toml"]', 'directories = ["api"]'])
+def test_a_shared_path_of_the_container_that_would_replace_a_release_toml_is_refused(shared: str) -> None:
+    config = configuration(f"[shared]\n{shared}\n", repository=TWO)
+
+    with pytest.raises(Refused, match=r'shared: "api(/release\.toml)?" would replace api/release\.toml'):
+        combine(config, {"api": FILE})
+
+    assert combine(config, {"web": ""}).shared == config.shared, "the repository has no release.toml"
 
 
 def identity(extra: str = "", commits: dict[str, str] = COMMITS, repository: str = TWO, **files: str) -> str:

@@ -106,6 +106,22 @@ def test_who_asks_is_who_is_named_or_the_only_user_that_may_log_in(users: list[s
     assert person_of(named, [{"username": user} for user in users]) == by
 
 
+@pytest.mark.parametrize("trigger", ["boot", " boot ", "recovery", "rebuilt"])
+@pytest.mark.parametrize("method", ["deploy", "stage", "rollback"])
+def test_a_caller_cannot_name_its_run_a_boot_which_no_freeze_refuses(method: str, trigger: str) -> None:
+    told = refused(method, "v1", False, trigger)
+
+    assert (told.code, told.text) == (
+        Faults.INCORRECT_PARAMETERS,
+        f"INCORRECT_PARAMETERS: the trigger {trigger.strip()} is for runs that the agent starts itself",
+    )
+
+
+@pytest.mark.parametrize("trigger", ["rpc", "jenkins", "poll", "watch", "rollout-20261122T222046Z-c4d7aa"])
+def test_a_trigger_of_a_caller_goes_on(trigger: str) -> None:
+    assert fault("deploy", "v1", False, trigger) == 110
+
+
 @pytest.mark.parametrize("value", ["soon", "2", "-1s", "0s", "366d", 120, True, []])
 def test_a_time_to_wait_that_is_none_is_refused(value: object) -> None:
     assert fault("check", "v1", True, False, False, value) == Faults.INCORRECT_PARAMETERS

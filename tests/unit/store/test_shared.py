@@ -6,13 +6,14 @@ import pytest
 
 from release_agent.config.sections import Shared
 from release_agent.errors import Code, Failed
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
+from release_agent.system.disk import sync_directory, sync_mount
 from support.repositories import listing
-from support.roots import release
+from support.roots import cut_power, release, small_ext4
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from release_agent.store.root import Root
 
 NAME = release(1).name
 
@@ -49,6 +50,23 @@ def test_a_directory_is_seeded_from_the_release(root: Root) -> None:
     assert not (root.shared / "var/other").exists()
     assert (directory / "var/uploads").is_symlink()
     assert not (directory / "var/other").is_symlink()
+
+
+@pytest.mark.needs("mount")
+def test_seed_is_whole_after_a_power_cut_though_its_build_never_ended(tmp_path: Path) -> None:
+    with small_ext4(tmp_path / "disk", "4m", 100) as disk:
+        root = Root(disk / "root", SystemClock())
+        root.prepare()
+        sync_mount(disk)
+        directory = built(root, {"var/uploads/example.png": "png", ".env": "KEY=example"})
+        root.link_shared(directory, Shared(("var/uploads",), (".env",)))
+        for parent in (root.shared, root.shared / "var"):
+            sync_directory(parent)  # as the kernel does at any time
+
+        cut_power(disk)
+
+        assert (root.shared / ".env").read_text() == "KEY=example"
+        assert (root.shared / "var/uploads/example.png").read_text() == "png"
 
 
 def test_a_file_is_seeded_from_the_release_with_its_mode(root: Root) -> None:

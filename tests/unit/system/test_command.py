@@ -17,9 +17,11 @@ from release_agent.system import left_behind, processes
 from release_agent.system.clock import SystemClock
 from release_agent.system.command import CommandResult, CommandRunner, HookCommand
 from release_agent.system.left_behind import end_left_behind
+from support.privileges import NOBODY
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "GREETING": "hello"}
@@ -63,6 +65,41 @@ def stopped(directory: Path, command: str, grace: float = 0.2) -> CommandResult:
     ended = CommandRunner(clock, clock.said.append, grace=grace).run(command, TIMEOUT, directory, ENVIRONMENT)
     assert (ended.timed_out, ended.well) == (True, False)
     return ended
+
+
+@pytest.fixture
+def privileged() -> Iterator[None]:
+    """Become root again after a test that gives that up."""
+    users = os.getresuid()
+    yield
+    os.setresuid(*users)
+
+
+@pytest.mark.usefixtures("privileged")
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_command_that_has_become_another_user_is_given_up(tmp_path: Path, *, is_cancelled: bool) -> None:
+    clock = (Interrupted if is_cancelled else Impatient)()
+    pids: list[int] = []
+
+    def on_line(line: str) -> None:
+        clock.said.append(line)
+        if line.isdigit():
+            pids.append(int(line))
+        if line == READY:  # the command stays root
+            os.setresuid(NOBODY, NOBODY, 0)
+
+    runner = CommandRunner(clock, on_line, grace=0.1, patience=0.1)
+    try:
+        ended = runner.run(f"echo $$; echo {READY}; exec {ETERNITY}", TIMEOUT, tmp_path, ENVIRONMENT)
+    except Cancelled:
+        assert is_cancelled
+    else:
+        assert (ended.timed_out, ended.well) == (True, False)
+        assert ended.describe(2) == "was still running after 2 s and could not be ended; it may run as another user"
+
+    assert clock.said[2:] == [f"… process {pids[0]} could not be ended; it may run as another user"]
+    os.setresuid(0, 0, 0)
+    os.kill(pids[0], signal.SIGKILL)
 
 
 def runs(pid: str | int) -> bool:

@@ -11,7 +11,9 @@ from release_agent.model import Action, Freeze, Request
 FROZEN = Freeze("the database moves", "ada", "2026-11-22T22:00:00.000000Z", "2026-11-23T00:00:00.000000Z")
 
 
-@pytest.mark.parametrize("trigger", ["command", "supervisor", "supervisorctl", "rpc", "poll", "rollout-1", "rollout-1-revert"])
+@pytest.mark.parametrize(
+    "trigger", ["command", "supervisor", "supervisorctl", "rpc", "poll", "watch", "rollout-1", "rollout-1-revert"]
+)
 def test_a_deployment_that_somebody_asks_for_is_refused_with_who_why_and_until_when(trigger: str) -> None:
     with pytest.raises(Refused) as refused:
         refuse_if_frozen(lambda: FROZEN, Request("d-1", trigger=trigger))
