@@ -161,8 +161,8 @@ def test_screens_of_a_rollback_have_the_words_of_the_picture() -> None:
     rollout, why = a_wave(8, revert=True), "1 of 8 hosts failed, and --max-failed allows 0"
     for host, stage in zip(rollout.hosts.values(), (*[HostStage.DONE] * 6, HostStage.FAILED, HostStage.DEPLOYING), strict=True):
         host.stage = stage
+    rollout.stopping = why
     seen = Progress(rollout, FakeClock().now)
-    seen.hear("rollout.stopping", None, {"why": why})
 
     assert stopping.splitlines()[1:3] == seen.notes()
     rollout.enter(Phase.REVERTING, why)
