@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 DIRECTORY, GITLINK, SYMLINK = "40000", "160000", "120000"
 _ALGORITHMS = {40: "sha1", 64: "sha256"}
+_USUAL = frozenset((b"100644", b"100755", b"40000"))
+_FILE = re.compile(b"100[0-7]{3}")
 _LONGEST_HEADER = 200
 _MOST_FILES = 5_000_000
 
@@ -124,8 +128,10 @@ def head_of_entry(head: bytes) -> tuple[str, str]:
     git checks only the names of files; an empty directory can have any name.
     """
     mode, _, name = head.partition(b" ")
-    # Old programs wrote directories as 040000.
+    # Old programs wrote directories as 040000, and files with modes such as 100664, which git reads as one of these two.
     kind = mode.lstrip(b"0")
+    if kind not in _USUAL and _FILE.fullmatch(kind):
+        kind = b"100755" if int(kind, 8) & stat.S_IXUSR else b"100644"
     if not kind.isdigit() or name in (b"", b".", b"..") or b"/" in name:
         raise damaged()
     return kind.decode("ascii"), os.fsdecode(name)

@@ -10,7 +10,7 @@ import pytest
 
 from release_agent.errors import Code, Failed, Refused
 from support.histories import FILE, LINK, History, differences, picture
-from support.repositories import Repository, replace_object, source_of
+from support.repositories import ALL_MODES, Repository, replace_object, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,6 +216,24 @@ def test_a_directory_that_has_a_name_twice_is_refused(
         source.difference({"api": old}, IN_PLACE, {"api": commit})
     with pytest.raises(Failed, match="is damaged"):
         source.restore({"api": commit}, place)
+
+
+@pytest.mark.parametrize(("mode", "same_as"), [(b"100664", 0o644), (b"100600", 0o644), (b"100775", 0o755)])
+def test_a_mode_that_old_programs_wrote_is_that_of_a_regular_file(
+    repo: Repository, scratch: Path, place: Path, mode: bytes, same_as: int
+) -> None:
+    old = repo.head
+    commit = commit_of_entries(repo, (mode, b"release.toml", repo.git("rev-parse", "HEAD:app.py")))
+    source = source_of(scratch, api=repo)
+    source.write({"api": old}, place)
+
+    apply(source, old, commit, place)
+
+    assert source.read({"api": commit}, "release.toml") == {"api": (place / "release.toml").read_text()}
+    assert (place / "release.toml").stat().st_mode & ALL_MODES == same_as
+    assert source.drift({"api": commit}, place) == {}
+    source.restore({"api": commit}, place)
+    assert (place / "release.toml").stat().st_mode & ALL_MODES == same_as
 
 
 def test_an_entry_without_a_mode_is_refused(repo: Repository, scratch: Path) -> None:
