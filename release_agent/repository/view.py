@@ -23,6 +23,7 @@ from release_agent.repository.object_reader import ObjectReader
 from release_agent.repository.objects import Listing
 from release_agent.repository.process import READING, WHOLE_TREE, GitCall, GitFailedError, output, stream
 from release_agent.system.disk import explained
+from release_agent.system.user import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -159,7 +160,7 @@ class View:
             raise Refused(
                 Code.REPOSITORY_UNREADABLE,
                 f"repository {self._name} at {self._path} cannot be read: {error}",
-                hint="mount the repository, or let this user read it; `release-agent doctor` checks the whole set-up",
+                hint=f"mount the repository, or let {name_of(os.geteuid())} read it; `release-agent doctor` checks all of it",
             ) from error
 
     @property

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import stat
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from release_agent.errors import Code, Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _EFFECTIVE = 1  # the second field of Uid and Gid in /proc/PID/status
 
@@ -40,6 +41,33 @@ def become(user: int, why: str, *, group: int | None = None) -> str | None:
     if os.geteuid() != 0 or user == 0:
         return None
     account = _Account.of(user, group)
+    with _explained(account, why):
+        os.setgroups(account.groups)
+        os.setgid(account.group)
+        os.setuid(account.user)
+    os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
+    return account.name
+
+
+@contextmanager
+def acting_as(user: int, why: str) -> Iterator[None]:
+    """Have only the rights of a user until the end, if this is the root user; ``why``: the reason for this user.
+
+    Raises Failed (user-not-changed).
+    """
+    if os.geteuid() != 0 or user == 0:
+        yield
+        return
+    account = _Account.of(user, None)
+    with ExitStack() as until_end:
+        with _explained(account, why):
+            until_end.enter_context(account.in_effect())
+        yield
+
+
+@contextmanager
+def _explained(account: _Account, why: str) -> Iterator[None]:
+    """Refuse to change to a user who cannot read this agent, and explain a failed change; raises Failed (user-not-changed)."""
     what = f"cannot change from root to {account.name}, who {why}"
     try:
         if closed := account.first_unreadable(_loaded_from()):
@@ -48,14 +76,10 @@ def become(user: int, why: str, *, group: int | None = None) -> str | None:
                 f"{what}: {account.name} cannot read {closed}, which this agent runs from",
                 hint=f"install Python and release-agent in a directory that {account.name} can read, such as /opt",
             )
-        os.setgroups(account.groups)
-        os.setgid(account.group)
-        os.setuid(account.user)
+        yield
     except OSError as error:
         hint = f"run it as {account.name}, or give the container the capabilities SETUID and SETGID"
         raise Failed(Code.USER_NOT_CHANGED, f"{what}: {error.strerror}", hint=hint) from error
-    os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
-    return account.name
 
 
 def _loaded_from() -> list[str]:
@@ -113,13 +137,19 @@ class _Account:
         return cls(known.pw_name, known.pw_dir, user, known.pw_gid, os.getgrouplist(known.pw_name, known.pw_gid))
 
     def first_unreadable(self, files: Sequence[str]) -> str | None:
-        """Return the first file that this user cannot read; becomes the user for the check, then root again."""
+        """Return the first file that this user cannot read."""
+        with self.in_effect():
+            return next((file for file in files if not os.access(file, os.R_OK, effective_ids=True)), None)
+
+    @contextmanager
+    def in_effect(self) -> Iterator[None]:
+        """Let root have only the rights of this user until the end."""
         group, groups = os.getegid(), os.getgroups()
         os.setgroups(self.groups)
         try:
             os.setegid(self.group)
             os.seteuid(self.user)
-            return next((file for file in files if not os.access(file, os.R_OK, effective_ids=True)), None)
+            yield
         finally:
             os.seteuid(0)
             os.setegid(group)

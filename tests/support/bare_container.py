@@ -23,6 +23,7 @@ SUPERVISORD = """\
 nodaemon=true
 logfile={place}/supervisord.log
 pidfile={place}/supervisord.pid
+childlogdir={place}
 [unix_http_server]
 file={place}/supervisor.sock
 {socket}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from release_agent.cli.init.seen import SeenContainer, root_of
 from release_agent.cli.init.write import make_root, write_all
 from release_agent.config.load import chosen_path
 from release_agent.errors import Code, Exit, Misconfigured
+from release_agent.system.user import acting_as
 from release_agent.text import plain
 from release_agent.variables import Variable
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from release_agent.cli.call import Call
     from release_agent.cli.init.propose import Proposal
+    from release_agent.cli.init.seen import Deployer, SeenRepository
 
 _REPOSITORIES = "/repos"
 
@@ -67,16 +70,23 @@ def _look(call: Call) -> SeenContainer:
     there = call.config if os.path.lexists(path) else None
     seen = look.supervisor(there.supervisor.url if there else "", os.environ, call.clock, note)
     root = Path(there.app.root if there else root_of(seen.programs))
+    deployer = look.deployer(root, seen)
     return SeenContainer(
         supervisor=seen,
-        deployer=look.deployer(root, seen),
+        deployer=deployer,
         root=root,
-        repositories=() if there else repositories_in(Path(call.arguments.repositories).absolute(), call.clock),
+        repositories=() if there else _repositories(call, deployer),
         config=path,
         is_there=there is not None,
         has_consul=Variable.CONSUL_HTTP_ADDR in seen.environment,  # programs inherit it
         has_address=there is None or bool(there.supervisor.url or os.environ.get(Variable.SUPERVISOR_SERVER_URL)),
     )
+
+
+def _repositories(call: Call, deployer: Deployer) -> list[SeenRepository]:
+    """Look at the repositories with the rights of the deployer, who has to read them; raises Misconfigured, Refused, Failed."""
+    with acting_as(pwd.getpwnam(deployer.name).pw_uid, "is to deploy"):
+        return repositories_in(Path(call.arguments.repositories).absolute(), call.clock)
 
 
 def _in(directory: str | None, files: Mapping[Path, str]) -> dict[Path, str]:

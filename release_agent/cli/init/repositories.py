@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from itertools import count
@@ -16,6 +17,7 @@ from release_agent.deploy.policy.versions import matching
 from release_agent.errors import Code, Misconfigured
 from release_agent.model import Kind
 from release_agent.repository.source import GitSource
+from release_agent.system.user import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,7 @@ def repositories_in(place: Path, clock: Clock) -> list[SeenRepository]:
         found = [place] if _is_repository(place) else sorted(filter(_is_repository, place.iterdir()))
     except PermissionError as error:
         why = f"{error.filename} cannot be read: {error.strerror}"
-        raise Misconfigured(Code.MISCONFIGURED, why, hint="run init as root, or let this user read the directory") from error
+        raise Misconfigured(Code.MISCONFIGURED, why, hint=f"let {name_of(os.geteuid())} read it") from error
     except OSError as error:
         why = f"cannot look for repositories in {place}: {error.strerror}"
         raise Misconfigured(Code.MISCONFIGURED, why, hint=hint) from error

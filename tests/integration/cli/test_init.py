@@ -328,6 +328,22 @@ def test_a_repository_that_the_user_may_not_look_into_is_named_and_not_taken_for
     assert f"{container.place}/repos/api/.git cannot be read: Permission denied" in done.err
 
 
+@pytest.mark.parametrize("closed", ["api", "api/.git/objects"])
+def test_a_repository_that_only_root_may_read_is_refused_because_another_user_deploys(
+    container: BareContainer, closed: str
+) -> None:
+    container.start()
+    (container.place / "repos" / closed).chmod(0o700)
+
+    done = container.init()
+
+    assert done.code in (10, 12)
+    assert f"{container.place}/repos/api" in done.err
+    assert "cannot be read" in done.err
+    assert "let nobody read it" in done.err
+    assert container.written() == {}
+
+
 def test_bare_repositories_are_found_and_two_of_one_name_get_two(container: BareContainer) -> None:
     container.start()
     container.repository.git("clone", "--quiet", "--bare", ".", str(container.place / "repos/api.git"))
