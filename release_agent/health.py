@@ -190,9 +190,9 @@ class Look:
         return frozenset(process.pid for process in self.processes)
 
     @property
-    def unstarted(self) -> tuple[str, ...]:
-        """Return the full names of the processes that this supervisord has never tried to start."""
-        return tuple(process.full_name for process in self.processes if not process.started)
+    def unstarted(self) -> tuple[Process, ...]:
+        """Return the processes that this supervisord has never tried to start."""
+        return tuple(process for process in self.processes if not process.started)
 
     @property
     def processes(self) -> list[Process]:

@@ -322,6 +322,9 @@ class Services(Protocol):
     def alive(self) -> None:
         """Raise SupervisorGone if supervisor does not answer or is shutting down."""
 
+    def supervisor_pid(self) -> int:
+        """Return supervisord's process id."""
+
     def processes(self) -> dict[str, list[Process]]:
         """Return every service's processes."""
 

@@ -30,10 +30,11 @@ from release_agent.health import Health, Look
 from release_agent.model import Action, Outcome, Release, Stage, State, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.run import Run
+    from release_agent.health import Process
 
 
 _BOTH_NEED = "check what both releases need (a database, a disk), then run `release-agent deploy` or `rollback RELEASE`"
@@ -47,6 +48,7 @@ class Publication:
         self._context = run.context
         self._release = release
         self._ran: Pids = {}
+        self._supervisor = 0
         self._touched: Collection[str] = ()
         self._out: Collection[int] = ()
         self._sick: Collection[str] = ()
@@ -151,6 +153,7 @@ class Publication:
         run, context, release = self._run, self._context, self._release
         began = time.time()
         try:
+            self._supervisor = context.services.supervisor_pid()
             blueprint = self._blueprint
             try:
                 run.hooks("after_publish", release, context.store.directory(release.name), blueprint)
@@ -193,15 +196,27 @@ class Publication:
         return self._context.blueprint(self._release)
 
     def _look(self, blueprint: Blueprint, without: Collection[str] = ()) -> Look:
-        """Look at the restarted services; raises SupervisorGone if supervisor itself was restarted and lost them."""
+        """Look at the restarted services; start those that `supervisorctl update` or a reload has stopped.
+
+        Raises SupervisorGone if another supervisord is there, Unhealthy if it does not start them.
+        """
         seen = look(self._context, self._release, blueprint, self._run.occasion, without)
         if seen.unstarted:
+            self._start_again(seen.unstarted)
+        return self._with_old_code(seen, blueprint) if seen.well and not without else seen
+
+    def _start_again(self, processes: Sequence[Process]) -> None:
+        context = self._context
+        names = [process.full_name for process in processes]
+        if context.services.supervisor_pid() != self._supervisor:
             raise SupervisorGone(
                 Code.SUPERVISOR_UNREACHABLE,
-                f"supervisor was restarted or reloaded and has not started {', '.join(seen.unstarted)}",
+                f"supervisord was restarted and has not started {', '.join(names)}",
                 hint="wait for `boot`, which finishes the run when supervisor is back",
             )
-        return self._with_old_code(seen, blueprint) if seen.well and not without else seen
+        for process in processes:
+            context.services.start(process)
+            context.log.info("service.restarted", service=process.full_name, how=str(RestartKind.NONE))
 
     def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:
         """Add a problem for each restarted service with a process that still runs the code of another release."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.environment import BIN
+from support.host import Host, Ran
 from support.repositories import Repository
-from support.waiting import ended, eventually, freeze
+from support.waiting import ended, eventually
 
 if TYPE_CHECKING:
-    from support.host import Host
+    from collections.abc import Callable
 
 _FAST = '[health]\ndeadline = "2s"\nstable_for = "100ms"'
 
@@ -198,20 +199,51 @@ def test_release_of_before_a_repository_was_added_is_verified_as_it_was_built(ho
     assert (ran.code, ran.json["drift"]) == (0, [])
 
 
-def test_supervisor_that_is_reloaded_unseen_in_the_middle_says_nothing_about_the_release(host: Host) -> None:
-    one = host.deploy("v1.0.0").json["release"]
-    host.configure(health='[health]\ndeadline = "5m"\nstable_for = "1m"')  # it is frozen before it is proved, however slow
+def _held_in_its_proof(host: Host) -> subprocess.Popen[str]:
+    """Begin a deployment of v1.1.0 whose probe waits at the gate ``looked``."""
+    host.deploy("v1.0.0")
+    probe = f"[[service.probe]]\nexec = '{host.gate('looked')}'\ntimeout = '5m'"
+    host.configure(service=f'[[service]]\nname = "web"\n{probe}')
     run = host.begin("deploy", "--json", "v1.1.0")
-    eventually(lambda: host.serves() == "v1.1.0" and host.process()[0] == "RUNNING", "the new release runs")
-    freeze(run.pid)
-    host.reload()
-    run.send_signal(signal.SIGCONT)
-    out, _ = run.communicate(timeout=60)
-    two = host.live()
+    host.reached("looked")
+    return run
+
+
+def _update(host: Host) -> None:
+    """Change the section of the service, and let supervisor read it; that stops the service."""
+    configuration = host.path / "supervisord.conf"
+    configuration.write_text(configuration.read_text().replace("stopwaitsecs=10\n", "stopwaitsecs=11\n"))
+    assert "web: updated process group" in host.supervisorctl("update").out
+
+
+@pytest.mark.parametrize("stopped_by", [_update, Host.reload], ids=["update", "reload"])
+def test_service_that_supervisor_stops_unseen_during_its_proof_is_started_again(
+    host: Host, stopped_by: Callable[[Host], None]
+) -> None:
+    run = _held_in_its_proof(host)
+    stopped_by(host)
+    assert host.process()[0] == "STOPPED"
+
+    host.open("looked")
+    out, err = run.communicate()
+
+    assert (run.returncode, json.loads(out)["outcome"]) == (0, "deployed"), err
+    assert (host.process()[0], host.serves()) == ("RUNNING", "v1.1.0")
+    assert [event["how"] for event in Ran(0, out, err).events("service.restarted")] == ["restart", "none"]
+
+
+def test_supervisord_that_is_replaced_unseen_during_a_proof_says_nothing_about_the_release(host: Host) -> None:
+    run = _held_in_its_proof(host)
+    host.stop(signal.SIGKILL)
+    # Nobody adopts the old children; in a container they end with it.
+    subprocess.run(["pkill", "-KILL", "-f", f"{host.root}/current/web.py"], check=False)
+    host.start()
+
+    host.open("looked")
+    out, _ = run.communicate()
 
     assert (run.returncode, json.loads(out)["error"]["code"]) == (1, "interrupted"), out
-    assert two
-    assert host.releases() == {two: "built", one: "healthy"}
-    host.configure()
+    assert sorted(host.releases().values()) == ["built", "healthy"]
     assert host.agent("boot", "--json").code == 0
-    assert (host.live(), host.releases()) == (two, {two: "healthy", one: "healthy"})
+    assert host.serves() == "v1.1.0"
+    assert set(host.releases().values()) == {"healthy"}
