@@ -51,7 +51,7 @@ def _plan(context: Context, request: Request, record: Record) -> Plan:
         record.signers = target.signers
     context.store.describe(target.revision)
     with timed(record, "plan", context.clock):
-        planned = plan(context, target, force=request.force)
+        planned = plan(context, target, request)
     record.release = planned.name
     return planned
 

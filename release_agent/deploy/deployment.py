@@ -76,7 +76,7 @@ class Deployment:
 
     def _plan(self, target: Target) -> Plan:
         with self._run.phase("plan"):
-            planned = plan(self._context, target, force=self._request.force)
+            planned = plan(self._context, target, self._request)
         self._run.record.release = planned.name
         return planned
 

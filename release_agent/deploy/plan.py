@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from release_agent.config import blueprint
 from release_agent.config.sections import RestartKind
 from release_agent.deploy.building import Building, Way, choose
+from release_agent.deploy.policy.freeze import is_automatic
 from release_agent.deploy.policy.rehearsal import check
 from release_agent.deploy.programs import Known, blueprint_of, checked
 from release_agent.deploy.room import check_room
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from release_agent.config.blueprint import Blueprint
     from release_agent.deploy.context import Context
+    from release_agent.model import Request
 
 
 _WHOLE = (State.HEALTHY, State.STAGED)
@@ -38,7 +40,7 @@ class Plan:
     known: Known
 
 
-def plan(context: Context, target: Target, *, force: bool) -> Plan:
+def plan(context: Context, target: Target, request: Request) -> Plan:
     """Decide which release to build or take; raises Failed or Refused."""
     store = context.store
     plans = blueprint_of(context, target.commits)
@@ -47,7 +49,7 @@ def plan(context: Context, target: Target, *, force: bool) -> Plan:
     _check_rehearsals(context, known, plans)
     fingerprint = blueprint.fingerprint(context.config, context.source.identities(target.commits), plans)
     number = max(store.next_number(), context.journal.last_number() + 1)
-    kept = None if force else same_content(store.current(), store.releases(), fingerprint)
+    kept = None if request.force else same_content(store.current(), store.releases(), fingerprint, again=is_automatic(request))
     building = Building(Way.KEPT) if kept else choose(context, target.commits, plans)
     if kept:  # the same content by another name: two tags on one commit, a tagged branch, or commits with the same part
         kept = _renamed(kept, target, context.config.parts)
@@ -96,8 +98,11 @@ def _check_rehearsals(context: Context, known: Known, plans: Blueprint) -> None:
         check(service, settings, known.candidates(service.name), known.socket_of(service.name))
 
 
-def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str) -> Release | None:
-    """Return a release of the same fingerprint: the live one in any state, otherwise the newest healthy or staged one."""
-    if live and live.fingerprint == fingerprint:
+def same_content(live: Release | None, releases: Sequence[Release], fingerprint: str, *, again: bool) -> Release | None:
+    """Return a release of the same fingerprint: the live one, otherwise the newest healthy or staged one.
+
+    ``again``: take the live one also if it failed, as a boot does, which tries to start what is there.
+    """
+    if live and live.fingerprint == fingerprint and (again or live.state is not State.FAILED):
         return live
     return next((r for r in reversed(releases) if r.fingerprint == fingerprint and r.state in _WHOLE), None)

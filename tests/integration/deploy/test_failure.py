@@ -61,6 +61,23 @@ def test_first_release_that_is_sick_stays_for_a_person_to_see(host: Host) -> Non
     assert (status.code, status.json["health"]) == (30, "critical")
 
 
+def test_first_release_that_failed_is_built_again_by_the_next_try_but_not_by_a_boot(host: Host) -> None:
+    build = f"[hooks]\nbuild = [{{ run = 'echo built >> {host.path}/built' }}]"
+    host.configure(build, revision='[revision]\nfollow = "branch"')  # a boot tries no older version
+    host.repository.release("v1.2.0", **{"release.toml": '[health]\ndeadline = "4s"\nstable_for = "100ms"\n'})
+    (host.path / "sick").touch()
+    first = host.deploy("v1.2.0").json
+    assert first["error"]["code"] == "nothing-behind"
+    assert host.agent("boot", "--json").json["release"] == first["release"]
+    (host.path / "sick").unlink()
+
+    planned, ran = host.deploy("--dry-run", "v1.2.0"), host.deploy("v1.2.0")
+
+    assert (planned.json["build"], ran.code, ran.json["outcome"]) == (True, 0, "deployed")
+    assert host.releases() == {first["release"]: "failed", ran.json["release"]: "healthy"}
+    assert (host.path / "built").read_text() == "built\n" * 2
+
+
 def test_sick_release_behind_a_failed_one_has_nothing_to_go_back_to(host: Host) -> None:
     host.repository.release("v1.2.0", "sick")
     host.deploy()
