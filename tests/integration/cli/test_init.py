@@ -619,6 +619,7 @@ def test_the_root_directory_is_made_for_the_user_of_a_supervisord_that_is_not_ro
 
     assert done.code == 0, done.err
     assert (container.place / "root").stat().st_uid == NOBODY
+    assert "supervisord runs as nobody, who owns the releases" in done.out
     assert "user=" not in container.written()["release-agent-deploy.conf"].replace("; ", "")
 
 
