@@ -127,11 +127,20 @@ def _file_of(pid: int) -> Path:
     named = _option(words[program + 1 :])
     beside = Path(words[program]).parent.parent
     usual = (f"{beside}/etc/supervisord.conf", f"{beside}/supervisord.conf", *_DEFAULTS)
-    for place in (Path(f"/proc/{pid}/cwd") / place for place in ([named] if named else usual)):  # an absolute path stays as it is
+    for place in (_directory_of(pid) / place for place in ([named] if named else usual)):  # an absolute path stays as it is
         if named or os.path.exists(place):  # noqa: PTH110 - Path.exists raises for a directory that may not be entered
             return place
     message = "supervisord was started without a configuration file"
     raise UnknownSectionsError(message)
+
+
+def _directory_of(pid: int) -> Path:
+    """Return the working directory of a process; the link to it if this user may not read the link."""
+    link = Path(f"/proc/{pid}/cwd")
+    try:
+        return link.readlink()
+    except OSError:
+        return link
 
 
 def command_line(pid: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.cli.init import revision
 from release_agent.cli.init.sections import will_have_plugin
-from release_agent.cli.init.servers import port_of, recognise
+from release_agent.cli.init.servers import address_of, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,12 +66,12 @@ def _services(container: SeenContainer) -> list[str]:
 
 
 def _service(container: SeenContainer, program: SeenProgram) -> list[str]:
-    recipe, port = recognise(program), port_of(program)
+    recipe, address = recognise(program), address_of(program)
     keys = ["[[service]]", f"name = {_quoted(program.name)}"]
     keys += [f"restart = {_quoted(recipe.restart)}"] if recipe.restart else []
-    if port:
-        keys += ["  [[service.probe]]", f'  tcp = "127.0.0.1:{port}"']
-        keys += [f'  # http = "http://127.0.0.1:{port}/health"    # instead of tcp, if it has such a page']
+    if address:
+        keys += ["  [[service.probe]]", f'  tcp = "{address}"']
+        keys += [f'  # http = "http://{address}/health"    # instead of tcp, if it has such a page']
     else:
         keys += ["  # [[service.probe]]", '  # http = "http://127.0.0.1:PORT/health"']
     keys += _rehearsal(recipe, has_plugin=will_have_plugin(container)) if recipe.rehearse else []

@@ -167,8 +167,7 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
             groups.setdefault(program["group"], []).append(program)
     for group, members in groups.items():
         first = members[0]
-        names = [f"{kind}:{name}" for name in (group, first["name"]) for kind in ("fcgi-program", "program")]
-        section = next((name for name in names if sections and name in sections.names()), "")
+        section = _section(sections, group, first["name"]) if sections else ""
         yield SeenProgram(
             group,
             first["command"],
@@ -176,6 +175,14 @@ def _programs(programs: list[dict[str, Any]], sections: Sections | None) -> Iter
             socket=sections.value(section, "socket") if sections else "",
             environment=pairs(sections.value(section, "environment")) if sections else {},
         )
+
+
+def _section(sections: Sections, group: str, process: str) -> str:
+    """Return the name of the section of a process, empty if unknown."""
+    members = sections.value(f"group:{group}", "programs").replace(",", " ").split()
+    likely = sorted(members, key=lambda name: not process.startswith(name))
+    names = [f"{kind}:{name}" for name in (group, process, *likely) for kind in ("fcgi-program", "program")]
+    return next((name for name in names if name in sections.names()), "")
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -81,6 +81,9 @@ def _of_supervisor(container: SeenContainer) -> Iterator[Note]:
     if not container.deployer.has_socket and seen.user:
         do = "set chown and chmod in [unix_http_server], and restart supervisord"
         yield Note(f"how {container.deployer.name} reaches supervisor: its socket does not admit this user", do)
+    if seen.user:
+        what = f"users of their own for the services: supervisord runs as {seen.user}, who owns the releases, and so do they"
+        yield Note(what, "start supervisord as root, so that no service can change its own release")
     if not container.deployer.has_log:
         what = f"a place for the log of the agent: supervisord, as {seen.user}, may not open the container's log"
         do = f"`{seen.control} tail deploy stderr` shows it; for the container's log, start the container as {seen.user}"

@@ -12,8 +12,12 @@ from release_agent.cli.init.seen import roots_in
 if TYPE_CHECKING:
     from release_agent.cli.init.seen import SeenProgram
 
-_PORT_OPTION = re.compile(r"(?:--bind|--port|--listen|-b|-p)[ =]\s*(?:[\w.\[\]:-]*:)?(\d{2,5})\b")
-_PORT_OF_SOCKET = re.compile(r"tcp://.*:(\d+)$")
+_ADDRESS_OPTION = re.compile(
+    r"(?:^|\s)(?:--bind|--port|--listen|--http|--http-socket|-b|-p|-S)[ =]\s*(?P<host>(?:[\w.*\[\]:-]*:)?)(?P<port>\d{2,5})\b"
+)
+_HOST_OPTION = re.compile(r"\s--host[ =]\s*(?P<host>[\w.*\[\]:-]+)")
+_ADDRESS_OF_SOCKET = re.compile(r"tcp://(?P<host>.*:)(?P<port>\d+)$")
+_ANY_HOST = ("", "*", "0.0.0.0", "[::]", "::", "localhost")  # noqa: S104 - only compared
 _MOVES = '{ PORT = "{port}" }'
 _PAGE = "docs/guides/without-losing-a-request.md"
 
@@ -36,14 +40,20 @@ class Recipe:
         return f"{_PAGE}#{anchor}"
 
 
+def address_of(program: SeenProgram) -> str:
+    """Return HOST:PORT to connect to a program, empty if its port is unknown."""
+    found = _ADDRESS_OF_SOCKET.search(program.socket) or _ADDRESS_OPTION.search(program.command)
+    if not found:
+        port = program.environment.get("PORT", "")
+        return f"127.0.0.1:{port}" if port.isdigit() else ""
+    named = _HOST_OPTION.search(program.command)
+    host = found["host"].removesuffix(":") or (named["host"] if named else "")
+    return f"{'127.0.0.1' if host in _ANY_HOST else host}:{found['port']}"
+
+
 def port_of(program: SeenProgram) -> str:
     """Return the port that a program listens on, empty if unknown."""
-    held = _PORT_OF_SOCKET.search(program.socket)
-    option = _PORT_OPTION.search(program.command)
-    if held or option:
-        return (held or option)[1]  # type: ignore[index]  # one of them is there
-    port = program.environment.get("PORT", "")
-    return port if port.isdigit() else ""
+    return address_of(program).rpartition(":")[2]
 
 
 def recognise(program: SeenProgram) -> Recipe:
@@ -120,7 +130,7 @@ def _worker(_program: SeenProgram) -> Recipe:
 
 
 def _plain(program: SeenProgram) -> Recipe:
-    return _losing(program, "A program with PORT") if port_of(program) else _worker(program)
+    return _losing(program, "A program with PORT") if port_of(program) or _moves(program) else _worker(program)
 
 
 def _losing(program: SeenProgram, title: str) -> Recipe:
@@ -142,6 +152,8 @@ _SERVERS = {
     "gunicorn": _gunicorn,
     "uvicorn": _uvicorn,
     "node": _node,
+    "npm": _node,
+    "yarn": _node,
     "nginx": _nginx,
     "php-fpm": _php_fpm,
     "celery": _worker,

@@ -324,7 +324,7 @@ def test_a_repository_that_the_user_may_not_look_into_is_named_and_not_taken_for
         SUPERVISOR_SERVER_URL=f"unix://{container.place}/supervisor.sock",
     )
 
-    assert done.code == 10
+    assert done.code == 10, done.err
     assert f"{container.place}/repos/api/.git cannot be read: Permission denied" in done.err
 
 
@@ -492,6 +492,19 @@ def test_servers_that_reload_themselves_are_not_restarted(container: BareContain
     }
 
 
+def test_the_section_of_a_group_with_another_name_is_found(container: BareContainer) -> None:
+    section = "numprocs=2\nprocess_name=%(program_name)s_%(process_num)02d\nautostart=false\n"
+    (container.place / "conf.d/all.conf").write_text(
+        f"[program:cron]\ncommand=cron\n{section}"
+        f"[program:site]\ncommand=site\ndirectory={container.place}/root/current\n{section}"
+        'environment=PORT="80%(process_num)02d"\n[group:all]\nprograms=site\n[group:jobs]\nprograms=web,cron\n'
+    )
+    container.start()
+
+    assert container.init().code == 0
+    assert re.search(r'#behind-haproxy\n.*\n\[\[service\]\]\nname = "all"', container.config.read_text())
+
+
 def test_services_of_a_release_toml_are_left_to_it(container: BareContainer) -> None:
     container.start()
     container.repository.commit({"release.toml": '[[service]]\nname = "web"\n'}, tag="v1.1.0")
@@ -606,6 +619,7 @@ def test_the_root_directory_is_made_for_the_user_of_a_supervisord_that_is_not_ro
 
     assert done.code == 0, done.err
     assert (container.place / "root").stat().st_uid == NOBODY
+    assert "supervisord runs as nobody, who owns the releases" in done.out
     assert "user=" not in container.written()["release-agent-deploy.conf"].replace("; ", "")
 
 

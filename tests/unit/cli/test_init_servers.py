@@ -13,7 +13,7 @@ import pytest
 from release_agent.cli.init import configuration
 from release_agent.cli.init.look import pairs
 from release_agent.cli.init.seen import Deployer, SeenContainer, SeenProgram, SeenRepository, SeenSupervisor
-from release_agent.cli.init.servers import port_of, recognise
+from release_agent.cli.init.servers import address_of, recognise
 from release_agent.config import load
 from support.environment import PROJECT
 from support.markdown import page
@@ -116,15 +116,38 @@ def test_a_server_whose_directory_is_in_no_release_may_reload() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "port"),
+    ("command", "address"),
     [
-        ("gunicorn --bind 0.0.0.0:8000 app:app", "8000"),
-        ("gunicorn -b :8000 app:app", "8000"),
-        ("uvicorn --port=8000 app:app", "8000"),
-        ("gunicorn --bind [::]:8000 app:app", "8000"),
+        ("gunicorn --bind 0.0.0.0:8000 app:app", "127.0.0.1:8000"),
+        ("gunicorn -b :8000 app:app", "127.0.0.1:8000"),
+        ("gunicorn -b 10.0.0.5:8000 app:app", "10.0.0.5:8000"),
+        ("uvicorn --port=8000 app:app", "127.0.0.1:8000"),
+        ("uvicorn --host 10.0.0.5 --port 8000 app:app", "10.0.0.5:8000"),
+        ("gunicorn --bind [::]:8000 app:app", "127.0.0.1:8000"),
         ("gunicorn --bind fd://0 app:app", ""),
+        ("php -S 0.0.0.0:8080", "127.0.0.1:8080"),
+        ("uwsgi --http :9090 --wsgi-file app.py", "127.0.0.1:9090"),
         ("worker --pool 8000", ""),
+        ("worker --group-b 8000", ""),
     ],
 )
-def test_the_port_is_read_from_the_command(command: str, port: str) -> None:
-    assert port_of(SeenProgram("web", command)) == port
+def test_the_address_is_read_from_the_command(command: str, address: str) -> None:
+    assert address_of(SeenProgram("web", command)) == address
+
+
+def test_the_address_of_a_held_socket_is_that_of_the_socket() -> None:
+    assert address_of(SeenProgram("web", "node server.js", socket="tcp://10.0.0.5:8080")) == "10.0.0.5:8080"
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "title"),
+    [
+        ("npm start", {}, "Node"),
+        ("php -S 0.0.0.0:8080", {}, "A program with PORT"),
+        ("uwsgi --http :9090", {}, "A program with PORT"),
+        ("./server", {"PORT": "%(ENV_UNKNOWN)s"}, "A program with PORT"),
+        ("./server", {}, "A queue worker"),
+    ],
+)
+def test_a_program_that_listens_is_no_queue_worker(command: str, environment: dict[str, str], title: str) -> None:
+    assert recognise(SeenProgram("web", command, environment=environment)).title == title

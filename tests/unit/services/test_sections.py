@@ -46,6 +46,13 @@ def test_a_section_that_is_given_again_in_an_included_file_wins(tmp_path: Path) 
         assert Sections(pid).autorestart(DEPLOY) == "true"
 
 
+def test_the_included_places_of_a_relative_configuration_have_their_own_paths(tmp_path: Path) -> None:
+    (tmp_path / "s.conf").write_text("[include]\nfiles=a/*.conf %(here)s/b/*.conf\n")
+
+    with started_as(tmp_path, "-c", "s.conf", cwd=tmp_path) as pid:
+        assert Sections(pid).include == [tmp_path / "a/*.conf", tmp_path / "b/*.conf"]
+
+
 def test_an_included_place_may_be_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "s.conf").write_text("[include]\nfiles=%(ENV_WHERE)s.conf\n")
     (tmp_path / "x.conf").write_text("[program:deploy]\nautorestart=true\n")
