@@ -65,11 +65,13 @@ class Publication:
 
     def go_live(self) -> Ending:
         """Swap, restart, prove, mark; returns the ending. Raises ReleaseError if the old release stayed live."""
+        note = self._context.store.get(self._release.name)
         try:
             self._swap()
         except Failed as failure:
             live = self._context.store.current()
             if live is None or live.name != self._release.name or self._run.record.previous == live.name:
+                self._take_back(note)
                 raise
             # The disk failed after the rename, so the release is live anyway.
             return self.roll_back(failure)
@@ -87,8 +89,8 @@ class Publication:
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
-        # A staged release needs a proof, and so does a failed one in another try. Recovery would roll back a failed one.
-        state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
+        # Recovery would roll back a failed release. A staged one stays staged until its proof.
+        state = State.BUILT if self._release.state is State.FAILED else self._release.state
         self._release = replace(self._release, state=state, previous=previous, published_at=timestamp(), by=self._run.record.by)
         with self._run.phase("publish"):
             # After this line, a supervisor that goes away interrupts the run.
@@ -100,6 +102,12 @@ class Publication:
             self._run.stage(Stage.PUBLISHING)
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
+
+    def _take_back(self, note: Release | None) -> None:
+        """Save the note of the release as it was before a swap that failed."""
+        store = self._context.store
+        if note and store.get(note.name) != note:
+            self._run.note(lambda: store.save(note))
 
     def _keep(self, write: Callable[[], None]) -> None:
         """Write a note; on a full disk, a rollback to a proved release continues without the note."""
