@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -247,11 +248,12 @@ class Publication:
         with context.clock.shielded():
             self._sick = failure.services if isinstance(failure, Unhealthy) else ()
             self._begin_reverting(failure)
-            target = self._target()
-            if target is None:
-                return self._nothing_behind(failure)
-            self._before_rollback(target)
+            target = None
             try:
+                target = self._target()
+                if target is None:
+                    return self._nothing_behind(failure)
+                self._before_rollback(target)
                 Publication(self._run, target).restore(self)
             except Interrupted:
                 raise
@@ -337,16 +339,23 @@ class Publication:
         )
         return Ending.failed(nothing.caused_by(failure), Health.of(failure.message))
 
-    def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> Ending:
-        live = self._context.store.current()
-        back = live is not None and live.name == target.name
+    def _neither(self, target: Release | None, failure: ReleaseError, second: ReleaseError) -> Ending:
+        """Return the ending if the rollback failed; ``target``: None if nobody could look for one."""
+        back = self._is_live(target)
         how = "was published again and is live, but it is also unhealthy" if back else "could not be published again"
+        behind = _title(target) if target else "the release before it"
         neither = RollbackFailed(
             Code.ROLLBACK_UNHEALTHY,
-            f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",
-            hint=second.hint if second.code is Code.OLD_CODE_RUNNING else _BOTH_NEED,
+            f"{_title(self._release)} failed: {failure.message}\n{behind} {how}: {second.message}",
+            hint=second.hint if second.code in (Code.OLD_CODE_RUNNING, Code.ROOT_UNUSABLE) else _BOTH_NEED,
         )
         return Ending.failed(neither.caused_by(failure), Health.of(second.message))
+
+    def _is_live(self, release: Release | None) -> bool:
+        with suppress(ReleaseError):  # a hook may have closed the root
+            live = self._context.store.current()
+            return bool(live and release and live.name == release.name)
+        return False
 
 
 def _title(release: Release) -> str:

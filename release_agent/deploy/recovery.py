@@ -33,9 +33,12 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
 
 def discard_unpublished(context: Context) -> None:
     """Remove the releases that were built and never published, because no run will prove them; not those a person protects."""
-    store = context.store
-    live = store.current()
-    for release in store.releases():
+    try:
+        live, releases = context.store.current(), context.store.releases()
+    except ReleaseError as error:  # a hook may have closed the root
+        context.log.warning("leftover.stuck", name="releases", why=error.message)
+        return
+    for release in releases:
         if release.state is State.BUILT and not release.protected and (live is None or live.name != release.name):
             discard(context, release.name)
 
