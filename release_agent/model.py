@@ -78,6 +78,10 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+# States before the proof. A release in one of them is live only from its publication to the proof.
+UNPROVED = frozenset({State.BUILT, State.STAGED})
+
+
 class Stage(StrEnum):
     """How far an open deployment got, which determines its recovery."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -65,11 +66,13 @@ class Publication:
 
     def go_live(self) -> Ending:
         """Swap, restart, prove, mark; returns the ending. Raises ReleaseError if the old release stayed live."""
+        note = self._context.store.get(self._release.name)
         try:
             self._swap()
         except Failed as failure:
             live = self._context.store.current()
             if live is None or live.name != self._release.name or self._run.record.previous == live.name:
+                self._take_back(note)
                 raise
             # The disk failed after the rename, so the release is live anyway.
             return self.roll_back(failure)
@@ -87,8 +90,8 @@ class Publication:
     def _swap(self) -> None:
         context, before = self._context, self._run.record.previous
         previous = before if before != self._release.name else self._release.previous
-        # A staged release needs a proof, and so does a failed one in another try. Recovery would roll back a failed one.
-        state = State.BUILT if self._release.state in (State.FAILED, State.STAGED) else self._release.state
+        # Recovery would roll back a failed release. A staged one stays staged until its proof.
+        state = State.BUILT if self._release.state is State.FAILED else self._release.state
         self._release = replace(self._release, state=state, previous=previous, published_at=timestamp(), by=self._run.record.by)
         with self._run.phase("publish"):
             # After this line, a supervisor that goes away interrupts the run.
@@ -100,6 +103,12 @@ class Publication:
             self._run.stage(Stage.PUBLISHING)
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
+
+    def _take_back(self, note: Release | None) -> None:
+        """Save the note of the release as it was before a swap that failed."""
+        store = self._context.store
+        if note and store.get(note.name) != note:
+            self._run.note(lambda: store.save(note))
 
     def _keep(self, write: Callable[[], None]) -> None:
         """Write a note; on a full disk, a rollback to a proved release continues without the note."""
@@ -239,11 +248,12 @@ class Publication:
         with context.clock.shielded():
             self._sick = failure.services if isinstance(failure, Unhealthy) else ()
             self._begin_reverting(failure)
-            target = self._target()
-            if target is None:
-                return self._nothing_behind(failure)
-            self._before_rollback(target)
+            target = None
             try:
+                target = self._target()
+                if target is None:
+                    return self._nothing_behind(failure)
+                self._before_rollback(target)
                 Publication(self._run, target).restore(self)
             except Interrupted:
                 raise
@@ -329,16 +339,23 @@ class Publication:
         )
         return Ending.failed(nothing.caused_by(failure), Health.of(failure.message))
 
-    def _neither(self, target: Release, failure: ReleaseError, second: ReleaseError) -> Ending:
-        live = self._context.store.current()
-        back = live is not None and live.name == target.name
+    def _neither(self, target: Release | None, failure: ReleaseError, second: ReleaseError) -> Ending:
+        """Return the ending if the rollback failed; ``target``: None if nobody could look for one."""
+        back = self._is_live(target)
         how = "was published again and is live, but it is also unhealthy" if back else "could not be published again"
+        behind = _title(target) if target else "the release before it"
         neither = RollbackFailed(
             Code.ROLLBACK_UNHEALTHY,
-            f"{_title(self._release)} failed: {failure.message}\n{_title(target)} {how}: {second.message}",
-            hint=second.hint if second.code is Code.OLD_CODE_RUNNING else _BOTH_NEED,
+            f"{_title(self._release)} failed: {failure.message}\n{behind} {how}: {second.message}",
+            hint=second.hint if second.code in (Code.OLD_CODE_RUNNING, Code.ROOT_UNUSABLE) else _BOTH_NEED,
         )
         return Ending.failed(neither.caused_by(failure), Health.of(second.message))
+
+    def _is_live(self, release: Release | None) -> bool:
+        with suppress(ReleaseError):  # a hook may have closed the root
+            live = self._context.store.current()
+            return bool(live and release and live.name == release.name)
+        return False
 
 
 def _title(release: Release) -> str:

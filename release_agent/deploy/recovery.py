@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.run import Ending, Run
 from release_agent.errors import Cancelled, Code, Failed, Interrupted, ReleaseError, RollbackFailed, Unhealthy
-from release_agent.model import Outcome, Release, Request, Stage, State, Trigger, new_id
+from release_agent.model import UNPROVED, Outcome, Release, Request, Stage, State, Trigger, new_id
 
 if TYPE_CHECKING:
     from release_agent.deploy.context import Context
@@ -32,11 +32,14 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
 
 
 def discard_unpublished(context: Context) -> None:
-    """Remove the releases that were built and never published, because no run will prove them."""
-    store = context.store
-    live = store.current()
-    for release in store.releases():
-        if release.state is State.BUILT and (live is None or live.name != release.name):
+    """Remove the releases that were built and never published, because no run will prove them; not those a person protects."""
+    try:
+        live, releases = context.store.current(), context.store.releases()
+    except ReleaseError as error:  # a hook may have closed the root
+        context.log.warning("leftover.stuck", name="releases", why=error.message)
+        return
+    for release in releases:
+        if release.state is State.BUILT and not release.protected and (live is None or live.name != release.name):
             discard(context, release.name)
 
 
@@ -54,7 +57,7 @@ def discard(context: Context, name: str) -> None:
 def _adopt_unknown(context: Context, *, keep_proved: bool) -> None:
     """Finish the deployment of an unproved live release whose journal was lost."""
     live = context.store.current()
-    if live and live.state is State.BUILT:
+    if live and live.state in UNPROVED:
         run = Run.begin(context, Request(new_id(), revision=live.revision, trigger=Trigger.RECOVERY))
         run.about(live)
         run.record.previous = live.previous

@@ -152,7 +152,7 @@ class Run:
             told = {**self.record.to_json(), "trigger": self.request.trigger, "started_at": self.started_at}
             # A staged release does not change what the host runs.
             is_news = self._journaled and self.request.action is not Action.STAGE
-            context.reporter.finish(told if is_news else None, context.store.current(), health)
+            self.note(lambda: context.reporter.finish(told if is_news else None, context.store.current(), health))
 
     def _after_failure(self) -> None:
         """Run the ``after_failure`` hooks of the release that was tried, if the run failed; they do not change the outcome."""

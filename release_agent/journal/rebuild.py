@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from release_agent.errors import RolledBack
-from release_agent.model import Action, Outcome, Record, Release, Request, Stage, State, Trigger
+from release_agent.model import UNPROVED, Action, Outcome, Record, Release, Request, Stage, State, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def publications(releases: Sequence[Release], current: str | None) -> list[PastP
     The live release was deployed after the release it replaced, and so on. Other releases with a lower number came
     before these. Releases with a higher number were also live, and then the agent rolled back to the live one.
     """
-    known = {release.name: release for release in releases if release.published_at and release.state is not State.BUILT}
+    known = {release.name: release for release in releases if release.published_at and release.state not in UNPROVED}
     live = known.get(current or "")
     chain: list[Release] = []
     link = live

@@ -324,8 +324,8 @@ class Root:
             raise unusable(self.path, error) from error
 
     def take_back(self) -> None:
-        """Restore the agent's access to its own directories, best effort; a hook may have removed it."""
-        for place in self._own_directories:
+        """Restore the agent's access to the root and its own directories, best effort; a hook may have removed it."""
+        for place in (self.path.resolve(), *self._own_directories):
             with suppress(OSError):
                 take_back(place)
 

@@ -33,8 +33,7 @@ def explained(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Of two paths, as of rename(2), name the second: it is the one to write.
-        message = f"could not write {error.filename2 or error.filename or place}: {error.strerror}"
+        message = f"could not write {_written(error) or place}: {error.strerror}"
         if means_full(error):
             raise disk_full(message) from error
         raise Failed(Code.BUILD_FAILED, message, hint="check the directory and its owner") from error
@@ -89,15 +88,21 @@ def _megabytes(size: int) -> str:
 
 def unusable(place: Path, error: OSError) -> Failed:
     """Make the error for a root that cannot be used."""
-    message = f"cannot use {error.filename or place}: {error.strerror}"
+    message = f"cannot use {_written(error) or place}: {error.strerror}"
     return Failed(Code.ROOT_UNUSABLE, message, hint=_to_make_usable(place, error))
+
+
+def _written(error: OSError) -> str | None:
+    """Return the path of a failure; of two paths, as of rename(2), the second, because it is the one to write."""
+    path: str | None = error.filename2 or error.filename
+    return path
 
 
 def _to_make_usable(place: Path, error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"make the mount of {place} writable"
     if error.errno in _ANOTHER_KIND:
-        return f"restore {error.filename or place}, or remove it; the agent makes it again"
+        return f"restore {_written(error) or place}, or remove it; the agent makes it again"
     return (isinstance(error, PermissionError) and user_to_be(place)) or (
         "make [app] root a directory of the agent's user, all of it on one mount: install -d -o USER DIRECTORY"
     )

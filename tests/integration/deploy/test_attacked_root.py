@@ -88,6 +88,31 @@ def test_disk_that_dies_in_a_hook_fails_the_run_and_is_no_bug(host: Host, stage:
         assert ended.code != 1, command
 
 
+def _about(host: Host) -> dict[str, tuple[str, str, str]]:
+    """Return the state, time of publication and person of each release."""
+    return {each["release"]: (each["state"], each["deployed_at"], each["by"]) for each in host.agent("releases", "--json").json}
+
+
+@pytest.mark.needs("mount", "immutable")
+@pytest.mark.usefixtures("on_ext4")
+def test_swap_that_the_root_refuses_leaves_every_release_as_it_was(host: Host) -> None:
+    host.deploy("v1.0.0")
+    host.deploy("v1.1.0")
+    host.repository.release("v1.2.0")
+    staged = host.agent("stage", "--json", "v1.2.0").json["release"]
+    assert host.agent("protect", "v1.2.0").code == 0
+    before, live = _about(host), host.live()
+    assert before[staged][0] == "staged"
+    subprocess.run(["chattr", "+i", host.root], check=True)
+
+    tried = [host.deploy("--by", "eve", revision) for revision in ("v1.2.0", "v1.0.0")]
+
+    for ran in tried:
+        assert (ran.code, ran.json["error"]["code"]) == (13, "root-unusable")
+        assert f"cannot use {host.root}/current: " in ran.json["error"]["message"]
+    assert (_about(host), host.live(), host.serves()) == (before, live, "v1.1.0")
+
+
 @pytest.mark.parametrize(
     "run",
     [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.deploy.agent import Agent
-from release_agent.model import Request
+from release_agent.model import Request, new_id
 from release_agent.system.clock import SystemClock
 from release_agent.wiring import Parts
 from support.configuration import configuration
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def closing(open_place: Path, request: pytest.FixtureRequest) -> Iterator[Parts]:
     """A container whose version v1.1.0 closes one of the agent's directories when it is published, and is not healthy."""
-    hook = f"chmod 000 {open_place}/root/{request.param}; exit 3"
+    hook = f"chmod 000 {open_place}/{request.param}; exit 3"
     repository = Repository(open_place / "repos/api")
     repository.commit({"app.py": "one"}, tag="v1.0.0")
     repository.commit({"release.toml": f"[hooks]\nafter_publish = [{{ run = '{hook}' }}]\n"}, tag="v1.1.0")
@@ -36,20 +36,23 @@ def closing(open_place: Path, request: pytest.FixtureRequest) -> Iterator[Parts]
     with supervising([]) as url:
         parts = Parts(config, SystemClock(), {"SUPERVISOR_SERVER_URL": url})
         deployed(parts, "v1.0.0")
-        for place in (parts.root().path, *parts.root().path.rglob("*")):
+        for place in (open_place, parts.root().path, *parts.root().path.rglob("*")):
             os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
         with unprivileged():
             yield parts
+            open_place.chmod(0o755)
 
 
 def deployed(parts: Parts, revision: str) -> Record:
-    request = Request(f"d-{revision}", revision=revision)
+    request = Request(new_id(), revision=revision)
     with parts.locked(request) as context:
         return Agent(context).deploy(request)
 
 
 @pytest.mark.parametrize(
-    "closing", ["releases", ".release-agent", ".release-agent/incoming", ".release-agent/releases"], indirect=True
+    "closing",
+    ["root", "root/releases", "root/.release-agent", "root/.release-agent/incoming", "root/.release-agent/releases"],
+    indirect=True,
 )
 def test_sick_release_that_closed_a_directory_of_the_agents_own_is_rolled_back(closing: Parts) -> None:
     ran = deployed(closing, "v1.1.0")
@@ -58,3 +61,12 @@ def test_sick_release_that_closed_a_directory_of_the_agents_own_is_rolled_back(c
     current = closing.root().current()
     assert current
     assert current.revision == "v1.0.0"
+
+
+@pytest.mark.parametrize("closing", [""], indirect=True)
+def test_sick_release_that_closed_the_directory_above_the_root_is_not_said_to_be_unpublished(closing: Parts) -> None:
+    ran = deployed(closing, "v1.1.0")
+
+    assert (ran.outcome, ran.error and ran.error["code"]) == ("rollback-failed", "rollback-unhealthy")
+    assert ran.error
+    assert "the release before it could not be published again: cannot use" in ran.error["message"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.tracing import killed_at
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -54,6 +57,28 @@ def test_staged_release_that_turns_out_unhealthy_is_rolled_back(host: Host) -> N
     assert host.deploy("v1.2.0").code == 20
     assert host.live() == live
     assert host.releases()[staged] == "failed"
+
+
+@pytest.mark.needs("ptrace")
+def test_deployment_of_a_staged_release_that_is_killed_before_the_swap_leaves_it_staged(host: Host) -> None:
+    """Kill the deployment at its first, second, … fsync, until one has swapped."""
+    host.configure(service="")
+    host.deploy("v1.0.0")
+    staged = host.agent("stage", "--json", "v1.1.0").json["release"]
+
+    for nth in range(1, 100):
+        with Path(os.devnull).open("r+") as nothing:
+            killed_at("fsync", nth, ["release-agent", "deploy", "v1.1.0"], host.environment, [nothing.fileno()] * 3)
+        if host.live() == staged:
+            break
+        assert host.agent("boot").code == 0
+        assert host.releases()[staged] == "staged", nth
+    else:
+        pytest.fail("never swapped")
+    assert nth > 1
+
+    assert host.agent("boot").code == 0
+    assert host.releases()[staged] == "healthy"
 
 
 def test_staging_that_was_killed_leaves_nothing(host: Host) -> None:
