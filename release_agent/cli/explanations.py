@@ -133,9 +133,9 @@ EXPLANATIONS = {
         "Name a revision that has the directory, or fix `subdirectory`.",
     ),
     Code.RELEASE_TOML_INVALID: Explanation(
-        (Exit.REFUSED,),
+        (Exit.REFUSED, Exit.ROLLED_BACK),
         "A `release.toml` is wrong.",
-        "The message lists every problem.",
+        "The message lists every problem. With exit 20, somebody changed the file in the release after it was published.",
         "Fix the file in the repository and tag again.",
     ),
     Code.OVERTAKEN: Explanation(

@@ -151,7 +151,8 @@ class Deployment:
         self._run.changes(release, plans)
         try:
             self._check_built(release, plans)
-            rehearse(self._run, release, plans)
+            if not self._was_live(release):  # a restart is to heal the live release, whose copy would be as sick
+                rehearse(self._run, release, plans)
             ending = Publication(self._run, release).go_live()
         finally:
             # If the run failed before the swap, remove its release.

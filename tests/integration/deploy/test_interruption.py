@@ -139,6 +139,22 @@ def test_killed_after_publishing_a_sick_release_is_rolled_back_by_boot(host: Hos
     assert _outcomes(host) == ["rolled-back", "deployed"]
 
 
+def test_killed_after_a_hook_spoilt_the_published_release_toml_is_rolled_back_by_boot(host: Host) -> None:
+    live = host.deploy("v1.0.0").json["release"]
+    spoil = f"rm release.toml; mkfifo release.toml; {host.gate('held')}"
+    host.configure(f"[hooks]\nafter_publish = [{{ run = '[ $RELEASE_ACTION != deploy ] || {{ {spoil}; }}' }}]")
+    run = host.begin("deploy", "--json")
+    host.reached("held")
+    run.kill()
+    ended(run)
+
+    assert host.agent("boot").code == 0
+
+    newest = host.history()[0]
+    assert (newest["outcome"], newest["error"]["code"]) == ("rolled-back", "release-toml-invalid")
+    assert (host.live(), host.serves()) == (live, "v1.0.0")
+
+
 def test_killed_while_rolling_back_is_brought_back_by_the_next_run(host: Host) -> None:
     live = host.deploy("v1.0.0").json["release"]
     host.repository.release("v1.2.0", "sick")

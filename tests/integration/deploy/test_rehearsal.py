@@ -129,6 +129,22 @@ def test_good_release_is_rehearsed_beside_the_live_one_and_goes_live(rehearsing:
     assert rehearsals(host) == []
 
 
+def test_live_release_that_became_sick_is_restarted_without_a_rehearsal(cold_host: Host) -> None:
+    host = cold_host
+    heal = f"[hooks]\nafter_publish = [{{ run = 'rm -f {host.path}/sick' }}]"
+    host.configure(heal, service=REHEARSED.format(port=host.port))
+    host.repository.release("v1.0.0")
+    host.start()
+    assert host.deploy().json["outcome"] == "deployed"
+    _, before = host.process()
+    (host.path / "sick").touch()
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"], ran.events("rehearsal.passed")) == (0, "unchanged", []), ran.json["error"]
+    assert host.process()[1] != before
+
+
 def test_copy_imports_what_supervisords_own_environment_names_from_its_own_release(
     cold_host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

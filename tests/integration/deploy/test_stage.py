@@ -49,6 +49,21 @@ def test_only_the_newest_staged_release_is_kept(host: Host) -> None:
     assert host.releases() == {live: "healthy", newest: "staged"}
 
 
+def test_healthy_release_that_was_staged_counts_towards_keep_until_somebody_protects_it(host: Host) -> None:
+    host.configure(app=f'[app]\nname = "api"\nenvironment = "test"\nroot = "{host.root}"\nkeep = 1', service="")
+    old, _ = (host.deploy(version).json["release"] for version in ("v1.0.0", "v1.1.0"))
+    assert host.agent("stage", "--json", "v1.0.0").json["release"] == old
+    host.agent("protect", old)
+    host.repository.release("v1.2.0")
+
+    assert host.deploy("v1.2.0").code == 0
+    protected = old in host.releases()
+    host.agent("unprotect", old)
+    host.agent("prune")
+
+    assert (protected, old in host.releases()) == (True, False)
+
+
 def test_staged_release_that_turns_out_unhealthy_is_rolled_back(host: Host) -> None:
     live = host.deploy("v1.0.0").json["release"]
     host.repository.release("v1.2.0", "sick")
