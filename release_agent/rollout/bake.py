@@ -68,7 +68,7 @@ class AskConsul:
     """Asks Consul for the critical hosts, with one question for all hosts."""
 
     def __init__(self, sick: Callable[[], Mapping[str, str]], otherwise: Watch) -> None:
-        """``unhealthy`` blocks for a moment and returns the reason by host; raises OSError if Consul does not answer."""
+        """``sick`` blocks for a moment and returns the reason by host; raises OSError if Consul does not answer."""
         self._sick = sick
         self._otherwise = otherwise
 

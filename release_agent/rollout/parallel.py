@@ -42,7 +42,7 @@ async def in_parallel(
 
 @asynccontextmanager
 async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run endless tasks beside the body, until its end; an error of one of them ends the body, and is raised."""
+    """Run tasks beside the body, until its end; an error of one of them ends the body, and is raised."""
     tasks = [asyncio.create_task(work) for work in works]
     main = asyncio.current_task()
     failed: list[BaseException] = []

@@ -144,7 +144,8 @@ class RolloutRun:
     async def _begin(self, step: str, **details: object) -> None:
         """Write down the current step for those who watch, and tell it; empty: none."""
         self._rollout.begin(step)
-        await self._writer.rollout(self._rollout)
+        with self._gate.resting():  # the record may be away
+            await self._writer.rollout(self._rollout)
         if step:
             self._observer.tell(f"{step}.started", None, **details)
 
@@ -341,7 +342,7 @@ class RolloutRun:
         rollout, gate = self._rollout, self._gate
         self._observer.tell("order.heard", verb=order.verb, who=order.who)
         if order.verb == ABORT and not rollout.reverting:
-            rollout.aborted = f"ordered by {order.who}"
+            rollout.aborted = rollout.stopping = f"ordered by {order.who}"
             await self._writer.rollout(rollout)
         elif not (rollout.reverting or gate.stopped):  # otherwise no more hosts start
             await self._go_on_as(order)

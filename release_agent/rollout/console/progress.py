@@ -65,10 +65,12 @@ class Progress:
                 self._note(host)
 
     def _note_step(self) -> None:
-        """Note when the current step started; a new step also restarts the progress deadline, see Gate."""
+        """Note when the current step started. The end of a step also restarts the progress deadline, see Gate."""
         step = (self.rollout.step, self.rollout.step_at)
         if self._step != step:
-            self._step, self._progressed = step, self._now()
+            if self._step[0]:
+                self._progressed = self._now()
+            self._step = step
             self._step_began = self._now() - seconds_since(self.rollout.step_at)
 
     def _note(self, host: Host) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_agent import __version__
 from release_agent.config.sections import app_name, environment_name
-from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Failed, Refused, RollbackFailed
+from release_agent.errors import FAULTS, Busy, Cancelled, Code, Exit, Failed, Interrupted, Refused, RollbackFailed
 from release_agent.health import ALIVE as PROCESS_ALIVE
 from release_agent.health import HealthState
 from release_agent.model import SUCCESSES, Freeze, Trigger
@@ -24,6 +24,7 @@ _LONGEST_NAME = 1000  # characters; it must fit into the record
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 _DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
+_KILLED = (Interrupted.outcome, Code.INTERRUPTED)
 
 
 @contextmanager
@@ -80,13 +81,19 @@ def brought_by(history: Any, release: str, rollout: str, boots_since: str | None
     another release by this one counts.
     """
     with understood():
-        made = (e for e in history if e.get("release") == release != e.get("previous") and e.get("outcome") in _WENT_LIVE)
+        made = (e for e in history if e.get("release") == release != e.get("previous") and _may_have_gone_live(e))
         newest = next(made, None)
         if newest is None:
             return None
         trigger = newest.get("trigger")
         follows = trigger == Trigger.BOOT and boots_since is not None and newest["started_at"] > boots_since
         return bool(trigger == rollout or follows)
+
+
+def _may_have_gone_live(entry: dict[str, Any]) -> bool:
+    """Return whether a run published its release, or was killed and may have; the live release shows which."""
+    outcome = entry.get("outcome")
+    return outcome is None or outcome in _WENT_LIVE or (outcome, (entry.get("error") or {}).get("code")) == _KILLED
 
 
 def did_nothing(record: dict[str, Any]) -> bool:

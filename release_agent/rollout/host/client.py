@@ -24,6 +24,7 @@ PASSING = 15.0  # seconds for temporary trouble before any change: a locked jour
 _LONGEST_PHASE = 100  # characters of its name that are kept
 _RECENT = 20  # entries of a history: enough to find a run that was just started
 _ALL = 1000  # the plugin's maximum, because others may have deployed since
+_UNJOURNALED = 5.0  # seconds until the history of a host has a run that it has accepted
 
 
 class HostClient:
@@ -97,6 +98,9 @@ class HostClient:
         ``deadline``: seconds.
         """
         started = await self._started(wanted, deadline, deadline, _ALL) if again else None
+        if again and not started and not wanted.may_start():
+            await asyncio.sleep(_UNJOURNALED)
+            started = await self._started(wanted, deadline, deadline, _ALL)
         return started or await self._start_once(wanted, deadline)
 
     async def brought(self, release: str, rollout: str, boots_since: str | None) -> bool:

@@ -131,7 +131,7 @@ def _at_addresses(service: str, urls: Iterable[tuple[str, str]]) -> list[Invento
     targets: list[InventoryHost] = []
     for name, url in urls:
         try:
-            targets.append(InventoryHost(name, hosts.address(url.removesuffix(PATH))))
+            targets.append(InventoryHost(name, hosts.address(url.rstrip("/").removesuffix(PATH))))
         except WrongValueError as wrong:
             problems.append(hosts.no_address(name, wrong, url))
     if problems:

@@ -68,7 +68,7 @@ def _beside(directory: Path, name: str) -> tuple[str, str, None]:
     place = directory.joinpath(*split_template_path(name))
     try:
         return read_regular(place, LARGEST).decode(), str(place), None
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise jinja2.TemplateNotFound(name, f"there is no file {place}") from error
     except OSError as error:
         message = f"cannot read {place}: {error.strerror}"

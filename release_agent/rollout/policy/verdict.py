@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host, Rollout
 
+_UNKNOWN = (Code.HOST_LATE, Code.INTERRUPTED)  # of a failed host that may have taken the revision since
+
 
 def asked_at_the_end(rollout: Rollout) -> list[Host]:
     """Return the hosts that run the revision, as far as known, and those with an unknown state."""
@@ -27,8 +29,8 @@ def may_have_taken_it(host: Host) -> bool:
 
 
 def is_lost(host: Host) -> bool:
-    """Return whether the state of a host is unknown, because it does not answer or was late."""
-    return host.stage is HostStage.UNREACHABLE or (host.stage is HostStage.FAILED and host.code == Code.HOST_LATE)
+    """Return whether the state of a host is unknown: it does not answer, was late, or its deployment was killed."""
+    return host.stage is HostStage.UNREACHABLE or (host.stage is HostStage.FAILED and host.code in _UNKNOWN)
 
 
 def verdict(live: HostStatus, commits: dict[str, str]) -> HostError | None:

@@ -146,12 +146,13 @@ def test_what_hosts_told_of_their_last_deployment_is_found(shelf: _Shelf) -> Non
 
 
 @pytest.mark.parametrize("told", [[], ["d-1"], "deployed", None, 7])
-def test_report_of_a_host_that_is_no_object_is_named(shelf: _Shelf, told: object) -> None:
+def test_report_of_a_host_that_is_no_object_hides_no_other(shelf: _Shelf, told: object) -> None:
+    good = {"id": "d-1", "outcome": "deployed", "trigger": FIRST}
+    shelf.put("production/api/hosts/host-1", good)
     shelf.put("production/api/hosts/host-2", told)
     rollout = a_rollout(FIRST)
 
-    with pytest.raises(RecordUnreachable, match=r"cannot read the value of .*/production/api/hosts/host-2 in Consul"):
-        shelf.record().reported(rollout, list(rollout.hosts.values()))
+    assert shelf.record().reported(rollout, list(rollout.hosts.values())) == {"host-1": good}
 
 
 # A lock that lapsed

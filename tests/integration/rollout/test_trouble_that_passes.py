@@ -206,6 +206,17 @@ def test_journal_locked_beyond_the_end_of_a_bake_does_not_take_back_the_fleet(fl
     fleet.took_it_once(operator)
 
 
+def test_host_whose_deployment_is_killed_after_it_published_is_rolled_back_too(fleet: _Fleet) -> None:
+    fleet.configure(1, f"[hooks]\nafter_deploy = [{{ run = '{fleet.hosts[1].gate('held')}' }}]")
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(1)
+    os.kill(fleet.hosts[1].process("deploy")[1], signal.SIGKILL)
+    fleet.let_go(1)
+
+    assert operator.end() == 41, operator.events()
+    assert fleet.live() == [OLD] * 2
+
+
 def test_container_that_is_started_again_before_it_published_is_asked_again(fleet: _Fleet) -> None:
     fleet.hold(1)
     operator = fleet.begin("--waves", "1", "--revert")

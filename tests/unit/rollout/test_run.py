@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from release_agent.errors import Code, Exit, LockLost
+from release_agent.errors import Code, Exit, LockLost, RecordUnreachable
 from release_agent.model import Completed
 from release_agent.rollout.host.model import HostError
 from release_agent.rollout.model import Application, Host, HostStage, Order, Phase, Rollout
@@ -30,6 +30,7 @@ class Scene:
 
     def __init__(self, store: FileRolloutStore, **options: Any) -> None:
         self.store = store
+        self.patience = 0.0  # seconds for a record that is away
         self.orders = FileRolloutStore(store.path)  # of another operator
         self.access = FakeAccess(store)
         self.heard = Heard()
@@ -44,7 +45,7 @@ class Scene:
 
     async def run(self, go: Callable[[RolloutRun], Awaitable[Exit]] = RolloutRun.go) -> Exit:
         """Run it with whoever is there."""
-        writer = Writer(self.store, 0.0, lambda _why: None)
+        writer = Writer(self.store, self.patience, lambda _why: None)
         return await go(RolloutRun(self.rollout, writer, self.access.host_access(self.rollout), self.heard))
 
     def run_to_its_end(self, go: Callable[[RolloutRun], Awaitable[Exit]] = RolloutRun.go) -> Exit:
@@ -126,6 +127,25 @@ def test_host_that_cannot_be_put_back_is_named(store: FileRolloutStore) -> None:
     assert scene.run_to_its_end() is Exit.FLEET_FAILED
     assert (scene.phase, scene.stages) == (Phase.FAILED, ["stuck", "reverted", "failed"])
     assert "not all hosts could be rolled back" in store.read(ID).why
+
+
+class _AwayOnce(FileRolloutStore):
+    """A record that does not answer once, when a bake begins."""
+
+    was_away = False
+
+    def save(self, rollout: Rollout) -> None:
+        if rollout.step == "bake" and not self.was_away:
+            self.was_away = True
+            raise RecordUnreachable(Code.RECORD_UNREACHABLE, "no leader", hint="wait")
+        super().save(rollout)
+
+
+def test_record_that_is_away_when_a_bake_begins_is_no_lack_of_progress(tmp_path: Path) -> None:
+    scene = Scene(_AwayOnce(tmp_path / "rollouts.db"), progress_deadline=1.5)  # less than until the next try
+    scene.patience = 60.0
+
+    assert scene.run_to_its_end() is Exit.OK
 
 
 def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRolloutStore) -> None:

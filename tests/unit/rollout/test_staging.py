@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,17 +45,19 @@ class _Host:
 
 def _staged(host: _Host) -> tuple[HostStage, bool]:
     """Return the stage of the host after its staging, and whether the rollout has stopped."""
-    (planned,) = a_rollout(hosts=1).hosts.values()
+    rollout = a_rollout(hosts=1)
+    rollout.options = replace(rollout.options, stage=True)
+    (planned,) = rollout.hosts.values()
 
     why: list[str] = []
 
     async def stage() -> None:
         gate = Gate(900.0, why.append)
         client = HostClient(host, Pace())  # type: ignore[arg-type]
-        await Staging(ROLLOUT, _Written(), lambda _host: client, Heard()).of([planned], gate)  # type: ignore[arg-type]
+        await Staging(rollout, _Written(), lambda _host: client, Heard()).of([planned], gate)  # type: ignore[arg-type]
 
     no_time.run(stage())
-    return planned.stage, bool(why)
+    return planned.stage, ["cannot stage" in reason for reason in why] == [True]
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("busy", "busy"), ("cancelled", "interrupted"), ("failed", "journal-broken")])

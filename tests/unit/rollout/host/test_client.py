@@ -108,6 +108,14 @@ def test_host_that_is_busy_until_the_rollout_stops_is_not_started() -> None:
     assert host.asked == ["deploy", "getHistory"] * 2
 
 
+def test_run_that_is_not_in_the_history_yet_is_found_although_no_more_runs_may_start() -> None:
+    host = _Host(getHistory=[[], [{"id": "d1", "trigger": "rollout-1"}]])
+
+    started, _ = no_time.run(host.client.start(replace(WANTED, may_start=lambda: False), DEADLINE, again=True))
+
+    assert started == "d1"
+
+
 def test_host_whose_answer_was_lost_before_the_rollout_stopped_may_have_started() -> None:
     host = _Host(deploy=[SILENT, BUSY], getHistory=[[]])
     stops_after_two_tries = replace(WANTED, may_start=lambda: host.asked.count("deploy") < 2)
@@ -225,6 +233,13 @@ def test_newest_run_that_made_a_release_live_says_who_brought_it(trigger: str, b
 
     assert brought_by(history, "r2", "rollout-1", boots_since) is expected
     assert brought_by(history[:2], "r2", "rollout-1", boots_since) is None
+
+
+@pytest.mark.parametrize("end", [{"outcome": None}, {"outcome": "error", "error": {"code": "interrupted"}}])
+def test_run_that_was_killed_after_it_published_brought_the_live_release(end: dict[str, Any]) -> None:
+    killed = {"release": "r2", "previous": "r1", "trigger": "rollout-1", "started_at": "2026-11-22T10:00:00.0Z", **end}
+
+    assert brought_by([killed], "r2", "rollout-1", None) is True
 
 
 def test_whole_history_is_asked_for_only_if_the_newest_entries_do_not_say_who_brought_a_release() -> None:

@@ -341,11 +341,12 @@ def test_host_found_changed_at_the_end_stops_it_or_is_within_the_budgets() -> No
 
 
 def test_lost_hosts_that_were_asked_to_deploy_are_asked_at_the_end_too() -> None:
-    fleet = rollout("DF|UF|UK", wave=2)
+    fleet = rollout("DF|UF|UKF", wave=2)
     fleet.hosts["h1"].code = Code.HOST_LATE
     fleet.hosts["h4"].wave = -1  # preflight left it out
+    fleet.hosts["h6"].code = Code.INTERRUPTED  # its deployment was killed
 
-    assert [host.name for host in asked_at_the_end(fleet)] == ["h0", "h1", "h2", "h5"]
+    assert [host.name for host in asked_at_the_end(fleet)] == ["h0", "h1", "h2", "h5", "h6"]
 
 
 def test_every_rollout_ends() -> None:
