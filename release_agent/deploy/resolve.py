@@ -27,8 +27,8 @@ _ANY_KIND = (Kind.TAG, Kind.BRANCH, Kind.COMMIT)
 
 
 def resolve(context: Context, request: Request) -> Target:
-    """Return the target of a deployment; raises Refused."""
-    return accept(context, request, find(context, request))
+    """Return the target of a deployment, without a line in the log; raises Refused."""
+    return _accepted(context, request, find(context, request))
 
 
 def find(context: Context, request: Request) -> Target:
@@ -70,17 +70,22 @@ def _find(context: Context, request: Request) -> Target:
 
 
 def accept(context: Context, request: Request, target: Target) -> Target:
-    """Return the target with its signers.
+    """Return the target with its signers, and log it.
 
     Raises Refused if it lacks a signature that it needs, or its tag names other commits than before.
     """
+    target = _accepted(context, request, target)
+    context.log.info("revision.resolved", revision=target.revision, kind=str(target.kind), commits=target.commits)
+    return target
+
+
+def _accepted(context: Context, request: Request, target: Target) -> Target:
     follow = context.config.revision
     if follow.signed:
         signers = context.source.verify_signatures(target, follow.allowed_signers, follow.revoked_signers)
         target = replace(target, signers=signers)
     if not request.accept_moved_tag:
         _refuse_moved_tag(context, target)
-    context.log.info("revision.resolved", revision=target.revision, kind=str(target.kind), commits=target.commits)
     return target
 
 

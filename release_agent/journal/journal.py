@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from release_agent.errors import Cancelled, Code
 from release_agent.journal.notes import Notes
 from release_agent.members import known_member
 from release_agent.model import (
@@ -141,9 +142,10 @@ class StateDatabase(Notes):
             return dict(json.loads(rows[0][0])) if rows else None
 
     def was_tried(self, commits: dict[str, str]) -> bool:
-        """Return whether these commits were deployed before, with any outcome."""
-        query = "SELECT 1 FROM deployment WHERE action = ? AND commits = ? LIMIT 1"
-        return bool(self.read(query, (Action.DEPLOY, json.dumps(commits))))
+        """Return whether these commits were deployed before, with any outcome, except by a run that was killed and undone."""
+        rows = self.read("SELECT record FROM deployment WHERE action = ? AND commits = ?", (Action.DEPLOY, json.dumps(commits)))
+        with self.understanding():
+            return any(not _was_undone(told) for (told,) in rows)
 
     def last_number(self) -> int:
         """Return the highest release number ever used, 0 for none."""
@@ -195,6 +197,13 @@ def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
     request = replace(request, by=last.by)
     record = Record(identity, None, release, revision, _commits(commits), previous, signers=last.signers, by=last.by)
     return UnfinishedDeployment(request, _stage(stage), record, known_member(kind, Kind.COMMIT) if kind else None)
+
+
+def _was_undone(told: str | None) -> bool:
+    """Return whether a record is that of a killed run that the next run undid; a person has stopped any other cancelled run."""
+    record = Record.from_json(json.loads(told)) if told else None
+    error = record.error if record and record.outcome == Cancelled.outcome else None
+    return bool(error and error["code"] == Code.INTERRUPTED)
 
 
 def _commits(text: str) -> dict[str, str]:

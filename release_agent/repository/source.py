@@ -62,7 +62,9 @@ class GitSource:
         """
         self._scratch = scratch
         self._clock = clock
-        self._place = _identity(scratch.stat()) if scratch.is_dir() else None
+        self._place: tuple[int, int] | None = None
+        with suppress(OSError):  # it is missing, or this user may not enter the directory above it
+            self._place = _identity(scratch.stat())
         self.repositories = [GitRepository(repository, scratch, clock) for repository in repositories]
         self._into = {repository.name: repository.into for repository in repositories}
 

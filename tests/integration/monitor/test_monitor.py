@@ -359,3 +359,4 @@ def test_what_moved_is_deployed_by_itself_and_what_failed_is_not_tried_again(wat
 
     polled = [(entry["revision"], entry["outcome"]) for entry in watched.history() if entry["trigger"] == "poll"]
     assert polled == [("v1.3.0", "deployed"), ("v1.2.0", "rolled-back"), ("v1.1.0", "deployed")]
+    assert "revision.resolved" not in (watched.path / "monitor.err").read_text(), "looks fill no log"

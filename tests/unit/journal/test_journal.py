@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release_agent.errors import Failed, RolledBack
+from release_agent.errors import Cancelled, Code, Failed, RolledBack
 from release_agent.journal.journal import HookRun
 from release_agent.model import Action, Deployed, Outcome, Request, Stage
 from support.runs import NOON, Runs
@@ -136,3 +136,15 @@ def test_commits_count_as_tried_however_that_ended(journal: StateDatabase, runs:
     assert journal.was_tried({"api": "commit of 1"})
     assert not journal.was_tried({"api": "commit of 2"}), "a rollback tries nothing"
     assert not journal.was_tried({"api": "commit of 3"})
+
+
+def test_commits_whose_deployment_was_killed_and_undone_count_as_untried(journal: StateDatabase, runs: Runs) -> None:
+    for release, code in (("1", Code.INTERRUPTED), ("2", Code.CANCELLED)):
+        record = runs.begin(release)
+        journal.phase("build", record)
+        assert journal.was_tried(record.commits), "perhaps it still runs"
+        record.error = Cancelled(code, "stopped").to_json()
+        runs.end(record, Cancelled.outcome)
+
+    assert not journal.was_tried({"api": "commit of 1"})
+    assert journal.was_tried({"api": "commit of 2"}), "a person has stopped it"
