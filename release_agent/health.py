@@ -98,7 +98,7 @@ class Rehearsed:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A process that a rehearsal may copy: its name and its ``startsecs``.
+    """A process that a rehearsal may copy: its name, its ``startsecs`` and its ``stopwaitsecs``.
 
     ``of_release``: whether its section names ``<root>/current``, so that it runs the code of releases.
     """
@@ -106,6 +106,7 @@ class Candidate:
     name: str
     startsecs: int
     of_release: bool
+    stopwaitsecs: int = 0  # an older plugin does not send it
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ def _settings(service: Service) -> Rehearsal:
 def candidates(live: Any, current: str) -> list[Candidate]:
     """Return the processes of a group in supervisor's order; ``current``: the path that processes of releases name."""
     configs = [process.config for process in sorted(live.processes.values())]
-    return [Candidate(config.name, config.startsecs, _names(config, current)) for config in configs]
+    return [Candidate(config.name, config.startsecs, _names(config, current), config.stopwaitsecs) for config in configs]
 
 
 def _names(config: Any, current: str) -> bool:

@@ -362,7 +362,7 @@ class ReleaseRPCInterface:
 
         @param string service  The supervisor group
         @param string release  The release that may bring the service; empty: supervisor's own group
-        @return array result   Of each: name, startsecs, and of_release, whether its section names <root>/current
+        @return array result   Of each: name, startsecs, stopwaitsecs, and of_release, whether its section names <root>/current
         """
         group = self._group_of(name_of(release), name_of(service))
         return [asdict(candidate) for candidate in rehearsal.candidates(group, str(self._answers().root.link))]

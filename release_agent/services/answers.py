@@ -76,9 +76,11 @@ def process(answer: object) -> Process:
 
 
 def candidates(answer: object) -> list[Candidate]:
-    """Read the processes that a rehearsal may copy."""
-    told = [_members(each, {"name": str, "startsecs": int, "of_release": bool}) for each in _listed(answer)]
-    return [Candidate(each["name"], each["startsecs"], each["of_release"]) for each in told]
+    """Read the processes that a rehearsal may copy; an older plugin sends no ``stopwaitsecs``."""
+    form: Form = {"name": str, "startsecs": int, "of_release": bool}
+    told = [{"stopwaitsecs": 0} | _members(each, form) for each in _listed(answer)]
+    whole = [_members(each, {**form, "stopwaitsecs": int}) for each in told]
+    return [Candidate(each["name"], each["startsecs"], each["of_release"], each["stopwaitsecs"]) for each in whole]
 
 
 def checked_programs(answer: object) -> tuple[list[str], list[BroughtGroup]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 _POLL = 0.05  # seconds
+_LATEST = 1 << 40  # seconds since 1970
 
 
 class Lock:
@@ -36,11 +37,15 @@ class Lock:
         self._directory = -1
 
     def holder(self) -> dict[str, Any] | None:
-        """Return the run that holds the lock: id, pid, started, since, action, revision; None if there is none."""
+        """Return the run that holds the lock: id, pid, started, since, action, revision.
+
+        None if there is none, or if the file does not name a run.
+        """
         try:
-            return self._file.holder()
+            holder = self._file.holder()
         except OSError:
             return None
+        return holder if holder and _names_a_run(holder) else None
 
     @contextmanager
     def held(self, holder: Request, *, wait: bool) -> Iterator[None]:
@@ -87,6 +92,15 @@ class Lock:
     def _sign(self, identity: str, action: str, revision: str, since: float) -> None:
         with explained(self._path):
             self._file.sign({"id": identity, "since": since, "action": action, "revision": revision})
+
+
+def _names_a_run(holder: dict[str, Any]) -> bool:
+    """Return whether a signature is a run's; another program may have written it."""
+    try:
+        "".join(holder[name] for name in ("id", "action", "revision")).encode()
+        return bool(type(holder["pid"]) is int and abs(holder["since"]) < _LATEST)
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def busy(holder: dict[str, Any] | None, pid: int = 0) -> Busy:

@@ -52,6 +52,7 @@ class _Rehearsal:
         self._release = release
         self._service = service
         self._health = blueprint.health
+        self._stop_seconds = 0
         self._untouched = _untouched(blueprint)
         directory = self._context.store.directory(release.name)
         self._directory = directory
@@ -66,6 +67,7 @@ class _Rehearsal:
         began = time.time()
         try:
             original = copied(service, settings, context.plugin.candidates(service.name, self._release.name))
+            self._stop_seconds = original.stopwaitsecs
             there = context.plugin.rehearse(self._release.name, service.name)
             probes = probes_of(service, settings, there, original.name)
             prove(lambda: self._look(there, probes), replace(self._health, deadline=settings.deadline), context.clock)
@@ -121,7 +123,9 @@ class _Rehearsal:
         """Stop the copy, and wait until it is gone; the plugin also does that when this run has ended."""
         context = self._context
         with context.clock.shielded():
-            deadline = context.clock.now() + context.services.stop_seconds(self._service.name) + _STOP_MARGIN
+            # Supervisor does not know a program that comes with the release.
+            longest = max(self._stop_seconds, context.services.stop_seconds(self._service.name))
+            deadline = context.clock.now() + longest + _STOP_MARGIN
             try:
                 while not context.plugin.end_rehearsal():
                     if context.clock.now() > deadline:

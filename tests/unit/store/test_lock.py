@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import signal
@@ -152,6 +153,35 @@ def test_a_holder_that_nobody_can_tell_of_is_busy_all_the_same(lock: Lock, path:
 
         with pytest.raises(Busy, match="another run holds the lock"):
             take(lock)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({name: None} for name in ("id", "action", "revision", "since")),
+        *({name: {"a": 1}} for name in ("id", "action", "revision", "since")),
+        {"id": "\ud800"},
+        *({"since": since} for since in (math.inf, math.nan, 10**400, "1")),
+    ],
+    ids=str,
+)
+def test_a_living_holder_whose_signature_is_no_agents_is_busy_and_not_told_of(
+    lock: Lock, path: Path, odd: dict[str, object]
+) -> None:
+    with another_process(path):
+        path.write_text(json.dumps(json.loads(path.read_text()) | odd))
+
+        assert lock.holder() is None
+        with pytest.raises(Busy, match="another run holds the lock"):
+            take(lock)
+
+
+def test_a_signature_without_most_of_its_members_names_nobody(lock: Lock, path: Path) -> None:
+    with another_process(path):
+        signed = json.loads(path.read_text())
+        path.write_text(json.dumps({name: signed[name] for name in ("pid", "started")}))
+
+        assert lock.holder() is None
 
 
 def test_a_run_that_waits_gets_the_lock_when_it_is_free(path: Path) -> None:
