@@ -271,7 +271,10 @@ def error_of_exit(code: int | None) -> ReleaseError:
 
 
 def error_of_open_run() -> Interrupted:
-    """Make the error for a run whose process has ended before the run has: it was killed, or supervisor was gone."""
+    """Make the error for a run whose process has ended before the run has: it was killed, or supervisor was gone.
+
+    A bug that ended a run has an error of its own in the journal.
+    """
     return Interrupted(
         Code.INTERRUPTED,
         "the process of the run ended before the run was finished",

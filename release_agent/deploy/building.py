@@ -127,8 +127,10 @@ def _may_be_written(context: Context, live: Release, plans: Blueprint) -> bool:
     if any(map(runs_commands, blueprints)):
         return True
     groups = context.services.processes()
-    names = {service.name for blueprint in blueprints for service in blueprint.services}
-    processes = [process for name in names for process in groups.get(name, ())]
+    now, then = ({service.name for service in blueprint.services} for blueprint in blueprints)
+    if not all(any(process.pid for process in groups.get(name, ())) for name in then - now):
+        return True  # the user of a new service that does not run yet is unknown
+    processes = [process for name in now | then for process in groups.get(name, ())]
     writers = {_ROOT, context.store.directory(live.name).stat().st_uid}
     return any(owner(process.pid) in writers for process in processes if process.pid)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from release_agent.config.blueprint import FILE
+from release_agent.config.readers import joined
 from release_agent.deploy import resolve
 from release_agent.deploy.building import build
 from release_agent.deploy.cached_hooks import build_hooks
@@ -138,7 +140,7 @@ class Deployment:
     def _check_built(self, release: Release, plans: Blueprint) -> None:
         """Check the built release's own files again, because hooks may have changed them. Raises Failed, Refused."""
         found = self._context.blueprint(release)
-        if found.files != plans.files:
+        if found.files != plans.files and self._has_other_toml(release):
             # Without its release.toml, a release would stop its services, and count as healthy.
             raise Failed(
                 Code.BUILD_FAILED,
@@ -146,6 +148,12 @@ class Deployment:
                 hint="let no hook change release.toml, and build the release again with `release-agent deploy --force`",
             )
         self._context.programs.check(found.programs)
+
+    def _has_other_toml(self, release: Release) -> bool:
+        """Return whether a ``release.toml`` is not that of its commit; git may have converted it, as with ``ident``."""
+        paths = {joined(place, FILE) for place in release.into.values()}
+        directory = self._context.store.directory(release.name)
+        return not paths.isdisjoint(self._context.source.drift(release.commits, directory, release.into, paths))
 
     def _publish(self, release: Release, plans: Blueprint) -> Ending:
         self._run.changes(release, plans)

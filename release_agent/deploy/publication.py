@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from release_agent.health import Process
 
 
+_COMMANDED = (RestartKind.RESTART, RestartKind.ROLLING)  # restarts that take processes out and let new ones in
 _BOTH_NEED = "check what both releases need (a database, a disk), then run `release-agent deploy` or `rollback RELEASE`"
 
 
@@ -50,6 +51,7 @@ class Publication:
         self._release = release
         self._ran: Pids = {}
         self._supervisor = 0
+        self._started_again: list[Process] = []
         self._touched: Collection[str] = ()
         self._out: Collection[int] = ()
         self._sick: Collection[str] = ()
@@ -72,7 +74,7 @@ class Publication:
         except Failed as failure:
             live = self._context.store.current()
             if live is None or live.name != self._release.name or self._run.record.previous == live.name:
-                self._take_back(note)
+                self._restore_note(note)
                 raise
             # The disk failed after the rename, so the release is live anyway.
             return self.roll_back(failure)
@@ -104,7 +106,7 @@ class Publication:
             context.store.publish(self._release.name)
         context.log.info("release.published", release=self._release.name, previous=before)
 
-    def _take_back(self, note: Release | None) -> None:
+    def _restore_note(self, note: Release | None) -> None:
         """Save the note of the release as it was before a swap that failed."""
         store = self._context.store
         if note and store.get(note.name) != note:
@@ -190,6 +192,8 @@ class Publication:
                 ran=failed.ran_on(release) if failed else None,
                 to_the_end=to_the_end,
             )
+            commanded = {service.name for service in blueprint.services if service.restart.kind in _COMMANDED}
+            traffic.let_in([process for process in self._started_again if process.service in commanded])
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
@@ -205,7 +209,7 @@ class Publication:
         return self._context.blueprint(self._release)
 
     def _look(self, blueprint: Blueprint, without: Collection[str] = ()) -> Look:
-        """Look at the restarted services; start those that `supervisorctl update` or a reload has stopped.
+        """Look at the restarted services; start those that supervisor has never started, as after `supervisorctl update`.
 
         Raises SupervisorGone if another supervisord is there, Unhealthy if it does not start them.
         """
@@ -225,6 +229,7 @@ class Publication:
             )
         for process in processes:
             context.services.start(process)
+            self._started_again.append(process)
             context.log.info("service.restarted", service=process.full_name, how=str(RestartKind.NONE))
 
     def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:

@@ -21,7 +21,7 @@ def recover(context: Context, *, keep_proved: bool, besides: str = "") -> None:
     A run killed before the swap is undone. A run killed after the swap is finished: all
     services are restarted, also running ones, and proved. If they are unhealthy, recovery
     rolls back; with ``keep_proved``, a release that was once proved healthy stays.
-    Raises Failed if supervisor is gone, so that no run can be finished, and Cancelled if a signal stops the proof of a
+    Raises Failed if supervisor is gone, so that no run can be finished, and Cancelled if a signal stops the recovery of a
     release that was once proved healthy. Then the run stays open.
     """
     for left in context.journal.unfinished():
@@ -123,7 +123,7 @@ class _Recovery:
         proved = live.state is State.HEALTHY
         stays = proved and self._keep_proved
         try:
-            # A service that waits for its start must not stay down. A container that stops a boot starts all of them again.
+            # A service that waits for its start must not stay down. After a stopped boot, the next boot starts all services.
             with self._context.clock.shielded() if proved and not stays else nullcontext():
                 health = publication.prove(to_the_end=stays)
             publication.run_after_deploy()

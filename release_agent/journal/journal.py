@@ -26,6 +26,7 @@ from release_agent.model import (
 # A process that a restart started may seem to have started up to a
 # second before the publication: /proc/stat gives the boot time in whole seconds.
 _START_TOLERANCE = 1.0
+_MOST_UNDONE = 3  # killed runs of the same commits
 _HISTORY = "SELECT id, action, trigger, started_at, record, revision, release, commits, previous FROM deployment"
 
 
@@ -142,10 +143,14 @@ class StateDatabase(Notes):
             return dict(json.loads(rows[0][0])) if rows else None
 
     def was_tried(self, commits: dict[str, str]) -> bool:
-        """Return whether these commits were deployed before, with any outcome, except by a run that was killed and undone."""
+        """Return whether these commits were deployed before, with any outcome.
+
+        A run that was killed and undone counts only as one of several: the deployment itself may kill its container.
+        """
         rows = self.read("SELECT record FROM deployment WHERE action = ? AND commits = ?", (Action.DEPLOY, json.dumps(commits)))
         with self.understanding():
-            return any(not _was_undone(told) for (told,) in rows)
+            undone = [_was_undone(told) for (told,) in rows]
+            return not all(undone) or len(undone) >= _MOST_UNDONE
 
     def last_number(self) -> int:
         """Return the highest release number ever used, 0 for none."""
@@ -203,7 +208,7 @@ def _was_undone(told: str | None) -> bool:
     """Return whether a record is that of a killed run that the next run undid; a person has stopped any other cancelled run."""
     record = Record.from_json(json.loads(told)) if told else None
     error = record.error if record and record.outcome == Cancelled.outcome else None
-    return bool(error and error["code"] == Code.INTERRUPTED)
+    return bool(error and error.get("code") == Code.INTERRUPTED)
 
 
 def _commits(text: str) -> dict[str, str]:

@@ -527,7 +527,7 @@ class ReleaseRPCInterface:
             return {**entry, "outcome": None, "error": None}
         if run and entry["outcome"] is None:
             left = error_of_open_run()
-            return {**entry, "outcome": left.outcome, "error": left.to_json()}
+            return {**entry, "outcome": left.outcome, "error": entry["error"] or left.to_json()}
         return entry
 
     def _processes_of(self, group_name: str) -> list[Process]:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from release_agent.system.clock import Clock
 
 
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _LONGEST_FILE = 16 << 20  # bytes of a release.toml
 _SHARED = "../shared"
 _FEW = 64  # files; an fsync costs 1 to 2 ms per file on ext4, a syncfs beside a busy writer some hundred
@@ -371,10 +371,10 @@ class Root:
         return self._releases / name
 
     def read(self, name: str, path: str) -> str | None:
-        """Return the text of a release's ``release.toml``, or None if there is none; never follow a link.
+        """Return the text of a release's ``release.toml``, or None if a link, a directory or nothing has its name.
 
-        Raises Refused (release-toml-invalid) for anything except a readable regular file: a release without services
-        would count as healthy.
+        Older agents ignored such a link, and their releases must start; a new release with one is refused.
+        Raises Refused (release-toml-invalid) for an unreadable file: a release without services would count as healthy.
         """
         file = self._releases / name / path
         try:

@@ -137,8 +137,8 @@ class CommandRunner:
             output.close()
             if process.stdin:
                 process.stdin.close()
-            if note:
-                with suppress(OSError):  # the note is harmless, because this run has done what it can
+            if note and process.returncode is not None:  # otherwise the next run ends the group by its note
+                with suppress(OSError):
                     note.unlink()
         return CommandResult(process.returncode, timed_out, output.tail())
 

@@ -232,6 +232,23 @@ def test_service_that_supervisor_stops_unseen_during_its_proof_is_started_again(
     assert [event["how"] for event in Ran(0, out, err).events("service.restarted")] == ["restart", "none"]
 
 
+def test_service_that_is_started_again_after_it_was_let_in_is_let_in_again(host: Host) -> None:
+    host.deploy("v1.0.0")
+    let_in = host.path / "let-in"
+    commands = f"after_start = 'echo $RELEASE_REVISION >> {let_in}'"
+    probe = f"[[service.probe]]\nexec = 'if [ -e {let_in} ]; then {host.gate('looked')}; fi'\ntimeout = '5m'"
+    host.configure(service=f'[[service]]\nname = "web"\n{commands}\n{probe}')
+    run = host.begin("deploy", "--json", "v1.1.0")
+    host.reached("looked")  # in the proof of all services, after the service's own
+    _update(host)
+
+    host.open("looked")
+    out, err = run.communicate()
+
+    assert (run.returncode, json.loads(out)["outcome"]) == (0, "deployed"), err
+    assert let_in.read_text() == "v1.1.0\n" * 2
+
+
 def test_supervisord_that_is_replaced_unseen_during_a_proof_says_nothing_about_the_release(host: Host) -> None:
     run = _held_in_its_proof(host)
     host.stop(signal.SIGKILL)

@@ -98,11 +98,10 @@ def test_release_toml_that_became_a_symlink_does_not_take_the_services_out_of_th
     assert host.process()[1] == pid
 
 
-@pytest.mark.parametrize("hook", ["ln -sf version release.toml", "echo '[nonsense]' > release.toml"])
-def test_release_toml_that_a_build_hook_spoils_is_refused_before_it_is_published(host: Host, hook: str) -> None:
+def test_release_toml_that_a_build_hook_spoils_is_refused_before_it_is_published(host: Host) -> None:
     live = host.deploy("v1.0.0").json["release"]
     _, pid = host.process()
-    host.configure(f'[hooks]\nbuild = [{{ run = "{hook}" }}]')
+    host.configure("""[hooks]\nbuild = [{ run = "echo '[nonsense]' > release.toml" }]""")
 
     ran = host.deploy("v1.1.0")
 
@@ -111,7 +110,9 @@ def test_release_toml_that_a_build_hook_spoils_is_refused_before_it_is_published
 
 
 @pytest.mark.parametrize("stage", ["build", "before_publish"])
-@pytest.mark.parametrize("hook", ["rm release.toml", "echo >> release.toml; sed -i s/60s/61s/ release.toml"])
+@pytest.mark.parametrize(
+    "hook", ["rm release.toml", "ln -sf version release.toml", "echo >> release.toml; sed -i s/60s/61s/ release.toml"]
+)
 def test_release_toml_that_a_hook_takes_away_does_not_take_the_services_out_of_the_release(
     host: Host, stage: str, hook: str
 ) -> None:
@@ -127,6 +128,16 @@ def test_release_toml_that_a_hook_takes_away_does_not_take_the_services_out_of_t
     assert (ran.code, ran.json["error"]["code"]) == (13, "build-failed")
     assert "release.toml of 000002" in ran.json["error"]["message"]
     assert (host.live(), host.process(), list(host.releases())) == (live, before, [live])
+
+
+def test_release_toml_that_git_itself_converts_is_that_of_its_commit(host: Host) -> None:
+    host.configure(service="")
+    service = host.probed("60s") + "\n[[service.probe]]\nexec = \"true '$Id$'\"\n"
+    host.repository.release("v1.2.0", **{"release.toml": service, ".gitattributes": "* ident\n"})
+
+    ran = host.deploy("v1.2.0")
+
+    assert ran.code == 0, ran.err
 
 
 def test_staged_release_without_its_release_toml_is_not_published(host: Host) -> None:

@@ -123,6 +123,17 @@ def test_release_whose_service_could_write_through_a_link_shares_no_file(cold_ho
     assert (one / "same").read_text() == "same"
 
 
+def test_release_with_a_new_service_that_does_not_run_yet_shares_no_file(cold_host: Host) -> None:
+    host = cold_host
+    host.services = [host.service("web"), "[program:writer]\ncommand=sleep inf\nuser=root\nautostart=false\n"]
+    host.start()
+    host.configure('[release]\nshare = "auto"\n', service="", health='[health]\nstable_for = "0s"\n')
+    one = version(host, "v2.1.0", host.probed("60s"))
+    two = version(host, "v2.2.0", host.probed("60s") + '\n[[service]]\nname = "writer"\n')
+
+    assert same_files(one, two) == set()
+
+
 def test_release_is_written_whole_if_the_services_of_the_live_one_are_not_known(host: Host) -> None:
     share(host, "auto")
     host.spoil(version(host, "v2.1.0").name, "release.toml", "= [")

@@ -148,3 +148,25 @@ def test_commits_whose_deployment_was_killed_and_undone_count_as_untried(journal
 
     assert not journal.was_tried({"api": "commit of 1"})
     assert journal.was_tried({"api": "commit of 2"}), "a person has stopped it"
+
+
+def test_commits_whose_deployment_was_killed_three_times_count_as_tried(journal: StateDatabase, runs: Runs) -> None:
+    tried = []
+    for number in range(3):
+        record = runs.begin(str(number))
+        record.commits = {"api": "c0ffee"}
+        journal.phase("build", record)
+        record.error = Cancelled(Code.INTERRUPTED, "stopped").to_json()
+        runs.end(record, Cancelled.outcome)
+        tried.append(journal.was_tried(record.commits))
+
+    assert tried == [False, False, True], "perhaps it kills its container"
+
+
+def test_error_without_a_code_is_no_killed_run(journal: StateDatabase, runs: Runs) -> None:
+    record = runs.begin("1")
+    journal.phase("build", record)
+    record.error = {"message": "of another agent"}
+    runs.end(record, Cancelled.outcome)
+
+    assert journal.was_tried(record.commits)
