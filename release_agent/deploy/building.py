@@ -128,7 +128,8 @@ def _may_be_written(context: Context, live: Release, plans: Blueprint) -> bool:
         return True
     groups = context.services.processes()
     now, then = ({service.name for service in blueprint.services} for blueprint in blueprints)
-    if not all(any(process.pid for process in groups.get(name, ())) for name in then - now):
+    new = [groups.get(name, ()) for name in then - now]
+    if not all(group and all(process.pid for process in group) for group in new):
         return True  # the user of a new service that does not run yet is unknown
     processes = [process for name in now | then for process in groups.get(name, ())]
     writers = {_ROOT, context.store.directory(live.name).stat().st_uid}

@@ -140,7 +140,8 @@ class Deployment:
     def _check_built(self, release: Release, plans: Blueprint) -> None:
         """Check the built release's own files again, because hooks may have changed them. Raises Failed, Refused."""
         found = self._context.blueprint(release)
-        if found.files != plans.files and self._has_other_toml(release):
+        has_others = dict(found.files).keys() != dict(plans.files).keys()
+        if has_others or (found.files != plans.files and self._has_other_toml(release)):
             # Without its release.toml, a release would stop its services, and count as healthy.
             raise Failed(
                 Code.BUILD_FAILED,

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from release_agent.health import Process
 
 
-_COMMANDED = (RestartKind.RESTART, RestartKind.ROLLING)  # restarts that take processes out and let new ones in
 _BOTH_NEED = "check what both releases need (a database, a disk), then run `release-agent deploy` or `rollback RELEASE`"
 
 
@@ -54,6 +53,7 @@ class Publication:
         self._started_again: list[Process] = []
         self._touched: Collection[str] = ()
         self._out: Collection[int] = ()
+        self._arrived: Collection[str] = ()
         self._sick: Collection[str] = ()
 
     @property
@@ -180,7 +180,7 @@ class Publication:
             leaves = run.request.force or run.request.action is Action.ROLLBACK or self._target() is None
             traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
             replacement = Replacement(run, blueprint, self._look, traffic)
-            self._touched, self._out = replacement.touched, traffic.out
+            self._touched, self._out, self._arrived = replacement.touched, traffic.out, traffic.arrived
             if failed:
                 failed.let_in_again(release, traffic)
             # Stop the services that this release lacks: they would continue to run the old release.
@@ -192,8 +192,7 @@ class Publication:
                 ran=failed.ran_on(release) if failed else None,
                 to_the_end=to_the_end,
             )
-            commanded = {service.name for service in blueprint.services if service.restart.kind in _COMMANDED}
-            traffic.let_in([process for process in self._started_again if process.service in commanded])
+            traffic.let_in(self._started_again)
             context.log.info("health.passed", release=release.name)
         except SupervisorGone as gone:
             raise _interrupted(gone) from gone
@@ -229,7 +228,8 @@ class Publication:
             )
         for process in processes:
             context.services.start(process)
-            self._started_again.append(process)
+            if process.full_name in self._arrived:  # others are let in after their own proof
+                self._started_again.append(process)
             context.log.info("service.restarted", service=process.full_name, how=str(RestartKind.NONE))
 
     def _with_old_code(self, seen: Look, blueprint: Blueprint) -> Look:

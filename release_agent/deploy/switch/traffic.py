@@ -28,7 +28,7 @@ class NotTakenOut(Failed):
 class Traffic:
     """Takes processes out of the traffic as the old release says, and lets new ones in as the new release says.
 
-    ``out``: the pids of the processes whose ``before_stop`` has run.
+    ``out``: the pids of the processes whose ``before_stop`` has run. ``arrived``: the full names of those let in.
     """
 
     def __init__(self, run: Run, leaving: Side | None, arriving: Side, *, leaves: bool = False, forgiving: bool = False) -> None:
@@ -37,6 +37,7 @@ class Traffic:
         ``leaves``: only log a ``before_stop`` that fails. ``forgiving``: only log any command that fails.
         """
         self.out: set[int] = set()
+        self.arrived: set[str] = set()
         self._run = run
         self._leaving = leaving
         self._arriving = arriving
@@ -77,6 +78,7 @@ class Traffic:
         services = self._arriving.services
         for process in processes:
             service = services[process.service]
+            self.arrived.add(process.full_name)
             try:
                 self._command("after_start", service.after_start, service, self._arriving.release, process)
             except Failed as failed:

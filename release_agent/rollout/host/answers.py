@@ -24,7 +24,7 @@ _LONGEST_NAME = 1000  # characters; it must fit into the record
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 _DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
-_KILLED = (Interrupted.outcome, Code.INTERRUPTED)
+_OPEN = ((Interrupted.outcome, Code.INTERRUPTED), (Interrupted.outcome, Code.BUG))
 
 
 @contextmanager
@@ -91,9 +91,9 @@ def brought_by(history: Any, release: str, rollout: str, boots_since: str | None
 
 
 def _may_have_gone_live(entry: dict[str, Any]) -> bool:
-    """Return whether a run published its release, or was killed and may have; the live release shows which."""
+    """Return whether a run published its release, or was killed or ended by a bug and may have; the live release shows which."""
     outcome = entry.get("outcome")
-    return outcome is None or outcome in _WENT_LIVE or (outcome, (entry.get("error") or {}).get("code")) == _KILLED
+    return outcome is None or outcome in _WENT_LIVE or (outcome, (entry.get("error") or {}).get("code")) in _OPEN
 
 
 def did_nothing(record: dict[str, Any]) -> bool:

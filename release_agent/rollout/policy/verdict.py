@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from release_agent.rollout.host.model import HostStatus
     from release_agent.rollout.model import Host, Rollout
 
-_UNKNOWN = (Code.HOST_LATE, Code.INTERRUPTED)  # of a failed host that may have taken the revision since
+_UNKNOWN = (Code.HOST_LATE, Code.INTERRUPTED, Code.BUG)  # of a failed host that may have taken the revision since
 
 
 def asked_at_the_end(rollout: Rollout) -> list[Host]:

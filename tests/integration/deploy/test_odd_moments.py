@@ -249,6 +249,23 @@ def test_service_that_is_started_again_after_it_was_let_in_is_let_in_again(host:
     assert let_in.read_text() == "v1.1.0\n" * 2
 
 
+def test_service_that_is_started_again_before_it_was_let_in_is_let_in_once(host: Host) -> None:
+    host.deploy("v1.0.0")
+    let_in, once = host.path / "let-in", host.path / "once"
+    # The first look fails after the gate, so that the proof looks again, and finds the service stopped.
+    fails_once = f"if [ ! -e {once} ]; then touch {once}; exit 1; fi"
+    probe = f"[[service.probe]]\nexec = '{host.gate('looked')}; {fails_once}'\ntimeout = '5m'"
+    host.configure(service=f'[[service]]\nname = "web"\nafter_start = "mkdir {let_in}"\n{probe}')
+    run = host.begin("deploy", "--json", "v1.1.0")
+    host.reached("looked")
+    _update(host)
+
+    host.open("looked")
+    out, err = run.communicate()
+
+    assert (run.returncode, json.loads(out)["outcome"]) == (0, "deployed"), err
+
+
 def test_supervisord_that_is_replaced_unseen_during_a_proof_says_nothing_about_the_release(host: Host) -> None:
     run = _held_in_its_proof(host)
     host.stop(signal.SIGKILL)

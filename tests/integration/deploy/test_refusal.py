@@ -140,6 +140,20 @@ def test_release_toml_that_git_itself_converts_is_that_of_its_commit(host: Host)
     assert ran.code == 0, ran.err
 
 
+def test_release_toml_that_a_hook_makes_is_refused_although_git_ignores_it(host: Host) -> None:
+    repository = host.repository
+    repository.release(None, **{".gitignore": "release.toml\n"})
+    repository.git("rm", "-q", "release.toml")
+    repository.git("commit", "-qm", "without")
+    repository.git("tag", "v1.2.0")
+    hook = """echo '[[service]]' > release.toml; echo 'name = \\"nothing\\"' >> release.toml"""
+    host.configure(f'[hooks]\nbuild = [{{ run = "{hook}" }}]', service="")
+
+    ran = host.deploy("v1.2.0")
+
+    assert (ran.code, ran.json["error"]["code"], host.live()) == (13, "build-failed", None)
+
+
 def test_staged_release_without_its_release_toml_is_not_published(host: Host) -> None:
     host.configure(service="")
     service = host.probed("60s")

@@ -235,7 +235,9 @@ def test_newest_run_that_made_a_release_live_says_who_brought_it(trigger: str, b
     assert brought_by(history[:2], "r2", "rollout-1", boots_since) is None
 
 
-@pytest.mark.parametrize("end", [{"outcome": None}, {"outcome": "error", "error": {"code": "interrupted"}}])
+@pytest.mark.parametrize(
+    "end", [{"outcome": None}, *({"outcome": "error", "error": {"code": code}} for code in ("interrupted", "bug"))]
+)
 def test_run_that_was_killed_after_it_published_brought_the_live_release(end: dict[str, Any]) -> None:
     killed = {"release": "r2", "previous": "r1", "trigger": "rollout-1", "started_at": "2026-11-22T10:00:00.0Z", **end}
 
