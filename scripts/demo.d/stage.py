@@ -30,6 +30,8 @@ LONGEST_SOCKET = 100
 CONSUL_PORTS = ("HTTP", "DNS", "SERVER", "LAN", "WAN")
 # Variables of the caller that would lead the demo to a real repository, supervisor or Consul.
 FOREIGN = ("GIT_", "CONSUL_", "RELEASE_", "SUPERVISOR_", "PYTHON", "VIRTUAL_ENV")
+# Seconds, long enough for a busy machine.
+PATIENCE = 60.0
 TEAR_DOWN = 45.0
 
 
@@ -153,13 +155,13 @@ class Stage:
                 stderr=errors,
                 start_new_session=True,
             )
-        self.wait_until(self._supervisord_answers, "supervisord to answer", 15)
+        self.wait_until(self._supervisord_answers, "supervisord to answer", PATIENCE)
         wrong = ""
         if self.consul:
             try:
-                self.wait_until(self._consul_has_leader, "Consul to have a leader", 15)
+                self.wait_until(self._consul_has_leader, "Consul to have a leader", PATIENCE)
             except DemoError:
-                self.consul, wrong = "", "it was started and did not find itself a leader within 15 s"
+                self.consul, wrong = "", f"it was started and did not find itself a leader within {PATIENCE:g} s"
                 self.run("supervisorctl", "stop", "consul")
         self._configure()
         return wrong
