@@ -23,6 +23,7 @@ _LETTING_GO = 3.0  # seconds
 _RETRY = 2.0
 _RENEWAL = 5.0  # seconds; a third of the lock's life
 _LOOK = 1.0  # seconds between looks for an order
+_APART = 0.05  # seconds between writes of hosts; hosts that arrive meanwhile share a transaction
 
 
 class Writer:
@@ -38,6 +39,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._waiting: dict[str, Host] = {}
         self._next: asyncio.Task[None] | None = None
+        self._next_at = 0.0
 
     async def host(self, host: Host) -> None:
         """Return once the host is written down; hosts that arrive during the wait go together."""
@@ -47,7 +49,10 @@ class Writer:
         await asyncio.shield(self._next)
 
     async def _flush(self) -> None:
+        now = asyncio.get_running_loop().time
+        await asyncio.sleep(self._next_at - now())
         async with self._one:
+            self._next_at = now() + _APART
             hosts, self._waiting, self._next = list(self._waiting.values()), {}, None
             await self._do(lambda: self._record.save_hosts(hosts))
 

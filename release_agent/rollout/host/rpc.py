@@ -11,9 +11,9 @@ import xmlrpc.client
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from xml.parsers.expat import ExpatError
 
 from release_agent.errors import Code, FleetStopped
+from release_agent.rollout.host.answer_xml import NO_ANSWER, read_answer
 from release_agent.rollout.host.names import Names, Unresolved
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ PATH = "/RPC2"
 _OK, _BAD_REQUEST, _UNAUTHORISED, _SERVER_ERROR = 200, 400, 401, 500
 _LARGEST = 16 << 20  # bytes of an answer
 _PORTS = {"http": 80, "https": 443}
-# Errors of xmlrpc.client for text that is not an answer: not XML, a member without a value, a number that is none.
-_NO_ANSWER = (ExpatError, xmlrpc.client.ResponseError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 
 class Unreachable(Exception):
@@ -100,11 +98,10 @@ class Remote:
             message = f"it answers HTTP {status}{_wish(status) if self._tls else ''}"
             raise Unreachable(message, passing=status >= _SERVER_ERROR)
         try:
-            (answer,), _ = xmlrpc.client.loads(text)
-        except _NO_ANSWER as error:
+            return read_answer(text)
+        except NO_ANSWER as error:
             message = f"it does not speak XML-RPC: {error}"
             raise Unreachable(message) from error
-        return answer
 
     async def _connected(self, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the first of a host's addresses that takes the connection; each has a share of the time."""
