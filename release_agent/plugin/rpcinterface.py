@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.http import NOT_DONE_YET
 from supervisor.process import getProcessStateDescription
-from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
 from supervisor.states import RUNNING_STATES, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from release_agent.config import load
-from release_agent.errors import Code, Failed, NoTarget, error_of_exit, error_of_open_run
+from release_agent.errors import Code, Failed
 from release_agent.health import Process
 from release_agent.model import Action, Record, Request, Trigger, new_id
 from release_agent.plugin import rehearsal
 from release_agent.plugin.answers import Answers
 from release_agent.plugin.programs.brought import BroughtPrograms, ProgramsPlace, told
+from release_agent.plugin.records import RunRecords
 from release_agent.plugin.rehearsal import CopyKeeper
-from release_agent.plugin.runs import Started, StartedRuns
+from release_agent.plugin.runs import StartedRuns
 from release_agent.plugin.sockets import HeldSockets
+from release_agent.plugin.starting import deploy_program, start
 from release_agent.plugin.wire import (
     NO_ASCII,
     boolean_of,
@@ -46,7 +47,7 @@ from release_agent.plugin.wire import (
     trigger_of,
 )
 from release_agent.plugin.words import LastWords
-from release_agent.request import PROGRAM, PluginRequest, no_program
+from release_agent.request import PluginRequest
 from release_agent.store.lock import busy
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ class ReleaseRPCInterface:
         @param string id       The deployment's id
         @return struct result  Its record
         """
-        return self._record(name_of(id))
+        wanted = name_of(id)
+        return self._records().get(wanted)
 
     @_answering
     def getOutput(self, id: str, after: int = 0) -> Any:
@@ -249,7 +251,7 @@ class ReleaseRPCInterface:
         wanted, beyond = name_of(id), count_of(after, "after")
         said = self._answers().output(wanted, beyond)
         if not said["next"]:
-            self._record(wanted)  # raises NoTarget for an unknown id
+            self._records().get(wanted)  # raises NoTarget for an unknown id
         return said
 
     @_answering
@@ -260,9 +262,7 @@ class ReleaseRPCInterface:
         @return array result  Records, each with trigger and started_at
         """
         most = min(count_of(limit, "limit"), _MOST_HISTORY)
-        with self._answers().journal() as journal:
-            entries = journal.history(most)
-        return [self._as_running(entry) for entry in entries]
+        return self._records().newest(most)
 
     @_answering
     def getLastWords(self, service: str, since: float) -> Any:
@@ -380,15 +380,13 @@ class ReleaseRPCInterface:
         wanted, directory = answers.service_of(name_of(release), name)
         original = self._group_of(name_of(release), name)
         stage = rehearsal.RehearsedRelease(str(answers.root.link), directory, run["pid"], str(run.get("id", "")))
-        own_name, _ = self._program()
+        own_name, _ = deploy_program(self._supervisord)
         group_name = own_name.rpartition(":")[0]
         place = self._copies().prepare(self._group(group_name), original, wanted, stage)
-        process = f"{group_name}:{rehearsal.NAME}"
+        process, copied = f"{group_name}:{rehearsal.NAME}", self._copies().processes[rehearsal.NAME]
         try:
-            SupervisorNamespaceRPCInterface(self._supervisord).startProcess(process, False)
+            start(self._supervisord, process, copied)
         except RPCError as refused:
-            copied = self._copies().processes[rehearsal.NAME]
-            _forget_closed_pipes(copied)
             # For SPAWN_ERROR supervisor gives only the name of the process, without the cause.
             why = copied.spawnerr or refused.text
             raise Failed(Code.SERVICE_REFUSED, f"the copy was not started: {why}", hint="check supervisord's log") from refused
@@ -414,7 +412,7 @@ class ReleaseRPCInterface:
 
     def _start(self, wanted: PluginRequest) -> None:
         answers, runs = self._answers(), self._runs_of_supervisord()
-        name, process = self._program()
+        name, process = deploy_program(self._supervisord)
         holder = answers.root.holder()
         # A stopping process has a pid: supervisor would not start it, but would answer that it did.
         if holder or process.pid or process.get_state() in RUNNING_STATES:
@@ -423,20 +421,11 @@ class ReleaseRPCInterface:
         kept = process.config.environment
         process.config.environment = {**(kept or {}), **wanted.to_environ()}
         try:
-            SupervisorNamespaceRPCInterface(self._supervisord).startProcess(name, False)
-        except RPCError:
-            _forget_closed_pipes(process)
-            raise
+            start(self._supervisord, name, process)
         finally:
             # Do this now, because `reread` would report a changed program.
             process.config.environment = kept
         runs.add(wanted.request, process)
-
-    def _program(self) -> tuple[str, Any]:
-        for group_name, group in self._supervisord.process_groups.items():
-            if PROGRAM in group.processes:
-                return f"{group_name}:{PROGRAM}", group.processes[PROGRAM]
-        raise no_program()
 
     def _deferred(self, identity: str) -> Callable[[], Any]:
         def answer() -> Any:
@@ -444,7 +433,7 @@ class ReleaseRPCInterface:
                 run = self._runs_of_supervisord().get(identity)
                 if run and not run.is_over:
                     return NOT_DONE_YET
-                return sendable(self._record(identity), NO_ASCII)
+                return sendable(self._records().get(identity), NO_ASCII)
 
         # Supervisor defers only a plain function; it would send any other object as the answer.
         answer.delay = _DELAY  # type: ignore[attr-defined]
@@ -496,39 +485,8 @@ class ReleaseRPCInterface:
     def _answers(self) -> Answers:
         return Answers(load.load(self._path))
 
-    def _record(self, identity: str) -> dict[str, Any]:
-        with self._answers().journal() as journal:
-            entry = journal.entry(identity)
-            answered = None if entry else journal.answer_to(identity)
-        if entry:
-            return self._as_running(entry)
-        run = self._runs_of_supervisord().get(identity)
-        if answered and not (run and not run.is_over):
-            return answered
-        if run is None:
-            raise NoTarget(Code.RELEASE_UNKNOWN, f"there is no deployment {identity}", hint="release.getHistory lists them")
-        return self._unjournaled(run)
-
-    def _unjournaled(self, run: Started) -> dict[str, Any]:
-        """Make the record of a run that is not in the journal: the run has not come that far, or could not start."""
-        record = Record.of(run.request)
-        if run.is_over:
-            error = self._answers().journal_failure(record.id) or error_of_exit(run.exit_code)
-            record.outcome, record.error = error.outcome, error.to_json()
-        return record.to_json()
-
-    def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Return the entry with an outcome if its process is reaped, and only then: the run has ended for clients.
-
-        A run that was killed stays open in the journal until the next run, which nobody may start soon.
-        """
-        run = self._runs_of_supervisord().get(entry["id"])
-        if run and not run.is_over:
-            return {**entry, "outcome": None, "error": None}
-        if run and entry["outcome"] is None:
-            left = error_of_open_run()
-            return {**entry, "outcome": left.outcome, "error": entry["error"] or left.to_json()}
-        return entry
+    def _records(self) -> RunRecords:
+        return RunRecords(self._answers(), self._runs_of_supervisord())
 
     def _processes_of(self, group_name: str) -> list[Process]:
         group = self._supervisord.process_groups.get(group_name)
@@ -541,15 +499,6 @@ class ReleaseRPCInterface:
 
     def _log(self, text: str) -> None:
         self._supervisord.options.logger.error("release plugin: %(text)s", text=text)
-
-
-def _forget_closed_pipes(process: Any) -> None:
-    """Drop the dispatchers of a process that supervisor could not spawn; the numbers of their pipes now belong to other files.
-
-    A client whose connection got such a number would get no answer.
-    """
-    if not process.pid:
-        process.dispatchers = {}
 
 
 def _instance() -> str:
