@@ -89,7 +89,12 @@ def status(
     services, health = _look(context, live, processes)
     if _is_unproved(journal, holder):
         health = Health(HealthState.WARNING, health.problems)
-    found = {"services": services, "health": str(health.state), "deployment": of_deployment(journal, holder)}
+    found = {
+        "services": services,
+        "health": str(health.state),
+        "health_why": health.why,
+        "deployment": of_deployment(journal, holder),
+    }
     return body(context.config, context.store, journal, live, found), health
 
 

@@ -99,6 +99,7 @@ class Answers:
         found = {
             "services": of_services(self._services(live), processes_of),
             "health": last.get("health", str(HealthState.CRITICAL)),
+            "health_why": last.get("problems", ""),
             "health_at": last.get("at"),
             "deployment": of_deployment(journal, self.root.holder()),
         }

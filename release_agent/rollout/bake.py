@@ -58,7 +58,8 @@ class AskAgents:
                     seen = await self._client_of(host).look(patience, first_contact=0.0)
                 except HostError as error:
                     return error
-                return HostError(Code.HOST_SICK, "its health is critical after its deployment") if seen.health == _SICK else None
+                why = f"its health after its deployment is {seen.condition}"
+                return HostError(Code.HOST_SICK, why) if seen.health == _SICK else None
 
         found = await asyncio.gather(*(ask(host) for host in hosts))
         return [(host, error) for host, error in zip(hosts, found, strict=True) if error]

@@ -43,7 +43,7 @@ def steps() -> Iterator[tuple[str, str]]:
 
 
 def test_commands_of_getting_started_print_what_the_page_shows(place: Path) -> None:
-    port = str(free_port())
+    port = str(free_port(of_containers=True))
     head = f'exec 2>&1\ndocker() {{ {engine()} "$@"; }}\ncd {shlex.quote(str(place))}\n'
     # What may be on this machine already is named otherwise.
     own = {"8080:": f"{port}:", ":8080/": f":{port}/", "\n  release-agent": f"\n  {AGENT}"}

@@ -33,7 +33,7 @@ def empty(tmp_path: Path) -> Iterator[Container]:
     shutil.copytree(PROJECT, tmp_path / "checkout", ignore=left_out)
     repository = Repository(tmp_path / "web")
     for tag in ("v1.0.0", "v1.1.0"):
-        repository.commit({"server.py": SERVER.format(port=free_port())}, tag=tag)
+        repository.commit({"server.py": SERVER.format(port=free_port(of_containers=True))}, tag=tag)
     volumes = (f"--volume={tmp_path}/checkout:{CHECKOUT}", f"--volume={tmp_path}/web:/repos/web:ro")
     # Packages come by the network of the machine, as they do when an image is built.
     name = f"release-agent-install-{secrets.token_hex(4)}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 USER, PASSWORD = "agent", "secret-secret"
-_STATUS = {"app", "environment", "services", "health", "agent_version", "follow", "maintenance", "instance"}
+_STATUS = {"app", "environment", "services", "health", "health_why", "agent_version", "follow", "maintenance", "instance"}
 _RELEASE = {"release", "number", "revision", "commits", "signers", "deployed_at", "by"}
 _BEGUN = {"id", "revision", "commits", "signers", "by", "seconds", "phases"}
 _JOURNALED = {"action", "trigger", "started_at"}

@@ -111,12 +111,9 @@ class Container:
         return json.loads(done.stdout)
 
     def live(self) -> tuple[str | None, str | None]:
-        """Return the live revision, and ``passing`` or the whole status with its reasons."""
+        """Return the live revision, and its health with the reasons."""
         status = self.agent("status")
-        health = status["health"]
-        if health != "passing":
-            health += f"; looked again: {self.execute('release-agent', 'status', user='release', check=False).stdout}"
-        return (status["current"] or {}).get("revision"), health
+        return (status["current"] or {}).get("revision"), ": ".join(filter(None, (status["health"], status["health_why"])))
 
     def outcomes(self, limit: int) -> list[tuple[str | None, str]]:
         """Return revision and outcome of the newest deployments, newest first."""

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 # Ports below those that the kernel gives to clients (ip_local_port_range); each worker has some of them.
-_FIRST, _EACH = 10_000, 1_000
+# The tests in containers run beside the others, in workers of the same names.
+_FIRST, _FIRST_OF_CONTAINERS, _EACH = 10_000, 29_000, 1_000
 _next = itertools.count(os.getpid())
 
 
-def free_port() -> int:
+def free_port(*, of_containers: bool = False) -> int:
     """Return a port that is free now, and that neither another worker nor a client gets."""
-    first = _FIRST + _EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = (_FIRST_OF_CONTAINERS if of_containers else _FIRST) + _EACH * int(
+        os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    )
     while True:
         port = first + next(_next) % _EACH
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -135,6 +135,7 @@ class SimulatedHost:
     start_up: float = 0.0  # seconds until a run is in the history
     fails: dict[str, str] = field(default_factory=dict)  # unhealthy revisions, with the action that finds out: DEPLOY or ROLLBACK
     health: str = "passing"  # the last known health
+    health_why: str = ""  # its reason
     health_after: str = "passing"  # the health after a deployment
     maintenance: bool = False
     frozen: dict[str, str] | None = None
@@ -270,6 +271,7 @@ class SimulatedHost:
                 "previous": of_release(before),
                 "services": [{"name": "web", "processes": [service]}],
                 "health": self.health,
+                "health_why": self.health_why,
                 "health_at": self._health_at,
                 "deployment": {"id": running.ending.id, "phase": phase} if running and locked else None,
                 "agent_version": self.agent_version,

@@ -207,7 +207,8 @@ def _followed(found: FleetDrift) -> str:
 
 
 def _drifted(host: HostDrift) -> str:
-    why = f"  {host.code}: {one_line(host.why)}" if host.code else ""
+    reason = ": ".join(filter(None, (host.code, one_line(host.why))))
+    why = f"  {reason}" if reason else ""
     if not host.health:
         return f"{host.host}{why}"
     since = f"  since {host.since[:19]}Z" if host.since else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
-_LONGEST_NAME = 1000  # characters; it must fit into the record
+_LONGEST_NAME, _LONGEST_REASON = 1000, 500  # characters; they must fit into the record
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 _DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
 _WENT_LIVE = (*SUCCESSES, RollbackFailed.outcome)
@@ -41,13 +41,15 @@ def status_of(answer: Any) -> HostStatus:
     with understood():
         _check_version(str(answer.get("agent_version", "")))
         current = answer.get("current") or {}
+        health, why = _health(answer)
         return HostStatus(
             app=app_name(answer["app"]),
             environment=environment_name(answer["environment"]),
             release=checked_name(current.get("release")),
             revision=checked_name(current.get("revision")),
             commits=dict(current.get("commits", {})),
-            health=_health(answer),
+            health=health,
+            why=why,
             busy=bool(answer.get("deployment")),
             maintenance=bool(answer.get("maintenance")),
             instance=str(answer.get("instance", "")),
@@ -64,14 +66,16 @@ def checked_name(given: Any) -> str | None:
     raise TypeError(message)
 
 
-def _health(answer: Any) -> str:
-    """Return the last known health of the host, or critical if a process is not alive now.
+def _health(answer: Any) -> tuple[str, str]:
+    """Return the last known health of the host and its reason, or critical if a process is not alive now.
 
     Without a monitor, the last known health is that of the last run.
     """
     processes = [process for service in answer.get("services", ()) for process in service["processes"]]
-    down = any(process["state"] not in PROCESS_ALIVE for process in processes)
-    return str(HealthState.CRITICAL if down else answer.get("health", HealthState.CRITICAL))
+    down = [f"{process['name']} is {process['state']}" for process in processes if process["state"] not in PROCESS_ALIVE]
+    if down:
+        return HealthState.CRITICAL, ", ".join(down)[:_LONGEST_REASON]
+    return str(answer.get("health", HealthState.CRITICAL)), str(answer.get("health_why", ""))[:_LONGEST_REASON]
 
 
 def brought_by(history: Any, release: str, rollout: str, boots_since: str | None) -> bool | None:

@@ -59,11 +59,17 @@ class HostStatus:
     revision: str | None
     commits: dict[str, str]
     health: str
+    why: str = ""  # the reason of its health
     busy: bool = False
     maintenance: bool = False
     instance: str = ""  # an id of its supervisord; empty: an older plugin does not tell
     since: str = ""  # when the release went live
     frozen: str = ""  # the freeze of its deployments: person, end and reason
+
+    @property
+    def condition(self) -> str:
+        """Its health, with the reason."""
+        return f"{self.health}: {self.why}" if self.why else self.health
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ def _seen(host: Host, status: HostStatus | None, follows: Completed | None) -> H
     if status is None:
         return HostDrift(host.name, code=host.code, why=host.why)
     behind = follows is not None and status.commits != follows.commits
-    return HostDrift(host.name, status.release, status.revision, status.commits, status.health, status.since, behind)
+    seen = status.release, status.revision, status.commits, status.health, status.since
+    return HostDrift(host.name, *seen, behind, why=status.why)
 
 
 async def _measure(access: FleetAccess, host: Host, found: HostDrift, follows: Completed, *, is_frozen: bool) -> None:

@@ -38,5 +38,5 @@ def verdict(live: HostStatus, commits: dict[str, str]) -> HostError | None:
     if live.release is None or live.commits != commits:
         return HostError(Code.OVERTAKEN, f"runs {live.revision or 'nothing'} now, which this rollout did not deploy")
     if live.health != HealthState.PASSING:
-        return HostError(Code.HOST_SICK, f"runs {live.revision}, and is {live.health}")
+        return HostError(Code.HOST_SICK, f"runs {live.revision}, and is {live.condition}")
     return None

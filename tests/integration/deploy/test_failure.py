@@ -59,6 +59,7 @@ def test_first_release_that_is_sick_stays_for_a_person_to_see(host: Host) -> Non
     assert host.releases() == {ran.json["release"]: "failed"}
     status = host.agent("status", "--json")
     assert (status.code, status.json["health"]) == (30, "critical")
+    assert f"{status.json['current']['release']} failed when it was deployed" in status.json["health_why"]
 
 
 def test_first_release_that_failed_is_built_again_by_the_next_try_but_not_by_a_boot(host: Host) -> None:

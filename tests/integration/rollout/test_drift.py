@@ -18,7 +18,7 @@ def test_host_behind_what_the_fleet_follows_is_named_with_its_commits(fleet: Sim
     started = fleet.start()
     assert (started.code, fleet.rollout("drift", "--fleet", fleet.file).code) == (0, 0)
     fleet.hosts[1].rollback("", True, "command")
-    fleet.hosts[3].health = "critical"
+    fleet.hosts[3].health, fleet.hosts[3].health_why = "critical", "answered 500, not 200"
     fleet.hosts[4].manner = Manner.RESET
 
     found = fleet.rollout("drift", "--fleet", fleet.file)
@@ -42,6 +42,7 @@ def test_host_behind_what_the_fleet_follows_is_named_with_its_commits(fleet: Sim
     assert lines[1].startswith(f"host-2  {OLD}  passing  since 20")
     assert lines[1].endswith("Z  behind")
     assert lines[2:4] == ["  api: 1 new commit", f"    {NEW}"]
+    assert next(line for line in lines if line.startswith("host-4")).endswith("Z  answered 500, not 200")
     assert lines[-1] == "5 hosts: 1 behind, 1 unknown"
 
 

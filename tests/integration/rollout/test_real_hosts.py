@@ -139,6 +139,7 @@ def test_rollout_is_not_completed_where_a_service_was_stopped_after_its_turn(fle
     assert operator.end() == 40
     (ended,) = operator.events("rollout.ended")
     assert [(host["stage"], host["code"]) for host in ended["hosts"]] == [("failed", "host-sick"), ("done", ""), ("done", "")]
+    assert ended["hosts"][0]["why"] == f"runs {NEW}, and is critical: web is STOPPED"
 
 
 def test_revert_leaves_alone_the_same_commits_that_a_person_deployed_since(fleet: Fleet) -> None:

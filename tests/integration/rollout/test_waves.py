@@ -249,7 +249,7 @@ def test_rollout_is_not_completed_where_a_host_changed_after_its_turn(fleet: Sim
     operator = fleet.begin()
     fleet.held(4)
     fleet.hosts[0].deploy("v1.2.0", True, "command")
-    fleet.hosts[1].health = "critical"
+    fleet.hosts[1].health, fleet.hosts[1].health_why = "critical", "http://127.0.0.1/: answered 500, not 200"
     fleet.let_go(4)
 
     assert operator.end() == 40
@@ -259,6 +259,7 @@ def test_rollout_is_not_completed_where_a_host_changed_after_its_turn(fleet: Sim
         *[("done", "")] * 3,
     ]
     assert "runs v1.2.0 now" in ended["hosts"][0]["why"]
+    assert ended["hosts"][1]["why"].endswith("and is critical: http://127.0.0.1/: answered 500, not 200")
     assert ended["phase"] == "failed"
 
 
