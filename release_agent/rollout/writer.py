@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from release_agent.errors import LockLost, RecordUnreachable, ReleaseError
 from release_agent.rollout.policy.orders import in_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from release_agent.model import Completed
     from release_agent.rollout.model import Host, Order, Rollout
@@ -56,9 +56,17 @@ class Writer:
             hosts, self._waiting, self._next = list(self._waiting.values()), {}, None
             await self._do(lambda: self._record.save_hosts(hosts))
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Take the turn of a write other than of hosts; it must not overtake hosts that wait, even if nobody awaits them."""
+        if self._next:
+            await asyncio.wait([self._next])
+        async with self._one:
+            yield
+
     async def rollout(self, rollout: Rollout) -> None:
         """Return once everything except the hosts is written down."""
-        async with self._one:
+        async with self._turn():
             await self._do(lambda: self._record.save(rollout))
 
     async def completed(self, app: str, environment: str) -> Completed | None:
@@ -68,7 +76,7 @@ class Writer:
 
     async def follow(self, app: str, environment: str, completed: Completed | None) -> None:
         """Return once the revision for a fleet is written down."""
-        async with self._one:
+        async with self._turn():
             await self._do(lambda: self._record.follow(app, environment, completed))
 
     async def _do(self, call: Callable[[], T]) -> T:
@@ -92,9 +100,9 @@ class Writer:
         return await self._call(lambda: call(self._record))
 
     async def let_go(self) -> None:
-        """Release the lock, best effort; the session expires on its own."""
+        """Release the lock after all writes, best effort; the session expires on its own."""
         with suppress(ReleaseError, TimeoutError):
-            async with asyncio.timeout(_LETTING_GO):
+            async with asyncio.timeout(_LETTING_GO), self._turn():
                 await self._call(self._record.release)
 
     async def _call(self, call: Callable[[], T]) -> T:
@@ -133,5 +141,5 @@ class Writer:
 
     async def acknowledge(self, order: Order) -> None:
         """Return once an order is removed. If this operator is killed before, the next one obeys the order again."""
-        async with self._one:
+        async with self._turn():
             await self._do(lambda: self._record.acknowledge(order))
