@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BUSY = FAULTS + Exit.BUSY
 _FAILED = FAULTS + Exit.FAILED
+_NO_TARGET = FAULTS + Exit.NO_TARGET
 _LONGEST_NAME, _LONGEST_REASON = 1000, 500  # characters; they must fit into the record
 _TROUBLE = (FaultCode.SHUTDOWN_STATE, FaultCode.SPAWN_ERROR)
 _DID_NOTHING = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.JOURNAL_BROKEN))  # besides Busy
@@ -136,6 +137,8 @@ def error_of(fault: xmlrpc.client.Fault, method: str) -> HostError:
         return HostError(Code.HOST_BUSY, fault.faultString, passing=True)
     if fault.faultCode == FaultCode.INCORRECT_PARAMETERS:
         return ArgumentsRefusedError(Code.HOST_UNFIT, fault.faultString)
+    if fault.faultCode == _NO_TARGET:
+        return HostError(Code.RELEASE_UNKNOWN, fault.faultString)
     if _is_trouble(fault, method):
         return HostError(Code.HOST_UNREACHABLE, fault.faultString, unreachable=True, passing=True)
     return HostError(Code.HOST_UNFIT, fault.faultString)

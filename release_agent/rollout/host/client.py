@@ -49,21 +49,32 @@ class HostClient:
 
         ``wait_for``: further seconds for which the host waits for the revision.
         """
-        record = await self._check(revision, despite_freeze=despite_freeze, wait_for=wait_for)
-        with understood():
-            identity = str(checked_name(record["id"]))
-        record = await self.follow(identity, patience + wait_for, "release.check")
+        now = asyncio.get_running_loop().time
+        started = await self._check(revision, PASSING, despite_freeze=despite_freeze, wait_for=wait_for)
+        end = now() + patience + wait_for
+        while True:
+            with understood():
+                identity = str(checked_name(started["id"]))
+            try:
+                record = await self.follow(identity, end - now(), "release.check")
+                break
+            except HostError as error:
+                if not _lost_the_run(error) or now() >= end:
+                    raise
+            await asyncio.sleep(1.0)
+            left = end - now()
+            started = await self._check(revision, left, despite_freeze=despite_freeze, wait_for=max(0.0, left - patience))
         if record["outcome"] != "checked":
             raise failure(record)
         with understood():
             return {**record, "commits": dict(record["commits"])}
 
-    async def _check(self, revision: str, *, despite_freeze: bool, wait_for: float) -> Any:
+    async def _check(self, revision: str, patience: float, *, despite_freeze: bool, wait_for: float) -> Any:
         """Start a check. If the host is busy, ask again, because the other run is usually a check that ends soon."""
         # Send it only if it is set, because an older plugin does not know it.
         waits = (f"{wait_for:.3f}s",) if wait_for else ()
         more = (False, despite_freeze, *waits) if despite_freeze or waits else ()
-        return await self._insist(PASSING, "release.check", revision, False, *more, first_contact=0.0)
+        return await self._insist(patience, "release.check", revision, False, *more, first_contact=0.0)
 
     async def run(
         self,
@@ -77,7 +88,7 @@ class HostClient:
         """Start a run there as start() does, and follow it to its end; ``under_way`` gets its id and its phase.
 
         Until the deadline, it starts a run again that changed nothing. Causes: the host's lock was taken, its journal was
-        locked, or its container was restarted before anything was published.
+        locked, or its container was restarted before anything was published, even before the journal had the run.
         ``known``: the id of the run, if it was started before.
         """
         now = asyncio.get_running_loop().time
@@ -85,7 +96,15 @@ class HostClient:
         while True:
             identity = known or await self.start(wanted, end - now(), again=again)
             await under_way(identity, "")
-            record = await self.follow(identity, end - now(), wanted.method, under_way)
+            try:
+                record = await self.follow(identity, end - now(), wanted.method, under_way)
+            except HostError as error:
+                if not _lost_the_run(error) or now() >= end:
+                    raise
+                # If only supervisord was restarted, the run continues, and will be in the history.
+                known, again = None, True
+                await asyncio.sleep(_UNJOURNALED)
+                continue
             if not did_nothing(record) or now() >= end:
                 return record
             known, again = None, False
@@ -214,6 +233,11 @@ class HostClient:
             raise HostError(Code.HOST_UNAUTHORISED, str(error)) from error
         except xmlrpc.client.Fault as fault:
             raise error_of(fault, method) from fault
+
+
+def _lost_the_run(error: HostError) -> bool:
+    """Return whether supervisord was restarted, usually with its container, before the journal had the run."""
+    return error.code == Code.RELEASE_UNKNOWN
 
 
 def _may_pass(error: HostError, elapsed: float, patience: float, first_contact: float) -> bool:

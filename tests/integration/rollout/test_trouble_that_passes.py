@@ -241,3 +241,27 @@ def test_container_that_is_started_again_before_it_staged_is_asked_again(fleet: 
     assert operator.end() == 0, operator.events()
     assert fleet.live() == [NEW] * 2
     assert fleet.fired(1) == [*[f"{operator.id}-stage"] * 2, operator.id]
+
+
+def test_container_that_is_started_again_before_its_run_is_in_the_journal_is_asked_again(fleet: _Fleet) -> None:
+    fleet.hold(0)
+    operator = fleet.begin("--waves", "1", "--revert")
+    fleet.held(0)
+
+    with fleet.journal_locked(1):  # so the run cannot write its entry
+        fleet.let_go(0)
+        operator.seen("host.deploying", host="host-2")
+        fleet.start_container_again(1)
+
+    fleet.took_it_once(operator)
+
+
+def test_container_that_is_started_again_while_it_waits_for_the_revision_is_asked_again(fleet: _Fleet) -> None:
+    operator = fleet.begin("--waves", "1", "--wait-for", "5m", revision="v1.2.0")
+    fleet.between[1].passed(b"<name>phases</name>")  # it has answered about its check
+
+    fleet.start_container_again(1)
+    fleet.release("v1.2.0")
+
+    assert operator.end() == 0, operator.events()
+    assert fleet.live() == ["v1.2.0"] * 2

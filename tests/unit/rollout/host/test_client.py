@@ -28,6 +28,7 @@ LOCKED = xmlrpc.client.Fault(FAULTS + Exit.FAILED, "the journal /srv/state.db ca
 BUSY = xmlrpc.client.Fault(FAULTS + Exit.BUSY, "another deployment is already running")
 STOPPING = xmlrpc.client.Fault(FaultCode.SHUTDOWN_STATE, "SHUTDOWN_STATE")
 NO_PROCESS = xmlrpc.client.Fault(FaultCode.SPAWN_ERROR, "SPAWN_ERROR: release:deploy")
+UNKNOWN = xmlrpc.client.Fault(FAULTS + Exit.NO_TARGET, "there is no deployment d1")
 SILENT = Unreachable("no answer within 10 s", passing=True)
 GONE = Unreachable("Connection refused")
 
@@ -38,9 +39,11 @@ class _Host:
     def __init__(self, **answers: Iterable[Any]) -> None:
         self.answers = {f"release.{method}": list(given) for method, given in answers.items()}
         self.asked: list[str] = []
+        self.arguments: list[tuple[object, ...]] = []
 
-    async def __call__(self, method: str, *_arguments: object) -> Any:
+    async def __call__(self, method: str, *arguments: object) -> Any:
         self.asked.append(method.removeprefix("release."))
+        self.arguments.append(arguments)
         answers = self.answers[method]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
@@ -192,6 +195,80 @@ def test_run_that_found_the_lock_taken_did_nothing_and_is_started_again() -> Non
 
     assert record["outcome"] == "deployed"
     assert host.asked.count("deploy") == 3
+
+
+@pytest.mark.parametrize("method", ["deploy", "stage", "rollback"])
+def test_run_that_a_container_lost_before_it_was_in_the_journal_is_started_again(method: str) -> None:
+    wanted = replace(WANTED, method=f"release.{method}")
+    ids: list[str] = []
+
+    async def under_way(identity: str, _phase: str) -> None:
+        ids.append(identity)
+
+    started = [{"id": "d1"}, {"id": "d2"}]
+    host = _Host(**{method: started}, getDeployment=[SILENT, UNKNOWN, _record("done")], getHistory=[[]])
+
+    record, seconds = no_time.run(host.client.run(wanted, DEADLINE, under_way, again=False))
+
+    assert (record["outcome"], host.asked.count(method), ids) == ("done", 2, ["d1", "d2"])
+    assert seconds > 5  # a run that outlives its supervisord has time to come into the journal
+
+
+def test_run_that_outlives_its_supervisord_is_found_in_the_history_and_not_started_again() -> None:
+    history = [{"id": "d1", "trigger": WANTED.trigger}]
+    host = _Host(deploy=[{"id": "d1"}], getDeployment=[UNKNOWN, _record("deployed")], getHistory=[history])
+
+    record, _ = host.deployed()
+
+    assert (record["outcome"], host.asked.count("deploy")) == ("deployed", 1)
+
+
+def test_run_that_is_lost_after_the_rollout_has_stopped_is_not_started_again() -> None:
+    host = _Host(deploy=[{"id": "d1"}], getDeployment=[UNKNOWN], getHistory=[[]])
+    stops_after_the_start = replace(WANTED, may_start=lambda: "deploy" not in host.asked)
+
+    async def under_way(_identity: str, _phase: str) -> None:
+        pass
+
+    with pytest.raises(NotStartedError):
+        no_time.run(host.client.run(stops_after_the_start, DEADLINE, under_way, again=False))
+    assert host.asked.count("deploy") == 1
+
+
+def test_host_that_loses_every_run_has_failed_at_its_deadline() -> None:
+    host = _Host(deploy=[{"id": "d1"}], getDeployment=[UNKNOWN], getHistory=[[]])
+
+    lost, seconds = host.failed()
+
+    assert (lost.code, lost.unreachable) == (Code.RELEASE_UNKNOWN, False)
+    assert DEADLINE <= seconds < DEADLINE + 60
+
+
+def test_check_that_a_container_lost_is_started_again_for_the_rest_of_its_time() -> None:
+    answers = [*[SILENT] * 20, UNKNOWN, _record("checked") | {"commits": {}}]
+    host = _Host(check=[{"id": "c1"}, *[BUSY] * 20, {"id": "c2"}], getDeployment=answers)
+
+    record, _ = no_time.run(host.client.check("v2", 60.0, wait_for=3600.0))
+
+    assert record["outcome"] == "checked"
+    checks = [given for asked, given in zip(host.asked, host.arguments, strict=True) if asked == "check"]
+    first, *_, last = (float(str(given[-1]).rstrip("s")) for given in checks)
+    assert (first, len(checks)) == (3600.0, 22)
+    assert 3500 < last < 3590
+
+
+def test_host_that_loses_every_check_has_failed_at_the_end_of_its_time() -> None:
+    host = _Host(check=[{"id": "c1"}], getDeployment=[UNKNOWN])
+
+    async def fail() -> str:
+        with pytest.raises(HostError) as failed:
+            await host.client.check("v2", 60.0)
+        return failed.value.code
+
+    code, seconds = no_time.run(fail())
+
+    assert code == Code.RELEASE_UNKNOWN
+    assert 60 <= seconds < 70
 
 
 def test_run_that_was_started_before_is_found_behind_many_newer_ones() -> None:
