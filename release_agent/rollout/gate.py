@@ -18,13 +18,17 @@ class Gate:
     """A gate that a pause shuts for a while, and a stop for good.
 
     The progress deadline works like Nomad's: each host that is staged or becomes healthy restarts it. It does not
-    count during a pause, a bake or a wait for approval.
+    count during a pause, a bake or a wait for approval, or while the record is away and no host may start.
     """
 
-    def __init__(self, progress_deadline: float, on_stop: Callable[[str], None]) -> None:
-        """Open the gate; ``progress_deadline`` in seconds; ``on_stop`` gets the reason of each stop."""
+    def __init__(self, progress_deadline: float, on_stop: Callable[[str], None], is_away: Callable[[], bool]) -> None:
+        """Open the gate.
+
+        ``progress_deadline`` in seconds; ``on_stop`` gets the reason of each stop; ``is_away``: whether the record is away.
+        """
         self._progress_deadline = progress_deadline
         self._on_stop = on_stop
+        self._is_away = is_away
         self._open = asyncio.Event()
         self._open.set()
         self._resting = 0
@@ -88,7 +92,7 @@ class Gate:
         """Stop the rollout after too long without progress; runs until it is cancelled."""
         while True:
             await asyncio.sleep(_LOOK)
-            if self._resting or self.is_paused:
+            if self._resting or self.is_paused or self._is_away():
                 self.progressed()
             elif asyncio.get_running_loop().time() - self._last > self._progress_deadline:
                 self.stop(f"no host became healthy within {self._progress_deadline:g} s")

@@ -59,7 +59,7 @@ class RolloutRun:
         self._writer = writer
         self._hosts = hosts
         self._observer = observer
-        self._gate = Gate(rollout.options.progress_deadline, self._stopping)
+        self._gate = Gate(rollout.options.progress_deadline, self._stopping, lambda: writer.is_away)
         self._leftover = {host.name for host in rollout.at(*steps.IN_FLIGHT)}
         self._entered = self._baked = self._passed = self._verified = self._put_back = False
         self._asking = False

@@ -34,7 +34,8 @@ class Writer:
         self._record = record
         self._patience = patience
         self._on_away = on_away
-        self._is_away = False
+        self.is_away = False
+        """Whether the record did not answer the last call."""
         self._one = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._waiting: dict[str, Host] = {}
@@ -109,13 +110,13 @@ class Writer:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._thread, call)
         except RecordUnreachable as error:
-            if not self._is_away:
+            if not self.is_away:
                 self._on_away(error.message)
-            self._is_away = True
+            self.is_away = True
             raise
-        if self._is_away:
+        if self.is_away:
             self._on_away("")
-        self._is_away = False
+        self.is_away = False
         return done
 
     async def keep_lock(self) -> None:

@@ -148,6 +148,41 @@ def test_record_that_is_away_when_a_bake_begins_is_no_lack_of_progress(tmp_path:
     assert scene.run_to_its_end() is Exit.OK
 
 
+class _AwayInAWave(FileRolloutStore):
+    """A record that does not answer until a host's turn was tried to be written down three times."""
+
+    tries = 0
+
+    def _look(self) -> None:
+        if 0 < self.tries < 3:
+            raise RecordUnreachable(Code.RECORD_UNREACHABLE, "no leader", hint="wait")
+
+    def save_hosts(self, hosts: Sequence[Host]) -> None:
+        self.tries += any(host.name == "host-2" for host in hosts)
+        self._look()
+        super().save_hosts(hosts)
+
+    def save(self, rollout: Rollout) -> None:
+        self._look()
+        super().save(rollout)
+
+    def renew(self) -> None:
+        self._look()
+        super().renew()
+
+    def waiting(self, identity: str) -> list[Order]:
+        self._look()
+        return super().waiting(identity)
+
+
+def test_record_that_is_away_in_the_middle_of_a_wave_is_no_lack_of_progress(tmp_path: Path) -> None:
+    scene = Scene(_AwayInAWave(tmp_path / "rollouts.db"), progress_deadline=2.5)  # less than two tries take
+    scene.patience = 60.0
+
+    assert scene.run_to_its_end() is Exit.OK
+    assert scene.stages == ["done"] * 3
+
+
 def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRolloutStore) -> None:
     scene = Scene(store)
     scene.access.by_name["host-1"].sick_later = True

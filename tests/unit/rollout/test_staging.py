@@ -52,7 +52,7 @@ def _staged(host: _Host) -> tuple[HostStage, bool]:
     why: list[str] = []
 
     async def stage() -> None:
-        gate = Gate(900.0, why.append)
+        gate = Gate(900.0, why.append, lambda: False)
         client = HostClient(host, Pace())  # type: ignore[arg-type]
         await Staging(rollout, _Written(), lambda _host: client, Heard()).of([planned], gate)  # type: ignore[arg-type]
 
