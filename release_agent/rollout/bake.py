@@ -23,8 +23,8 @@ _SICK = HealthState.CRITICAL
 class Watch(Protocol):
     """Watches hosts for some seconds."""
 
-    def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
-        """Yield each host once, as soon as it becomes unhealthy or lost."""
+    def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[list[tuple[Host, HostError]]]:
+        """Yield the hosts that a look found unhealthy or lost; each host comes once."""
 
 
 class AskAgents:
@@ -35,16 +35,17 @@ class AskAgents:
         self._client_of = client_of
         self._deadline = deadline
 
-    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
+    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[list[tuple[Host, HostError]]]:
         """Look at all hosts every two seconds; a host that does not answer at the last look is lost."""
         now = asyncio.get_running_loop().time
         end, watched = now() + seconds, list(hosts)
         while True:
             last = now() >= end
-            for host, error in await self._look(watched, self._deadline if last else 0.0):
-                if not error.unreachable or last:
-                    watched.remove(host)
-                    yield host, error
+            seen = await self._look(watched, self._deadline if last else 0.0)
+            found = [(host, error) for host, error in seen if not error.unreachable or last]
+            for host, _ in found:
+                watched.remove(host)
+            yield found
             if last:
                 return
             await asyncio.sleep(min(_LOOK, max(0.0, end - now())))
@@ -73,7 +74,7 @@ class AskConsul:
         self._sick = sick
         self._otherwise = otherwise
 
-    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
+    async def __call__(self, hosts: Sequence[Host], seconds: float) -> AsyncIterator[list[tuple[Host, HostError]]]:
         """Look every two seconds; if Consul does not answer, ask the agents for the rest of the time.
 
         At the end it asks them in any case, because Consul notices a lost host only after the TTL of its check.
@@ -88,8 +89,10 @@ class AskConsul:
                 async for found in self._otherwise(list(watched.values()), max(0.0, end - now())):
                     yield found
                 return
-            for name in set(sick) & set(watched):
-                yield watched.pop(name), HostError(Code.HOST_SICK, f"its check in Consul is critical: {sick[name]}")
+            names = [name for name in watched if name in sick]
+            yield [
+                (watched.pop(name), HostError(Code.HOST_SICK, f"its check in Consul is critical: {sick[name]}")) for name in names
+            ]
             if last:
                 async for found in self._otherwise(list(watched.values()), 0.0):
                     yield found

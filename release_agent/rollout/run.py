@@ -235,11 +235,13 @@ class RolloutRun:
                 await asyncio.wait((working, shut))
 
     async def _watch(self, hosts: Sequence[Host], seconds: float) -> None:
-        async for host, error in self._hosts.watch(hosts, seconds):
-            note_failure(host, error)
-            await self._writer.host(host)
-            self._observer.tell("host.finished", host)
-            self._stop_if_too_many_lost()
+        async for found in self._hosts.watch(hosts, seconds):
+            for host, error in found:
+                note_failure(host, error)
+            await asyncio.gather(*(self._writer.host(host) for host, _ in found))
+            for host, _ in found:
+                self._observer.tell("host.finished", host)
+            self._stop_if_too_many_lost()  # only now, because a stop ends the watch
 
     async def _run_gate(self, command: str) -> None:
         rollout = self._rollout

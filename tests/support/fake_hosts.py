@@ -133,11 +133,10 @@ class FakeAccess:
         """Return the access to the hosts, with a bake that takes no time."""
         return HostAccess(self.client_of, self._watch)
 
-    async def _watch(self, hosts: Sequence[Host], _seconds: float) -> AsyncIterator[tuple[Host, HostError]]:
+    async def _watch(self, hosts: Sequence[Host], _seconds: float) -> AsyncIterator[list[tuple[Host, HostError]]]:
         await self.watched.wait()
-        for host in hosts:
-            if self.by_name[host.name].sick_later:
-                yield host, HostError("host-sick", "its health is critical after its deployment")
+        sick = [host for host in hosts if self.by_name[host.name].sick_later]
+        yield [(host, HostError("host-sick", "its health is critical after its deployment")) for host in sick]
 
 
 class Heard:

@@ -94,6 +94,20 @@ def test_budget_that_is_exactly_met_lets_it_go_on_and_who_failed_is_named(fleet:
     assert "rolled-back" in failed["why"]
 
 
+def test_every_host_that_one_look_of_a_bake_finds_sick_has_failed(fleet: SimulatedRollouts) -> None:
+    for host in fleet.hosts:
+        host.health_after = "critical"
+
+    operator = fleet.begin("--waves", "100%", "--bake", "1s")
+
+    assert operator.end() == 40
+    (ended,) = operator.events("rollout.ended")
+    assert [host["stage"] for host in ended["hosts"]] == ["failed"] * 5
+    assert list(fleet.stages(operator.id).values()) == ["failed"] * 5
+    finished = [event["host"] for event in operator.events("host.finished") if event["stage"] == "failed"]
+    assert finished == [f"host-{number}" for number in range(1, 6)]
+
+
 def test_host_that_is_late_has_failed_and_goes_on_by_itself(fleet: SimulatedRollouts) -> None:
     fleet.hold(0)
 

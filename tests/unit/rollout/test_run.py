@@ -192,6 +192,16 @@ def test_host_found_sick_by_the_bake_stops_it_before_the_next_wave(store: FileRo
     assert scene.stages == ["failed", "pending", "pending"]
 
 
+def test_all_hosts_found_sick_by_the_bake_are_in_the_record(store: FileRolloutStore) -> None:
+    scene = Scene(store)
+    for host, live in zip(scene.rollout.hosts.values(), scene.access.by_name.values(), strict=True):
+        host.wave, live.sick_later = 0, True
+
+    assert scene.run_to_its_end() is Exit.FLEET_FAILED
+    assert scene.stages == ["failed"] * 3
+    assert scene.phase is Phase.FAILED
+
+
 def test_host_of_the_last_wave_found_sick_by_the_bake_stops_it(store: FileRolloutStore) -> None:
     scene = Scene(store)
     scene.access.by_name["host-3"].sick_later = True
