@@ -6,7 +6,7 @@ import asyncio
 import shlex
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from release_agent.errors import Code, Exit, Misconfigured, Refused
 from release_agent.model import timestamp
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from release_agent.rollout.options import Options
     from release_agent.rollout.preflight import PreflightResult
     from release_agent.rollout.record.port import RolloutStore
+
+T = TypeVar("T")
 
 _LOOK = 1.0  # seconds
 _LOOKS = 5  # looks until a paused rollout has resumed; its operator looks for orders once per second
@@ -152,7 +154,7 @@ class Operator:
         for left in await self._writer.once(lambda record: record.all()):
             if not left.has_ended and set(left.fleets) & set(rollout.fleets):
                 self._observer.tell("rollout.supersedes", id=left.id, phase=str(left.phase), revision=left.revision)
-        await self._writer.once(lambda record: record.begin(rollout))
+        await self._uninterrupted(lambda record: record.begin(rollout))
         return await self._run(rollout, lambda run: run.go())
 
     async def resume(self, identity: str, gate: str = "") -> Result:
@@ -171,7 +173,7 @@ class Operator:
         waiting = await self._writer.once(lambda record: record.waiting(identity))
         is_over = any(order.verb == ABORT for order in waiting)
         rollout = await self._taken(identity, lambda record, rollout: _require_resumable(record, rollout, gate, is_over=is_over))
-        await self._writer.once(_drop_overruled(identity))
+        await self._uninterrupted(_drop_overruled(identity))
         return await self._run(rollout, lambda run: run.go())
 
     async def _resumed_elsewhere(self, identity: str) -> Rollout | None:
@@ -192,7 +194,7 @@ class Operator:
         self, identity: str, require: Callable[[RolloutStore, Rollout], None] = lambda _record, _rollout: None
     ) -> Rollout:
         """Take the lock of a rollout, and release it if a check fails."""
-        rollout = await self._writer.once(lambda record: record.take(identity))
+        rollout = await self._uninterrupted(lambda record: record.take(identity))
         try:
             await self._writer.once(lambda record: require(record, rollout))
             self._access.adopt(rollout)
@@ -220,6 +222,21 @@ class Operator:
         except HostError as error:
             return error.code
         return ""
+
+    async def _uninterrupted(self, call: Callable[[RolloutStore], T]) -> T:
+        """Do one operation on the record to its end, and only then let a cancellation interrupt this task, at its next wait.
+
+        A cancellation does not stop the record's thread. Otherwise that thread would take locks that nobody releases.
+        """
+        work = asyncio.create_task(self._writer.once(call))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError as cancelled:
+            done = await work
+            task = asyncio.current_task()
+            if task:
+                task.cancel(*cancelled.args)
+            return done
 
     async def _run(self, rollout: Rollout, go: Callable[[RolloutRun], Awaitable[Exit]]) -> Result:
         """Run a rollout whose lock is held, and release the lock; when cancelled, leave hosts as they are."""

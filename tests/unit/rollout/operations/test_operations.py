@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,7 @@ from support.fake_hosts import COMMITS, FakeAccess, Heard
 from support.rollouts import a_rollout, a_system
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from release_agent.rollout.model import Host
@@ -314,6 +314,79 @@ def test_signal_while_the_lock_is_released_does_not_hide_how_it_ended(path: Path
     result = asyncio.run(cancelled_late())
 
     assert (result.exit, result.rollout.phase) == (Exit.OK, Phase.COMPLETED)
+
+
+class _HeldUp(FileRolloutStore):
+    """A record whose call ``slow`` waits at its start; the test lets it end."""
+
+    def __init__(self, path: Path, slow: str) -> None:
+        super().__init__(path)
+        self._slow, self.inside, self.may_end = slow, threading.Event(), threading.Event()
+
+    def _wait(self, call: str) -> None:
+        if call == self._slow:
+            self.inside.set()
+            self.may_end.wait(60)
+
+    def begin(self, rollout: Rollout) -> None:
+        self._wait("begin")
+        super().begin(rollout)
+
+    def take(self, identity: str) -> Rollout:
+        self._wait("take")
+        return super().take(identity)
+
+    def acknowledge(self, order: Order) -> None:
+        self._wait("acknowledge")
+        super().acknowledge(order)
+
+
+async def _cancelled_inside(store: _HeldUp, work: Coroutine[Any, Any, Result]) -> Result:
+    """Cancel an operation while its call of the record goes on."""
+    run = asyncio.create_task(work)
+    await asyncio.to_thread(store.inside.wait, 60)
+    run.cancel("SIGINT")
+    for _ in range(5):  # the cancellation arrives
+        await asyncio.sleep(0)
+    store.may_end.set()
+    return await run
+
+
+def test_rollout_that_is_stopped_while_its_plan_is_written_down_can_be_resumed_and_keeps_no_lock(path: Path) -> None:
+    store, heard = _HeldUp(path, "begin"), Heard()
+    access = FakeAccess(store)
+
+    async def start() -> Result:
+        return (await _started(Operator(access, heard)))[1]
+
+    result = asyncio.run(_cancelled_inside(store, start()))
+
+    assert (result.exit, result.rollout.phase, "begin" in heard.events) == (Exit.CANCELLED, Phase.INTERRUPTED, True)
+    found = look.standing(FileRolloutStore(path), result.rollout.id)
+    assert (found.rollout.phase, found.rollout.why, found.running) == (Phase.INTERRUPTED, "stopped by SIGINT", False)
+    assert [host.triggers for host in access.by_name.values()] == [[], [], []]
+
+
+def test_resume_that_is_stopped_while_it_takes_the_lock_lets_go_of_it(path: Path) -> None:
+    _left(path).release()
+    store = _HeldUp(path, "take")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(_cancelled_inside(store, Operator(FakeAccess(store), Heard()).resume(LEFT)))
+
+    found = look.standing(FileRolloutStore(path), LEFT)
+    assert (found.rollout.phase, found.running) == (Phase.INTERRUPTED, False)
+
+
+def test_resume_that_is_stopped_while_it_overrules_a_pause_lets_go_of_the_lock(path: Path) -> None:
+    _left(path).release()
+    store = _HeldUp(path, "acknowledge")
+    store.order(LEFT, Order("pause", "bob"))
+
+    result = asyncio.run(_cancelled_inside(store, Operator(FakeAccess(store), Heard()).resume(LEFT)))
+
+    assert (result.exit, result.rollout.phase) == (Exit.CANCELLED, Phase.INTERRUPTED)
+    assert not look.standing(FileRolloutStore(path), LEFT).running
 
 
 def test_abort_is_an_order_to_whoever_runs_it(access: FakeAccess, path: Path) -> None:
