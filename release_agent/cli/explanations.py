@@ -411,8 +411,8 @@ EXPLANATIONS = {
     ),
     Code.ROLLOUT_ENDED: Explanation(
         (Exit.NO_TARGET,),
-        "The rollout has ended.",
-        "It has no steps left.",
+        "The rollout has ended, is stopping, or is being reverted.",
+        "It starts no more hosts.",
         "Start another rollout, or revert this one.",
     ),
     Code.LOCKED: Explanation(

@@ -177,10 +177,15 @@ class Operator:
         return await self._run(rollout, lambda run: run.go())
 
     async def _resumed_elsewhere(self, identity: str) -> Rollout | None:
-        """Return the rollout once its operator has resumed it; an operator who was killed holds the lock for a while."""
+        """Return the rollout once its operator has resumed it; raises NoTarget if it stops or has ended.
+
+        An operator who was killed holds the lock for a while.
+        """
         for _ in range(_LOOKS):
             await self._sleep(_LOOK)
             rollout = await asyncio.to_thread(self._access.record.read, identity)
+            if rollout.has_ended or rollout.reverting or rollout.stopping:  # its operator ignores the order
+                raise ended(rollout)
             if rollout.phase is not Phase.PAUSED:
                 return rollout
         return None

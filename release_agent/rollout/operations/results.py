@@ -69,9 +69,16 @@ class Ordered(Standing):
 
 def ended(rollout: Rollout) -> NoTarget:
     """Make the error for an operation that comes too late for a rollout."""
-    standing = "has ended" if rollout.has_ended else "is being reverted" if rollout.reverting else "is being aborted"
+    if rollout.has_ended:
+        standing = f"has ended: {rollout.phase}"
+    elif rollout.reverting:
+        standing = f"is being reverted: {rollout.phase}"
+    elif rollout.aborted:
+        standing = f"is being aborted: {rollout.phase}"
+    else:
+        standing = f"is stopping: {rollout.stopping}"
     return NoTarget(
         Code.ROLLOUT_ENDED,
-        f"{rollout.id} {standing}: {rollout.phase}",
+        f"{rollout.id} {standing}",
         hint=f"`release-agent rollout status {rollout.id}` shows it; start another, or revert this one",
     )

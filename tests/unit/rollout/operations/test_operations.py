@@ -456,6 +456,42 @@ def test_order_that_an_abort_overtakes_is_not_said_to_be_obeyed(access: FakeAcce
     assert orders.abort(access.record, LEFT, obey_all).obeyed
 
 
+def test_order_to_a_rollout_that_stops_because_of_lost_hosts_is_not_said_to_be_obeyed(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+    rollout = running.read(LEFT)
+    rollout.stopping = "1 of 3 hosts failed, and --max-failed allows 0"
+    running.save(rollout)
+
+    def acknowledge(_seconds: float) -> None:
+        for order in running.waiting(LEFT):
+            running.acknowledge(order)
+
+    for verb in ("pause", "approve"):
+        with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed, and --max-failed allows 0"):
+            orders.order(access.record, LEFT, verb, acknowledge)
+    assert orders.abort(access.record, LEFT, acknowledge).obeyed
+
+
+def test_resume_of_a_paused_rollout_that_stops_does_not_say_that_it_continues(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.PAUSED)
+
+    async def stop(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.stopping = "1 of 3 hosts failed, and --max-failed allows 0"
+        running.save(rollout)
+
+    async def revert(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.reverting = rollout.stopping
+        rollout.enter(Phase.REVERTING, rollout.stopping)
+        running.save(rollout)
+
+    with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed"):
+        asyncio.run(Operator(access, Heard(), sleep=stop).resume(LEFT))
+    with pytest.raises(NoTarget, match="is being reverted"):
+        asyncio.run(Operator(access, Heard(), sleep=revert).resume(LEFT))
+
+
 def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_after(access: FakeAccess, path: Path) -> None:
     _left(path).release()
     for verb in ("approve", "abort", "resume", "pause"):
