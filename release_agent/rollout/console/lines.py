@@ -65,7 +65,7 @@ class Lines:
     """One line per transition, with its time, for logs."""
 
     _names_apps = False  # whether the shown rollout has several applications
-    _watched: Rollout | None = None
+    _watched: tuple[Rollout, bool] | None = None
 
     def preflight(self, asking: Asking, options: Options) -> None:
         """Do nothing: the event ``preflight.progress`` shows the progress of a long preflight."""
@@ -103,10 +103,10 @@ class Lines:
         self.say(text.status(rollout, running=running))
 
     def watch(self, rollout: Rollout, *, running: bool) -> None:
-        """Print the rollout if it has changed."""
-        if rollout != self._watched:
+        """Print the rollout if it has changed, or if its operator has come or gone."""
+        if (rollout, running) != self._watched:
             self.status(rollout, running=running)
-        self._watched = rollout
+        self._watched = rollout, running
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """Print one line per rollout."""

@@ -58,6 +58,19 @@ def test_status_that_is_watched_is_told_at_each_change_until_the_end(fleet: Simu
     assert all(one != other for one, other in pairwise(told))
 
 
+def test_status_that_is_watched_says_at_last_that_the_operator_is_gone(fleet: SimulatedRollouts) -> None:
+    fleet.hold(0)
+    operator = fleet.begin()
+    operator.seen("host.deploying", host="host-1")
+    watching = Operator(fleet, fleet.command("status", operator.id, "--watch"))
+    eventually(watching.events, "the first state is shown")
+
+    operator.send(signal.SIGKILL)
+
+    assert watching.end() == 0
+    assert [told["running"] for told in watching.events()] == [True, False]
+
+
 def test_rollout_that_waits_for_approval_ends_with_43_and_goes_on_once_it_is_had(fleet: SimulatedRollouts) -> None:
     operator = fleet.begin("--approve")
 
