@@ -59,6 +59,8 @@ class Progress:
 
     def look(self, rollout: Rollout) -> None:
         """Note the changes since the last look, if there are no events."""
+        if rollout.phase is Phase.RUNNING and self.rollout.phase is not Phase.RUNNING:  # a pause or a wait for approval has ended
+            self._progressed = self._now()
         self.rollout = rollout
         for host in rollout.hosts.values():
             if self._stages[host.name] is not host.stage:

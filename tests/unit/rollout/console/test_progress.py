@@ -252,3 +252,21 @@ def test_who_watches_from_elsewhere_sees_the_step_and_the_stop_as_the_operator_d
     assert seen.notes() == ["stopping: 1 of 3 hosts failed", "next: the rollout ends, and no host is rolled back"]
     assert text.headline(stopping, running=True).endswith("running: stopping: 1 of 3 hosts failed")
     assert text.headline(stopping, running=False).endswith("running, left")
+
+
+@pytest.mark.parametrize("phase", [Phase.WAITING, Phase.PAUSED])
+def test_who_watches_from_elsewhere_sees_the_progress_deadline_begin_anew_after_a_wait_for_a_person(phase: Phase) -> None:
+    clock = FakeClock()
+    waiting, running = (a_wave(3, progress_deadline=100.0) for _ in range(2))
+    waiting.phase = phase
+    for rollout in (waiting, running):
+        rollout.hosts["h1"].stage = HostStage.DEPLOYING
+    seen = Progress(waiting, clock.now)
+    clock.advance(3600)
+
+    seen.look(running)
+
+    assert seen.notes() == []
+    clock.advance(80)
+    seen.look(running)
+    assert seen.notes() == ["no host became healthy for 80 s; the rollout stops in 20 s"]
