@@ -131,12 +131,22 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     status = int(head[0].split()[1])
     lengths = [line.partition(":")[2] for line in head[1:] if line.lower().startswith("content-length:")]
     if not lengths:
-        return status, await reader.read(_LARGEST)
+        return status, await _rest(reader)
     length = int(lengths[0])
     if not 0 <= length <= _LARGEST:
         message = f"Content-Length is {length}, and at most {_LARGEST} is accepted"
         raise ValueError(message)
     return status, await reader.readexactly(length)
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """Return everything until the end of the connection."""
+    try:
+        await reader.readexactly(_LARGEST + 1)
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    message = f"the answer has more than {_LARGEST} bytes"
+    raise ValueError(message)
 
 
 def _refuse_own_fault(error: OSError | EOFError) -> None:

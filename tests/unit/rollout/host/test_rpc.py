@@ -81,3 +81,20 @@ def test_answer_that_xml_rpc_cannot_say_is_none(value: str) -> None:
         pytest.raises(Unreachable, match="it does not speak XML-RPC"),
     ):
         asyncio.run(Remote(f"http://{address}", None)("release.getStatus"))
+
+
+def test_answer_without_its_length_is_read_to_the_end_of_the_connection() -> None:
+    note = "x" * (4 << 20)  # more than one read of a socket returns
+
+    with listening(lambda connection: _send(connection, f"<string>{note}</string>")) as address:
+        assert asyncio.run(Remote(f"http://{address}", None)("release.getStatus")) == note
+
+
+def test_answer_without_its_length_that_is_too_long_is_none() -> None:
+    with (
+        listening(lambda connection: _send(connection, f"<string>{'x' * (16 << 20)}</string>")) as address,
+        pytest.raises(Unreachable, match="the answer has more than 16777216 bytes") as refused,
+    ):
+        asyncio.run(Remote(f"http://{address}", None)("release.getStatus"))
+
+    assert not refused.value.passing
