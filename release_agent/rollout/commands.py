@@ -24,6 +24,7 @@ from release_agent.rollout.operations import look, orders
 from release_agent.rollout.operations.drift import drift as measure_drift
 from release_agent.rollout.operations.operator import Operator
 from release_agent.rollout.operations.results import StartRequest
+from release_agent.rollout.record.port import command_for
 from release_agent.rollout.wiring import AccessSettings, RolloutParts
 
 if TYPE_CHECKING:
@@ -271,7 +272,8 @@ def freeze(command: RolloutCommand) -> int:
     # Look after the write of the freeze: a rollout that is not visible here sees the freeze when it has the lock.
     running = record.holder(*fleet)
     if running:
-        command.console.say(f"{running.id} still runs, by {running.who}; to pause it: release-agent rollout pause {running.id}")
+        pause = command_for(record, "pause", running.id)
+        command.console.say(f"{running.id} still runs, by {running.who}; to pause it: {pause}")
     elif not any(fleet in one.fleets for one in record.all()) and not record.completed(*fleet):
         command.console.say(f"no recent rollout of {' in '.join(fleet)} is known: check the names")
     return Exit.OK
@@ -297,14 +299,18 @@ def status(command: RolloutCommand) -> int:
         command.console.status(found.rollout, running=found.running)
         return Exit.OK
     try:
-        command.console.watch(found.rollout, running=found.running)
+        _watch(command, found)
         while found.running and not found.rollout.has_ended:
             time.sleep(_LOOK)
             found = _look_again(command)
-            command.console.watch(found.rollout, running=found.running)
+            _watch(command, found)
     finally:
         command.console.end()
     return Exit.OK
+
+
+def _watch(command: RolloutCommand, found: Standing) -> None:
+    command.console.watch(found.rollout, lambda verb: command.words(found.rollout, verb), running=found.running)
 
 
 def _look_again(command: RolloutCommand) -> Standing:

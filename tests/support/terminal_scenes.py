@@ -76,16 +76,21 @@ def scene_events() -> None:
 def scene_watched() -> None:
     rollout, table = a_wave(3), Table()
     rollout.started_at = "2024-01-01T00:00:00.0Z"
-    table.watch(rollout, running=True)
+    rollout.enter(Phase.PAUSED, "by joe@laptop")
+
+    def command(verb: str) -> str:
+        return f"release-agent rollout {verb} {rollout.id} --consul"
+
+    table.watch(rollout, command, running=True)
     wait()
     again = a_wave(3)
     first, second, _ = again.hosts.values()
     first.stage, second.stage, second.phase = HostStage.DONE, HostStage.DEPLOYING, "health"
     again.stopping = "somebody aborted it"
-    table.watch(again, running=True)
+    table.watch(again, command, running=True)
     wait()
     again.phase = Phase.COMPLETED
-    table.watch(again, running=True)
+    table.watch(again, command, running=True)
     table.end()
 
 

@@ -48,8 +48,8 @@ class Console(Protocol):
     def status(self, rollout: Rollout, *, running: bool) -> None:
         """Show the progress of a rollout; ``running``: whether an operator runs it."""
 
-    def watch(self, rollout: Rollout, *, running: bool) -> None:
-        """Show the progress of a rollout that runs elsewhere; called repeatedly, until end()."""
+    def watch(self, rollout: Rollout, again: Callable[[str], str], *, running: bool) -> None:
+        """Show the progress of a rollout that runs elsewhere; called repeatedly, until end(). ``again`` makes commands."""
 
     def listing(self, rollouts: Sequence[Rollout], running: Collection[str]) -> None:
         """List rollouts; ``running``: the ids of running ones."""
@@ -102,7 +102,7 @@ class Lines:
         """Print the progress of a rollout."""
         self.say(text.status(rollout, running=running))
 
-    def watch(self, rollout: Rollout, *, running: bool) -> None:
+    def watch(self, rollout: Rollout, again: Callable[[str], str], *, running: bool) -> None:  # noqa: ARG002 - the table shows it
         """Print the rollout if it has changed, or if its operator has come or gone."""
         if (rollout, running) != self._watched:
             self.status(rollout, running=running)

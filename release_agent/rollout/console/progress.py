@@ -25,10 +25,16 @@ _SHORT = 0.25  # part of the progress deadline; the picture counts down the last
 class Progress:
     """The progress of a rollout. It looks at all hosts once; after that an event costs the same for any number of them."""
 
-    def __init__(self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0) -> None:
-        """Start at the rollout's current state, ``elapsed`` seconds after its start; ``now``: a monotonic clock."""
+    def __init__(
+        self, rollout: Rollout, now: Callable[[], float], elapsed: float = 0.0, again: Callable[[str], str] = str
+    ) -> None:
+        """Start at the rollout's current state, ``elapsed`` seconds after its start; ``now``: a monotonic clock.
+
+        ``again`` makes the command of a verb.
+        """
         self.rollout = rollout
         self._now = now
+        self._again = again
         self._progressed = now()
         self._began = now() - elapsed
         self._stages: dict[str, HostStage] = {}
@@ -111,7 +117,7 @@ class Progress:
         rollout = self.rollout
         notes = [f"the record does not answer, so no more hosts are started: {self._away}"] if self._away else []
         if rollout.phase is Phase.PAUSED:
-            notes.append(f"paused {flat(rollout.why)}; hosts in flight continue; release-agent rollout resume {rollout.id}")
+            notes += [f"paused {flat(rollout.why)}; hosts in flight continue", f"to continue: {flat(self._again('resume'))}"]
         if rollout.phase is Phase.REVERTING:
             notes.append(f"rolling back the changed hosts: {flat(rollout.why)}")
         elif rollout.stopping:

@@ -68,20 +68,20 @@ class Table(Lines):
         """Print the id, which all other commands need; show the table if the terminal can move its cursor."""
         self._again = again
         self.say(text.opening(rollout))
-        self._seen = self._drawn = Progress(rollout, self._now)
+        self._seen = self._drawn = Progress(rollout, self._now, again=again)
         self._show()
 
-    def watch(self, rollout: Rollout, *, running: bool) -> None:
+    def watch(self, rollout: Rollout, again: Callable[[str], str], *, running: bool) -> None:
         """Show the table of a rollout that runs elsewhere; print words if it has ended or the cursor cannot move."""
         if rollout.has_ended or not running or not self._console.is_interactive:
             self.end()
-            super().watch(rollout, running=running)
+            super().watch(rollout, again, running=running)
         elif self._seen:
             with self._lock:
                 self._seen.look(rollout)
         else:
             self.say(text.opening(rollout))
-            self._seen = self._drawn = Progress(rollout, self._now, seconds_since(rollout.started_at))
+            self._seen = self._drawn = Progress(rollout, self._now, seconds_since(rollout.started_at), again)
             self._show()
 
     def tell(self, event: str, host: Host | None = None, **details: object) -> None:

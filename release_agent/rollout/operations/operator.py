@@ -282,7 +282,7 @@ def _require_resumable(record: RolloutStore, rollout: Rollout, gate: str, *, is_
         raise Misconfigured(
             Code.GATE_UNCONFIRMED,
             f"{rollout.id} has a gate, `{recorded}`, and the agent runs no command that only the record names",
-            hint=f"read the command, then run: release-agent rollout resume {rollout.id} --gate {shlex.quote(recorded)}",
+            hint=f"read the command, then run this command again with --gate {shlex.quote(recorded)}",
         )
 
 

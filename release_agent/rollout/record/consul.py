@@ -44,6 +44,11 @@ class ConsulRolloutStore:
         self._locks: FleetLocks | None = None
         self._id = ""  # the id of the rollout whose lock is held
 
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments with which a command finds this record."""
+        return ["--consul", *(["--prefix", self._prefix] if self._prefix != DEFAULT_PREFIX else [])]
+
     def begin(self, rollout: Rollout) -> None:
         """Take the locks of its fleets and write down the whole plan; raises Locked, Refused (frozen)."""
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)) as locks:

@@ -81,6 +81,11 @@ class FileRolloutStore:
             with closed_on_error(self._db):
                 migrate(self._db, _MIGRATIONS)
 
+    @property
+    def arguments(self) -> list[str]:
+        """None, because a command uses the file by default."""
+        return []
+
     def begin(self, rollout: Rollout) -> None:
         """Take the locks of its fleets and write down the whole plan; raises Locked, Refused (frozen)."""
         with self._taking(rollout, Holder(rollout.id, rollout.who, rollout.revision, rollout.started_at)), transaction(self._db):

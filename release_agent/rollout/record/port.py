@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,10 @@ class RolloutStore(Protocol):
     All methods may block for some seconds; the caller calls them in a thread, one at a time. They raise
     RecordUnreachable if the store of the record does not answer or refuses this user.
     """
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments with which a command finds this record."""
 
     def begin(self, rollout: Rollout) -> None:
         """Take the lock of each of its fleets and write down the whole plan with its hosts.
@@ -124,9 +129,14 @@ def refuse_if_frozen(record: RolloutStore, fleets: Sequence[tuple[str, str]], op
             raise Refused(
                 Code.FROZEN,
                 f"rollouts of {app} in {environment} are frozen {frozen.describe()}",
-                hint=f"wait for the end, run `release-agent rollout unfreeze {app} {environment}`, "
+                hint=f"wait for the end, run `{command_for(record, 'unfreeze', app, environment)}`, "
                 "or ignore the freeze with --despite-freeze",
             )
+
+
+def command_for(record: RolloutStore, *words: str) -> str:
+    """Return the command line of a verb of ``rollout`` that needs only this record, and no host."""
+    return shlex.join(["release-agent", "rollout", *words, *record.arguments])
 
 
 def lock_lost(app: str, environment: str, holder: Holder | None) -> LockLost:

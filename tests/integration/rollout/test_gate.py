@@ -85,7 +85,8 @@ def test_a_gate_that_only_the_record_names_does_not_run(fleet: SimulatedRollouts
     refused = [fleet.rollout("resume", identity), fleet.rollout("resume", identity, "--gate", "true")]
 
     assert [(done.code, done.json["error"]["code"]) for done in refused] == [(10, "gate-unconfirmed")] * 2
-    assert str(ran) in refused[0].json["error"]["hint"]
+    hint = f"read the command, then run this command again with --gate 'echo x >>{ran}'"
+    assert [done.json["error"]["hint"] for done in refused] == [hint] * 2
     assert (ran.read_text(), fleet.live()) == ("x\n", [NEW, OLD, OLD, OLD, OLD])
 
 

@@ -258,6 +258,27 @@ def test_fleet_that_is_frozen_in_consul_is_deployed_to_from_no_machine(listed: _
     assert listed.run(listed.find("--bake", "0")).code == 0
 
 
+def test_commands_in_messages_find_a_record_under_another_prefix(listed: _Listed) -> None:
+    place = ("--prefix", "another/place")
+    listed.hold(0)
+    operator = Operator(listed, listed.find("--bake", "0", *place))
+    listed.held(0)
+
+    frozen = listed.rollout("freeze", listed.service, "test", "the database moves", *place)
+    pause = f"release-agent rollout pause {operator.id} --consul --prefix another/place"
+    assert frozen.json["said"].endswith(f"to pause it: {pause}"), frozen
+    assert listed.run(pause.split()).code == 0
+    operator.seen("rollout.paused")
+
+    unfreeze = f"release-agent rollout unfreeze {listed.service} test --consul --prefix another/place"
+    refused = listed.rollout("resume", operator.id, *place)
+    assert (refused.code, f"run `{unfreeze}`" in refused.json["error"]["hint"]) == (12, True), refused
+    assert "are not frozen any more" in listed.run(unfreeze.split()).out
+    listed.let_go(0)
+    assert listed.rollout("resume", operator.id, *place).code == 0
+    assert operator.end() == 0
+
+
 def test_freeze_that_somebody_wrote_by_hand_into_consul_can_be_ended(listed: _Listed, consul: ConsulProcess) -> None:
     consul.put(f"/v1/kv/{listed.place}/frozen", ["until Monday"])
 

@@ -73,7 +73,9 @@ def test_a_person_who_wants_no_colours_gets_none(open_terminal: Open) -> None:
 
 def test_a_rollout_that_is_watched_from_elsewhere_has_the_same_picture(open_terminal: Open) -> None:
     terminal = open_terminal("scene_watched")
-    assert "waves: 0/3 now" in terminal.see("3 pending")
+    lines = terminal.see("3 pending")
+    assert "waves: 0/3 now" in lines
+    assert "to continue: release-agent rollout resume rollout-1 --consul" in lines
 
     terminal.go()
 

@@ -62,7 +62,7 @@ def test_the_progress_deadline_is_counted_down_where_it_runs_short() -> None:
 
 def test_what_a_rollout_waits_for_is_said() -> None:
     rollout = a_wave(3)
-    seen = Progress(rollout, FakeClock().now)
+    seen = Progress(rollout, FakeClock().now, again=lambda verb: f"release-agent rollout {verb} rollout-1 --consul")
 
     rollout.phase, rollout.why = Phase.PAUSED, "by ann@desk"
     seen.hear("order.heard", None, {"verb": "pause", "who": "ann@desk"})
@@ -70,7 +70,8 @@ def test_what_a_rollout_waits_for_is_said() -> None:
 
     assert seen.notes() == [
         "the record does not answer, so no more hosts are started: Consul; does not answer",
-        "paused by ann@desk; hosts in flight continue; release-agent rollout resume rollout-1",
+        "paused by ann@desk; hosts in flight continue",
+        "to continue: release-agent rollout resume rollout-1 --consul",
         "last heard: pause, ordered by ann@desk",
     ]
     seen.hear("record.back", None, {"why": ""})
