@@ -58,6 +58,7 @@ class Progress:
         self._note_step()
         if event in ("record.away", "record.back"):
             self._away = flat(str(details["why"] or "no reason given")) if event == "record.away" else ""
+            self._progressed = self._now()
         elif event == "order.heard":
             self._heard = f"{details['verb']}, ordered by {flat(str(details['who']))}"
         elif event in ("host.staged", f"rollout.{Phase.RUNNING}"):
@@ -128,7 +129,7 @@ class Progress:
             notes += self._watching()
         elif text.step(rollout):
             notes.append(text.step(rollout))
-        elif rollout.phase is Phase.RUNNING and self._rows[False]:
+        elif rollout.phase is Phase.RUNNING and self._rows[False] and not self._away:
             notes += self._running_short()
         return [*notes, *([f"last heard: {self._heard}"] if self._heard else [])]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def test_hosts_in_flight_and_failed_are_rows_and_all_others_are_a_number(open_terminal: Open) -> None:
     terminal = open_terminal("scene_events")
 
-    lines = terminal.see("2 pending, 1 deploying, 1 done, 1 failed (0 allowed), 1 unreachable (0 allowed)")
+    lines = terminal.see("2 pending, 1 deploying, 1 done, 1 failed (0 allowed), 1 unreachable (0 allowed)", "wave 1 of 1")
 
     assert lines[0] == "rollout-1  v1.4.2 for api (production), 6 hosts, by joe@laptop"
     assert any(line.startswith("waves: 1/6 (1 failed and 1 unreachable) now") for line in lines)

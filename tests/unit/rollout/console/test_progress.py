@@ -30,6 +30,21 @@ def test_a_bake_is_counted_down_and_its_end_is_the_end_of_its_line() -> None:
     assert seen.notes() == []
 
 
+def test_the_progress_deadline_begins_anew_once_a_lost_record_is_back() -> None:
+    clock, rollout = FakeClock(), a_wave(3, progress_deadline=100.0)
+    seen, host = Progress(rollout, clock.now), rollout.hosts["h1"]
+    host.stage = HostStage.STARTING
+    seen.hear("host.started", host, {})
+    seen.hear("record.away", None, {"why": "no leader"})
+    clock.advance(500)
+
+    assert seen.notes() == ["the record does not answer, so no more hosts are started: no leader"]
+    seen.hear("record.back", None, {})
+    assert seen.notes() == []
+    clock.advance(80)
+    assert seen.notes() == ["no host became healthy for 80 s; the rollout stops in 20 s"]
+
+
 def test_the_progress_deadline_begins_anew_with_the_end_of_a_bake() -> None:
     clock, rollout = FakeClock(), a_wave(3, progress_deadline=100.0)
     seen, host = Progress(rollout, clock.now), rollout.hosts["h1"]
