@@ -95,9 +95,19 @@ class ConsulReporter:
         except ReleaseError as full:  # a full disk; the report can still be sent
             self._log.warning("journal.failed", why=full.message)
             waiting = [(_UNKEPT, told)] if told else []
-        ttl = self._ttl()
-        sent: dict[int, str] = {}  # the warning for each sent report
-        error = self._ask(lambda: self._send(waiting, sent, shown, ttl), self._left, shown)
+        ttl, over = self._ttl(), threading.Event()
+        noted: dict[int, str] = {}  # the warning for each sent report
+
+        def send() -> None:
+            self._prepare(shown, ttl)
+            for seq, body in waiting:
+                if over.is_set():
+                    return  # this report would not be removed from the queue, and the next run would send it again
+                noted[seq] = self._agent.put(body)
+
+        error = self._ask(send, self._left, shown)
+        over.set()
+        sent = dict(noted)  # the thread may still be sending one
         for why in filter(None, sent.values()):
             self._log.warning("report.replaced", why=why)
         self._forget(sent)
@@ -114,14 +124,12 @@ class ConsulReporter:
         except ReleaseError as full:
             self._log.warning("journal.failed", why=full.message)
 
-    def _send(self, waiting: list[tuple[int, dict[str, Any]]], sent: dict[int, str], shown: _Shown | None, ttl: float) -> None:
+    def _prepare(self, shown: _Shown | None, ttl: float) -> None:
         self._agent.reachable()
         if shown:
             _show(self._agent, *shown, ttl)
         elif ttl < UNWATCHED_TTL:
             self._agent.require_own()
-        for seq, body in waiting:
-            sent[seq] = self._agent.put(body)
 
     def _ttl(self) -> float:
         return self._watched_ttl if self._is_watched() else UNWATCHED_TTL
