@@ -67,6 +67,6 @@ class Wakeups:
             if event is None:
                 self._queue.put(event)
 
-    def get(self) -> str | None:
-        """Wait for the next event."""
-        return self._queue.get()
+    def get(self, timeout: float | None = None) -> str | None:
+        """Wait for the next event; raises queue.Empty after ``timeout`` seconds."""
+        return self._queue.get(timeout=timeout)

@@ -6,6 +6,7 @@ so that no event waits for a slow probe or Consul.
 
 from __future__ import annotations
 
+import queue
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from release_agent.monitor.watched import Watched
     from release_agent.system.logs import Log
 
+_Shown = tuple["Release | None", Health]  # source of Consul's check: the live release and its health
+
+_LATE = 8.0  # seconds without an event; supervisor sends one every five seconds
+
 
 class Monitor:
     """Runs one round after the other: look, note, tell Consul, send queued reports. It logs a failed round and continues."""
@@ -42,28 +47,51 @@ class Monitor:
         self._ending = ending
         self._registered: str | None = None  # the live release in Consul's record; None: not reported
         self._said: tuple[str, str] = ("", "")
-        self._shown: tuple[Release | None, Health] | None = None  # source of Consul's check
+        self._shown: _Shown | None = None  # source of Consul's check; None: the last look set none
+        self._run_seen = False  # whether the last look found a run, which renewed the check itself
         self._watch = HealthWatch(watched, log)
         self.services: Mapping[str, bool] = {}
         """The health of each service at the last look; empty if the look failed."""
 
     def run(self, wakeups: Wakeups) -> None:
         """Run a round at every event until the last."""
-        while wakeups.get() is not None:
+        while self._next(wakeups) is not None:
             self.round()
+
+    def _next(self, wakeups: Wakeups) -> str | None:
+        """Wait for the next event. A TTL may be shorter than that, so renew the check until the event is late."""
+        if self._consul:
+            pause = self._consul.ttl / 3
+            for _ in range(int(_LATE / pause)):
+                try:
+                    return wakeups.get(timeout=pause)
+                except queue.Empty:
+                    if self._run_seen and not self._watched.busy():
+                        return "the run has ended"
+                    self._renew(self._consul)
+        return wakeups.get()
+
+    def _renew(self, consul: ConsulAgent) -> None:
+        """Renew the check with the verdict of the last look, unless a run has changed something since."""
+        if not self._shown or self._ending.begun:
+            return
+        with suppress(Exception):  # the next look reports the problem
+            if not self._watched.busy() and self._watched.live() == self._shown[0]:
+                consul.update(*self._shown)
 
     def round(self) -> None:
         """Look and report, unless a run does so. Once the container ends, do nothing: Consul keeps the reason."""
         if self._ending.begun:
             return
+        shown, self._shown, self._run_seen = self._shown, None, False
         try:
             if self._watched.busy():
+                self._run_seen = True
                 self._ending.wait_for_run()
                 self._registered = None  # the run registers its release, with its own TTL
-                self._shown = None
                 return
             live = self._watched.live()
-            with self._renewing(live):
+            with self._renewing(live, shown):
                 look, health = self._look(live)
             self.services = {name: service.well for name, service in look.services.items()} if look else {}
             # A run may have started during the probes; from then on it owns the check.
@@ -80,9 +108,9 @@ class Monitor:
             self._log.warning("monitor.failed", why=f"{type(error).__name__}: {error}")
 
     @contextmanager
-    def _renewing(self, live: Release | None) -> Iterator[None]:
+    def _renewing(self, live: Release | None, shown: _Shown | None) -> Iterator[None]:
         """Renew the check with the last verdict during a look, which may take longer than the TTL."""
-        shown, consul, over = self._shown, self._consul, threading.Event()
+        consul, over = self._consul, threading.Event()
         if not consul or not shown or shown[0] != live:
             yield
             return
