@@ -1,4 +1,7 @@
-"""Join the journal's records with the runs that supervisord started: a run has ended once its process is reaped."""
+"""Join the journal's records with the runs that still go on.
+
+A run of the plugin has ended once its process is reaped, any other once it has released the lock.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class RunRecords:
         """Return so many deployments of the journal, newest first."""
         with self._answers.journal() as journal:
             entries = journal.history(most)
-        return [self._as_running(entry) for entry in entries]
+        return self._as_running(*entries)
 
     def get(self, identity: str) -> dict[str, Any]:
         """Return the record of a run; raises NoTarget (release-unknown)."""
@@ -31,7 +34,7 @@ class RunRecords:
             entry = journal.entry(identity)
             answered = None if entry else journal.answer_to(identity)
         if entry:
-            return self._as_running(entry)
+            return self._as_running(entry)[0]
         run = self._runs.get(identity)
         if answered and not (run and not run.is_over):
             return answered
@@ -47,13 +50,17 @@ class RunRecords:
             record.outcome, record.error = error.outcome, error.to_json()
         return record.to_json()
 
-    def _as_running(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Return the entry with an outcome if its process is reaped, and only then: the run has ended for clients.
+    def _as_running(self, *entries: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the entries, with an outcome only if the run has ended for clients: hooks may run after the outcome is known.
 
         A run that was killed stays open in the journal until the next run, which nobody may start soon.
         """
+        holder = self._answers.root.holder()  # read after the journal: a run without the lock has written its outcome
+        return [self._entry(entry, is_holder=bool(holder and holder["id"] == entry["id"])) for entry in entries]
+
+    def _entry(self, entry: dict[str, Any], *, is_holder: bool) -> dict[str, Any]:
         run = self._runs.get(entry["id"])
-        if run and not run.is_over:
+        if is_holder or (run and not run.is_over):
             return {**entry, "outcome": None, "error": None}
         if run and entry["outcome"] is None:
             left = error_of_open_run()

@@ -151,6 +151,29 @@ def test_bad_revision_is_a_fault_with_the_commands_own_message(host: Host, revis
     assert (fault.value.faultCode, fault.value.faultString) == (112, said)
 
 
+@pytest.mark.parametrize("starter", ["supervisorctl", "shell"])
+def test_a_deployment_of_another_starter_has_no_outcome_while_it_runs(host: Host, starter: str) -> None:
+    host.deploy("v1.0.0")
+    host.repository.release("v1.2.0", "sick")
+    host.configure(f"[hooks]\nafter_failure = [{{ run = '{host.gate('held')}' }}]")
+    run = host.begin("deploy", "v1.2.0") if starter == "shell" else None
+    if run is None:
+        host.supervisorctl("start", "deploy")
+    host.reached("held")
+    identity = host.status()["deployment"]["id"]
+
+    told = [host.rpc.release.getDeployment(identity), *host.rpc.release.getHistory(2)]
+
+    assert ["outcome" in record for record in told] == [False, False, True]
+    assert not any("error" in record for record in told)
+    with pytest.raises(xmlrpc.client.Fault, match="already running"):
+        host.rpc.release.deploy("v1.0.0", False)
+    host.open("held")
+    assert _ended(host, identity)["outcome"] == "rolled-back"
+    if run:
+        assert ended(run) == 20
+
+
 def test_busy_is_a_fault_with_the_commands_own_message(host: Host) -> None:
     host.configure(f"[hooks]\nbuild = [{{ run = '{host.gate('held')}' }}]")
     begun = host.rpc.release.deploy("v1.0.0", False)
