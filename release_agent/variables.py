@@ -76,6 +76,9 @@ class Variable(StrEnum):
     CONSUL_HTTP_TOKEN_FILE = "CONSUL_HTTP_TOKEN_FILE", "consul.connection", "file of the token", Exposure.SECRET_FILE
     CONSUL_HTTP_AUTH = "CONSUL_HTTP_AUTH", "consul", "user and password of Consul's own tools", Exposure.WITHHELD
 
+    # As OpenSSL has it
+    SSL_CERT_FILE = "SSL_CERT_FILE", "services.probes", "file of the authorities that https probes trust"
+
     # rich also reads them.
     NO_COLOR = "NO_COLOR", "system.terminal", "if it is not empty, nothing is coloured"  # https://no-color.org
     TERM = "TERM", "system.terminal", "kind of the terminal; if it is dumb or not set, nothing is coloured"

@@ -119,6 +119,7 @@ def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
     text, pattern = expected(probe.expect, environment)
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY must not apply to loopback
+        session.verify = environment.get(Variable.SSL_CERT_FILE) or True
         try:
             # The body is read only for `expect`: otherwise only the status counts.
             with session.get(probe.http, timeout=probe.timeout, allow_redirects=False, stream=True) as response:
@@ -126,11 +127,27 @@ def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
                 body = response.raw.read(_LARGEST_BODY, decode_content=True) if text else b""
         except requests.Timeout:
             return f"no answer within {probe.timeout:g} s"
+        except requests.exceptions.SSLError as error:
+            return _tls_problem(error)
         except requests.ConnectionError:
             return "no connection"
     if status != probe.status:
         return f"answered {status}, not {probe.status}"
     return None if pattern.search(body) else f"the answer does not contain {text!r}"
+
+
+def _tls_problem(error: Exception) -> str:
+    """Return the reason in the error of `ssl`, which the libraries have wrapped several times."""
+    import ssl
+
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message.rstrip('.')}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason or cause}"
+        cause = next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__cause__
+    return f"TLS failed: {error}"
 
 
 def _tcp(probe: Probe) -> str | None:

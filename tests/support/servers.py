@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 
@@ -34,8 +35,8 @@ def free_port(*, of_containers: bool = False) -> int:
 
 
 @contextmanager
-def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str]]]:
-    """Serve HTTP; yields the address ``http://127.0.0.1:PORT`` and the requested paths."""
+def answering(status: int, *, tls: ssl.SSLContext | None = None, **headers: str) -> Iterator[tuple[str, list[str]]]:
+    """Serve HTTP, or HTTPS with ``tls``; yields the address ``http://127.0.0.1:PORT`` and the requested paths."""
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,10 +53,12 @@ def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str]]]:
             """Say nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", asked
     finally:
         server.shutdown()
         thread.join()

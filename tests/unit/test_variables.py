@@ -14,7 +14,7 @@ from release_agent.variables import WITHHELD, Exposure, Variable
 from support.markdown import page, pages
 
 SOURCE = Path(release_agent.__file__).parent
-OURS = re.compile(r"(?:RELEASE|SUDO|SUPERVISOR|CONSUL|XDG|ROLLOUT)_[A-Z_]+|NO_COLOR|TERM")
+OURS = re.compile(r"(?:RELEASE|SUDO|SUPERVISOR|CONSUL|XDG|ROLLOUT|SSL)_[A-Z_]+|NO_COLOR|TERM")
 # docs/reference/consul.md says of it that it is not read; docs/reference/hooks.md shows how RELEASE_COMMIT_NAME looks for a
 # repository; RELEASE_UID is an argument of the image's build.
 ONLY_IN_DOCS = {"CONSUL_NAMESPACE", "RELEASE_UID", "RELEASE_COMMIT_NAME", "RELEASE_COMMIT_MY_API"}
