@@ -64,8 +64,8 @@ class OwnPrograms:
             findings.append(Finding(check, WARNING, message, "set autostart=true in its section"))
         yield from findings or [Finding(check, OK, "runs once, when the container starts")]
 
-    def monitor(self, config: Config) -> Iterator[Finding]:
-        """Check the program `monitor`, and what does not work without it."""
+    def monitor(self, config: Config, blueprint: Blueprint) -> Iterator[Finding]:
+        """Check the program `monitor`, and what does not work without it; ``blueprint``: of a bare deploy."""
         found = self.supervised.own("monitor")
         if found:
             faults = [*self._given_up("monitor", found[0]), *self._of_another_user("monitor", found[0])]
@@ -77,7 +77,7 @@ class OwnPrograms:
                 "supervisor has no `monitor` program: the health check lives 24 h and only deployments renew it",
                 "include supervisor.d/monitor.conf; without it deploy at least once a day, or health in Consul expires",
             )
-        elif config.revision.poll or config.health.watch or config.metrics.listen or config.monitor.exit_when != "never":
+        elif config.revision.poll or blueprint.health.watch or config.metrics.listen or config.monitor.exit_when != "never":
             message = "supervisor has no `monitor` program: [revision] poll, [health] watch, [metrics], [monitor] have no effect"
             yield Finding("monitor", WARNING, message, "include supervisor.d/monitor.conf")
         else:

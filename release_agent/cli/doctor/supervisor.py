@@ -49,7 +49,7 @@ def examine(parts: Parts, context: Context, supervised: Supervised, blueprint: B
         yield Finding("supervisor", OK, "answers this user")
     if supervised.programs is not None:
         own = OwnPrograms(supervised, store.path)
-        yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(parts.config))
+        yield from (*own.deploy(blueprint), *own.boot(), *own.monitor(parts.config, blueprint))
     if programs is not None:
         known, of_programs = _known(context, blueprint)
         yield from of_programs

@@ -185,6 +185,15 @@ def test_without_a_monitor_doctor_says_what_has_no_effect(repo: Repository) -> N
     assert "[health] watch" in watch[1]
 
 
+def test_a_watch_that_release_toml_sets_needs_a_monitor(repo: Repository) -> None:
+    repo.commit({"release.toml": '[health]\nwatch = "10m"\n'}, tag="v2.0.0")
+
+    (watch,) = about(examined(repo, own("deploy")), "monitor")
+
+    assert watch[0] == WARNING
+    assert "[health] watch" in watch[1]
+
+
 def test_a_boot_that_does_not_run_at_the_start_of_the_container_is_a_warning(repo: Repository) -> None:
     (found,) = about(examined(repo, own("deploy"), own("boot", autostart=False)), "program boot")
 
