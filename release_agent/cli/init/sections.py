@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sysconfig
 from importlib.resources import files
 from pathlib import Path
@@ -102,7 +103,7 @@ def _section(container: SeenContainer, name: str) -> str:
     text = _with_line(text, "environment=", f"environment={_listed(variables)}\n")
     if not container.supervisor.finds_agent:
         agent = Path(sysconfig.get_path("scripts")) / "release-agent"
-        text = _with_line(text, "command=release-agent", f"command={_escaped(str(agent))} {name}\n")
+        text = _with_line(text, "command=release-agent", f"command={_escaped(shlex.quote(str(agent)))} {name}\n")
     if not user.has_log:
         text = _CONTAINER_LOG.sub("", text)  # supervisor's default is a file in its childlogdir
     # Releases bring no programs until a person has named the users for them.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import shlex
+import sysconfig
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +116,14 @@ def test_an_agent_that_supervisord_does_not_find_is_named_by_its_path() -> None:
 
     assert command.startswith("/")
     assert command.endswith("/release-agent deploy")
+
+
+def test_an_agent_in_a_directory_with_a_space_is_one_word_for_supervisord(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: "/opt/my agent's/bin")
+
+    command = sections(seen(finds_agent=False))["program:boot"]["command"]
+
+    assert shlex.split(command) == ["/opt/my agent's/bin/release-agent", "boot"]  # as supervisord splits it
 
 
 @pytest.mark.parametrize("environment", [{}, {"RELEASE_AGENT_CONFIG": "/other.toml"}])
