@@ -98,23 +98,31 @@ class Replacement:
         """Replace and prove the services level by level, then prove all of them together; raises Unhealthy, Failed.
 
         ``untouched``: the names of the services to start only if they have stopped. ``ran``: the processes that
-        already run this release; those of a rolling service keep running. ``to_the_end``: continue after an
-        unhealthy service or process, for a release that stays live in any case.
+        already run this release, on the way back from a failed one; those of a service with ``rolling`` or ``none`` keep
+        running. ``to_the_end``: continue after an unhealthy service or process, for a release that stays live in any case.
         """
         faults = Faults(to_the_end=to_the_end)
         for level in levels(self._blueprint.services):
-            now = [self._due(service, untouched) for service in level]
+            now = [self._due(service, untouched, back=ran is not None) for service in level]
             self._through(now, ran or {}, faults, to_the_end=to_the_end)
         faults.raise_first()
         self._prove(self._blueprint)
         # After a failure the sockets stay held, so that requests wait for the rollback. The plugin releases them after this run.
         self._restarter.let_go()
 
-    def _due(self, service: Service, untouched: Collection[str]) -> Service:
-        """Return a service with its way of restart: a new or changed program is restarted, whatever its ``restart`` says."""
+    def _due(self, service: Service, untouched: Collection[str], *, back: bool) -> Service:
+        """Return a service with its way of restart: a new or changed program is restarted, whatever its ``restart`` says.
+
+        ``back``: this is the way back from a failed release.
+        """
         if service.name in self._changed:
             return replace(service, restart=Restart())
-        return _only_started(service) if service.name in untouched else service
+        if service.name in untouched:
+            return _only_started(service)
+        if back and service.restart.kind is RestartKind.NONE:
+            # Some of its processes were started on the failed release, and nothing else would ever replace them.
+            return replace(service, restart=Restart(RestartKind.ROLLING))
+        return service
 
     def start(self) -> None:
         """Start stopped services in the same order, and prove all services; raises Unhealthy."""

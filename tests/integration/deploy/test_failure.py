@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,30 @@ def test_old_release_is_back_when_the_new_one_is_not_well(host: Host, behaviour:
     assert host.serves() == "v1.1.0"
     assert host.releases() == {good: "healthy", ran.json["release"]: "failed"}
     assert host.status()["health"] == "passing"
+
+
+def test_process_that_was_only_started_on_the_failed_release_runs_the_old_one_again(cold_host: Host) -> None:
+    host = cold_host
+    worker = "import time\nwhile True:\n    time.sleep(3600)\n"
+    for tag, behaviour in {"v1.0.0": "ok", "v1.1.0": "sick"}.items():
+        host.repository.release(tag, behaviour, **{"worker.py": worker})
+    for name in ("stopped", "kept"):
+        section = host.service(name, "worker.py").replace(f"{host.root}/current/", "")
+        host.services.append(f"{section}directory={host.root}/current\n")
+    host.configure(
+        service="".join(f'[[service]]\nname = "{name}"\nrestart = "none"\n' for name in ("stopped", "kept")) + host.probed("10s")
+    )
+    host.start()
+    good = host.deploy("v1.0.0").json["release"]
+    host.supervisorctl("stop", "stopped")
+    kept = host.process("kept")
+
+    ran = host.deploy("v1.1.0")
+
+    assert (ran.code, host.live(), host.status()["health"]) == (20, good, "passing")
+    directory = Path(f"/proc/{host.process('stopped')[1]}/cwd").readlink()
+    assert directory.name == good
+    assert host.process("kept") == kept, "it has run the old release all the time"
 
 
 def test_crashing_release_is_given_up_long_before_the_deadline(host: Host) -> None:

@@ -208,6 +208,19 @@ def test_a_service_that_is_only_started_does_not_count_as_touched() -> None:
     assert world.replacement.touched == set()
 
 
+def test_on_the_way_back_processes_of_a_service_that_is_only_started_leave_the_failed_release() -> None:
+    world = World(service("db", NONE), service("web", after=()))
+    world.services.all = [*(Process("db", name, "RUNNING", pid) for name, pid in (("one", 7), ("two", 8))), world.services.all[1]]
+
+    done = world.replace(ran={"db": frozenset({7})}, to_the_end=True)
+
+    assert [call for call in done if "db:" in call] == ["stop db:two", "start db:two"]
+
+
+def test_on_the_way_back_processes_that_ran_before_keep_running_if_their_service_is_only_started() -> None:
+    assert World(service("db", NONE)).replace(ran={"db": frozenset({7})}, to_the_end=True) == ["look db"]
+
+
 def test_independent_services_are_replaced_and_proved_side_by_side() -> None:
     world = World(service("db"), service("web", after=()), service("worker", after=("db",)), sick=["worker"])
 
