@@ -15,7 +15,7 @@ from release_agent.journal.database import is_broken, set_aside
 from release_agent.journal.journal import StateDatabase, empty_journal
 from release_agent.journal.rebuild import rebuild
 from release_agent.system.logs import Redactor, RunLog, make_log
-from release_agent.system.user import become_owner
+from release_agent.system.user import become_owner, not_the_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,6 +99,9 @@ class Parts:
         runner = CommandRunner(self.clock, on_line=lambda _line: None, grace=_PROBE_GRACE)
 
         def run(command: str, timeout: float, directory: Path, environment: Mapping[str, str]) -> str | None:
+            # `boot` and `status` also answer if root cannot become the owner.
+            if why := not_the_owner(self.root().path):
+                return f"not run, because {why}"
             ended = runner.run(command, timeout, directory, environment)
             said = "\n".join(last_lines(ended.output))
             return None if ended.well else ended.describe(timeout) + (f": {said}" if said else "")

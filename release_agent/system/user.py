@@ -26,9 +26,12 @@ def become_owner(place: Path) -> str | None:
     A person who enters a container is the root user. The agent's own user cannot
     change or remove files that root wrote. Raises Failed (user-not-changed).
     """
-    if os.geteuid() != 0 or not place.exists():
+    if os.geteuid() != 0:
         return None
-    status = place.stat()
+    try:
+        status = place.stat()
+    except OSError:  # it does not exist yet, or root may not look at it, which the use of the place explains
+        return None
     return become(status.st_uid, f"owns {place}", group=status.st_gid)
 
 
@@ -47,6 +50,14 @@ def become(user: int, why: str, *, group: int | None = None) -> str | None:
         os.setuid(account.user)
     os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
     return account.name
+
+
+def not_the_owner(place: Path) -> str | None:
+    """Return why this process must not run commands of releases: it is the root user, and another user owns the place."""
+    owner = owner_of(place)
+    if os.geteuid() != 0 or not owner:
+        return None
+    return f"this is the root user and {name_of(owner)} owns {place}; `release-agent doctor` shows what to fix"
 
 
 @contextmanager

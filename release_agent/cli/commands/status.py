@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from release_agent import glance, status
-from release_agent.errors import Exit
+from release_agent.errors import Exit, Failed
 from release_agent.health import HealthState
 from release_agent.system.terminal import Terminal
+from release_agent.system.user import become_owner
 
 if TYPE_CHECKING:
     from release_agent.cli.call import Call
@@ -22,6 +24,8 @@ EXAMPLES = {
 def run(call: Call) -> int:
     """Print the live release and its health; returns 0 if it is healthy, 30 if not."""
     parts = call.parts
+    with suppress(Failed):  # root answers, and runs no exec probe then
+        become_owner(parts.root().path)
     with parts.looking() as context, parts.journal() as journal:
         body, health = status.status(context, journal, parts.root().holder(), parts.services().processes)
         maintenance = journal.maintenance()

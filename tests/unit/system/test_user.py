@@ -80,6 +80,16 @@ def test_where_root_owns_all_it_stays_root(tmp_path: Path, modules: Path) -> Non
     assert become_owner(tmp_path / "nowhere", modules) == root
 
 
+def test_root_that_may_not_look_at_a_place_does_not_change(open_place: Path, modules: Path) -> None:
+    place = open_place / "closed/root"
+    place.mkdir(parents=True)
+    for path in (place, place.parent):
+        os.chown(path, STRANGER, STRANGER)
+    place.parent.chmod(0o700)
+
+    assert become_owner(place, modules, without="-dac_override,-dac_read_search")["name"] is None
+
+
 def test_root_does_not_go_on_as_root_where_the_owner_cannot_read_the_agent(tmp_path: Path, modules: Path) -> None:
     os.chown(tmp_path, STRANGER, STRANGER)
     modules.chmod(0o700)
