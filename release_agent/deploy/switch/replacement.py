@@ -203,7 +203,7 @@ class Replacement:
 
     def stop(self, level: Sequence[Service]) -> None:
         """Stop services that this release does not have; raises Unhealthy, Failed."""
-        self._traffic.take_out(self._processes([service.name for service in level]), all_but_some=True)
+        self._traffic.take_out(self._processes([service.name for service in level]))
         with self._run.phase("restart"):
             self._restarter.stop(level)
 

@@ -27,6 +27,7 @@ from support.roots import release
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from release_agent.model import Release
     from release_agent.system.command import HookCommand
 
 NONE = Restart(RestartKind.NONE)
@@ -41,6 +42,17 @@ class Commands:
     def run_hook(self, hook: HookCommand, stage: str, directory: Path, environment: Mapping[str, str]) -> CommandResult:
         self._told.append(f"{stage} {hook.run} {environment['RELEASE_PROCESS']} in {directory}")
         return CommandResult(int(hook.run == "false"), timed_out=False, output="")
+
+
+class Dns(NoReporter):
+    """Consul's DNS; ``left_out``: how often it was told to leave the host out."""
+
+    def __init__(self) -> None:
+        self.left_out = 0
+
+    def draining(self, release: Release) -> None:
+        assert release
+        self.left_out += 1
 
 
 class Nowhere:
@@ -72,11 +84,12 @@ class World:
     ) -> None:
         self.clock = FakeClock()
         self.services = FakeServices(self.clock, [Process(one.name, "it", "RUNNING", 7) for one in services])
+        self.dns = Dns()
         self._sick = sick
         self._cure = cure
         parts = {
             "plugin": NoSockets(),
-            "reporter": NoReporter(),
+            "reporter": self.dns,
             "store": Nowhere(),
             "journal": Nowhere(),
             "hooks": Commands(self.services.calls),
@@ -350,9 +363,9 @@ def test_each_process_of_a_rolling_service_leaves_and_comes_back_before_the_next
     ]
 
 
-def rolling(*names: str, **settings: Any) -> World:
+def rolling(*names: str, drain: float = 0.0, **settings: Any) -> World:
     """Return a world with a rolling service of some processes, with the pids 7, 8 …"""
-    web = service("web", Restart(RestartKind.ROLLING), before_stop="leave", after_start="join")
+    web = service("web", Restart(RestartKind.ROLLING), before_stop="leave", after_start="join", drain=drain)
     world = World(web, old=[web], **settings)
     world.services.all = [Process("web", name, "RUNNING", pid) for pid, name in enumerate(names, start=7)]
     return world
@@ -434,6 +447,17 @@ def test_services_that_are_stopped_for_good_leave_the_traffic_too() -> None:
     world.replacement.stop([web])
 
     assert world.services.calls == ["before_stop leave it in 000001", "stop web:it"]
+    assert world.dns.left_out == 1
+
+
+def test_the_host_is_left_out_once_while_all_processes_of_a_service_drain_and_never_while_one_of_several_does() -> None:
+    web = service("web", drain=5.0)
+    world = World(web, old=[web])
+    world.replace()
+    of_two = rolling("one", "two", drain=5.0)
+    of_two.replace()
+
+    assert (world.dns.left_out, of_two.dns.left_out) == (1, 0)
 
 
 def test_without_services_the_proof_is_all_there_is() -> None:
