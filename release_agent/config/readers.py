@@ -24,6 +24,7 @@ _UMASK = re.compile("0?0[0-7]{2}")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(KiB|MiB|GiB|TiB)")
 _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_LARGEST_SIZE = 1 << 60
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # Time-outs, and paths below a configured path, must stay within the limits of the kernel and Python.
 _LONGEST_DURATION = 365 * _UNITS["d"]
@@ -155,7 +156,11 @@ port = whole(0, _HIGHEST_PORT)
 def endpoint(value: object) -> str:
     """Return ``"host:port"``; accept the empty string."""
     host, _, number = text(value).rpartition(":")
-    if value and (not host or not number.isascii() or not number.isdigit() or not 0 < int(number) <= _HIGHEST_PORT):
+    try:
+        usable = bool(host) and number.isascii() and number.isdigit() and 0 < int(number) <= _HIGHEST_PORT
+    except ValueError:  # Python converts at most 4,300 digits
+        usable = False
+    if value and not usable:
         message = 'must be "host:port"'
         raise WrongValueError(message)
     return text(value)
@@ -187,12 +192,16 @@ def positive_duration(value: object) -> float:
 
 @takes(_string(_SIZE.pattern), _written_size)
 def size(value: object) -> int:
-    """Return the bytes of ``"500 MiB"`` or ``"2 GiB"``."""
+    """Return the bytes of ``"500 MiB"`` or ``"2 GiB"``, at most 1048576 TiB."""
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if not found:
         message = 'must be a size such as "500 MiB" or "2 GiB"'
         raise WrongValueError(message)
-    return int(float(found[1]) * _BYTES[found[2]])
+    length = float(found[1]) * _BYTES[found[2]]
+    if length > _LARGEST_SIZE:  # also infinity, which hundreds of digits make
+        message = f"must be at most {_LARGEST_SIZE // _BYTES['TiB']} TiB"
+        raise WrongValueError(message)
+    return int(length)
 
 
 @takes(_or_empty(positive_duration.json_schema), lambda seconds: "" if seconds is None else _written_duration(seconds))
