@@ -53,7 +53,8 @@ def plan(context: Context, target: Target, request: Request) -> Plan:
     building = Building(Way.KEPT) if kept else choose(context, target.commits, plans)
     if kept:  # the same content by another name: two tags on one commit, a tagged branch, or commits with the same part
         kept = _renamed(kept, target, context.config.parts)
-    check_room(context, building.size, building.files)
+    else:
+        check_room(context, building.size, building.files)
     return Plan(target, plans, fingerprint, kept.name if kept else release_name(number, fingerprint), kept, building, known)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -213,6 +214,23 @@ def test_full_disk_is_refused_before_anything_is_built(host: Host) -> None:
         ran = host.deploy()
         assert (ran.code, ran.json["error"]["code"]) == (13, "disk-full")
         assert host.leftovers() == []
+    finally:
+        subprocess.run(["umount", "-l", host.root], check=True)
+
+
+@pytest.mark.needs("mount")
+def test_kept_release_needs_no_room_for_a_build(host: Host) -> None:
+    host.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=0755", "tmpfs", host.root], check=True)
+    try:
+        live, staged = host.deploy("v1.0.0").json["release"], host.agent("stage", "v1.1.0", "--json").json["release"]
+        free = os.statvfs(host.root)
+        (host.root / "shared/uploads").write_bytes(bytes(free.f_bavail * free.f_frsize - (900 << 10)))
+
+        again = host.deploy("v1.0.0")
+        assert (again.code, again.json["outcome"], again.json["release"]) == (0, "unchanged", live), again.err
+        ran = host.deploy("v1.1.0")
+        assert (ran.code, host.live(), host.serves()) == (0, staged, "v1.1.0"), ran.err
     finally:
         subprocess.run(["umount", "-l", host.root], check=True)
 
