@@ -152,8 +152,8 @@ def drift(context: Context, release: Release) -> list[dict[str, Any]]:
 
 
 def _require_same_parts(release: Release, config: Config) -> None:
-    """Raise Refused if the release and the configuration have different parts of a repository."""
-    for name in release.parts.keys() | config.parts.keys():
+    """Raise Refused if the release and the configuration have different parts of a repository that both have."""
+    for name in release.commits.keys() & {repository.name for repository in config.repositories}:
         has, takes = (parts.get(name, "all") for parts in (release.parts, config.parts))
         if has != takes:
             raise Refused(

@@ -126,6 +126,23 @@ def test_a_release_of_another_part_is_not_taken_for_this_one(part: Host) -> None
     assert (checked["build"], checked["way"]) == (True, "whole")
 
 
+def test_repository_that_only_the_release_or_only_the_configuration_has_is_no_other_part(host: Host) -> None:
+    tagged(host, "v2.0.0", services__web__index="web")
+    web = f'[[repository]]\nname = "web"\npath = "{host.repository.path}"\ninto = "web"\nsubdirectory = "services/web"\n'
+    api = f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "api"\n'
+    host.configure(repository=api + web, service="")
+    both = host.agent("stage", "v2.0.0", "--json").json["release"]
+    host.configure(repository=api, service="")
+    removed = host.agent("verify", both, "--json").json
+
+    one = host.agent("stage", "v1.0.0", "--json").json["release"]
+    host.configure(repository=api + web, service="")
+    added = host.agent("verify", one, "--json").json
+
+    assert removed["error"]["message"] == "the release has repository web, which is no longer configured"
+    assert added["drift"] == []
+
+
 def test_the_changes_between_two_releases_are_those_of_the_directory(part: Host) -> None:
     tagged(part, "v2.0.0")
     part.deploy("v2.0.0")
