@@ -21,15 +21,15 @@ _PREAMBLE = re.compile(r"(?:rolled-back: )?\d+-[0-9a-f]+ \(\S+\) failed: ")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def record(run: Record) -> str:
-    """Return the outcome of a run."""
+def record(run: Record, *, looked: bool = True) -> str:
+    """Return the outcome of a run; ``looked``: whether a run that changed nothing has looked at the live release."""
     if run.error:
         return error(run.error, f"{run.outcome}: ")
     what = plain(f"{run.revision} as {run.release}")
     if run.outcome == Outcome.STAGED:
         return f"staged: {what} is built, and rehearsed if a service has a rehearsal; nothing is published ({run.seconds:.1f} s)"
     if run.outcome == Outcome.UNCHANGED:
-        return f"unchanged: {what} is live and healthy ({run.seconds:.1f} s)"
+        return f"unchanged: {what} is live {'and healthy' if looked else 'already'} ({run.seconds:.1f} s)"
     return f"{run.outcome}: {what} is live and healthy ({run.seconds:.1f} s)"
 
 

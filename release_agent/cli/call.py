@@ -63,7 +63,8 @@ class Call:
         if self.arguments.json:
             say(json.dumps(record.to_json()))
         else:
-            say(text.record(record), sys.stderr if record.error else sys.stdout)
+            looked = self.arguments.command != "stage"
+            say(text.record(record, looked=looked), sys.stderr if record.error else sys.stdout)
         return exit_of(record.outcome)
 
 

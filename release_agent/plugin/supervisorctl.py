@@ -161,7 +161,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
         def begin(by: str) -> Any:
             return release.stage(wanted.name, False, _TRIGGER, *_given(by, wanted.wait_for))
 
-        return exit_of(self._follow(release, _begun(begin, wanted.by)).outcome)
+        return exit_of(self._follow(release, _begun(begin, wanted.by), looks=False).outcome)
 
     def _rollback(self, release: Any, wanted: _Wanted) -> int:
         def begin(by: str) -> Any:
@@ -175,15 +175,18 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
                     self.ctl.output(text.what_comes_next(follow, record))
         return exit_of(record.outcome)
 
-    def _follow(self, release: Any, record: dict[str, Any]) -> Record:
-        """Print the progress of the run and its outcome; returns its record. Raises _GoneError, with its id."""
+    def _follow(self, release: Any, record: dict[str, Any], *, looks: bool = True) -> Record:
+        """Print the progress of the run and its outcome; returns its record. Raises _GoneError, with its id.
+
+        ``looks``: whether the run looks at a live release that it does not change.
+        """
         try:
-            return self._followed(release, record)
+            return self._followed(release, record, looks=looks)
         except _GoneError as gone:
             gone.run = record["id"]
             raise
 
-    def _followed(self, release: Any, record: dict[str, Any]) -> Record:
+    def _followed(self, release: Any, record: dict[str, Any], *, looks: bool) -> Record:
         told: dict[str, float] = {}
         heard = 0
         while True:
@@ -191,7 +194,7 @@ class ReleaseController(ControllerPluginBase):  # type: ignore[misc]
             if "outcome" in record:
                 self._rest(record["phases"], told)
                 ended = Record.from_json(record)
-                self.ctl.output(text.record(ended))
+                self.ctl.output(text.record(ended, looked=looks))
                 return ended
             time.sleep(_POLL)
             record = _asked(release, record["id"])

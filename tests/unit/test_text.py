@@ -26,6 +26,10 @@ def test_a_deployment_that_went_well() -> None:
     assert text.record(record("unchanged")) == "unchanged: v1.0.0 as 000001-aaaaaaaaaaaa is live and healthy (1.2 s)"
 
 
+def test_a_stage_does_not_look_at_the_live_release_and_does_not_call_it_healthy() -> None:
+    assert text.record(record("unchanged"), looked=False) == "unchanged: v1.0.0 as 000001-aaaaaaaaaaaa is live already (1.2 s)"
+
+
 @pytest.mark.parametrize(("outcome", "code"), [("failed", 13), ("rolled-back", 20), ("refused", 12), ("error", 1)])
 def test_a_deployment_that_failed_says_what_happened_the_code_and_what_to_do(outcome: str, code: int) -> None:
     assert text.record(record(outcome, error("the hook `make` exited with 2"))).splitlines() == [

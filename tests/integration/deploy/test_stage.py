@@ -37,6 +37,10 @@ def test_staging_what_is_live_changes_nothing(host: Host) -> None:
     host.deploy()
 
     assert host.agent("stage", "--json").json["outcome"] == "unchanged"
+    host.supervisorctl("stop", "web")
+    for said in (host.agent("stage").out, host.supervisorctl("release", "stage").out):
+        assert "is live already" in said
+        assert "healthy" not in said
 
 
 def test_only_the_newest_staged_release_is_kept(host: Host) -> None:
