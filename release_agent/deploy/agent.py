@@ -52,6 +52,8 @@ _NOT_THE_VERSION = {
     Code.CANCELLED,
     Code.INTERRUPTED,
 }
+# Outcomes of deployments that changed nothing.
+_BEFORE_THE_SWAP = (Refused.outcome, Failed.outcome)
 
 
 class Agent:
@@ -87,6 +89,9 @@ class Agent:
         # A failed release is live if none was ever healthy: look for a healthy one.
         if live is None or live.state is State.FAILED:
             record = self._first_deployment(request)
+            live = self._context.store.current()
+            if live and record.outcome in _BEFORE_THE_SWAP:
+                self._started_instead(request, live)
         elif self._is_behind(live):
             record = self._catch_up(request, live)
             return record, record.outcome in (
@@ -134,8 +139,10 @@ class Agent:
     def _catch_up(self, request: Request, live: Release) -> Record:
         """Deploy the fleet's release; if that changes nothing, start the live release."""
         record = self.deploy(request)
-        if record.outcome not in (Refused.outcome, Failed.outcome):
-            return record
+        return self._started_instead(request, live) if record.outcome in _BEFORE_THE_SWAP else record
+
+    def _started_instead(self, request: Request, live: Release) -> Record:
+        """Start and prove the live release after a deployment that changed nothing."""
         again = replace(request, id=new_id())
         with self._context.log.of(again.id):
             return self._started(again, live, prune)
