@@ -122,7 +122,7 @@ class Deployment:
             seeded = store.link_shared(directory, plans.shared)
             # The paths that seeds and hooks write are unknown.
             paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
-        build_hooks(run, release, directory, plans)
+        build_hooks(run, release, directory.resolve(), plans)  # without links, as programs find their own path by getcwd(3)
         store.check_built(release.name)
         with run.phase("sync"):
             release = self._with_what_was_made(release, directory, plans)
