@@ -13,7 +13,7 @@ _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 
 def parse(text: str) -> dict[str, Any]:
     """Return the tables of a file; raises ValueError, or RecursionError if it is nested too deeply."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > _MOST_DOTS and _QUOTED.sub("", line).count(".") > _MOST_DOTS:
             message = f"a key has more than {_MOST_DOTS} parts (at line {number})"
             raise ValueError(message)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from release_agent.deploy.deployment import Deployment
 from release_agent.deploy.look import look
+from release_agent.deploy.policy.freeze import is_automatic
 from release_agent.deploy.pruning import prune
 from release_agent.deploy.recovery import recover
 from release_agent.deploy.resolve import candidates
@@ -51,6 +52,8 @@ _NOT_THE_VERSION = {
     Code.CANCELLED,
     Code.INTERRUPTED,
 }
+# Outcomes of deployments that changed nothing.
+_BEFORE_THE_SWAP = (Refused.outcome, Failed.outcome)
 
 
 class Agent:
@@ -61,7 +64,7 @@ class Agent:
 
     def deploy(self, request: Request) -> Record:
         """Deploy the requested revision, or the one of ``[revision]``."""
-        return self._recorded(request, lambda run: Deployment(run).deploy())
+        return self._recorded(request, self._deploy)
 
     def stage(self, request: Request) -> Record:
         """Build and rehearse the requested revision for a later deployment."""
@@ -86,6 +89,9 @@ class Agent:
         # A failed release is live if none was ever healthy: look for a healthy one.
         if live is None or live.state is State.FAILED:
             record = self._first_deployment(request)
+            live = self._context.store.current()
+            if live and record.outcome in _BEFORE_THE_SWAP:
+                self._started_instead(request, live)
         elif self._is_behind(live):
             record = self._catch_up(request, live)
             return record, record.outcome in (
@@ -133,11 +139,19 @@ class Agent:
     def _catch_up(self, request: Request, live: Release) -> Record:
         """Deploy the fleet's release; if that changes nothing, start the live release."""
         record = self.deploy(request)
-        if record.outcome not in (Refused.outcome, Failed.outcome):
-            return record
+        return self._started_instead(request, live) if record.outcome in _BEFORE_THE_SWAP else record
+
+    def _started_instead(self, request: Request, live: Release) -> Record:
+        """Start and prove the live release after a deployment that changed nothing."""
         again = replace(request, id=new_id())
         with self._context.log.of(again.id):
             return self._started(again, live, prune)
+
+    def _deploy(self, run: Run) -> Ending:
+        ending = Deployment(run).deploy()
+        live = self._context.store.current()
+        # At a boot the services of an unchanged release do not run yet.
+        return self._proved(run, live) if live and ending.outcome == Outcome.UNCHANGED and is_automatic(run.request) else ending
 
     def _recorded(self, request: Request, work: Callable[[Run], Ending]) -> Record:
         with self._context.log.of(request.id):
@@ -219,16 +233,22 @@ class Agent:
         run.record.previous = live.name
         context.reporter.begin()
         try:
-            self._start(run, live)
-            ending = Ending(Outcome.UNCHANGED, Health.of())
+            ending = self._proved(run, live)
         except (SupervisorGone, Cancelled) as stopped:
-            # The container is stopping, so the failure says nothing about the live release.
             run.end(Ending.failed(stopped))
             return run.record
-        except ReleaseError as error:
-            ending = Ending.failed(_not_well(live, error), Health.of(error.message))
         run.conclude(ending, prune)
         return run.record
+
+    def _proved(self, run: Run, live: Release) -> Ending:
+        """Start stopped services and prove the live release; never roll back. Raises SupervisorGone, Cancelled."""
+        try:
+            self._start(run, live)
+        except (SupervisorGone, Cancelled):
+            raise  # the container is stopping, so the failure says nothing about the live release
+        except ReleaseError as error:
+            return Ending.failed(_not_well(live, error), Health.of(error.message))
+        return Ending(Outcome.UNCHANGED, Health.of())
 
     def _start(self, run: Run, live: Release) -> None:
         context, blueprint = self._context, self._context.blueprint(live)

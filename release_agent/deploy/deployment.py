@@ -11,7 +11,7 @@ from release_agent.deploy import resolve
 from release_agent.deploy.building import build
 from release_agent.deploy.cached_hooks import build_hooks
 from release_agent.deploy.plan import Plan, plan
-from release_agent.deploy.policy.freeze import refuse_if_frozen
+from release_agent.deploy.policy.freeze import is_automatic, refuse_if_frozen
 from release_agent.deploy.policy.overtaken import refuse_if_overtaken
 from release_agent.deploy.publication import Publication
 from release_agent.deploy.recovery import discard, discard_unpublished
@@ -38,12 +38,16 @@ class Deployment:
         self._request = run.request
 
     def deploy(self) -> Ending:
-        """Resolve, plan, build, publish and prove a release. Raises ReleaseError if that fails before the swap."""
+        """Resolve, plan, build, publish and prove a release. Raises ReleaseError if that fails before the swap.
+
+        At a boot, a release that was proved healthy is unchanged without a look: the agent starts it, and never rolls it back.
+        """
         refuse_if_frozen(self._context.journal.frozen, self._request)
         refuse_if_overtaken(self._request, self._run.record.previous)
         planned = self._plan(self._resolve())
         kept = planned.kept
-        if kept and self._was_live(kept) and kept.state is State.HEALTHY and self._is_healthy(kept):
+        was_proved = kept and self._was_live(kept) and kept.state is State.HEALTHY
+        if kept and was_proved and (is_automatic(self._request) or self._is_healthy(kept)):
             live = self._context.store.current()
             if live and (live.revision, live.commits, live.signers) != (kept.revision, kept.commits, kept.signers):
                 self._context.store.save(kept)
@@ -118,7 +122,7 @@ class Deployment:
             seeded = store.link_shared(directory, plans.shared)
             # The paths that seeds and hooks write are unknown.
             paths = None if written is None or seeded or plans.hooks.build else [*written, *_shared(plans)]
-        build_hooks(run, release, directory, plans)
+        build_hooks(run, release, directory.resolve(), plans)  # without links, as programs find their own path by getcwd(3)
         store.check_built(release.name)
         with run.phase("sync"):
             release = self._with_what_was_made(release, directory, plans)

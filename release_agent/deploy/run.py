@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -219,8 +220,12 @@ class Run:
         context, environment = self.context, self.environment(hook, release, directory) | (about or {})
         context.log.info("hook.started", stage=stage, run=hook.run)
         command = HookCommand(hook.run, hook.timeout, -1 if hook.umask is None else hook.umask)
+        place = directory / hook.cwd
+        # The release of a failure is often gone, and the live release, or the root, may not have the repository's directory.
+        if stage == "after_failure" and not os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises PermissionError
+            place = directory
         try:
-            ended = context.hooks.run_hook(command, stage, directory / hook.cwd, environment)
+            ended = context.hooks.run_hook(command, stage, place, environment)
         finally:
             context.store.take_back()
         how, output = ended.describe(hook.timeout), context.redact(ended.output)

@@ -71,7 +71,8 @@ class GitRepository:
     @cached_property
     def refs(self) -> dict[str, str]:
         """All tags and branches: object id by full reference name, tags not peeled."""
-        lines = self._view.references().splitlines()
+        # Never splitlines(): names may have U+2028, and the first half of such a name would replace the reference of that name.
+        lines = self._view.references().removesuffix("\n").split("\n")
         return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
 
     def look_again(self) -> None:
@@ -193,10 +194,10 @@ class GitRepository:
         only = ["--", self._repository.subdirectory] if self._repository.subdirectory else []
         try:
             back, count = self._view.read(["rev-list", "--left-right", "--count", f"{old}...{new}", *only]).split()
-            subjects = self._view.read(["log", f"--max-count={_SUBJECTS}", "--format=%s", f"{old}..{new}", *only]).splitlines()
+            subjects = self._view.read(["log", f"--max-count={_SUBJECTS}", "--format=%s", f"{old}..{new}", *only])
         except (Refused, ValueError):
             return None
-        return Changes(int(count), int(back), subjects)
+        return Changes(int(count), int(back), subjects.split("\n")[:-1])
 
     def drift(self, commit: str, directory: Path, only: Sequence[str] = ()) -> dict[str, str]:
         """Return the paths that ``git status`` would list in ``directory``, each with the digest of its present content.

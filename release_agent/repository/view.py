@@ -175,7 +175,8 @@ class View:
         # Never use a repository in a directory above.
         environment = {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(Path(self._path).parent)}
         with self.readable():
-            answer = self._text(GitCall([*command, "--git-common-dir", "--show-object-format"], environment)).splitlines()
+            said = self._text(GitCall([*command, "--git-common-dir", "--show-object-format"], environment))
+            answer = said.removesuffix("\n").split("\n")
             if len(answer) != 2 or answer[1] not in ("sha1", "sha256"):  # noqa: PLR2004 - the two requested values
                 message = f"git rev-parse printed {answer!r}"
                 raise GitFailedError(message)

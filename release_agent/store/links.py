@@ -56,7 +56,7 @@ class CurrentLink:
         try:
             require_directory(release)
             self._to(release.name).replace(self.path)
-            sync_directory(self.path.parent)
+            sync_directory(self.path.parent.resolve())  # the root may be a link that a person has made
         except OSError as error:
             raise unusable(self.path, error) from error
 

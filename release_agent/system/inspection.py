@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
+from release_agent.system.kernel import lines
 from release_agent.system.mounts import paths_of
 from release_agent.system.processes import all_pids, started_at
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     _Look = Callable[[int], set[str] | None]
 
-_LARGEST_MAPS = 4 << 20  # characters
+_LARGEST_MAPS = 4 << 20  # bytes
 # By file of /proc/net: the columns of the address, the state and the inode, and the state of a listening socket.
 _SOCKETS = {"tcp": (1, 3, 9, "0A"), "tcp6": (1, 3, 9, "0A"), "unix": (7, 3, 6, "00010000")}
 
@@ -70,8 +71,8 @@ def _names_in(pid: int, *prefixes: str, open_files: bool = False) -> set[str] | 
         links = ("cwd", "exe", "root") if open_files else ("cwd", "exe")
         places = [str(Path(f"/proc/{pid}/{link}").readlink()) for link in links]
         places += (_open_files(pid) or ()) if open_files else ()
-        with Path(f"/proc/{pid}/maps").open(encoding="utf-8", errors="replace") as maps:
-            places += [line.partition("/")[1] + line.partition("/")[2] for line in maps.read(_LARGEST_MAPS).splitlines()]
+        maps = lines(Path(f"/proc/{pid}/maps"), _LARGEST_MAPS)
+        places += [line.partition("/")[1] + line.partition("/")[2] for line in maps]
     except PermissionError:
         return None
     except OSError:
@@ -188,7 +189,7 @@ def _answer(pids: Sequence[int], look: _Look, words: BinaryIO) -> NoReturn:
 
 def _seen_by_its_user(pid: int, look: _Look) -> set[str] | None:
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        status = lines(Path(f"/proc/{pid}/status"))
         user, group = (int(next(line for line in status if line.startswith(key)).split()[2]) for key in ("Uid:", "Gid:"))
     except OSError:
         return set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from release_agent.system.kernel import lines
+
 _TABLE = Path("/proc/self/mountinfo")
 
 
@@ -27,8 +29,8 @@ def paths_of(directory: str, table: Path = _TABLE) -> list[str]:
 
 def _mounts(table: Path) -> list[tuple[str, str, str]]:
     """Return the device of each mount, the mounted directory of the device, and the mount point."""
-    lines = [line.split(" ") for line in table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
-    return [(fields[2], _unescaped(fields[3]), _unescaped(fields[4])) for fields in lines]
+    rows = [line.split(" ") for line in lines(table)]
+    return [(fields[2], _unescaped(fields[3]), _unescaped(fields[4])) for fields in rows]
 
 
 def _inside(path: str, directory: str) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.errors import Code, Failed
+from release_agent.system.kernel import lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,10 +121,10 @@ class Identity:
     def of_process(cls, pid: int) -> Identity | None:
         """Return the identity of a process; None if it has ended."""
         try:
-            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+            status = lines(Path(f"/proc/{pid}/status"))
         except OSError:
             return None
-        fields = {name: values.split() for name, _, values in (line.partition(":") for line in lines)}
+        fields = {name: values.split() for name, _, values in (line.partition(":") for line in status)}
         user, group = int(fields["Uid"][_EFFECTIVE]), int(fields["Gid"][_EFFECTIVE])
         return cls(user, group, frozenset({group, *map(int, fields["Groups"])}))
 

@@ -65,6 +65,22 @@ def test_refused_newest_version_makes_boot_take_the_next_lower_one(host: Host) -
     assert (boot.code, boot.json["revision"]) == (0, "v1.1.0")
 
 
+def test_failed_release_that_is_live_is_started_if_boot_can_deploy_no_other(cold_host: Host) -> None:
+    host = cold_host
+    host.repository.release("v1.0.0", "sick")
+    host.start()
+    failed = host.deploy().json["release"]
+    host.stop()
+    host.start()
+    host.repository.path.rename(host.path / "away")
+
+    boot = host.agent("boot", "--json")
+
+    assert (boot.code, boot.json["error"]["code"]) == (21, "repository-unreadable")
+    assert (host.live(), host.releases()[failed]) == (failed, "failed")
+    assert host.process()[0] == "RUNNING"
+
+
 def test_nothing_that_can_be_deployed_is_twenty_one(cold_host: Host) -> None:
     host = cold_host
     host.start()

@@ -34,6 +34,24 @@ def test_first_deployment_takes_the_newest_tag_and_serves_it(host: Host) -> None
     assert host.leftovers() == []
 
 
+def test_root_and_its_shared_files_may_be_links_to_directories_of_another_disk(cold_host: Host) -> None:
+    host = cold_host
+    for link, place in ((host.root, host.path / "disk"), (host.path / "disk/shared", host.path / "disk/files")):
+        place.mkdir()
+        link.symlink_to(place)
+    host.configure('[shared]\ndirectories = ["uploads"]')
+    for tag in ("v1.0.0", "v1.1.0"):
+        host.repository.release(tag)
+    host.start()
+
+    outcomes = [host.deploy(tag).json["outcome"] for tag in ("v1.0.0", "v1.1.0")]
+
+    assert (outcomes, host.serves()) == (["deployed", "deployed"], "v1.1.0")
+    assert (host.path / "disk/current/uploads").resolve() == host.path / "disk/files/uploads"
+    assert host.agent("verify").code == 0
+    assert (host.agent("rollback").code, host.serves()) == (0, "v1.0.0")
+
+
 def test_record_has_the_promised_shape(host: Host) -> None:
     host.configure('[hooks]\nbuild = [{ run = "true" }]')
 

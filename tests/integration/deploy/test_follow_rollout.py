@@ -10,6 +10,7 @@ import pytest
 from release_agent.consul.client import ConsulClient
 from release_agent.model import Completed
 from release_agent.rollout.record.consul import ConsulRolloutStore
+from support.repositories import WEB
 from support.rollouts import a_rollout
 from support.waiting import eventually
 
@@ -178,6 +179,33 @@ def test_host_that_runs_what_the_fleet_runs_is_only_started(fleet: _Fleet) -> No
     assert (boot.code, boot.json["outcome"]) == (0, "unchanged")
     assert fleet.host.serves() == "v1.0.0"
     assert len(fleet.host.history()) == 1
+
+
+def test_boot_keeps_the_live_release_if_the_fleets_newer_tag_has_the_same_part(fleet: _Fleet) -> None:
+    host = fleet.host
+    where = f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\nsubdirectory = "part"'
+    host.configure(consul="enabled = true", revision=_FOLLOW, repository=where)
+    service = {"web.py": WEB, "behaviour": "ok", "release.toml": '[health]\ndeadline = "4s"\nstable_for = "100ms"\n'}
+    for tag, version in (("v2.0.0", "v2.0.0"), ("v2.1.0", "v2.1.0"), ("v2.2.0", "v2.1.0")):
+        files = {f"part/{name}": text for name, text in {**service, "version": version}.items()}
+        host.repository.commit({**files, "other": tag}, tag=tag)
+    for tag in ("v2.0.0", "v2.1.0"):
+        assert host.deploy(tag).json["outcome"] == "deployed"
+    live = host.live()
+    assert live
+    fleet.completed("v2.2.0")
+    fleet.restarted()
+    sick = host.path / "sick"
+    sick.touch()  # such as a database that starts late
+
+    boot = host.agent("boot", "--json")
+
+    assert (boot.code, boot.json["outcome"], boot.json["error"]["code"]) == (21, "rollback-failed", "unhealthy")
+    assert (host.live(), host.releases()[live]) == (live, "healthy")
+    sick.unlink()
+    assert host.serves() == "v2.1.0"
+    assert host.status()["current"]["revision"] == "v2.2.0"
+    assert host.agent("boot").code == 0
 
 
 @pytest.mark.parametrize("address", [_AWAY, None], ids=["Consul is away", "no rollout has completed"])

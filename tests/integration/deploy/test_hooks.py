@@ -54,6 +54,30 @@ def _is_gone(pid: str) -> bool:
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+_WRITES_ITS_PATH = """[hooks]
+build = [
+  { run = '''mkdir made; printf '#!%s/python\\n' "$(pwd -P)" > made/program''', cache = ["version"], makes = ["made"] },
+  { run = 'grep -rlIZ -- "$RELEASE_DIRECTORY" made | xargs -0r sed -i "s|$RELEASE_DIRECTORY|$RELEASE_PATH|g"' },
+]
+"""
+
+
+def test_path_that_a_program_writes_is_that_of_the_build_also_behind_a_link(cold_host: Host) -> None:
+    host = cold_host
+    (host.path / "data").mkdir()
+    (host.path / "link").symlink_to("data")
+    host.root, host.services = host.path / "link/root", []
+    host.configure(_WRITES_ITS_PATH, service="")
+    host.repository.release("v1.0.0")
+    host.start()
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["outcome"]) == (0, "deployed")
+    assert (host.root / "current/made/program").read_text() == f"#!{host.root}/releases/{ran.json['release']}/python\n"
+    assert ["which is gone when the release is live" in event["why"] for event in ran.events("cache.skipped")] == [True]
+
+
 def test_hooks_see_where_and_what(host: Host) -> None:
     build = f"env > {host.path}/build; pwd > {host.path}/cwd"
     host.configure(f'[hooks]\nbuild = [{{ run = "{build}" }}]\nafter_deploy = [{{ run = "pwd > {host.path}/after" }}]')

@@ -111,6 +111,21 @@ def test_first_build_that_fails_is_told_of_in_the_root(host: Host) -> None:
     assert (found["RELEASE_NAME"], found["RELEASE_REVISION"]) == (ran.json["release"], "v1.1.0")
 
 
+def test_failure_is_told_of_where_the_directory_of_the_repository_is_not_yet(host: Host) -> None:
+    host.deploy("v1.0.0")
+    live = host.live()
+    assert live
+    host.configure(repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "api"', service="")
+    hooks = f"[hooks]\nbuild = [{{ run = 'exit 7' }}]\nafter_failure = [{{ run = '{noting(host, 'seen')}' }}]\n"
+    commit = host.repository.release("v1.2.0", **{"release.toml": hooks})
+
+    ran = host.deploy()
+
+    assert (ran.code, ran.json["error"]["code"]) == (13, "hook-failed")
+    found = seen(host, "seen")
+    assert (found["PWD"], found["RELEASE_ERROR_CODE"], found["RELEASE_COMMIT"]) == (place(host, live), "hook-failed", commit)
+
+
 def test_build_that_fails_is_told_of_in_the_live_release_by_its_own_script(host: Host) -> None:
     toml = '[health]\nstable_for = "100ms"\n[hooks]\nafter_failure = [{ run = "sh ./tell" }]\n'
     tell = f"echo $RELEASE_REVISION $RELEASE_OUTCOME > {host.path}/told"

@@ -108,12 +108,13 @@ def test_what_lies_between_two_releases_is_told_by_repository(repo: Repository, 
     web = Repository(tmp_path / "web")
     same = web.commit({"a": "1"})
     old = repo.commit({"a": "1"}, tag="one")
-    repo.commit({"a": "2"}, tag="two")
+    repo.commit({"a": "2"})
+    repo.git("commit", "--quiet", "--amend", "--message=two\u2028lines")
     new = repo.commit({"a": "3"}, tag="three")
     source = source_of(scratch, api=repo, web=web)
 
     assert source.changes({"api": old, "web": same}, {"api": new, "web": same}) == {
-        "api": {"count": 2, "back": 0, "subjects": ["three", "two"]}
+        "api": {"count": 2, "back": 0, "subjects": ["three", "two\u2028lines"]}
     }
     assert source.changes({"api": new}, {"api": old}) == {"api": {"count": 0, "back": 2, "subjects": []}}
 

@@ -205,6 +205,29 @@ def test_an_unusual_name_that_git_allows_is_allowed(repo: Repository, scratch: P
     assert resolve(scratch, repo, tag).commits == {"api": repo.head}
 
 
+@pytest.mark.parametrize("ending", ["\x85", "\u2028x", "\u2029x"])
+def test_a_name_with_an_unusual_line_break_takes_no_other_names_place(repo: Repository, scratch: Path, ending: str) -> None:
+    main = repo.head
+    repo.git("switch", "--quiet", "--create", "other")
+    repo.commit({"app.py": "other"})
+    repo.git("branch", f"main{ending}")
+    for tag in ("v1.0.0", "v9.9.9"):
+        repo.git("tag", f"{tag}{ending}")
+    source = source_of(scratch, api=repo)
+
+    assert source.resolve("v1.0.0", (Kind.TAG,)).commits == {"api": main}
+    assert source.resolve("main", (Kind.BRANCH,)).commits == {"api": main}
+    assert "v9.9.9" not in source.tags()
+    assert refusal(source, "v9.9.9").code is Code.REVISION_UNKNOWN
+
+
+@pytest.mark.parametrize("character", ["\x0c", "\x85", "\u2028"])
+def test_a_repository_is_read_whatever_its_path_has(template: Repository, scratch: Path, tmp_path: Path, character: str) -> None:
+    repo = Repository.copied(template, tmp_path / f"a{character}b" / "api")
+
+    assert resolve(scratch, repo, "v1.0.0").commits == {"api": repo.head}
+
+
 @pytest.mark.parametrize("what", ["blob", "tree"])
 def test_a_tag_of_something_else_than_a_commit_is_refused(repo: Repository, scratch: Path, what: str) -> None:
     repo.git("tag", "v2.0.0", repo.git("rev-parse", {"blob": "HEAD:app.py", "tree": "HEAD^{tree}"}[what]))

@@ -249,7 +249,10 @@ def test_services_that_wait_for_nobody_or_for_one_another_are_refused(text: str,
     assert problems_of(text) == problems
 
 
-@pytest.mark.parametrize("key", [".".join(["a"] * 400), "x = {" + ".".join(['"a"'] * 400), "[" + " . ".join(["a"] * 400) + "]"])
+@pytest.mark.parametrize(
+    "key",
+    [".".join(["a"] * 400), ".".join(['"\u2028"'] * 400), "x = {" + ".".join(['"a"'] * 400), "[" + " . ".join(["a"] * 400) + "]"],
+)
 def test_key_of_hundreds_of_parts_is_refused_unread_because_it_would_take_long(tmp_path: Path, key: str) -> None:
     file = write(tmp_path / "release-agent.toml", f"{MINIMAL}\n{key} = 1\n")
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from release_agent.errors import Code, Failed
+from release_agent.store.root import Root
+from release_agent.system.clock import SystemClock
 from support.roots import install, release, watched
 
 if TYPE_CHECKING:
-    from release_agent.store.root import Root
+    from pathlib import Path
 
 
 def target(root: Root) -> str:
@@ -34,6 +36,19 @@ def test_the_link_is_relative_so_that_the_root_may_be_mounted_elsewhere(root: Ro
     moved = root.path.rename(root.path.with_name("moved"))
 
     assert (moved / "current/app").read_text() == "one"
+
+
+def test_root_may_be_a_link_to_a_directory_of_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "root").symlink_to("disk")
+    root = Root(tmp_path / "root", SystemClock())
+    root.prepare()
+    what = install(root, 1, app="one")
+
+    root.publish(what.name)
+
+    assert root.current() == what
+    assert (tmp_path / "disk/current/app").read_text() == "one"
 
 
 def test_current_is_swapped_by_rename_and_never_absent(root: Root) -> None:

@@ -23,6 +23,13 @@ def test_the_places_of_all_mounts_also_those_with_a_space_or_a_backslash(tmp_pat
     assert mount_points(tmp_path / "mountinfo") == {"/", "/etc/a b.toml", "/srv/back\\slash"}
 
 
+@pytest.mark.parametrize("character", ["\r", "\x0c", "\x85", "\u2028"])
+def test_a_place_with_an_unusual_line_break_is_one_place(tmp_path: Path, character: str) -> None:
+    (tmp_path / "mountinfo").write_bytes(f"22 1 8:1 / /a{character}b rw - ext4 /dev/sda1 rw\n".encode())
+
+    assert mount_points(tmp_path / "mountinfo") == {f"/a{character}b"}
+
+
 @pytest.mark.parametrize(
     ("directory", "paths"),
     [

@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import ast
+import mmap
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from release_agent.system import inspection, processes
+from support.host import CONTAINED
 from support.privileges import NOBODY, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+LOOK = """
+import pathlib, sys
+from release_agent.system import inspection
+print(inspection.releases_of([int(sys.argv[1])], pathlib.Path(sys.argv[2])))
+"""
 
 
 @pytest.fixture
@@ -95,6 +105,36 @@ def test_the_releases_may_be_reached_by_a_link(tmp_path: Path) -> None:
         process.stdout.readline()
         assert inspection.releases_in_use(tmp_path / "releases", nothing_known) == {"000001-a"}
         process.stdin.close()
+
+
+@pytest.mark.parametrize("character", ["\r", "\x0c", "\u2028"])
+def test_a_release_is_in_use_while_its_file_is_mapped_whatever_the_path_has(tmp_path: Path, character: str) -> None:
+    releases = tmp_path / f"a{character}b" / "releases"
+    release = releases / "000001-a"
+    release.mkdir(parents=True)
+    (release / "data").write_bytes(b"x")
+    with (release / "data").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        found = inspection.releases_of([os.getpid()], releases)
+
+    assert found == {"000001-a": [os.getpid()]}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks as other users")
+@pytest.mark.parametrize("name", [r"\rUid:", r"\fUid:\t0\t0", r"\342\200\250Uid:x"])
+def test_the_name_of_a_process_does_not_hide_it_from_root(open_place: Path, name: str) -> None:
+    release = open_place / "releases/000001-a"
+    release.mkdir(parents=True)
+    script = f"printf '{name}' > /proc/self/comm; echo named; read line"
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    with subprocess.Popen(["sh", "-c", script], cwd=release, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **user) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"named\n"
+        looked = subprocess.run(
+            [*CONTAINED, sys.executable, "-c", LOOK, str(process.pid), release.parent], check=True, capture_output=True, text=True
+        )
+        process.communicate()
+
+    assert ast.literal_eval(looked.stdout) == {"000001-a": [process.pid]}
 
 
 def test_a_process_that_may_not_be_looked_into_uses_what_was_live_when_it_started(
