@@ -76,7 +76,7 @@ class Restarter:
             with faults:
                 self._services.start(process)
                 self._log.info("service.restarted", service=process.full_name, how=str(RestartKind.ROLLING))
-        if any(process.state == "BACKOFF" for process in processes):
+        if any(map(_is_tired, processes)):
             self._start_afresh(service, faults)
         faults.raise_first()
 
@@ -84,7 +84,7 @@ class Restarter:
         """Restart services side by side, each as its ``restart`` says; start stopped ones in any case."""
         faults = Faults()
         replaced = [service for service in services if service.restart.kind is RestartKind.RESTART]
-        tired = [service for service in replaced if self._is_tired(service.name)]
+        tired = [service for service in replaced if any(map(_is_tired, self._processes(service.name)))]
         for service in replaced:
             self.hold(service.name)
         stopping = self._stopping(replaced, faults)
@@ -123,9 +123,6 @@ class Restarter:
         for service in services:
             self._start(service.name, faults)
         faults.raise_first()
-
-    def _is_tired(self, service: str) -> bool:
-        return any(process.state == "BACKOFF" for process in self._processes(service))
 
     def _signal(self, service: str, signal: Signals, faults: Faults) -> None:
         for process in self._processes(service):
@@ -183,8 +180,8 @@ class Restarter:
     def _start_afresh(self, service: str, faults: Faults) -> None:
         """Start processes again that supervisor gave up immediately after their start.
 
-        Supervisor counts the failed starts of a process, also over a stop between two tries. So the first
-        failure on the next release would be the last. FATAL resets the count.
+        Supervisor counts the failed starts of a process, also over a stop between two tries or during one. So the
+        first failure on the next release would be the last. FATAL resets the count.
         """
         deadline = self._clock.now() + self._services.start_seconds(service) + _START_TIMEOUT
         while self._clock.now() < deadline and any(process.state == "STARTING" for process in self._processes(service)):
@@ -220,6 +217,11 @@ class Restarter:
 
     def _processes(self, service: str) -> list[Process]:
         return self._services.processes().get(service, [])
+
+
+def _is_tired(process: Process) -> bool:
+    """Return whether supervisor may have counted failed starts of the process; only RUNNING and FATAL reset the count."""
+    return process.state in ("BACKOFF", "STARTING")
 
 
 def _has_stopped(process: Process) -> bool:

@@ -178,13 +178,24 @@ def test_of_processes_that_are_replaced_together_one_that_cannot_be_started_keep
     assert world.services.calls == ["start web:one", "start web:two"]
 
 
-def test_a_process_that_supervisor_was_retrying_has_all_its_tries_again() -> None:
-    world = World(web_one="BACKOFF")
+@pytest.mark.parametrize("state", ["BACKOFF", "STARTING"])
+def test_a_process_that_supervisor_was_retrying_has_all_its_tries_again(state: str) -> None:
+    world = World(web_one=state)
     world.services.start_ends = {"web:one": "FATAL"}
     world.services.start_takes = 0.5
 
     assert world.restart("web") == ["stop web:one", "start web:one", "start web:one"]
     assert world.services.moments[2] - world.services.moments[1] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("state", ["BACKOFF", "STARTING"])
+def test_a_process_that_is_replaced_alone_has_all_its_tries_again(state: str) -> None:
+    world = World(web_one=state)
+    world.services.start_ends = {"web:one": "FATAL"}
+
+    world.restarter.replace(world.services.all)
+
+    assert world.services.calls == ["stop web:one", "start web:one", "start web:one"]
 
 
 def test_a_process_that_ran_is_started_once_and_not_waited_for() -> None:
