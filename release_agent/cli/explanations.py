@@ -278,8 +278,9 @@ EXPLANATIONS = {
         "The run stopped before its end.",
         (
             "With exit 1, supervisor went away after publishing, or the run was killed. The next run finishes or undoes "
-            "this one. In the history, the run was killed. The next run undid it (`cancelled`) or finished its rollback "
-            "(`rolled-back`)."
+            "this one. With exit 14, a signal stopped the run before publishing while supervisor was ending, as in a container "
+            "that stops. In the history, the run may also have been killed. The next run undid it (`cancelled`) or finished "
+            "its rollback (`rolled-back`)."
         ),
         "Nothing. To finish an open run at once, run `release-agent boot`.",
     ),

@@ -171,7 +171,7 @@ class Agent:
             run.end(Ending.failed(interrupted))
             context.log.warning("deploy.interrupted", id=request.id, why=interrupted.message)
             return run.record
-        except (Failed, Refused) as error:
+        except (Cancelled, Failed, Refused) as error:
             # A signal to the whole process group also ends git.
             ending = Ending.failed(self._stopped() or error)
         except ReleaseError as error:
@@ -219,9 +219,22 @@ class Agent:
         return told
 
     def _stopped(self) -> Cancelled | None:
+        """Return the cancellation if a signal has asked to stop.
+
+        With the end of supervisor, nobody has decided against the revision: `poll` and rollouts try it again.
+        """
+        context = self._context
         try:
-            self._context.clock.check()
+            context.clock.check()
         except Cancelled as cancelled:
+            try:
+                context.services.alive()
+            except SupervisorGone as gone:
+                return Cancelled(
+                    Code.INTERRUPTED, f"{cancelled.message}, and {gone.message}", hint="deploy again when supervisor runs"
+                )
+            except Failed:  # another program answers at supervisor's address
+                pass
             return cancelled
         return None
 

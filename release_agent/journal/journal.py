@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from release_agent.errors import Cancelled, Code
+from release_agent.errors import Cancelled, Code, Failed
 from release_agent.journal.notes import Notes
 from release_agent.members import known_member
 from release_agent.model import (
@@ -26,7 +26,8 @@ from release_agent.model import (
 # A process that a restart started may seem to have started up to a
 # second before the publication: /proc/stat gives the boot time in whole seconds.
 _START_TOLERANCE = 1.0
-_MOST_UNDONE = 3  # killed runs of the same commits
+_MOST_UNDONE = 3  # runs of the same commits that ended with their container
+_UNDONE = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.SUPERVISOR_UNREACHABLE))
 _HISTORY = "SELECT id, action, trigger, started_at, record, revision, release, commits, previous FROM deployment"
 
 
@@ -145,7 +146,8 @@ class StateDatabase(Notes):
     def was_tried(self, commits: dict[str, str]) -> bool:
         """Return whether these commits were deployed before, with any outcome.
 
-        A run that was killed and undone counts only as one of several: the deployment itself may kill its container.
+        A run that ended with its container before publishing counts only as one of several: the deployment itself may
+        kill its container.
         """
         rows = self.read("SELECT record FROM deployment WHERE action = ? AND commits = ?", (Action.DEPLOY, json.dumps(commits)))
         with self.understanding():
@@ -205,10 +207,9 @@ def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
 
 
 def _was_undone(told: str | None) -> bool:
-    """Return whether a record is that of a killed run that the next run undid; a person has stopped any other cancelled run."""
+    """Return whether a run was killed or lost its supervisor before publishing; a person has stopped any other cancelled run."""
     record = Record.from_json(json.loads(told)) if told else None
-    error = record.error if record and record.outcome == Cancelled.outcome else None
-    return bool(error and error.get("code") == Code.INTERRUPTED)
+    return bool(record and record.error and (record.outcome, record.error.get("code")) in _UNDONE)
 
 
 def _commits(text: str) -> dict[str, str]:

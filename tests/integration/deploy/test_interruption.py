@@ -66,6 +66,7 @@ def test_term_before_publish_cancels_and_leaves_nothing(host: Host) -> None:
     assert list(host.releases()) == [live]
     assert host.leftovers() == []
     assert _outcomes(host) == ["cancelled", "deployed"]
+    assert host.history()[0]["error"]["code"] == "cancelled", "a person has stopped it"
 
 
 def test_term_in_before_publish_removes_the_built_release(host: Host) -> None:
@@ -343,6 +344,12 @@ def test_container_stopped_in_the_middle_comes_up_whole_and_nothing_is_marked_si
 
     eventually(lambda: host.process("boot")[0] == "EXITED", "boot ended")
     assert host.serves() == ("v1.0.0" if stage == "build" else "v1.1.0")
+    stopped = host.history()[0]
+    if stage == "build":
+        assert (stopped["outcome"], stopped["error"]["code"]) == ("cancelled", "interrupted"), "nobody has stopped the deployment"
+        assert stopped["error"]["message"] == "stopped by SIGTERM, and supervisor is shutting down"
+    else:
+        assert stopped["outcome"] == "deployed"
     assert set(host.releases().values()) == {"healthy"}
     assert host.agent("status").code == 0
 

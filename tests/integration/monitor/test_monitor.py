@@ -360,3 +360,20 @@ def test_what_moved_is_deployed_by_itself_and_what_failed_is_not_tried_again(wat
     polled = [(entry["revision"], entry["outcome"]) for entry in watched.history() if entry["trigger"] == "poll"]
     assert polled == [("v1.3.0", "deployed"), ("v1.2.0", "rolled-back"), ("v1.1.0", "deployed")]
     assert "revision.resolved" not in (watched.path / "monitor.err").read_text(), "looks fill no log"
+
+
+def test_what_a_stopping_container_kept_from_being_deployed_is_deployed_by_the_next_one(watched: Host) -> None:
+    watched.deploy("v1.0.0")
+    held = f"[ -e {watched.path}/held.open ] || {{ {watched.gate('held')}; }}"
+    watched.configure(revision='[revision]\npoll = "200ms"', hooks=f"[hooks]\nbuild = [{{ run = '{held}' }}]")
+    watched.supervisorctl("restart", "monitor")
+    watched.reached("held")
+
+    watched.stop()  # TERM to supervisord, as a container's engine does it
+    watched.open("held")
+    watched.start(boot=True)
+
+    eventually(lambda: watched.serves() == "v1.1.0" and watched.history()[0]["outcome"], "it is deployed after all")
+    assert [(entry["trigger"], entry["outcome"]) for entry in watched.history()] == [
+        *(("poll", "deployed"), ("poll", "cancelled"), ("command", "deployed"))
+    ]

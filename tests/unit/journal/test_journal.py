@@ -150,6 +150,15 @@ def test_commits_whose_deployment_was_killed_and_undone_count_as_untried(journal
     assert journal.was_tried({"api": "commit of 2"}), "a person has stopped it"
 
 
+def test_commits_whose_deployment_lost_its_supervisor_count_as_untried(journal: StateDatabase, runs: Runs) -> None:
+    record = runs.begin("1")
+    journal.phase("build", record)
+    record.error = Failed(Code.SUPERVISOR_UNREACHABLE, "supervisor is shutting down").to_json()
+    runs.end(record, Failed.outcome)
+
+    assert not journal.was_tried(record.commits)
+
+
 def test_commits_whose_deployment_was_killed_three_times_count_as_tried(journal: StateDatabase, runs: Runs) -> None:
     tried = []
     for number in range(3):
