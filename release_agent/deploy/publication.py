@@ -44,7 +44,8 @@ _BOTH_NEED = "check what both releases need (a database, a disk), then run `rele
 class Publication:
     """The publication of one release by one run. After the swap, any failure rolls back to the previous release."""
 
-    def __init__(self, run: Run, release: Release) -> None:
+    def __init__(self, run: Run, release: Release, undrained: Collection[str] = ()) -> None:
+        """``undrained``: the names of unhealthy services of the old release, which would only get more requests."""
         self._run = run
         self._context = run.context
         self._release = release
@@ -55,6 +56,7 @@ class Publication:
         self._out: Collection[int] = ()
         self._arrived: Collection[str] = ()
         self._sick: Collection[str] = ()
+        self._undrained = undrained
 
     @property
     def release(self) -> Release:
@@ -140,8 +142,10 @@ class Publication:
         return Health.of()
 
     def run_after_deploy(self) -> None:
-        """Run the ``after_deploy`` hooks of the proved release; raises Failed."""
+        """Run the ``after_deploy`` hooks of the proved release, unless the monitor rolled back to it; raises Failed."""
         release = self._release
+        if self._run.by_monitor:
+            return
         self._run.hooks("after_deploy", release, self._context.store.directory(release.name), self._blueprint)
         self._require_live()
 
@@ -158,8 +162,8 @@ class Publication:
     def _restart_and_prove(self, replaced: Release | None, *, to_the_end: bool, failed: Publication | None = None) -> None:
         """Restart the services on the live release and prove them healthy; stop those that only ``replaced`` has.
 
-        ``to_the_end``: as in Replacement.replace(). ``failed``: the release to roll back; then a failing ``after_publish``
-        hook does not count. Raises Unhealthy, Failed, Interrupted.
+        ``to_the_end``: as in Replacement.replace(). ``failed``: the release to roll back. In an automatic rollback a failing
+        ``after_publish`` hook does not count. Raises Unhealthy, Failed, Interrupted.
         """
         run, context, release = self._run, self._context, self._release
         began = time.time()
@@ -169,16 +173,17 @@ class Publication:
             try:
                 run.hooks("after_publish", release, context.store.directory(release.name), blueprint)
             except Failed as hook:
-                if not failed:
+                if not (failed or run.by_monitor):
                     raise
                 context.log.warning("hook.ignored", release=release.name, why=hook.message)
             self._require_live()
             leaving = left(context, replaced)
-            if leaving and failed:
-                leaving = leaving.undrained(failed.sick)
+            if leaving:
+                leaving = leaving.undrained(failed.sick if failed else self._undrained)
             # Without a release to go back to, a failing before_stop would only keep the service on the old release.
             leaves = run.request.force or run.request.action is Action.ROLLBACK or self._target() is None
-            traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=to_the_end)
+            forgiving = to_the_end or run.by_monitor
+            traffic = Traffic(run, leaving, Side(release, blueprint), leaves=leaves, forgiving=forgiving)
             replacement = Replacement(run, blueprint, self._look, traffic)
             self._touched, self._out, self._arrived = replacement.touched, traffic.out, traffic.arrived
             if failed:

@@ -12,7 +12,7 @@ from release_agent.deploy.environment import Occasion, Place, environment
 from release_agent.deploy.look import look
 from release_agent.errors import Code, Failed, ReleaseError, RollbackFailed, RolledBack
 from release_agent.health import Health
-from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, timestamp
+from release_agent.model import Action, Kind, Outcome, Record, Release, Request, Stage, Trigger, timestamp
 from release_agent.system.command import HookCommand
 from release_agent.text import last_lines, plain
 from release_agent.variables import Variable
@@ -74,6 +74,11 @@ class Run:
         run = cls(context, left.request, left.record)
         run.kind, run.action = left.kind, Action.RECOVER
         return run
+
+    @property
+    def by_monitor(self) -> bool:
+        """Return whether this is the monitor's automatic rollback of an unhealthy release: hooks cannot prevent it."""
+        return self.request.action is Action.ROLLBACK and self.request.trigger == Trigger.WATCH
 
     @property
     def occasion(self) -> Occasion:

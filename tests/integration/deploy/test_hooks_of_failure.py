@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +70,26 @@ def test_automatic_rollback_goes_on_if_the_hook_fails(host: Host) -> None:
     assert (found["PWD"], found["RELEASE_TARGET"]) == (place(host, ran.json["release"]), old)
     (ignored,) = ran.events("hook.ignored")
     assert "exited with 3" in ignored["why"]
+
+
+def test_rollback_by_the_monitor_goes_on_if_hooks_fail(host: Host) -> None:
+    old, new = (host.deploy(tag).json["release"] for tag in ("v1.0.0", "v1.1.0"))
+    hooks(
+        host,
+        before_rollback=f"{noting(host, 'seen')}; exit 3",
+        after_publish="exit 4",
+        after_deploy=f"touch {host.path}/after_deploy",
+        after_failure=f"touch {host.path}/after_failure",
+    )
+
+    ended = host.rpc.release.rollback("", True, "watch")
+
+    assert (ended["outcome"], host.live(), host.serves()) == ("deployed", old, "v1.0.0"), ended["error"]
+    found = seen(host, "seen")
+    assert (found["PWD"], found["RELEASE_TARGET"]) == (place(host, new), old)
+    ignored = [json.loads(line) for line in (host.path / "deploy.err").read_text().splitlines() if "hook.ignored" in line]
+    assert [event["why"].rpartition(" ")[2] for event in ignored] == ["3", "4"]
+    assert not list(host.path.glob("after_*"))
 
 
 def test_live_release_that_is_restarted_runs_no_hook_of_a_rollback(host: Host) -> None:

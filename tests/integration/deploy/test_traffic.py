@@ -101,6 +101,23 @@ def test_release_that_is_not_healthy_is_left_without_a_drain(pair: Host) -> None
     assert [event["seconds"] for event in ran.events("service.draining")] == [0.3], "on the way there, not back"
 
 
+def test_release_that_is_not_healthy_any_more_is_left_by_the_monitor_without_a_drain(pair: Host) -> None:
+    host = pair
+    sick, probe = host.path / "sick", f"[[service.probe]]\nexec = 'test ! -e {host.path}/sick'\n"
+    toml = f'[health]\nstable_for = "0s"\n[[service]]\nname = "web"\ndrain = "300ms"\n{probe}'
+    host.repository.release("v1.1.0", **{"release.toml": toml, "idle.py": IDLE})
+    host.deploy()
+    sick.touch()
+
+    ended = host.rpc.release.rollback("", True, "watch")
+
+    assert (ended["outcome"], ended["revision"]) == ("deployed", "v1.0.0"), ended["error"]
+    assert "service.draining" not in (host.path / "deploy.err").read_text()
+    sick.unlink()
+    host.deploy()
+    assert host.agent("rollback", "--json").events("service.draining"), "a healthy one is drained"
+
+
 def test_before_stop_that_fails_rolls_back(pair: Host) -> None:
     host = pair
     version(host, "v1.1.0", before_stop="[ $RELEASE_ACTION = rollback ]")
