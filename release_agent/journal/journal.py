@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from release_agent.errors import Cancelled, Code, Failed
 from release_agent.journal.notes import Notes
@@ -19,14 +19,18 @@ from release_agent.model import (
     Record,
     Request,
     Stage,
+    Trigger,
     UnfinishedDeployment,
     release_number,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # A process that a restart started may seem to have started up to a
 # second before the publication: /proc/stat gives the boot time in whole seconds.
 _START_TOLERANCE = 1.0
-_MOST_UNDONE = 3  # runs of the same commits that ended with their container
+_MOST_UNDONE = 3  # runs with the same aim that ended with their container
 _UNDONE = ((Cancelled.outcome, Code.INTERRUPTED), (Failed.outcome, Code.SUPERVISOR_UNREACHABLE))
 _HISTORY = "SELECT id, action, trigger, started_at, record, revision, release, commits, previous FROM deployment"
 
@@ -151,8 +155,19 @@ class StateDatabase(Notes):
         """
         rows = self.read("SELECT record FROM deployment WHERE action = ? AND commits = ?", (Action.DEPLOY, json.dumps(commits)))
         with self.understanding():
-            undone = [_was_undone(told) for (told,) in rows]
-            return not all(undone) or len(undone) >= _MOST_UNDONE
+            return bool(rows) and not _may_try_again(rows)
+
+    def may_roll_back_again(self, since: str) -> bool:
+        """Return whether the monitor's rollbacks since a publication all ended with their container, and none did its work.
+
+        Without a record, the rollback was fired and perhaps still starts.
+        """
+        rows = self.read(
+            "SELECT record FROM deployment WHERE action = ? AND trigger = ? AND started_at > ?",
+            (Action.ROLLBACK, Trigger.WATCH, since),
+        )
+        with self.understanding():
+            return bool(rows) and _may_try_again(rows)
 
     def last_number(self) -> int:
         """Return the highest release number ever used, 0 for none."""
@@ -204,6 +219,11 @@ def _unfinished(row: tuple[Any, ...]) -> UnfinishedDeployment:
     request = replace(request, by=last.by)
     record = Record(identity, None, release, revision, _commits(commits), previous, signers=last.signers, by=last.by)
     return UnfinishedDeployment(request, _stage(stage), record, known_member(kind, Kind.COMMIT) if kind else None)
+
+
+def _may_try_again(rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Return whether runs, given by their records, all ended with their container, and are few."""
+    return all(_was_undone(told) for (told,) in rows) and len(rows) < _MOST_UNDONE
 
 
 def _was_undone(told: str | None) -> bool:

@@ -81,7 +81,8 @@ class HealthWatch:
             return False
         if not is_watched(live, health, datetime.now(UTC), journal.last_deployed()):
             return False
-        if journal.is_taken_back(*self._sickness.of):  # an earlier monitor process fired the rollback
+        # An earlier monitor process fired the rollback. If that ended with its container, the release is still live.
+        if journal.is_taken_back(*self._sickness.of) and not journal.may_roll_back_again(live.published_at or ""):
             return False
         refused = self._watched.fire("rollback", Trigger.WATCH.value)
         if refused:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from release_agent.config.sections import HealthSettings
+from release_agent.errors import Cancelled, Code, Failed
 from release_agent.health import Look, Process, ServiceLook
 from release_agent.journal.journal import StateDatabase
-from release_agent.model import Action, Deployed, Outcome, Record, Request
+from release_agent.model import Action, Deployed, Outcome, Record, Request, Trigger
 from release_agent.monitor.watch import HealthWatch, Sickness, is_given_up, is_watched
 from support.contexts import Unheard
 from support.roots import release
@@ -18,6 +19,7 @@ from support.roots import release
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from release_agent.errors import ReleaseError
     from release_agent.model import Release, Target
 
 PUBLISHED = "2024-01-01T12:00:00.000000Z"
@@ -148,6 +150,31 @@ def test_a_monitor_that_was_started_anew_does_not_fire_again(tmp_path: Path) -> 
 
         assert considered(host, (LIVE, LOST), journal=journal) == 1
         assert considered(host, (AGAIN, LOST), journal=journal) == 2, "it was deployed again"
+
+
+@pytest.mark.parametrize(
+    ("error", "fired"),
+    [
+        pytest.param(Cancelled(Code.INTERRUPTED, "supervisor is shutting down"), 3, id="its-container-ended"),
+        pytest.param(Cancelled(Code.CANCELLED, "stopped by SIGTERM"), 1, id="a-person-has-stopped-it"),
+        pytest.param(Failed(Code.DISK_FULL, "no space"), 1, id="it-failed"),
+        pytest.param(None, 1, id="it-has-not-ended"),
+    ],
+)
+def test_a_rollback_that_ended_with_its_container_is_fired_again_three_times_in_all(
+    journal: StateDatabase, error: ReleaseError | None, fired: int
+) -> None:
+    host = Host()
+    journal.begin(Request("d-1"), PUBLISHED)
+    journal.end(Record("d-1", Outcome.DEPLOYED, LIVE.name), None)
+    for number in range(4):
+        considered(host, (LIVE, LOST), journal=journal)  # by a new monitor
+        rollback = Request(f"r-{number}", Action.ROLLBACK, trigger=Trigger.WATCH)
+        journal.begin(rollback, f"2024-01-01T12:0{number + 1}:00.000000Z")
+        if error:
+            journal.end(Record(rollback.id, error.outcome, error=error.to_json()), None)
+
+    assert host.fired == fired
 
 
 def test_a_rollback_that_was_refused_is_fired_again() -> None:
