@@ -168,7 +168,10 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Probe:
-    """One of ``http``, ``tcp`` and ``exec``; ``cwd`` is a path within the release."""
+    """One of ``http``, ``tcp`` and ``exec``; ``cwd`` is a path within the release.
+
+    ``commit``: the commit of its repository in the release that is probed, for ``expect``.
+    """
 
     http: str = setting(
         readers.templated(readers.url("http", "https"), *PROCESS_PLACEHOLDERS),
@@ -183,6 +186,7 @@ class Probe:
     timeout: float = setting(readers.positive_duration, default=DEFAULT_PROBE_TIMEOUT, doc="longest time of one try")
     cwd: str = "."
     expect: str = setting(readers.text, default="", doc="text that the answer to `http` must contain", optional_in_code=True)
+    commit: str = ""
 
     @property
     def of_each_process(self) -> bool:

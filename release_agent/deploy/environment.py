@@ -39,8 +39,6 @@ class Place:
 
 def environment(config: Config, environ: Mapping[str, str], release: Release, occasion: Occasion, place: Place) -> dict[str, str]:
     """Return the agent's environment without its secrets, and every RELEASE_* variable that docs/reference/hooks.md lists."""
-    places = release.into or {repository.name: repository.into for repository in config.repositories}
-    own = next((name for name, into in places.items() if into == place.cwd), next(iter(places)))
     return {
         **{name: _shown(name, value) for name, value in environ.items() if name not in WITHHELD},
         Variable.RELEASE_ACTION: str(occasion.action),
@@ -52,7 +50,7 @@ def environment(config: Config, environ: Mapping[str, str], release: Release, oc
         Variable.RELEASE_NAME: release.name,
         Variable.RELEASE_NUMBER: str(release.number),
         Variable.RELEASE_REVISION: release.revision,
-        Variable.RELEASE_COMMIT: release.commits.get(own, ""),
+        Variable.RELEASE_COMMIT: commit_of(config, release, place.cwd),
         Variable.RELEASE_PREVIOUS: occasion.previous or "",
         Variable.RELEASE_ROOT: config.app.root,
         Variable.RELEASE_SHARED: f"{config.app.root}/shared",
@@ -60,6 +58,13 @@ def environment(config: Config, environ: Mapping[str, str], release: Release, oc
         Variable.RELEASE_PATH: str(place.published),
         **{_commit_variable(name): commit for name, commit in release.commits.items()},
     }
+
+
+def commit_of(config: Config, release: Release, cwd: str) -> str:
+    """Return the commit of the repository at a path within the release; of the first repository if none is there."""
+    places = release.into or {repository.name: repository.into for repository in config.repositories}
+    own = next((name for name, into in places.items() if into == cwd), next(iter(places)))
+    return release.commits.get(own, "")
 
 
 def _shown(name: str, value: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from release_agent.deploy.environment import Occasion, Place, environment
+from release_agent.deploy.environment import Occasion, Place, commit_of, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from release_agent.config.blueprint import Blueprint
+    from release_agent.config.sections import Probe
     from release_agent.deploy.context import Context
     from release_agent.health import Look
     from release_agent.model import Release
@@ -23,7 +25,14 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
     directory = context.store.directory(release.name)
     place = Place(directory, published=directory)
     variables = environment(context.config, context.environ, release.as_built(), occasion, place)
-    return context.examiner.look(blueprint, directory, variables, without)
+    services = tuple(replace(s, probes=with_commits(context, release, s.probes)) for s in blueprint.services)
+    return context.examiner.look(replace(blueprint, services=services), directory, variables, without)
+
+
+def with_commits(context: Context, release: Release, probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Return probes of a release, each with the commit of its own repository."""
+    built = release.as_built()
+    return tuple(replace(probe, commit=commit_of(context.config, built, probe.cwd)) for probe in probes)
 
 
 def of_other_releases(context: Context, group: str, release: Release) -> str:

@@ -116,7 +116,7 @@ def _whole(value: str) -> bytes:
 def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
     import requests  # 100 ms, which a run without http probes saves
 
-    text, pattern = expected(probe.expect, environment)
+    text, pattern = expected(probe.expect, {**environment, Variable.RELEASE_COMMIT: probe.commit})
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY must not apply to loopback
         session.verify = environment.get(Variable.SSL_CERT_FILE) or True

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from release_agent.config.sections import Probe
 from release_agent.deploy.environment import Place, environment
-from release_agent.deploy.look import of_other_releases
+from release_agent.deploy.look import of_other_releases, with_commits
 from release_agent.deploy.policy.proof import prove
 from release_agent.deploy.policy.rehearsal import copied
 from release_agent.errors import Code, Failed, SupervisorGone, Unhealthy
@@ -69,7 +69,7 @@ class _Rehearsal:
             original = copied(service, settings, context.plugin.candidates(service.name, self._release.name))
             self._stop_seconds = original.stopwaitsecs
             there = context.plugin.rehearse(self._release.name, service.name)
-            probes = probes_of(service, settings, there, original.name)
+            probes = with_commits(context, self._release, probes_of(service, settings, there, original.name))
             prove(lambda: self._look(there, probes), replace(self._health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
             end, lines = context.plugin.last_words(_NAME, began)

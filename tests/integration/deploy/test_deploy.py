@@ -168,6 +168,36 @@ def test_release_holds_one_commit_of_each_repository(host: Host) -> None:
     assert (host.root / "current" / "vendor" / "library" / "version").read_text() == "library"
 
 
+def test_probe_expects_the_commit_of_its_own_repository(cold_host: Host) -> None:
+    host, web = cold_host, Repository(cold_host.path / "repos" / "web")
+    host.repository.release("v1.0.0", **{"release.toml": ""})
+    toml = f"""\
+[hooks]
+build = [{{ run = 'printf %s "$RELEASE_COMMIT" > version' }}]
+[health]
+stable_for = "0s"
+[[service]]
+name = "web"
+[[service.probe]]
+http = "http://127.0.0.1:{host.port}/"
+expect = "{{commit}}"
+[service.rehearsal]
+environment = {{ PORT = "{{port}}" }}
+"""
+    commit = web.release("v1.0.0", **{"release.toml": toml})
+    host.configure(
+        repository=f'[[repository]]\nname = "api"\npath = "{host.repository.path}"\ninto = "api"\n'
+        f'[[repository]]\nname = "web"\npath = "{web.path}"\ninto = "web"',
+        service="",
+    )
+    host.services = [host.service("web", "web/web.py")]
+    host.start()
+
+    ran = host.deploy()
+
+    assert (ran.code, host.serves()) == (0, commit), ran.json["error"]
+
+
 def test_branch_is_followed_to_its_tip(host: Host) -> None:
     host.configure(revision='[revision]\nfollow = "branch"\nbranch = "main"')
     commit = host.repository.release(None)
