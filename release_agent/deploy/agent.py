@@ -89,8 +89,7 @@ class Agent:
         # A failed release is live if none was ever healthy: look for a healthy one.
         if live is None or live.state is State.FAILED:
             record = self._first_deployment(request)
-            live = self._context.store.current()
-            if live and record.outcome in _BEFORE_THE_SWAP:
+            if record.outcome in _BEFORE_THE_SWAP and (live := self._context.store.current()):
                 self._started_instead(request, live)
         elif self._is_behind(live):
             record = self._catch_up(request, live)
@@ -149,9 +148,11 @@ class Agent:
 
     def _deploy(self, run: Run) -> Ending:
         ending = Deployment(run).deploy()
-        live = self._context.store.current()
+        if ending.outcome != Outcome.UNCHANGED or not is_automatic(run.request):
+            return ending
         # At a boot the services of an unchanged release do not run yet.
-        return self._proved(run, live) if live and ending.outcome == Outcome.UNCHANGED and is_automatic(run.request) else ending
+        live = self._context.store.current()
+        return self._proved(run, live) if live else ending
 
     def _recorded(self, request: Request, work: Callable[[Run], Ending]) -> Record:
         with self._context.log.of(request.id):

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from release_agent.config.sections import RELEASE_PLACEHOLDERS
@@ -14,7 +15,6 @@ from release_agent.variables import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from release_agent.config.sections import Probe
 
@@ -117,9 +117,12 @@ def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
     import requests  # 100 ms, which a run without http probes saves
 
     text, pattern = expected(probe.expect, {**environment, Variable.RELEASE_COMMIT: probe.commit})
+    authorities = environment.get(Variable.SSL_CERT_FILE)
+    if authorities and probe.http.startswith("https:") and not Path(authorities).exists():
+        return f"there is no file {authorities}, which SSL_CERT_FILE names"
     with requests.Session() as session:
         session.trust_env = False  # HTTP_PROXY must not apply to loopback
-        session.verify = environment.get(Variable.SSL_CERT_FILE) or True
+        session.verify = authorities or True
         try:
             # The body is read only for `expect`: otherwise only the status counts.
             with session.get(probe.http, timeout=probe.timeout, allow_redirects=False, stream=True) as response:
