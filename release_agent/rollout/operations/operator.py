@@ -164,6 +164,8 @@ class Operator:
         """
         record = self._access.record
         found = await asyncio.to_thread(standing, record, identity)
+        if found.running and found.rollout.stopping:
+            raise ended(found.rollout)
         if found.rollout.phase is Phase.PAUSED and found.running:
             await asyncio.to_thread(refuse_if_frozen, record, found.rollout.fleets, found.rollout.options)
             await asyncio.to_thread(record.order, identity, Order("resume", who_am_i()))
@@ -177,14 +179,14 @@ class Operator:
         return await self._run(rollout, lambda run: run.go())
 
     async def _resumed_elsewhere(self, identity: str) -> Rollout | None:
-        """Return the rollout once its operator has resumed it; raises NoTarget if it stops or has ended.
+        """Return the rollout once its operator has resumed it, and perhaps completed it; raises NoTarget if it stops.
 
         An operator who was killed holds the lock for a while.
         """
         for _ in range(_LOOKS):
             await self._sleep(_LOOK)
             rollout = await asyncio.to_thread(self._access.record.read, identity)
-            if rollout.has_ended or rollout.reverting or rollout.stopping:  # its operator ignores the order
+            if rollout.reverting or rollout.stopping:  # its operator ignores the order
                 raise ended(rollout)
             if rollout.phase is not Phase.PAUSED:
                 return rollout

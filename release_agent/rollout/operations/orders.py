@@ -37,7 +37,8 @@ def order(record: RolloutStore, identity: str, verb: str, sleep: Callable[[float
         if rollout.reverting or (rollout.has_ended and not obeyed):  # during a revert no order counts
             raise ended(rollout)
         _refuse_if_aborted(rollout, verb)  # an abort given at the same time takes precedence
-        if rollout.stopping and verb != ABORT:  # its operator acknowledges the order, and ignores it
+        # Its operator acknowledges the order, and ignores it. An approval may also have counted before the stop.
+        if rollout.stopping and verb != ABORT and not (verb == "approve" and rollout.approved):
             raise ended(rollout)
     return Ordered(rollout, running, obeyed)
 

@@ -482,14 +482,52 @@ def test_resume_of_a_paused_rollout_that_stops_does_not_say_that_it_continues(ac
 
     async def revert(_seconds: float) -> None:
         rollout = running.read(LEFT)
-        rollout.reverting = rollout.stopping
-        rollout.enter(Phase.REVERTING, rollout.stopping)
+        rollout.reverting = "1 of 3 hosts failed, and --max-failed allows 0"
+        rollout.enter(Phase.REVERTING, rollout.reverting)
         running.save(rollout)
 
-    with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed"):
-        asyncio.run(Operator(access, Heard(), sleep=stop).resume(LEFT))
     with pytest.raises(NoTarget, match="is being reverted"):
         asyncio.run(Operator(access, Heard(), sleep=revert).resume(LEFT))
+    running.release()
+    running = _left(path, Phase.PAUSED)
+    with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed"):
+        asyncio.run(Operator(access, Heard(), sleep=stop).resume(LEFT))
+
+
+def test_resume_of_a_running_rollout_that_stops_says_so(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.RUNNING)
+    rollout = running.read(LEFT)
+    rollout.stopping = "1 of 3 hosts failed, and --max-failed allows 0"
+    running.save(rollout)
+
+    with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed"):
+        asyncio.run(Operator(access, Heard()).resume(LEFT))
+
+
+def test_resume_of_a_rollout_that_completes_at_once_has_resumed_it(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.PAUSED)
+
+    async def complete(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.enter(Phase.COMPLETED)
+        running.save(rollout)
+
+    resumed = asyncio.run(Operator(access, Heard(), sleep=complete).resume(LEFT))
+
+    assert (resumed.exit, resumed.elsewhere) == (Exit.OK, True)
+
+
+def test_approval_that_counted_before_the_rollout_stopped_was_obeyed(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.WAITING)
+
+    def obey_and_stop(_seconds: float) -> None:
+        rollout = running.read(LEFT)
+        rollout.approved, rollout.stopping = True, "1 of 3 hosts failed, and --max-failed allows 0"
+        running.save(rollout)
+        for order in running.waiting(LEFT):
+            running.acknowledge(order)
+
+    assert orders.order(access.record, LEFT, "approve", obey_and_stop).obeyed
 
 
 def test_abort_given_while_nobody_ran_it_outranks_what_was_ordered_before_and_after(access: FakeAccess, path: Path) -> None:
