@@ -480,6 +480,13 @@ def test_resume_of_a_paused_rollout_that_stops_does_not_say_that_it_continues(ac
         rollout.stopping = "1 of 3 hosts failed, and --max-failed allows 0"
         running.save(rollout)
 
+    with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed"):
+        asyncio.run(Operator(access, Heard(), sleep=stop).resume(LEFT))
+
+
+def test_resume_of_a_paused_rollout_that_is_reverted_does_not_say_that_it_continues(access: FakeAccess, path: Path) -> None:
+    running = _left(path, Phase.PAUSED)
+
     async def revert(_seconds: float) -> None:
         rollout = running.read(LEFT)
         rollout.reverting = "1 of 3 hosts failed, and --max-failed allows 0"
@@ -488,10 +495,6 @@ def test_resume_of_a_paused_rollout_that_stops_does_not_say_that_it_continues(ac
 
     with pytest.raises(NoTarget, match="is being reverted"):
         asyncio.run(Operator(access, Heard(), sleep=revert).resume(LEFT))
-    running.release()
-    running = _left(path, Phase.PAUSED)
-    with pytest.raises(NoTarget, match="is stopping: 1 of 3 hosts failed"):
-        asyncio.run(Operator(access, Heard(), sleep=stop).resume(LEFT))
 
 
 def test_resume_of_a_running_rollout_that_stops_says_so(access: FakeAccess, path: Path) -> None:
