@@ -71,7 +71,8 @@ class Program:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since, and its parent has reaped it
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Send KILL."""

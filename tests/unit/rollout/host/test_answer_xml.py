@@ -6,7 +6,7 @@ import xmlrpc.client
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from release_agent.rollout.host.answer_xml import NO_ANSWER, read_answer
@@ -14,7 +14,7 @@ from release_agent.rollout.host.answer_xml import NO_ANSWER, read_answer
 XML_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"))
 INTEGERS = st.integers(xmlrpc.client.MININT, xmlrpc.client.MAXINT)
 SCALARS = st.none() | st.booleans() | INTEGERS | st.floats(allow_nan=False) | XML_TEXT
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(XML_TEXT, inner))
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(XML_TEXT, inner), max_leaves=10)
 
 
 def answer(value: str) -> bytes:
@@ -22,6 +22,7 @@ def answer(value: str) -> bytes:
     return f"<methodResponse><params><param><value>{value}</value></param></params></methodResponse>".encode()
 
 
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])  # for busy machines
 @given(VALUES)
 def test_answer_is_what_was_sent(value: Any) -> None:
     text = xmlrpc.client.dumps((value,), methodresponse=True, allow_none=True).encode()
