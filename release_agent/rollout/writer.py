@@ -23,7 +23,7 @@ _LETTING_GO = 3.0  # seconds
 _RETRY = 2.0
 _RENEWAL = 5.0  # seconds; a third of the lock's life
 _LOOK = 1.0  # seconds between looks for an order
-_APART = 0.05  # seconds between writes of hosts; hosts that arrive between two writes share a transaction
+_APART = 0.03  # seconds between writes of hosts; hosts that arrive between two writes share a transaction
 
 
 class Writer:

@@ -82,7 +82,7 @@ def test_hosts_that_come_one_after_the_other_are_written_apart(tmp_path: Path) -
     _, seconds = run(work())
 
     assert len(record.together) == 11
-    assert seconds == pytest.approx(10 * 0.05)
+    assert seconds == pytest.approx(10 * 0.03)
 
 
 @pytest.mark.parametrize(
