@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from release_agent.consul.connection import ConsulError, Deadline, address, login, place, tcp_adapter, token, unix_adapter
+from release_agent.system.tls import tls_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,12 +156,9 @@ def _explain(error: Exception, timeout: float, place: str) -> str:
         return f"Consul refused the token: {said}; docs/guides/consul.md has the policy it needs"
     if kind in ("ReadTimeout", "ConnectTimeout"):
         return f"Consul did not answer within {timeout:g} s"
-    cause: BaseException | None = error
-    while cause:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"Consul's certificate is not trusted: {cause.verify_message}; set CONSUL_CACERT to the trusted authorities"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS with Consul failed: {cause.reason or cause}"
-        # urllib3 does not always set __cause__ to the error that it wraps.
-        cause = cause.__cause__ or next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__context__
+    cause = tls_error(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"Consul's certificate is not trusted: {cause.verify_message}; set CONSUL_CACERT to the trusted authorities"
+    if cause:
+        return f"TLS with Consul failed: {cause.reason or cause}"
     return f"cannot connect to Consul at {place}" if kind == "ConnectionError" else said

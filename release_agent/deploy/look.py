@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from release_agent.config.blueprint import Blueprint
-    from release_agent.config.sections import Probe
+    from release_agent.config.sections import Config, Probe
     from release_agent.deploy.context import Context
     from release_agent.health import Look
     from release_agent.model import Release
@@ -24,15 +24,15 @@ def look(context: Context, release: Release, blueprint: Blueprint, occasion: Occ
     """
     directory = context.store.directory(release.name)
     place = Place(directory, published=directory)
-    variables = environment(context.config, context.environ, release.as_built(), occasion, place)
-    services = tuple(replace(s, probes=with_commits(context, release, s.probes)) for s in blueprint.services)
+    built = release.as_built()
+    variables = environment(context.config, context.environ, built, occasion, place)
+    services = tuple(replace(s, probes=with_commits(context.config, built, s.probes)) for s in blueprint.services)
     return context.examiner.look(replace(blueprint, services=services), directory, variables, without)
 
 
-def with_commits(context: Context, release: Release, probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """Return probes of a release, each with the commit of its own repository."""
-    built = release.as_built()
-    return tuple(replace(probe, commit=commit_of(context.config, built, probe.cwd)) for probe in probes)
+def with_commits(config: Config, built: Release, probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Return probes of a release, each with the commit of its own repository; ``built``: the release as it was built."""
+    return tuple(replace(probe, commit=commit_of(config, built, probe.cwd)) for probe in probes)
 
 
 def of_other_releases(context: Context, group: str, release: Release) -> str:

@@ -170,13 +170,7 @@ class Publication:
         try:
             self._supervisor = context.services.supervisor_pid()
             blueprint = self._blueprint
-            try:
-                run.hooks("after_publish", release, context.store.directory(release.name), blueprint)
-            except Failed as hook:
-                if not (failed or run.by_monitor):
-                    raise
-                context.log.warning("hook.ignored", release=release.name, why=hook.message)
-            self._require_live()
+            self._run_after_publish(forgiving=failed is not None or run.by_monitor)
             leaving = left(context, replaced)
             if leaving:
                 leaving = leaving.undrained(failed.sick if failed else self._undrained)
@@ -206,6 +200,17 @@ class Publication:
                 end, lines = context.plugin.last_words(service, began)
                 unhealthy.say(service, end, [context.redact(line) for line in lines])
             raise
+
+    def _run_after_publish(self, *, forgiving: bool) -> None:
+        """Run the ``after_publish`` hooks; raises Failed, for a failing hook only if it is not ``forgiving``."""
+        release, store = self._release, self._context.store
+        try:
+            self._run.hooks("after_publish", release, store.directory(release.name), self._blueprint)
+        except Failed as hook:
+            if not forgiving:
+                raise
+            self._context.log.warning("hook.ignored", release=release.name, why=hook.message)
+        self._require_live()
 
     @cached_property
     def _blueprint(self) -> Blueprint:

@@ -140,17 +140,14 @@ def _http(probe: Probe, environment: Mapping[str, str]) -> str | None:
 
 
 def _tls_problem(error: Exception) -> str:
-    """Return the reason in the error of `ssl`, which the libraries have wrapped several times."""
-    import ssl
+    import ssl  # requests has imported it
 
-    cause: BaseException | None = error
-    while cause:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {cause.verify_message.rstrip('.')}"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason or cause}"
-        cause = next((one for one in cause.args if isinstance(one, Exception)), None) or cause.__cause__
-    return f"TLS failed: {error}"
+    from release_agent.system.tls import tls_error
+
+    cause = tls_error(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message.rstrip('.')}"
+    return f"TLS failed: {(cause.reason if cause else None) or cause or error}"
 
 
 def _tcp(probe: Probe) -> str | None:

@@ -69,7 +69,7 @@ class _Rehearsal:
             original = copied(service, settings, context.plugin.candidates(service.name, self._release.name))
             self._stop_seconds = original.stopwaitsecs
             there = context.plugin.rehearse(self._release.name, service.name)
-            probes = with_commits(context, self._release, probes_of(service, settings, there, original.name))
+            probes = with_commits(context.config, self._release.as_built(), probes_of(service, settings, there, original.name))
             prove(lambda: self._look(there, probes), replace(self._health, deadline=settings.deadline), context.clock)
         except Unhealthy as unhealthy:
             end, lines = context.plugin.last_words(_NAME, began)
